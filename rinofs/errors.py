@@ -1,0 +1,194 @@
+"""The errors of rinofs.
+
+Each is also the builtin error that fsspec, pandas and plain Python code expect, so that
+``except FileNotFoundError`` works without knowing rinofs::
+
+    RinofsError
+    ├── InvalidPathError (ValueError)             a path that no object can have
+    ├── InvalidOptionError (TypeError)            an option that does not exist or has no such value
+    ├── CredentialsError (PermissionError)        no usable token for the endpoint
+    ├── ServiceError (OSError)                    the service refused
+    │   ├── NotFoundError (FileNotFoundError)
+    │   ├── NotAllowedError (PermissionError)
+    │   │   └── AuthenticationError               the token was refused
+    │   ├── ConflictError (FileExistsError)
+    │   ├── PreconditionError                     the object is not as it was when it was last looked at
+    │   ├── InvalidRequestError (ValueError)
+    │   ├── TooLargeError                         the service takes nothing of this size
+    │   └── UnavailableError                      too many requests, or the service is down
+    ├── ConnectionFailedError (ConnectionError)   no answer from the endpoint
+    │   └── OutcomeUnknownError                   a write was sent, and no answer came
+    ├── DeadlineError (TimeoutError)              the answer was too slow
+    ├── ProtocolError (OSError)                   an answer that the service's protocol does not know
+    ├── ContentChangedError (OSError)             the content was replaced while it was read
+    └── ContentMismatchError (OSError)            the bytes are not those that the service vouches for
+"""
+
+from __future__ import annotations
+
+import errno
+
+__all__ = [
+    "AuthenticationError",
+    "ConflictError",
+    "ConnectionFailedError",
+    "ContentChangedError",
+    "ContentMismatchError",
+    "CredentialsError",
+    "DeadlineError",
+    "InvalidOptionError",
+    "InvalidPathError",
+    "InvalidRequestError",
+    "NotAllowedError",
+    "NotFoundError",
+    "OutcomeUnknownError",
+    "PreconditionError",
+    "ProtocolError",
+    "RinofsError",
+    "ServiceError",
+    "TooLargeError",
+    "UnavailableError",
+]
+
+
+class RinofsError(Exception):
+    """Anything that rinofs itself raises."""
+
+
+class InvalidPathError(RinofsError, ValueError):
+    """A path that no object can have; nothing was sent."""
+
+
+class InvalidOptionError(RinofsError, TypeError):
+    """An option that does not exist, or a value that it does not take."""
+
+
+class _PathError(RinofsError, OSError):
+    """An error about one path or URL, in the form that ``OSError`` gives such errors.
+
+    Parameters
+    ----------
+    message : str
+        What happened, and what to do next.
+    path : str, optional
+        The path or URL that it happened to; found as ``filename``.
+    """
+
+    code = errno.EIO
+
+    def __init__(self, message: str, path: str | None = None) -> None:
+        if path is None:
+            super().__init__(self.code, message)
+        else:
+            super().__init__(self.code, message, path)
+        self.message = message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # OSError would call the class with its own arguments: (errno, message, filename).
+        return _rebuild, (type(self), self.message, self.filename, self.__dict__)
+
+
+def _rebuild(kind: type[_PathError], message: str, path: str | None, state: dict[str, object]) -> _PathError:
+    error = kind(message, path)
+    error.__dict__.update(state)
+    return error
+
+
+class CredentialsError(_PathError, PermissionError):
+    """There is no token for the endpoint, or the one there is must not be sent to it."""
+
+    code = errno.EACCES
+
+
+class ServiceError(_PathError):
+    """The service answered with a refusal.
+
+    Attributes
+    ----------
+    status : int or None
+        The HTTP status of the answer.
+    """
+
+    def __init__(self, message: str, path: str | None = None, *, status: int | None = None) -> None:
+        super().__init__(message, path)
+        self.status = status
+
+
+class NotFoundError(ServiceError, FileNotFoundError):
+    """The service knows no such object (404, 410)."""
+
+    code = errno.ENOENT
+
+
+class NotAllowedError(ServiceError, PermissionError):
+    """The object is not this user's to use so (403)."""
+
+    code = errno.EACCES
+
+
+class AuthenticationError(NotAllowedError):
+    """The token was refused (401)."""
+
+
+class ConflictError(ServiceError, FileExistsError):
+    """The name is taken (409)."""
+
+    code = errno.EEXIST
+
+
+class PreconditionError(ServiceError):
+    """The object is not in the state that the request asked for (412)."""
+
+    code = errno.EBUSY
+
+
+class InvalidRequestError(ServiceError, ValueError):
+    """The service does not accept the request (400, 405, 415, 422)."""
+
+    code = errno.EINVAL
+
+
+class TooLargeError(ServiceError):
+    """The service accepts no request of this size (413)."""
+
+    code = errno.EFBIG
+
+
+class UnavailableError(ServiceError):
+    """The service has too much to do, or is down (429, 5xx)."""
+
+    code = errno.EAGAIN
+
+
+class ConnectionFailedError(_PathError, ConnectionError):
+    """No answer came from the endpoint."""
+
+    code = errno.ECONNABORTED
+
+
+class OutcomeUnknownError(ConnectionFailedError):
+    """A request that changes something was sent and no answer came: it may or may not have been carried out."""
+
+
+class DeadlineError(_PathError, TimeoutError):
+    """The answer did not come, or not fast enough."""
+
+    code = errno.ETIMEDOUT
+
+
+class ProtocolError(_PathError):
+    """The answer is not one that the service's protocol knows."""
+
+    code = errno.EPROTO
+
+
+class ContentChangedError(_PathError):
+    """The content was replaced while it was being read; open it again to read the new version."""
+
+    code = errno.ESTALE if hasattr(errno, "ESTALE") else errno.EIO
+
+
+class ContentMismatchError(_PathError):
+    """The bytes are not those that the service vouches for."""
+
+    code = errno.EBADMSG if hasattr(errno, "EBADMSG") else errno.EIO
