@@ -167,7 +167,7 @@ class ConnectionFailedError(_PathError, ConnectionError):
 
 
 class OutcomeUnknownError(ConnectionFailedError):
-    """A request that changes something was sent and no answer came: it may or may not have been carried out."""
+    """A request that changes something was sent and no answer came: it may or may not be carried out."""
 
 
 class DeadlineError(_PathError, TimeoutError):
