@@ -1,0 +1,69 @@
+"""What an endpoint URL is, and when two of them are the same."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+from rinofs.errors import InvalidOptionError
+
+__all__ = ["check_endpoint", "is_loopback", "same_endpoint"]
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
+
+def check_endpoint(endpoint_url: str) -> None:
+    """Refuse what is not the URL of a server.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it is not an http or https URL, or holds a user, a password, a query or a fragment.
+    """
+    _origin(endpoint_url)
+
+
+def is_loopback(endpoint_url: str) -> bool:
+    """Tell whether what is sent to the endpoint stays on this machine.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it is not the URL of a server.
+    """
+    host = _origin(endpoint_url)[1]
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
+def same_endpoint(one: str, other: str) -> bool:
+    """Tell whether two endpoint URLs are the same server and path, however they are spelt.
+
+    Raises
+    ------
+    InvalidOptionError
+        If one of them is not an http or https URL.
+    """
+    return _origin(one) == _origin(other)
+
+
+def _origin(endpoint_url: str) -> tuple[str, str, int, str]:
+    try:
+        parts = urlsplit(endpoint_url)
+        port = parts.port
+    except (ValueError, AttributeError, TypeError):
+        parts, port = urlsplit(""), None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise InvalidOptionError(
+            f"{_without_userinfo(endpoint_url)!r} is not an endpoint: give a URL such as https://rinocloud.com"
+        )
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise InvalidOptionError("an endpoint URL holds no user, password, query or fragment")
+    return parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/")
+
+
+def _without_userinfo(endpoint_url: object) -> str:
+    return re.sub(r"//[^/]*@", "//", str(endpoint_url))

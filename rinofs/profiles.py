@@ -1,0 +1,290 @@
+"""Stored logins: one small file that only its owner can read, safe to change from several processes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import stat
+import tempfile
+import threading
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+
+import platformdirs
+
+from rinofs.endpoints import check_endpoint, same_endpoint
+from rinofs.errors import CredentialsError, InvalidOptionError
+from rinofs.locks import FileLock
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = ["DEFAULT_PROFILE", "SERVICES", "Profile", "ProfileStore"]
+
+DEFAULT_PROFILE = "default"
+"""The name of the profile that is used where none is named."""
+
+SERVICES = ("rino", "repovizz")
+"""The services that profiles are for."""
+
+_FORMAT = 1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_log = logging.getLogger("rinofs")
+
+_Entries: TypeAlias = dict[str, dict[str, dict[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A login that is kept between sessions, for one endpoint and no other.
+
+    Attributes
+    ----------
+    service : str
+        ``rino`` or ``repovizz``.
+    name : str
+        What the user calls it; ``default`` is used where none is named.
+    endpoint_url : str
+        The server that gave the token. The token is sent to no other.
+    username : str or None
+        Whose token it is, where the server said so.
+    token : str
+        The API or access token. Like the other secrets it is not in the repr, and a profile is not pickled.
+    refresh_token : str or None
+        What a new token is asked with.
+    expires_at : float or None
+        When the token ends, in seconds since the epoch; None if it does not.
+    client_id, client_secret : str or None
+        The OAuth client that the token was given to.
+
+    Raises
+    ------
+    InvalidOptionError
+        If the service is unknown, the name is not 1 to 64 letters, digits, ``.``, ``_``, ``@`` or ``-``, the
+        endpoint is not an http or https URL, or the token is empty.
+    """
+
+    service: str
+    name: str
+    endpoint_url: str
+    username: str | None = None
+    token: str = field(default="", repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    expires_at: float | None = None
+    client_id: str | None = None
+    client_secret: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_service(self.service)
+        if not _NAME.fullmatch(self.name):
+            raise InvalidOptionError(
+                f"{self.name!r} cannot name a profile: use 1 to 64 letters, digits, '.', '_', '@' or '-'"
+            )
+        if not self.token:
+            raise InvalidOptionError(f"the profile {self.name!r} has no token")
+        check_endpoint(self.endpoint_url)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a profile holds secrets and is not pickled: load it where it is needed")
+
+    def is_for(self, endpoint_url: str) -> bool:
+        """Tell whether the token may be sent to `endpoint_url`."""
+        return same_endpoint(self.endpoint_url, endpoint_url)
+
+
+class ProfileStore:
+    """The file of stored logins.
+
+    Reading takes no lock, since the file is only ever replaced as a whole.
+
+    Parameters
+    ----------
+    path : Path, optional
+        The file. By default ``profiles.json`` in the folder that ``RINOFS_CONFIG_DIR`` names, else in the
+        system's folder for user settings.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        # A link (dotfile managers make them) is to stay one: the file behind it is what gets replaced.
+        self.path = Path(os.path.realpath(path if path is not None else _default_path()))
+        self._lock = FileLock(self.path.with_name(self.path.name + ".lock"))
+        self._mine = threading.local()
+
+    def load(self, service: str, name: str | None = None) -> Profile | None:
+        """Return the profile `name` (by default ``default``), or None where there is none.
+
+        Raises
+        ------
+        CredentialsError
+            If the file cannot be read, or does not hold what it should.
+        """
+        _check_service(service)
+        chosen = DEFAULT_PROFILE if name is None else name
+        entry = self._profiles(self._read()).get(service, {}).get(chosen)
+        return None if entry is None else self._profile(service, chosen, entry)
+
+    def names(self, service: str) -> list[str]:
+        """Return the names of the profiles of `service`, sorted."""
+        _check_service(service)
+        return sorted(self._profiles(self._read()).get(service, {}))
+
+    def save(self, profile: Profile) -> None:
+        """Store `profile` in the place of an earlier one of its name; all others are kept.
+
+        Raises
+        ------
+        CredentialsError
+            If the file holds something else than profiles. It is left as it is.
+        """
+        values = {f.name: getattr(profile, f.name) for f in fields(profile)}
+        entry = {k: v for k, v in values.items() if v is not None and k not in {"service", "name"}}
+        with self.locked():
+            document = self._read()
+            self._profiles(document).setdefault(profile.service, {})[profile.name] = entry
+            self._write(document)
+
+    def remove(self, service: str, name: str) -> bool:
+        """Forget a profile; returns whether there was one."""
+        _check_service(service)
+        with self.locked():
+            document = self._read()
+            removed = self._profiles(document).get(service, {}).pop(name, None) is not None
+            if removed:
+                self._write(document)
+        return removed
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold off every other thread and process that changes profiles.
+
+        For work that must not be done twice, such as a refresh that uses up a token: load inside, look
+        whether another process was faster, and save. May be entered again by the thread that holds it.
+
+        Raises
+        ------
+        CredentialsError
+            If the lock was not to be had.
+        """
+        depth = getattr(self._mine, "depth", 0)
+        with contextlib.ExitStack() as stack:
+            if depth == 0:
+                stack.enter_context(self._file_lock())
+            self._mine.depth = depth + 1
+            try:
+                yield
+            finally:
+                self._mine.depth = depth
+
+    @contextlib.contextmanager
+    def _file_lock(self) -> Iterator[None]:
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._lock.acquire()
+        except OSError as error:
+            what = error.strerror or "cannot be locked"
+            hint = "is RINOFS_CONFIG_DIR a folder on a local disk that can be written?"
+            raise CredentialsError(f"cannot change profiles: {what}; {hint}", str(self.path)) from error
+        try:
+            yield
+        finally:
+            self._lock.release()
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            text = self.path.read_text("utf-8")
+            self._warn_if_open_to_others()
+        except FileNotFoundError:
+            return {"version": _FORMAT, "profiles": {}}
+        except UnicodeDecodeError:
+            self._damaged("it is not text")
+        except OSError as error:
+            raise CredentialsError(f"cannot read profiles: {error.strerror}", str(self.path)) from error
+        try:
+            document = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            # json's own message quotes nothing of the file, so no secret gets into this one.
+            where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "its values"
+            self._damaged(f"it is not JSON ({where})")
+        if not isinstance(document, dict) or document.get("version") != _FORMAT:
+            self._damaged("it is not of this version of rinofs")
+        return document
+
+    def _profiles(self, document: dict[str, Any]) -> _Entries:
+        profiles = document.get("profiles")
+        if not isinstance(profiles, dict) or not all(isinstance(named, dict) for named in profiles.values()):
+            self._damaged("it holds no profiles")
+        return profiles
+
+    def _profile(self, service: str, name: str, entry: Mapping[str, Any]) -> Profile:
+        known = {f.name for f in fields(Profile)} - {"service", "name"}
+        try:
+            values = {key: value for key, value in entry.items() if key in known}
+            _check_values(values)
+            profile = Profile(service, name, **values)
+        except (TypeError, AttributeError):
+            profile = None  # raised below, not from here: what is wrong may quote a secret
+        if profile is None:
+            self._damaged(f"the {service} profile {name!r} is not complete")
+        return profile
+
+    def _damaged(self, why: str) -> NoReturn:
+        raise CredentialsError(
+            f"the file of stored logins cannot be used: {why}; nothing was changed; "
+            "mend it, or move it away and log in again",
+            str(self.path),
+        )
+
+    def _warn_if_open_to_others(self) -> None:
+        if os.name == "posix" and stat.S_IMODE(self.path.stat().st_mode) & 0o077:
+            _log.warning("other users may read the tokens in %s: run chmod 600 on it", self.path)
+
+    def _write(self, document: Mapping[str, Any]) -> None:
+        """Replace the file; called with the lock held, so every other temporary file is a dead one."""
+        prefix = f".{self.path.name}-"
+        for left_behind in self.path.parent.glob(f"{prefix}*.tmp"):
+            left_behind.unlink(missing_ok=True)
+        try:
+            descriptor, temporary = tempfile.mkstemp(".tmp", prefix, self.path.parent)  # O_EXCL, 0600
+            try:
+                with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                    json.dump(document, file, indent=2)
+                    file.flush()
+                    os.fsync(file.fileno())
+                Path(temporary).replace(self.path)
+            except BaseException:
+                Path(temporary).unlink(missing_ok=True)
+                raise
+            _sync_folder(self.path.parent)
+        except OSError as error:
+            raise CredentialsError(f"cannot store profiles: {error.strerror}", str(self.path)) from error
+
+
+def _default_path() -> Path:
+    folder = os.environ.get("RINOFS_CONFIG_DIR")
+    return Path(folder or platformdirs.user_config_dir("rinofs", appauthor=False)) / "profiles.json"
+
+
+def _check_service(service: str) -> None:
+    if service not in SERVICES:
+        raise InvalidOptionError(f"{service!r} is not a service: choose one of {', '.join(SERVICES)}")
+
+
+def _check_values(values: Mapping[str, Any]) -> None:
+    for key, value in values.items():
+        kinds = (int, float) if key == "expires_at" else (str,)
+        if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+            raise TypeError(key)
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
