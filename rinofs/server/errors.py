@@ -1,0 +1,153 @@
+"""The answers by which the server refuses a request.
+
+Handlers and everything below them raise these; the application turns them into JSON. What the storage
+below fails with is translated here too, so that no failure of a disk or database ends as a bare 500.
+"""
+
+from __future__ import annotations
+
+import errno
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = [
+    "ApiError",
+    "BadRequest",
+    "Conflict",
+    "InsufficientStorage",
+    "NotFound",
+    "PreconditionFailed",
+    "TooLarge",
+    "TooManyRequests",
+    "Unauthorized",
+    "Unavailable",
+    "Unprocessable",
+    "UnsupportedMedia",
+    "storage_failures",
+]
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class ApiError(Exception):
+    """A refusal.
+
+    Parameters
+    ----------
+    message : str
+        What is wrong, naming the field where there is one. It is sent to the client.
+    field : str, optional
+        The field of the request that is to blame.
+    headers : mapping of str to str, optional
+        Headers to send with the answer.
+
+    Attributes
+    ----------
+    status : int
+        The HTTP status of the answer.
+    """
+
+    status = 500
+
+    def __init__(
+        self, message: str, *, field: str | None = None, headers: Mapping[str, str] = _NO_HEADERS
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.field = field
+        self.headers = headers
+
+
+class BadRequest(ApiError):  # noqa: N818 (named as HTTP names them)
+    """The request cannot be understood (400)."""
+
+    status = 400
+
+
+class Unauthorized(ApiError):  # noqa: N818
+    """There is no valid token (401)."""
+
+    status = 401
+
+
+class NotFound(ApiError):  # noqa: N818
+    """The user has no such object (404)."""
+
+    status = 404
+
+
+class Conflict(ApiError):  # noqa: N818
+    """The name is taken, or the object is in no state for this (409)."""
+
+    status = 409
+
+
+class PreconditionFailed(ApiError):  # noqa: N818
+    """The object is not as the request wants it (412)."""
+
+    status = 412
+
+
+class TooLarge(ApiError):  # noqa: N818
+    """The request is larger than the server takes (413)."""
+
+    status = 413
+
+
+class UnsupportedMedia(ApiError):  # noqa: N818
+    """The body is of a type that the server does not read (415)."""
+
+    status = 415
+
+
+class Unprocessable(ApiError):  # noqa: N818
+    """The body is not what the request says it is (422)."""
+
+    status = 422
+
+
+class TooManyRequests(ApiError):  # noqa: N818
+    """The client has to wait (429)."""
+
+    status = 429
+
+
+class Unavailable(ApiError):  # noqa: N818
+    """The storage does not answer now; the request may be sent again (503)."""
+
+    status = 503
+
+
+class InsufficientStorage(ApiError):  # noqa: N818
+    """The disk is full (507)."""
+
+    status = 507
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
+
+
+@contextmanager
+def storage_failures() -> Iterator[None]:
+    """Turn failures of files and folders into answers.
+
+    Raises
+    ------
+    InsufficientStorage
+        If the disk, or the quota, is full.
+    Unavailable
+        If the storage fails in another way.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise InsufficientStorage("the server's disk is full") from error
+        raise Unavailable(
+            f"the server's storage fails: {error.strerror or type(error).__name__}",
+            headers={"Retry-After": "5"},
+        ) from error
