@@ -1,0 +1,1 @@
+"""The `rinofs` command: one module for each group of commands."""

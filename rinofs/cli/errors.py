@@ -1,0 +1,182 @@
+"""How failures reach the user: one line on standard error, and an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from rinofs.errors import AuthenticationError, RinofsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = [
+    "FAILED",
+    "INTERRUPTED",
+    "PIPE_CLOSED",
+    "WRONG_USE",
+    "CommandFailed",
+    "Problems",
+    "complain",
+    "describe",
+    "printable",
+    "reported",
+]
+
+FAILED = 1
+WRONG_USE = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells report it
+PIPE_CLOSED = 141  # 128 + SIGPIPE
+
+_log = logging.getLogger("rinofs")
+
+
+class CommandFailed(Exception):
+    """What a command could not do.
+
+    Parameters
+    ----------
+    what : str
+        What happened.
+    path : str, optional
+        The path or URL that it happened to.
+    hint : str, optional
+        What to do next.
+    """
+
+    def __init__(self, what: str, path: str | None = None, hint: str | None = None) -> None:
+        super().__init__(": ".join(part for part in (what, path, hint) if part))
+
+
+class Problems:
+    """What went wrong in a command that goes on with the rest.
+
+    Attributes
+    ----------
+    lines : list of str
+        What was reported, in order.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def report(self, problem: BaseException | str, path: str | None = None) -> None:
+        """Tell the user of a problem at once."""
+        line = problem if isinstance(problem, str) else describe(problem, path)
+        self.lines.append(line)
+        complain(line)
+
+    @contextlib.contextmanager
+    def collected(self, path: str | None = None) -> Iterator[None]:
+        """Report what the work inside raises, and go on."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except (Exception, CommandFailed) as error:
+            _log.debug("traceback", exc_info=True)
+            self.report(error, path)
+
+    def exit_if_any(self) -> None:
+        """End the command with exit code 1 if anything was reported."""
+        if self.lines:
+            sys.exit(FAILED)
+
+
+def describe(error: BaseException, path: str | None = None) -> str:
+    """Put an error into one line: what happened, to which path or URL, and what to do next.
+
+    Parameters
+    ----------
+    error : BaseException
+        What was raised.
+    path : str, optional
+        The path or URL as the user knows it; else the error's own.
+    """
+    if isinstance(error, CommandFailed):
+        return printable(str(error))
+    named = path or getattr(error, "filename", None)
+    what = _what(error, path)
+    hint = "log in again with `rinofs login`" if isinstance(error, AuthenticationError) else None
+    if named and str(named) in what:
+        named = None
+    return printable(": ".join(str(part) for part in (what, named, hint) if part))
+
+
+def _what(error: BaseException, path: str | None) -> str:
+    if isinstance(error, RinofsError):
+        return str(getattr(error, "message", error))
+    if isinstance(error, OSError):
+        if error.strerror:
+            return error.strerror[0].lower() + error.strerror[1:]
+        for kind, text in _PLAIN_OSERRORS.items():
+            if isinstance(error, kind):
+                # fsspec's filesystems raise these with nothing but the path, if that.
+                return text if path else f"{text}: {error}".removesuffix(": ")
+    if isinstance(error, ImportError):
+        return f"a package is missing: {error}"
+    if isinstance(error, (ValueError, NotImplementedError, OSError)) and str(error):
+        return str(error)
+    return f"unexpected {type(error).__name__}: {error}".removesuffix(": ")
+
+
+_PLAIN_OSERRORS: dict[type[OSError], str] = {
+    FileNotFoundError: "no such file or folder",
+    FileExistsError: "exists already",
+    IsADirectoryError: "is a folder",
+    NotADirectoryError: "is not a folder",
+    PermissionError: "not allowed",
+}
+
+
+def printable(text: str) -> str:
+    """Return `text` as one line that does nothing to a terminal."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def complain(line: str) -> None:
+    """Write a line to standard error."""
+    with contextlib.suppress(OSError):
+        click.echo(f"rinofs: {printable(line)}", err=True)
+
+
+@contextlib.contextmanager
+def reported() -> Iterator[None]:
+    """Turn whatever ends a command into one line on standard error and an exit code."""
+    try:
+        yield
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "rinofs"
+        message = error.format_message().rstrip(".")
+        complain(f"{message[:1].lower()}{message[1:]} (see `{command} --help`)")
+        sys.exit(WRONG_USE)
+    except click.ClickException as error:
+        complain(error.format_message())
+        sys.exit(FAILED)
+    except (KeyboardInterrupt, click.Abort) as error:
+        if isinstance(error.__cause__, EOFError):
+            complain("the input ended before everything was answered")
+            sys.exit(FAILED)
+        complain("interrupted")
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.EPIPE:
+            _silence_output()
+            sys.exit(PIPE_CLOSED)
+        _log.debug("traceback", exc_info=True)
+        complain(describe(error))
+        sys.exit(FAILED)
+
+
+def _silence_output() -> None:
+    """Keep the interpreter from writing what is left in its buffers, and complaining, when it exits."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

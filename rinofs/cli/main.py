@@ -1,0 +1,124 @@
+"""The command `rinofs`: finds each command's module only when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+try:
+    import click
+except ModuleNotFoundError:
+    raise SystemExit("rinofs: the command line needs click: pip install 'rinofs[cli]'") from None
+
+from rinofs import __version__
+from rinofs.cli import errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command that is not loaded yet.
+
+    Attributes
+    ----------
+    target : str
+        Where it is: ``module:name``.
+    help : str
+        One line on what it does.
+    extra : str
+        The extra of the package that brings what the command imports.
+    """
+
+    target: str
+    help: str
+    extra: str = "cli"
+
+
+COMMANDS: dict[str, Entry] = {
+    "ls": Entry("rinofs.cli.listing:ls", "List folders."),
+    "tree": Entry("rinofs.cli.listing:tree", "Show folders and all below them as a tree."),
+    "find": Entry("rinofs.cli.listing:find", "List all files and folders below a folder."),
+    "du": Entry("rinofs.cli.listing:du", "Add up the sizes of files."),
+    "info": Entry("rinofs.cli.content:info", "Show what is known of a file or folder."),
+    "cat": Entry("rinofs.cli.content:cat", "Write the content of files to standard output."),
+    "get": Entry("rinofs.cli.transfer:get", "Download files and folders."),
+    "put": Entry("rinofs.cli.transfer:put", "Upload files and folders."),
+    "cp": Entry("rinofs.cli.transfer:cp", "Copy files and folders."),
+    "mv": Entry("rinofs.cli.changes:mv", "Move or rename files and folders."),
+    "rm": Entry("rinofs.cli.changes:rm", "Delete files and folders."),
+    "login": Entry("rinofs.cli.login:login", "Log in to a service and keep the token."),
+    "demo": Entry("rinofs.cli.demo:demo", "Show everything at work on a generated experiment.", "demo"),
+    "serve": Entry("rinofs.cli.serve:serve", "Serve a folder of this machine.", "server"),
+    "admin": Entry("rinofs.cli.admin:admin", "Look after a served folder.", "server"),
+}
+
+
+class LazyGroup(click.Group):
+    """A group of commands that are imported when they are used.
+
+    Parameters
+    ----------
+    entries : mapping of str to Entry
+        The commands by name, in the order in which ``--help`` shows them.
+    """
+
+    def __init__(self, *args: Any, entries: Mapping[str, Entry], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._entries = entries
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return [*self._entries, *super().list_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        entry = self._entries.get(cmd_name)
+        if entry is None:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = entry.target.partition(":")
+        try:
+            command = getattr(importlib.import_module(module), name)
+        except ModuleNotFoundError as error:
+            if error.name == module or (error.name or "").startswith("rinofs"):
+                raise
+            raise errors.CommandFailed(
+                f"`rinofs {cmd_name}` needs {error.name}", hint=f"pip install 'rinofs[{entry.extra}]'"
+            ) from error
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing any."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in self._entries.items()])
+
+    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:
+        """Run the command line and exit: 0 done, 1 failed, 2 wrong use, 130 interrupted.
+
+        Every failure is one line on standard error.
+        """
+        extra.pop("standalone_mode", None)
+        with errors.reported():
+            result = super().main(args, prog_name or "rinofs", standalone_mode=False, **extra)
+            sys.stdout.flush()
+        sys.exit(result if isinstance(result, int) else 0)
+
+
+@click.group(cls=LazyGroup, entries=COMMANDS)
+@click.version_option(__version__, prog_name="rinofs")
+@click.option("--debug", is_flag=True, help="Log each request, and show where an error was raised.")
+def main(debug: bool) -> None:
+    """Work with research data on Rinocloud and repovizz2.
+
+    Everywhere a URL is asked for, any URL that fsspec knows will do, and a path on this machine too:
+    rino://exp1/run.csv, repovizz://MYO/IMU, file:///tmp/run.csv, run.csv.
+    """
+    if debug:
+        logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
+        logging.getLogger("rinofs").setLevel(logging.DEBUG)
