@@ -1,0 +1,312 @@
+"""Users, and what they sign in with."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from argon2 import PasswordHasher
+from argon2.exceptions import Argon2Error
+from cachetools import TTLCache
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from rinofs.server.errors import BadRequest, Conflict, TooManyRequests, Unauthorized
+from rinofs.server.records import User, now
+from rinofs.server.tables import tokens, users
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sqlalchemy import ColumnElement
+
+    from rinofs.server.database import Database
+
+__all__ = ["ACCESS", "API", "PRIMARY", "Accounts", "new_token"]
+
+PRIMARY = "primary"
+"""The token that a user was given when the account was made, or that took its place."""
+API = "api"
+"""A further token that does not expire."""
+ACCESS = "access"
+"""A token from an OAuth grant."""
+
+REMEMBERED = 5.0
+"""Seconds for which a token that was found good is not looked up again."""
+FREE_ATTEMPTS = 5
+"""Wrong passwords per account and address before each next attempt has to wait."""
+LONGEST_WAIT = 300.0
+"""Seconds that an attempt has to wait at most."""
+
+_COLUMNS = (users.c.id, users.c.username, users.c.email, users.c.project)
+
+
+def new_token() -> str:
+    """Return a fresh random token of 256 bits, in a form that secret scanners can know."""
+    return f"rino_{secrets.token_urlsafe(32)}"
+
+
+class Accounts:
+    """The users of a server.
+
+    Parameters
+    ----------
+    database : Database
+        Where they are kept; of tokens and passwords only hashes.
+    clock : callable
+        Seconds, for waiting times and expiry.
+    """
+
+    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+        self._known: TTLCache[str, User] = TTLCache(4096, REMEMBERED, timer=clock)
+        self._lock = threading.Lock()
+        self._passwords = _Passwords(clock)
+
+    def add_user(
+        self,
+        username: str,
+        *,
+        email: str = "",
+        project: str | None = None,
+        password: str | None = None,
+    ) -> User:
+        """Make an account.
+
+        Parameters
+        ----------
+        username : str
+            Its name.
+        email, project : str, optional
+            What its records show; the project is called like the user by default.
+        password : str, optional
+            What opens it; nothing does by default.
+
+        Raises
+        ------
+        Conflict
+            If the name is taken.
+        BadRequest
+            If it cannot be a name.
+        """
+        if not username.isprintable() or not username.strip() or len(username) > 255 or "/" in username:
+            raise BadRequest(
+                "username: 1 to 255 printable characters without a slash are allowed", field="username"
+            )
+        row = {
+            "username": username,
+            "email": email,
+            "project": project or username,
+            "password": None if password is None else self._passwords.hash(password),
+            "created_on": now(),
+        }
+        try:
+            with self._database.write() as connection:
+                made = connection.execute(insert(users).values(row).returning(*_COLUMNS)).one()
+        except IntegrityError as error:
+            raise Conflict(f"username: {username!r} is taken", field="username") from error
+        return User(*made)
+
+    def user(self, username: str) -> User | None:
+        """Return the user of a name, or None."""
+        return self._find(users.c.username == username)
+
+    def set_password(self, user: User, password: str) -> None:
+        """Let a password open an account, in place of any that did."""
+        hashed = self._passwords.hash(password)
+        with self._database.write() as connection:
+            connection.execute(update(users).where(users.c.id == user.id).values(password=hashed))
+
+    def set_token(self, user: User, token: str) -> None:
+        """Make a token the primary one of a user; the one that was it opens the account no longer.
+
+        Raises
+        ------
+        Conflict
+            If the token is another user's.
+        BadRequest
+            If it is empty or not plain ASCII, which no header could carry.
+        """
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
+            raise BadRequest(
+                "token: only printable ASCII characters without spaces are allowed", field="token"
+            )
+        digest = _digest(token)
+        with self._database.write() as connection:
+            holder = connection.scalar(select(tokens.c.user).where(tokens.c.sha256 == digest))
+            if holder not in {None, user.id}:
+                raise Conflict("token: choose another one", field="token")
+            mine = tokens.c.user == user.id
+            connection.execute(delete(tokens).where(mine, tokens.c.kind == PRIMARY))
+            connection.execute(delete(tokens).where(mine, tokens.c.sha256 == digest))
+            row = {"sha256": digest, "user": user.id, "kind": PRIMARY, "created_on": now()}
+            connection.execute(insert(tokens).values(row))
+        self._forget()
+
+    def mint_token(
+        self,
+        user: User,
+        *,
+        kind: str = API,
+        lifetime: float | None = None,
+        scope: str | None = None,
+        client: str | None = None,
+    ) -> str:
+        """Make a further token.
+
+        Parameters
+        ----------
+        user : User
+            Whom it signs in.
+        kind : str
+            What sort of token it is.
+        lifetime : float, optional
+            Seconds until it is void; it does not expire by default.
+        scope, client : str, optional
+            What it was granted for, and to whom.
+
+        Returns
+        -------
+        str
+            The token; only its hash is kept.
+        """
+        token = new_token()
+        row = {
+            "sha256": _digest(token),
+            "user": user.id,
+            "kind": kind,
+            "scope": scope,
+            "client": client,
+            "expires": None if lifetime is None else int(self._clock() + lifetime),
+            "created_on": now(),
+        }
+        with self._database.write() as connection:
+            if lifetime is not None:
+                connection.execute(delete(tokens).where(tokens.c.expires <= int(self._clock())))
+            connection.execute(insert(tokens).values(row))
+        return token
+
+    def revoke_token(self, token: str) -> None:
+        """Make a token void. Nothing happens if it is already."""
+        with self._database.write() as connection:
+            connection.execute(delete(tokens).where(tokens.c.sha256 == _digest(token)))
+        self._forget()
+
+    def remembered(self, token: str) -> User | None:
+        """Return the user of a token that was found good a moment ago, without asking the database."""
+        with self._lock:
+            return self._known.get(_digest(token))
+
+    def authenticate(self, token: str) -> User:
+        """Return the user whom a token signs in.
+
+        Raises
+        ------
+        Unauthorized
+            If it is nobody's, or expired.
+        """
+        digest = _digest(token)
+        moment = int(self._clock())
+        joined = select(*_COLUMNS, tokens.c.expires).join(tokens, tokens.c.user == users.c.id)
+        with self._database.read() as connection:
+            row = connection.execute(joined.where(tokens.c.sha256 == digest)).one_or_none()
+        if row is None or (row.expires is not None and row.expires <= moment):
+            raise Unauthorized("invalid token")
+        user = User(*row[:4])
+        if row.expires is None:
+            with self._lock:
+                self._known[digest] = user
+        return user
+
+    def log_in(self, username: str, password: str, address: str) -> User:
+        """Return the user whom a name and a password sign in. Takes a tenth of a second of one core.
+
+        Parameters
+        ----------
+        username, password : str
+            As they were typed.
+        address : str
+            Where the attempt comes from; too many wrong ones from there have to wait.
+
+        Raises
+        ------
+        Unauthorized
+            If the two do not belong together; an unknown name looks and costs the same.
+        TooManyRequests
+            If there were too many wrong attempts lately.
+        """
+        with self._database.read() as connection:
+            stored = connection.scalar(select(users.c.password).where(users.c.username == username))
+        self._passwords.check(stored, password, (username, address))
+        user = self.user(username)
+        if user is None:
+            raise Unauthorized("wrong username or password")
+        return user
+
+    def _find(self, condition: ColumnElement[bool]) -> User | None:
+        with self._database.read() as connection:
+            row = connection.execute(select(*_COLUMNS).where(condition)).one_or_none()
+        return None if row is None else User(*row)
+
+    def _forget(self) -> None:
+        with self._lock:
+            self._known.clear()
+
+
+class _Passwords:
+    """Hashes of passwords, made and checked at a bounded cost."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._hasher = PasswordHasher()
+        self._clock = clock
+        # Each hash fills 64 MiB of memory.
+        self._turns = threading.BoundedSemaphore(2)
+        self._lock = threading.Lock()
+        self._wrong: TTLCache[tuple[str, str], tuple[int, float]] = TTLCache(10_000, 900.0, timer=clock)
+        self._nobodys: str | None = None
+
+    def hash(self, password: str) -> str:
+        with self._turns:
+            return self._hasher.hash(password.encode("utf-8", "surrogatepass"))
+
+    def check(self, stored: str | None, password: str, attempt: tuple[str, str]) -> None:
+        self._begin(attempt)
+        nobodys = self._stand_in()
+        if not self._matches(stored or nobodys, password) or stored is None:
+            raise Unauthorized("wrong username or password")
+        with self._lock:
+            self._wrong.pop(attempt, None)
+
+    def _begin(self, attempt: tuple[str, str]) -> None:
+        """Count an attempt as a wrong one until it turns out right, so that many at once count too."""
+        with self._lock:
+            count, until = self._wrong.get(attempt, (0, 0.0))
+            left = until - self._clock()
+            if left > 0:
+                seconds = str(int(left) + 1)
+                raise TooManyRequests(
+                    f"too many wrong passwords; try again in {seconds} s", headers={"Retry-After": seconds}
+                )
+            wait = min(2.0 ** min(count - FREE_ATTEMPTS, 30), LONGEST_WAIT) if count >= FREE_ATTEMPTS else 0.0
+            self._wrong[attempt] = (count + 1, self._clock() + wait)
+
+    def _matches(self, stored: str, password: str) -> bool:
+        with self._turns:
+            try:
+                return self._hasher.verify(stored, password.encode("utf-8", "surrogatepass"))
+            except Argon2Error:
+                return False
+
+    def _stand_in(self) -> str:
+        """Return a hash that no password has, so that unknown users cost what known ones do."""
+        if self._nobodys is None:
+            self._nobodys = self.hash(secrets.token_urlsafe(32))
+        return self._nobodys
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

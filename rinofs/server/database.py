@@ -1,0 +1,134 @@
+"""Transactions on the database, and what their failures mean to a client."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from rinofs.server.errors import ApiError, InsufficientStorage, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import URL, Connection, Engine
+
+__all__ = ["Database"]
+
+BUSY_TIMEOUT = 10.0
+"""Seconds that a transaction waits for others to end."""
+
+
+class Database:
+    """A database, opened.
+
+    Parameters
+    ----------
+    url : str or URL
+        An SQLAlchemy URL.
+    busy_timeout : float
+        Seconds that a transaction waits for others to end.
+    """
+
+    def __init__(self, url: str | URL, *, busy_timeout: float = BUSY_TIMEOUT) -> None:
+        self.engine = _engine(url, busy_timeout)
+        self._busy_timeout = busy_timeout
+        # SQLite lets writers wait by sleeping and trying again; those of one process queue up here instead.
+        self._writing = threading.Lock() if self.engine.dialect.name == "sqlite" else None
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Run a transaction that sees one state of everything and changes nothing."""
+        with _translated(), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Run a transaction that is durable once the context is left, or else never was.
+
+        Raises
+        ------
+        Unavailable
+            If the database is locked for too long, or fails.
+        InsufficientStorage
+            If the disk is full.
+        """
+        with _translated(), self._turn(), self.engine.connect() as connection:
+            writer = connection.execution_options(rinofs_write=True)
+            with writer.begin():
+                yield writer
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if self._writing is None:
+            yield
+            return
+        if not self._writing.acquire(timeout=self._busy_timeout):
+            raise _busy()
+        try:
+            yield
+        finally:
+            self._writing.release()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+
+def _engine(url: str | URL, busy_timeout: float) -> Engine:
+    if make_url(url).get_backend_name() != "sqlite":
+        return create_engine(url)
+    arguments = {"check_same_thread": False, "timeout": busy_timeout}
+    engine = create_engine(url, connect_args=arguments, pool_size=8, max_overflow=-1)
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _set_up(connection: Any, _record: object) -> None:
+    # The driver would begin transactions by its own rules, and only before writes.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-8192"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that reads first and then writes fails at once if another one wrote in between.
+    immediate = connection.get_execution_options().get("rinofs_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except ApiError:
+        raise
+    except IntegrityError:
+        raise
+    except PoolTimeoutError as error:
+        raise _busy() from error
+    except DBAPIError as error:
+        raise _failure(error.orig) from error
+    except sqlite3.Error as error:  # while a connection is set up
+        raise _failure(error) from error
+
+
+def _busy() -> Unavailable:
+    return Unavailable("the database is busy; try again", headers={"Retry-After": "1"})
+
+
+def _failure(error: BaseException | None) -> ApiError:
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return _busy()
+    if name.startswith("SQLITE_FULL"):
+        return InsufficientStorage("the server's disk is full")
+    return Unavailable("the database fails", headers={"Retry-After": "5"})

@@ -1,0 +1,257 @@
+"""Objects within one transaction: finding them, and what holds for all that change them."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, NoReturn
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from rinofs.server.errors import BadRequest, Conflict, NotFound
+from rinofs.server.metadata import dump_list, dump_metadata
+from rinofs.server.records import Kind, NewObject, Record, User, now
+from rinofs.server.tables import objects
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sqlalchemy import ColumnElement, Connection
+
+    from rinofs.server.blobs import Blob
+
+__all__ = [
+    "RECORD",
+    "add",
+    "child",
+    "changeable",
+    "folder_for",
+    "get",
+    "locate",
+    "refuse_taken",
+    "set_values",
+]
+
+RECORD = tuple(objects.c[name] for name in Record.__dataclass_fields__)
+"""The columns of a `Record`, in its order."""
+
+_LARGEST_ID = 2**63 - 1
+
+
+def get(connection: Connection, user: User, number: int, *, field: str = "id") -> Record:
+    """Return an object of a user, current or earlier.
+
+    Raises
+    ------
+    NotFound
+        If the user has none of that id; whether others have is not told.
+    """
+    if 0 < number <= _LARGEST_ID:
+        found = select(*RECORD).where(objects.c.id == number, objects.c.owner == user.id)
+        row = connection.execute(found).one_or_none()
+        if row is not None:
+            return Record(*row)
+    raise NotFound(f"{field}: there is no object {number}", field=field)
+
+
+def changeable(connection: Connection, user: User, number: int, *, field: str = "id") -> Record:
+    """Return an object that may be changed.
+
+    Raises
+    ------
+    NotFound
+        If the user has none of that id.
+    Conflict
+        If it is an earlier version, which can only be read.
+    """
+    record = get(connection, user, number, field=field)
+    if record.version_of is not None:
+        raise Conflict(
+            f"{field}: {number} is an earlier version of {record.version_of}, read-only", field=field
+        )
+    return record
+
+
+def inside(user: User, parent: int | None) -> ColumnElement[bool]:
+    """Return the condition of being a current object of a user in a folder."""
+    here = objects.c.parent.is_(None) if parent is None else objects.c.parent == parent
+    return here & (objects.c.owner == user.id) & objects.c.version_of.is_(None)
+
+
+def child(connection: Connection, user: User, parent: int | None, name: str) -> Record | None:
+    """Return the current object of a name in a folder, or None."""
+    row = connection.execute(
+        select(*RECORD).where(inside(user, parent), objects.c.name == name)
+    ).one_or_none()
+    return None if row is None else Record(*row)
+
+
+def locate(connection: Connection, user: User, path: Sequence[str]) -> Record:
+    """Return the current object at a path.
+
+    Raises
+    ------
+    NotFound
+        Naming the first part that is missing.
+    """
+    found: Record | None = None
+    for depth, name in enumerate(path):
+        if found is not None and found.type != Kind.FOLDER:
+            break
+        step = child(connection, user, None if found is None else found.id, name)
+        if step is None:
+            raise NotFound(
+                f"path: there is no {name!r} at {'/'.join(path[:depth]) or 'the top level'}", field="path"
+            )
+        found = step
+    else:
+        if found is not None:
+            return found
+    raise NotFound(f"path: {'/'.join(path)} is below an object that is no folder", field="path")
+
+
+def folder_for(
+    connection: Connection, user: User, parent: int | None, names: Sequence[str] = ()
+) -> int | None:
+    """Return the id of a folder that things may be put into, None for the top level.
+
+    Parameters
+    ----------
+    connection : Connection
+        A writing transaction.
+    user : User
+        The owner.
+    parent : int or None
+        Where to begin.
+    names : sequence of str
+        Folders below it to go through, made where they are missing.
+
+    Raises
+    ------
+    NotFound
+        If `parent` is not there.
+    BadRequest
+        If `parent` is no folder.
+    Conflict
+        If something else has the name of a folder.
+    """
+    if parent is not None and changeable(connection, user, parent, field="parent").type != Kind.FOLDER:
+        raise BadRequest(f"parent: {parent} is no folder", field="parent")
+    here = parent
+    for name in names:
+        step = child(connection, user, here, name)
+        if step is None:
+            step = add(connection, user, NewObject(here, name), Kind.FOLDER)
+        elif step.type != Kind.FOLDER:
+            raise Conflict(f"name: {name!r} is no folder", field="name")
+        here = step.id
+    return here
+
+
+def add(
+    connection: Connection,
+    user: User,
+    new: NewObject,
+    kind: str,
+    *,
+    blob: Blob | None = None,
+    replaced: Record | None = None,
+) -> Record:
+    """Add an object; its folder is `new.parent`, known to be one.
+
+    Parameters
+    ----------
+    connection : Connection
+        A writing transaction.
+    user : User
+        The owner.
+    new : NewObject
+        What to add.
+    kind : str
+        One of `Kind`.
+    blob : Blob, optional
+        Its content, for a file.
+    replaced : Record, optional
+        The current object of that name, which becomes an earlier version.
+
+    Raises
+    ------
+    Conflict
+        If the name is taken.
+    """
+    text = dump_metadata(new.metadata)
+    moment = now()
+    values: dict[str, object] = {
+        "owner": user.id,
+        "parent": new.parent,
+        "name": new.name,
+        "type": kind,
+        "size": None if blob is None else blob.size,
+        "etag": None if blob is None else blob.etag,
+        "sha256": None if blob is None else blob.sha256,
+        "metadata": text,
+        "metadata_size": len(text.encode()),
+        "tags": dump_list(new.tags),
+        "versions": dump_list(sorted(new.versions | earlier(replaced))),
+        "version_of": None,
+        "created_on": moment if replaced is None else replaced.created_on,
+        "updated_on": moment,
+    }
+    try:
+        if replaced is None:
+            return Record(*connection.execute(insert(objects).values(values).returning(*RECORD)).one())
+        return _supersede(connection, replaced, values)
+    except IntegrityError as error:
+        _taken(new.name, error)
+
+
+def earlier(replaced: Record | None) -> frozenset[int]:
+    """Return the ids of the earlier versions of what takes an object's place."""
+    return frozenset() if replaced is None else frozenset({replaced.id, *json.loads(replaced.versions)})
+
+
+def _supersede(connection: Connection, replaced: Record, values: Mapping[str, object]) -> Record:
+    # Only one object of a name may be current at any moment, so the old one steps back first.
+    whole = (objects.c.id == replaced.id) | (objects.c.version_of == replaced.id)
+    connection.execute(update(objects).where(objects.c.id == replaced.id).values(version_of=replaced.id))
+    record = Record(*connection.execute(insert(objects).values(values).returning(*RECORD)).one())
+    connection.execute(update(objects).where(whole).values(version_of=record.id))
+    return record
+
+
+def set_values(connection: Connection, record: Record, values: Mapping[str, object]) -> Record:
+    """Change columns of an object; its earlier versions follow its name and folder.
+
+    Raises
+    ------
+    Conflict
+        If its new name is taken.
+    """
+    if not values:
+        return record
+    change = update(objects).where(objects.c.id == record.id).values(values).returning(*RECORD)
+    try:
+        changed = Record(*connection.execute(change).one())
+    except IntegrityError as error:
+        _taken(str(values.get("name", record.name)), error)
+    place = {key: values[key] for key in ("name", "parent") if key in values}
+    if place:
+        connection.execute(update(objects).where(objects.c.version_of == record.id).values(place))
+    return changed
+
+
+def refuse_taken(connection: Connection, user: User, parent: int | None, name: str, *, but: int = 0) -> None:
+    """Refuse a name that another object of a folder has.
+
+    Raises
+    ------
+    Conflict
+        If it is taken.
+    """
+    holder = child(connection, user, parent, name)
+    if holder is not None and holder.id != but:
+        _taken(name)
+
+
+def _taken(name: str, error: IntegrityError | None = None) -> NoReturn:
+    raise Conflict(f"name: {name!r} is taken", field="name") from error

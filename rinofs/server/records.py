@@ -1,0 +1,190 @@
+"""What the store takes and gives: frozen values, and objects as the API shows them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = ["Change", "Kind", "NewObject", "Record", "User", "now"]
+
+TRUNCATED_FROM = 300_000
+"""Bytes of metadata above which ``truncate_metadata`` leaves them out."""
+
+
+class Kind:
+    """What an object is, by the names that the API has for it."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    OBJECT = "object"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody who has signed in.
+
+    Attributes
+    ----------
+    id : int
+        Number of the account.
+    username, email, project : str
+        As they were set when the account was made.
+    """
+
+    id: int
+    username: str
+    email: str
+    project: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewObject:
+    """An object that is to be made.
+
+    Attributes
+    ----------
+    parent : int or None
+        Id of the folder that it goes into; None for the top level.
+    folders : tuple of str
+        Names of the folders below `parent` to go through, made where they are missing.
+    name : str
+        Its name.
+    metadata : mapping
+        Its metadata.
+    tags : sequence of str
+        Its tags.
+    versions : frozenset of int
+        Ids that the client names as earlier versions.
+    """
+
+    parent: int | None
+    name: str
+    folders: tuple[str, ...] = ()
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    tags: Sequence[str] = ()
+    versions: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change of what an object is called and known for; None leaves a thing as it is.
+
+    Attributes
+    ----------
+    name : str or None
+        The new name.
+    metadata : mapping or None
+        What replaces all metadata.
+    merged : mapping
+        What is merged into the metadata afterwards.
+    tags : sequence of str or None
+        The new tags.
+    versions : frozenset of int
+        Ids to add to the earlier versions.
+    """
+
+    name: str | None = None
+    metadata: Mapping[str, object] | None = None
+    merged: Mapping[str, object] = field(default_factory=dict)
+    tags: Sequence[str] | None = None
+    versions: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """An object, as a row of the database has it.
+
+    Attributes
+    ----------
+    metadata, tags, versions : str
+        JSON, as it goes into answers.
+    version_of : int or None
+        Id of the current object, where this is an earlier version.
+    """
+
+    id: int
+    parent: int | None
+    name: str
+    type: str
+    size: int | None
+    etag: str | None
+    sha256: str | None
+    metadata: str
+    metadata_size: int
+    tags: str
+    versions: str
+    version_of: int | None
+    created_on: str
+    updated_on: str
+
+    def shown(
+        self, user: User, *, sha256: bool = True, truncated: bool = False, path: Sequence[str] | None = None
+    ) -> dict[str, object]:
+        """Return the object as the API shows it, for `orjson`.
+
+        Parameters
+        ----------
+        user : User
+            Its owner.
+        sha256 : bool
+            Whether the digest of its content is shown.
+        truncated : bool
+            Whether large metadata is left out.
+        path : sequence of str, optional
+            Names from the start of a recursive listing down to the object.
+        """
+        shown: dict[str, object] = {
+            "id": self.id,
+            "name": self.name,
+            "type": self.type,
+            "size": self.size,
+            "parent": self.parent,
+            "metadata": self._metadata(truncated=truncated),
+            "tags": orjson.Fragment(self.tags),
+            "etag": self.etag,
+            "versions": orjson.Fragment(self.versions),
+            "project": user.id,
+            "project_name": user.project,
+            "owner": user.username,
+            "shared": False,
+            "created_on": self.created_on,
+            "updated_on": self.updated_on,
+        }
+        if sha256 and self.sha256 is not None:
+            shown["sha256"] = self.sha256
+        if path is not None:
+            shown["path"] = path
+        return shown
+
+    def _metadata(self, *, truncated: bool) -> object:
+        if truncated and self.metadata_size > TRUNCATED_FROM:
+            return f"left out: {self.metadata_size} bytes"
+        return orjson.Fragment(self.metadata)
+
+    def header(self, user: User, *, sha256: bool, limit: int = 8192) -> str:
+        """Return the object as ASCII JSON, its metadata left out where that would pass `limit` bytes."""
+        plain: dict[str, Any] = self.shown(user, sha256=sha256)
+        plain |= {"tags": json.loads(self.tags), "versions": json.loads(self.versions), "metadata": {}}
+        if self.metadata_size <= limit:
+            whole = json.dumps({**plain, "metadata": json.loads(self.metadata)})
+            if len(whole) <= limit:
+                return whole
+        plain.pop("metadata")
+        return json.dumps(plain)
+
+    @property
+    def modified(self) -> datetime:
+        """When its content was last modified."""
+        return datetime.fromisoformat(self.updated_on)
+
+
+def now() -> str:
+    """Return the present time as it is stored and shown."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

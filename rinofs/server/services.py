@@ -1,0 +1,71 @@
+"""What a running server works with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import URL
+
+from rinofs.server.accounts import Accounts
+from rinofs.server.blobs import DiskBlobStore
+from rinofs.server.database import Database
+from rinofs.server.migrations import upgrade
+from rinofs.server.store import Store
+
+if TYPE_CHECKING:
+    from rinofs.server.settings import ServerSettings
+
+__all__ = ["Services", "open_services"]
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that handlers use.
+
+    Attributes
+    ----------
+    settings : ServerSettings
+        As the server was started.
+    database : Database
+        Transactions.
+    store : Store
+        Objects.
+    accounts : Accounts
+        Users and their tokens.
+    blobs : DiskBlobStore
+        Contents.
+    """
+
+    settings: ServerSettings
+    database: Database
+    store: Store
+    accounts: Accounts
+    blobs: DiskBlobStore
+
+    def close(self) -> None:
+        """Let go of files and threads."""
+        self.blobs.close()
+        self.database.close()
+
+
+def open_services(settings: ServerSettings) -> Services:
+    """Open, and where needed make or upgrade, what is kept in a server's folder.
+
+    Parameters
+    ----------
+    settings : ServerSettings
+        Where it is.
+
+    Returns
+    -------
+    Services
+        To be closed by the caller. Several processes may have the same ones open.
+    """
+    settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = URL.create("sqlite", database=str(settings.data_dir / "rinofs.sqlite3"))
+    database = Database(settings.database_url or file)
+    upgrade(database)
+    return Services(
+        settings, database, Store(database), Accounts(database), DiskBlobStore(settings.data_dir / "blobs")
+    )
