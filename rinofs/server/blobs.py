@@ -65,6 +65,9 @@ class BlobUpload(Protocol):
     def write(self, data: _Data) -> None:
         """Add the next bytes; the buffer may be reused on return."""
 
+    def sha256(self) -> str:
+        """Return the digest of what was written so far, in hex."""
+
     def finish(self) -> Blob:
         """Store the content durably, and keep it from being collected until `release`."""
 
@@ -169,6 +172,10 @@ class DiskBlobUpload:
             view = memoryview(data)
             while view:
                 view = view[self._file.write(view) :]
+
+    def sha256(self) -> str:
+        """Return the digest of what was written so far, in hex."""
+        return self._hashers[1].hexdigest()
 
     def finish(self) -> Blob:
         """Store the content durably, and keep it from being collected until `release`.

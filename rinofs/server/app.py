@@ -1,0 +1,102 @@
+"""The server as an ASGI application."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from rinofs.server import rinocloud
+from rinofs.server.errors import ApiError
+from rinofs.server.hosts import HostGuard
+from rinofs.server.middleware import AnswerFailures, AnswerHeaders
+from rinofs.server.responses import error_response, json_response
+from rinofs.server.services import open_services
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from rinofs.server.services import Services
+    from rinofs.server.settings import ServerSettings
+
+__all__ = ["EXTENSIONS", "create_app"]
+
+EXTENSIONS = "path, recursive, after, digest, rename, idempotency"
+"""What this server adds to the published Rinocloud API."""
+
+
+def create_app(settings: ServerSettings) -> Starlette:
+    """Open a server's folder and make the application that answers for it.
+
+    Parameters
+    ----------
+    settings : ServerSettings
+        How to serve, and what.
+
+    Returns
+    -------
+    Starlette
+        The application; ``state.services`` has what it works with, closed when its lifespan ends.
+    """
+    services = open_services(settings)
+    app = Starlette(
+        routes=[Route("/health", _health), *rinocloud.routes(services)],
+        middleware=_middleware(settings),
+        exception_handlers={ApiError: _refused, HTTPException: _not_routed},
+        lifespan=_lifespan,
+    )
+    # Where a path lacks its slash, an answer says so: a redirect would have bodies sent twice.
+    app.router.redirect_slashes = False
+    app.state.settings = settings
+    app.state.services = services
+    return app
+
+
+def _middleware(settings: ServerSettings) -> list[Middleware]:
+    headers = {"x-content-type-options": "nosniff"}
+    if settings.extensions:
+        headers["rinocloud-api-extensions"] = EXTENSIONS
+    return [
+        Middleware(AnswerHeaders, headers=headers),
+        Middleware(AnswerFailures),
+        Middleware(HostGuard, allowed=settings.allowed_hosts),
+    ]
+
+
+@asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    services: Services = app.state.services
+    try:
+        yield
+    finally:
+        services.close()
+
+
+async def _health(_request: Request) -> Response:
+    return json_response({"status": "ok"})
+
+
+async def _refused(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ApiError)
+    headers = dict(error.headers)
+    if error.status == 401:
+        headers.setdefault("WWW-Authenticate", "Token")
+    return error_response(error.status, error.message, headers)
+
+
+async def _not_routed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == 404:
+        hint = "" if path.endswith("/") else "; the endpoints of the Rinocloud API end with a slash"
+        return error_response(404, f"there is no {path} here{hint}")
+    if error.status_code == 405:
+        return error_response(405, f"{path} does not take {request.method}", error.headers)
+    return error_response(error.status_code, error.detail, error.headers)

@@ -1,0 +1,65 @@
+"""What an embedded server is told when it starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["ServerSettings"]
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """The settings of one server; they hold for as long as it runs.
+
+    Parameters
+    ----------
+    data_dir : Path
+        Where everything is kept: the database, the contents, the lock.
+    database_url : str, optional
+        An SQLAlchemy URL; by default an SQLite file in `data_dir`.
+    extensions : bool
+        False for the published API and nothing more.
+    allowed_hosts : tuple of str
+        Names, without port, that requests may be addressed to, beside those of the loopback interface.
+    max_json_bytes : int
+        Bytes of a JSON document or a form.
+    max_json_depth : int
+        Levels of lists and objects in a JSON document.
+    max_header_bytes : int
+        Bytes of a request line with all headers.
+    max_content_bytes : int, optional
+        Bytes of one uploaded content; no limit by default.
+    header_timeout : float
+        Seconds until the headers of a request must be complete, from the first byte or the connection on.
+    idle_timeout : float
+        Seconds that a connection may rest between two requests.
+    body_timeout : float
+        Seconds without one byte of a body that the server waits for.
+    body_min_rate : int
+        Bytes per second that a body must bring on average over each `body_timeout`.
+    write_timeout : float
+        Seconds in which a client must take something of an answer that waits for it.
+    shutdown_timeout : float
+        Seconds that requests under way have to end when the server is told to stop.
+    """
+
+    data_dir: Path
+    database_url: str | None = None
+    extensions: bool = True
+    allowed_hosts: tuple[str, ...] = ()
+    max_json_bytes: int = MIB
+    max_json_depth: int = 64
+    max_header_bytes: int = 64 * 1024
+    max_content_bytes: int | None = None
+    header_timeout: float = 10.0
+    idle_timeout: float = 60.0
+    body_timeout: float = 12.0
+    body_min_rate: int = 1024
+    write_timeout: float = 60.0
+    shutdown_timeout: float = 3.0
