@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import orjson
 from anyio import to_thread
 from starlette.requests import ClientDisconnect
 
@@ -54,11 +52,6 @@ class Upload:
     fields: dict[str, object]
     filename: str | None
     blob: Blob
-
-    def fingerprint(self) -> str:
-        """Return a digest of all that the upload says, to tell a repeated request from another one."""
-        said = [self.fields, self.filename, self.blob.sha256]
-        return hashlib.sha256(orjson.dumps(said, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 async def read_fields(request: Request, *, text_fields: Collection[str] = ()) -> dict[str, object]:

@@ -1,0 +1,168 @@
+"""Carrying a repeated request out once.
+
+A client that never saw the answer to a request sends it again, with the same ``Idempotency-Key``. The first
+answer is kept in the transaction that does the work, so that there is one if and only if the work is done.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import time
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, TypeAlias
+
+import orjson
+from anyio import to_thread
+from sqlalchemy import delete, insert, select
+from starlette.responses import Response
+
+from rinofs.server.errors import BadRequest, Unprocessable
+from rinofs.server.tables import answers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Sequence
+
+    from sqlalchemy import Connection
+    from starlette.requests import Request
+
+    from rinofs.server.database import Database
+    from rinofs.server.records import Record, User
+
+    Remember: TypeAlias = Callable[[Connection, Sequence[Record]], None]
+
+__all__ = ["KEPT", "Answers"]
+
+KEPT = 24 * 3600.0
+"""Seconds for which an answer is given again."""
+
+_KEY = re.compile(r'"?([\x21\x23-\x7e]{1,255})"?')
+
+
+class Answers:
+    """The answers to requests that carried a key.
+
+    Parameters
+    ----------
+    database : Database
+        Where they are kept.
+    clock : callable
+        Seconds since 1970.
+    """
+
+    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+        self._turns: dict[tuple[int, str], asyncio.Lock] = {}
+
+    async def once(
+        self,
+        request: Request,
+        user: User,
+        said: object,
+        work: Callable[[Remember], object],
+        render: Callable[[Sequence[Record]], Response],
+    ) -> Response:
+        """Carry a request out, unless it was carried out already: then give the same answer.
+
+        A request without a key is always carried out, and so is one whose first try failed: it left nothing.
+
+        Parameters
+        ----------
+        request : Request
+            The request.
+        user : User
+            Who sent it.
+        said : object
+            All that it says, for `orjson`; a request of the same key that says something else is refused.
+        work : callable
+            Does the work, in a worker thread, and has what it is given called within its transaction, with
+            the objects that were made.
+        render : callable
+            Makes the answer of them.
+
+        Raises
+        ------
+        BadRequest
+            If the key cannot be one.
+        Unprocessable
+            If the key was used for another request.
+        """
+        header = request.headers.get("idempotency-key") if request.app.state.settings.extensions else None
+        if header is None:
+            return await to_thread.run_sync(_carry_out, work, render, None)
+        match = _KEY.fullmatch(header)
+        if match is None:
+            raise BadRequest("Idempotency-Key: 1 to 255 printable ASCII characters are allowed")
+        key = match.group(1)
+        digest = _digest(request, said)
+        async with self._turn(user.id, key):
+            return await to_thread.run_sync(self._first_or_again, user.id, key, digest, work, render)
+
+    @asynccontextmanager
+    async def _turn(self, owner: int, key: str) -> AsyncIterator[None]:
+        """Let requests of one key wait for each other."""
+        turn = self._turns.setdefault((owner, key), asyncio.Lock())
+        try:
+            async with turn:
+                yield
+        finally:
+            if not turn.locked():
+                self._turns.pop((owner, key), None)
+
+    def _first_or_again(
+        self,
+        owner: int,
+        key: str,
+        digest: str,
+        work: Callable[[Remember], object],
+        render: Callable[[Sequence[Record]], Response],
+    ) -> Response:
+        columns = (answers.c.request, answers.c.status, answers.c.body)
+        mine = (answers.c.owner == owner, answers.c.key == key, answers.c.created > self._oldest())
+        with self._database.read() as connection:
+            row = connection.execute(select(*columns).where(*mine)).one_or_none()
+        if row is None:
+            return _carry_out(work, render, lambda *kept: self._keep(owner, key, digest, *kept))
+        if row.request != digest:
+            raise Unprocessable("Idempotency-Key: this key was used for another request")
+        headers = {"idempotency-replayed": "true"}
+        return Response(bytes(row.body), row.status, headers, "application/json")
+
+    def _keep(self, owner: int, key: str, digest: str, connection: Connection, answer: Response) -> None:
+        connection.execute(delete(answers).where(answers.c.created <= self._oldest()))
+        row = {
+            "owner": owner,
+            "key": key,
+            "request": digest,
+            "status": answer.status_code,
+            "body": bytes(answer.body),
+            "created": int(self._clock()),
+        }
+        connection.execute(insert(answers).values(row))
+
+    def _oldest(self) -> int:
+        return int(self._clock() - KEPT)
+
+
+def _carry_out(
+    work: Callable[[Remember], object],
+    render: Callable[[Sequence[Record]], Response],
+    keep: Callable[[Connection, Response], None] | None,
+) -> Response:
+    made: list[Response] = []
+
+    def remember(connection: Connection, records: Sequence[Record]) -> None:
+        answer = render(records)
+        if keep is not None:
+            keep(connection, answer)
+        made.append(answer)
+
+    work(remember)
+    return made[-1]
+
+
+def _digest(request: Request, said: object) -> str:
+    whole = [request.url.path, said]
+    return hashlib.sha256(orjson.dumps(whole, option=orjson.OPT_SORT_KEYS)).hexdigest()
