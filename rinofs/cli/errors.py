@@ -21,10 +21,11 @@ __all__ = [
     "INTERRUPTED",
     "PIPE_CLOSED",
     "WRONG_USE",
-    "CommandFailed",
+    "CommandError",
     "Problems",
     "complain",
     "describe",
+    "ended_by_closed_pipe",
     "printable",
     "reported",
 ]
@@ -37,7 +38,7 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 _log = logging.getLogger("rinofs")
 
 
-class CommandFailed(Exception):
+class CommandError(Exception):
     """What a command could not do.
 
     Parameters
@@ -79,7 +80,7 @@ class Problems:
             yield
         except BrokenPipeError:
             raise
-        except (Exception, CommandFailed) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the rest goes on
             _log.debug("traceback", exc_info=True)
             self.report(error, path)
 
@@ -99,7 +100,7 @@ def describe(error: BaseException, path: str | None = None) -> str:
     path : str, optional
         The path or URL as the user knows it; else the error's own.
     """
-    if isinstance(error, CommandFailed):
+    if isinstance(error, CommandError):
         return printable(str(error))
     named = path or getattr(error, "filename", None)
     what = _what(error, path)
@@ -167,16 +168,21 @@ def reported() -> Iterator[None]:
             sys.exit(FAILED)
         complain("interrupted")
         sys.exit(INTERRUPTED)
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno == errno.EPIPE:
-            _silence_output()
-            sys.exit(PIPE_CLOSED)
+    except Exception as error:  # noqa: BLE001 - a command ends in one line, whatever went wrong
         _log.debug("traceback", exc_info=True)
         complain(describe(error))
         sys.exit(FAILED)
 
 
-def _silence_output() -> None:
-    """Keep the interpreter from writing what is left in its buffers, and complaining, when it exits."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+@contextlib.contextmanager
+def ended_by_closed_pipe() -> Iterator[None]:
+    """End the command without a word where nobody reads its output any more, as in ``rinofs cat x | head``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EPIPE:
+            raise
+        # The interpreter would write what is left in its buffers when it exits, and complain.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(PIPE_CLOSED)

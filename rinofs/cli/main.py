@@ -17,7 +17,7 @@ from rinofs import __version__
 from rinofs.cli import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class LazyGroup(click.Group):
         except ModuleNotFoundError as error:
             if error.name == module or (error.name or "").startswith("rinofs"):
                 raise
-            raise errors.CommandFailed(
+            raise errors.CommandError(
                 f"`rinofs {cmd_name}` needs {error.name}", hint=f"pip install 'rinofs[{entry.extra}]'"
             ) from error
         assert isinstance(command, click.Command)
@@ -98,15 +98,21 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in self._entries.items()])
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
+        with errors.ended_by_closed_pipe():
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        return result
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         """Run the command line and exit: 0 done, 1 failed, 2 wrong use, 130 interrupted.
 
         Every failure is one line on standard error.
         """
-        extra.pop("standalone_mode", None)
+        kwargs["standalone_mode"] = False
         with errors.reported():
-            result = super().main(args, prog_name or "rinofs", standalone_mode=False, **extra)
-            sys.stdout.flush()
+            result = super().main(*args, **kwargs)
         sys.exit(result if isinstance(result, int) else 0)
 
 

@@ -1,0 +1,74 @@
+"""Commands that show one thing: `cat`, `info`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rinofs.cli.errors import CommandError, Problems
+from rinofs.cli.locations import expand
+from rinofs.cli.output import as_json as to_json
+from rinofs.cli.output import show_json, write_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rinofs.cli.locations import Location
+
+_PIECE = 1024 * 1024
+
+
+@click.command()
+@click.argument("urls", metavar="URL...", nargs=-1, required=True)
+def cat(urls: tuple[str, ...]) -> None:
+    """Write the content of files to standard output, one after the other."""
+    problems = Problems()
+    output = sys.stdout.buffer
+    for here in expand(urls, problems):
+        with problems.collected(here.url):
+            for piece in _pieces(here):
+                output.write(piece)
+        output.flush()
+    problems.exit_if_any()
+
+
+def _pieces(here: Location) -> Iterator[bytes]:
+    try:
+        file = here.fs.open(here.path, "rb")
+    except IsADirectoryError as error:
+        hint = "name a file in it, or use `rinofs get -r`"
+        raise CommandError("is a folder", here.url, hint) from error
+    with file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+@click.command()
+@click.argument("urls", metavar="URL...", nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document: a list.")
+def info(urls: tuple[str, ...], as_json: bool) -> None:
+    """Show what is known of files and folders: size, type, times, metadata..."""
+    problems = Problems()
+    found: list[dict[str, Any]] = []
+    for here in expand(urls, problems):
+        with problems.collected(here.url):
+            found.append({"url": here.url, **here.fs.info(here.path)})
+    if as_json:
+        show_json(found)
+    else:
+        for number, entry in enumerate(found):
+            write_lines([""] * (number > 0))
+            write_lines(_lines(entry))
+    problems.exit_if_any()
+
+
+def _lines(entry: dict[str, Any]) -> Iterator[str]:
+    width = max(map(len, entry))
+    for key, value in to_json(entry).items():
+        if value is None:
+            continue
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        yield f"{key:<{width}}  {text}"

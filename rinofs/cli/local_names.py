@@ -1,0 +1,117 @@
+"""Names on this machine for what has other names on a server."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import tempfile
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+__all__ = ["LocalNames", "NameRules"]
+
+_MAX_BYTES = 255
+_RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)
+_REFUSED_BY_WINDOWS = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+_REFUSED = re.compile(r"[/\x00]")
+
+
+@dataclass(frozen=True, slots=True)
+class NameRules:
+    """What a filesystem of this machine takes as names.
+
+    Attributes
+    ----------
+    windows : bool
+        Whether the rules of Windows hold.
+    folds_case : bool
+        Whether names that differ in case, or in how accents are written, are one name.
+    """
+
+    windows: bool
+    folds_case: bool
+
+    @classmethod
+    def of(cls, folder: Path) -> NameRules:
+        """Find out the rules where `folder` is, by trying; it must exist."""
+        with tempfile.NamedTemporaryFile(prefix=".rinofs-Case-", dir=folder) as probe:
+            made = Path(probe.name)
+            folds = made.with_name(made.name.swapcase()).exists()
+        return cls(windows=os.name == "nt", folds_case=folds)
+
+    def can_hold(self, name: str) -> bool:
+        """Tell whether a file can have such a name."""
+        try:
+            length = len(name.encode())
+        except UnicodeEncodeError:
+            return False
+        if name in {"", ".", ".."} or length > _MAX_BYTES or _REFUSED.search(name):
+            return False
+        if not self.windows:
+            return True
+        return not (_REFUSED_BY_WINDOWS.search(name) or _RESERVED.fullmatch(name) or name[-1] in " .")
+
+    def key(self, name: str) -> str:
+        """Return what two names have in common where they are one to the filesystem."""
+        if not self.folds_case:
+            return name
+        return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+    def substitute(self, name: str, attempt: int = 0) -> str:
+        """Return a name that can be held, made from one that cannot.
+
+        It is the same at every download: what can stay of the name, ``~``, a digest of the whole name, and
+        the extension.
+        """
+        digest = hashlib.sha256(f"{attempt or ''}{name}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
+        refused = _REFUSED_BY_WINDOWS if self.windows else _REFUSED
+        plain = refused.sub("_", name.encode("utf-8", "replace").decode())
+        suffix = PurePosixPath(plain).suffix
+        if len(suffix.encode()) > 20 or (self.windows and suffix[-1:] in {" ", "."}):
+            suffix = ""
+        stem = plain.removesuffix(suffix) if suffix else plain
+        room = _MAX_BYTES - len(f"~{digest}{suffix}".encode())
+        stem = stem.encode()[:room].decode(errors="ignore").rstrip(" .")
+        return f"{stem}~{digest}{suffix}"
+
+
+@dataclass
+class LocalNames:
+    """Give each path on a server a path on this machine, no two of them the same.
+
+    Attributes
+    ----------
+    rules : NameRules
+        What names can be.
+    renamed : dict of str to str
+        The paths that could not stay as they are, with what they became.
+    """
+
+    rules: NameRules
+    renamed: dict[str, str] = field(default_factory=dict)
+    _taken: dict[str, dict[str, str]] = field(default_factory=dict)
+    _given: dict[str, str] = field(default_factory=dict)
+
+    def path(self, relative: str) -> str:
+        """Return the local path for a path below the start; the same for the same path each time."""
+        if not relative:
+            return ""
+        if relative not in self._given:
+            parent, _, name = relative.rpartition("/")
+            folder = self.path(parent)
+            local = self._name(folder, name)
+            self._given[relative] = f"{folder}/{local}" if folder else local
+            if local != name:
+                self.renamed[relative] = self._given[relative]
+        return self._given[relative]
+
+    def _name(self, folder: str, name: str) -> str:
+        taken = self._taken.setdefault(folder, {})
+        candidate, attempt = name, 0
+        while not self.rules.can_hold(candidate) or taken.get(self.rules.key(candidate), name) != name:
+            candidate = self.rules.substitute(name, attempt)
+            attempt += 1
+        taken[self.rules.key(candidate)] = name
+        return candidate

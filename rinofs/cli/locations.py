@@ -1,0 +1,193 @@
+"""What the user typed, as a filesystem and a path, and how paths are shown back."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from fsspec import available_protocols, get_filesystem_class
+from fsspec.core import has_magic, split_protocol, url_to_fs
+from fsspec.implementations.chained import ChainedFileSystem
+from fsspec.implementations.local import LocalFileSystem
+
+from rinofs.cli.errors import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fsspec import AbstractFileSystem
+
+    from rinofs.cli.errors import Problems
+
+__all__ = ["Info", "Location", "entries", "expand", "is_folder", "locate", "tree_of"]
+
+Info: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """A URL or local path, as the user gave it and as its filesystem knows it.
+
+    Attributes
+    ----------
+    url : str
+        How the user spelt it, or would.
+    fs : AbstractFileSystem
+        The filesystem that it is in.
+    path : str
+        The path in that filesystem, without protocol and trailing slash.
+    """
+
+    url: str
+    fs: AbstractFileSystem
+    path: str
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is in a filesystem of this machine."""
+        return isinstance(self.fs, LocalFileSystem)
+
+    @property
+    def name(self) -> str:
+        """The last part of the path; empty for a root."""
+        return self.path.rstrip("/").rpartition("/")[2]
+
+    def below(self, relative: str) -> Location:
+        """Return what is at `relative`, which is empty or starts with no slash, below here."""
+        if not relative:
+            return self
+        path = f"{self.path.rstrip('/')}/{relative}" if self.path else relative
+        head, *chained = self.url.split("::") if _is_chain(self.url) else [self.url]
+        shown = head if head.endswith("/") else f"{head}/"
+        if "://" in head or not chained:
+            return Location("::".join([shown + relative, *chained]), self.fs, path)
+        return Location(_respelt(self.url, path), self.fs, path)
+
+    def at(self, path: str) -> Location:
+        """Return what the same filesystem has at `path`, spelt like this one."""
+        start = f"{self.path.rstrip('/')}/" if self.path else ""
+        if path == self.path:
+            return self
+        if path.startswith(start):
+            return self.below(path[len(start) :])
+        return Location(_respelt(self.url, path), self.fs, path)
+
+
+def locate(url: str) -> Location:
+    """Find the filesystem of a URL or local path.
+
+    Raises
+    ------
+    CommandError
+        If there is no such protocol, or a package for it is missing.
+    """
+    if not url:
+        raise CommandError("a path must not be empty")
+    try:
+        if "::" in url and not _is_chain(url):
+            # fsspec would take any "::" for a chain of filesystems; here it is part of a name.
+            kind = get_filesystem_class(split_protocol(url)[0] or "file")
+            return Location(url, kind(**kind._get_kwargs_from_urls(url)), kind._strip_protocol(url))  # noqa: SLF001
+        fs, path = url_to_fs(url)
+    except ImportError as error:
+        raise CommandError("a package for this protocol is missing", url, str(error)) from error
+    except ValueError as error:
+        if "Protocol not known" not in str(error):
+            raise
+        raise CommandError("there is no such protocol", url, "try rino://, repovizz:// or a path") from None
+    return Location(url, fs, path)
+
+
+def expand(urls: Iterable[str], problems: Problems) -> list[Location]:
+    """Find the filesystems of URLs, and what the patterns among them match.
+
+    A URL that exists as it stands is no pattern, whatever it holds. Patterns in local paths are the shell's.
+    What fails is reported, and left out.
+    """
+    found: list[Location] = []
+    for url in urls:
+        with problems.collected(url):
+            here = locate(url)
+            if "://" not in url or not has_magic(here.path) or here.fs.exists(here.path):
+                found.append(here)
+                continue
+            matches = sorted(here.fs.glob(here.path))
+            if not matches:
+                raise CommandError("nothing matches", url)
+            found += [here.at(match) for match in matches]
+    return found
+
+
+def is_folder(info: Info) -> bool:
+    """Tell whether an entry of a listing is a folder."""
+    return bool(info["type"] == "directory")
+
+
+def entries(here: Location) -> list[Info]:
+    """Return what a folder holds, or the file itself, by name.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing.
+    """
+    listed: list[Info] = here.fs.ls(here.path, detail=True)
+    return sorted(listed, key=lambda info: str(info["name"]))
+
+
+def tree_of(here: Location, problems: Problems, maxdepth: int | None = None) -> list[Info]:
+    """Return all that is below a folder, folders included, or the file itself, by path.
+
+    A folder of this machine that cannot be read is reported and left out; on a server it is an error.
+
+    Parameters
+    ----------
+    here : Location
+        The folder.
+    problems : Problems
+        Where folders that cannot be read are reported.
+    maxdepth : int, optional
+        Levels to go down; 1 is what the folder itself holds.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing.
+    """
+    # Left to itself, fsspec's walk drops a folder that it cannot read without a word.
+    walk = {"on_error": problems.report} if here.is_local else {}
+    if here.is_local:
+        here.fs.info(here.path)
+    found: dict[str, Info] = here.fs.find(here.path, maxdepth=maxdepth, withdirs=True, detail=True, **walk)
+    top = here.path.rstrip("/")
+    if top in found and is_folder(found[top]):
+        del found[top]
+    if not found and not here.is_local:
+        here.fs.info(here.path)  # an empty folder and a missing one look the same to find
+    return [found[path] for path in sorted(found, key=lambda path: path.split("/"))]
+
+
+def _is_chain(url: str) -> bool:
+    first, linked, _ = url.partition("::")
+    if not linked:
+        return False
+    protocol = split_protocol(first)[0] or (first if first in available_protocols() else None)
+    if protocol is None:
+        return False
+    kind = get_filesystem_class(protocol)
+    accepted = inspect.signature(kind.__init__).parameters
+    return bool(issubclass(kind, ChainedFileSystem)) or not accepted.keys().isdisjoint(
+        {"fo", "target_protocol"}
+    )
+
+
+def _respelt(url: str, path: str) -> str:
+    """Write a path the way that `url` is written."""
+    if "://" in path:
+        return path
+    links = url.split("::") if _is_chain(url) else [url]
+    position = next((n for n, link in enumerate(links) if "://" in link), len(links) - 1)
+    protocol, named, _ = links[position].partition("://")
+    links[position] = f"{protocol}://{path}" if named else path
+    return "::".join(links)

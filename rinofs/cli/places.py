@@ -1,0 +1,186 @@
+"""From what a copying command was given to the single files and folders to make."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rinofs.cli.errors import CommandError
+from rinofs.cli.local_names import LocalNames, NameRules
+from rinofs.cli.locations import is_folder, locate, tree_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rinofs.cli.errors import Problems
+    from rinofs.cli.locations import Info, Location
+
+__all__ = ["FileCopy", "Pair", "Plan", "pairs_of", "plan_copies"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """What was named, and where it goes.
+
+    Attributes
+    ----------
+    source, target : Location
+        From where to where.
+    info : dict
+        What the source's filesystem says of it.
+    replaces : dict or None
+        What is at the target now, where that was looked up.
+    """
+
+    source: Location
+    target: Location
+    info: Info
+    replaces: Info | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileCopy:
+    """One file to copy.
+
+    Attributes
+    ----------
+    source, target : Location
+        From where to where.
+    info : dict
+        What the source's filesystem says of it.
+    """
+
+    source: Location
+    target: Location
+    info: Info
+
+    @property
+    def size(self) -> int:
+        """Bytes of content, as far as known."""
+        return int(self.info.get("size") or 0)
+
+
+@dataclass
+class Plan:
+    """What a copying command is to make.
+
+    Attributes
+    ----------
+    folders : list of Location
+        To be made, each before what is in it.
+    files : list of FileCopy
+        To be copied.
+    renamed : dict of str to str
+        The URLs that cannot have their name on this machine, with the paths that they get.
+    """
+
+    folders: list[Location] = field(default_factory=list)
+    files: list[FileCopy] = field(default_factory=list)
+    renamed: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Bytes to copy, as far as known."""
+        return sum(copy.size for copy in self.files)
+
+
+def pairs_of(sources: Sequence[Location], destination: str, problems: Problems) -> list[Pair]:
+    """Decide where each source goes, as `cp` does: into a folder that exists, else to the name given.
+
+    Raises
+    ------
+    CommandError
+        If there are several sources and the destination is no folder.
+    """
+    target = locate(destination)
+    there = _info_or_none(target)
+    into = destination.endswith("/") or (there is not None and is_folder(there))
+    if len(sources) > 1 and not into:
+        hint = "name a folder that exists, or end it with a slash to make it"
+        raise CommandError("is not a folder", destination, hint)
+    found = []
+    for source in sources:
+        with problems.collected(source.url):
+            found.append(_pair(source, target, there, into=into))
+    if into and there is None and found:
+        target.fs.makedirs(target.path, exist_ok=True)
+    return found
+
+
+def _pair(source: Location, target: Location, there: Info | None, *, into: bool) -> Pair:
+    info = source.fs.info(source.path)
+    name = "" if source.url.rstrip("/").rpartition("/")[2] in {".", ".."} else source.name
+    place = target.below(name) if into else target
+    replaces = there if place is target else _info_or_none(place)
+    if source.fs is target.fs or (source.is_local and target.is_local):
+        start = source.path.rstrip("/")
+        if place.path == start:
+            raise CommandError("cannot be copied or moved to itself", source.url)
+        if is_folder(info) and f"{place.path}/".startswith(f"{start}/"):
+            raise CommandError("cannot be copied or moved below itself", source.url, place.url)
+    return Pair(source, place, info, replaces)
+
+
+def _info_or_none(here: Location) -> Info | None:
+    try:
+        info: Info = here.fs.info(here.path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return info
+
+
+def plan_copies(pairs: Sequence[Pair], problems: Problems, *, recursive: bool) -> Plan:
+    """Look at all that the pairs cover, and decide what to make.
+
+    What cannot be copied is reported and left out.
+    """
+    plan = Plan()
+    for pair in pairs:
+        with problems.collected(pair.source.url):
+            if not is_folder(pair.info):
+                plan.files.append(FileCopy(pair.source, pair.target, pair.info))
+                continue
+            if not recursive:
+                raise CommandError("is a folder", pair.source.url, "use -r to take it with all below it")
+            _plan_folder(plan, pair, problems)
+    return plan
+
+
+def _plan_folder(plan: Plan, pair: Pair, problems: Problems) -> None:
+    source, target = pair.source, pair.target
+    names = LocalNames(_rules(target)) if target.is_local and not source.is_local else None
+    plan.folders.append(target)
+    start = f"{source.path.rstrip('/')}/" if source.path else ""
+    for info in tree_of(source, problems):
+        path = str(info["name"]).rstrip("/")
+        relative = path.removeprefix(start).lstrip("/")
+        here = source.below(relative)
+        place = target.below(names.path(relative) if names else relative)
+        if is_folder(info):
+            plan.folders.append(place)
+            continue
+        with problems.collected(here.url):
+            plan.files.append(FileCopy(here, place, _content_of(here, info)))
+    for relative, local in (names.renamed if names else {}).items():
+        plan.renamed[source.below(relative).url] = target.below(local).url
+
+
+def _rules(target: Location) -> NameRules:
+    folder = Path(target.path)
+    while not folder.is_dir():
+        folder = folder.parent
+    return NameRules.of(folder)
+
+
+def _content_of(here: Location, info: Info) -> Info:
+    """Return the info of what is to be read for an entry of a listing; links are followed to files."""
+    if info["type"] == "file":
+        return info
+    if not info.get("islink"):
+        raise CommandError("holds no content", here.url, "it was left out")
+    behind: Info = here.fs.info(os.path.realpath(here.path))
+    if is_folder(behind):
+        raise CommandError("is a link to a folder", here.url, "it was left out; copy what it links to")
+    return behind

@@ -1,0 +1,145 @@
+"""Work on many files at once, with a progress bar, that Ctrl-C can end."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from fsspec.callbacks import Callback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = ["CancelledError", "FileTicks", "Progress", "for_each"]
+
+T = TypeVar("T")
+
+WORKERS = 8
+_GRACE_SECONDS = 5.0
+
+
+class CancelledError(Exception):
+    """The work was ended by the user; raised in the middle of a transfer, so that it cleans up."""
+
+
+class Progress:
+    """Bytes done of all bytes to do, on a bar where someone watches.
+
+    Parameters
+    ----------
+    what : str
+        What is going on, shown before the bar.
+    total : int
+        Bytes to do.
+    shown : bool
+        Whether to draw a bar on standard error.
+    """
+
+    def __init__(self, what: str, total: int, *, shown: bool) -> None:
+        self.cancelled = threading.Event()
+        self._lock = threading.Lock()
+        self._bar: Any = None
+        if shown:
+            from tqdm import tqdm
+
+            self._bar = tqdm(desc=what, total=total, unit="B", unit_scale=True, unit_divisor=1024, leave=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def add(self, size: int) -> None:
+        """Count `size` more bytes (fewer, where something starts over).
+
+        Raises
+        ------
+        CancelledError
+            If the work is to end.
+        """
+        if self.cancelled.is_set():
+            raise CancelledError
+        if self._bar is not None:
+            with self._lock:
+                self._bar.update(size)
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Make room for other lines on standard error."""
+        if self._bar is None:
+            yield
+            return
+        with self._lock, self._bar.external_write_mode(file=sys.stderr):
+            yield
+
+
+class FileTicks(Callback):  # type: ignore[misc]
+    """Tell fsspec's callback for one file to the progress of all.
+
+    Parameters
+    ----------
+    progress : Progress
+        Where the bytes are counted.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+
+    def relative_update(self, inc: int = 1) -> None:
+        """Count `inc` more bytes of the file."""
+        self.value += inc
+        self._progress.add(inc)
+
+    def absolute_update(self, value: int) -> None:
+        """Count the file's bytes as `value`."""
+        self.relative_update(value - self.value)
+
+
+def for_each(items: Iterable[T], work: Callable[[T], None], progress: Progress) -> None:
+    """Do `work` on every item, some at once, in any order.
+
+    Where the user ends it, what is under way is told so and given some seconds to clean up. The threads
+    are daemons, so that one that a server keeps waiting does not keep the command from ending.
+
+    Parameters
+    ----------
+    items : iterable
+        What to work on.
+    work : callable
+        Takes an item; raises nothing but `CancelledError`.
+    progress : Progress
+        Says when to end.
+    """
+    waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
+    for item in items:
+        waiting.put(item)
+
+    def worker() -> None:
+        with contextlib.suppress(queue.Empty, CancelledError):
+            while not progress.cancelled.is_set():
+                work(waiting.get_nowait())
+
+    threads = [threading.Thread(target=worker, daemon=True) for _ in range(min(WORKERS, waiting.qsize()))]
+    for thread in threads:
+        thread.start()
+    try:
+        _join(threads, None)
+    except BaseException:
+        progress.cancelled.set()
+        _join(threads, _GRACE_SECONDS)
+        raise
+
+
+def _join(threads: list[threading.Thread], seconds: float | None) -> None:
+    deadline = None if seconds is None else time.monotonic() + seconds
+    for thread in threads:
+        # Short waits: on Windows a wait without end cannot be interrupted.
+        while thread.is_alive() and (deadline is None or time.monotonic() < deadline):
+            thread.join(0.2)

@@ -1,0 +1,186 @@
+"""Commands that copy: `get`, `put`, `cp`."""
+
+from __future__ import annotations
+
+import functools
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from rinofs.cli.download import download
+from rinofs.cli.errors import CommandError, Problems
+from rinofs.cli.locations import expand, locate
+from rinofs.cli.output import show_json
+from rinofs.cli.places import pairs_of, plan_copies
+from rinofs.cli.progress import CancelledError, FileTicks, Progress, for_each
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rinofs.cli.locations import Location
+    from rinofs.cli.places import FileCopy, Pair, Plan
+
+__all__ = ["copy_across", "cp", "get", "put"]
+
+
+def _copying(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what the copying commands have in common to their command line."""
+    for decorate in (
+        click.option("--json", "as_json", is_flag=True, help="Print a summary as one JSON document."),
+        click.option("-q", "--quiet", is_flag=True, help="Show no progress bar."),
+        click.option("-r", "-R", "--recursive", is_flag=True, help="Copy folders with all below them."),
+        click.argument("destination"),
+        click.argument("sources", metavar="SOURCE...", nargs=-1, required=True),
+    ):
+        command = decorate(command)
+    return command
+
+
+@click.command()
+@_copying
+@click.option(
+    "--resume/--no-resume",
+    default=True,
+    show_default=True,
+    help="Keep what arrived of a large file when the download breaks off, and continue there the next time.",
+)
+def get(
+    sources: tuple[str, ...], destination: str, recursive: bool, quiet: bool, as_json: bool, resume: bool
+) -> None:
+    """Download files and folders to this machine.
+
+    A destination that is a folder gets the sources into it. Files that are there are replaced, each when
+    its download is complete. Names that this machine cannot hold are changed and reported (exit code 1).
+    """
+    if not locate(destination).is_local:
+        raise click.UsageError(f"{destination}: the destination of `get` is on this machine; use `rinofs cp`")
+    _copy(sources, destination, recursive=recursive, quiet=quiet, as_json=as_json, resume=resume)
+
+
+@click.command()
+@_copying
+def put(sources: tuple[str, ...], destination: str, recursive: bool, quiet: bool, as_json: bool) -> None:
+    """Upload files and folders from this machine; `-` is standard input.
+
+    A destination that is a folder gets the sources into it.
+    """
+    if sources == ("-",):
+        _put_standard_input(destination)
+        return
+    for source in sources:
+        if not locate(source).is_local:
+            raise click.UsageError(f"{source}: the source of `put` is on this machine; use `rinofs cp`")
+    _copy(sources, destination, recursive=recursive, quiet=quiet, as_json=as_json, resume=False)
+
+
+@click.command()
+@_copying
+def cp(sources: tuple[str, ...], destination: str, recursive: bool, quiet: bool, as_json: bool) -> None:
+    """Copy files and folders from anywhere to anywhere; on one server, the server does it."""
+    _copy(sources, destination, recursive=recursive, quiet=quiet, as_json=as_json, resume=True)
+
+
+def _put_standard_input(destination: str) -> None:
+    if destination.endswith("/"):
+        raise CommandError("standard input has no name", destination, "name the file to make")
+    target = locate(destination)
+    with tempfile.TemporaryDirectory(prefix="rinofs-") as folder:
+        spooled = Path(folder) / "input"
+        with spooled.open("wb") as file:
+            while piece := sys.stdin.buffer.read(1024 * 1024):
+                file.write(piece)
+        target.fs.put_file(str(spooled), target.path)
+
+
+def _copy(
+    sources: Sequence[str], destination: str, *, recursive: bool, quiet: bool, as_json: bool, resume: bool
+) -> None:
+    problems = Problems()
+    pairs = pairs_of(expand(sources, problems), destination, problems)
+    plan = copy_across(pairs, problems, recursive=recursive, quiet=quiet, resume=resume)
+    if as_json:
+        done = {"files": len(plan.files), "bytes": plan.size, "renamed": plan.renamed}
+        show_json({**done, "problems": problems.lines})
+    problems.exit_if_any()
+
+
+def copy_across(
+    pairs: Sequence[Pair], problems: Problems, *, recursive: bool, quiet: bool, resume: bool
+) -> Plan:
+    """Copy everything that the pairs cover; what fails is reported, and the rest goes on.
+
+    Parameters
+    ----------
+    pairs : sequence of Pair
+        What goes where.
+    problems : Problems
+        Where failures are reported.
+    recursive : bool
+        Whether folders are copied.
+    quiet : bool
+        Whether to show no progress bar.
+    resume : bool
+        Whether downloads that broke off are continued.
+
+    Returns
+    -------
+    Plan
+        What was copied, failures left out.
+    """
+    plan = plan_copies(pairs, problems, recursive=recursive)
+    for url, local in plan.renamed.items():
+        problems.report(f"cannot have this name here: {url}: stored as {local}")
+    _make_folders(plan, problems)
+    done: list[FileCopy] = []
+    with Progress("copying", plan.size, shown=not quiet and sys.stderr.isatty()) as progress:
+        work = functools.partial(_copy_file, done=done, progress=progress, problems=problems, resume=resume)
+        for_each(plan.files, work, progress)
+    plan.files = done
+    return plan
+
+
+def _make_folders(plan: Plan, problems: Problems) -> None:
+    failed: list[Location] = []
+    for folder in plan.folders:
+        try:
+            folder.fs.makedirs(folder.path, exist_ok=True)
+        except (OSError, ValueError) as error:
+            problems.report(error, folder.url)
+            failed.append(folder)
+    for folder in failed:
+        plan.files = [copy for copy in plan.files if not copy.target.path.startswith(f"{folder.path}/")]
+
+
+def _copy_file(
+    copy: FileCopy, *, done: list[FileCopy], progress: Progress, problems: Problems, resume: bool
+) -> None:
+    ticks = FileTicks(progress)
+    try:
+        _transfer(copy, ticks, resume=resume)
+        ticks.absolute_update(copy.size)
+    except CancelledError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, the rest goes on
+        with progress.aside():
+            problems.report(error, copy.source.url)
+    else:
+        done.append(copy)
+
+
+def _transfer(copy: FileCopy, ticks: FileTicks, *, resume: bool) -> None:
+    source, target = copy.source, copy.target
+    if target.is_local:
+        download(copy, ticks, resume=resume and not source.is_local)
+    elif source.is_local:
+        target.fs.put_file(source.path, target.path, callback=ticks)
+    elif source.fs is target.fs:
+        source.fs.cp_file(source.path, target.path)
+    else:
+        # Through a file: not every filesystem forgets a half-written file when an error ends the writing.
+        with tempfile.TemporaryDirectory(prefix="rinofs-") as folder:
+            spooled = str(Path(folder) / "content")
+            source.fs.get_file(source.path, spooled)
+            target.fs.put_file(spooled, target.path, callback=ticks)
