@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["FileLock"]
+__all__ = ["FileLock", "try_lock"]
 
 _POLL_SECONDS = 0.05
 
@@ -55,7 +55,7 @@ class FileLock:
 
     def _wait(self, descriptor: int) -> None:
         deadline = time.monotonic() + self._timeout
-        while not _try_lock(descriptor):
+        while not try_lock(descriptor):
             if time.monotonic() > deadline:
                 raise TimeoutError(errno.ETIMEDOUT, f"locked by another for over {self._timeout:g} s")
             time.sleep(_POLL_SECONDS)
@@ -74,7 +74,8 @@ class FileLock:
 if sys.platform == "win32":
     import msvcrt
 
-    def _try_lock(descriptor: int) -> bool:
+    def try_lock(descriptor: int) -> bool:
+        """Lock an open file until it is closed, or return False where another holds it."""
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except PermissionError:
@@ -87,7 +88,8 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-    def _try_lock(descriptor: int) -> bool:
+    def try_lock(descriptor: int) -> bool:
+        """Lock an open file until it is closed, or return False where another holds it."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -176,7 +176,7 @@ def reported() -> Iterator[None]:
 
 @contextlib.contextmanager
 def ended_by_closed_pipe() -> Iterator[None]:
-    """End the command without a word where nobody reads its output any more, as in ``rinofs cat x | head``."""
+    """End the command without a word where nobody reads its output, as in ``rinofs cat x | head``."""
     try:
         yield
     except OSError as error:

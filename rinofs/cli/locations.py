@@ -160,9 +160,9 @@ def tree_of(here: Location, problems: Problems, maxdepth: int | None = None) -> 
     if here.is_local:
         here.fs.info(here.path)
     found: dict[str, Info] = here.fs.find(here.path, maxdepth=maxdepth, withdirs=True, detail=True, **walk)
-    top = here.path.rstrip("/")
-    if top in found and is_folder(found[top]):
-        del found[top]
+    for top in {here.path, here.path.rstrip("/")} & found.keys():
+        if is_folder(found[top]):
+            del found[top]
     if not found and not here.is_local:
         here.fs.info(here.path)  # an empty folder and a missing one look the same to find
     return [found[path] for path in sorted(found, key=lambda path: path.split("/"))]
