@@ -54,7 +54,8 @@ class Answers:
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
-        self._turns: dict[tuple[int, str], asyncio.Lock] = {}
+        # For each key that is being worked on: how many requests carry it.
+        self._turns: dict[tuple[int, str], tuple[asyncio.Lock, int]] = {}
 
     async def once(
         self,
@@ -103,13 +104,15 @@ class Answers:
     @asynccontextmanager
     async def _turn(self, owner: int, key: str) -> AsyncIterator[None]:
         """Let requests of one key wait for each other."""
-        turn = self._turns.setdefault((owner, key), asyncio.Lock())
+        turn, others = self._turns.get((owner, key), (asyncio.Lock(), 0))
+        self._turns[owner, key] = turn, others + 1
         try:
             async with turn:
                 yield
         finally:
-            if not turn.locked():
-                self._turns.pop((owner, key), None)
+            turn, others = self._turns.pop((owner, key))
+            if others > 1:
+                self._turns[owner, key] = turn, others - 1
 
     def _first_or_again(
         self,

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from rinofs.server.guard import GuardedProtocol
     from rinofs.server.settings import ServerSettings
 
-__all__ = ["DataDirBusyError", "PortBusyError", "Server", "endpoint_url", "exclusive", "listen"]
+__all__ = [
+    "DataDirBusyError",
+    "PortBusyError",
+    "Server",
+    "endpoint_url",
+    "exclusive",
+    "is_exposed",
+    "is_wildcard",
+    "listen",
+]
 
 _WILDCARDS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 (recognised, not bound)
 
@@ -169,6 +178,11 @@ class Server(uvicorn.Server):
         self.run([listener])
 
 
-def needs_consent(host: str) -> bool:
-    """Tell whether listening on a host shows an unencrypted server to other machines."""
-    return host in _WILDCARDS or not is_loopback(host)
+def is_wildcard(host: str) -> bool:
+    """Tell whether listening on a host means listening on all interfaces."""
+    return host in _WILDCARDS
+
+
+def is_exposed(host: str) -> bool:
+    """Tell whether listening on a host lets other machines in."""
+    return is_wildcard(host) or not is_loopback(host)

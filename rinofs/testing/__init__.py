@@ -1,0 +1,19 @@
+"""Servers for tests: of rinofs itself, and of programs that use it.
+
+`live_server` runs in this process and shows which requests it gets; `server_process` is the real command::
+
+    from rinofs.testing import live_server
+
+    with live_server() as server:
+        fs = fsspec.filesystem("rino", endpoint_url=server.endpoint_url, token=server.token)
+        fs.pipe_file("exp1/a.csv", b"1,2")
+        assert [request.path for request in server.requests] == ["/api/1/files/upload/"]
+"""
+
+from __future__ import annotations
+
+from rinofs.testing.live import LiveServer, live_server
+from rinofs.testing.process import ServerProcess, server_process
+from rinofs.testing.recording import Fault, SeenRequest
+
+__all__ = ["Fault", "LiveServer", "SeenRequest", "ServerProcess", "live_server", "server_process"]
