@@ -23,14 +23,12 @@ from rinofs.locks import FileLock
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["DEFAULT_PROFILE", "SERVICES", "Profile", "ProfileStore"]
+__all__ = ["DEFAULT_PROFILE", "SERVICES", "Profile", "ProfileStore", "check_profile_name"]
 
 DEFAULT_PROFILE = "default"
 """The name of the profile that is used where none is named."""
 
 SERVICES = ("rino", "repovizz")
-"""The services that profiles are for."""
-
 _FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _log = logging.getLogger("rinofs")
@@ -80,10 +78,7 @@ class Profile:
 
     def __post_init__(self) -> None:
         _check_service(self.service)
-        if not _NAME.fullmatch(self.name):
-            raise InvalidOptionError(
-                f"{self.name!r} cannot name a profile: use 1 to 64 letters, digits, '.', '_', '@' or '-'"
-            )
+        check_profile_name(self.name)
         if not self.token:
             raise InvalidOptionError(f"the profile {self.name!r} has no token")
         check_endpoint(self.endpoint_url)
@@ -261,6 +256,20 @@ class ProfileStore:
             _sync_folder(self.path.parent)
         except OSError as error:
             raise CredentialsError(f"cannot store profiles: {error.strerror}", str(self.path)) from error
+
+
+def check_profile_name(name: str) -> None:
+    """Refuse what cannot be the name of a profile.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it is not 1 to 64 letters, digits, ``.``, ``_``, ``@`` or ``-``, the first a letter or digit.
+    """
+    if not _NAME.fullmatch(name):
+        raise InvalidOptionError(
+            f"{name!r} cannot name a profile: use 1 to 64 letters, digits, '.', '_', '@' or '-'"
+        )
 
 
 def _default_path() -> Path:

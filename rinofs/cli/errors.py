@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rinofs.errors import AuthenticationError, RinofsError
+from rinofs.errors import RinofsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -104,10 +104,9 @@ def describe(error: BaseException, path: str | None = None) -> str:
         return printable(str(error))
     named = path or getattr(error, "filename", None)
     what = _what(error, path)
-    hint = "log in again with `rinofs login`" if isinstance(error, AuthenticationError) else None
     if named and str(named) in what:
         named = None
-    return printable(": ".join(str(part) for part in (what, named, hint) if part))
+    return printable(": ".join(str(part) for part in (what, named) if part))
 
 
 def _what(error: BaseException, path: str | None) -> str:

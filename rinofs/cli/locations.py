@@ -70,7 +70,7 @@ class Location:
         if path == self.path:
             return self
         if path.startswith(start):
-            return self.below(path[len(start) :])
+            return Location(self.below(path[len(start) :].lstrip("/")).url, self.fs, path)
         return Location(_respelt(self.url, path), self.fs, path)
 
 

@@ -1,0 +1,171 @@
+"""From a name and a password to an API token."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rinofs.endpoints import canonical_endpoint, is_loopback
+from rinofs.errors import AuthenticationError, CredentialsError, ProtocolError, UnavailableError
+from rinofs.http.auth import StaticAuth
+from rinofs.http.session import HttpSession
+from rinofs.http.status import service_message
+
+if TYPE_CHECKING:
+    from rinofs.http.answers import Answer
+    from rinofs.http.auth import Auth
+
+__all__ = ["CLIENT_ID", "Account", "account_of", "log_in"]
+
+CLIENT_ID = "rinofs"
+"""What rinofs calls itself to a server's password grant."""
+
+_GRANT = "o/token/"
+_DETAILS = "api/1/users/details/"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user, with a token that acts for them.
+
+    Attributes
+    ----------
+    token : str
+        The API token. Not in the repr.
+    username : str
+        The name to sign in with.
+    email, project : str or None
+        Where the server says.
+    """
+
+    token: str = field(repr=False)
+    username: str
+    email: str | None = None
+    project: str | None = None
+
+
+class _Nobody:
+    """Ask without saying who: the answer is what says so."""
+
+    def header(self) -> str:
+        return ""
+
+    def renew(self, refused: str) -> bool:  # noqa: ARG002 - the protocol's signature
+        return False
+
+
+def log_in(
+    endpoint_url: str, username: str, password: str, *, client_id: str = CLIENT_ID, timeout: float = 30.0
+) -> Account:
+    """Sign in with a name and a password.
+
+    Parameters
+    ----------
+    endpoint_url : str
+        The server.
+    username, password : str
+        As on the service's page.
+    client_id : str
+        The OAuth client that a server may ask for.
+    timeout : float
+        Seconds that the server may be silent.
+
+    Returns
+    -------
+    Account
+        With an API token of its own, where the server makes one for each login.
+
+    Raises
+    ------
+    AuthenticationError
+        If the two do not belong together.
+    CredentialsError
+        If the endpoint is neither https nor on this machine: a password is not sent in the clear.
+    UnavailableError
+        If there were too many attempts lately.
+    ServiceError, ConnectionFailedError, DeadlineError, ProtocolError
+        If the server has no usable answer.
+    """
+    session = _session(endpoint_url, _Nobody(), timeout)
+    form = {"grant_type": "password", "client_id": client_id, "username": username, "password": password}
+    answer = session.request(
+        "POST", _GRANT, data=form, repeatable=False, expect={200, 400, 401, 429}, label=session.endpoint_url
+    )
+    if answer.status != 200:
+        raise _refusal(answer, session.endpoint_url)
+    access_token = _text(_object(answer), "access_token", session.endpoint_url)
+    return _account(_session(endpoint_url, StaticAuth("Bearer", access_token), timeout))
+
+
+def account_of(endpoint_url: str, token: str, *, timeout: float = 30.0) -> Account:
+    """Return the user of an API token, with that token.
+
+    Raises
+    ------
+    AuthenticationError
+        If the server knows no such token.
+    CredentialsError
+        If the token is none, or the endpoint is neither https nor on this machine.
+    ServiceError, ConnectionFailedError, DeadlineError, ProtocolError
+        If the server has no usable answer.
+    """
+    found = _account(_session(endpoint_url, StaticAuth("Token", token), timeout))
+    return Account(token, found.username, found.email, found.project)
+
+
+def _session(endpoint_url: str, auth: Auth, timeout: float) -> HttpSession:
+    where = canonical_endpoint(endpoint_url)
+    if where.startswith("http://") and not is_loopback(where):
+        raise CredentialsError("passwords and tokens are sent over https only; use the https URL", where)
+    return HttpSession(where, auth, timeout=timeout, headers={"X-Requested-With": "XMLHttpRequest"})
+
+
+def _account(session: HttpSession) -> Account:
+    answer = session.request("POST", _DETAILS, json={}, repeatable=False, label=session.endpoint_url)
+    details = _object(answer)
+    email, project = (details.get(key) for key in ("email", "project"))
+    return Account(
+        _text(details, "token", session.endpoint_url),
+        _text(details, "username", session.endpoint_url),
+        email if isinstance(email, str) else None,
+        None if project is None else str(project),
+    )
+
+
+def _refusal(answer: Answer, endpoint_url: str) -> Exception:
+    said = service_message(answer.content)
+    if answer.status == 429:
+        return UnavailableError(said or "too many attempts; try again later", endpoint_url, status=429)
+    if _error_code(answer) in {"invalid_client", "unauthorized_client", "unsupported_grant_type"}:
+        return CredentialsError(
+            f"the server takes no password from rinofs ({said}); use --token-stdin", endpoint_url
+        )
+    return AuthenticationError(
+        f"the login was refused: {said or answer.status}", endpoint_url, status=answer.status
+    )
+
+
+def _error_code(answer: Answer) -> object:
+    try:
+        body = answer.json()
+    except ProtocolError:
+        return None
+    return body.get("error") if isinstance(body, dict) else None
+
+
+def _object(answer: Answer) -> dict[str, Any]:
+    body = answer.json()
+    if not isinstance(body, dict):
+        raise ProtocolError(
+            "the answer to the login is not a JSON object: is this a Rinocloud server?", answer.url
+        )
+    return body
+
+
+def _text(body: dict[str, Any], key: str, endpoint_url: str) -> str:
+    value = body.get(key)
+    if not isinstance(value, str) or not value:
+        raise ProtocolError(
+            f"the answer to the login has no {key}: is this a Rinocloud server?", endpoint_url
+        )
+    return value
