@@ -6,6 +6,8 @@ Each is also the builtin error that fsspec, pandas and plain Python code expect,
     RinofsError
     ├── InvalidPathError (ValueError)             a path that no object can have
     ├── InvalidOptionError (TypeError)            an option that does not exist or has no such value
+    ├── InvalidDatapackError (ValueError)         no datapack document, or a node that is unusable
+    ├── UnknownDatatypeError (LookupError)        no datatype of that name or id
     ├── CredentialsError (PermissionError)        no usable token for the endpoint
     ├── ServiceError (OSError)                    the service refused
     │   ├── NotFoundError (FileNotFoundError)
@@ -36,6 +38,7 @@ __all__ = [
     "ContentMismatchError",
     "CredentialsError",
     "DeadlineError",
+    "InvalidDatapackError",
     "InvalidOptionError",
     "InvalidPathError",
     "InvalidRequestError",
@@ -48,6 +51,7 @@ __all__ = [
     "ServiceError",
     "TooLargeError",
     "UnavailableError",
+    "UnknownDatatypeError",
 ]
 
 
@@ -61,6 +65,14 @@ class InvalidPathError(RinofsError, ValueError):
 
 class InvalidOptionError(RinofsError, TypeError):
     """An option that does not exist, or a value that it does not take."""
+
+
+class InvalidDatapackError(RinofsError, ValueError):
+    """A document that is no datapack's, or a node of it that cannot be used; the message names the node."""
+
+
+class UnknownDatatypeError(RinofsError, LookupError):
+    """No datatype of that name or id is registered."""
 
 
 class _PathError(RinofsError, OSError):

@@ -51,6 +51,7 @@ COMMANDS: dict[str, Entry] = {
     "cp": Entry("rinofs.cli.transfer:cp", "Copy files and folders."),
     "mv": Entry("rinofs.cli.changes:mv", "Move or rename files and folders."),
     "rm": Entry("rinofs.cli.changes:rm", "Delete files and folders."),
+    "datapack": Entry("rinofs.cli.datapack:datapack", "Make and look at datapacks."),
     "login": Entry("rinofs.cli.login:login", "Log in to a service and keep the token."),
     "demo": Entry("rinofs.cli.demo:demo", "Show everything at work on a generated experiment.", "demo"),
     "serve": Entry("rinofs.cli.serve:serve", "Serve a folder of this machine.", "server"),

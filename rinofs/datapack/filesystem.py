@@ -1,0 +1,304 @@
+"""``datapack://``: the files of a datapack, wherever they are, under the names of their nodes."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import fsspec
+from fsspec import AbstractFileSystem
+from fsspec.utils import stringify_path, tokenize
+
+from rinofs.datapack.document import Container, DataNode, Document
+from rinofs.datapack.entries import entry_of, measure
+from rinofs.datapack.links import Links, Place
+from rinofs.datapack.readonly import ReadOnlyFileSystem, refuse_writing
+from rinofs.datapack.source import DocumentSource
+from rinofs.datapack.tree import DOCUMENT_NAME, Tree
+from rinofs.errors import InvalidDatapackError, InvalidOptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+_OF_FSSPEC = frozenset({"add_aliases", "add_docs", "asynchronous", "batch_size", "loop", "max_paths"})
+_OWN = ("fo", "target_protocol", "target_options", "repovizz", "listings_expiry_time", "use_listings_cache")
+
+
+class DatapackFileSystem(ReadOnlyFileSystem):
+    """The files of a datapack as a read-only filesystem.
+
+    Containers are directories and data nodes are files, named as `rinofs.datapack.naming` says. The document
+    itself is ``datapack.json`` at the top; it is not listed.
+
+    Parameters
+    ----------
+    fo : str
+        Path or URL of the document; in a chained URL, what follows ``::``.
+    target_protocol : str, optional
+        Protocol of the filesystem that `fo` is on, if `fo` does not say.
+    target_options : mapping, optional
+        Options of that filesystem.
+    repovizz : AbstractFileSystem or mapping, optional
+        Where ``repovizz:`` links lead: a filesystem, or the options of a ``repovizz`` one.
+    listings_expiry_time : float, optional
+        Seconds for which the document is not looked at again.
+    use_listings_cache : bool, optional
+        False looks at the document at every call.
+
+    Raises
+    ------
+    InvalidOptionError
+        If there is no such option.
+
+    Examples
+    --------
+    >>> fs = DatapackFileSystem("data/MYO/pack.json")  # doctest: +SKIP
+    >>> fs.find("")  # doctest: +SKIP
+    ['IMU/Accelerometer', 'video']
+    """
+
+    protocol = "datapack"
+    root_marker = ""
+
+    def __init__(
+        self,
+        fo: str | os.PathLike[str] = "",
+        *,
+        target_protocol: str | None = None,
+        target_options: Mapping[str, Any] | None = None,
+        repovizz: AbstractFileSystem | Mapping[str, Any] | None = None,
+        listings_expiry_time: float = 10.0,
+        use_listings_cache: bool = True,
+        **fsspec_options: Any,
+    ) -> None:
+        if self._cached:
+            return
+        _refuse_unknown(fsspec_options)
+        super().__init__(**fsspec_options)
+        if not fo:
+            raise InvalidOptionError(
+                "datapack needs fo=, the document: datapack://PATH::file:///DIR/datapack.json"
+            )
+        options = dict(target_options or {})
+        if target_protocol is None:
+            self._target, path = fsspec.url_to_fs(stringify_path(fo), **options)
+        else:
+            self._target = fsspec.filesystem(target_protocol, **options)
+            path = self._target._strip_protocol(stringify_path(fo))  # noqa: SLF001 - fsspec's own way
+        self._repovizz = (
+            fsspec.filesystem("repovizz", **repovizz) if isinstance(repovizz, Mapping) else repovizz
+        )
+        self._links = Links(self._target, path, self._repovizz)
+        age = listings_expiry_time if use_listings_cache else 0.0
+        self._source = DocumentSource(Place(self._target, path), age)
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if isinstance(path, list):
+            return [cls._strip_protocol(each) for each in path]
+        return str(stringify_path(path)).removeprefix("datapack://").strip("/")
+
+    @property
+    def document(self) -> Document:
+        """The document as it is now."""
+        return self._source.tree().document
+
+    def invalidate_cache(self, path: str | None = None) -> None:
+        """Look at the document again at the next call."""
+        self._source.forget()
+        self._target.invalidate_cache()
+        super().invalidate_cache(path)
+
+    def ls(self, path: str, detail: bool = True, sizes: bool = True, **kwargs: Any) -> list[Any]:  # noqa: ARG002
+        """List a container's nodes, in the order of their paths.
+
+        Parameters
+        ----------
+        path : str
+            Path of a container, or of one file.
+        detail : bool, optional
+            Whether to return what `info` does, rather than paths.
+        sizes : bool, optional
+            Whether to ask for the files' sizes; they are None otherwise.
+        """
+        path = self._strip_protocol(path)
+        tree = self._source.tree()
+        found = tree[path] if path != DOCUMENT_NAME else None
+        if found is None or isinstance(found, DataNode):
+            entries = [self.info(path, sizes=sizes)]
+        else:
+            before = f"{path}/" if path else ""
+            entries = [entry_of(before + part, node) for part, node in sorted(tree.children(path).items())]
+            if detail and sizes:
+                self._measure(tree, entries)
+        return entries if detail else [entry["name"] for entry in entries]
+
+    def info(self, path: str, sizes: bool = True, **kwargs: Any) -> dict[str, Any]:  # noqa: ARG002
+        """Describe a node.
+
+        Returns
+        -------
+        dict
+            ``name`` (the path), ``type``, ``size`` in bytes (None where there is no file, or its size is not
+            known), ``node_name``, ``text``, ``id``; of files also ``link``,
+            ``mime`` and ``datatype`` (a UUID).
+        """
+        path = self._strip_protocol(path)
+        tree = self._source.tree()
+        if path == DOCUMENT_NAME:
+            entry: dict[str, Any] = {"name": path, "type": "file", "size": None, "mime": "application/json"}
+        else:
+            entry = entry_of(path, tree[path])
+        if sizes:
+            self._measure(tree, [entry])
+        return entry
+
+    def exists(self, path: str, **kwargs: Any) -> bool:  # noqa: ARG002
+        """Whether there is such a node; its file may still be missing."""
+        tree = self._source.tree_if_there()
+        path = self._strip_protocol(path)
+        return tree is not None and (path in tree or path == DOCUMENT_NAME)
+
+    def isdir(self, path: str) -> bool:
+        """Whether there is a container, or the datapack itself."""
+        tree = self._source.tree_if_there()
+        return tree is not None and isinstance(tree.get(self._strip_protocol(path)), (Container, Document))
+
+    def isfile(self, path: str) -> bool:
+        """Whether there is a data node."""
+        return self.exists(path) and not self.isdir(path)
+
+    def walk(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        topdown: bool = True,
+        detail: bool = False,
+        **kwargs: Any,
+    ) -> Iterator[tuple[str, Any, Any]]:
+        """Walk through containers as ``os.walk`` does; sizes are only asked for with `detail`."""
+        sizes = kwargs.pop("sizes", detail)
+        # Outside of fsspec's walk, which takes any error for an empty directory.
+        tree = self._source.tree_if_there()
+        for row in super().walk(path, maxdepth, topdown, detail=detail, sizes=False, **kwargs):
+            if tree is not None and sizes:
+                self._measure(tree, row[2].values())
+            yield row
+
+    def find(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        withdirs: bool = False,
+        detail: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Return the paths of all files below a path, or a dict of their infos with `detail`."""
+        sizes = kwargs.pop("sizes", detail)
+        tree = self._source.tree_if_there()
+        found = super().find(path, maxdepth, withdirs, detail=True, sizes=False, **kwargs)
+        if tree is not None and detail and sizes:
+            self._measure(tree, found.values())
+        return found if detail else list(found)
+
+    def glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> Any:
+        """Return the paths that match a pattern, or a dict of their infos with ``detail=True``."""
+        kwargs.setdefault("sizes", kwargs.get("detail", False))
+        return super().glob(path, maxdepth, **kwargs)
+
+    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
+        """Return the content of a file, or a range of it."""
+        place = self._place(path)
+        return self._of(path, lambda: place.fs.cat_file(place.path, start=start, end=end, **kwargs))  # type: ignore[no-any-return]
+
+    def get_file(self, rpath: str, lpath: Any, **kwargs: Any) -> None:
+        """Copy a file to a local path or file object; a container makes a folder."""
+        if self.isdir(rpath):
+            os.makedirs(lpath, exist_ok=True)  # noqa: PTH103 - as fsspec: lpath may be bytes or str
+            return
+        place = self._place(rpath)
+        self._of(rpath, lambda: place.fs.get_file(place.path, lpath, **kwargs))
+
+    def _open(self, path: str, mode: str = "rb", block_size: Any = None, **kwargs: Any) -> Any:
+        if mode != "rb":
+            refuse_writing(path)
+        kwargs.pop("autocommit", None)
+        place = self._place(path)
+        return self._of(path, lambda: place.fs.open(place.path, mode="rb", block_size=block_size, **kwargs))
+
+    def ukey(self, path: str) -> str:
+        """Return a key that changes with the content of a file."""
+        path = self._strip_protocol(path)
+        if self.isdir(path):
+            return tokenize(self.info(path))  # type: ignore[no-any-return]
+        place = self._place(path)
+        return str(self._of(path, lambda: place.fs.ukey(place.path)))
+
+    def checksum(self, path: str) -> int:
+        """Return a number that changes with the content of a file."""
+        path = self._strip_protocol(path)
+        place = self._place(path)
+        return int(self._of(path, lambda: place.fs.checksum(place.path)))
+
+    def created(self, path: str) -> Any:
+        """Return when a file was made, as its own filesystem says."""
+        place = self._place(path)
+        return place.fs.created(place.path)
+
+    def modified(self, path: str) -> Any:
+        """Return when a file was changed, as its own filesystem says."""
+        place = self._place(path)
+        return place.fs.modified(place.path)
+
+    def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
+        """Return the options as JSON values; the inner filesystems decide which of theirs may be shown."""
+        shown: dict[str, Any] = super().to_dict(include_password=include_password)
+        for option, fs in (("target_options", self._target), ("repovizz", self._repovizz)):
+            if fs is not None and isinstance(self.storage_options.get(option), Mapping):
+                inner = fs.to_dict(include_password=include_password)
+                shown[option] = {key: inner[key] for key in inner.keys() - {"cls", "protocol", "args"}}
+        return shown
+
+    def _place(self, path: str) -> Place:
+        """Return the file behind a path; raises where there is none to read."""
+        path = self._strip_protocol(path)
+        if path == DOCUMENT_NAME:
+            return self._source.place
+        tree = self._source.tree()
+        node = tree[path]
+        if not isinstance(node, DataNode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        return self._links.find(path, node.link, tree.document.info.id or tree.document.info.name)
+
+    def _of(self, path: str, work: Callable[[], Any]) -> Any:
+        try:
+            return work()
+        except FileNotFoundError as error:
+            if path == DOCUMENT_NAME:
+                raise
+            link = self.info(path, sizes=False)["link"]
+            message = f"the file of this node is not there: {link}"
+            raise FileNotFoundError(errno.ENOENT, message, path) from error
+
+    def _usable_place(self, tree: Tree, entry: dict[str, Any]) -> Place | None:
+        if entry["name"] == DOCUMENT_NAME:
+            return self._source.place
+        try:
+            about = tree.document.info
+            return self._links.find(entry["name"], entry["link"], about.id or about.name)
+        except (InvalidDatapackError, InvalidOptionError):
+            return None  # a listing shows what cannot be opened too
+
+    def _measure(self, tree: Tree, entries: Iterable[dict[str, Any]]) -> None:
+        """Set the sizes of files."""
+        measure(entries, lambda entry: self._usable_place(tree, entry))
+
+
+def _refuse_unknown(options: Mapping[str, Any]) -> None:
+    for name in options.keys() - _OF_FSSPEC:
+        similar = difflib.get_close_matches(name, _OWN, n=1)
+        hint = f"did you mean {similar[0]!r}?" if similar else f"there are {', '.join(_OWN)}"
+        raise InvalidOptionError(f"datapack has no option {name!r}; {hint}")
