@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.responses import Response
+    from starlette.types import ExceptionHandler
 
     from rinofs.server.services import Services
     from rinofs.server.settings import ServerSettings
 
-__all__ = ["EXTENSIONS", "create_app"]
+__all__ = ["EXTENSIONS", "REFUSALS", "create_app"]
 
 EXTENSIONS = "path, recursive, after, digest, rename, idempotency"
 """What this server adds to the published Rinocloud API."""
@@ -49,7 +50,7 @@ def create_app(settings: ServerSettings) -> Starlette:
     app = Starlette(
         routes=[Route("/health", _health), *rinocloud.routes(services)],
         middleware=_middleware(settings),
-        exception_handlers={ApiError: _refused, HTTPException: _not_routed},
+        exception_handlers=REFUSALS,
         lifespan=_lifespan,
     )
     # Where a path lacks its slash, an answer says so: a redirect would have bodies sent twice.
@@ -100,3 +101,7 @@ async def _not_routed(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         return error_response(405, f"{path} does not take {request.method}", error.headers)
     return error_response(error.status_code, error.detail, error.headers)
+
+
+REFUSALS: dict[Any, ExceptionHandler] = {ApiError: _refused, HTTPException: _not_routed}
+"""How what handlers raise is answered."""

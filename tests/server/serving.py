@@ -1,0 +1,29 @@
+"""Small applications around one part of the server each, behind the real HTTP server."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from starlette.applications import Starlette
+
+from rinofs.server.app import REFUSALS
+from rinofs.server.settings import ServerSettings
+from rinofs.testing.live import serving
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from starlette.routing import Route
+
+
+@contextmanager
+def served(routes: Sequence[Route], data_dir: Path, **changes: Any) -> Iterator[str]:
+    """Serve routes with the server's settings and its answers to refusals."""
+    settings = replace(ServerSettings(data_dir, shutdown_timeout=1.0), **changes)
+    app = Starlette(routes=routes, exception_handlers=REFUSALS)
+    app.state.settings = settings
+    with serving(app, settings) as url:
+        yield url
