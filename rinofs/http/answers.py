@@ -2,9 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from rinofs.errors import ProtocolError
+from rinofs.http.redact import excerpt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def is_web_page(headers: Mapping[str, str], content: bytes = b"") -> bool:
+    """Return whether an answer is HTML: by its type, or by how it begins."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in {"text/html", "application/xhtml+xml"}:
+        return True
+    return content[:64].lstrip()[:14].lower().startswith((b"<!doctype html", b"<html"))
+
+
+def parse_json(content: bytes) -> Any:
+    """Read strict JSON.
+
+    Raises
+    ------
+    ValueError
+        If it is malformed, not UTF-8, too deep, or holds NaN, Infinity or a number of thousands of digits.
+    """
+    try:
+        return json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +56,12 @@ class Answer:
     """
 
     status: int
-    headers: Mapping[str, str]
-    content: bytes
-    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes = field(repr=False)
+    url: str = field(repr=False)
+    _label: str = field(default="", repr=False, compare=False)
+    _show: Callable[[bytes], str] = field(default=excerpt, repr=False, compare=False)
+    _parsed: list[Any] = field(default_factory=list, repr=False, compare=False)
 
     def json(self) -> Any:
         """Return the body as JSON.
@@ -36,4 +71,27 @@ class Answer:
         ProtocolError
             If the body is a web page, not JSON, too deep, or holds NaN or Infinity.
         """
-        raise NotImplementedError
+        if self._parsed:
+            return self._parsed.pop()
+        try:
+            return parse_json(self.content)
+        except ValueError as error:
+            # The decoder's own error holds the whole body: no cause is kept.
+            reason = str(error) if not isinstance(error, UnicodeDecodeError) else "not UTF-8"
+        if is_web_page(self.headers, self.content):
+            raise ProtocolError(web_page_message(self.status), self._label or self.url)
+        shown = self._show(self.content)
+        raise ProtocolError(
+            f"the answer ({self.status}) is not the JSON that was asked for ({reason}): {shown!r};"
+            " check endpoint_url, or try again",
+            self._label or self.url,
+        )
+
+    def check_json(self) -> None:
+        """Raise what `json` would; what is read here is kept for it."""
+        self._parsed.append(self.json())
+
+
+def web_page_message(status: int) -> str:
+    """Return what to say of a web page in the place of an answer."""
+    return f"got HTML ({status}): a proxy or login page? check endpoint_url and the network's sign-in"

@@ -11,7 +11,7 @@ class Auth(Protocol):
     """Gives a session its ``Authorization`` header; thread-safe."""
 
     def header(self) -> str:
-        """Return the value of the header for the next request."""
+        """Return the value of the header for the next request; empty to send none."""
         ...
 
     def renew(self, refused: str) -> bool:

@@ -2,74 +2,50 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rinofs.http.retry import MAX_TRIES
+from rinofs.http.streams import BrokenReadError, Content, ContentStream, etag_header
+from rinofs.http.verify import Verifier
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rinofs.http.session import HttpSession
 
-
-def etag_header(headers: Mapping[str, str]) -> str | None:
-    """Return the strong etag that an answer names, without its quotes, or None."""
-    raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What is to be read.
-
-    Attributes
-    ----------
-    path : str
-        Path below the endpoint, percent-encoded.
-    params : tuple of (str, str)
-        The query.
-    label : str
-        What it is called in messages, such as ``rino://exp1/a.csv``.
-    size : int, optional
-        Bytes, where known.
-    etag : str, optional
-        The version to read, where known.
-    conditional : bool
-        Whether the server honours ``If-Match`` with this etag.
-    version_of : callable
-        Names the version that an answer's headers speak of; None if they do not say.
-    """
-
-    path: str
-    params: tuple[tuple[str, str], ...]
-    label: str
-    size: int | None = None
-    etag: str | None = None
-    conditional: bool = False
-    version_of: Callable[[Mapping[str, str]], str | None] = etag_header
-
-
-class ContentStream(io.RawIOBase):
-    """The bytes [start, stop) of one version of a content; ends exactly at its stop, or raises.
-
-    Attributes
-    ----------
-    headers : Mapping
-        Headers of the first answer.
-    size : int or None
-        Bytes of the whole content, where anyone said.
-    etag : str or None
-        The version, where anyone said.
-    """
-
-    headers: Mapping[str, str]
-    size: int | None
-    etag: str | None
+__all__ = ["Content", "ContentStream", "etag_header", "open_content", "pour", "read_content"]
 
 
 def open_content(
     session: HttpSession, content: Content, start: int = 0, stop: int | None = None
 ) -> ContentStream:
-    """Start reading the bytes [start, stop) of `content`; the request is sent now."""
-    raise NotImplementedError
+    """Start reading the bytes [start, stop) of `content`.
+
+    The request is sent now, unless it is plain that there is nothing to read.
+
+    Parameters
+    ----------
+    session : HttpSession
+        Where to send it.
+    content : Content
+        What to read.
+    start : int
+        First byte; negative (with no `stop`): this many from the end.
+    stop : int, optional
+        Byte to end before; the end of the content where None or beyond it.
+
+    Raises
+    ------
+    ContentChangedError
+        If the version is not the one that `content` names.
+    ProtocolError
+        If the answer is not what was asked for: a web page, encoded, another range, another size.
+    RinofsError
+        And all that `HttpSession.request` raises.
+    """
+    stream = ContentStream(session, content, start, stop)
+    stream.connect()
+    return stream
 
 
 def read_content(
@@ -82,7 +58,97 @@ def read_content(
 ) -> bytes:
     """Read the bytes [start, stop) of `content` into one buffer.
 
-    Negative numbers count from the end. With `verify`, a whole read is checked against the digest that
-    the service offers.
+    Parameters
+    ----------
+    session, content
+        As for `open_content`.
+    start, stop : int
+        As for slices: negative numbers count from the end.
+    verify : bool
+        Whether a read of the whole content is checked against the digest that the service offers.
+
+    Raises
+    ------
+    ContentMismatchError
+        If the bytes are not those of the digest.
+    RinofsError
+        And all that `open_content` raises.
     """
-    raise NotImplementedError
+    whole = start == 0 and stop is None
+    for tries_left in reversed(range(MAX_TRIES)):
+        try:
+            with _open_slice(session, content, start, stop) as stream:
+                return _read_all(stream, content, verify=verify and whole)
+        except BrokenReadError:
+            # Nothing was handed out yet, so here it can begin anew.
+            if not tries_left:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _open_slice(session: HttpSession, content: Content, start: int, stop: int | None) -> ContentStream:
+    """Open [start, stop) as a slice: negative numbers count from the end."""
+    if content.size is not None:
+        start, stop, _ = slice(start, stop).indices(content.size)
+        return open_content(session, content, start, max(start, stop))
+    if stop is None or (start >= 0 and stop >= 0):
+        return open_content(session, content, start, stop)
+    with open_content(session, content) as stream:  # only to learn the size
+        size = stream.size
+    if size is None:
+        raise ValueError("a slice that counts from the end needs a content of known size")
+    start, stop, _ = slice(start, stop).indices(size)
+    return open_content(session, content, start, max(start, stop))
+
+
+def _read_all(stream: ContentStream, content: Content, *, verify: bool) -> bytes:
+    if not verify:
+        return stream.readall()
+    verifier = Verifier.for_answer(
+        stream.headers, stream.etag or content.etag, stream.size, label=content.label
+    )
+    try:
+        data = stream.read_whole(lambda piece: verifier.feed(piece, stable=True))
+        verifier.finish()
+    finally:
+        verifier.abandon()
+    return data
+
+
+def pour(
+    stream: ContentStream,
+    write: Callable[[memoryview], object],
+    verifier: Verifier,
+    progress: Callable[[int], object] | None = None,
+) -> int:
+    """Pass all that is left of a stream on, through a few reused buffers, and verify it.
+
+    Parameters
+    ----------
+    stream : ContentStream
+        What to read, from where it stands.
+    write : callable
+        Takes each piece, whole, before the next is read; must not keep it.
+    verifier : Verifier
+        Is fed each piece, and finished.
+    progress : callable, optional
+        Takes the bytes of each piece.
+
+    Returns
+    -------
+    int
+        Bytes passed on.
+    """
+    count = 0
+    try:
+        while got := stream.readinto(buffer := verifier.buffer()):
+            piece = buffer[:got]
+            verifier.feed(piece)
+            write(piece)
+            count += got
+            if progress is not None:
+                progress(got)
+        verifier.finish()
+    finally:
+        verifier.abandon()
+    return count

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import json as jsonlib
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import quote, urlencode, urlsplit
+
+from rinofs.errors import InvalidOptionError, ProtocolError
+from rinofs.http.answers import Answer
+from rinofs.http.exchange import Call, Shared, run, unreadable
+from rinofs.http.redact import excerpt
+from rinofs.http.redirects import origin
+from rinofs.http.retry import Limits
 
 if TYPE_CHECKING:
-    from rinofs.http.answers import Answer
+    import requests
+
     from rinofs.http.auth import Auth
     from rinofs.http.raw import RawAnswer
     from rinofs.http.upload import UploadBody
 
 Params = Mapping[str, str | int] | Sequence[tuple[str, str]]
 
+_LONGEST_ANSWER = 512 * 1024 * 1024
+# A server that stores before it answers needs time after the last byte: this many bytes a second.
+_STORING_RATE = 8 * 1024 * 1024
+
 
 class HttpSession:
-    """HTTP to one endpoint as one user.
+    """HTTP to one endpoint as one user; thread-safe, and usable in forked children.
 
     Parameters
     ----------
@@ -24,11 +38,23 @@ class HttpSession:
     auth : Auth
         Gives the ``Authorization`` header; sent to no other origin.
     timeout : float
-        Seconds that an answer may be silent.
+        Seconds that an answer may be silent; all other limits follow from it.
     max_concurrency : int
         Connections in use at a time.
     headers : Mapping, optional
-        Sent with every request to the endpoint.
+        Sent with every request to the endpoint, and to no other origin.
+
+    Attributes
+    ----------
+    endpoint_url : str
+        Without a slash at the end.
+    no_ranges : bool
+        Whether the endpoint was seen to ignore ``Range``.
+
+    Raises
+    ------
+    InvalidOptionError
+        If `endpoint_url` is no http or https URL, or holds a login; if a number is not positive.
     """
 
     def __init__(
@@ -40,7 +66,14 @@ class HttpSession:
         max_concurrency: int = 8,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        raise NotImplementedError
+        self.endpoint_url = _checked_endpoint(endpoint_url)
+        if not timeout > 0 or max_concurrency < 1:
+            raise InvalidOptionError("timeout must be above 0, and max_concurrency at least 1")
+        self.limits = Limits.for_timeout(timeout)
+        self.no_ranges = False
+        # Complete and in final form, so that a request only copies it.
+        self._headers = {"User-Agent": "rinofs", "Accept-Encoding": "identity", **(headers or {})}
+        self._shared = Shared(auth, self.limits, max_concurrency)
 
     def request(
         self,
@@ -74,6 +107,11 @@ class HttpSession:
         label : str
             What the request is about, for messages.
 
+        Returns
+        -------
+        Answer
+            The whole answer. A JSON body of a repeatable request is known to be readable.
+
         Raises
         ------
         ServiceError
@@ -83,7 +121,16 @@ class HttpSession:
         ConnectionFailedError, DeadlineError, ProtocolError
             If no (usable) answer came.
         """
-        raise NotImplementedError
+        own = dict(headers or {})
+        body: bytes | None = None
+        if json is not None:
+            body = jsonlib.dumps(json, allow_nan=False, separators=(",", ":")).encode("ascii")
+            own["Content-Type"] = "application/json"
+        elif data is not None:
+            body = urlencode(data).encode("ascii")
+            own["Content-Type"] = "application/x-www-form-urlencoded"
+        call = self._call(method, path, params, own, body, repeatable=repeatable, expect=expect, label=label)
+        return run(self._shared, call, lambda answer, secret: _whole(answer, secret, call))
 
     def upload(
         self,
@@ -96,8 +143,24 @@ class HttpSession:
         expect: Collection[int] | None = None,
         label: str = "",
     ) -> Answer:
-        """POST a body that is sent as it is read."""
-        raise NotImplementedError
+        """POST a body that is sent as it is read.
+
+        Raises what `request` raises, and whatever reading the body raises.
+        """
+        own = {**(headers or {}), "Content-Type": body.content_type, "Content-Length": str(len(body))}
+        silence = self.limits.silence + len(body) / _STORING_RATE
+        call = self._call(
+            "POST",
+            path,
+            params,
+            own,
+            body,
+            repeatable=repeatable,
+            expect=expect,
+            label=label,
+            silence=silence,
+        )
+        return run(self._shared, call, lambda answer, secret: _whole(answer, secret, call))
 
     def stream(
         self,
@@ -109,9 +172,83 @@ class HttpSession:
         expect: Collection[int] = (200, 206),
         label: str = "",
     ) -> RawAnswer:
-        """Send a repeatable request and return as soon as its headers are there."""
-        raise NotImplementedError
+        """Send a repeatable request and return as soon as its headers are there.
+
+        The answer holds a connection until it is read to its end or closed. Raises what `request` raises.
+        """
+        call = self._call(method, path, params, headers, None, repeatable=True, expect=expect, label=label)
+        return run(self._shared, call, lambda answer, _: answer)
+
+    def requests_session(self) -> requests.Session:
+        """Return the ``requests.Session`` whose adapters are used; mount others on it before use."""
+        return self._shared.transport().session
 
     def close(self) -> None:
         """Close idle connections; the session can be used further."""
-        raise NotImplementedError
+        self._shared.close()
+
+    def __repr__(self) -> str:
+        return f"HttpSession({self.endpoint_url!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an HttpSession holds credentials and connections: make it anew, do not pickle it")
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        params: Params | None,
+        headers: Mapping[str, str] | None,
+        body: bytes | UploadBody | None,
+        *,
+        repeatable: bool,
+        expect: Collection[int] | None,
+        label: str,
+        silence: float | None = None,
+    ) -> Call:
+        url = f"{self.endpoint_url}/{path.lstrip('/')}"
+        label = label or url
+        if params:
+            pairs = params.items() if isinstance(params, Mapping) else params
+            url += "?" + urlencode([(name, str(value)) for name, value in pairs], quote_via=quote)
+        merged = {**self._headers, **headers} if headers else self._headers
+        return Call(method, url, merged, body, repeatable, expect, label, silence)
+
+
+def _checked_endpoint(endpoint_url: str) -> str:
+    url = endpoint_url.rstrip("/")
+    try:
+        origin(url)
+        parts = urlsplit(url)
+    except ValueError:
+        raise InvalidOptionError(f"endpoint_url {excerpt(endpoint_url)!r} is no http or https URL") from None
+    if parts.username is not None or parts.password is not None:
+        raise InvalidOptionError("endpoint_url must not hold a login: pass a token")
+    if parts.query or parts.fragment:
+        raise InvalidOptionError("endpoint_url must end with its path: no ? and no #")
+    return url
+
+
+def _whole(answer: RawAnswer, secret: str, call: Call) -> Answer:
+    """Read an answer to its end; what can be read again is also known to be readable."""
+    encoding = answer.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        answer.close()
+        raise ProtocolError(
+            f"the answer is encoded ({excerpt(encoding)}), which was not asked for", call.label
+        )
+    content = answer.read_all(_LONGEST_ANSWER)
+    whole = Answer(
+        answer.status,
+        answer.headers,
+        content,
+        answer.url,
+        _label=call.label,
+        _show=lambda text: excerpt(text, secret),
+    )
+    if call.repeatable and content and "json" in answer.headers.get("content-type", ""):
+        try:
+            whole.check_json()
+        except ProtocolError as error:
+            raise unreadable(error) from None
+    return whole
