@@ -73,6 +73,8 @@ class NameRules:
             suffix = ""
         stem = plain.removesuffix(suffix) if suffix else plain
         room = _MAX_BYTES - len(f"~{digest}{suffix}".encode())
+        if self.windows and _RESERVED.fullmatch(stem):
+            stem = f"_{stem}"
         stem = stem.encode()[:room].decode(errors="ignore").rstrip(" .")
         return f"{stem}~{digest}{suffix}"
 

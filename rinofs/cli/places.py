@@ -31,13 +31,16 @@ class Pair:
     info : dict
         What the source's filesystem says of it.
     replaces : dict or None
-        What is at the target now, where that was looked up.
+        What is at the target now.
+    renamed : bool
+        Whether the target's name is another than the source's because this machine cannot hold that.
     """
 
     source: Location
     target: Location
     info: Info
     replaces: Info | None
+    renamed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,19 +103,26 @@ def pairs_of(sources: Sequence[Location], destination: str, problems: Problems) 
     if len(sources) > 1 and not into:
         hint = "name a folder that exists, or end it with a slash to make it"
         raise CommandError("is not a folder", destination, hint)
-    found = []
+    found: list[Pair] = []
+    names = LocalNames(_rules(target)) if target.is_local else None
     for source in sources:
         with problems.collected(source.url):
-            found.append(_pair(source, target, there, into=into))
+            pair = _pair(source, target, there, names if into and not source.is_local else None, into=into)
+            if any(pair.target.path == other.target.path for other in found):
+                raise CommandError("would take the place of another source", source.url, pair.target.url)
+            found.append(pair)
     if into and there is None and found:
         target.fs.makedirs(target.path, exist_ok=True)
     return found
 
 
-def _pair(source: Location, target: Location, there: Info | None, *, into: bool) -> Pair:
+def _pair(
+    source: Location, target: Location, there: Info | None, names: LocalNames | None, *, into: bool
+) -> Pair:
     info = source.fs.info(source.path)
     name = "" if source.url.rstrip("/").rpartition("/")[2] in {".", ".."} else source.name
-    place = target.below(name) if into else target
+    local = names.path(name) if names else name
+    place = target.below(local) if into else target
     replaces = there if place is target else _info_or_none(place)
     if source.fs is target.fs or (source.is_local and target.is_local):
         start = source.path.rstrip("/")
@@ -120,7 +130,7 @@ def _pair(source: Location, target: Location, there: Info | None, *, into: bool)
             raise CommandError("cannot be copied or moved to itself", source.url)
         if is_folder(info) and f"{place.path}/".startswith(f"{start}/"):
             raise CommandError("cannot be copied or moved below itself", source.url, place.url)
-    return Pair(source, place, info, replaces)
+    return Pair(source, place, info, replaces, renamed=local != name)
 
 
 def _info_or_none(here: Location) -> Info | None:
@@ -139,6 +149,8 @@ def plan_copies(pairs: Sequence[Pair], problems: Problems, *, recursive: bool) -
     plan = Plan()
     for pair in pairs:
         with problems.collected(pair.source.url):
+            if pair.renamed:
+                plan.renamed[pair.source.url] = pair.target.url
             if not is_folder(pair.info):
                 plan.files.append(FileCopy(pair.source, pair.target, pair.info))
                 continue

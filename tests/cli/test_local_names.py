@@ -1,0 +1,108 @@
+"""Names of files on this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rinofs.cli.local_names import LocalNames, NameRules
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+POSIX = NameRules(windows=False, folds_case=False)
+MAC = NameRules(windows=False, folds_case=True)
+WINDOWS = NameRules(windows=True, folds_case=True)
+
+
+@pytest.mark.parametrize(
+    "name", ["a.csv", "con", "a:b", "x" * 255, "ü" * 127, ".hidden", "a\\b", " ", "é", "#?%"]
+)
+def test_what_posix_holds(name: str) -> None:
+    assert POSIX.can_hold(name)
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\0b", "x" * 256, "ü" * 128, "\ud800"])
+def test_what_nobody_holds(name: str) -> None:
+    assert not POSIX.can_hold(name)
+    assert not WINDOWS.can_hold(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "con",
+        "Aux.txt",
+        "COM1",
+        "lpt9.csv",
+        "nul.tar.gz",
+        "a:b",
+        "a\\b",
+        "a?",
+        "a ",
+        "a.",
+        "a\x01",
+        "<",
+        "COM²",
+    ],
+)
+def test_what_windows_does_not_hold(name: str) -> None:
+    assert not WINDOWS.can_hold(name)
+    assert WINDOWS.can_hold(WINDOWS.substitute(name))
+
+
+@pytest.mark.parametrize("name", ["console", "com", "com10", "auxiliary.txt", "nulls.csv", "a b.c"])
+def test_what_windows_holds(name: str) -> None:
+    assert WINDOWS.can_hold(name)
+
+
+def test_a_substitute_keeps_what_it_can() -> None:
+    made = WINDOWS.substitute("run: 1?.csv")
+    assert made.startswith("run_ 1_~")
+    assert made.endswith(".csv")
+    assert made == WINDOWS.substitute("run: 1?.csv")
+    assert made != WINDOWS.substitute("run_ 1_.csv")
+
+
+@given(st.text(min_size=1, max_size=300))
+@pytest.mark.parametrize("rules", [POSIX, MAC, WINDOWS], ids=["posix", "mac", "windows"])
+def test_any_name_gets_one_that_can_be_held(rules: NameRules, name: str) -> None:
+    assert rules.can_hold(rules.substitute(name))
+
+
+paths = st.lists(
+    st.lists(
+        st.sampled_from(["a", "A", "é", "e\u0301", "con", "CON", "..", "x:y"]), min_size=1, max_size=3
+    ).map("/".join),
+    unique=True,
+    max_size=12,
+)
+
+
+@given(paths)
+@pytest.mark.parametrize("rules", [POSIX, MAC, WINDOWS], ids=["posix", "mac", "windows"])
+def test_no_two_paths_become_one(rules: NameRules, relatives: list[str]) -> None:
+    names = LocalNames(rules)
+    made = [names.path(relative) for relative in relatives]
+    assert len({rules.key(path) for path in made}) == len(relatives)
+    assert [names.path(relative) for relative in relatives] == made
+    for path in made:
+        assert all(rules.can_hold(part) for part in path.split("/"))
+
+
+def test_what_fits_stays_and_what_does_not_is_remembered() -> None:
+    names = LocalNames(MAC)
+    made = [names.path(path) for path in ["run/a", "run/A", "run/b", "RUN/b"]]
+    assert [made[0], made[2]] == ["run/a", "run/b"]
+    assert list(names.renamed) == ["run/A", "RUN"]
+    assert made[3] == f"{names.renamed['RUN']}/b"
+
+
+def test_the_rules_are_found_by_trying(tmp_path: Path) -> None:
+    rules = NameRules.of(tmp_path)
+    (tmp_path / "Probe").touch()
+    assert rules.folds_case == (tmp_path / "pROBE").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"Probe"}
