@@ -10,7 +10,7 @@ from rinofs.errors import ProtocolError
 from rinofs.http.redact import excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
 
 def is_web_page(headers: Mapping[str, str], content: bytes = b"") -> bool:
@@ -60,7 +60,7 @@ class Answer:
     content: bytes = field(repr=False)
     url: str = field(repr=False)
     _label: str = field(default="", repr=False, compare=False)
-    _show: Callable[[bytes], str] = field(default=excerpt, repr=False, compare=False)
+    _secrets: tuple[str, ...] = field(default=(), repr=False, compare=False)
     _parsed: list[Any] = field(default_factory=list, repr=False, compare=False)
 
     def json(self) -> Any:
@@ -80,12 +80,17 @@ class Answer:
             reason = str(error) if not isinstance(error, UnicodeDecodeError) else "not UTF-8"
         if is_web_page(self.headers, self.content):
             raise ProtocolError(web_page_message(self.status), self._label or self.url)
-        shown = self._show(self.content)
+        shown = excerpt(self.content, *self._secrets)
         raise ProtocolError(
             f"the answer ({self.status}) is not the JSON that was asked for ({reason}): {shown!r};"
             " check endpoint_url, or try again",
             self._label or self.url,
         )
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What was sent with the request, and must not be shown, should the answer quote it."""
+        return self._secrets
 
     def check_json(self) -> None:
         """Raise what `json` would; what is read here is kept for it."""

@@ -135,7 +135,7 @@ class Shared:
             transport.close()
 
     def authorization(self) -> str:
-        """Return the header's value, checked: a refusal further down would quote it."""
+        """Return the header's value, empty for none; checked, since a refusal further down would quote it."""
         value = self.auth.header()
         if not value.isascii() or not value.isprintable():
             raise CredentialsError("the token holds line ends or characters beyond ASCII: log in again")

@@ -244,7 +244,7 @@ def _whole(answer: RawAnswer, secret: str, call: Call) -> Answer:
         content,
         answer.url,
         _label=call.label,
-        _show=lambda text: excerpt(text, secret),
+        _secrets=(secret,),
     )
     if call.repeatable and content and "json" in answer.headers.get("content-type", ""):
         try:

@@ -22,6 +22,8 @@ from rinofs.http.redact import excerpt
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rinofs.http.answers import Answer
+
 _MEANINGS: dict[int, tuple[type[ServiceError], str, str]] = {
     400: (InvalidRequestError, "the service does not accept the request", ""),
     401: (AuthenticationError, "the token was refused", "log in again with `rinofs login`, or pass a token"),
@@ -67,6 +69,20 @@ def error_for(
     words = "" if page else service_message(content, secrets)
     parts = [f"{meaning} ({status})", f"the service says: {words}" if words else "", advice]
     return kind("; ".join(part for part in parts if part), label, status=status)
+
+
+def raise_for_status(answer: Answer, label: str) -> None:
+    """Raise what an answer stands for, unless it is a success (2xx).
+
+    Parameters
+    ----------
+    answer : Answer
+        An answer of any status, as `HttpSession.request` returns where it is told to expect it.
+    label : str
+        The path or URL that the request was about.
+    """
+    if not 200 <= answer.status < 300:
+        raise error_for(answer.status, answer.headers, answer.content, label=label, secrets=answer.secrets)
 
 
 def service_message(content: bytes, secrets: tuple[str, ...] = ()) -> str:

@@ -142,6 +142,10 @@ class ContentStream(io.RawIOBase):
             self._body_ended()
         return 0
 
+    def read(self, size: int = -1, /) -> bytes:
+        """Read exactly `size` bytes, fewer only at the stop; all that is left where negative."""
+        return self.read_whole() if size < 0 else self._fill(size, None)
+
     def readall(self) -> bytes:
         """Read all that is left, into one buffer."""
         return self.read_whole()
@@ -151,18 +155,7 @@ class ContentStream(io.RawIOBase):
         end = self._end()
         if end is None:
             return self._read_unsized(seen)
-        size = max(end - self.position, 0)
-        # BytesIO hands out the bytes object that it was made from, and nobody else has it: so it can be
-        # filled in place, and what is returned is no copy.
-        store = io.BytesIO(bytes(size))
-        filled = 0
-        with store.getbuffer() as view:
-            while filled < size and (count := self.readinto(view[filled : filled + PIECE])):
-                if seen is not None:
-                    seen(view[filled : filled + count])
-                filled += count
-        data = store.getvalue()
-        return data if filled == size else data[:filled]
+        return self._fill(max(end - self.position, 0), seen)
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -349,6 +342,22 @@ class ContentStream(io.RawIOBase):
             pass  # all that was asked for is there
         finally:
             self._release()
+
+    def _fill(self, size: int, seen: Callable[[memoryview], object] | None) -> bytes:
+        end = self._end()
+        if end is not None:
+            size = min(size, max(end - self.position, 0))
+        # BytesIO hands out the bytes object that it was made from, and nobody else has it: so it can be
+        # filled in place, and what is returned is no copy.
+        store = io.BytesIO(bytes(size))
+        filled = 0
+        with store.getbuffer() as view:
+            while filled < size and (count := self.readinto(view[filled : filled + PIECE])):
+                if seen is not None:
+                    seen(view[filled : filled + count])
+                filled += count
+        data = store.getvalue()
+        return data if filled == size else data[:filled]
 
     def _read_unsized(self, seen: Callable[[memoryview], object] | None) -> bytes:
         pieces: list[bytes] = []
