@@ -190,6 +190,13 @@ class Accounts:
             connection.execute(insert(tokens).values(row))
         return token
 
+    def lasting_token(self, user: User, presented: str) -> str:
+        """Return a token that does not expire: the one that a user came with, or else a new one."""
+        found = select(tokens.c.expires).where(tokens.c.sha256 == _digest(presented))
+        with self._database.read() as connection:
+            row = connection.execute(found).one_or_none()
+        return presented if row is not None and row.expires is None else self.mint_token(user)
+
     def revoke_token(self, token: str) -> None:
         """Make a token void. Nothing happens if it is already."""
         with self._database.write() as connection:

@@ -1,6 +1,6 @@
-"""Metadata and lists as the database keeps them: JSON text that goes into answers as it is.
+r"""Metadata and lists as the database keeps them: JSON text that goes into answers as it is.
 
-A backslash is written ``\\u005c``, so that no two backslashes meet and the text ``\\u0000`` always stands for
+A backslash is written ``\u005c``, so that no two backslashes meet and the text ``\u0000`` always stands for
 the character NUL; queries depend on it.
 """
 

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 __all__ = [
     "RECORD",
     "add",
-    "child",
     "changeable",
+    "child",
     "folder_for",
     "get",
     "locate",

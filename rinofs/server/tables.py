@@ -101,8 +101,8 @@ objects = Table(
 
 ``version_of`` names the current object in place of which an earlier one was; null: it is current itself.
 ``metadata``, ``tags`` and ``versions`` are JSON, ready to be put into answers, and ``metadata_size`` is the
-length of the first, so that long lists can be cut into pieces of bounded size. Times are ISO 8601 in UTC, all of
-one length, so that their order is that of time.
+length of the first, so that long lists can be cut into pieces of bounded size. Times are ISO 8601 in UTC, all
+of one length, so that their order is that of time.
 """
 
 answers = Table(
