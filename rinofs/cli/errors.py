@@ -162,7 +162,7 @@ def reported() -> Iterator[None]:
         complain(error.format_message())
         sys.exit(FAILED)
     except (KeyboardInterrupt, click.Abort) as error:
-        if isinstance(error.__cause__, EOFError):
+        if isinstance(error.__cause__ or error.__context__, EOFError):
             complain("the input ended before everything was answered")
             sys.exit(FAILED)
         complain("interrupted")

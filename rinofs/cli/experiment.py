@@ -1,0 +1,93 @@
+"""A small experiment, made up but of the right shape: what the demo works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["Run", "make_experiment"]
+
+DAYS = ("2026-03-02", "2026-03-03", "2026-03-04")
+SUBJECTS = tuple(f"S{number:02}" for number in range(1, 13))
+SAMPLES = 600
+RATE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: a CSV file and what was written down beside it.
+
+    Attributes
+    ----------
+    path : str
+        The file, below the experiment's folder.
+    metadata : dict
+        What a laboratory notebook would say of it.
+    tags : list of str
+        Words to find it by.
+    """
+
+    path: str
+    metadata: dict[str, Any]
+    tags: list[str]
+
+
+def make_experiment(folder: Path) -> list[Run]:
+    """Write the experiment to `folder`: runs as CSV, a table, a Zarr store, a NetCDF file.
+
+    Parameters
+    ----------
+    folder : Path
+        An empty folder.
+
+    Returns
+    -------
+    list of Run
+        The runs, always the same.
+    """
+    random = np.random.default_rng(20260302)
+    runs = [_make_run(folder, day, subject, random) for day in DAYS for subject in SUBJECTS]
+    table = pd.DataFrame([{"path": run.path, **run.metadata} for run in runs])
+    table.to_parquet(folder / "runs.parquet")
+    field = _field(random)
+    field.to_zarr(folder / "field.zarr", consolidated=False)
+    field.to_netcdf(folder / "field.nc", engine="h5netcdf")
+    return runs
+
+
+def _make_run(folder: Path, day: str, subject: str, random: np.random.Generator) -> Run:
+    time = np.arange(SAMPLES) / RATE
+    rest = float(random.normal(65, 6))
+    rate = rest + 40 * (1 - np.exp(-time / 15)) + random.normal(0, 1.5, SAMPLES)
+    force = np.clip(random.normal(180, 25) * np.sin(time * 1.3) ** 2 + random.normal(0, 4, SAMPLES), 0, None)
+    path = f"runs/{day}/{subject}.csv"
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    samples = pd.DataFrame({"time_s": time, "heart_rate_bpm": rate, "force_n": force})
+    samples.to_csv(folder / path, index=False, float_format="%.3f")
+    metadata = {
+        "subject": subject,
+        "day": day,
+        "rate_hz": RATE,
+        "rest_bpm": round(rest, 1),
+        "device": {"name": "ergometer", "firmware": "2.1" if day < DAYS[2] else "2.2"},
+    }
+    return Run(path, metadata, ["cycling", "pilot" if day == DAYS[0] else "main"])
+
+
+def _field(random: np.random.Generator) -> xr.Dataset:
+    hours = pd.date_range(DAYS[0], periods=72, freq="h")
+    warmth = 20 + 2 * np.sin(np.arange(72) / 24 * 2 * np.pi)[:, None, None] + random.normal(0, 0.2, (72, 16, 16))
+    data = xr.DataArray(
+        warmth.astype("float32"),
+        dims=("time", "y", "x"),
+        coords={"time": hours, "y": np.arange(16) * 0.25, "x": np.arange(16) * 0.25},
+        attrs={"units": "degC", "long_name": "air temperature in the room"},
+    )
+    return xr.Dataset({"temperature": data.chunk({"time": 24})})
