@@ -10,7 +10,6 @@ from sqlalchemy import URL
 from rinofs.server.accounts import Accounts
 from rinofs.server.blobs import DiskBlobStore
 from rinofs.server.database import Database
-from rinofs.server.idempotency import Answers
 from rinofs.server.migrations import upgrade
 from rinofs.server.store import Store
 
@@ -36,8 +35,6 @@ class Services:
         Users and their tokens.
     blobs : DiskBlobStore
         Contents.
-    answers : Answers
-        Answers to requests that may be repeated.
     """
 
     settings: ServerSettings
@@ -45,7 +42,6 @@ class Services:
     store: Store
     accounts: Accounts
     blobs: DiskBlobStore
-    answers: Answers
 
     def close(self) -> None:
         """Let go of files and threads."""
@@ -71,10 +67,5 @@ def open_services(settings: ServerSettings) -> Services:
     database = Database(settings.database_url or file)
     upgrade(database)
     return Services(
-        settings,
-        database,
-        Store(database),
-        Accounts(database),
-        DiskBlobStore(settings.data_dir / "blobs"),
-        Answers(database),
+        settings, database, Store(database), Accounts(database), DiskBlobStore(settings.data_dir / "blobs")
     )
