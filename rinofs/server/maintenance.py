@@ -1,0 +1,218 @@
+"""Looking after what a server keeps: removing what nobody refers to, and checking what somebody does.
+
+Both may run beside a serving process.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, func, or_, select, text, union
+
+from rinofs.digests import EtagHasher
+from rinofs.server.records import Kind
+from rinofs.server.tables import BLOB_REFERENCES, objects
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from sqlalchemy import Connection, Select
+
+    from rinofs.server.services import Services
+
+__all__ = ["FsckReport", "GcReport", "fsck", "gc"]
+
+_CHUNK = 500
+_READ_SIZE = 1024 * 1024
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class GcReport:
+    """What a collection removed.
+
+    Attributes
+    ----------
+    blobs_removed : int
+        Contents that nobody referred to.
+    bytes_removed : int
+        Their bytes.
+    temporary_removed : int
+        Temporary files of processes that are gone.
+    """
+
+    blobs_removed: int
+    bytes_removed: int
+    temporary_removed: int
+
+
+@dataclass(frozen=True, slots=True)
+class FsckReport:
+    """What a check found.
+
+    Attributes
+    ----------
+    objects_checked : int
+        Objects in the database.
+    blobs_checked : int
+        Contents that were read and hashed.
+    bytes_checked : int
+        Their bytes.
+    problems : tuple of str
+        What is wrong, each with the objects that it is about; empty where all is well.
+    """
+
+    objects_checked: int
+    blobs_checked: int
+    bytes_checked: int
+    problems: tuple[str, ...]
+
+
+def gc(services: Services) -> GcReport:
+    """Remove contents that nobody refers to, and what killed processes left behind.
+
+    A content that an upload is about to refer to stays, in whatever process that is.
+
+    Parameters
+    ----------
+    services : Services
+        Whose contents they are.
+    """
+    temporary = services.blobs.remove_abandoned()
+    removed = size = 0
+    for chunk in _chunks(services.blobs.stored()):
+        referred = _referred(services, [name for name, _ in chunk])
+        for name, length in chunk:
+            if name not in referred and services.blobs.remove_unless(
+                name, lambda wanted: bool(_referred(services, [wanted]))
+            ):
+                removed += 1
+                size += length
+    return GcReport(removed, size, temporary)
+
+
+def _referred(services: Services, names: Sequence[str]) -> set[str]:
+    """Return those of some contents that the database refers to."""
+    found = union(*(select(column).where(column.in_(names)) for column in BLOB_REFERENCES))
+    with services.database.read() as connection:
+        return set(connection.scalars(found))
+
+
+def fsck(services: Services) -> FsckReport:
+    """Check the database, and read every content that it refers to.
+
+    Parameters
+    ----------
+    services : Services
+        What to check; nothing is changed.
+    """
+    with services.database.read() as connection:
+        problems = [*_database_problems(connection), *_row_problems(connection)]
+        checked = connection.scalar(select(func.count()).select_from(objects)) or 0
+    blobs = size = 0
+    for length, found in _content_problems(services):
+        blobs += 1
+        size += length
+        problems += found
+    return FsckReport(checked, blobs, size, tuple(problems))
+
+
+def _database_problems(connection: Connection) -> Iterator[str]:
+    if connection.dialect.name != "sqlite":
+        return
+    for (line,) in connection.execute(text("PRAGMA integrity_check")):
+        if line != "ok":
+            yield f"database: {line}"
+    for row in connection.execute(text("PRAGMA foreign_key_check")):
+        yield f"database: row {row[1]} of {row[0]} refers to a row of {row[2]} that is not there"
+
+
+def _row_problems(connection: Connection) -> Iterator[str]:
+    above = objects.alias("above")
+    stray = (
+        select(objects.c.id)
+        .join(above, above.c.id == objects.c.parent)
+        .where(or_(above.c.type != Kind.FOLDER, above.c.owner != objects.c.owner))
+    )
+    for number in connection.scalars(stray):
+        yield f"object {number}: its parent is no folder of its owner"
+    whole = and_(objects.c.sha256.is_not(None), objects.c.size.is_not(None), objects.c.etag.is_not(None))
+    for number in connection.scalars(select(objects.c.id).where(objects.c.type == Kind.FILE, ~whole)):
+        yield f"object {number}: a file without content"
+    if connection.dialect.name == "sqlite":
+        for name in ("metadata", "tags", "versions"):
+            broken = select(objects.c.id).where(func.json_valid(objects.c[name]) == 0)
+            for number in connection.scalars(broken):
+                yield f"object {number}: its {name} are no JSON"
+    for number in connection.scalars(_unreachable()):
+        yield f"object {number}: no path leads to it from the top level"
+
+
+def _unreachable() -> Select[tuple[int]]:
+    reached = select(objects.c.id).where(objects.c.parent.is_(None)).cte("reached", recursive=True)
+    below = objects.alias()
+    reached = reached.union_all(select(below.c.id).join(reached, below.c.parent == reached.c.id))
+    return select(objects.c.id).where(objects.c.id.not_in(select(reached.c.id)))
+
+
+def _content_problems(services: Services) -> Iterator[tuple[int, list[str]]]:
+    """Read each content that is referred to; yield its bytes and what is wrong with it."""
+    last = ""
+    while True:
+        following = (select(column.label("name")).where(column > last) for column in BLOB_REFERENCES)
+        names = union(*following).subquery()
+        with services.database.read() as connection:
+            chunk = connection.scalars(select(names.c.name).order_by(names.c.name).limit(_CHUNK)).all()
+        if not chunk:
+            return
+        for name in chunk:
+            yield _check(services, name)
+        last = chunk[-1]
+
+
+def _check(services: Services, name: str) -> tuple[int, list[str]]:
+    sha256, etag = hashlib.sha256(), EtagHasher()
+    problem = None
+    try:
+        with services.blobs.path(name).open("rb", buffering=0) as file:
+            while data := file.read(_READ_SIZE):
+                sha256.update(data)
+                etag.update(data)
+    except FileNotFoundError:
+        problem = "is missing"
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror}"
+    else:
+        if sha256.hexdigest() != name:
+            problem = f"is damaged: the {etag.size} bytes on the disk have the digest {sha256.hexdigest()}"
+    with services.database.read() as connection:
+        if problem is None:
+            return etag.size, _claims(connection, name, etag)
+        if not _referred(services, [name]):
+            return etag.size, []  # what it belonged to was deleted meanwhile
+        holders = select(objects.c.id).where(objects.c.sha256 == name).limit(_NAMED)
+        named = ", ".join(str(number) for number in connection.scalars(holders))
+    return etag.size, [f"content {name} (of objects {named or 'elsewhere'}) {problem}"]
+
+
+def _claims(connection: Connection, name: str, found: EtagHasher) -> list[str]:
+    """Compare what objects say about a content with what it is."""
+    differs = or_(objects.c.size != found.size, objects.c.etag != found.etag())
+    wrong = select(objects.c.id).where(objects.c.sha256 == name, differs)
+    return [
+        f"object {number}: its size or etag is not that of its content"
+        for number in connection.scalars(wrong)
+    ]
+
+
+def _chunks(pairs: Iterable[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
+    chunk: list[tuple[str, int]] = []
+    for pair in pairs:
+        chunk.append(pair)
+        if len(chunk) == _CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
