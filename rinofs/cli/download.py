@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -14,6 +15,7 @@ from rinofs.cli.output import human
 from rinofs.cli.progress import CancelledError
 from rinofs.digests import EtagHasher
 from rinofs.errors import ContentChangedError, ContentMismatchError
+from rinofs.fs.base import RemoteFileSystem
 from rinofs.locks import try_lock
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ RESUMABLE_SIZE = 8 * 1024 * 1024
 
 _PIECE = 1024 * 1024
 _PREFIX = ".rinofs-"
+_ETAG = re.compile(r"[0-9a-f]{32}-[0-9]+")
 _SUFFIX = ".part"
 
 
@@ -98,7 +101,7 @@ def _part(target: Path, version: str) -> Path:
 def _opened_alone(part: Path) -> Iterator[BinaryIO | None]:
     """Open a partial file for this process alone; gives None where another one is at it."""
     descriptor = os.open(part, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
-    with os.fdopen(descriptor, "r+b", buffering=0) as file:
+    with os.fdopen(descriptor, "r+b") as file:
         try:
             # The other may have finished between our opening and locking; then this is its target now.
             alone = try_lock(descriptor) and os.path.samestat(os.fstat(descriptor), part.stat())
@@ -117,7 +120,8 @@ def _continued(copy: FileCopy, target: Path, part: Path, ticks: FileTicks) -> bo
                 return False
             _complete(copy, file, ticks)
     except BaseException as error:
-        kept = part.stat().st_size if part.exists() else 0
+        wrong = isinstance(error, ContentMismatchError)
+        kept = part.stat().st_size if part.exists() and not wrong else 0
         if not kept:
             part.unlink(missing_ok=True)
         if kept and isinstance(error, Exception) and not isinstance(error, CancelledError):
@@ -133,43 +137,39 @@ def _continued(copy: FileCopy, target: Path, part: Path, ticks: FileTicks) -> bo
 
 
 def _complete(copy: FileCopy, file: BinaryIO, ticks: FileTicks) -> None:
-    """Fetch what is missing and check the whole; what turns out wrong is fetched anew once."""
-    while True:
-        check = _Check(copy)
-        kept = _reread(file, copy.size, check, ticks)
-        if kept < copy.size:
-            _fetch_rest(copy, file, check, ticks)
-        if check.passed():
-            return
+    """Fetch what is missing; where the whole turns out wrong, fetch it anew."""
+    kept = file.seek(0, os.SEEK_END)
+    if kept and _rest_fits(copy, file, ticks):
+        return
+    if kept:
         file.seek(0)
         file.truncate()
         ticks.absolute_update(0)
-        if not kept:
-            raise ContentMismatchError(
-                "the content is not what its digest says; nothing was kept", copy.source.url
-            )
+    if isinstance(copy.source.fs, RemoteFileSystem):
+        copy.source.fs.get_file(copy.source.path, file, callback=ticks)  # checks the content itself
+        fits = file.tell() == copy.size
+    else:
+        fits = _rest_fits(copy, file, ticks)
+    if not fits:
+        raise ContentMismatchError("the content is not what was announced; nothing was kept", copy.source.url)
 
 
-def _reread(file: BinaryIO, size: int, check: _Check, ticks: FileTicks) -> int:
-    if file.seek(0, os.SEEK_END) > size:
-        file.truncate(size)
+def _rest_fits(copy: FileCopy, file: BinaryIO, ticks: FileTicks) -> bool:
+    """Read what is there, fetch the rest, and return whether the whole is right."""
+    check = _Check(copy)
     file.seek(0)
     while piece := file.read(_PIECE):
         check.update(piece)
         ticks.relative_update(len(piece))
-    return check.size
-
-
-def _fetch_rest(copy: FileCopy, file: BinaryIO, check: _Check, ticks: FileTicks) -> None:
-    with copy.source.fs.open(copy.source.path, "rb") as remote:
-        _require_version(copy, getattr(remote, "details", None))
-        remote.seek(check.size)
-        while piece := remote.read(_PIECE):
-            view = memoryview(piece)
-            while view:
-                view = view[file.write(view) :]
-            check.update(piece)
-            ticks.relative_update(len(piece))
+    if check.size < copy.size:
+        with copy.source.fs.open(copy.source.path, "rb") as remote:
+            _require_version(copy, getattr(remote, "details", None))
+            remote.seek(check.size)
+            while piece := remote.read(_PIECE):
+                file.write(piece)
+                check.update(piece)
+                ticks.relative_update(len(piece))
+    return check.passed()
 
 
 def _require_version(copy: FileCopy, opened: object) -> None:
@@ -185,10 +185,10 @@ class _Check:
     def __init__(self, copy: FileCopy) -> None:
         self.size = 0
         self._size = copy.size
-        protocol = copy.source.fs.protocol
-        ours = "rino" in ((protocol,) if isinstance(protocol, str) else protocol)
+        ours = isinstance(copy.source.fs, RemoteFileSystem)
         self._sha256 = copy.info.get("sha256") if ours else None
-        self._etag = copy.info.get("etag") if ours and not self._sha256 else None
+        etag = str(copy.info.get("etag")) if ours and not self._sha256 else ""
+        self._etag = etag if _ETAG.fullmatch(etag) else None
         self._hash = hashlib.sha256() if self._sha256 else EtagHasher() if self._etag else None
 
     def update(self, piece: bytes) -> None:

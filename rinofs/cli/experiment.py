@@ -83,7 +83,8 @@ def _make_run(folder: Path, day: str, subject: str, random: np.random.Generator)
 
 def _field(random: np.random.Generator) -> xr.Dataset:
     hours = pd.date_range(DAYS[0], periods=72, freq="h")
-    warmth = 20 + 2 * np.sin(np.arange(72) / 24 * 2 * np.pi)[:, None, None] + random.normal(0, 0.2, (72, 16, 16))
+    daily = 2 * np.sin(np.arange(72) / 24 * 2 * np.pi)
+    warmth = 20 + daily[:, None, None] + random.normal(0, 0.2, (72, 16, 16))
     data = xr.DataArray(
         warmth.astype("float32"),
         dims=("time", "y", "x"),

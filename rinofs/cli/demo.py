@@ -1,0 +1,180 @@
+"""The command `demo`: the whole of it at work, on a server that lives as long as the command."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rinofs.cli.errors import CommandError
+from rinofs.cli.output import human
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fsspec import AbstractFileSystem
+
+    from rinofs.cli.experiment import Run
+    from rinofs.testing import LiveServer
+
+_TOP = "experiment"
+_LIBRARIES = ("pandas", "pyarrow", "dask.dataframe", "xarray", "zarr", "h5netcdf", "h5py")
+
+
+@click.command(short_help="Show everything at work on a generated experiment.")
+@click.option(
+    "--data",
+    "data_dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep everything in this folder, for `rinofs serve --data`; by default it goes away.",
+)
+def demo(data_dir: Path | None) -> None:
+    """Upload a generated experiment to an embedded server, and read it back.
+
+    The server runs inside this command, for this machine only. Each step is shown with the requests that it
+    cost.
+    """
+    _require_libraries()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rinofs-demo-")))
+        from rinofs.testing import live_server
+
+        server = stack.enter_context(live_server(data_dir=data_dir))
+        steps = _Steps(server)
+        click.echo(f"An embedded server answers at {server.endpoint_url} while this runs.\n")
+        runs = steps.make_experiment(folder)
+        steps.upload(folder, runs)
+        steps.look_around(runs[0])
+        steps.read_with_pandas(runs[0])
+        steps.read_with_dask()
+        steps.read_with_xarray()
+    click.echo(_next_lines(data_dir))
+
+
+def _require_libraries() -> None:
+    import importlib
+
+    for name in _LIBRARIES:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            missing = error.name or name
+            raise CommandError(f"`rinofs demo` needs {missing}", hint="pip install 'rinofs[demo]'") from error
+
+
+class _Steps:
+    """The steps of the demo: each does one thing with the server, and shows what came of it at what cost."""
+
+    def __init__(self, server: LiveServer) -> None:
+        import fsspec
+
+        self._server = server
+        self._options = {"endpoint_url": server.endpoint_url, "token": server.token}
+        self._fs: AbstractFileSystem = fsspec.filesystem("rino", **self._options)
+
+    def make_experiment(self, folder: Path) -> list[Run]:
+        """Write the experiment to a local folder."""
+        from rinofs.cli.experiment import make_experiment
+
+        runs = make_experiment(folder)
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        size = sum(path.stat().st_size for path in files)
+        click.echo(
+            f"Made an experiment: {len(runs)} runs as CSV, a Parquet table, a Zarr store and a NetCDF file "
+            f"({len(files)} files, {human(size)}B).\n"
+        )
+        return runs
+
+    def upload(self, folder: Path, runs: list[Run]) -> None:
+        """Upload runs with their metadata and tags, and the other files as they are."""
+        with self._step("fs.put_file(csv, path, metadata={...}, tags=[...])   for each run"):
+            for run in runs:
+                target = f"{_TOP}/{run.path}"
+                self._fs.put_file(folder / run.path, target, metadata=run.metadata, tags=run.tags)
+        with self._step(f'fs.put([table, store, netcdf], "{_TOP}/", recursive=True)'):
+            others = [str(path) for path in sorted(folder.iterdir()) if path.name != "runs"]
+            self._fs.put(others, f"{_TOP}/", recursive=True)
+
+    def look_around(self, run: Run) -> None:
+        """List folders, and show what is known of a run."""
+        with self._step(f'fs.find("{_TOP}")'):
+            found = self._fs.find(_TOP, detail=True, refresh=True)
+            size = sum(info["size"] for info in found.values())
+            _show(f"{len(found)} files, {human(size)}B")
+        with self._step(f'fs.info("{_TOP}/{run.path}")'):
+            info = self._fs.info(f"{_TOP}/{run.path}", refresh=True)
+            _show(f"id {info['id']}, {info['size']} bytes, tags {info['tags']}")
+            _show(f"metadata {info['metadata']}")
+
+    def read_with_pandas(self, run: Run) -> None:
+        """Read one run and the table of all."""
+        import pandas as pd
+
+        with self._step(f'pd.read_csv("rino://{_TOP}/{run.path}")'):
+            samples = pd.read_csv(f"rino://{_TOP}/{run.path}", storage_options=self._options)
+            _show(f"{len(samples)} samples, heart rate up to {samples['heart_rate_bpm'].max():.0f} bpm")
+        with self._step(f'pd.read_parquet("rino://{_TOP}/runs.parquet")'):
+            table = pd.read_parquet(f"rino://{_TOP}/runs.parquet", storage_options=self._options)
+            _show(
+                f"{len(table)} runs of {table['subject'].nunique()} subjects on {table['day'].nunique()} days"
+            )
+
+    def read_with_dask(self) -> None:
+        """Read all runs as one table."""
+        import dask.dataframe as dd
+
+        with self._step(f'dd.read_csv("rino://{_TOP}/runs/*/*.csv").mean().compute()'):
+            frame: Any = dd.read_csv(f"rino://{_TOP}/runs/*/*.csv", storage_options=self._options)
+            rows, means = len(frame), frame.mean().compute(scheduler="threads")
+            _show(f"{rows:,} samples in {frame.npartitions} files")
+            _show(f"mean heart rate {means['heart_rate_bpm']:.1f} bpm, mean force {means['force_n']:.1f} N")
+
+    def read_with_xarray(self) -> None:
+        """Read the same field from the Zarr store and from the NetCDF file."""
+        import xarray as xr
+
+        with self._step(f'xr.open_zarr("rino://{_TOP}/field.zarr")'):
+            store = xr.open_zarr(
+                f"rino://{_TOP}/field.zarr", storage_options=self._options, consolidated=False, chunks=None
+            )
+            _show(f"dimensions {dict(store.sizes)}, mean {float(store.temperature.mean()):.2f} degC")
+        with (
+            self._step(f'xr.open_dataset(fs.open("{_TOP}/field.nc"), engine="h5netcdf")'),
+            self._fs.open(f"{_TOP}/field.nc") as file,
+            xr.open_dataset(file, engine="h5netcdf") as dataset,
+        ):
+            _show(f"dimensions {dict(dataset.sizes)}, mean {float(dataset.temperature.mean()):.2f} degC")
+
+    @contextmanager
+    def _step(self, what: str) -> Iterator[None]:
+        click.echo(click.style(what, bold=True))
+        self._server.reset()
+        start = time.perf_counter()
+        yield
+        seconds = time.perf_counter() - start
+        requests = self._server.requests
+        sent, received = (sum(getattr(r, side) for r in requests) for side in ("bytes_in", "bytes_out"))
+        cost = f"{len(requests)} request{'' if len(requests) == 1 else 's'}"
+        _show(f"{cost}, {human(sent)}B sent, {human(received)}B received, {seconds * 1000:.0f} ms\n")
+
+
+def _show(line: str) -> None:
+    click.echo(f"  {line}")
+
+
+def _next_lines(data_dir: Path | None) -> str:
+    kept = data_dir or Path("rinofs-demo")
+    keep = "" if data_dir else f"  rinofs demo --data {kept}                 # this again, kept in a folder\n"
+    return (
+        "Try next:\n"
+        f"{keep}"
+        f"  rinofs serve --data {kept} --token my-token   # serve it; in another terminal:\n"
+        "  export FSSPEC_RINO_ENDPOINT_URL=http://127.0.0.1:8440 FSSPEC_RINO_TOKEN=my-token\n"
+        f"  rinofs tree rino://{_TOP}\n"
+        f"  rinofs get -r rino://{_TOP}/runs .\n"
+        f"  python -c \"import pandas as pd; print(pd.read_parquet('rino://{_TOP}/runs.parquet'))\""
+    )
