@@ -6,6 +6,8 @@ request, stops in the middle of it, or never takes the answer, would hold its so
 
 from __future__ import annotations
 
+import socket
+import struct
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from rinofs.server.settings import ServerSettings
 
 __all__ = ["GuardedProtocol", "guarded_protocol"]
+
+_AT_ONCE = struct.pack("ii", 1, 0)  # linger for no time
 
 
 class HeadersTooLargeError(Exception):
@@ -161,11 +165,18 @@ class GuardedProtocol(HttpToolsProtocol):
     def _look(self) -> None:
         now = self.loop.time()
         if self._late(now):
-            # Not close(): that would wait for the client to take what it has refused to take so far.
-            self.transport.abort()
             self._timer = None
+            self._end()
             return
         self._timer = self.loop.call_later(self._interval, self._look)
+
+    def _end(self) -> None:
+        if self.transport.get_write_buffer_size() == 0:
+            self.transport.close()
+            return
+        # That would have the process, and then the kernel, wait for the client to take what it refuses to.
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self.transport.abort()
 
     def _late(self, now: float) -> bool:
         if self._answer_stalls(now):
