@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from rinofs.errors import InvalidOptionError
 
-__all__ = ["check_endpoint", "is_loopback", "same_endpoint"]
+__all__ = ["canonical_endpoint", "check_endpoint", "is_loopback", "same_endpoint"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -22,6 +22,19 @@ def check_endpoint(endpoint_url: str) -> None:
         If it is not an http or https URL, or holds a user, a password, a query or a fragment.
     """
     _origin(endpoint_url)
+
+
+def canonical_endpoint(endpoint_url: str) -> str:
+    """Return the one spelling of an endpoint URL: host in lower case, no default port, no slash at its end.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it is not the URL of a server.
+    """
+    scheme, host, port, path = _origin(endpoint_url)
+    name = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{name}{'' if port == _DEFAULT_PORTS[scheme] else f':{port}'}{path}"
 
 
 def is_loopback(endpoint_url: str) -> bool:

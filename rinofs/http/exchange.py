@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rinofs.http.upload import UploadBody
 
     Finish = Callable[["RawAnswer", str], "T"]
+    Observer = Callable[[int, Mapping[str, str]], None]
 
 T = TypeVar("T")
 
@@ -97,10 +98,15 @@ class Shared:
         How long things may take.
     max_concurrency : int
         Connections in use at a time.
+    observe : callable, optional
+        Takes status and headers of each answer of the endpoint's own.
     """
 
-    def __init__(self, auth: Auth, limits: Limits, max_concurrency: int) -> None:
+    def __init__(
+        self, auth: Auth, limits: Limits, max_concurrency: int, observe: Observer | None = None
+    ) -> None:
         self.auth = auth
+        self.observe = observe
         self.limits = limits
         self.gate = Gate()
         self._max_concurrency = max_concurrency
@@ -174,6 +180,8 @@ def run(shared: Shared, call: Call, finish: Finish[T]) -> T:
         authorization = shared.authorization()
         try:
             answer = _follow(shared, call, authorization, tries)
+            if shared.observe is not None and not answer.foreign:
+                shared.observe(answer.status, answer.headers)
             if call.expects(answer.status):
                 return finish(answer, authorization)
             if answer.status == 401 and not renewed and not answer.foreign:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -43,6 +43,8 @@ class HttpSession:
         Connections in use at a time.
     headers : Mapping, optional
         Sent with every request to the endpoint, and to no other origin.
+    observe : callable, optional
+        Takes status and headers of each answer of the endpoint's own, before anything is made of it.
 
     Attributes
     ----------
@@ -65,6 +67,7 @@ class HttpSession:
         timeout: float = 30.0,
         max_concurrency: int = 8,
         headers: Mapping[str, str] | None = None,
+        observe: Callable[[int, Mapping[str, str]], None] | None = None,
     ) -> None:
         self.endpoint_url = _checked_endpoint(endpoint_url)
         if not timeout > 0 or max_concurrency < 1:
@@ -73,7 +76,7 @@ class HttpSession:
         self.no_ranges = False
         # Complete and in final form, so that a request only copies it.
         self._headers = {"User-Agent": "rinofs", "Accept-Encoding": "identity", **(headers or {})}
-        self._shared = Shared(auth, self.limits, max_concurrency)
+        self._shared = Shared(auth, self.limits, max_concurrency, observe)
 
     def request(
         self,

@@ -1,0 +1,214 @@
+"""Which token goes to which endpoint.
+
+A token is taken from the argument, else from fsspec's configuration and environment, else from a stored
+profile. One that belongs to an endpoint is sent to no other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from rinofs.endpoints import canonical_endpoint, same_endpoint
+from rinofs.errors import CredentialsError, InvalidOptionError
+from rinofs.profiles import ProfileStore
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rinofs.profiles import Profile
+
+
+class ConfiguredToken(str):
+    """A token that came from fsspec's configuration or environment, not from the user's code.
+
+    It is told from one that the code gave, so that it is not pickled with a filesystem; and it does not
+    show itself.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<configured token {digest_of(self)}>"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What is particular to a service in finding its tokens.
+
+    Attributes
+    ----------
+    name : str
+        Its name in the profile store, and its first fsspec protocol.
+    protocols : tuple of str
+        Its fsspec protocols, under which fsspec's configuration is looked up; a later one wins.
+    endpoint_url : str
+        Where the service is unless something else is said.
+    """
+
+    name: str
+    protocols: tuple[str, ...]
+    endpoint_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A token, and the endpoint that it is for.
+
+    Attributes
+    ----------
+    endpoint_url : str
+        In its one spelling.
+    token : str
+        Not in the repr.
+    profile : Profile or None
+        Where it came from, if from the profile store.
+    """
+
+    endpoint_url: str
+    token: str = field(repr=False)
+    profile: Profile | None = field(default=None, repr=False)
+
+    @property
+    def identity(self) -> str:
+        """What stands for the user in the keys of caches.
+
+        The user's name where a profile knows it, so that a new token of the same user finds what the last
+        one read; else a digest of the token.
+        """
+        if self.profile is not None and self.profile.username:
+            return f"user:{self.profile.username}"
+        return f"token:{digest_of(self.token)}"
+
+
+def digest_of(secret: str) -> str:
+    """Return what a secret can be told from others by, without telling the secret."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def find_credentials(
+    service: Service, *, endpoint_url: str | None, token: str | None, profile: str | None
+) -> Credentials:
+    """Decide which token to use, and for which endpoint.
+
+    Parameters
+    ----------
+    service : Service
+        The service.
+    endpoint_url, token, profile : str, optional
+        What the user or the configuration said.
+
+    Returns
+    -------
+    Credentials
+        A token with its endpoint.
+
+    Raises
+    ------
+    CredentialsError
+        If there is no token for the endpoint.
+    InvalidOptionError
+        If the endpoint is not the URL of a server, or the token is not text that a header can carry.
+    """
+    if token is not None:
+        _check_token(token)
+        where = canonical_endpoint(endpoint_url if endpoint_url is not None else service.endpoint_url)
+        return Credentials(where, str(token))
+    stored = ProfileStore().load(service.name, profile)
+    if stored is None and profile is not None:
+        raise CredentialsError(
+            f"there is no {service.name} profile {profile!r}: log in with "
+            f"`rinofs login {service.name} --profile {profile}`"
+        )
+    if stored is not None and (endpoint_url is None or same_endpoint(stored.endpoint_url, endpoint_url)):
+        return Credentials(canonical_endpoint(stored.endpoint_url), stored.token, stored)
+    where = canonical_endpoint(endpoint_url if endpoint_url is not None else service.endpoint_url)
+    if stored is not None and profile is not None:
+        raise CredentialsError(
+            f"the profile {profile!r} is for {stored.endpoint_url}; its token is sent to no other",
+            where,
+        )
+    raise CredentialsError(
+        f"there is no token for this endpoint: pass token=..., set FSSPEC_{service.name.upper()}_TOKEN, "
+        f"or run `rinofs login {service.name} --endpoint-url {where}`",
+        where,
+    )
+
+
+def _check_token(token: object) -> None:
+    if not isinstance(token, str):
+        raise InvalidOptionError(f"token must be text, not {type(token).__name__}")
+    if not token or not token.isascii() or any(c.isspace() or not c.isprintable() for c in token):
+        raise InvalidOptionError("token holds characters that no token has: spaces, controls or none at all")
+
+
+def configured_options(
+    service: Service, given: Mapping[str, Any], conf: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Join what the code gave with fsspec's configuration, before fsspec itself does.
+
+    fsspec reads settings from the environment as JSON, so that a token ``1e5`` would become a number; here
+    it stays the text that it is. A configured token is used for the configured endpoint only.
+
+    Parameters
+    ----------
+    service : Service
+        The service.
+    given : mapping
+        Options that the user's code gave, by name.
+    conf : mapping
+        fsspec's configuration, by protocol.
+
+    Returns
+    -------
+    dict
+        `given`, with a `ConfiguredToken` where the configuration has a token that applies, and ``token``
+        set to None where it has one that does not.
+    """
+    configured: dict[str, Any] = {}
+    for protocol in service.protocols:
+        configured |= conf.get(protocol, {})
+    if "token" not in configured or given.get("token") is not None:
+        return dict(given)
+    if given.get("profile") is not None or not _meant_for(given.get("endpoint_url"), configured, service):
+        return {**given, "token": None}
+    token = _text_of_token(service, configured["token"])
+    return {**given, "token": None if token is None else ConfiguredToken(token)}
+
+
+def _meant_for(endpoint_url: str | None, configured: Mapping[str, Any], service: Service) -> bool:
+    if endpoint_url is None:
+        return True
+    return same_endpoint(endpoint_url, configured.get("endpoint_url") or service.endpoint_url)
+
+
+def _text_of_token(service: Service, value: Any) -> str | None:
+    """Return the token as it was written, whatever fsspec's reading made of it."""
+    if value is None or isinstance(value, str):
+        return value
+    for protocol in reversed(service.protocols):
+        for written in _tokens_in_environment(protocol):
+            if _as_json(written) == value:
+                return written
+    return json.dumps(value) if isinstance(value, (bool, dict, list)) else str(value)
+
+
+def _tokens_in_environment(protocol: str) -> list[str]:
+    prefix = f"FSSPEC_{protocol.upper()}"
+    found = [os.environ.get(f"{prefix}_TOKEN")]
+    try:
+        keep = json.loads(os.environ.get(prefix, "{}"), parse_int=str, parse_float=str, parse_constant=str)
+        found.append(keep.get("token"))
+    except (ValueError, AttributeError):
+        pass  # fsspec has warned of it
+    return [text for text in found if isinstance(text, str)]
+
+
+def _as_json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,334 @@
+"""The common base of both filesystems: who they are, and looking around in them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from glob import has_magic
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fsspec.spec import AbstractFileSystem
+from fsspec.utils import stringify_path
+
+from rinofs.credentials import find_credentials
+from rinofs.errors import NotFoundError
+from rinofs.fs import browse
+from rinofs.fs.instances import Instances
+from rinofs.options import OPTION_NAMES, Options, refuse_unknown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from rinofs.credentials import Credentials, Service
+    from rinofs.fs.browse import Info
+
+_OWN_OPTIONS = OPTION_NAMES | {"endpoint_url", "token", "profile"}
+_DEFAULT = Options()
+
+
+class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore[misc]
+    """Files of a service.
+
+    Parameters
+    ----------
+    endpoint_url : str, optional
+        Where the service is.
+    token : str, optional
+        The API or access token. By default the one in fsspec's configuration or environment, else that of
+        the profile.
+    profile : str, optional
+        A stored login, as ``rinofs login`` makes them.
+    timeout : float
+        Seconds that the endpoint may be silent before a request fails.
+    max_concurrency : int
+        Requests under way at once, at most.
+    use_listings_cache : bool
+        Whether listings may be answered from memory.
+    listings_expiry_time : float
+        Seconds for which a listing may be answered from memory; 0 always asks.
+    block_size : int
+        Bytes that a sequential read asks for in one request, at most.
+    cache_type : str
+        ``rinofs``, shared by all files of the process, or the name of any of fsspec's own caches.
+    verify_content : bool
+        Whether whole files are checked against the digest that the service vouches for.
+    **fsspec_options
+        fsspec's own; anything else is refused.
+
+    Raises
+    ------
+    InvalidOptionError
+        If an option does not exist or does not take the value.
+    CredentialsError
+        If there is no token for the endpoint.
+    """
+
+    service: ClassVar[Service]
+    root_marker = ""
+
+    def __init__(
+        self,
+        *,
+        endpoint_url: str | None = None,
+        token: str | None = None,
+        profile: str | None = None,
+        timeout: float = _DEFAULT.timeout,
+        max_concurrency: int = _DEFAULT.max_concurrency,
+        use_listings_cache: bool = _DEFAULT.use_listings_cache,
+        listings_expiry_time: float = _DEFAULT.listings_expiry_time,
+        block_size: int = _DEFAULT.block_size,
+        cache_type: str = _DEFAULT.cache_type,
+        verify_content: bool = _DEFAULT.verify_content,
+        **fsspec_options: Any,
+    ) -> None:
+        refuse_unknown(fsspec_options, _OWN_OPTIONS)
+        super().__init__()
+        self.options = Options(
+            timeout=timeout,
+            max_concurrency=max_concurrency,
+            use_listings_cache=use_listings_cache,
+            listings_expiry_time=listings_expiry_time,
+            block_size=block_size,
+            cache_type=cache_type,
+            verify_content=verify_content,
+        )
+        self.blocksize = self.options.block_size
+        credentials = find_credentials(self.service, endpoint_url=endpoint_url, token=token, profile=profile)
+        self.endpoint_url = credentials.endpoint_url
+        self._identity = credentials.identity
+        self._connect(credentials)
+
+    # What a service does in its own way
+
+    @abstractmethod
+    def _connect(self, credentials: Credentials) -> None:
+        """Take hold of what is shared by all objects of this endpoint and user; nothing is sent."""
+
+    @abstractmethod
+    def _info(self, path: str) -> Info:
+        """Describe what is at a path; raises NotFoundError if there is nothing."""
+
+    @abstractmethod
+    def ls_folder(self, path: str) -> list[Info]:
+        """Describe what is in the folder at a path.
+
+        Raises
+        ------
+        NotFoundError
+            If there is nothing at the path.
+        NotADirectoryError
+            If it is not a folder.
+        """
+
+    def tree_of(self, path: str) -> list[Info] | None:  # noqa: ARG002 - for services that can
+        """Describe all that is below a folder, in one request; None where the service cannot."""
+        return None
+
+    # Who it is
+
+    @property
+    def fsid(self) -> str:
+        """The endpoint and the user."""
+        return f"{self.service.name}+{self.endpoint_url}#{self._identity}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.endpoint_url}>"
+
+    def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
+        """Return what makes this filesystem again, without its token, whatever `include_password` says."""
+        made_of: dict[str, Any] = super().to_dict(include_password=include_password)
+        made_of.pop("token", None)
+        return made_of
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if isinstance(path, list):
+            return [cls._strip_protocol(item) for item in path]
+        bare = str(stringify_path(path))
+        for protocol in cls.service.protocols:
+            bare = bare.removeprefix(f"{protocol}://")
+        return bare.strip("/")
+
+    @classmethod
+    def _parent(cls, path: str) -> str:
+        return str(cls._strip_protocol(path)).rpartition("/")[0]
+
+    def url(self, path: str) -> str:
+        """Return the URL of a path, for messages."""
+        return str(self.unstrip_protocol(path))
+
+    # Looking around
+
+    def info(self, path: str, **kwargs: Any) -> Info:
+        """Describe what is at a path.
+
+        Parameters
+        ----------
+        path : str
+            The path.
+        **kwargs
+            ``refresh=True`` asks the service even if the answer is in memory.
+
+        Returns
+        -------
+        dict
+            ``name``, ``size`` in bytes, ``type`` (``file``, ``directory`` or ``other``) and what the service
+            knows beyond.
+
+        Raises
+        ------
+        NotFoundError
+            If there is nothing.
+        """
+        path = self._strip_protocol(path)
+        if kwargs.get("refresh"):
+            self.invalidate_cache(path)
+        return self._info(path)
+
+    def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
+        """List a folder, or describe a file.
+
+        Parameters
+        ----------
+        path : str
+            The path.
+        detail : bool
+            Whether to return infos rather than paths.
+        **kwargs
+            ``refresh=True`` asks the service even if the answer is in memory.
+
+        Returns
+        -------
+        list of dict or list of str
+            What is there, in order of path.
+        """
+        path = self._strip_protocol(path)
+        if kwargs.get("refresh"):
+            self.invalidate_cache(path)
+        try:
+            infos = self.ls_folder(path)
+        except NotADirectoryError:
+            infos = [self._info(path)]
+        infos.sort(key=lambda info: str(info["name"]))
+        return infos if detail else [info["name"] for info in infos]
+
+    def exists(self, path: str, **kwargs: Any) -> bool:
+        """Tell whether there is something at a path; what keeps it from being known is raised."""
+        try:
+            self.info(path, **kwargs)
+        except browse.ABSENT:
+            return False
+        return True
+
+    def _type(self, path: str) -> str | None:
+        try:
+            return str(self.info(path)["type"])
+        except browse.ABSENT:
+            return None
+
+    def isdir(self, path: str) -> bool:
+        """Tell whether there is a folder at a path; what keeps it from being known is raised."""
+        return self._type(path) == "directory"
+
+    def isfile(self, path: str) -> bool:
+        """Tell whether there is a file at a path; what keeps it from being known is raised."""
+        return self._type(path) == "file"
+
+    def find(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        withdirs: bool = False,
+        detail: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """List all files below a path.
+
+        Parameters
+        ----------
+        path : str
+            Where to begin; a file is found below itself.
+        maxdepth : int, optional
+            Levels to go down; all by default.
+        withdirs : bool
+            Whether to list folders too.
+        detail : bool
+            Whether to return infos by path rather than paths.
+        **kwargs
+            ``refresh=True`` asks the service even if the answer is in memory.
+
+        Returns
+        -------
+        list of str or dict
+            The files in order of path; none if there is nothing at the path.
+        """
+        path = self._strip_protocol(path)
+        if kwargs.get("refresh"):
+            self.invalidate_cache(path)
+        found = browse.find(self, path, maxdepth, withdirs)
+        return found if detail else list(found)
+
+    def walk(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        topdown: bool = True,
+        on_error: str | Callable[[OSError], Any] = "omit",
+        **kwargs: Any,
+    ) -> Iterator[tuple[str, Any, Any]]:
+        """Go through a folder and all below it, as `os.walk` does; only what is not there is omitted."""
+        detail = bool(kwargs.get("detail", False))
+        return browse.walk(self, self._strip_protocol(path), maxdepth, topdown, on_error, detail)
+
+    def glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> Any:
+        """List what matches a pattern; a path that exists as it is written is found if nothing matches."""
+        found = super().glob(path, maxdepth=maxdepth, **kwargs)
+        literal = self._strip_protocol(path)
+        if found or not has_magic(literal) or browse.is_pattern(self, literal):
+            return found
+        return {literal: self.info(literal)} if kwargs.get("detail") else [literal]
+
+    def expand_path(
+        self,
+        path: str | list[str],
+        recursive: bool = False,
+        maxdepth: int | None = None,
+        assume_literal: bool = False,
+        **kwargs: Any,  # noqa: ARG002 - fsspec passes on what its callers give
+    ) -> list[str]:
+        """Turn paths and patterns into the paths that they stand for; one that exists is never a pattern."""
+        paths = path if isinstance(path, list) else [path]
+        if assume_literal and not recursive:
+            return sorted(map(self._strip_protocol, paths))
+        return list(browse.expand(self, paths, recursive, maxdepth))
+
+    def du(
+        self,
+        path: str,
+        total: bool = True,
+        maxdepth: int | None = None,
+        withdirs: bool = False,
+        **kwargs: Any,
+    ) -> Any:
+        """Return the bytes below a path: their sum, or by path."""
+        found = self.find(path, maxdepth, withdirs, detail=True, **kwargs)
+        sizes = {name: info["size"] or 0 for name, info in found.items()}
+        return sum(sizes.values()) if total else sizes
+
+    def created(self, path: str) -> datetime:
+        """Return when the first version of a file, or a folder, came to be, in UTC."""
+        return self._moment(path, "created")
+
+    def modified(self, path: str) -> datetime:
+        """Return when the content of a file came to be, in UTC."""
+        return self._moment(path, "modified")
+
+    def _moment(self, path: str, which: str) -> datetime:
+        moment: datetime | None = self.info(path).get(which)
+        if moment is None:
+            raise NotFoundError(f"the service does not say when this was {which}", self.url(path))
+        return moment
+
+    def sign(self, path: str, expiration: int = 100, **kwargs: Any) -> str:
+        """Raise NotImplementedError: neither service has URLs that work without a login."""
+        raise NotImplementedError(f"{self.service.name} has no signed URLs: {self.url(path)}")

@@ -1,0 +1,202 @@
+"""The shared block cache: what was read once is not downloaded again.
+
+One cache serves all threads and filesystem objects of a process. Blocks are kept under the version of the
+content that they belong to, so that a new version never meets blocks of an old one, and one user never those
+of another.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING
+
+from cachetools import LRUCache
+
+from rinofs.errors import InvalidOptionError
+from rinofs.fs.process import after_fork_in_child
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+BLOCK = 16 * 1024
+"""Bytes in a block. Small, so that a random read fetches little that nobody asked for."""
+
+DEFAULT_CACHE_SIZE = 256 * 1024 * 1024
+"""Bytes that all blocks together hold at most, unless something else is said."""
+
+
+class BlockStore:
+    """Blocks of content in memory, the least recently used ones given up first.
+
+    Parameters
+    ----------
+    max_bytes : int
+        Bytes that all blocks together hold at most.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._start_empty()
+        after_fork_in_child(self._start_empty)
+
+    def _start_empty(self) -> None:
+        self._changed = threading.Condition(threading.Lock())
+        self._blocks: LRUCache[tuple[str, int], bytes] = LRUCache(self._max_bytes, getsizeof=len)
+        self._loading: set[tuple[str, int]] = set()
+
+    @property
+    def max_bytes(self) -> int:
+        """Bytes that all blocks together hold at most."""
+        return self._max_bytes
+
+    @property
+    def bytes_held(self) -> int:
+        """Bytes that all blocks together hold now."""
+        return int(self._blocks.currsize)
+
+    def resize(self, max_bytes: int) -> None:
+        """Set the bound; what is held beyond it is given up."""
+        with self._changed:
+            kept = LRUCache[tuple[str, int], bytes](max_bytes, getsizeof=len)
+            for key in list(self._blocks):
+                if len(self._blocks[key]) <= max_bytes:
+                    kept[key] = self._blocks[key]
+            self._max_bytes, self._blocks = max_bytes, kept
+
+    def held(self, content: str, start: int, stop: int) -> bytes | None:
+        """Return the bytes [start, stop) of a content if all of them are held, else None."""
+        first, last = start // BLOCK, (stop - 1) // BLOCK
+        with self._changed:
+            blocks = [self._blocks.get((content, index)) for index in range(first, last + 1)]
+        if any(block is None for block in blocks):
+            return None
+        return _cut([block for block in blocks if block is not None], first, start, stop)
+
+    def keep(self, content: str, start: int, data: bytes | memoryview) -> None:
+        """Hold the whole blocks in `data`, which begins at a block's first byte and ends at one's last."""
+        view = memoryview(data)
+        first = start // BLOCK
+        blocks = [bytes(view[at : at + BLOCK]) for at in range(0, len(view), BLOCK)]
+        with self._changed:
+            self._put(content, first, blocks)
+
+    def drop(self, content: str) -> None:
+        """Forget all blocks of a content."""
+        with self._changed:
+            for key in [key for key in self._blocks if key[0] == content]:
+                del self._blocks[key]
+
+    def read(
+        self, content: str, size: int, start: int, stop: int, load: Callable[[int, int], bytes]
+    ) -> bytes:
+        """Return the bytes [start, stop) of a content, loading the blocks that are not held.
+
+        Two threads that miss the same block load it once.
+
+        Parameters
+        ----------
+        content : str
+            Names the content and its version.
+        size : int
+            Bytes of the whole content.
+        start, stop : int
+            What to return; within the content.
+        load : callable
+            Downloads the bytes between two offsets.
+
+        Returns
+        -------
+        bytes
+            Exactly ``stop - start`` bytes.
+        """
+        first, last = start // BLOCK, (stop - 1) // BLOCK
+        blocks: list[bytes] = []
+        while len(blocks) <= last - first:
+            index = first + len(blocks)
+            held, claimed = self._take_or_claim(content, index, last)
+            blocks.extend(held)
+            if claimed:
+                blocks.extend(self._load(content, size, index + len(held), claimed, load))
+        return _cut(blocks, first, start, stop)
+
+    def _take_or_claim(self, content: str, index: int, last: int) -> tuple[list[bytes], int]:
+        """Return the blocks that are held from `index` on, and how many after them are now ours to load."""
+        with self._changed:
+            while (content, index) in self._loading:
+                self._changed.wait()
+            held: list[bytes] = []
+            while index <= last and (block := self._blocks.get((content, index))) is not None:
+                held.append(block)
+                index += 1
+            claimed = 0
+            while index + claimed <= last and self._is_free(content, index + claimed):
+                self._loading.add((content, index + claimed))
+                claimed += 1
+            return held, claimed
+
+    def _is_free(self, content: str, index: int) -> bool:
+        return (content, index) not in self._loading and (content, index) not in self._blocks
+
+    def _load(
+        self, content: str, size: int, first: int, count: int, load: Callable[[int, int], bytes]
+    ) -> list[bytes]:
+        blocks: list[bytes] = []
+        try:
+            data = memoryview(load(first * BLOCK, min((first + count) * BLOCK, size)))
+            blocks = [bytes(data[at : at + BLOCK]) for at in range(0, len(data), BLOCK)]
+        finally:
+            with self._changed:
+                self._put(content, first, blocks)
+                self._loading.difference_update((content, first + offset) for offset in range(count))
+                self._changed.notify_all()
+        return blocks
+
+    def _put(self, content: str, first: int, blocks: Sequence[bytes]) -> None:
+        for offset, block in enumerate(blocks):
+            if len(block) <= self._max_bytes:
+                self._blocks[content, first + offset] = block
+
+
+def _cut(blocks: list[bytes], first: int, start: int, stop: int) -> bytes:
+    """Join the blocks from the index `first` on, and cut out the bytes [start, stop)."""
+    offset = first * BLOCK
+    if len(blocks) == 1:
+        return blocks[0][start - offset : stop - offset]
+    blocks[-1] = blocks[-1][: stop - offset - BLOCK * (len(blocks) - 1)]
+    blocks[0] = blocks[0][start - offset :]
+    return b"".join(blocks)
+
+
+def _size_from_environment() -> int:
+    text = os.environ.get("RINOFS_CACHE_SIZE")
+    if text is None:
+        return DEFAULT_CACHE_SIZE
+    if not text.isascii() or not text.isdigit():
+        raise InvalidOptionError(f"RINOFS_CACHE_SIZE={text!r} is not a number of bytes")
+    return int(text)
+
+
+shared_blocks = BlockStore(_size_from_environment())
+
+
+def set_cache_size(max_bytes: int) -> None:
+    """Bound the memory that cached content takes in this process.
+
+    The environment variable ``RINOFS_CACHE_SIZE`` does the same at the start of a process.
+
+    Parameters
+    ----------
+    max_bytes : int
+        Bytes; 0 keeps nothing. By default 256 MiB.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it is not a whole number of bytes, or less than 0.
+    """
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 0:
+        raise InvalidOptionError(
+            f"a cache of {max_bytes!r} bytes is not possible: give a whole number from 0"
+        )
+    shared_blocks.resize(max_bytes)

@@ -1,0 +1,95 @@
+"""Downloading a whole content to a file, checked on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from rinofs.http.content import open_content, pour
+from rinofs.http.verify import Verifier
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from fsspec.callbacks import Callback
+
+    from rinofs.fs.pool import Stop
+    from rinofs.http.content import Content
+    from rinofs.http.session import HttpSession
+
+
+def download(
+    session: HttpSession,
+    content: Content,
+    file: IO[bytes],
+    *,
+    verify: bool,
+    callback: Callback,
+    stop: Stop,
+) -> None:
+    """Write a whole content to a file, in constant memory.
+
+    Parameters
+    ----------
+    session : HttpSession
+        Sends the request.
+    content : Content
+        What to download.
+    file : binary file
+        Where to write it.
+    verify : bool
+        Whether to check it.
+    callback : Callback
+        Is told of the bytes, in all and as they come.
+    stop : Stop
+        Ends the download early.
+
+    Raises
+    ------
+    ContentMismatchError
+        If it is not what the service vouches for. What was written is then not to be used.
+    """
+    with open_content(session, content) as stream:
+        callback.set_size(stream.size)
+        size = content.size if stream.size is None else stream.size
+        verifier = Verifier.for_answer(
+            stream.headers if verify else {},
+            (content.etag or stream.etag) if verify else None,
+            size,
+            label=content.label,
+        )
+
+        def progress(count: int) -> None:
+            stop.check()
+            callback.relative_update(count)
+
+        pour(stream, file.write, verifier, progress)
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Give a file to write to, which takes the place of `path` if all goes well, and vanishes if not.
+
+    Parameters
+    ----------
+    path : path-like
+        A local file; its folder is made where missing.
+
+    Yields
+    ------
+    binary file
+        The file.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / f".rinofs-{secrets.token_hex(8)}.part"
+    try:
+        with temporary.open("xb") as file:
+            yield file
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

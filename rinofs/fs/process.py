@@ -1,0 +1,49 @@
+"""What a process shares between its filesystem objects, and what a fork does to it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable
+
+Value = TypeVar("Value")
+
+
+def after_fork_in_child(method: Callable[[], None]) -> None:
+    """Have a bound method called in the child of every fork, for as long as its object lives.
+
+    A lock that another thread holds while the process forks would stay locked in the child for ever.
+    """
+    if not hasattr(os, "register_at_fork"):
+        return
+    reference: weakref.ref[Any] = weakref.WeakMethod(method)
+
+    def call() -> None:
+        alive = reference()
+        if alive is not None:
+            alive()
+
+    os.register_at_fork(after_in_child=call)
+
+
+class Registry(Generic[Value]):
+    """One object per key, made when it is first asked for, and shared by all threads."""
+
+    def __init__(self) -> None:
+        self._values: dict[Hashable, Value] = {}
+        self._make_lock()
+        after_fork_in_child(self._make_lock)
+
+    def _make_lock(self) -> None:
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """Return the object for `key`, calling `make` where there is none yet."""
+        with self._lock:
+            if key not in self._values:
+                self._values[key] = make()
+            return self._values[key]

@@ -1,0 +1,135 @@
+"""Many files at once: which one goes where."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from glob import has_magic
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from fsspec.implementations.local import LocalFileSystem, make_path_posix, trailing_sep
+from fsspec.utils import other_paths
+
+from rinofs.fs.browse import expand, is_pattern
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rinofs.fs.base import RemoteFileSystem
+
+Paths: TypeAlias = str | os.PathLike[str] | list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """One file or folder on its way.
+
+    Attributes
+    ----------
+    source, target : str
+        From where and to where.
+    is_folder : bool or None
+        Whether it is a folder; None if that was not looked up.
+    """
+
+    source: str
+    target: str
+    is_folder: bool | None
+
+
+def plan_get(
+    fs: RemoteFileSystem, source: Paths, target: Paths, recursive: bool, maxdepth: int | None
+) -> list[Copy]:
+    """Say which remote file goes to which local one, as fsspec's ``get`` defines it."""
+    if isinstance(source, list) and isinstance(target, list):
+        return _listed(source, target)
+    if not isinstance(target, list):
+        target = make_path_posix(os.fspath(target))
+    return _remote(fs, source, target, recursive, maxdepth, LocalFileSystem().isdir)
+
+
+def plan_copy(
+    fs: RemoteFileSystem, source: Paths, target: Paths, recursive: bool, maxdepth: int | None
+) -> list[Copy]:
+    """Say which remote file goes to which other remote one, as fsspec's ``copy`` defines it."""
+    if isinstance(source, list) and isinstance(target, list):
+        return _listed(source, target)
+    return _remote(fs, source, target, recursive, maxdepth, fs.isdir)
+
+
+def plan_put(
+    fs: RemoteFileSystem, source: Paths, target: Paths, recursive: bool, maxdepth: int | None
+) -> list[Copy]:
+    """Say which local file goes to which remote one, as fsspec's ``put`` defines it."""
+    if isinstance(source, list) and isinstance(target, list):
+        return _listed(source, target)
+    sources = source if isinstance(source, list) else [make_path_posix(os.fspath(source))]
+    literal = len(sources) == 1 and Path(sources[0]).exists()
+    found = LocalFileSystem().expand_path(
+        sources, recursive=recursive, maxdepth=maxdepth, assume_literal=literal
+    )
+    one = None if isinstance(source, list) else sources[0]
+    types: dict[str, bool | None] = {path: Path(path).is_dir() for path in found}
+    pattern = one is not None and not literal and has_magic(one)
+    return _plan(types, one, pattern, target, fs.isdir, flat=recursive is False or maxdepth is not None)
+
+
+def _remote(
+    fs: RemoteFileSystem,
+    source: Paths,
+    target: Paths,
+    recursive: bool,
+    maxdepth: int | None,
+    is_folder: Callable[[str], bool],
+) -> list[Copy]:
+    one = None if isinstance(source, list) else os.fspath(source)
+    found = expand(fs, source if isinstance(source, list) else [os.fspath(source)], recursive, maxdepth)
+    types = {path: None if info is None else info["type"] == "directory" for path, info in found.items()}
+    pattern = one is not None and is_pattern(fs, fs._strip_protocol(one))
+    return _plan(types, one, pattern, target, is_folder, flat=not recursive or maxdepth is not None)
+
+
+def _listed(source: Sequence[str], target: Sequence[str]) -> list[Copy]:
+    if len(source) != len(target):
+        raise ValueError(f"{len(source)} sources cannot go to {len(target)} targets")
+    return [Copy(one, other, None) for one, other in zip(source, target, strict=True)]
+
+
+def _plan(
+    types: Mapping[str, bool | None],
+    source: str | None,
+    pattern: bool,
+    target: Paths,
+    is_folder: Callable[[str], bool],
+    *,
+    flat: bool,
+) -> list[Copy]:
+    """Lay the sources out below the target.
+
+    Parameters
+    ----------
+    types : mapping
+        For each source whether it is a folder.
+    source : str or None
+        What was asked for, if it was one path or pattern.
+    pattern : bool
+        Whether that is a pattern.
+    target : str or list of str
+        Where it goes.
+    is_folder : callable
+        Tells of the target whether it is one already.
+    flat : bool
+        Whether folders among the sources are left out.
+    """
+    if source is not None and flat:
+        types = {path: folder for path, folder in types.items() if not folder and not trailing_sep(path)}
+    paths = list(types)
+    if not paths:
+        return []
+    into = isinstance(target, str) and (trailing_sep(target) or is_folder(target))
+    inside = source is not None and (
+        (pattern and len(paths) == 1) or (not pattern and into and not trailing_sep(source))
+    )
+    targets = other_paths(paths, target, exists=inside, flatten=source is None)
+    return [Copy(path, where, types[path]) for path, where in zip(paths, targets, strict=True)]

@@ -1,0 +1,269 @@
+"""The file object for writing: kept aside, sent once, and only if all went well."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+import warnings
+from typing import IO, TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from _typeshed import ReadableBuffer
+
+SPOOLED_IN_MEMORY = 4 * 1024 * 1024
+"""Bytes of a file that is being written that are held in memory; more go to a temporary file."""
+
+
+class NotWrittenWarning(RuntimeWarning):
+    """A file was closed or dropped in a way that stores nothing."""
+
+
+class Send(Protocol):
+    """Sends a content to where it belongs."""
+
+    def __call__(self, source: IO[bytes], size: int) -> None:
+        """Send `size` bytes of a file, from its first byte on."""
+        ...
+
+
+class RemoteWriter(io.BufferedIOBase):
+    """A file that is written to a service when it is closed without an error.
+
+    What is written can be read again and written over until then. An exception on the way out of the
+    ``with`` block, or one that is being handled when the file is closed and was not yet when it was opened,
+    discards it; so does a file that is never closed. This holds behind a text wrapper or a compressor as
+    well, which know nothing of the exception and just close.
+
+    Parameters
+    ----------
+    path : str
+        The path on the filesystem.
+    url : str
+        The same with its protocol, for messages.
+    mode : str
+        ``wb``, ``ab`` or ``xb``.
+    send : callable
+        Sends the content.
+    autocommit : bool
+        Whether closing sends; otherwise `commit` does.
+    """
+
+    def __init__(self, path: str, url: str, mode: str, send: Send, *, autocommit: bool) -> None:
+        super().__init__()
+        self.path = path
+        self.full_name = url
+        self.mode = mode
+        self.autocommit = autocommit
+        self._send = send
+        self._failed = False
+        self._spool: IO[bytes] | None = tempfile.SpooledTemporaryFile(SPOOLED_IN_MEMORY)  # noqa: SIM115
+        self._handled_at_opening = sys.exc_info()[1]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.full_name}, {self.mode}>"
+
+    def _file(self) -> IO[bytes]:
+        if self.closed or self._spool is None:
+            raise ValueError(f"I/O operation on closed file {self.full_name}")
+        return self._spool
+
+    def readable(self) -> bool:
+        """Return True: what was written can be read again."""
+        return True
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True: nothing is sent before the file is closed."""
+        return True
+
+    def write(self, data: ReadableBuffer) -> int:
+        """Write bytes at the current position; returns how many."""
+        return self._file().write(data)
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read back what was written, from the current position."""
+        return self._file().read(-1 if size is None else size)
+
+    read1 = read
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move the current position; returns it."""
+        # SpooledTemporaryFile.seek returns nothing on Python 3.11 while it is in memory.
+        self._file().seek(offset, whence)
+        return self._file().tell()
+
+    def tell(self) -> int:
+        """Return the current position."""
+        return self._file().tell()
+
+    def truncate(self, size: int | None = None) -> int:
+        """Cut the file at `size`, by default at the current position; returns the size."""
+        size = self.tell() if size is None else size
+        self._file().truncate(size)
+        return size
+
+    def fail(self) -> None:
+        """Have nothing sent, whatever happens; for wrappers that know of an exception."""
+        self._failed = True
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._finish()
+        else:
+            self.discard()
+
+    def close(self) -> None:
+        """Send what was written, unless an exception is on its way."""
+        if self.closed:
+            return
+        error = sys.exc_info()[1]
+        if error is None or error is self._handled_at_opening or self._failed:
+            self._finish()
+            return
+        self.discard()
+        if not _is_leaving_a_with_block():
+            warnings.warn(
+                f"{self.full_name} was not written, because it was closed while {type(error).__name__} was "
+                "being handled; use it in a `with` statement of its own to write it nevertheless",
+                NotWrittenWarning,
+                stacklevel=2,
+            )
+
+    def _finish(self) -> None:
+        if self.closed:
+            return
+        if self._failed:
+            self.discard()
+        elif self.autocommit:
+            try:
+                self.commit()
+            finally:
+                self.discard()
+        else:
+            super().close()
+
+    def commit(self) -> None:
+        """Send what was written; a transaction calls this when all of it went well."""
+        spool = self._spool
+        if spool is None:
+            return
+        size = spool.seek(0, io.SEEK_END) or spool.tell()
+        spool.seek(0)
+        self._send(spool, size)
+        self._spool = None
+        spool.close()
+
+    def discard(self) -> None:
+        """Forget what was written, and close."""
+        spool, self._spool = self._spool, None
+        if spool is not None:
+            spool.close()
+        super().close()
+
+    def __del__(self) -> None:
+        # Sending from here could block or fail where nobody can see it, in the middle of anything.
+        if getattr(self, "_spool", None) is not None and not self.closed:
+            self.discard()
+            warnings.warn(
+                f"{self.full_name} was never closed: nothing was written", NotWrittenWarning, stacklevel=2
+            )
+
+
+def _is_leaving_a_with_block() -> bool:
+    """Tell whether some ``__exit__`` is at work, so that the exception is on its way to the user."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        if frame.f_code.co_name == "__exit__":
+            return True
+        frame = frame.f_back
+    return False
+
+
+class TextWriter(io.TextIOWrapper):
+    """Text in front of a `RemoteWriter`, which is told of an exception in the ``with`` block."""
+
+    def __init__(self, file: Any, fail: Callable[[], None], **options: Any) -> None:
+        super().__init__(file, **options)
+        self._fail = fail
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._fail()
+        super().__exit__(kind, error, trace)
+
+    def __del__(self) -> None:
+        self._fail()
+        super().close()
+
+
+class CompressedWriter(io.BufferedIOBase):
+    """A compressor in front of a `RemoteWriter`; closing closes both, which no compressor does by itself.
+
+    Parameters
+    ----------
+    compressor : file
+        Writes compressed bytes to `target`.
+    target : RemoteWriter
+        The file behind it.
+    """
+
+    def __init__(self, compressor: Any, target: RemoteWriter) -> None:
+        super().__init__()
+        self._compressor = compressor
+        self._target = target
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, data: ReadableBuffer) -> int:
+        """Write bytes; returns how many, before compression."""
+        written: int | None = self._compressor.write(data)
+        return len(memoryview(data).cast("B")) if written is None else written
+
+    def flush(self) -> None:
+        """Do nothing: nothing is sent before the file is closed."""
+
+    def tell(self) -> int:
+        """Return how many bytes were written, before compression."""
+        return int(self._compressor.tell())
+
+    def fail(self) -> None:
+        """Have nothing sent."""
+        self._target.fail()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.fail()
+        self.close()
+
+    def close(self) -> None:
+        """Finish compressing, and send."""
+        if self.closed:
+            return
+        try:
+            self._compressor.close()
+        except BaseException:
+            self.fail()
+            raise
+        finally:
+            super().close()
+            self._target.close()
+
+    def __del__(self) -> None:
+        self._target.fail()
+        if not self.closed:
+            super().close()

@@ -1,0 +1,402 @@
+"""Writing to a filesystem of either service."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+from abc import abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from fsspec.callbacks import DEFAULT_CALLBACK
+
+from rinofs.errors import ConflictError
+from rinofs.fs import transfer
+from rinofs.fs.modes import OpenMode
+from rinofs.fs.pool import Stop, run
+from rinofs.fs.reading import ReadableFileSystem
+from rinofs.fs.writer import CompressedWriter, RemoteWriter, TextWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fsspec.callbacks import Callback
+
+    from rinofs.fs.transfer import Copy, Paths
+
+_TEXT_OPTIONS = ("encoding", "errors", "newline")
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A content on its way to a path.
+
+    Attributes
+    ----------
+    path : str
+        Where it belongs.
+    source : binary file or bytes
+        The content; a file is read from its current position.
+    size : int
+        Its bytes.
+    exclusive : bool
+        Whether it may only be stored if nothing is there.
+    metadata : mapping, optional
+        Stored with it, where the service knows metadata.
+    tags : sequence of str, optional
+        Stored with it, where the service knows tags.
+    """
+
+    path: str
+    source: IO[bytes] | bytes
+    size: int
+    exclusive: bool = False
+    metadata: Mapping[str, Any] | None = None
+    tags: Sequence[str] | None = None
+
+
+class WritableFileSystem(ReadableFileSystem):
+    """A filesystem whose files can be written; the parameters are those of its base."""
+
+    @abstractmethod
+    def _send(self, upload: Upload) -> None:
+        """Store a content under its path, making the folders on the way.
+
+        Raises
+        ------
+        FileExistsError
+            If it is exclusive and something is there.
+        IsADirectoryError, NotADirectoryError
+            If there is a folder, or a file on the way.
+        """
+
+    @abstractmethod
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """Make a folder and those on the way; raises FileExistsError if it is there already."""
+
+    # Opening
+
+    def open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        cache_options: dict[str, Any] | None = None,
+        compression: str | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Open a file.
+
+        Parameters
+        ----------
+        path : str
+            The path.
+        mode : str
+            ``r``, ``w`` (replaces), ``a`` (goes on) or ``x`` (only if nothing is there); ``b`` for bytes.
+        block_size : int, optional
+            Bytes that a sequential read asks for in one request, at most.
+        cache_options : dict, optional
+            Passed to one of fsspec's caches.
+        compression : str, optional
+            Name of a compression, or ``infer`` to guess it from the name.
+        **kwargs
+            ``encoding``, ``errors`` and ``newline`` of text; ``cache_type``; ``version_id`` to read an
+            earlier version; ``metadata`` and ``tags`` to store with what is written.
+
+        Returns
+        -------
+        file
+            What is written to it is stored when it is closed, unless an exception is on its way.
+
+        Raises
+        ------
+        NotFoundError
+            If there is nothing to read.
+        FileExistsError
+            If there is something in mode ``x``.
+        IsADirectoryError
+            If it is a folder.
+        """
+        binary = OpenMode.parse(mode.replace("t", ""))
+        text = {name: kwargs.pop(name) for name in _TEXT_OPTIONS if name in kwargs}
+        if binary is OpenMode.READ:
+            file = super().open(path, "rb", block_size, cache_options, compression, **kwargs)
+            return file if "b" in mode else io.TextIOWrapper(file, **text)
+        writer = super().open(path, binary.value, block_size, cache_options, None, **kwargs)
+        written = _compressed(writer, path, compression) if compression else writer
+        return written if "b" in mode else TextWriter(written, writer.fail, **text)
+
+    def _open(
+        self,
+        path: str,
+        mode: str = "rb",
+        block_size: int | None = None,
+        autocommit: bool = True,
+        cache_options: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        opening = OpenMode.parse(mode)
+        if opening is OpenMode.READ:
+            return self._open_for_reading(
+                path,
+                block_size=block_size,
+                cache_type=kwargs.get("cache_type"),
+                cache_options=cache_options,
+                version_id=kwargs.get("version_id"),
+            )
+        self._check_target(path, opening)
+        writer = self._writer(path, opening, autocommit, kwargs.get("metadata"), kwargs.get("tags"))
+        if opening is OpenMode.APPEND:
+            self._fill(writer, path)
+        return writer
+
+    def _check_target(self, path: str, opening: OpenMode) -> None:
+        """Refuse early what would be refused when the file is closed, where that is known or matters."""
+        if not path:
+            raise IsADirectoryError(21, "the top level is a folder", self.url(path))
+        if opening is OpenMode.CREATE and self.exists(path, refresh=True):
+            raise ConflictError("there is something already", self.url(path))
+
+    def _writer(
+        self,
+        path: str,
+        opening: OpenMode,
+        autocommit: bool,
+        metadata: Mapping[str, Any] | None,
+        tags: Sequence[str] | None,
+    ) -> RemoteWriter:
+        def send(source: IO[bytes], size: int) -> None:
+            self._send(Upload(path, source, size, opening is OpenMode.CREATE, metadata, tags))
+
+        return RemoteWriter(path, self.url(path), opening.value, send, autocommit=autocommit)
+
+    def _fill(self, writer: RemoteWriter, path: str) -> None:
+        """Begin an appended file with what is there."""
+        try:
+            self._get_file(path, None, DEFAULT_CALLBACK, cast("IO[bytes]", writer), Stop())
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            writer.discard()
+            raise
+
+    # Whole files
+
+    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
+        """Write a whole file.
+
+        Parameters
+        ----------
+        path : str
+            The path.
+        value : bytes
+            The content.
+        mode : str
+            ``overwrite``, or ``create`` to write only if nothing is there.
+        **kwargs
+            ``metadata`` and ``tags`` to store with it.
+
+        Raises
+        ------
+        FileExistsError
+            If the mode is ``create`` and something is there.
+        """
+        path = self._strip_protocol(path)
+        opening = _mode_of(mode)
+        if self._intrans:
+            with self.open(path, opening.value, **kwargs) as file:
+                file.write(value)
+            return
+        self._check_target(path, OpenMode.REPLACE)
+        data = bytes(value)
+        exclusive = opening is OpenMode.CREATE
+        self._send(Upload(path, data, len(data), exclusive, kwargs.get("metadata"), kwargs.get("tags")))
+
+    def pipe(self, path: str | dict[str, bytes], value: bytes | None = None, **kwargs: Any) -> None:
+        """Write whole files, several at a time.
+
+        Parameters
+        ----------
+        path : str or dict
+            The path, or contents by path.
+        value : bytes, optional
+            The content, if there is one path.
+        **kwargs
+            Passed to `pipe_file`.
+        """
+        if isinstance(path, dict):
+            items = path.items()
+        elif value is not None:
+            items = {path: value}.items()
+        else:
+            raise ValueError("a path needs a content: pipe(path, value), or pipe({path: value, ...})")
+        run(lambda item: self.pipe_file(*item, **kwargs), items, self.options.max_concurrency)
+
+    def put_file(
+        self,
+        lpath: Any,
+        rpath: str,
+        callback: Callback = DEFAULT_CALLBACK,
+        mode: str = "overwrite",
+        **kwargs: Any,
+    ) -> None:
+        """Upload a file, in constant memory.
+
+        Parameters
+        ----------
+        lpath : path-like
+            A local file; for a folder, an empty one is made.
+        rpath : str
+            Where it belongs.
+        callback : Callback
+            Is told of the bytes as they go.
+        mode : str
+            ``overwrite``, or ``create`` to store it only if nothing is there.
+        **kwargs
+            ``metadata`` and ``tags`` to store with it.
+
+        Raises
+        ------
+        FileExistsError
+            If the mode is ``create`` and something is there.
+        """
+        self._put_file(lpath, rpath, callback, _mode_of(mode), Stop(), kwargs)
+
+    def _put_file(
+        self,
+        source: Any,
+        target: str,
+        callback: Callback,
+        opening: OpenMode,
+        stop: Stop,
+        attributes: Mapping[str, Any],
+    ) -> None:
+        target = self._strip_protocol(target)
+        if Path(source).is_dir():
+            self.makedirs(target, exist_ok=True)
+            return
+        self._check_target(target, OpenMode.REPLACE)
+        with Path(source).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            callback.set_size(size)
+            if self._intrans:
+                with self.open(target, opening.value, **attributes) as spooled:
+                    shutil.copyfileobj(file, spooled)
+                return
+            watched = cast("IO[bytes]", _Watched(file, callback, stop))
+            exclusive = opening is OpenMode.CREATE
+            metadata, tags = attributes.get("metadata"), attributes.get("tags")
+            self._send(Upload(target, watched, size, exclusive, metadata, tags))
+
+    def put(
+        self,
+        lpath: Paths,
+        rpath: Paths,
+        recursive: bool = False,
+        callback: Callback = DEFAULT_CALLBACK,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Upload files, several at a time.
+
+        Parameters
+        ----------
+        lpath : path-like or list of path-like
+            Local paths or patterns.
+        rpath : str or list of str
+            A path for all, or one for each.
+        recursive : bool
+            Whether to upload all that is below.
+        callback : Callback
+            Is told of the files as they are done.
+        maxdepth : int, optional
+            Levels to go down; all by default.
+        **kwargs
+            Passed to `put_file`.
+        """
+        opening = _mode_of(kwargs.pop("mode", "overwrite"))
+        copies = transfer.plan_put(self, lpath, rpath, recursive, maxdepth)
+        callback.set_size(len(copies))
+        stop = Stop()
+
+        def send(copy: Copy) -> None:
+            with callback.branched(copy.source, copy.target) as child:
+                self._put_file(copy.source, copy.target, child, opening, stop, kwargs)
+            callback.relative_update(1)
+
+        folders = [copy for copy in copies if copy.is_folder]
+        # A folder comes before what is in it, so that each is made once, and by the upload of no file.
+        for copy in sorted(folders, key=lambda copy: copy.target):
+            send(copy)
+        run(send, [c for c in copies if not c.is_folder], self.options.max_concurrency, stop)
+
+    def touch(self, path: str, truncate: bool = True, **kwargs: Any) -> None:
+        """Make an empty file.
+
+        Parameters
+        ----------
+        path : str
+            The path.
+        truncate : bool
+            Whether to empty a file that is there.
+        **kwargs
+            Passed to `pipe_file`.
+
+        Raises
+        ------
+        NotImplementedError
+            If there is a file that is not to be emptied: the service sets the times of a file itself.
+        """
+        if not truncate and self.exists(path):
+            raise NotImplementedError(
+                f"{self.service.name} cannot set the time of a file without writing it: {self.url(path)}"
+            )
+        self.pipe_file(path, b"", **kwargs)
+
+
+class _Watched(io.RawIOBase):
+    """A file that tells how far it was read."""
+
+    def __init__(self, file: IO[bytes], callback: Callback, stop: Stop) -> None:
+        super().__init__()
+        self._file = file
+        self._callback = callback
+        self._stop = stop
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._stop.check()
+        count: int = self._file.readinto(buffer)  # type: ignore[attr-defined]
+        self._callback.relative_update(count)
+        return count
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def _mode_of(mode: str) -> OpenMode:
+    if mode not in {"overwrite", "create"}:
+        raise ValueError(f"mode {mode!r} is not possible: use 'overwrite' or 'create'")
+    return OpenMode.CREATE if mode == "create" else OpenMode.REPLACE
+
+
+def _compressed(writer: RemoteWriter, path: str, compression: str) -> Any:
+    from fsspec.compression import compr
+    from fsspec.core import get_compression
+
+    try:
+        name = get_compression(path, compression)
+        return writer if name is None else CompressedWriter(compr[name](writer, mode="w"), writer)
+    except BaseException:
+        writer.discard()
+        raise

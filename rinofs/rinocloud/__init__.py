@@ -1,0 +1,1 @@
+"""Rinocloud: files and folders with numeric ids and JSON metadata."""

@@ -1,0 +1,60 @@
+"""The token that a Rinocloud session sends."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, NoReturn
+
+from rinofs.fs.process import after_fork_in_child
+from rinofs.http.auth import Auth, StaticAuth
+from rinofs.profiles import ProfileStore
+
+if TYPE_CHECKING:
+    from rinofs.credentials import Credentials
+    from rinofs.profiles import Profile
+
+
+def auth_for(credentials: Credentials) -> Auth:
+    """Return what gives the session its token; that of a profile is looked up again when it is refused."""
+    if credentials.profile is None:
+        return StaticAuth("Token", credentials.token)
+    return ProfileAuth(credentials.profile)
+
+
+class ProfileAuth:
+    """The token of a stored login, which the user may replace at any time.
+
+    Parameters
+    ----------
+    profile : Profile
+        The login as it was when the filesystem was made.
+    """
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+        self._make_lock()
+        after_fork_in_child(self._make_lock)
+
+    def _make_lock(self) -> None:
+        self._lock = threading.Lock()
+
+    def header(self) -> str:
+        """Return the word ``Token`` and the token."""
+        return f"Token {self._profile.token}"
+
+    def renew(self, refused: str) -> bool:
+        """Look whether there was a new login for the same endpoint since."""
+        with self._lock:
+            if self.header() != refused:
+                return True
+            stored = ProfileStore().load(self._profile.service, self._profile.name)
+            if stored is None or not stored.is_for(self._profile.endpoint_url):
+                return False
+            self._profile = stored
+            return self.header() != refused
+
+    def __repr__(self) -> str:
+        return f"ProfileAuth({self._profile.name!r})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("credentials are not pickled: make them anew from the options")

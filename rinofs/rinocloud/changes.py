@@ -1,0 +1,275 @@
+"""Making, copying, moving and deleting objects, on the server."""
+
+from __future__ import annotations
+
+import errno
+import secrets
+from typing import TYPE_CHECKING, TypeVar
+
+from rinofs.errors import (
+    ConflictError,
+    InvalidRequestError,
+    NotAllowedError,
+    NotFoundError,
+    OutcomeUnknownError,
+)
+from rinofs.rinocloud.paths import ById, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rinofs.fs.listings import Listings
+    from rinofs.rinocloud.client import RinocloudClient
+    from rinofs.rinocloud.records import Record
+    from rinofs.rinocloud.resolver import Resolver
+    from rinofs.rinocloud.uploads import Uploader
+
+Result = TypeVar("Result")
+
+DELETED_AT_ONCE = 10_000
+"""Ids in one request, so that no request grows beyond what servers take."""
+
+
+class Changes:
+    """Change what is where.
+
+    Parameters
+    ----------
+    client : RinocloudClient
+        Sends the requests.
+    resolver : Resolver
+        Finds the objects.
+    listings : Listings
+        Is told of every change.
+    uploader : Uploader
+        Knows where new objects go.
+    url : callable
+        Turns a path into what messages call it.
+    """
+
+    def __init__(
+        self,
+        client: RinocloudClient,
+        resolver: Resolver,
+        listings: Listings[Record],
+        uploader: Uploader,
+        url: Callable[[str], str],
+    ) -> None:
+        self._client = client
+        self._resolver = resolver
+        self._listings = listings
+        self._uploader = uploader
+        self._url = url
+
+    def make_folder(self, path: str, max_age: float, *, exist_ok: bool) -> None:
+        """Make a folder and those on the way.
+
+        Raises
+        ------
+        ConflictError
+            If there is something already, unless it is a folder and `exist_ok`.
+        NotADirectoryError
+            If something on the way is not a folder.
+        """
+        known = self._listings.get(path, max_age)
+        if not path or (known is not None and known.entry is not None and known.entry.type == "directory"):
+            if exist_ok:
+                return
+            raise ConflictError("there is a folder already", self._url(path))
+        if isinstance(parse(path)[-1], ById):
+            raise NotAllowedError("an id cannot be chosen; give the folder a name", self._url(path))
+
+        def create() -> tuple[str | None, Record]:
+            target = self._uploader.target(path, max_age)
+            label = self._url(path)
+            return target.made, self._client.create_folder(
+                target.name, target.folder, exist_ok=exist_ok, label=label
+            )
+
+        made, record = self._once_more_if_overtaken(path, create)
+        if made is not None:
+            self._listings.forget(made)
+        self._listings.put(path, record)
+        if record.type != "directory":
+            raise ConflictError("there is something else than a folder", self._url(path))
+
+    def _once_more_if_overtaken(self, path: str, act: Callable[[], Result]) -> Result:
+        """Act on what is known, and once more after looking if that was overtaken."""
+        try:
+            return act()
+        except (NotFoundError, OutcomeUnknownError):
+            self._listings.forget(path.partition("/")[0])
+            return act()
+
+    def delete(self, found: Mapping[str, Record]) -> None:
+        """Delete objects, folders with all below them, in one request.
+
+        Parameters
+        ----------
+        found : mapping
+            Records by path.
+
+        Raises
+        ------
+        NotFoundError
+            If one is not there any more; then none was deleted.
+        """
+        # What is below another goes with it, and is not there any more when its own turn comes.
+        tops = [path for path in sorted(found) if not _above(path) & found.keys()]
+        ids = [found[path].id for path in tops]
+        label = self._url(tops[0]) if len(tops) == 1 else f"{self._url(tops[0])} and {len(tops) - 1} more"
+        for start in range(0, len(ids), DELETED_AT_ONCE):
+            self._delete(ids[start : start + DELETED_AT_ONCE], label)
+        for path in tops:
+            self._listings.removed(path, tree=found[path].type == "directory")
+
+    def _delete(self, ids: Sequence[int], label: str) -> None:
+        try:
+            self._client.delete(ids, label)
+        except OutcomeUnknownError:
+            left = [record_id for record_id in ids if self._is_there(record_id, label)]
+            if left:
+                self._client.delete(left, label)
+
+    def _is_there(self, record_id: int, label: str) -> bool:
+        try:
+            self._client.metadata(record_id, label)
+        except NotFoundError:
+            return False
+        return True
+
+    def copy(self, source: str, record: Record, target: str, max_age: float) -> bool:
+        """Copy an object, a folder with all below it, to a path; a file there is replaced.
+
+        Returns
+        -------
+        bool
+            False if the server cannot copy.
+
+        Raises
+        ------
+        FileExistsError
+            If there is a folder.
+        """
+        if source == target:
+            return True
+        folder, name = self._place(target, max_age)
+        renamed = name if name != record.name else None
+
+        def copy() -> Record:
+            label = self._url(target)
+            return self._client.copy([record.id], folder, renamed, label)[0]
+
+        made = self._on_server("copy", record, lambda: self._replacing(target, record, copy))
+        if made is not None:
+            self._listings.put(target, made)
+        return made is not None
+
+    def move(self, source: str, record: Record, target: str, max_age: float) -> bool:
+        """Move and rename an object, a folder with all below it; a file at the target is replaced.
+
+        Returns
+        -------
+        bool
+            False if the server cannot move.
+
+        Raises
+        ------
+        FileExistsError
+            If there is a folder at the target.
+        """
+        if source == target:
+            return True
+        folder, name = self._place(target, max_age)
+
+        def move() -> bool:
+            self._move(record, folder, name)
+            return True
+
+        if not self._on_server("move", record, lambda: self._replacing(target, record, move)):
+            return False
+        self._listings.removed(source, tree=True)
+        self._listings.forget(target)
+        return True
+
+    def _move(self, record: Record, folder: int | None, name: str) -> None:
+        label = f"rino://@{record.id}"
+        if folder == record.parent:
+            self._client.update(record.id, {"name": name}, label)
+        elif name == record.name:
+            self._client.move([record.id], folder, None, label)
+        elif self._client.features.has("rename"):
+            self._client.move([record.id], folder, name, label)
+        else:
+            self._move_in_steps(record, folder, name, label)
+
+    def _move_in_steps(self, record: Record, folder: int | None, name: str, label: str) -> None:
+        """Move and rename by a name that nobody else has, so that neither folder can be in the way."""
+        self._client.update(record.id, {"name": _unused_name()}, label)
+        try:
+            self._client.move([record.id], folder, None, label)
+            try:
+                self._client.update(record.id, {"name": name}, label)
+            except BaseException:
+                self._client.move([record.id], record.parent, None, label)
+                raise
+        except BaseException:
+            self._client.update(record.id, {"name": record.name}, label)
+            raise
+
+    def _place(self, target: str, max_age: float) -> tuple[int | None, str]:
+        """Return the folder and the name of a new object, making the folders on the way."""
+        name = parse(target)[-1] if target else None
+        if not isinstance(name, str):
+            raise NotAllowedError("an id cannot be chosen; give the target a name", self._url(target))
+        above = target.rpartition("/")[0]
+        try:
+            return self._resolver.folder_id(above, max_age), name
+        except NotFoundError:
+            self.make_folder(above, max_age, exist_ok=True)
+            return self._resolver.folder_id(above, max_age), name
+
+    def _replacing(self, target: str, record: Record, act: Callable[[], Result]) -> Result:
+        """Act, and if a file is in the way, keep it aside until that has worked, then delete it."""
+        try:
+            return act()
+        except ConflictError:
+            self._listings.forget(target)
+            there = self._resolver.record(target, 0)
+            if there.id == record.id:
+                raise
+            if there.type == "directory":
+                raise ConflictError("there is a folder, which is not replaced", self._url(target)) from None
+            if record.type == "directory":
+                raise NotADirectoryError(
+                    errno.ENOTDIR, "there is a file, which a folder does not replace", self._url(target)
+                ) from None
+        self._client.update(there.id, {"name": _unused_name()}, self._url(target))
+        try:
+            result = act()
+        except BaseException:
+            self._client.update(there.id, {"name": there.name}, self._url(target))
+            raise
+        self._delete([there.id], self._url(target))
+        return result
+
+    def _on_server(self, endpoint: str, record: Record, act: Callable[[], Result]) -> Result | None:
+        """Act; None if the server turns out to lack the endpoint."""
+        if endpoint in self._client.features.lacking:
+            return None
+        try:
+            return act()
+        except (NotFoundError, InvalidRequestError) as error:
+            if error.status not in {404, 405, 501} or not self._is_there(record.id, f"rino://@{record.id}"):
+                raise
+            self._client.features.lacks(endpoint)
+            return None
+
+
+def _above(path: str) -> set[str]:
+    parts = path.split("/")
+    return {"/".join(parts[:length]) for length in range(1, len(parts))}
+
+
+def _unused_name() -> str:
+    return f".rinofs-{secrets.token_hex(8)}"

@@ -1,0 +1,232 @@
+"""The Rinocloud HTTP API: one method an endpoint."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from rinofs.errors import NotFoundError, ServiceError
+from rinofs.http.content import Content, etag_header
+from rinofs.rinocloud.pages import PAGE_SIZE, all_pages, parse_page
+from rinofs.rinocloud.records import Record, parse_record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rinofs.http.answers import Answer
+    from rinofs.http.session import HttpSession
+    from rinofs.http.upload import UploadBody
+    from rinofs.rinocloud.features import Features
+    from rinofs.rinocloud.pages import Page
+
+FILES = "/api/1/files/"
+LARGEST_ID = 2**63 - 1
+
+
+class RinocloudClient:
+    """Ask a Rinocloud server.
+
+    The methods that take a tuple of names use the server's extensions; they return None, and remember it,
+    where the server turns out to have none.
+
+    Parameters
+    ----------
+    session : HttpSession
+        Sends the requests.
+    features : Features
+        What is known of the server.
+    """
+
+    def __init__(self, session: HttpSession, features: Features) -> None:
+        self.session = session
+        self.features = features
+
+    def _post(self, endpoint: str, body: Mapping[str, Any], *, repeatable: bool, label: str = "") -> Answer:
+        headers = {} if repeatable else self.once()
+        return self.session.request(
+            "POST",
+            f"{FILES}{endpoint}/",
+            json=body,
+            headers=headers,
+            repeatable=repeatable or bool(headers),
+            label=label,
+        )
+
+    def once(self) -> dict[str, str]:
+        """Return the header that has the server carry out a request once, however often it is sent.
+
+        Returns
+        -------
+        dict
+            Empty where the server does not know such a header: the request is then not repeatable.
+        """
+        return {"Idempotency-Key": secrets.token_hex(16)} if self.features.has("idempotency") else {}
+
+    def _record(self, endpoint: str, body: Mapping[str, Any], *, repeatable: bool, label: str = "") -> Record:
+        answer = self._post(endpoint, body, repeatable=repeatable, label=label)
+        return parse_record(answer.json(), answer.url)
+
+    def _try_extended(
+        self, extension: str, endpoint: str, body: Mapping[str, Any], label: str
+    ) -> Answer | None:
+        if not self.features.may_have(extension):
+            return None
+        try:
+            answer = self._post(endpoint, body, repeatable=True, label=label)
+        except ServiceError:
+            if self.features.may_have(extension):
+                raise
+            return None  # this was the request that told so
+        return answer if self.features.has(extension) else None
+
+    def discover(self) -> None:
+        """Find out whether the server has extensions, where that is not known yet."""
+        if self.features.extensions is None:
+            self._post("children", {"limit": 1}, repeatable=True)
+
+    # Looking
+
+    def metadata(self, record_id: int, label: str) -> Record:
+        """Return the record of an object by its id."""
+        if record_id > LARGEST_ID:
+            raise NotFoundError("no object has so large an id", label)
+        return self._record("get_metadata", {"id": record_id}, repeatable=True, label=label)
+
+    def metadata_at(self, names: Sequence[str], label: str) -> Record | None:
+        """Return the record of the object at a path of names from the top level."""
+        answer = self._try_extended("path", "get_metadata", {"path": list(names)}, label)
+        return None if answer is None else parse_record(answer.json(), answer.url)
+
+    def children(self, folder: int | None, label: str) -> list[Record]:
+        """Return the records of all objects in a folder; None is the top level."""
+        return self._all("children", {"id": folder}, label)
+
+    def children_at(self, names: Sequence[str], label: str) -> list[Record] | None:
+        """Return the records of all objects in the folder at a path of names."""
+        body = {"path": list(names)}
+        answer = self._try_extended("path", "children", {**body, "limit": PAGE_SIZE}, label)
+        return None if answer is None else self._all("children", body, label, answer)
+
+    def descendants(self, names: Sequence[str], label: str) -> list[Record] | None:
+        """Return the records of all that is below the folder at a path of names, with their `path`."""
+        body = {"path": list(names), "recursive": True}
+        answer = self._try_extended("recursive", "children", {**body, "limit": PAGE_SIZE}, label)
+        return None if answer is None else self._all("children", body, label, answer)
+
+    def lookup(self, name: str, folder: int | None, label: str) -> Record | None:
+        """Return the record of the object of that name in a folder, or None if there is none.
+
+        Raises
+        ------
+        InvalidRequestError
+            If the server cannot be asked so.
+        """
+        body = {"query": {"name": name, "parent": folder}}
+        answer = self._post("query", {**body, "limit": PAGE_SIZE}, repeatable=True, label=label)
+        records = parse_page(answer.json(), answer.url).records
+        # What an unknown server makes of a missing parent is not known, so the answer is looked through; only
+        # one that holds other objects too may go on.
+        found = [record for record in records if record.name == name and record.parent == folder]
+        if len(found) < len(records):
+            records = self._all("query", body, label, answer)
+            found = [record for record in records if record.name == name and record.parent == folder]
+        return max(found, key=lambda record: record.id, default=None)
+
+    def _all(
+        self, endpoint: str, body: Mapping[str, Any], label: str, first: Answer | None = None
+    ) -> list[Record]:
+        """Return the records of all pages; `first` is the answer to the first one, if it was asked for."""
+        waiting = [first] if first is not None else []
+
+        def fetch(position: Mapping[str, int]) -> Page:
+            answer = (
+                waiting.pop()
+                if waiting
+                else self._post(endpoint, {**body, **position}, repeatable=True, label=label)
+            )
+            return parse_page(answer.json(), answer.url)
+
+        by_id = endpoint == "children" and self.features.has("after")
+        return list(all_pages(fetch, by_id=by_id))
+
+    # Reading
+
+    def content(self, record: Record, label: str) -> Content:
+        """Return where the content of a record is, pinned to the version that the record tells of."""
+        return self._content((("id", str(record.id)),), label, record.size, record.etag)
+
+    def content_at(self, names: Sequence[str], label: str) -> Content:
+        """Return where the current content of the object at a path of names is."""
+        return self._content(tuple(("path", name) for name in names), label, None, None)
+
+    def _content(
+        self, params: tuple[tuple[str, str], ...], label: str, size: int | None, etag: str | None
+    ) -> Content:
+        extended = self.features.has("digest")
+        return Content(
+            f"{FILES}download/",
+            params,
+            label,
+            size=size,
+            etag=etag,
+            conditional=extended,
+            # A plain server may stand behind one that sends an ETag of its own making.
+            version_of=etag_header if extended else etag_in_result,
+        )
+
+    # Changing
+
+    def upload(self, body: UploadBody, *, exclusive: bool, label: str) -> Record:
+        """Send a content and return its record; an exclusive one is refused where the name is taken."""
+        once = self.once()
+        headers = {**once, **({"If-None-Match": "*"} if exclusive else {})}
+        answer = self.session.upload(
+            f"{FILES}upload_multipart/", body, headers=headers, repeatable=bool(once), label=label
+        )
+        return parse_record(answer.json(), answer.url)
+
+    def create_folder(self, name: str, folder: int | None, *, exist_ok: bool, label: str) -> Record:
+        """Make a folder, and those on the way where `name` holds slashes."""
+        endpoint = "create_folder_if_not_exist" if exist_ok else "create_folder"
+        body = {"name": name, **_parent(folder)}
+        return self._record(endpoint, body, repeatable=exist_ok, label=label)
+
+    def update(self, record_id: int, changes: Mapping[str, Any], label: str) -> Record:
+        """Change fields of an object: ``name``, ``tags``, or ``metadata`` as a whole."""
+        return self._record("update", {"id": record_id, **changes}, repeatable=True, label=label)
+
+    def move(self, ids: Sequence[int], folder: int | None, name: str | None, label: str) -> None:
+        """Move objects into a folder, and rename one if the server can do both at once."""
+        body: dict[str, Any] = {"items": list(ids), "parent": folder}
+        if name is not None:
+            body["name"] = name
+        self._post("move", body, repeatable=True, label=label)
+
+    def copy(self, ids: Sequence[int], folder: int | None, name: str | None, label: str) -> list[Record]:
+        """Copy objects, folders with all below them, into a folder."""
+        body: dict[str, Any] = {"items": list(ids), "parent": folder}
+        if name is not None:
+            body["name"] = name
+        answer = self._post("copy", body, repeatable=False, label=label)
+        return parse_page(answer.json(), answer.url).records
+
+    def delete(self, ids: Sequence[int], label: str) -> None:
+        """Delete objects, folders with all below them."""
+        self._post("delete", {"id": list(ids)}, repeatable=True, label=label)
+
+
+def _parent(folder: int | None) -> dict[str, int]:
+    return {} if folder is None else {"parent": folder}
+
+
+def etag_in_result(headers: Mapping[str, str]) -> str | None:
+    """Return the etag in the record that comes with a download, or None where there is none."""
+    text = headers.get("rinocloud-api-result")
+    if not text:
+        return None
+    try:
+        etag = json.loads(text)["etag"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return etag if isinstance(etag, str) and etag else None

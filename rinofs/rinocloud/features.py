@@ -1,0 +1,52 @@
+"""What one Rinocloud endpoint can do, learnt from its answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXTENSIONS_HEADER = "rinocloud-api-extensions"
+
+# While nothing is known of a server, a refusal without the header tells just as an answer does. What a proxy
+# or a limiter may have said in the server's place tells nothing.
+_TELLING = frozenset(range(200, 500)) - {401, 407, 408, 421, 425, 429}
+
+
+class Features:
+    """What is known of an endpoint; shared by all filesystem objects that use it.
+
+    Each attribute is replaced as a whole, so that no lock is needed.
+
+    Attributes
+    ----------
+    extensions : frozenset of str or None
+        What the server adds to the published API; None until it has answered.
+    lacking : frozenset of str
+        Endpoints of the published API that this server turned out not to have.
+    """
+
+    def __init__(self) -> None:
+        self.extensions: frozenset[str] | None = None
+        self.lacking: frozenset[str] = frozenset()
+
+    def observe(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take note of what an answer says of the server's extensions."""
+        named = headers.get(EXTENSIONS_HEADER)
+        if named is not None:
+            self.extensions = frozenset(part.strip() for part in named.split(",") if part.strip())
+        elif self.extensions is None and status in _TELLING:
+            self.extensions = frozenset()
+
+    def has(self, extension: str) -> bool:
+        """Tell whether the server is known to have an extension."""
+        return self.extensions is not None and extension in self.extensions
+
+    def may_have(self, extension: str) -> bool:
+        """Tell whether it is worth asking the server in the extended way."""
+        return self.extensions is None or extension in self.extensions
+
+    def lacks(self, endpoint: str) -> None:
+        """Take note that the server has no such endpoint."""
+        self.lacking |= {endpoint}

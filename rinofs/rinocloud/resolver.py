@@ -1,0 +1,224 @@
+"""From paths to records."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from rinofs.errors import InvalidRequestError, NotFoundError
+from rinofs.rinocloud.paths import ById, join, parse, part_of
+from rinofs.rinocloud.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rinofs.fs.listings import Listings
+    from rinofs.rinocloud.client import RinocloudClient
+    from rinofs.rinocloud.paths import Part
+
+TOP = Record(id=0, name="", type="directory", size=0, parent=None)
+"""Stands for the top level, which has no record of its own."""
+
+
+class Resolver:
+    """Find the records behind paths, in few requests.
+
+    Parameters
+    ----------
+    client : RinocloudClient
+        Asks the server.
+    listings : Listings
+        What is known already.
+    url : callable
+        Turns a path into what messages call it.
+    """
+
+    def __init__(
+        self, client: RinocloudClient, listings: Listings[Record], url: Callable[[str], str]
+    ) -> None:
+        self._client = client
+        self._listings = listings
+        self._url = url
+
+    def record(self, path: str, max_age: float) -> Record:
+        """Return the record at a path.
+
+        Parameters
+        ----------
+        path : str
+            The path.
+        max_age : float
+            Seconds that the answer may be old.
+
+        Raises
+        ------
+        NotFoundError
+            If there is nothing.
+        InvalidPathError
+            If nothing can be there.
+        """
+        parts = parse(path)
+        if not parts:
+            return TOP
+        known = self._listings.get(path, max_age)
+        if known is not None:
+            if known.entry is None:
+                raise self._absent(path)
+            return known.entry
+        moment = self._listings.moment()
+        record = self._ask(path, parts, max_age)
+        self._listings.keep(path, record, moment)
+        return record
+
+    def _ask(self, path: str, parts: Sequence[Part], max_age: float) -> Record:
+        names = _names(parts)
+        if names is not None:
+            record = self._client.metadata_at(names, self._url(path))
+            if record is not None:
+                return record
+        last = parts[-1]
+        if isinstance(last, ById):
+            record = self._client.metadata(last.id, self._url(path))
+            if len(parts) > 1 and record.parent != self.folder_id(path.rpartition("/")[0], max_age):
+                raise self._absent(path)
+            return record
+        try:
+            folder = self.folder_id(path.rpartition("/")[0], max_age)
+        except NotADirectoryError:
+            raise self._absent(path) from None
+        return self._in_folder(path, last, folder, max_age)
+
+    def _in_folder(self, path: str, name: str, folder: int | None, max_age: float) -> Record:
+        found: Record | None
+        if "query" in self._client.features.lacking:
+            found = self.children(path.rpartition("/")[0], max_age).get(path)
+        else:
+            try:
+                found = self._client.lookup(name, folder, self._url(path))
+            except (NotFoundError, InvalidRequestError):
+                self._client.features.lacks("query")
+                return self._in_folder(path, name, folder, max_age)
+        if found is None:
+            raise self._absent(path)
+        return found
+
+    def folder_id(self, path: str, max_age: float) -> int | None:
+        """Return the id of the folder at a path; None is the top level.
+
+        Raises
+        ------
+        NotFoundError
+            If there is nothing.
+        NotADirectoryError
+            If it is not a folder.
+        """
+        record = self.record(path, max_age)
+        if record is TOP:
+            return None
+        if record.type != "directory":
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", self._url(path))
+        return record.id
+
+    def children(self, path: str, max_age: float) -> dict[str, Record]:
+        """Return the records in the folder at a path, by path.
+
+        Raises
+        ------
+        NotFoundError
+            If there is nothing at the path.
+        NotADirectoryError
+            If it is not a folder.
+        """
+        cached = self._listings.children(path, max_age)
+        if cached is not None:
+            return cached
+        moment = self._listings.moment()
+        try:
+            found = self._list(path, max_age)
+        except NotFoundError:
+            # What was known of the folder may be of one that went since, with another in its place.
+            if self._listings.get(path, max_age) is None:
+                raise
+            self._listings.forget(path)
+            moment = self._listings.moment()
+            found = self._list(path, max_age)
+        # Where names repeat, the largest id is the current one: it comes last, and stays.
+        records = sorted(found, key=lambda record: record.id)
+        children = {join(path, part_of(record.name, record.id)): record for record in records}
+        self._listings.keep_children(path, children, moment)
+        return children
+
+    def _list(self, path: str, max_age: float) -> list[Record]:
+        parts = parse(path)
+        names = _names(parts)
+        known = self._listings.get(path, max_age)
+        if parts and names is not None and known is None:
+            records = self._list_names(path, names)
+            if records is not None:
+                return records
+        return self._client.children(self.folder_id(path, max_age), self._url(path))
+
+    def _list_names(self, path: str, names: Sequence[str]) -> list[Record] | None:
+        try:
+            return self._client.children_at(names, self._url(path))
+        except InvalidRequestError:
+            self.folder_id(path, 0)  # raises if this is why
+            raise
+
+    def tree(self, path: str) -> dict[str, Record] | None:
+        """Return the records of all that is below a folder, by path; None where the server cannot say.
+
+        Raises
+        ------
+        NotFoundError
+            If there is nothing at the path.
+        NotADirectoryError
+            If it is not a folder.
+        """
+        names = _names(parse(path))
+        if names is None:
+            return None
+        moment = self._listings.moment()
+        try:
+            records = self._client.descendants(names, self._url(path))
+        except InvalidRequestError:
+            self.folder_id(path, 0)  # raises if this is why
+            raise
+        if records is None:
+            return None
+        return self._arrange(path, records, moment)
+
+    def _arrange(self, path: str, records: list[Record], moment: int) -> dict[str, Record]:
+        """Give each record its path, and remember the listing of each folder."""
+        ids: dict[int | None, Record] = {record.id: record for record in records}
+        paths: dict[int | None, str] = {}
+        listings: dict[str, dict[str, Record]] = {path: {}}
+
+        def place(record: Record) -> str:
+            # A loop, since folders may be nested deeper than calls can be.
+            chain = [record]
+            while chain[-1].id not in paths and chain[-1].parent in ids:
+                chain.append(ids[chain[-1].parent])
+            for link in reversed(chain):
+                if link.id not in paths:
+                    above = paths.get(link.parent, path)
+                    paths[link.id] = join(above, part_of(link.name, link.id))
+            return paths[record.id]
+
+        for record in sorted(records, key=lambda record: record.id):
+            where = place(record)
+            listings.setdefault(where.rpartition("/")[0], {})[where] = record
+            if record.type == "directory":
+                listings.setdefault(where, {})
+        for folder, children in listings.items():
+            self._listings.keep_children(folder, children, moment)
+        return {where: record for children in listings.values() for where, record in children.items()}
+
+    def _absent(self, path: str) -> NotFoundError:
+        return NotFoundError("no such file or folder", self._url(path))
+
+
+def _names(parts: Sequence[Part]) -> list[str] | None:
+    """Return the parts if all of them are names."""
+    names = [part for part in parts if isinstance(part, str)]
+    return names if len(names) == len(parts) else None

@@ -1,0 +1,244 @@
+"""Sending a content to its path: once, checked, and never half."""
+
+from __future__ import annotations
+
+import errno
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from rinofs.digests import EtagHasher
+from rinofs.errors import (
+    ConflictError,
+    ContentMismatchError,
+    InvalidRequestError,
+    NotAllowedError,
+    NotFoundError,
+    OutcomeUnknownError,
+    PreconditionError,
+)
+from rinofs.http.upload import UploadBody
+from rinofs.rinocloud.paths import ById, join, parse, part_of
+from rinofs.rinocloud.resolver import TOP
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rinofs.fs.listings import Listings
+    from rinofs.fs.writing import Upload
+    from rinofs.rinocloud.client import RinocloudClient
+    from rinofs.rinocloud.records import Record
+    from rinofs.rinocloud.resolver import Resolver
+
+_OWN_ETAG = re.compile(r"[0-9a-f]{32}-[0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a new object goes.
+
+    Attributes
+    ----------
+    folder : int or None
+        The id of a folder that is known to be there; None is the top level.
+    name : str
+        The names from there on, joined by slashes: the server makes the folders on the way.
+    made : str or None
+        The path of the first folder on the way that may not be there yet.
+    """
+
+    folder: int | None
+    name: str
+    made: str | None
+
+
+class Uploader:
+    """Send contents.
+
+    Parameters
+    ----------
+    client : RinocloudClient
+        Sends the requests.
+    resolver : Resolver
+        Finds the folders.
+    listings : Listings
+        Is told of what was stored.
+    url : callable
+        Turns a path into what messages call it.
+    verify : bool
+        Whether what was stored is checked.
+    """
+
+    def __init__(
+        self,
+        client: RinocloudClient,
+        resolver: Resolver,
+        listings: Listings[Record],
+        url: Callable[[str], str],
+        verify: bool,
+    ) -> None:
+        self._client = client
+        self._resolver = resolver
+        self._listings = listings
+        self._url = url
+        self._verify = verify
+
+    def target(self, path: str, max_age: float) -> Target:
+        """Find where a new object at a path goes, without a request where the path has no ids.
+
+        Raises
+        ------
+        NotADirectoryError
+            If something on the way is known not to be a folder.
+        InvalidPathError
+            If nothing can be at the path.
+        """
+        parts = parse(path)
+        names: list[str] = []
+        made: str | None = None
+        above = path
+        for part in reversed(parts):
+            if isinstance(part, ById):
+                break
+            names.insert(0, part)
+            if above != path:
+                made = above
+            above = above.rpartition("/")[0]
+            known = self._listings.get(above, max_age) if above else None
+            if known is not None and known.entry is not None:
+                break
+        return Target(self._resolver.folder_id(above, max_age), "/".join(names), made)
+
+    def send(self, upload: Upload, max_age: float) -> Record:
+        """Store a content under its path.
+
+        Raises
+        ------
+        ConflictError
+            If it is exclusive and the name is taken.
+        IsADirectoryError, NotADirectoryError
+            If there is a folder, or something else than a folder on the way.
+        ContentMismatchError
+            If the server stored something else.
+        """
+        path = self._by_name(upload.path)
+        self._client.discover()
+        if upload.exclusive and not self._client.features.has("digest"):
+            self._refuse_taken(path)
+        start = 0 if isinstance(upload.source, bytes) else upload.source.tell()
+        target = self.target(path, max_age)
+        try:
+            record = self._send(path, target, upload)
+        except (NotFoundError, ConflictError, InvalidRequestError) as error:
+            if upload.exclusive and isinstance(error, ConflictError):
+                raise
+            # What was known of the folders may have been overtaken: look again, and send once more if so.
+            self._listings.forget(path.partition("/")[0])
+            fresh = self.target(path, max_age)
+            self._explain(path)
+            if fresh == target:
+                raise
+            if not isinstance(upload.source, bytes):
+                upload.source.seek(start)
+            record = self._send(path, fresh, upload)
+        self._note(path, target, record)
+        return record
+
+    def _by_name(self, path: str) -> str:
+        """Return the path to write to, where the one that was given ends in an id."""
+        parts = parse(path)
+        if not parts or not isinstance(parts[-1], ById):
+            return path
+        record = self._resolver.record(path, 0)
+        current = self._client.lookup(record.name, record.parent, self._url(path))
+        if current is None or current.id != record.id:
+            raise NotAllowedError("this is an earlier version, which cannot be written", self._url(path))
+        above = f"@{record.parent}" if record.parent is not None else ""
+        return join(above, part_of(record.name, record.id))
+
+    def _refuse_taken(self, path: str) -> None:
+        try:
+            self._resolver.record(path, 0)
+        except (NotFoundError, NotADirectoryError):
+            return
+        raise ConflictError("there is something already", self._url(path))
+
+    def _send(self, path: str, target: Target, upload: Upload) -> Record:
+        extended = self._client.features.has("digest")
+        fields: dict[str, Any] = {"name": target.name}
+        if target.folder is not None:
+            fields["parent"] = target.folder
+        if upload.metadata is not None:
+            fields["metadata"] = dict(upload.metadata)
+        if upload.tags is not None:
+            fields["tags"] = list(upload.tags)
+        body = UploadBody(
+            cast("BinaryIO | bytes", upload.source),
+            upload.size,
+            fields=fields,
+            filename=target.name.rpartition("/")[2],
+            digest=extended and self._verify,
+            etag=not extended and self._verify,
+        )
+        try:
+            record = self._client.upload(body, exclusive=upload.exclusive and extended, label=self._url(path))
+        except PreconditionError:
+            raise ConflictError("there is something already", self._url(path)) from None
+        except OutcomeUnknownError:
+            stored = self._stored_by_lost_answer(path, body, upload)
+            if stored is not None:
+                return stored
+            body.rewind()
+            record = self._client.upload(body, exclusive=False, label=self._url(path))
+        if self._verify and not extended:
+            self._check(path, record, body)
+        return record
+
+    def _stored_by_lost_answer(self, path: str, body: UploadBody, upload: Upload) -> Record | None:
+        """Return the record of an upload whose answer was lost, if it was stored."""
+        body.rewind()
+        hasher = EtagHasher()
+        if isinstance(upload.source, bytes):
+            hasher.update(upload.source)
+        else:
+            while piece := upload.source.read(1024 * 1024):
+                hasher.update(piece)
+        try:
+            found = self._resolver.record(path, 0)
+        except (NotFoundError, NotADirectoryError):
+            return None
+        same = found.etag == hasher.etag() and found.size == upload.size
+        metadata, tags = upload.metadata or {}, tuple(upload.tags or ())
+        return found if same and found.metadata == metadata and found.tags == tags else None
+
+    def _check(self, path: str, record: Record, body: UploadBody) -> None:
+        comparable = record.etag is not None and _OWN_ETAG.fullmatch(record.etag)
+        if (comparable and record.etag != body.etag()) or record.size not in {None, body.size}:
+            covers = f", over the version with id {max(record.versions)}" if record.versions else ""
+            raise ContentMismatchError(
+                f"the service stored something else than was sent, as id {record.id}{covers}; "
+                "write it again, or restore the earlier version",
+                self._url(path),
+            )
+
+    def _explain(self, path: str) -> None:
+        """Raise what the refusal of an upload means, if what is there says so."""
+        try:
+            record = self._resolver.record(path, 0)
+        except (NotFoundError, NotADirectoryError):
+            record = TOP
+        if record is not TOP and record.type == "directory":
+            raise IsADirectoryError(errno.EISDIR, "there is a folder", self._url(path)) from None
+        above = path.rpartition("/")[0]
+        while above:
+            try:
+                self._resolver.folder_id(above, 0)
+            except NotFoundError:
+                above = above.rpartition("/")[0]
+            else:
+                return
+
+    def _note(self, path: str, target: Target, record: Record) -> None:
+        if target.made is not None:
+            self._listings.forget(target.made)
+        self._listings.put(path, record)
