@@ -62,6 +62,7 @@ USERNAME = "rino"
     help="A name that clients reach the server by, beside those of this machine; may be repeated.",
 )
 @click.option("--allow-insecure", is_flag=True, help="Listen on other addresses than loopback, unencrypted.")
+@click.option("--no-extensions", is_flag=True, help="Speak the published Rinocloud API and nothing more.")
 def serve(
     data_dir: Path,
     host: str,
@@ -70,6 +71,7 @@ def serve(
     password: str | None,
     allowed_hosts: tuple[str, ...],
     allow_insecure: bool,
+    no_extensions: bool,
 ) -> None:
     """Serve a folder over the APIs of Rinocloud and repovizz2, until SIGTERM or Ctrl-C."""
     if is_exposed(host) and not allow_insecure:
@@ -80,7 +82,7 @@ def serve(
     debugging = logging.getLogger("rinofs").isEnabledFor(logging.DEBUG)
     configure_logging("debug" if debugging else "warning", [token or "", password or ""])
     names = allowed_hosts if is_wildcard(host) else (*allowed_hosts, host)
-    settings = ServerSettings(data_dir.absolute(), allowed_hosts=names)
+    settings = ServerSettings(data_dir.absolute(), allowed_hosts=names, extensions=not no_extensions)
     try:
         with exclusive(settings.data_dir), listen(host, port) as listener:
             _run(settings, listener, endpoint_url(listener, host, allowed_hosts), token, password)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module", params=["extended", "plain"])
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     folder: Path = tmp_path_factory.mktemp("data")
-    with server_process(folder, extensions=request.param == "extended") as server:
+    with server_process(folder, *(["--no-extensions"] if request.param == "plain" else [])) as server:
         yield server
 
 
