@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+import asyncio
+import logging
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+from anyio import to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -13,6 +16,7 @@ from starlette.routing import Route
 from rinofs.server import rinocloud
 from rinofs.server.errors import ApiError
 from rinofs.server.hosts import HostGuard
+from rinofs.server.maintenance import gc
 from rinofs.server.middleware import AnswerFailures, AnswerHeaders
 from rinofs.server.responses import error_response, json_response
 from rinofs.server.services import open_services
@@ -31,6 +35,11 @@ __all__ = ["EXTENSIONS", "REFUSALS", "create_app"]
 
 EXTENSIONS = "path, recursive, after, digest, rename, idempotency"
 """What this server adds to the published Rinocloud API."""
+
+COLLECT_EVERY = 3600.0
+"""Seconds between two collections of contents that nobody refers to; the first one is at the start."""
+
+_log = logging.getLogger("rinofs.server")
 
 
 def create_app(settings: ServerSettings) -> Starlette:
@@ -74,10 +83,26 @@ def _middleware(settings: ServerSettings) -> list[Middleware]:
 @asynccontextmanager
 async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     services: Services = app.state.services
+    stopping = asyncio.Event()
+    collecting = asyncio.create_task(_collect_regularly(services, stopping))
     try:
         yield
     finally:
+        stopping.set()
+        await asyncio.wait([collecting], timeout=services.settings.shutdown_timeout)
         services.close()
+
+
+async def _collect_regularly(services: Services, stopping: asyncio.Event) -> None:
+    while not stopping.is_set():
+        try:
+            report = await to_thread.run_sync(gc, services)
+        except Exception:  # noqa: BLE001 (the next one may succeed, and serving goes on meanwhile)
+            _log.exception("collecting contents that nobody refers to failed")
+        else:
+            _log.info("collected %d contents, %d bytes", report.blobs_removed, report.bytes_removed)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), COLLECT_EVERY)
 
 
 async def _health(_request: Request) -> Response:
