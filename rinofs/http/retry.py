@@ -18,7 +18,6 @@ MAX_TRIES = 5
 MAX_RETRY_AFTER = 60.0
 """Longest wait that a service can ask for, in seconds."""
 
-_FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 10.0
 _NOT_NOW = frozenset({408, 425, 429, 503})
 _DEFINITE = frozenset({501, 505, 506, 507, 508, 510, 511})
@@ -66,6 +65,8 @@ class Limits:
         Fewest bytes per second that a body may bring...
     window : float
         ...over this long.
+    pause : float
+        Before the second try; twice as long before each further one.
     """
 
     connect: float
@@ -73,12 +74,18 @@ class Limits:
     total: float
     floor: int
     window: float
+    pause: float
 
     @classmethod
     def for_timeout(cls, timeout: float) -> Limits:
         """Derive all limits from the one that users set."""
         return cls(
-            connect=min(timeout, 10.0), silence=timeout, total=4 * timeout, floor=1024, window=2 * timeout
+            connect=min(timeout, 10.0),
+            silence=timeout,
+            total=4 * timeout,
+            floor=1024,
+            window=2 * timeout,
+            pause=min(timeout / 100, 0.1),
         )
 
 
@@ -106,9 +113,9 @@ def is_ambiguous(fault: Fault) -> bool:
     return fault in {Fault.LOST, Fault.SLOW, Fault.CRASHED, Fault.UNREADABLE}
 
 
-def pause_before(tries: int) -> float:
-    """Return the seconds to wait after `tries` failures: exponential, with full jitter."""
-    longest = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (tries - 1))
+def pause_after(failures: int, limits: Limits) -> float:
+    """Return the seconds to wait after so many failures: exponential, with jitter."""
+    longest = min(_LONGEST_PAUSE, limits.pause * 2 ** (failures - 1))
     return random.uniform(longest / 4, longest)  # noqa: S311 - spreads load, guards nothing
 
 
@@ -145,10 +152,11 @@ class Tries:
         Whether the request may be sent twice.
     """
 
-    __slots__ = ("_deadline", "_repeatable", "count")
+    __slots__ = ("_deadline", "_limits", "_repeatable", "count")
 
     def __init__(self, limits: Limits, *, repeatable: bool) -> None:
         self._deadline = time.monotonic() + limits.total
+        self._limits = limits
         self._repeatable = repeatable
         self.count = 0
 
@@ -169,5 +177,5 @@ class Tries:
         self.count += 1
         if self.count >= MAX_TRIES or not may_repeat(fault, repeatable=self._repeatable):
             return None
-        pause = pause_before(self.count) if asked is None else asked
+        pause = pause_after(self.count, self._limits) if asked is None else asked
         return pause if pause < self.left() else None

@@ -12,7 +12,7 @@ from rinofs.errors import ConnectionFailedError, ContentChangedError, DeadlineEr
 from rinofs.http.answers import is_web_page, web_page_message
 from rinofs.http.ranges import parse_content_range, range_header
 from rinofs.http.redact import excerpt
-from rinofs.http.retry import MAX_TRIES, pause_before
+from rinofs.http.retry import MAX_TRIES, pause_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -144,7 +144,11 @@ class ContentStream(io.RawIOBase):
 
     def read(self, size: int = -1, /) -> bytes:
         """Read exactly `size` bytes, fewer only at the stop; all that is left where negative."""
-        return self.read_whole() if size < 0 else self._fill(size, None)
+        if size < 0:
+            return self.read_whole()
+        if self._end() is None and size > PIECE:
+            return self._read_unsized(size, None)
+        return self._fill(size, None)
 
     def readall(self) -> bytes:
         """Read all that is left, into one buffer."""
@@ -154,7 +158,7 @@ class ContentStream(io.RawIOBase):
         """Read all that is left, into one buffer; `seen` takes each piece of it, which stays as it is."""
         end = self._end()
         if end is None:
-            return self._read_unsized(seen)
+            return self._read_unsized(None, seen)
         return self._fill(max(end - self.position, 0), seen)
 
     def close(self) -> None:
@@ -287,7 +291,7 @@ class ContentStream(io.RawIOBase):
         known = self.size
         if known is not None and total != known and (total is not None or self.position < known):
             raise self._changed(f"it has {total} bytes now, not {known}")
-        if total is not None and 0 <= self.position < total:
+        if total is not None and max(self.position, 0) < total:
             raise self._misfit(f"the service refused the bytes from {self.position} of {total}")
         self.size = total if total is not None else max(self.position, 0)
         self.position = max(self.position, 0)
@@ -317,7 +321,7 @@ class ContentStream(io.RawIOBase):
         pinned = self._pin is not None
         if self.position != self._first and not pinned:
             raise error if isinstance(error, DeadlineError) else self._not_resumable() from error
-        time.sleep(pause_before(self._failures))
+        time.sleep(pause_after(self._failures, self._session.limits))
 
     def _body_ended(self) -> None:
         """Take the end of a body before the stop."""
@@ -359,12 +363,16 @@ class ContentStream(io.RawIOBase):
         data = store.getvalue()
         return data if filled == size else data[:filled]
 
-    def _read_unsized(self, seen: Callable[[memoryview], object] | None) -> bytes:
+    def _read_unsized(self, size: int | None, seen: Callable[[memoryview], object] | None) -> bytes:
+        """Read at most `size` bytes where nobody has said how many there are."""
         pieces: list[bytes] = []
-        while piece := self.read(PIECE):
+        count = 0
+        while size is None or count < size:
+            piece = self._fill(PIECE if size is None else min(size - count, PIECE), seen)
+            if not piece:
+                break
             pieces.append(piece)
-            if seen is not None:
-                seen(memoryview(piece))
+            count += len(piece)
         return b"".join(pieces)
 
     def _release(self) -> None:
