@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import fsspec
 from fsspec import AbstractFileSystem
-from fsspec.utils import stringify_path, tokenize
+from fsspec.utils import isfilelike, stringify_path, tokenize
 
 from rinofs.datapack.document import Container, DataNode, Document
+from rinofs.datapack.downloads import make_parent, plan
 from rinofs.datapack.entries import entry_of, measure
 from rinofs.datapack.links import Links, Place
 from rinofs.datapack.readonly import ReadOnlyFileSystem, refuse_writing
-from rinofs.datapack.source import DocumentSource
+from rinofs.datapack.source import DocumentSource, Files
 from rinofs.datapack.tree import DOCUMENT_NAME, Tree
-from rinofs.errors import InvalidDatapackError, InvalidOptionError
+from rinofs.errors import InvalidOptionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -91,9 +92,9 @@ class DatapackFileSystem(ReadOnlyFileSystem):
         self._repovizz = (
             fsspec.filesystem("repovizz", **repovizz) if isinstance(repovizz, Mapping) else repovizz
         )
-        self._links = Links(self._target, path, self._repovizz)
         age = listings_expiry_time if use_listings_cache else 0.0
         self._source = DocumentSource(Place(self._target, path), age)
+        self._files = Files(self._source, Links(self._target, path, self._repovizz))
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
@@ -211,22 +212,34 @@ class DatapackFileSystem(ReadOnlyFileSystem):
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
         """Return the content of a file, or a range of it."""
-        place = self._place(path)
+        path = self._strip_protocol(path)
+        place = self._files.place(path)
         return self._of(path, lambda: place.fs.cat_file(place.path, start=start, end=end, **kwargs))  # type: ignore[no-any-return]
+
+    def get(
+        self, rpath: Any, lpath: Any, recursive: bool = False, maxdepth: int | None = None, **kwargs: Any
+    ) -> None:
+        """Copy files, patterns of files, or (with `recursive`) containers to a local path."""
+        if isinstance(rpath, str) and not isinstance(lpath, list):
+            rpath, lpath = plan(self, rpath, lpath, recursive, maxdepth)
+        super().get(rpath, lpath, recursive, maxdepth=maxdepth, **kwargs)
 
     def get_file(self, rpath: str, lpath: Any, **kwargs: Any) -> None:
         """Copy a file to a local path or file object; a container makes a folder."""
+        rpath = self._strip_protocol(rpath)
         if self.isdir(rpath):
             os.makedirs(lpath, exist_ok=True)  # noqa: PTH103 - as fsspec: lpath may be bytes or str
             return
-        place = self._place(rpath)
+        place = self._files.place(rpath)
+        if not isfilelike(lpath):
+            make_parent(lpath)
         self._of(rpath, lambda: place.fs.get_file(place.path, lpath, **kwargs))
 
     def _open(self, path: str, mode: str = "rb", block_size: Any = None, **kwargs: Any) -> Any:
         if mode != "rb":
             refuse_writing(path)
         kwargs.pop("autocommit", None)
-        place = self._place(path)
+        place = self._files.place(path)
         return self._of(path, lambda: place.fs.open(place.path, mode="rb", block_size=block_size, **kwargs))
 
     def ukey(self, path: str) -> str:
@@ -234,23 +247,23 @@ class DatapackFileSystem(ReadOnlyFileSystem):
         path = self._strip_protocol(path)
         if self.isdir(path):
             return tokenize(self.info(path))  # type: ignore[no-any-return]
-        place = self._place(path)
+        place = self._files.place(path)
         return str(self._of(path, lambda: place.fs.ukey(place.path)))
 
     def checksum(self, path: str) -> int:
         """Return a number that changes with the content of a file."""
         path = self._strip_protocol(path)
-        place = self._place(path)
+        place = self._files.place(path)
         return int(self._of(path, lambda: place.fs.checksum(place.path)))
 
     def created(self, path: str) -> Any:
         """Return when a file was made, as its own filesystem says."""
-        place = self._place(path)
+        place = self._files.place(self._strip_protocol(path))
         return place.fs.created(place.path)
 
     def modified(self, path: str) -> Any:
         """Return when a file was changed, as its own filesystem says."""
-        place = self._place(path)
+        place = self._files.place(self._strip_protocol(path))
         return place.fs.modified(place.path)
 
     def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
@@ -262,17 +275,6 @@ class DatapackFileSystem(ReadOnlyFileSystem):
                 shown[option] = {key: inner[key] for key in inner.keys() - {"cls", "protocol", "args"}}
         return shown
 
-    def _place(self, path: str) -> Place:
-        """Return the file behind a path; raises where there is none to read."""
-        path = self._strip_protocol(path)
-        if path == DOCUMENT_NAME:
-            return self._source.place
-        tree = self._source.tree()
-        node = tree[path]
-        if not isinstance(node, DataNode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
-        return self._links.find(path, node.link, tree.document.info.id or tree.document.info.name)
-
     def _of(self, path: str, work: Callable[[], Any]) -> Any:
         try:
             return work()
@@ -283,18 +285,9 @@ class DatapackFileSystem(ReadOnlyFileSystem):
             message = f"the file of this node is not there: {link}"
             raise FileNotFoundError(errno.ENOENT, message, path) from error
 
-    def _usable_place(self, tree: Tree, entry: dict[str, Any]) -> Place | None:
-        if entry["name"] == DOCUMENT_NAME:
-            return self._source.place
-        try:
-            about = tree.document.info
-            return self._links.find(entry["name"], entry["link"], about.id or about.name)
-        except (InvalidDatapackError, InvalidOptionError):
-            return None  # a listing shows what cannot be opened too
-
     def _measure(self, tree: Tree, entries: Iterable[dict[str, Any]]) -> None:
         """Set the sizes of files."""
-        measure(entries, lambda entry: self._usable_place(tree, entry))
+        measure(entries, lambda entry: self._files.usable_place(tree, entry))
 
 
 def _refuse_unknown(options: Mapping[str, Any]) -> None:

@@ -28,7 +28,7 @@ def new_document(
     """Return a document for the files in a folder.
 
     Sub-folders become containers and files data nodes, named as they are, ordered by name; links are the
-    paths from the folder. Hidden files and folders, and links to folders, are left out.
+    paths from the folder. Hidden files and folders, and symbolic links to anything but files, are left out.
 
     Parameters
     ----------
@@ -83,13 +83,19 @@ def _nodes(fs: AbstractFileSystem, entries: list[dict[str, Any]], before: str) -
 
 def _entries(fs: AbstractFileSystem, folder: str) -> list[dict[str, Any]]:
     listed = fs.ls(folder, detail=True)
-    usable = [entry for entry in listed if entry["type"] in {"file", "directory"} and _is_wanted(entry)]
+    usable = [entry for entry in listed if _is_wanted(fs, entry)]
     return sorted(usable, key=_name)
 
 
-def _is_wanted(entry: dict[str, Any]) -> bool:
-    loop = entry.get("islink", False) and entry["type"] == "directory"
-    return not _name(entry).startswith(".") and not loop
+def _is_wanted(fs: AbstractFileSystem, entry: dict[str, Any]) -> bool:
+    if _name(entry).startswith("."):
+        return False
+    if not entry.get("islink", False):
+        return entry["type"] in {"file", "directory"}
+    try:
+        return bool(fs.info(entry["name"])["type"] == "file")
+    except FileNotFoundError:
+        return False
 
 
 def _name(entry: dict[str, Any]) -> str:

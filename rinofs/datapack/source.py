@@ -1,18 +1,20 @@
-"""The document of a `datapack://` filesystem, kept as fresh as its options ask for."""
+"""What a `datapack://` filesystem stands on: its document, kept fresh, and the files behind the nodes."""
 
 from __future__ import annotations
 
+import errno
+import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rinofs.datapack.document import parse
-from rinofs.datapack.tree import Tree
-from rinofs.errors import InvalidDatapackError
+from rinofs.datapack.document import DataNode, parse
+from rinofs.datapack.tree import DOCUMENT_NAME, Tree
+from rinofs.errors import InvalidDatapackError, InvalidOptionError
 
 if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
-    from rinofs.datapack.links import Place
+    from rinofs.datapack.links import Links, Place
 
 
 class DocumentSource:
@@ -60,3 +62,50 @@ class DocumentSource:
             return Tree(parse(fs.cat_file(path)))
         except InvalidDatapackError as error:
             raise InvalidDatapackError(f"{fs.unstrip_protocol(path)}: {error}") from error
+
+
+class Files:
+    """Finds the files behind paths.
+
+    Parameters
+    ----------
+    source : DocumentSource
+        The document.
+    links : Links
+        Where its links lead.
+    """
+
+    def __init__(self, source: DocumentSource, links: Links) -> None:
+        self._source = source
+        self._links = links
+
+    def place(self, path: str) -> Place:
+        """Return the file behind a path.
+
+        Raises
+        ------
+        FileNotFoundError, IsADirectoryError
+            If the path is no data node's.
+        InvalidDatapackError, InvalidOptionError
+            If its link cannot be followed.
+        """
+        if path == DOCUMENT_NAME:
+            return self._source.place
+        tree = self._source.tree()
+        node = tree[path]
+        if not isinstance(node, DataNode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        return self._of_link(tree, path, node.link)
+
+    def usable_place(self, tree: Tree, entry: dict[str, Any]) -> Place | None:
+        """Return the file behind a listed data node, None where its link cannot be followed."""
+        if entry["name"] == DOCUMENT_NAME:
+            return self._source.place
+        try:
+            return self._of_link(tree, entry["name"], entry["link"])
+        except (InvalidDatapackError, InvalidOptionError):
+            return None  # a listing shows what cannot be opened too
+
+    def _of_link(self, tree: Tree, path: str, link: str) -> Place:
+        about = tree.document.info
+        return self._links.find(path, link, about.id or about.name)
