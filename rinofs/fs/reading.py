@@ -293,6 +293,8 @@ class ReadableFileSystem(RemoteFileSystem):
         outfile: IO[bytes] | None,
         stop: Stop,
         version_id: int | str | None = None,
+        *,
+        only_file: bool = False,
     ) -> None:
         path = self._strip_protocol(path)
         file = target if outfile is None and isfilelike(target) else outfile
@@ -315,7 +317,8 @@ class ReadableFileSystem(RemoteFileSystem):
             else:
                 self._read_current(path, fetch_to_name)
         except IsADirectoryError:
-            Path(target).mkdir(parents=True, exist_ok=True)
+            if not only_file:
+                Path(target).mkdir(parents=True, exist_ok=True)
 
     def get(
         self,
@@ -351,8 +354,11 @@ class ReadableFileSystem(RemoteFileSystem):
             if copy.is_folder:
                 Path(copy.target).mkdir(parents=True, exist_ok=True)
             else:
+                version_id = kwargs.get("version_id")
                 with callback.branched(copy.source, copy.target) as child:
-                    self._get_file(copy.source, copy.target, child, None, stop, kwargs.get("version_id"))
+                    self._get_file(
+                        copy.source, copy.target, child, None, stop, version_id, only_file=copy.only_file
+                    )
             callback.relative_update(1)
 
         run(fetch, copies, self.options.max_concurrency, stop)

@@ -31,11 +31,14 @@ class Copy:
         From where and to where.
     is_folder : bool or None
         Whether it is a folder; None if that was not looked up.
+    only_file : bool
+        Whether it is to be left out if it turns out to be a folder.
     """
 
     source: str
     target: str
     is_folder: bool | None
+    only_file: bool = False
 
 
 def plan_get(
@@ -55,7 +58,10 @@ def plan_copy(
     """Say which remote file goes to which other remote one, as fsspec's ``copy`` defines it."""
     if isinstance(source, list) and isinstance(target, list):
         return _listed(source, target)
-    return _remote(fs, source, target, recursive, maxdepth, fs.isdir)
+    plan = _remote(fs, source, target, recursive, maxdepth, fs.isdir)
+    return [
+        copy for copy in plan if not (copy.only_file and copy.is_folder is None and fs.isdir(copy.source))
+    ]
 
 
 def plan_put(
@@ -132,4 +138,5 @@ def _plan(
         (pattern and len(paths) == 1) or (not pattern and into and not trailing_sep(source))
     )
     targets = other_paths(paths, target, exists=inside, flatten=source is None)
-    return [Copy(path, where, types[path]) for path, where in zip(paths, targets, strict=True)]
+    only_files = source is not None and flat
+    return [Copy(path, where, types[path], only_files) for path, where in zip(paths, targets, strict=True)]

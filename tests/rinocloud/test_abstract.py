@@ -24,7 +24,8 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 class RinoFixtures(abstract.AbstractFixtures):
     @pytest.fixture(scope="class")
-    def fs(self, served: Any) -> RinoFileSystem:
+    @classmethod
+    def fs(cls, served: Any) -> RinoFileSystem:
         return RinoFileSystem(endpoint_url=served.endpoint_url, token=served.token)
 
     @pytest.fixture
