@@ -131,4 +131,4 @@ def _failure(error: BaseException | None) -> ApiError:
         return _busy()
     if name.startswith("SQLITE_FULL"):
         return InsufficientStorage("the server's disk is full")
-    return Unavailable("the database fails", headers={"Retry-After": "5"})
+    return Unavailable(f"the database fails: {error}", headers={"Retry-After": "5"})

@@ -164,7 +164,8 @@ def _content_problems(services: Services) -> Iterator[tuple[int, list[str]]]:
         following = (select(column.label("name")).where(column > last) for column in BLOB_REFERENCES)
         names = union(*following).subquery()
         with services.database.read() as connection:
-            chunk = connection.scalars(select(names.c.name).order_by(names.c.name).limit(_CHUNK)).all()
+            wanted = select(names.c.name).distinct().order_by(names.c.name).limit(_CHUNK)
+            chunk = connection.scalars(wanted).all()
         if not chunk:
             return
         for name in chunk:

@@ -5,6 +5,7 @@ Each is a file in ``versions/``, written for Alembic; a server runs those that a
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from rinofs.server.database import Database
 
 __all__ = ["HEAD", "config", "downgrade", "upgrade"]
+
+_ALEMBIC = threading.Lock()
 
 HEAD = "0001"
 """The last step; known here so that a start with nothing to do need not load Alembic."""
@@ -49,7 +52,8 @@ def upgrade(database: Database) -> None:
             return
     from alembic import command
 
-    with database.write() as connection:
+    # Alembic keeps what it works on in a global variable.
+    with _ALEMBIC, database.write() as connection:
         command.upgrade(config(connection), "head")
 
 
@@ -57,7 +61,7 @@ def downgrade(database: Database, revision: str = "base") -> None:
     """Take a database back to an earlier version; what that version has no place for is lost."""
     from alembic import command
 
-    with database.write() as connection:
+    with _ALEMBIC, database.write() as connection:
         command.downgrade(config(connection), revision)
 
 

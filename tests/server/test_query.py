@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from rinofs.server.listings import Page
+from rinofs.server.records import NewObject, User
+from rinofs.server.services import Services, open_services
+from rinofs.server.settings import ServerSettings
+from tests.campaign import rounds
+from tests.server import query_model as model
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+EVERYTHING = Page(limit=1_000_000)
+
+KEYS = [
+    "x", "y", "a", "b", "a.b", "a__b", "a.b.c", "x.y", '"', 'a"."b', 'x"', "$", "$.x", "a[0]", "\\", "\\u0061",
+    "'", "%", "_", " ", "é", "日本", "\0", "x\0y", "\n", "__init__", ".hidden", "a..b", "a.", "metadata", "#", "*",
+]  # fmt: skip
+TEXTS = [
+    "", "a", "A", "ab", "1", "true", "null", "\"", "\\", "\\n", "\n", "\0", "é", "日", "\U0001f600", "\U0010fffd", "[]", "{}", "%", "_",
+]  # fmt: skip
+    "",
+    "a",
+    "A",
+    "ab",
+    "1",
+    "true",
+    "null",
+    '"',
+    "\\",
+    "\\n",
+    "\n",
+    "\0",
+    "é",
+    "日",
+    "\U0001f600",
+    "\U0010fffd",
+    "[]",
+    "{}",
+    "%",
+    "_",
+]
+NUMBERS = [
+    0, 1, -1, 1.0, 0.5, -0.0, 1e300, 5e-324, 0.1, 1 / 3, 2**53, 2**53 + 1, 2.0**53,
+    2**63 - 1, -(2**63), 2.0**63, 2**63, 2**70,
+]  # fmt: skip
+    0,
+    1,
+    -1,
+    1.0,
+    0.5,
+    -0.0,
+    1e300,
+    5e-324,
+    0.1,
+    1 / 3,
+    2**53,
+    2**53 + 1,
+    2.0**53,
+    2**63 - 1,
+    -(2**63),
+    2.0**63,
+    2**63,
+    2**70,
+]
+
+keys = st.sampled_from(KEYS) | st.text(st.characters(codec="utf-8"), max_size=4)
+texts = st.sampled_from(TEXTS) | st.text(st.characters(codec="utf-8"), max_size=5)
+numbers = (
+    st.sampled_from(NUMBERS)
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+)
+scalars = st.none() | st.booleans() | numbers | texts
+values = st.recursive(
+    scalars,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+    max_leaves=6,
+)
+metadata = st.dictionaries(keys, values, max_size=5)
+shelves = st.lists(st.tuples(metadata, st.lists(texts, max_size=3), st.booleans()), min_size=2, max_size=6)
+OWN = ["name", "size", "type", "parent", "id", "tags", "etag", "owner", "shared", "versions", "metadata"]
+
+
+def is_operators(value: Any) -> bool:
+    return isinstance(value, dict) and any(key.startswith("$") for key in value)
+
+
+def known_fields(value: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the names by which values can be asked for, and the values."""
+    for key, item in value.items():
+        yield prefix + key, item
+        if isinstance(item, dict):
+            yield from known_fields(item, f"{prefix}{key}.")
+            yield from known_fields(item, f"{prefix}{key}__")
+
+
+def needles_like(value: Any) -> st.SearchStrategy[Any]:
+    if isinstance(value, str):
+        return st.sampled_from([value, value[1:], value[:-1], value + "a", [value]])
+    if isinstance(value, bool) or value is None:
+        return st.sampled_from([value, not value, 0, 1])
+    if isinstance(value, int | float):
+        return st.sampled_from([value, float(value), -value, value / 2, str(value), [value]])
+    if isinstance(value, list):
+        return st.sampled_from([value, value[1:], *value])
+    return st.just(value)
+
+
+@st.composite
+def queries(draw: st.DrawFn, given_objects: list[Any], depth: int = 2) -> dict[str, Any]:
+    """Make a query that some of the objects have a chance to match."""
+    if depth and draw(st.integers(0, 2)) == 0:
+        parts = st.lists(queries(given_objects, depth - 1), min_size=1, max_size=3)
+        return draw(st.dictionaries(st.sampled_from(["$or", "$and"]), parts, min_size=1))
+    pool = [pair for one, _, _ in given_objects for pair in known_fields(one)] or [("x", 1)]
+    pool += [("tags", tag) for _, tags, _ in given_objects for tag in [tags, *tags]]
+    pool += [("type", "folder"), ("type", "object"), ("name", "o1"), ("size", None), ("parent", None)]
+    query = {}
+    for _ in range(draw(st.integers(1, 2))):
+        field, value = draw(st.sampled_from(pool))
+        needle = draw(needles_like(value) | values)
+        field = draw(st.sampled_from([field, field, field, f"metadata.{field}", draw(keys)]))
+        if not field.startswith("$"):
+            query[field] = draw(condition(needle))
+    return query
+
+
+def condition(needle: Any) -> st.SearchStrategy[Any]:
+    operators = st.one_of(
+        st.tuples(st.sampled_from(["$eq", "$ne", "$lt", "$lte", "$gt", "$gte"]), st.just(needle)),
+        st.tuples(
+            st.sampled_from(["$in", "$nin"]), st.lists(values, max_size=2).map(lambda more: [needle, *more])
+        ),
+        st.tuples(st.just("$exists"), st.booleans()),
+        st.tuples(st.just("$string_contains"), st.just(needle) | scalars),
+    )
+    several = st.lists(operators, min_size=1, max_size=2).map(dict)
+    return several if is_operators(needle) else st.just(needle) | several
+
+
+class Shelf:
+    """Objects of one user, stored, and as the model sees them."""
+
+    def __init__(self, services: Services, user: User) -> None:
+        self.services = services
+        self.user = user
+        self.records: list[dict[str, Any]] = []
+
+    def add(self, given: dict[str, Any], tags: tuple[str, ...] = (), *, folder: bool = False) -> int:
+        new = NewObject(None, f"o{len(self.records)}", metadata=given, tags=tags)
+        store = self.services.store
+        made = store.create_folder(self.user, new) if folder else store.create_object(self.user, new)
+        shown: dict[str, Any] = made.shown(self.user) | {"sha256": None}
+        assert json.loads(made.metadata) == given
+        self.records.append({**shown, "metadata": given, "tags": list(tags), "versions": []})
+        return made.id
+
+    def query(self, query: Any, sort: str | None = None) -> list[int]:
+        listing = self.services.store.query(self.user, query, EVERYTHING, sort=sort)
+        return [item.record.id for piece in listing.pieces() for item in piece]
+
+    def clear(self) -> None:
+        if self.records:
+            self.services.store.delete(self.user, [record["id"] for record in self.records])
+        self.records = []
+
+
+@pytest.fixture
+def shelf(services: Services, user: User) -> Shelf:
+    return Shelf(services, user)
+
+
+@pytest.fixture(scope="module")
+def lasting_shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
+    services = open_services(ServerSettings(tmp_path_factory.mktemp("query")))
+    yield Shelf(services, services.accounts.add_user("ada"))
+    services.close()
+
+
+@settings(
+    max_examples=rounds(150, 5000),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
+)
+@given(given_objects=shelves, data=st.data())
+def test_sql_and_the_documented_rules_agree(
+    lasting_shelf: Shelf, given_objects: list[Any], data: st.DataObject
+) -> None:
+    lasting_shelf.clear()
+    for given_metadata, tags, folder in given_objects:
+        lasting_shelf.add(given_metadata, tuple(tags), folder=folder)
+    for query in data.draw(st.lists(queries(given_objects), min_size=1, max_size=8)):
+        expected = model.found(lasting_shelf.records, query)
+        assert lasting_shelf.query(query) == sorted(expected), query
+        assert lasting_shelf.services.store.count(lasting_shelf.user, query) == len(expected)
+    names = [name for one, _, _ in given_objects for name, _ in known_fields(one)]
+    for field in data.draw(st.lists(st.sampled_from(names + OWN).filter(bool), max_size=3)):
+        for sort in (f"-{field}", *([] if field.startswith("-") else [field])):
+            assert lasting_shelf.query({}, sort) == model.ordered(lasting_shelf.records, sort), sort
