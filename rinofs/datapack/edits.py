@@ -42,13 +42,14 @@ def add(document: Document, path: str, node: Node) -> Document:
 
 def add_all(document: Document, nodes: Mapping[str, Node]) -> Document:
     """Return the document with more nodes, as many `add` would one by one, only faster."""
-    by_parent: dict[str, dict[str, Node]] = defaultdict(dict)
+    added: dict[tuple[str, ...], Node] = {}
     for path, node in nodes.items():
-        parent, _, part = path.rpartition("/")
-        by_parent[parent][part] = node.with_fields(name=name_of_part(part))
-    for parent, added in by_parent.items():
-        document = _append(document, parent, added)
-    return document
+        parts = tuple(path.split("/"))
+        named = node.with_fields(name=name_of_part(parts[-1]))
+        if 2 * len(parts) + jsontext.nesting(named.to_json()) > jsontext.MAX_NESTING:
+            raise InvalidPathError(f"{path!r} would be nested too deeply")
+        added[parts] = named
+    return document.with_children(_grown(document.children, added, ()))
 
 
 def add_container(document: Document, path: str, *, text: str = "") -> Document:
@@ -67,8 +68,7 @@ def remove(document: Document, *paths: str) -> Document:
         If one of them is the document's own.
     """
     doomed: dict[Place, set[int]] = defaultdict(set)
-    for path in paths:
-        place = _place(document, path)
+    for place in _places(document, paths):
         doomed[place[:-1]].add(place[-1])
     # The last first, so that what is removed shifts no place that is still to come.
     for parent in sorted(doomed, reverse=True):
@@ -138,50 +138,64 @@ def copy(document: Document, source: str, target: str) -> Document:
     return add(document, target, _without_ids(node))
 
 
-def _append(document: Document, parent: str, added: Mapping[str, Node]) -> Document:
-    document, place = _make_containers(document, parent)
-    siblings = parts_of(_children_at(document, place), top=not place)
-    for part in added:
-        if part in siblings or (not place and part == DOCUMENT_NAME):
-            path = f"{parent}/{part}" if parent else part
+def _grown(
+    children: Sequence[Node], added: Mapping[tuple[str, ...], Node], way: tuple[str, ...]
+) -> list[Node]:
+    """Return the children of the container at the end of a way, with nodes added in and below it."""
+    row = list(children)
+    indexes = _indexes(row, top=not way)
+    groups: dict[str, dict[tuple[str, ...], Node]] = defaultdict(dict)
+    for parts, node in added.items():
+        groups[parts[0]][parts[1:]] = node
+    for part, below in groups.items():
+        here = (*way, part)
+        path = "/".join(here)
+        # What is added below makes a container, onto which the node itself would come too late.
+        late = () in below and next(iter(below)) != ()
+        itself = below.pop((), None)
+        taken = part in indexes or path == DOCUMENT_NAME
+        if itself is not None and (taken or late):
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
-    room = jsontext.MAX_NESTING - 2 * (len(place) + 1)
-    if any(jsontext.nesting(node.to_json()) > room for node in added.values()):
-        raise InvalidPathError(f"{parent!r} is nested too deeply to hold this")
-    return _with_children(document, place, [*_children_at(document, place), *added.values()])
+        if not taken:
+            indexes[part] = len(row)
+            row.append(itself or Container.create(name_of_part(part)))
+        if below:
+            found = row[indexes[part]] if part in indexes else None
+            if not isinstance(found, Container):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+            row[indexes[part]] = found.with_children(_grown(found.children, below, here))
+    return row
 
 
-def _make_containers(document: Document, path: str) -> tuple[Document, Place]:
-    """Return the document with a container at a path, and its place."""
-    place: Place = ()
-    parts = path.split("/") if path else []
-    for depth, part in enumerate(parts):
-        row = _children_at(document, place)
-        index = next((i for i, shown in enumerate(parts_of(row, top=not place)) if shown == part), None)
-        if index is None:
-            if not place and part == DOCUMENT_NAME:
-                raise NotADirectoryError(errno.ENOTDIR, "this is the document itself", part)
-            made = Container.create(name_of_part(part))
-            document = _with_children(document, place, [*row, made])
-            index = len(row)
-        elif not isinstance(row[index], Container):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), "/".join(parts[: depth + 1]))
-        place = (*place, index)
-    return document, place
+def _indexes(row: Iterable[Node], *, top: bool) -> dict[str, int]:
+    return {part: index for index, part in enumerate(parts_of(row, top=top))}
 
 
 def _place(document: Document, path: str) -> Place:
-    if not path:
-        raise InvalidPathError("the document itself is no node: it cannot be moved, copied or removed")
-    place: Place = ()
-    for part in path.split("/"):
-        found = _at(document, place)
-        row = () if isinstance(found, DataNode) else found.children
-        index = next((i for i, shown in enumerate(parts_of(row, top=not place)) if shown == part), None)
-        if index is None:
+    return _places(document, [path])[0]
+
+
+def _places(document: Document, paths: Iterable[str]) -> list[Place]:
+    known: dict[Place, dict[str, int]] = {}
+
+    def index_of(part: str, outer: Place, path: str) -> int:
+        if outer not in known:
+            found = _at(document, outer)
+            row = () if isinstance(found, DataNode) else found.children
+            known[outer] = _indexes(row, top=not outer)
+        if part not in known[outer]:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
-        place = (*place, index)
-    return place
+        return known[outer][part]
+
+    places = []
+    for path in paths:
+        if not path:
+            raise InvalidPathError("the document itself is no node: it cannot be moved, copied or removed")
+        place: Place = ()
+        for part in path.split("/"):
+            place = (*place, index_of(part, place, path))
+        places.append(place)
+    return places
 
 
 def _node(document: Document, path: str) -> Node:

@@ -205,18 +205,24 @@ def test_what_is_added_is_there_and_moves_nothing(document: Document, way: list[
         assert all(after[other] == before[other] for other in before.keys() - set(on_the_way))
 
 
-@given(st.lists(st.tuples(parts, parts), unique=True, max_size=6), documents)
-def test_adding_many_is_adding_one_by_one(ways: list[tuple[str, str]], document: Document) -> None:
-    new = {"/".join(way): DataNode.create("", f"link{n}") for n, way in enumerate(ways)}
+few_parts = st.sampled_from(["a", "b", "c", "a~2", "datapack.json"])
+
+
+@given(st.lists(st.tuples(st.lists(few_parts, min_size=1, max_size=3), st.booleans()), max_size=6), documents)
+def test_adding_many_is_adding_one_by_one(ways: list[tuple[list[str], bool]], document: Document) -> None:
+    new: dict[str, Node] = {
+        "/".join(way): Container.create("") if container else DataNode.create("", f"link{n}")
+        for n, (way, container) in enumerate(ways)
+    }
     one_by_one = document
     try:
-        for path, node in sorted(new.items()):
+        for path, node in new.items():
             one_by_one = edits.add(one_by_one, path, node)
-    except OSError as error:
-        with pytest.raises(type(error)):
-            edits.add_all(document, dict(sorted(new.items())))
+    except OSError:
+        with pytest.raises((FileExistsError, NotADirectoryError)):
+            edits.add_all(document, new)
     else:
-        assert edits.add_all(document, dict(sorted(new.items()))) == one_by_one
+        assert edits.add_all(document, new) == one_by_one
 
 
 @given(documents, st.data())
@@ -365,6 +371,9 @@ def test_adding_ten_thousand_nodes_takes_little_time() -> None:
     new = {f"c{n % 100}/n{n}": DataNode.create("", f"{n}") for n in range(10_000)}
     start = time.perf_counter()
     document = edits.add_all(Document.create("d"), new)
+    wide = edits.add_all(document, {f"w{n}/n": DataNode.create("", f"{n}") for n in range(10_000)})
+    assert count(wide) == 30_100
+    assert edits.remove(wide, *[f"w{n}" for n in range(10_000)]) == document
     document = edits.remove(document, *[f"c{n}" for n in range(0, 100, 2)])
     assert time.perf_counter() - start < 4
     assert count(document) == 5050
