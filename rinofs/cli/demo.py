@@ -63,7 +63,7 @@ def _require_libraries() -> None:
             importlib.import_module(name)
         except ImportError as error:
             missing = error.name or name
-            raise CommandError(f"`rinofs demo` needs {missing}", hint="pip install 'rinofs[demo]'") from error
+            raise CommandError(f"`rinofs demo` needs {missing}", hint="pip install 'rinofs[all]'") from error
 
 
 class _Steps:
@@ -95,9 +95,11 @@ class _Steps:
             for run in runs:
                 target = f"{_TOP}/{run.path}"
                 self._fs.put_file(folder / run.path, target, metadata=run.metadata, tags=run.tags)
-        with self._step(f'fs.put([table, store, netcdf], "{_TOP}/", recursive=True)'):
-            others = [str(path) for path in sorted(folder.iterdir()) if path.name != "runs"]
-            self._fs.put(others, f"{_TOP}/", recursive=True)
+        with self._step(
+            "fs.put(path, path, recursive=True)   for the table, the Zarr store and the NetCDF file"
+        ):
+            for name in ("runs.parquet", "field.zarr", "field.nc"):
+                self._fs.put(str(folder / name), f"{_TOP}/{name}", recursive=True)
 
     def look_around(self, run: Run) -> None:
         """List folders, and show what is known of a run."""
@@ -126,10 +128,11 @@ class _Steps:
     def read_with_dask(self) -> None:
         """Read all runs as one table."""
         import dask.dataframe as dd
+        from dask.base import compute
 
-        with self._step(f'dd.read_csv("rino://{_TOP}/runs/*/*.csv").mean().compute()'):
+        with self._step(f'dd.read_csv("rino://{_TOP}/runs/*/*.csv").mean()'):
             frame: Any = dd.read_csv(f"rino://{_TOP}/runs/*/*.csv", storage_options=self._options)
-            rows, means = len(frame), frame.mean().compute(scheduler="threads")
+            rows, means = compute(frame.index.size, frame.mean(), scheduler="threads")  # type: ignore[no-untyped-call]
             _show(f"{rows:,} samples in {frame.npartitions} files")
             _show(f"mean heart rate {means['heart_rate_bpm']:.1f} bpm, mean force {means['force_n']:.1f} N")
 

@@ -51,9 +51,9 @@ COMMANDS: dict[str, Entry] = {
     "cp": Entry("rinofs.cli.transfer:cp", "Copy files and folders."),
     "mv": Entry("rinofs.cli.changes:mv", "Move or rename files and folders."),
     "rm": Entry("rinofs.cli.changes:rm", "Delete files and folders."),
-    "datapack": Entry("rinofs.cli.datapack:datapack", "Make and look at datapacks."),
+    "datapack": Entry("rinofs.cli.datapack:datapack", "Make and look at datapacks.", "datapack"),
     "login": Entry("rinofs.cli.login:login", "Log in to a service and keep the token."),
-    "demo": Entry("rinofs.cli.demo:demo", "Show everything at work on a generated experiment.", "demo"),
+    "demo": Entry("rinofs.cli.demo:demo", "Show everything at work on a generated experiment.", "all"),
     "serve": Entry("rinofs.cli.serve:serve", "Serve a folder of this machine.", "server"),
     "admin": Entry("rinofs.cli.admin:admin", "Look after a served folder.", "server"),
 }
@@ -101,7 +101,7 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command."""
-        with errors.ended_by_closed_pipe():
+        with errors.ended_from_outside():
             result = super().invoke(ctx)
             sys.stdout.flush()
         return result

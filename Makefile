@@ -1,0 +1,49 @@
+# The verbs of development. Each installs what it needs into a virtual environment of its own.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
+# One worker for each core; the slowest files begin first.
+WORKERS ?= 2
+
+.PHONY: demo test test-core lint soak docs bench clean
+
+demo: $(VENV)/demo.done  ## the main job: a server, an experiment, and reading it back
+	$(BIN)/rinofs demo
+
+test: $(VENV)/test.done  ## the whole suite
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not soak"
+
+test-core: $(VENV)/test.done  ## the quick core of the suite
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m core
+
+lint: $(VENV)/lint.done  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+soak: $(VENV)/test.done  ## the long campaigns: kill cycles, fuzzing, big files
+	RINOFS_SOAK=1 $(PYTEST) -m soak --timeout 7200
+
+docs: $(VENV)/docs.done  ## the pages in docs/, as HTML in docs/_build
+	$(BIN)/sphinx-build --fail-on-warning --quiet docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+bench: $(VENV)/test.done  ## measurements beside the peers; writes docs/benchmarks.md
+	$(BIN)/python -m tests.benchmarks
+
+clean:  ## remove what the other verbs made
+	rm -rf $(VENV) docs/_build build dist
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+
+$(VENV)/demo.done: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[all]"
+	@touch $@
+
+$(VENV)/%.done: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[all]" --group $*
+	@touch $@
