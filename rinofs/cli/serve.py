@@ -79,8 +79,6 @@ def serve(
             f"tokens and data would cross the network unencrypted on {host}; put a proxy with TLS in front "
             "of a loopback address, or add --allow-insecure"
         )
-    debugging = logging.getLogger("rinofs").isEnabledFor(logging.DEBUG)
-    configure_logging("debug" if debugging else "warning", [token or "", password or ""])
     names = allowed_hosts if is_wildcard(host) else (*allowed_hosts, host)
     settings = ServerSettings(data_dir.absolute(), allowed_hosts=names, extensions=not no_extensions)
     try:
@@ -98,6 +96,8 @@ def _run(
         known = prepare_user(app.state.services.accounts, USERNAME, token=token, password=password)
     except ApiError as error:
         raise click.UsageError(error.message) from error
+    debugging = logging.getLogger("rinofs").isEnabledFor(logging.DEBUG)
+    configure_logging("debug" if debugging else "warning", [token or "", password or ""])
     made_password = known.password if password is None else None
     server = Server(app, settings, on_ready=lambda: click.echo(_greeting(url, known, made_password)))
     server.run_until_signalled(listener)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import signal
 import socket
 from contextlib import contextmanager
@@ -91,8 +92,12 @@ def listen(host: str, port: int) -> socket.socket:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
         return socket.create_server(address[:2], family=family, backlog=2048)
+    except socket.gaierror as error:
+        raise PortBusyError(f"cannot listen on {host}: {error.strerror}") from error
     except OSError as error:
-        raise PortBusyError(f"cannot listen on {host} port {port}: {error.strerror or error}") from error
+        # Its own text says the address once more.
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise PortBusyError(f"cannot listen on {host} port {port}: {reason}") from error
 
 
 def endpoint_url(listener: socket.socket, host: str, allowed_hosts: tuple[str, ...] = ()) -> str:
