@@ -71,8 +71,12 @@ def download(copy: FileCopy, ticks: FileTicks, *, resume: bool) -> None:
 def _in_one_go(copy: FileCopy, target: Path, ticks: FileTicks) -> None:
     part = target.with_name(f"{_PREFIX}{secrets.token_hex(12)}{_SUFFIX}")
     try:
-        copy.source.fs.get_file(copy.source.path, str(part), callback=ticks)
-        ticks.absolute_update(part.stat().st_size)
+        with ticks.progress.unfinished(part, worth_keeping=False):
+            if isinstance(copy.source.fs, RemoteFileSystem):
+                with part.open("xb") as file:
+                    copy.source.fs.get_file(copy.source.path, file, callback=ticks)
+            else:
+                copy.source.fs.get_file(copy.source.path, str(part), callback=ticks)
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
@@ -115,7 +119,7 @@ def _opened_alone(part: Path) -> Iterator[BinaryIO | None]:
 def _continued(copy: FileCopy, target: Path, part: Path, ticks: FileTicks) -> bool:
     """Complete a partial file and put it in place; returns False where another process is at it."""
     try:
-        with _opened_alone(part) as file:
+        with _opened_alone(part) as file, ticks.progress.unfinished(part, worth_keeping=True):
             if file is None:
                 return False
             _complete(copy, file, ticks)
@@ -139,6 +143,8 @@ def _continued(copy: FileCopy, target: Path, part: Path, ticks: FileTicks) -> bo
 def _complete(copy: FileCopy, file: BinaryIO, ticks: FileTicks) -> None:
     """Fetch what is missing; where the whole turns out wrong, fetch it anew."""
     kept = file.seek(0, os.SEEK_END)
+    if kept > copy.size:
+        file.truncate(copy.size)
     if kept and _rest_fits(copy, file, ticks):
         return
     if kept:

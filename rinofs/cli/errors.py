@@ -25,7 +25,7 @@ __all__ = [
     "Problems",
     "complain",
     "describe",
-    "ended_by_closed_pipe",
+    "ended_from_outside",
     "printable",
     "reported",
 ]
@@ -174,10 +174,15 @@ def reported() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def ended_by_closed_pipe() -> Iterator[None]:
-    """End the command without a word where nobody reads its output, as in ``rinofs cat x | head``."""
+def ended_from_outside() -> Iterator[None]:
+    """End the command on Ctrl-C, and where nobody reads on, as in ``rinofs cat x | head``."""
     try:
         yield
+    except KeyboardInterrupt:
+        with contextlib.suppress(OSError):
+            click.echo(nl=sys.stderr.isatty(), err=True)  # after the terminal's ^C
+        complain("interrupted")
+        sys.exit(INTERRUPTED)
     except OSError as error:
         if error.errno != errno.EPIPE:
             raise

@@ -13,13 +13,14 @@ from fsspec.callbacks import Callback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
 __all__ = ["CancelledError", "FileTicks", "Progress", "for_each"]
 
 T = TypeVar("T")
 
 WORKERS = 8
-_GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 3.0
 
 
 class CancelledError(Exception):
@@ -42,6 +43,7 @@ class Progress:
     def __init__(self, what: str, total: int, *, shown: bool) -> None:
         self.cancelled = threading.Event()
         self._lock = threading.Lock()
+        self._unfinished: dict[Path, bool] = {}
         self._bar: Any = None
         if shown:
             from tqdm import tqdm
@@ -70,6 +72,30 @@ class Progress:
                 self._bar.update(size)
 
     @contextlib.contextmanager
+    def unfinished(self, path: Path, *, worth_keeping: bool) -> Iterator[None]:
+        """Remember a file that the work inside is filling, in case that the work cannot clean up itself.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+        worth_keeping : bool
+            Whether it is kept if there is anything in it.
+        """
+        self._unfinished[path] = worth_keeping
+        try:
+            yield
+        finally:
+            del self._unfinished[path]
+
+    def remove_unfinished(self) -> None:
+        """Remove what threads that no longer answer are filling; for the end of the command."""
+        for path, worth_keeping in list(self._unfinished.items()):
+            with contextlib.suppress(OSError):
+                if not (worth_keeping and path.stat().st_size):
+                    path.unlink()
+
+    @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
         """Make room for other lines on standard error."""
         if self._bar is None:
@@ -86,16 +112,21 @@ class FileTicks(Callback):  # type: ignore[misc]
     ----------
     progress : Progress
         Where the bytes are counted.
+
+    Attributes
+    ----------
+    progress : Progress
+        The same.
     """
 
     def __init__(self, progress: Progress) -> None:
         super().__init__()
-        self._progress = progress
+        self.progress = progress
 
     def relative_update(self, inc: int = 1) -> None:
         """Count `inc` more bytes of the file."""
         self.value += inc
-        self._progress.add(inc)
+        self.progress.add(inc)
 
     def absolute_update(self, value: int) -> None:
         """Count the file's bytes as `value`."""
@@ -134,6 +165,7 @@ def for_each(items: Iterable[T], work: Callable[[T], None], progress: Progress) 
     except BaseException:
         progress.cancelled.set()
         _join(threads, _GRACE_SECONDS)
+        progress.remove_unfinished()
         raise
 
 

@@ -12,11 +12,14 @@ import fsspec
 import pytest
 from click.testing import CliRunner, Result
 from fsspec import AbstractFileSystem
+from fsspec.config import conf
 
 from rinofs.cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from rinofs.testing import LiveServer
 
 Run: TypeAlias = Callable[..., Result]
 Start: TypeAlias = Callable[..., "subprocess.Popen[bytes]"]
@@ -87,3 +90,11 @@ def contents(root: Path) -> dict[str, bytes | None]:
         str(path.relative_to(root)): None if path.is_dir() else path.read_bytes()
         for path in sorted(root.rglob("*"))
     }
+
+
+def point_to(server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have ``rino://`` mean a server, in this process and in those that it starts."""
+    monkeypatch.setenv("FSSPEC_RINO_ENDPOINT_URL", server.endpoint_url)
+    monkeypatch.setenv("FSSPEC_RINO_TOKEN", server.token)
+    # fsspec reads the environment once, when it is imported.
+    monkeypatch.setitem(conf, "rino", {"endpoint_url": server.endpoint_url, "token": server.token})

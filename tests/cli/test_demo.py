@@ -1,0 +1,106 @@
+"""`demo`: the main job, start to end."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rinofs.cli.experiment import make_experiment
+from rinofs.testing import server_process
+from tests.cli.conftest import PROGRAM, contents
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Start
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A demo that kept its data: the folder, and what it printed."""
+    folder = tmp_path_factory.mktemp("demo") / "kept"
+    shown = subprocess.run(
+        [*PROGRAM, "demo", "--data", str(folder)], capture_output=True, text=True, check=False
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert shown.stderr == ""
+    return folder, shown.stdout
+
+
+def test_every_step_shows_what_was_read_and_what_it_cost(kept: tuple[Path, str]) -> None:
+    _, shown = kept
+    for step in [
+        "put_file",
+        "fs.find",
+        "fs.info",
+        "read_csv",
+        "read_parquet",
+        "dd.read_csv",
+        "open_zarr",
+        "h5netcdf",
+    ]:
+        assert step in shown
+    costs = [int(number) for number in re.findall(r"^  (\d+) requests?, ", shown, re.MULTILINE)]
+    assert len(costs) == 9
+    assert all(cost > 0 for cost in costs)
+    assert "36 runs of 12 subjects on 3 days" in shown
+    assert "21,600 samples in 36 files" in shown
+    assert "'subject': 'S01'" in shown
+    means = re.findall(r"dimensions .*, mean (\S+) degC", shown)
+    assert len(means) == 2
+    assert means[0] == means[1]
+
+
+def test_the_costs_are_small(kept: tuple[Path, str]) -> None:
+    steps = re.findall(r"^(\S.*)\n(?:  .*\n)*?  (\d+) requests?, ", kept[1], re.MULTILINE)
+    costs = {step.split("(")[0]: int(number) for step, number in steps}
+    assert costs["fs.find"] == 1
+    assert costs["fs.info"] == 1
+    assert costs["pd.read_csv"] <= 2
+    assert costs["fs.put_file"] <= 40
+
+
+def test_the_lines_to_try_next_work(kept: tuple[Path, str], tmp_path: Path) -> None:
+    folder, shown = kept
+    lines = [line.partition("   #")[0].strip() for line in shown.partition("Try next:\n")[2].splitlines()]
+    assert lines[0] == f"rinofs serve --data {folder} --token my-token"
+    with server_process(folder, "--token", "my-token") as server:
+        environment = {
+            **os.environ,
+            "FSSPEC_RINO_ENDPOINT_URL": server.endpoint_url,
+            "FSSPEC_RINO_TOKEN": "my-token",
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }
+        assert "export FSSPEC_RINO_ENDPOINT_URL=" in lines[1]
+        for line in lines[2:]:
+            done = subprocess.run(
+                line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{line}: {done.stderr}"
+    assert len(list((tmp_path / "runs").rglob("*.csv"))) == 36
+    assert len(lines) == 5
+
+
+def test_the_experiment_is_always_the_same(tmp_path: Path) -> None:
+    made = [
+        make_experiment(folder) for folder in (tmp_path / "one", tmp_path / "two") if folder.mkdir() is None
+    ]
+    assert made[0] == made[1]
+    one, two = contents(tmp_path / "one" / "runs"), contents(tmp_path / "two" / "runs")
+    assert one == two
+    assert len([path for path in one if path.endswith(".csv")]) == 36
+
+
+def test_ctrl_c_leaves_nothing(start: Start, tmp_path: Path) -> None:
+    demo = start("demo", env={**os.environ, "TMPDIR": str(tmp_path)})
+    assert demo.stdout is not None
+    assert b"answers at" in demo.stdout.readline()
+    demo.send_signal(signal.SIGINT)
+    _, errors = demo.communicate(timeout=60)
+    assert (demo.returncode, errors) == (130, b"rinofs: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
