@@ -137,6 +137,8 @@ def _plan(
     inside = source is not None and (
         (pattern and len(paths) == 1) or (not pattern and into and not trailing_sep(source))
     )
-    targets = other_paths(paths, target, exists=inside, flatten=source is None)
+    # Without a slash in front, fsspec takes the top level's own entries for the folder that they are in.
+    rooted = [path if path.startswith("/") else f"/{path}" for path in paths]
+    targets = other_paths(rooted, target, exists=inside, flatten=source is None)
     only_files = source is not None and flat
     return [Copy(path, where, types[path], only_files) for path, where in zip(paths, targets, strict=True)]
