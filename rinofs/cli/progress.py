@@ -20,7 +20,7 @@ __all__ = ["CancelledError", "FileTicks", "Progress", "for_each"]
 T = TypeVar("T")
 
 WORKERS = 8
-_GRACE_SECONDS = 3.0
+_GRACE_SECONDS = 1.0
 
 
 class CancelledError(Exception):
@@ -151,27 +151,37 @@ def for_each(items: Iterable[T], work: Callable[[T], None], progress: Progress) 
     waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
     for item in items:
         waiting.put(item)
+    workers = min(WORKERS, waiting.qsize())
+    ended: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def worker() -> None:
-        with contextlib.suppress(queue.Empty, CancelledError):
-            while not progress.cancelled.is_set():
-                work(waiting.get_nowait())
+        try:
+            with contextlib.suppress(queue.Empty, CancelledError):
+                while not progress.cancelled.is_set():
+                    work(waiting.get_nowait())
+        finally:
+            ended.put(None)
 
-    threads = [threading.Thread(target=worker, daemon=True) for _ in range(min(WORKERS, waiting.qsize()))]
-    for thread in threads:
-        thread.start()
+    for _ in range(workers):
+        threading.Thread(target=worker, daemon=True).start()
+    left = workers
     try:
-        _join(threads, None)
+        while left:
+            left -= _one_ended(ended)
     except BaseException:
         progress.cancelled.set()
-        _join(threads, _GRACE_SECONDS)
+        deadline = time.monotonic() + _GRACE_SECONDS
+        while left and time.monotonic() < deadline:
+            left -= _one_ended(ended)
         progress.remove_unfinished()
         raise
 
 
-def _join(threads: list[threading.Thread], seconds: float | None) -> None:
-    deadline = None if seconds is None else time.monotonic() + seconds
-    for thread in threads:
-        # Short waits: on Windows a wait without end cannot be interrupted.
-        while thread.is_alive() and (deadline is None or time.monotonic() < deadline):
-            thread.join(0.2)
+def _one_ended(ended: queue.SimpleQueue[None]) -> bool:
+    # Not Thread.join: one that was interrupted takes its thread for ended. And not without a limit, since
+    # on Windows a wait without one cannot be interrupted.
+    try:
+        ended.get(timeout=0.2)
+    except queue.Empty:
+        return False
+    return True
