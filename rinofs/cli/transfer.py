@@ -12,10 +12,11 @@ import click
 
 from rinofs.cli.download import download
 from rinofs.cli.errors import CommandError, Problems
-from rinofs.cli.locations import expand, locate
+from rinofs.cli.locations import expand, is_folder, locate
 from rinofs.cli.output import show_json
 from rinofs.cli.places import pairs_of, plan_copies
 from rinofs.cli.progress import CancelledError, FileTicks, Progress, for_each
+from rinofs.fs.base import RemoteFileSystem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -130,16 +131,29 @@ def copy_across(
     Plan
         What was copied, failures left out.
     """
-    plan = plan_copies(pairs, problems, recursive=recursive)
+    done: list[FileCopy] = []
+    whole = [pair for pair in pairs if recursive and _is_one_copy(pair)]
+    for pair in whole:
+        with problems.collected(pair.source.url):
+            files = plan_copies([pair], problems, recursive=True).files
+            pair.source.fs.copy(pair.source.path, pair.target.path, recursive=True)
+            done += files
+    plan = plan_copies([pair for pair in pairs if pair not in whole], problems, recursive=recursive)
     for url, local in plan.renamed.items():
         problems.report(f"cannot have this name here: {url}: stored as {local}")
     _make_folders(plan, problems)
-    done: list[FileCopy] = []
     with Progress("copying", plan.size, shown=not quiet and sys.stderr.isatty()) as progress:
         work = functools.partial(_copy_file, done=done, progress=progress, problems=problems, resume=resume)
         for_each(plan.files, work, progress)
     plan.files = done
     return plan
+
+
+def _is_one_copy(pair: Pair) -> bool:
+    """Tell whether a server of ours can copy a folder as a whole."""
+    source = pair.source
+    ours = isinstance(source.fs, RemoteFileSystem) and source.fs is pair.target.fs and source.path != ""
+    return ours and is_folder(pair.info) and pair.replaces is None
 
 
 def _make_folders(plan: Plan, problems: Problems) -> None:
