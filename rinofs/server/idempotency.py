@@ -37,7 +37,7 @@ __all__ = ["KEPT", "Answers"]
 KEPT = 24 * 3600.0
 """Seconds for which an answer is given again."""
 
-_KEY = re.compile(r'"?([\x21\x23-\x7e]{1,255})"?')
+_KEY = re.compile(r'(")?([\x21\x23-\x7e]{1,255})(?(1)")')  # quoted, as the draft standard has it, or bare
 
 
 class Answers:
@@ -96,7 +96,7 @@ class Answers:
         match = _KEY.fullmatch(header)
         if match is None:
             raise BadRequest("Idempotency-Key: 1 to 255 printable ASCII characters are allowed")
-        key = match.group(1)
+        key = match.group(2)
         digest = _digest(request, said)
         async with self._turn(user.id, key):
             return await to_thread.run_sync(self._first_or_again, user.id, key, digest, work, render)

@@ -19,11 +19,17 @@ _LOGGERS = ("rinofs", "uvicorn", "sqlalchemy", "alembic", "asyncio")
 # What a secret looks like wherever it stands; the part before it stays.
 _SECRETS = re.compile(
     r"""
-    ( \brino_ ) [A-Za-z0-9_-]+                                          # a token of this server
-  | ( \b(?:Token|Bearer|Basic) [ ]+ ) (?!\[) [^\s'",;)\]]+              # the value of an Authorization header
+    # a token of this server
+    ( \brino_ ) [A-Za-z0-9_-]+
+    # an Authorization header, with or without a scheme
+  | ( \bauthorization\b ['",:=\sb(]+ (?:[a-z]+[ ]+)? ) (?!\[) [^\s'",;)\]]+
+    # its value alone
+  | ( \b(?:Token|Bearer|Basic) [ ]+ ) [^\s'",;)\]]{16,}
+    # a field of a form or document
   | ( (?:\b|_)(?:access_token|refresh_token|client_secret|password|token|code_verifier|code)
-      \b['"]? \s* [=:] \s* ['"]? ) (?!\[) [^\s'",;&)\]}]+               # a field of a form or document
-  | ( /o(?:auth)?/[\w/]* \? ) [^\s'"]+                                  # the query of a login page
+      \b['"]? \s* [=:] \s* ['"]? ) (?!\[) [^\s'",;&)\]}]+
+    # the query of a login page
+  | ( /o(?:auth)?/[\w/]* \? ) [^\s'"]+
     """,
     re.VERBOSE | re.IGNORECASE,
 )
