@@ -108,11 +108,9 @@ def _read_all(stream: ContentStream, content: Content, *, verify: bool) -> bytes
         stream.headers, stream.etag or content.etag, stream.size, label=content.label
     )
     try:
-        data = stream.read_whole(lambda piece: verifier.feed(piece, stable=True))
-        verifier.finish()
+        return stream.read_whole(lambda piece: verifier.feed(piece, stable=True), verifier.finish)
     finally:
         verifier.abandon()
-    return data
 
 
 def pour(

@@ -192,13 +192,13 @@ def run(shared: Shared, call: Call, finish: Finish[T]) -> T:
             failure = _refused(call, answer, authorization)
         except (Unanswered, ConnectionFailedError, DeadlineError, _Unreadable) as error:
             failure = _failed(call, error)
+        if failure.asked is not None:
+            shared.gate.close_for(failure.asked)
         pause = None if failure.fault is None else tries.next_pause(failure.fault, failure.asked)
         if pause is None:
             raise _last_error(call, failure) from failure.error.__cause__
         if failure.asked is None:
             time.sleep(pause)
-        else:
-            shared.gate.close_for(failure.asked)
 
 
 class _Unreadable(Exception):  # noqa: N818 - carries the error that is raised in the end

@@ -186,6 +186,10 @@ class HttpSession:
         """Return the ``requests.Session`` whose adapters are used; mount others on it before use."""
         return self._shared.transport().session
 
+    def shown(self, text: str | bytes) -> str:
+        """Return the beginning of a text of the service's in a form that a message can quote."""
+        return excerpt(text, self._shared.auth.header())
+
     def close(self) -> None:
         """Close idle connections; the session can be used further."""
         self._shared.close()
@@ -237,9 +241,8 @@ def _whole(answer: RawAnswer, secret: str, call: Call) -> Answer:
     encoding = answer.headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
         answer.close()
-        raise ProtocolError(
-            f"the answer is encoded ({excerpt(encoding)}), which was not asked for", call.label
-        )
+        shown = excerpt(encoding, secret)
+        raise ProtocolError(f"the answer is encoded ({shown}), which was not asked for", call.label)
     content = answer.read_all(_LONGEST_ANSWER)
     whole = Answer(
         answer.status,

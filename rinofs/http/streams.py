@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from rinofs.errors import ConnectionFailedError, ContentChangedError, DeadlineError, ProtocolError
 from rinofs.http.answers import is_web_page, web_page_message
 from rinofs.http.ranges import parse_content_range, range_header
-from rinofs.http.redact import excerpt
 from rinofs.http.retry import MAX_TRIES, pause_after
 
 if TYPE_CHECKING:
@@ -154,12 +153,23 @@ class ContentStream(io.RawIOBase):
         """Read all that is left, into one buffer."""
         return self.read_whole()
 
-    def read_whole(self, seen: Callable[[memoryview], object] | None = None) -> bytes:
-        """Read all that is left, into one buffer; `seen` takes each piece of it, which stays as it is."""
+    def read_whole(
+        self,
+        seen: Callable[[memoryview], object] | None = None,
+        settle: Callable[[], object] | None = None,
+    ) -> bytes:
+        """Read all that is left, into one buffer.
+
+        `seen` takes each piece of it, which stays as it is until `settle` returns, and must be let go of
+        by then.
+        """
         end = self._end()
-        if end is None:
-            return self._read_unsized(None, seen)
-        return self._fill(max(end - self.position, 0), seen)
+        if end is not None:
+            return self._fill(max(end - self.position, 0), seen, settle)
+        data = self._read_unsized(None, seen)
+        if settle is not None:
+            settle()
+        return data
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -180,6 +190,9 @@ class ContentStream(io.RawIOBase):
             )
             try:
                 self._accept(raw, ranged="Range" in headers)
+            except BrokenReadError:
+                raw.close()
+                raise
             except (ConnectionFailedError, DeadlineError) as error:
                 self._lost(error)
             except ProtocolError:
@@ -218,7 +231,9 @@ class ContentStream(io.RawIOBase):
             return
         encoding = raw.headers.get("content-encoding", "identity")
         if encoding.lower() != "identity":
-            raise self._misfit(f"the content came encoded ({excerpt(encoding)}), which was not asked for")
+            raise self._misfit(
+                f"the content came encoded ({self._session.shown(encoding)}), which was not asked for"
+            )
         self._check_version(raw)
         if raw.status == 206:
             self._accept_part(raw)
@@ -238,7 +253,9 @@ class ContentStream(io.RawIOBase):
             named = named or etag_header(raw.headers)
         expected = self._pin or (None if raw.foreign else content.etag)
         if named is not None and expected is not None and named != expected:
-            raise self._changed(f"it is version {excerpt(named)} now, not {excerpt(expected)}")
+            raise self._changed(
+                f"it is version {self._session.shown(named)} now, not {self._session.shown(expected)}"
+            )
         asked_for = content.conditional and content.etag is not None and not raw.foreign
         if named is None and self.position != self._first and not asked_for:
             raise self._not_resumable()
@@ -252,7 +269,7 @@ class ContentStream(io.RawIOBase):
     def _accept_part(self, raw: RawAnswer) -> None:
         part = parse_content_range(raw.headers.get("content-range"))
         if part is None or part.start is None or part.stop is None:
-            shown = excerpt(raw.headers.get("content-range", "none"))
+            shown = self._session.shown(raw.headers.get("content-range", "none"))
             raise self._misfit(f"a partial answer without a usable Content-Range ({shown})")
         self._set_size(part.total)
         if self.position < 0:
@@ -313,6 +330,7 @@ class ContentStream(io.RawIOBase):
         self._release()
         if self.position - self._asked_at >= _PROGRESS:
             self._failures = 0
+            self._asked_at, self._asked_since = self.position, time.monotonic()
         elif time.monotonic() - self._asked_since > self._session.limits.total:
             raise error
         self._failures += 1
@@ -347,7 +365,12 @@ class ContentStream(io.RawIOBase):
         finally:
             self._release()
 
-    def _fill(self, size: int, seen: Callable[[memoryview], object] | None) -> bytes:
+    def _fill(
+        self,
+        size: int,
+        seen: Callable[[memoryview], object] | None,
+        settle: Callable[[], object] | None = None,
+    ) -> bytes:
         end = self._end()
         if end is not None:
             size = min(size, max(end - self.position, 0))
@@ -360,6 +383,8 @@ class ContentStream(io.RawIOBase):
                 if seen is not None:
                     seen(view[filled : filled + count])
                 filled += count
+        if settle is not None:
+            settle()  # a piece that somebody still looked at would make a copy of all of it here
         data = store.getvalue()
         return data if filled == size else data[:filled]
 

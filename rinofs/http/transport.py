@@ -153,8 +153,8 @@ class Transport:
         request.prepare_url(url, None)
         request.headers = CaseInsensitiveDict(headers)
         request.body = body  # type: ignore[assignment]
-        if body is None and method not in {"GET", "HEAD"}:
-            request.headers["Content-Length"] = "0"
+        if method not in {"GET", "HEAD"}:
+            request.headers["Content-Length"] = str(len(body or b""))
         response = self.session.get_adapter(url).send(
             request,
             stream=True,

@@ -267,7 +267,7 @@ class FaultyServer:
 
     def _serve(self, connection: socket.socket) -> None:
         reader = connection.makefile("rb")
-        with contextlib.suppress(_Gone, OSError):
+        with contextlib.suppress(_Gone, OSError, ValueError):
             while (request := self._read(reader, connection)) is not None:
                 with self._lock:
                     self.requests.append(request)
