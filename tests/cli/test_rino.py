@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rinofs.testing import LiveServer
-    from tests.cli.conftest import Run
+    from tests.cli.conftest import Run, Start
 
 ODD = ["a b", "#1", "50%", "what?", "a+b;c", "[1]", "x@y", ".hidden", "ünï ❄", "a::b", "%2F", "-r", "~"]
 
@@ -173,9 +173,14 @@ def test_no_token_is_one_line(run: Run, server: LiveServer, monkeypatch: pytest.
     assert "rinofs login rino" in result.stderr
 
 
-def test_a_login_is_all_that_it_takes(run: Run, server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(fsspec.config.conf, "rino")
+def test_a_login_is_all_that_it_takes(
+    run: Run, start: Start, server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FSSPEC_RINO_ENDPOINT_URL")
+    monkeypatch.delenv("FSSPEC_RINO_TOKEN")
     stored = run("login", "rino", "--endpoint-url", server.endpoint_url, input=f"rino\n{server.password}\n")
     assert stored.exit_code == 0
-    assert run("put", "-", "rino://hello", input=b"hi").exit_code == 0
-    assert run("cat", "rino://hello").stdout == "hi"
+    listed = start("info", "--json", "rino://")
+    output, errors = listed.communicate(timeout=60)
+    assert (listed.returncode, errors) == (0, b"")
+    assert json.loads(output)[0]["type"] == "directory"
