@@ -85,7 +85,7 @@ class Writer(threading.Thread):
         acknowledged: threading.Semaphore,
     ) -> None:
         super().__init__()
-        self.failure: BaseException | None = None
+        self.failure: AssertionError | None = None
         self._client = Client(server)
         self._random = random.Random(seed)
         self._uploads = uploads
@@ -97,7 +97,7 @@ class Writer(threading.Thread):
                 self._upload_one()
         except (OSError, http.client.HTTPException):
             pass  # the server was killed
-        except BaseException as error:
+        except AssertionError as error:
             self.failure = error
         finally:
             self._client.close()
