@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
@@ -12,6 +12,7 @@ from rinofs.cli.errors import CommandError, Problems
 from rinofs.cli.locations import expand
 from rinofs.cli.output import as_json as to_json
 from rinofs.cli.output import show_json, write_lines
+from rinofs.fs.base import RemoteFileSystem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,21 +30,22 @@ def cat(urls: tuple[str, ...]) -> None:
     output = sys.stdout.buffer
     for here in expand(urls, problems):
         with problems.collected(here.url):
-            for piece in _pieces(here):
-                output.write(piece)
+            _write(here, output)
         output.flush()
     problems.exit_if_any()
 
 
-def _pieces(here: Location) -> Iterator[bytes]:
+def _write(here: Location, output: BinaryIO) -> None:
     try:
-        file = here.fs.open(here.path, "rb")
+        if isinstance(here.fs, RemoteFileSystem):
+            here.fs.get_file(here.path, output)  # streams, while a file object would fill the block cache
+            return
+        with here.fs.open(here.path, "rb") as file:
+            while piece := file.read(_PIECE):
+                output.write(piece)
     except IsADirectoryError as error:
         hint = "name a file in it, or use `rinofs get -r`"
         raise CommandError("is a folder", here.url, hint) from error
-    with file:
-        while piece := file.read(_PIECE):
-            yield piece
 
 
 @click.command()

@@ -102,7 +102,9 @@ def describe(error: BaseException, path: str | None = None) -> str:
     """
     if isinstance(error, CommandError):
         return printable(str(error))
-    named = path or getattr(error, "filename", None)
+    own = getattr(error, "filename", None)
+    # An error that names a URL knows better than we do whether it is about the source or the target.
+    named = own if path is None or "://" in str(own) else path
     what = _what(error, path)
     if named and str(named) in what:
         named = None

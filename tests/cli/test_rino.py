@@ -148,6 +148,27 @@ def test_a_large_file_goes_there_and_back(run: Run, server: LiveServer, tmp_path
     assert run("cat", "rino://big").stdout_bytes == content
 
 
+def test_an_error_names_what_it_is_about(run: Run, server: LiveServer, runs: Path) -> None:
+    run("put", "-r", runs, "rino://exp")
+    below_a_file = run("put", runs / "a.csv", "rino://exp/a.csv/b")
+    assert below_a_file.exit_code == 1
+    assert "rino://exp/a.csv" in below_a_file.stderr
+    over_a_folder = run("cp", "rino://exp/a.csv", "rino://exp/empty/a.csv/")
+    assert over_a_folder.exit_code == 0
+    over_a_file = run("put", "-r", runs, "rino://exp/a.csv")
+    assert over_a_file.exit_code == 1
+    assert "rino://exp/a.csv" in over_a_file.stderr
+    for args in (
+        ["cat", "rino://exp"],
+        ["cat", "rino://gone"],
+        ["rm", "rino://gone/x"],
+        ["ls", "rino://a\x01"],
+    ):
+        result = run(*args)
+        assert result.exit_code == 1
+        assert result.stderr.count("\n") == 1
+
+
 def test_a_wrong_token_is_one_line(run: Run, server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         fsspec.config.conf, "rino", {"endpoint_url": server.endpoint_url, "token": "tok-canary"}
