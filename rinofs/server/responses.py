@@ -79,8 +79,7 @@ class JsonList(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer; one that fits into a page is sent in one piece, with its length."""
-        first = await to_thread.run_sync(self._next_page)
-        second = await to_thread.run_sync(self._next_page) if first else b""
+        first, second = await to_thread.run_sync(self._first_pages)
         if not second:
             self.body = self._head + first + self._tail
             self.headers["content-length"] = str(len(self.body))
@@ -92,6 +91,10 @@ class JsonList(Response):
             await send(_body(b"," + second, more=True))
             second = await to_thread.run_sync(self._next_page)
         await send(_body(self._tail, more=False))
+
+    def _first_pages(self) -> tuple[bytes, bytes]:
+        first = self._next_page()
+        return first, self._next_page() if first else b""
 
     def _next_page(self) -> bytes:
         # An empty page says nothing; only the end of the iterator ends the list.
