@@ -1,0 +1,169 @@
+"""Digests beside the transfer: right ones pass, wrong ones raise, buffers are never mixed up."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rinofs.digests import PART_SIZE, EtagHasher
+from rinofs.errors import ContentMismatchError
+from rinofs.http.hashing import INLINE, SideDigests
+from rinofs.http.verify import Verifier, repr_sha256
+
+SIZES = [0, 1, 1000, INLINE, INLINE + 1, PART_SIZE - 1, PART_SIZE, PART_SIZE + 1, 2 * PART_SIZE + 12345]
+
+
+def _data(size: int) -> bytes:
+    return random.Random(size).randbytes(size)
+
+
+def _etag(data: bytes) -> str:
+    hasher = EtagHasher()
+    hasher.update(data)
+    return hasher.etag()
+
+
+def _digest_header(data: bytes) -> dict[str, str]:
+    digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
+    return {"repr-digest": f"sha-512=:AAAA:, sha-256=:{digest}:"}
+
+
+def _feed_reused(verifier: Verifier, data: bytes, chance: random.Random) -> None:
+    """Feed as a transfer does: through the verifier's own buffers, filled by any amount."""
+    position = 0
+    while position < len(data):
+        view = verifier.buffer()
+        count = min(chance.randint(1, len(view)), len(data) - position)
+        view[:count] = data[position : position + count]
+        verifier.feed(view[:count])
+        position += count
+
+
+def _feed_own(verifier: Verifier, data: bytes, chance: random.Random) -> None:
+    """Feed from one buffer of the caller's that is overwritten each time."""
+    own = bytearray(700_000)
+    position = 0
+    while position < len(data):
+        count = min(chance.randint(1, len(own)), len(data) - position)
+        own[:count] = data[position : position + count]
+        verifier.feed(memoryview(own)[:count] if chance.random() < 0.5 else own[:count])
+        position += count
+        own[:count] = bytes(count)
+
+
+def _feed_bytes(verifier: Verifier, data: bytes, chance: random.Random) -> None:
+    position = 0
+    while position < len(data):
+        piece = data[position : position + chance.randint(1, 2_000_000)]
+        verifier.feed(piece, stable=chance.random() < 0.5)
+        position += len(piece)
+
+
+@pytest.mark.parametrize("feed", [_feed_reused, _feed_own, _feed_bytes])
+@pytest.mark.parametrize("kind", ["sha256", "etag"])
+@pytest.mark.parametrize("size", SIZES)
+def test_right_and_wrong_bytes(size: int, kind: str, feed: object) -> None:
+    data = _data(size)
+    headers = _digest_header(data) if kind == "sha256" else {}
+    for wrong in (False, True):
+        verifier = Verifier.for_answer(headers, _etag(data), size, label="rino://a")
+        assert verifier.checks == kind
+        sent = bytearray(data)
+        if wrong and size:
+            sent[size // 2] ^= 1
+        feed(verifier, bytes(sent), random.Random(size))  # type: ignore[operator]
+        if wrong and size:
+            with pytest.raises(ContentMismatchError, match=f"{kind}.*the service says"):
+                verifier.finish()
+        else:
+            verifier.finish()
+        verifier.abandon()
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_wrong_count_of_bytes(change: int) -> None:
+    data = _data(5000)
+    verifier = Verifier.for_answer({}, None, 5000)
+    assert verifier.checks is None
+    verifier.feed(data[:change] if change < 0 else data + b"x")
+    with pytest.raises(ContentMismatchError, match=f"{5000 + change} bytes came where there are 5000"):
+        verifier.finish()
+
+
+@pytest.mark.parametrize(
+    ("etag", "size"),
+    [
+        (None, 10),
+        ("abc", 10),
+        ("0" * 32, 10),
+        ("0" * 32 + "-2", 10),
+        ("0" * 32 + "-1", None),
+        ("0" * 32 + "-0", 1),
+        ("G" * 32 + "-1", 10),
+    ],
+)
+def test_etags_that_say_nothing_of_the_bytes(etag: str | None, size: int | None) -> None:
+    assert Verifier.for_answer({}, etag, size).checks is None
+
+
+@pytest.mark.parametrize(
+    "value", ["", "sha-256=:AAAA:", "sha-256=abc", "sha-512=:AAAA:", "sha-256=:" + "=" * 44 + ":", "md5=:x:"]
+)
+def test_repr_digests_that_are_none(value: str) -> None:
+    assert repr_sha256({"repr-digest": value}) is None
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    pieces=st.lists(st.integers(0, 3_000_000), max_size=12),
+    sha256=st.booleans(),
+    etag=st.booleans(),
+    known=st.booleans(),
+)
+def test_digests_of_any_pieces(pieces: list[int], sha256: bool, etag: bool, known: bool) -> None:
+    data = _data(sum(pieces))
+    digests = SideDigests(sha256=sha256, etag=etag, size=len(data) if known else None)
+    position = 0
+    for count in pieces:
+        digests.feed(memoryview(data)[position : position + count], stable=True)
+        position += count
+    expected = (hashlib.sha256(data).hexdigest() if sha256 else None, _etag(data) if etag else None)
+    assert digests.finish() == expected
+
+
+def test_abandoned_and_forgotten_ones_leave_no_thread() -> None:
+    data = _data(4_000_000)
+    for number in range(30):
+        verifier = Verifier.for_answer({}, _etag(data), len(data))
+        _feed_reused(verifier, data[: 100_000 * number], random.Random(number))
+        if number % 3 == 0:
+            verifier.abandon()
+            verifier.abandon()
+        elif number % 3 == 1:
+            verifier.feed(data[100_000 * number :])
+            verifier.finish()
+        del verifier
+    for thread in threading.enumerate():
+        if thread.name == "rinofs-hash":
+            thread.join(10)
+            assert not thread.is_alive()
+
+
+def test_many_at_once_share_what_buffers_there_are() -> None:
+    data = _data(3 * PART_SIZE)
+
+    def work(seed: int) -> None:
+        headers = _digest_header(data) if seed % 2 else {}
+        verifier = Verifier.for_answer(headers, _etag(data), len(data))
+        _feed_reused(verifier, data, random.Random(seed))
+        verifier.finish()
+
+    with ThreadPoolExecutor(12) as pool:
+        list(pool.map(work, range(24)))
