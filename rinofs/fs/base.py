@@ -12,7 +12,7 @@ from fsspec.utils import stringify_path
 from rinofs.credentials import find_credentials
 from rinofs.errors import NotFoundError
 from rinofs.fs import browse
-from rinofs.fs.instances import Instances
+from rinofs.fs.instances import Instances, remake
 from rinofs.options import OPTION_NAMES, Options, refuse_unknown
 
 if TYPE_CHECKING:
@@ -133,6 +133,9 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.endpoint_url}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return remake, (type(self), self.storage_options)
 
     def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
         """Return what makes this filesystem again, without its token, whatever `include_password` says."""

@@ -8,8 +8,11 @@ from fsspec.config import conf
 from fsspec.spec import AbstractFileSystem
 
 from rinofs.credentials import ConfiguredToken, configured_options
+from rinofs.errors import CredentialsError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rinofs.credentials import Service
 
 
@@ -34,3 +37,53 @@ class Instances(type(AbstractFileSystem)):  # type: ignore[misc]
             if not isinstance(value, ConfiguredToken) and not (name == "token" and value is None)
         }
         return filesystem
+
+
+def remake(kind: Instances, options: Mapping[str, Any]) -> Any:
+    """Make a filesystem again from its pickle.
+
+    Parameters
+    ----------
+    kind : type
+        Its class.
+    options : mapping
+        What it was made with, without configured secrets.
+
+    Returns
+    -------
+    filesystem
+        Where there are no credentials for it, one that says so when it is used.
+    """
+    try:
+        return kind(**options)
+    except CredentialsError:
+        return WithoutLogin(kind, options)
+
+
+class WithoutLogin:
+    """A filesystem whose pickle was loaded where there are no credentials for it.
+
+    Using it tries to make it once more, and raises what is missing. Raising that while the pickle is loaded
+    would take down every worker of a dask cluster, and leave its client waiting without a word.
+
+    Parameters
+    ----------
+    kind : type
+        The class of the filesystem.
+    options : mapping
+        What it was made with.
+    """
+
+    __slots__ = ("_kind", "_options")
+
+    def __init__(self, kind: Instances, options: Mapping[str, Any]) -> None:
+        self._kind = kind
+        self._options = options
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)  # what Python and others look for in any object
+        return getattr(self._kind(**self._options), name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return remake, (self._kind, self._options)
