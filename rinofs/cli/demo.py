@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rinofs.testing import LiveServer
 
 _TOP = "experiment"
-_LIBRARIES = ("pandas", "pyarrow", "dask.dataframe", "xarray", "zarr", "h5netcdf", "h5py")
+_LIBRARIES = ("pandas", "pyarrow", "dask.dataframe", "xarray", "zarr", "h5netcdf", "h5py", "rinofs.testing")
 
 
 @click.command(short_help="Show everything at work on a generated experiment.")

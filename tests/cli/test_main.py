@@ -101,7 +101,12 @@ main()
 
 @pytest.mark.parametrize(
     ("blocked", "args", "extra"),
-    [("click", "--help", "rinofs[cli]"), ("uvicorn", "serve --data x", "rinofs[server]")],
+    [
+        ("click", "--help", "rinofs[cli]"),
+        ("uvicorn", "serve --data x", "rinofs[server]"),
+        ("h5py", "demo", "rinofs[all]"),
+        ("starlette", "demo", "rinofs[all]"),
+    ],
 )
 def test_a_missing_extra_is_named(blocked: str, args: str, extra: str) -> None:
     result = program(BLOCK.format(blocked={blocked}, args=args.split()))
