@@ -46,6 +46,13 @@ class ContentDamagedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class _Source:
+    path: Path
+    size: int
+    content: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
 class _Part:
     head: bytes
     span: ByteRange
@@ -63,6 +70,7 @@ def content_response(
     headers: Mapping[str, str],
     digests: bool,
     offset: int = 0,
+    content: bytes | None = None,
 ) -> Response:
     """Answer a GET, HEAD or POST for a content, as RFC 9110 says.
 
@@ -86,6 +94,8 @@ def content_response(
         Whether validators and digests are sent, and conditions honoured.
     offset : int
         The first byte wanted, for clients that do not ask by ``Range``.
+    content : bytes, optional
+        The content, where it is small and was read already.
 
     Returns
     -------
@@ -106,7 +116,8 @@ def content_response(
         message = f"the content has {size} bytes, none of them in the range that was asked for"
         return error_response(416, message, {"content-range": f"bytes */{size}"})
     described = {**headers, **_SAFE_HEADERS, **known, "content-disposition": content_disposition(filename)}
-    return _respond(blob_path, size, ranges, described)
+    source = _Source(blob_path, size, content)
+    return _respond(source, ranges, described)
 
 
 def content_disposition(filename: str) -> str:
@@ -148,32 +159,32 @@ def _wanted(
     return parse_ranges(asked[0], size)
 
 
-def _respond(path: Path, size: int, ranges: Sequence[ByteRange] | None, headers: dict[str, str]) -> Response:
+def _respond(source: _Source, ranges: Sequence[ByteRange] | None, headers: dict[str, str]) -> Response:
     if ranges is None:
-        headers |= {"content-type": _BINARY, "content-length": str(size)}
-        return _ContentResponse(path, size, [_Part(b"", ByteRange(0, size))], b"", 200, headers)
+        headers |= {"content-type": _BINARY, "content-length": str(source.size)}
+        return _ContentResponse(source, [_Part(b"", ByteRange(0, source.size))], b"", 200, headers)
     if len(ranges) == 1:
         span = ranges[0]
         headers |= {"content-type": _BINARY, "content-length": str(len(span))}
-        headers["content-range"] = span.content_range(size)
-        return _ContentResponse(path, size, [_Part(b"", span)], b"", 206, headers)
+        headers["content-range"] = span.content_range(source.size)
+        return _ContentResponse(source, [_Part(b"", span)], b"", 206, headers)
     boundary = secrets.token_hex(16)
     head = f"\r\n--{boundary}\r\nContent-Type: {_BINARY}\r\nContent-Range: "
-    parts = [_Part(f"{head}{span.content_range(size)}\r\n\r\n".encode("ascii"), span) for span in ranges]
-    tail = f"\r\n--{boundary}--\r\n".encode("ascii")
+    parts = [_Part(f"{head}{span.content_range(source.size)}\r\n\r\n".encode(), span) for span in ranges]
+    tail = f"\r\n--{boundary}--\r\n".encode()
     length = sum(len(part.head) + len(part.span) for part in parts) + len(tail)
     headers |= {
         "content-type": f"multipart/byteranges; boundary={boundary}",
         "content-length": str(length),
     }
-    return _ContentResponse(path, size, parts, tail, 206, headers)
+    return _ContentResponse(source, parts, tail, 206, headers)
 
 
 class _ContentResponse(Response):
     """Parts of a file, each behind a head of its own, read chunk by chunk in worker threads."""
 
     def __init__(
-        self, path: Path, size: int, parts: list[_Part], tail: bytes, status: int, headers: dict[str, str]
+        self, source: _Source, parts: list[_Part], tail: bytes, status: int, headers: dict[str, str]
     ) -> None:
         self.status_code = status
         self.background = None
@@ -181,17 +192,17 @@ class _ContentResponse(Response):
         self.raw_headers = [
             (key.encode("latin-1"), value.encode("latin-1")) for key, value in headers.items()
         ]
-        self._path = path
-        self._size = size
+        self._source = source
         self._parts = parts
         self._tail = tail
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer; end the connection if the file turns out to be shorter than it has to be."""
         start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        if scope["method"] == "HEAD":
+        if scope["method"] == "HEAD" or self._source.content is not None:
             await send(start)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            body = b"" if scope["method"] == "HEAD" else self._at_once(self._source.content or b"")
+            await send({"type": "http.response.body", "body": body, "more_body": False})
             return
         # The file is opened before the answer starts, so that a failure is still an honest 500.
         file, chunk = await to_thread.run_sync(self._open)
@@ -206,9 +217,13 @@ class _ContentResponse(Response):
             finally:
                 gone.cancel()
 
+    def _at_once(self, content: bytes) -> bytes:
+        parts = [part.head + content[part.span.start : part.span.stop] for part in self._parts]
+        return b"".join(parts) + self._tail
+
     def _open(self) -> tuple[BinaryIO, bytes]:
         with storage_failures():
-            file = self._path.open("rb", buffering=0)
+            file = self._source.path.open("rb", buffering=0)
         try:
             self._check_size(file)
             span = self._parts[0].span
@@ -219,8 +234,8 @@ class _ContentResponse(Response):
             raise
 
     def _check_size(self, file: BinaryIO) -> None:
-        if os.fstat(file.fileno()).st_size != self._size:
-            raise Unavailable(f"the content {self._path.name} is damaged on the server's disk")
+        if os.fstat(file.fileno()).st_size != self._source.size:
+            raise Unavailable(f"the content {self._source.path.name} is damaged on the server's disk")
 
     async def _send_parts(self, file: BinaryIO, chunk: bytes, send: Send, gone: asyncio.Future[None]) -> None:
         for index, part in enumerate(self._parts):
@@ -243,7 +258,7 @@ class _ContentResponse(Response):
         data = file.read(length)
         if not data and length:
             raise ContentDamagedError(
-                f"the content {self._path.name} has become shorter than {self._size} bytes"
+                f"the content {self._source.path.name} has become shorter than {self._source.size} bytes"
             )
         return data
 

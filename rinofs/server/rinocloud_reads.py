@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rinofs.server.bodies import read_fields
+from rinofs.server.calls import Call, in_thread
 from rinofs.server.downloads import content_response
 from rinofs.server.errors import BadRequest
 from rinofs.server.responses import json_response, stream_json_list
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-    from rinofs.server.calls import Call
     from rinofs.server.listings import Listing
+    from rinofs.server.records import Record
+
+SMALL = 256 * 1024
+"""Bytes up to which a content is read in one piece."""
 
 
 async def get_metadata(call: Call) -> Response:
@@ -105,7 +109,7 @@ async def download(call: Call) -> Response:
     """Send the content of a file."""
     fields = await _download_fields(call)
     wanted = _needed(where(fields, extended=call.extended))
-    record = await call.ask(call.services.store.get, wanted)
+    record, content = await in_thread(_with_small_content, call, wanted)
     if record.sha256 is None or record.size is None or record.etag is None:
         raise BadRequest(f"id: {record.id} is a {record.type}, which has no content", field="id")
     return content_response(
@@ -119,7 +123,17 @@ async def download(call: Call) -> Response:
         headers={"rinocloud-api-result": record.header(call.user, sha256=call.extended)},
         digests=call.extended,
         offset=whole_number(fields, "from"),
+        content=content,
     )
+
+
+def _with_small_content(call: Call, wanted: int | list[str]) -> tuple[Record, bytes | None]:
+    """Find an object, and read its content if that is worth no further turn of a thread."""
+    record = call.services.store.get(call.user, wanted)
+    if record.sha256 is None or record.size is None or record.size > SMALL:
+        return record, None
+    with call.services.blobs.open(record.sha256, record.size) as file:
+        return record, file.read()
 
 
 async def _download_fields(call: Call) -> dict[str, object]:
