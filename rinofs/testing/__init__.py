@@ -7,7 +7,7 @@
     with live_server() as server:
         fs = fsspec.filesystem("rino", endpoint_url=server.endpoint_url, token=server.token)
         fs.pipe_file("exp1/a.csv", b"1,2")
-        assert [request.path for request in server.requests] == ["/api/1/files/upload/"]
+        assert [request.path for request in server.requests] == ["/api/1/files/upload_multipart/"]
 """
 
 from __future__ import annotations
