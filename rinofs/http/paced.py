@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
-from rinofs.http.retry import Limits
+from rinofs.http.retry import FLOOR, WINDOWS
 
 if TYPE_CHECKING:
     import socket
 
+_SILENCE = 30.0  # seconds, where a socket has no timeout
 _BUFFER = 32 * 1024  # an answer of some KiB arrives with its headers, in one recv
 
 
@@ -32,12 +33,10 @@ class Pace:
         Seconds that one wait may take, from which the window follows.
     """
 
-    __slots__ = ("_bytes", "_floor", "_waited", "_window")
+    __slots__ = ("_bytes", "_waited", "_window")
 
     def __init__(self, silence: float) -> None:
-        limits = Limits.for_timeout(silence)
-        self._floor = limits.floor
-        self._window = limits.window
+        self._window = WINDOWS * silence
         self._waited = 0.0
         self._bytes = 0
 
@@ -46,8 +45,8 @@ class Pace:
         self._waited += waited
         self._bytes += count
         if self._waited >= self._window:
-            if self._bytes < self._floor * self._waited:
-                raise TimeoutError(f"fewer than {self._floor} bytes per second for {self._waited:.0f} s")
+            if self._bytes < FLOOR * self._waited:
+                raise TimeoutError(f"fewer than {FLOOR} bytes per second for {self._waited:.0f} s")
             self._waited = 0.0
             self._bytes = 0
 
@@ -58,14 +57,15 @@ class _PacedIO(io.RawIOBase):
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._raw = sock.makefile("rb", buffering=0)
-        self._silence = sock.gettimeout() or Limits.for_timeout(30.0).silence
+        self._silence = sock.gettimeout() or _SILENCE
         self._pace = Pace(self._silence)
+        self._timeout = self._silence
         self._head_deadline: float | None = time.monotonic() + self._silence
         self.failure: OSError | None = None
 
     def head_is_complete(self) -> None:
         self._head_deadline = None
-        self._sock.settimeout(self._silence)
+        self._set_timeout(self._silence)
 
     def readable(self) -> bool:
         return True
@@ -73,7 +73,9 @@ class _PacedIO(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         if self._head_deadline is not None:
             left = self._head_deadline - time.monotonic()
-            self._sock.settimeout(max(left, 0.001))
+            # Headers mostly come at once: the timeout is worth a system call only when they do not.
+            if left < 0.9 * self._timeout:
+                self._set_timeout(max(left, 0.001))
             return self._raw.readinto(buffer) or 0
         if self.failure is not None:
             return 0
@@ -88,6 +90,11 @@ class _PacedIO(io.RawIOBase):
             self.failure = error
             return 0
         return count
+
+    def _set_timeout(self, seconds: float) -> None:
+        if seconds != self._timeout:
+            self._timeout = seconds
+            self._sock.settimeout(seconds)
 
     def close(self) -> None:
         self._raw.close()
@@ -132,7 +139,7 @@ class _PacedSend:
         if not isinstance(data, memoryview) or self.sock is None:
             super().send(data)  # type: ignore[misc]
             return
-        pace = Pace(self.sock.gettimeout() or Limits.for_timeout(30.0).silence)
+        pace = Pace(self.sock.gettimeout() or _SILENCE)
         while data:
             start = time.monotonic()
             count = self.sock.send(data)

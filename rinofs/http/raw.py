@@ -32,6 +32,8 @@ class RawAnswer:
         Whether another origin than the session's answered.
     length : int or None
         Bytes of the body, where its headers say.
+    framed : bool
+        Whether an end of the connection can be told from the end of the body.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class RawAnswer:
         self.url = url
         self.foreign = foreign
         self.length = _body_length(method, sent.status, sent.headers)
+        self.framed = self.length is not None or _is_chunked(sent.headers)
         self._label = label
         self._response = sent.raw
         self._source = getattr(sent.raw, "_fp", None)
@@ -170,7 +173,11 @@ class RawAnswer:
 def _body_length(method: str, status: int, headers: Mapping[str, str]) -> int | None:
     if method == "HEAD" or status in {204, 304}:
         return 0
-    if "chunked" in headers.get("transfer-encoding", "").lower():
+    if _is_chunked(headers):
         return None
     value = headers.get("content-length", "")
     return int(value) if value.isascii() and value.isdecimal() else None
+
+
+def _is_chunked(headers: Mapping[str, str]) -> bool:
+    return "chunked" in headers.get("transfer-encoding", "").lower()

@@ -18,6 +18,12 @@ MAX_TRIES = 5
 MAX_RETRY_AFTER = 60.0
 """Longest wait that a service can ask for, in seconds."""
 
+FLOOR = 1024
+"""Fewest bytes per second that a body may bring, over its window."""
+
+WINDOWS = 2
+"""How many times the longest silence that window is."""
+
 _LONGEST_PAUSE = 10.0
 _NOT_NOW = frozenset({408, 425, 429, 503})
 _DEFINITE = frozenset({501, 505, 506, 507, 508, 510, 511})
@@ -61,10 +67,6 @@ class Limits:
         Until an answer's headers are complete, and between any two bytes of its body.
     total : float
         Until giving up when nothing comes forward, over all tries.
-    floor : int
-        Fewest bytes per second that a body may bring...
-    window : float
-        ...over this long.
     pause : float
         Before the second try; twice as long before each further one.
     """
@@ -72,8 +74,6 @@ class Limits:
     connect: float
     silence: float
     total: float
-    floor: int
-    window: float
     pause: float
 
     @classmethod
@@ -83,8 +83,6 @@ class Limits:
             connect=min(timeout, 10.0),
             silence=timeout,
             total=4 * timeout,
-            floor=1024,
-            window=2 * timeout,
             pause=min(timeout / 100, 0.1),
         )
 

@@ -102,6 +102,7 @@ class ContentStream(io.RawIOBase):
         self._body_stop: int | None = None
         self._asked_at = start
         self._asked_since = time.monotonic()
+        self._doubted = -1
         self._failures = 0
         self._misfits = 0
         self._pid = os.getpid()
@@ -344,7 +345,12 @@ class ContentStream(io.RawIOBase):
     def _body_ended(self) -> None:
         """Take the end of a body before the stop."""
         if self._body_stop is None:
-            self.size = self.position  # a body without a length ends where the content does
+            # A body that nothing frames may have been cut off: what is after it is asked for once, and
+            # taken for the end if there is nothing.
+            sure = self._raw is None or self._raw.framed or self._pin is None
+            if sure or self._doubted == self.position:
+                self.size = self.position
+            self._doubted = self.position
             self._release()
         elif self.position < self._body_stop or self.position == self._asked_at:
             self._lost(

@@ -287,7 +287,10 @@ class FaultyServer:
         while (line := reader.readline().strip()) != b"":  # type: ignore[attr-defined]
             name, _, value = line.decode("latin-1").partition(":")
             headers[name.lower()] = value.strip()
-        body = reader.read(int(headers.get("content-length", "0")))  # type: ignore[attr-defined]
+        length = int(headers.get("content-length", "0"))
+        body = reader.read(length)  # type: ignore[attr-defined]
+        if len(body) < length:
+            return None
         return Request(method, target, headers, body, self, connection)
 
 

@@ -102,5 +102,5 @@ def test_transfers_at_a_high_fault_rate(session_to: MakeSession) -> None:
     with faulty_server(otherwise=_Unreliable(2026)) as server, ThreadPoolExecutor(8) as pool:
         session = session_to(server, timeout=5)
         list(pool.map(work, range(count)))  # a wrong byte is an AssertionError, and ends here
-    assert len(failed) <= count * 0.01, failed[:5]
+    assert len(failed) <= max(count * 0.01, 4), failed[:5]
     assert not any(isinstance(error, errors.ContentMismatchError) for error in failed)

@@ -181,6 +181,15 @@ def test_a_body_without_a_length(session_to: MakeSession) -> None:
         assert read_content(session, content_of(), verify=True) == DATA
 
 
+@pytest.mark.parametrize("ranges", [True, False])
+def test_an_unframed_body_of_unknown_size_is_not_believed(ranges: bool, session_to: MakeSession) -> None:
+    """What comes after its end is asked for: the end of a connection is not the end of a content."""
+    cut = _cut(100_000, Content_Length=None, Connection="close")
+    with faulty_server(cut, no_ranges=not ranges) as server:
+        assert read_content(session_to(server), content_of(size=None)) == DATA
+    assert len(server.requests) == 2
+
+
 @pytest.mark.parametrize("extra", [1, 5000])
 def test_a_body_longer_than_its_record(extra: int, session_to: MakeSession) -> None:
     def longer(request: Request) -> None:
