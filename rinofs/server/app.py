@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rinofs.server.services import Services
     from rinofs.server.settings import ServerSettings
 
-__all__ = ["EXTENSIONS", "REFUSALS", "create_app"]
+__all__ = ["COLLECT_EVERY", "EXTENSIONS", "REFUSALS", "answering", "create_app"]
 
 EXTENSIONS = "path, recursive, after, digest, rename, idempotency"
 """What this server adds to the published Rinocloud API."""
@@ -58,7 +58,7 @@ def create_app(settings: ServerSettings) -> Starlette:
     services = open_services(settings)
     app = Starlette(
         routes=[Route("/health", _health), *rinocloud.routes(services)],
-        middleware=_middleware(settings),
+        middleware=answering(settings),
         exception_handlers=REFUSALS,
         lifespan=_lifespan,
     )
@@ -69,7 +69,8 @@ def create_app(settings: ServerSettings) -> Starlette:
     return app
 
 
-def _middleware(settings: ServerSettings) -> list[Middleware]:
+def answering(settings: ServerSettings) -> list[Middleware]:
+    """Return what stands between the network and the routes, the outermost first."""
     headers = {"x-content-type-options": "nosniff"}
     if settings.extensions:
         headers["rinocloud-api-extensions"] = EXTENSIONS
