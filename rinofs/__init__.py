@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from rinofs.errors import RinofsError
-from rinofs.fs.blocks import set_cache_size
-from rinofs.rinocloud.filesystem import RinoFileSystem
+
+if TYPE_CHECKING:
+    from rinofs.fs.blocks import set_cache_size
+    from rinofs.rinocloud.filesystem import RinoFileSystem
 
 __all__ = ["RinoFileSystem", "RinofsError", "__version__", "set_cache_size"]
 
 __version__ = "0.1.0"
+
+# Imported when they are first asked for, so that `import rinofs` costs next to nothing.
+_WHERE = {
+    "RinoFileSystem": "rinofs.rinocloud.filesystem",
+    "set_cache_size": "rinofs.fs.blocks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'rinofs' has no attribute {name!r}")
+    return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
