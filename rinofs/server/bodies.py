@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from anyio import to_thread
 from starlette.requests import ClientDisconnect
 
 from rinofs.server.documents import TEXT_FIELDS, form_fields, parse_form, parse_object
-from rinofs.server.errors import BadRequest, TooLarge, Unprocessable, UnsupportedMedia
+from rinofs.server.errors import BadRequest, TooLarge, UnsupportedMedia
 from rinofs.server.multipart import FILE_PART, MultipartBody, boundary_of
+from rinofs.server.sinks import receiving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
 
     from starlette.requests import Request
 
-    from rinofs.server.blobs import Blob, BlobStore, BlobUpload
+    from rinofs.server.blobs import Blob, BlobStore
     from rinofs.server.settings import ServerSettings
 
-__all__ = ["PAYLOAD_HEADER", "Upload", "read_fields", "receive_binary", "receive_upload"]
+__all__ = [
+    "PAYLOAD_HEADER",
+    "Upload",
+    "body_stream",
+    "content_type_of",
+    "read_fields",
+    "receive_binary",
+    "receive_upload",
+    "settings_of",
+]
 
 PAYLOAD_HEADER = "rinocloud-api-payload"
 """The header that carries the fields of an upload whose body is the bare content."""
-
-BATCH_SIZE = 1024 * 1024
-"""Bytes of content that are handed to the disk at a time."""
 
 _FORM = "application/x-www-form-urlencoded"
 _MULTIPART = "multipart/form-data"
@@ -79,16 +84,16 @@ async def read_fields(request: Request, *, text_fields: Collection[str] = ()) ->
         If it is compressed or of another type.
     """
     settings = settings_of(request)
-    kind = _content_type(request)
+    kind = content_type_of(request)
     texts = TEXT_FIELDS | frozenset(text_fields)
     if kind == _MULTIPART:
         body = _multipart(request, takes_file=False)
-        async for data in _stream(request, settings.max_json_bytes):
+        async for data in body_stream(request, settings.max_json_bytes):
             for _ in body.feed(data):
                 pass
         body.close()
         return _joined(body.fields, settings, texts)
-    raw = b"".join([data async for data in _stream(request, settings.max_json_bytes)])
+    raw = b"".join([data async for data in body_stream(request, settings.max_json_bytes)])
     if kind == _FORM:
         return parse_form(raw, settings, texts)
     if not raw or kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
@@ -99,7 +104,9 @@ async def read_fields(request: Request, *, text_fields: Collection[str] = ()) ->
 
 
 @asynccontextmanager
-async def receive_upload(request: Request, blobs: BlobStore) -> AsyncIterator[Upload]:
+async def receive_upload(
+    request: Request, blobs: BlobStore, *, any_part: bool = False
+) -> AsyncIterator[Upload]:
     """Receive a multipart upload: the part ``file``, and fields before or after it.
 
     Parameters
@@ -108,6 +115,8 @@ async def receive_upload(request: Request, blobs: BlobStore) -> AsyncIterator[Up
         The request; its body was not read yet.
     blobs : BlobStore
         Where the content goes.
+    any_part : bool
+        Whether the content may come as a part of any name.
 
     Yields
     ------
@@ -126,11 +135,12 @@ async def receive_upload(request: Request, blobs: BlobStore) -> AsyncIterator[Up
         If the body is compressed or no multipart.
     """
     settings = settings_of(request)
-    if _content_type(request) != _MULTIPART:
-        raise UnsupportedMedia(f"an upload has to be {_MULTIPART}, its content in the part {FILE_PART!r}")
-    body = _multipart(request, takes_file=True)
-    async with _receiving(blobs, settings.max_content_bytes) as sink:
-        async for data in _stream(request, None):
+    if content_type_of(request) != _MULTIPART:
+        where = "one part" if any_part else f"the part {FILE_PART!r}"
+        raise UnsupportedMedia(f"an upload has to be {_MULTIPART}, its content in {where}")
+    body = _multipart(request, takes_file=True, any_part=any_part)
+    async with receiving(blobs, settings.max_content_bytes) as sink:
+        async for data in body_stream(request, None):
             for piece in body.feed(data):
                 await sink.add(piece)
         body.close()
@@ -165,13 +175,13 @@ async def receive_binary(request: Request, blobs: BlobStore) -> AsyncIterator[Up
         If the body is compressed.
     """
     settings = settings_of(request)
-    _content_type(request)
+    content_type_of(request)
     payload = request.headers.get(PAYLOAD_HEADER)
     if payload is None:
         raise BadRequest(f"the header {PAYLOAD_HEADER} with the name of the file is missing")
     fields = parse_object(payload.encode("latin-1"), settings, what=f"the header {PAYLOAD_HEADER}")
-    async with _receiving(blobs, settings.max_content_bytes) as sink:
-        async for data in _stream(request, None):
+    async with receiving(blobs, settings.max_content_bytes) as sink:
+        async for data in body_stream(request, None):
             await sink.add(data)
         yield Upload(fields, None, await sink.finish(None))
 
@@ -182,72 +192,14 @@ def settings_of(request: Request) -> ServerSettings:
     return settings
 
 
-class _Sink:
-    """Hands a content on in batches: one is being written while the next one comes in."""
+def content_type_of(request: Request) -> str:
+    """Return the type of a body, without parameters and in lower case.
 
-    def __init__(self, upload: BlobUpload, limit: int | None) -> None:
-        self._upload = upload
-        self._limit = limit
-        self._size = 0
-        self._batch: list[bytes] = []
-        self._batch_size = 0
-        self._work: asyncio.Future[Blob] | asyncio.Future[None] | None = None
-
-    async def add(self, data: bytes) -> None:
-        self._size += len(data)
-        if self._limit is not None and self._size > self._limit:
-            raise TooLarge(f"the content is longer than {self._limit} bytes")
-        self._batch.append(data)
-        self._batch_size += len(data)
-        if self._batch_size >= BATCH_SIZE:
-            await self.settle()
-            batch, self._batch, self._batch_size = self._batch, [], 0
-            self._work = asyncio.ensure_future(to_thread.run_sync(self._write, batch))
-
-    async def settle(self) -> Blob | None:
-        """Wait for what is being done in the worker thread, and return what comes of it.
-
-        A cancelled request leaves its worker alone: the file must not be closed while it is being written.
-        """
-        work = self._work
-        if work is None:
-            return None
-        await asyncio.wait([work])
-        self._work = None
-        return work.result()
-
-    async def finish(self, sha256: str | None) -> Blob:
-        await self.settle()
-        self._work = asyncio.ensure_future(to_thread.run_sync(self._finish, sha256))
-        blob = await self.settle()
-        assert blob is not None
-        return blob
-
-    def _write(self, batch: list[bytes]) -> None:
-        self._upload.write(batch[0] if len(batch) == 1 else b"".join(batch))
-
-    def _finish(self, sha256: str | None) -> Blob:
-        self._write(self._batch)
-        if sha256 is not None and sha256 != self._upload.sha256():
-            raise Unprocessable("the content has not the digest that the part 'sha256' names", field="sha256")
-        return self._upload.finish()
-
-
-@asynccontextmanager
-async def _receiving(blobs: BlobStore, limit: int | None) -> AsyncIterator[_Sink]:
-    upload = await to_thread.run_sync(blobs.new_upload)
-    sink = _Sink(upload, limit)
-    try:
-        yield sink
-    finally:
-        try:
-            await sink.settle()
-        finally:
-            # Also right after success: then it only gives the content free for collection.
-            upload.discard()
-
-
-def _content_type(request: Request) -> str:
+    Raises
+    ------
+    UnsupportedMedia
+        If the body is compressed.
+    """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
         # Unpacking would let a small body become a large one.
@@ -255,12 +207,22 @@ def _content_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _multipart(request: Request, *, takes_file: bool) -> MultipartBody:
+def _multipart(request: Request, *, takes_file: bool, any_part: bool = False) -> MultipartBody:
     boundary = boundary_of(request.headers["content-type"])
-    return MultipartBody(boundary, settings_of(request).max_json_bytes, takes_file=takes_file)
+    limit = settings_of(request).max_json_bytes
+    return MultipartBody(boundary, limit, takes_file=takes_file, any_part=any_part)
 
 
-async def _stream(request: Request, limit: int | None) -> AsyncIterator[bytes]:
+async def body_stream(request: Request, limit: int | None) -> AsyncIterator[bytes]:
+    """Yield the pieces of a body.
+
+    Raises
+    ------
+    TooLarge
+        If it is longer than `limit` bytes.
+    BadRequest
+        If it ends before it is complete.
+    """
     message = f"the body is longer than {limit} bytes"
     announced = request.headers.get("content-length", "0")
     if limit is not None and int(announced) > limit:

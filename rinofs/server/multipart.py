@@ -25,6 +25,7 @@ FILE_PART = "file"
 """The name of the part that holds the content."""
 
 _MAX_PARTS = 1000
+_FIELDS = frozenset({"json", "sha256"})
 _EXTENDED_NAME = re.compile(r";\s*filename\*\s*=\s*utf-8'[^']*'([^;\s]+)", re.IGNORECASE)
 
 
@@ -53,6 +54,8 @@ class MultipartBody:
         Bytes of all fields together.
     takes_file : bool
         Whether a part with content is expected.
+    any_part : bool
+        Whether that may have any name: it is then the part that has a file's name, or the name of no field.
 
     Attributes
     ----------
@@ -64,11 +67,14 @@ class MultipartBody:
         Whether the part with the content has begun.
     """
 
-    def __init__(self, boundary: str, max_field_bytes: int, *, takes_file: bool) -> None:
+    def __init__(
+        self, boundary: str, max_field_bytes: int, *, takes_file: bool, any_part: bool = False
+    ) -> None:
         self.fields: list[tuple[str, str]] = []
         self.filename: str | None = None
         self.has_file = False
         self._takes_file = takes_file
+        self._any_part = any_part
         self._room = max_field_bytes
         self._parser = PushMultipartParser(boundary, max_segment_count=_MAX_PARTS)
         self._name: str | None = None  # of the field that is being received
@@ -122,13 +128,14 @@ class MultipartBody:
         except MultipartError as error:
             raise BadRequest("the multipart body ends before its last boundary") from error
         if self._takes_file and not self.has_file:
-            raise BadRequest(f"the multipart body has no part {FILE_PART!r}", field=FILE_PART)
+            wanted = "with a file" if self._any_part else repr(FILE_PART)
+            raise BadRequest(f"the multipart body has no part {wanted}", field=FILE_PART)
 
     def _begin(self, segment: MultipartSegment) -> None:
         name = segment.name or ""
-        if name == FILE_PART and self._takes_file:
+        if self._takes_file and self._is_content(name, segment):
             if self.has_file:
-                raise BadRequest(f"the multipart body has two parts {FILE_PART!r}", field=FILE_PART)
+                raise BadRequest(f"the multipart body has two parts {name!r} with content", field=name)
             self.has_file = True
             self.filename = _filename(segment)
             self._name = None
@@ -140,6 +147,11 @@ class MultipartBody:
         else:
             self._name = name
             self._value.clear()
+
+    def _is_content(self, name: str, segment: MultipartSegment) -> bool:
+        if not self._any_part:
+            return name == FILE_PART
+        return segment.filename is not None or name not in _FIELDS
 
     def _extend(self, data: bytes) -> None:
         self._room -= len(data)

@@ -1,0 +1,117 @@
+"""Getting contents from the network, where nothing may wait, to the disk, where everything does."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from anyio import to_thread
+
+from rinofs.server.errors import TooLarge, Unprocessable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from rinofs.server.blobs import Blob, BlobStore, BlobUpload
+
+__all__ = ["Sink", "receiving"]
+
+BATCH_SIZE = 1024 * 1024
+"""Bytes of content that are handed to the disk at a time."""
+
+
+class Sink:
+    """Hands a content on in batches: one is being written while the next one comes in.
+
+    Parameters
+    ----------
+    upload : BlobUpload
+        Where it goes.
+    limit : int or None
+        Bytes that it may have.
+    """
+
+    def __init__(self, upload: BlobUpload, limit: int | None) -> None:
+        self._upload = upload
+        self._limit = limit
+        self._size = 0
+        self._batch: list[bytes] = []
+        self._batch_size = 0
+        self._work: asyncio.Future[Blob] | asyncio.Future[None] | None = None
+
+    async def add(self, data: bytes) -> None:
+        """Take the next bytes.
+
+        Raises
+        ------
+        TooLarge
+            If the content is longer than allowed.
+        """
+        self._size += len(data)
+        if self._limit is not None and self._size > self._limit:
+            raise TooLarge(f"the content is longer than {self._limit} bytes")
+        self._batch.append(data)
+        self._batch_size += len(data)
+        if self._batch_size >= BATCH_SIZE:
+            await self.settle()
+            batch, self._batch, self._batch_size = self._batch, [], 0
+            self._work = asyncio.ensure_future(to_thread.run_sync(self._write, batch))
+
+    async def settle(self) -> Blob | None:
+        """Wait for what is being done in the worker thread, and return what comes of it.
+
+        A cancelled request leaves its worker alone: the file must not be closed while it is being written.
+        """
+        work = self._work
+        if work is None:
+            return None
+        await asyncio.wait([work])
+        self._work = None
+        return work.result()
+
+    async def finish(self, sha256: str | None) -> Blob:
+        """Store the content, if it has the digest that it should.
+
+        Raises
+        ------
+        Unprocessable
+            If it has another.
+        """
+        await self.settle()
+        self._work = asyncio.ensure_future(to_thread.run_sync(self._finish, sha256))
+        blob = await self.settle()
+        assert blob is not None
+        return blob
+
+    def _write(self, batch: list[bytes]) -> None:
+        self._upload.write(batch[0] if len(batch) == 1 else b"".join(batch))
+
+    def _finish(self, sha256: str | None) -> Blob:
+        self._write(self._batch)
+        if sha256 is not None and sha256 != self._upload.sha256():
+            raise Unprocessable("the content has not the digest that the part 'sha256' names", field="sha256")
+        return self._upload.finish()
+
+
+@asynccontextmanager
+async def receiving(blobs: BlobStore, limit: int | None) -> AsyncIterator[Sink]:
+    """Receive a content; leaving the context gives up what is not finished, and frees what nobody refers to.
+
+    Parameters
+    ----------
+    blobs : BlobStore
+        Where it goes.
+    limit : int or None
+        Bytes that it may have.
+    """
+    upload = await to_thread.run_sync(blobs.new_upload)
+    sink = Sink(upload, limit)
+    try:
+        yield sink
+    finally:
+        try:
+            await sink.settle()
+        finally:
+            # Also right after success: then it only gives the content free for collection.
+            upload.discard()
