@@ -25,14 +25,16 @@ if TYPE_CHECKING:
 
     from rinofs.server.database import Database
 
-__all__ = ["ACCESS", "API", "PRIMARY", "Accounts", "new_token"]
+__all__ = ["ACCESS", "API", "OAUTH", "PRIMARY", "USER", "Accounts", "new_token", "token_digest"]
 
 PRIMARY = "primary"
 """The token that a user was given when the account was made, or that took its place."""
 API = "api"
 """A further token that does not expire."""
 ACCESS = "access"
-"""A token from an OAuth grant."""
+"""A token that was given for a password, and expires."""
+OAUTH = "oauth"
+"""A token that was given to a program which the user has granted access to datapacks."""
 
 REMEMBERED = 5.0
 """Seconds for which a token that was found good is not looked up again."""
@@ -41,7 +43,7 @@ FREE_ATTEMPTS = 5
 LONGEST_WAIT = 300.0
 """Seconds that an attempt has to wait at most."""
 
-_COLUMNS = (users.c.id, users.c.username, users.c.email, users.c.project)
+USER = (users.c.id, users.c.username, users.c.email, users.c.project)
 
 
 def new_token() -> str:
@@ -106,7 +108,7 @@ class Accounts:
         }
         try:
             with self._database.write() as connection:
-                made = connection.execute(insert(users).values(row).returning(*_COLUMNS)).one()
+                made = connection.execute(insert(users).values(row).returning(*USER)).one()
         except IntegrityError as error:
             raise Conflict(f"username: {username!r} is taken", field="username") from error
         return User(*made)
@@ -135,7 +137,7 @@ class Accounts:
             raise BadRequest(
                 "token: only printable ASCII characters without spaces are allowed", field="token"
             )
-        digest = _digest(token)
+        digest = token_digest(token)
         with self._database.write() as connection:
             holder = connection.scalar(select(tokens.c.user).where(tokens.c.sha256 == digest))
             if holder not in {None, user.id}:
@@ -176,7 +178,7 @@ class Accounts:
         """
         token = new_token()
         row = {
-            "sha256": _digest(token),
+            "sha256": token_digest(token),
             "user": user.id,
             "kind": kind,
             "scope": scope,
@@ -192,7 +194,7 @@ class Accounts:
 
     def lasting_token(self, user: User, presented: str) -> str:
         """Return a token that does not expire: the one that a user came with, or else a new one."""
-        found = select(tokens.c.expires).where(tokens.c.sha256 == _digest(presented))
+        found = select(tokens.c.expires).where(tokens.c.sha256 == token_digest(presented))
         with self._database.read() as connection:
             row = connection.execute(found).one_or_none()
         return presented if row is not None and row.expires is None else self.mint_token(user)
@@ -200,29 +202,38 @@ class Accounts:
     def revoke_token(self, token: str) -> None:
         """Make a token void. Nothing happens if it is already."""
         with self._database.write() as connection:
-            connection.execute(delete(tokens).where(tokens.c.sha256 == _digest(token)))
+            connection.execute(delete(tokens).where(tokens.c.sha256 == token_digest(token)))
         self._forget()
 
     def remembered(self, token: str) -> User | None:
         """Return the user of a token that was found good a moment ago, without asking the database."""
         with self._lock:
-            return self._known.get(_digest(token))
+            return self._known.get(token_digest(token))
 
-    def authenticate(self, token: str) -> User:
+    def authenticate(self, token: str, *, granted: bool = False) -> User:
         """Return the user whom a token signs in.
+
+        Parameters
+        ----------
+        token : str
+            The token.
+        granted : bool
+            Whether tokens that programs were given count: those open datapacks, and nothing else.
 
         Raises
         ------
         Unauthorized
             If it is nobody's, or expired.
         """
-        digest = _digest(token)
+        digest = token_digest(token)
         moment = int(self._clock())
-        joined = select(*_COLUMNS, tokens.c.expires).join(tokens, tokens.c.user == users.c.id)
+        joined = select(*USER, tokens.c.expires, tokens.c.kind).join(tokens, tokens.c.user == users.c.id)
         with self._database.read() as connection:
             row = connection.execute(joined.where(tokens.c.sha256 == digest)).one_or_none()
         if row is None or (row.expires is not None and row.expires <= moment):
             raise Unauthorized("invalid token")
+        if row.kind == OAUTH and not granted:
+            raise Unauthorized("this token is for the repovizz2 API only")
         user = User(*row[:4])
         if row.expires is None:
             with self._lock:
@@ -256,7 +267,7 @@ class Accounts:
 
     def _find(self, condition: ColumnElement[bool]) -> User | None:
         with self._database.read() as connection:
-            row = connection.execute(select(*_COLUMNS).where(condition)).one_or_none()
+            row = connection.execute(select(*USER).where(condition)).one_or_none()
         return None if row is None else User(*row)
 
     def _forget(self) -> None:
@@ -315,5 +326,6 @@ class _Passwords:
         return self._nobodys
 
 
-def _digest(token: str) -> str:
+def token_digest(token: str) -> str:
+    """Return what is kept of a token."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

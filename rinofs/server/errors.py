@@ -18,6 +18,7 @@ __all__ = [
     "ApiError",
     "BadRequest",
     "Conflict",
+    "Forbidden",
     "InsufficientStorage",
     "NotFound",
     "PreconditionFailed",
@@ -72,6 +73,12 @@ class Unauthorized(ApiError):  # noqa: N818
     """There is no valid token (401)."""
 
     status = 401
+
+
+class Forbidden(ApiError):  # noqa: N818
+    """What the request is about is not the user's (403)."""
+
+    status = 403
 
 
 class NotFound(ApiError):  # noqa: N818

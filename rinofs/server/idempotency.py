@@ -11,7 +11,7 @@ import hashlib
 import re
 import time
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import orjson
 from anyio import to_thread
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from rinofs.server.database import Database
-    from rinofs.server.records import Record, User
+    from rinofs.server.records import User
 
-    Remember: TypeAlias = Callable[[Connection, Sequence[Record]], None]
+    T = TypeVar("T")
+    Remember: TypeAlias = Callable[[Connection, Sequence[T]], None]
 
 __all__ = ["KEPT", "Answers"]
 
@@ -62,8 +63,8 @@ class Answers:
         request: Request,
         user: User,
         said: object,
-        work: Callable[[Remember], object],
-        render: Callable[[Sequence[Record]], Response],
+        work: Callable[[Remember[T]], object],
+        render: Callable[[Sequence[T]], Response],
     ) -> Response:
         """Carry a request out, unless it was carried out already: then give the same answer.
 
@@ -79,7 +80,7 @@ class Answers:
             All that it says, for `orjson`; a request of the same key that says something else is refused.
         work : callable
             Does the work, in a worker thread, and has what it is given called within its transaction, with
-            the objects that were made.
+            the things that were made.
         render : callable
             Makes the answer of them.
 
@@ -119,8 +120,8 @@ class Answers:
         owner: int,
         key: str,
         digest: str,
-        work: Callable[[Remember], object],
-        render: Callable[[Sequence[Record]], Response],
+        work: Callable[[Remember[T]], object],
+        render: Callable[[Sequence[T]], Response],
     ) -> Response:
         columns = (answers.c.request, answers.c.status, answers.c.body)
         mine = (answers.c.owner == owner, answers.c.key == key, answers.c.created > self._oldest())
@@ -150,14 +151,14 @@ class Answers:
 
 
 def _carry_out(
-    work: Callable[[Remember], object],
-    render: Callable[[Sequence[Record]], Response],
+    work: Callable[[Remember[T]], object],
+    render: Callable[[Sequence[T]], Response],
     keep: Callable[[Connection, Response], None] | None,
 ) -> Response:
     made: list[Response] = []
 
-    def remember(connection: Connection, records: Sequence[Record]) -> None:
-        answer = render(records)
+    def remember(connection: Connection, things: Sequence[T]) -> None:
+        answer = render(things)
         if keep is not None:
             keep(connection, answer)
         made.append(answer)

@@ -37,7 +37,7 @@ async def create_folder(call: Call) -> Response:
     fields = await read_fields(call.request)
     new = new_object(fields, extended=call.extended, nested=True)
 
-    def work(remember: Remember) -> Record:
+    def work(remember: Remember[Record]) -> Record:
         return call.services.store.create_folder(call.user, new, remember=remember)
 
     return await call.answers.once(call.request, call.user, fields, work, _created(call))
@@ -60,7 +60,7 @@ async def create_object(call: Call) -> Response:
         return call.one(await call.ask(call.services.store.update, number, changed), 201)
     new = new_object(fields, extended=call.extended, nested=False)
 
-    def work(remember: Remember) -> Record:
+    def work(remember: Remember[Record]) -> Record:
         return call.services.store.create_object(call.user, new, remember=remember)
 
     return await call.answers.once(call.request, call.user, fields, work, _created(call))
@@ -82,7 +82,7 @@ async def _store(call: Call, received: Upload) -> Response:
     new = new_object(received.fields, extended=call.extended, nested=True, filename=received.filename)
     only_new = call.extended and call.request.headers.get("if-none-match", "").strip() == "*"
 
-    def work(remember: Remember) -> Record:
+    def work(remember: Remember[Record]) -> Record:
         return call.services.store.upload(call.user, new, received.blob, only_new=only_new, remember=remember)
 
     said = [received.fields, received.filename, received.blob.sha256]
@@ -157,7 +157,7 @@ async def copy(call: Call) -> Response:
     numbers = identifiers(fields, "items", "id")
     parent, name = identifier(fields, "parent"), name_of(fields)
 
-    def work(remember: Remember) -> list[Record]:
+    def work(remember: Remember[Record]) -> list[Record]:
         return call.services.store.copy(call.user, numbers, parent, name, remember=remember)
 
     def render(records: Sequence[Record]) -> Response:

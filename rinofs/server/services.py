@@ -9,7 +9,10 @@ from sqlalchemy import URL
 
 from rinofs.server.accounts import Accounts
 from rinofs.server.blobs import DiskBlobStore
+from rinofs.server.clients import Clients
 from rinofs.server.database import Database
+from rinofs.server.datapacks import Datapacks
+from rinofs.server.grants import Grants
 from rinofs.server.migrations import upgrade
 from rinofs.server.store import Store
 
@@ -31,8 +34,14 @@ class Services:
         Transactions.
     store : Store
         Objects.
+    datapacks : Datapacks
+        Datapacks.
     accounts : Accounts
         Users and their tokens.
+    clients : Clients
+        Programs that may ask users for access.
+    grants : Grants
+        What users have granted to them.
     blobs : DiskBlobStore
         Contents.
     """
@@ -40,7 +49,10 @@ class Services:
     settings: ServerSettings
     database: Database
     store: Store
+    datapacks: Datapacks
     accounts: Accounts
+    clients: Clients
+    grants: Grants
     blobs: DiskBlobStore
 
     def close(self) -> None:
@@ -67,5 +79,12 @@ def open_services(settings: ServerSettings) -> Services:
     database = Database(settings.database_url or file)
     upgrade(database)
     return Services(
-        settings, database, Store(database), Accounts(database), DiskBlobStore(settings.data_dir / "blobs")
+        settings=settings,
+        database=database,
+        store=Store(database),
+        datapacks=Datapacks(database),
+        accounts=Accounts(database),
+        clients=Clients(database),
+        grants=Grants(database),
+        blobs=DiskBlobStore(settings.data_dir / "blobs"),
     )

@@ -24,11 +24,15 @@ class ServerSettings:
     database_url : str, optional
         An SQLAlchemy URL; by default an SQLite file in `data_dir`.
     extensions : bool
-        False for the published API and nothing more.
+        False for the published Rinocloud API and nothing more.
+    repovizz_extensions : bool
+        False for the published repovizz2 API and nothing more.
     allowed_hosts : tuple of str
         Names, without port, that requests may be addressed to, beside those of the loopback interface.
     max_json_bytes : int
         Bytes of a JSON document or a form.
+    max_structure_bytes : int
+        Bytes of a request that holds the document of a datapack.
     max_json_depth : int
         Levels of lists and objects in a JSON document.
     max_header_bytes : int
@@ -52,8 +56,10 @@ class ServerSettings:
     data_dir: Path
     database_url: str | None = None
     extensions: bool = True
+    repovizz_extensions: bool = True
     allowed_hosts: tuple[str, ...] = ()
     max_json_bytes: int = MIB
+    max_structure_bytes: int = 16 * MIB
     max_json_depth: int = 64
     max_header_bytes: int = 64 * 1024
     max_content_bytes: int | None = None

@@ -12,10 +12,23 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    UniqueConstraint,
     text,
 )
 
-__all__ = ["BLOB_REFERENCES", "answers", "metadata", "objects", "tokens", "users"]
+__all__ = [
+    "BLOB_REFERENCES",
+    "answers",
+    "datapack_contents",
+    "datapacks",
+    "metadata",
+    "oauth_clients",
+    "oauth_codes",
+    "oauth_grants",
+    "objects",
+    "tokens",
+    "users",
+]
 
 metadata = MetaData(
     naming_convention={
@@ -53,9 +66,13 @@ tokens = Table(
     Column("client", Text),
     Column("expires", BigInteger),
     Column("created_on", Text, nullable=False),
+    Column("grant", _ID, ForeignKey("oauth_grants.id"), index=True),
     sqlite_autoincrement=True,
 )
-"""What users sign in with: digests of tokens, with the second since 1970 from which each is void."""
+"""What users sign in with: digests of tokens, with the second since 1970 from which each is void.
+
+``grant`` is what a token goes back to that a program was given in the name of the user.
+"""
 
 objects = Table(
     "objects",
@@ -117,5 +134,82 @@ answers = Table(
 )
 """Answers to requests that carried an idempotency key, with the second since 1970 of each."""
 
-BLOB_REFERENCES = (objects.c.sha256,)
+datapacks = Table(
+    "datapacks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", _ID, ForeignKey("users.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("structure", Text, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("created_on", Text, nullable=False),
+    Column("updated_on", Text, nullable=False),
+    UniqueConstraint("owner", "name"),
+)
+"""Datapacks: ``structure`` is the document, as JSON; ``etag`` names this very state of name and document."""
+
+datapack_contents = Table(
+    "datapack_contents",
+    metadata,
+    Column("datapack", Text, ForeignKey("datapacks.id"), primary_key=True),
+    Column("sha1", Text, primary_key=True),
+    Column("sha256", Text, nullable=False, index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("created_on", Text, nullable=False),
+    Column("unlinked", BigInteger, index=True),
+)
+"""Contents of datapacks, with the second since 1970 from which on no node links to one any more."""
+
+oauth_clients = Table(
+    "oauth_clients",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("secret", Text),
+    Column("redirect_uris", Text, nullable=False),
+    Column("created_on", Text, nullable=False),
+)
+"""Programs that may ask users for access.
+
+``secret`` is a digest, null for programs without one; ``redirect_uris`` is a JSON list.
+"""
+
+oauth_grants = Table(
+    "oauth_grants",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("user", _ID, ForeignKey("users.id"), nullable=False),
+    Column("client", Text, ForeignKey("oauth_clients.id"), nullable=False, index=True),
+    Column("scope", Text, nullable=False),
+    Column("family", Text, nullable=False, unique=True),
+    Column("refresh", Text, nullable=False),
+    Column("previous", Text),
+    Column("rotated", BigInteger),
+    Column("expires", BigInteger, nullable=False),
+    Column("created_on", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What users have granted to programs, each with digests of its refresh tokens.
+
+``family`` is that of the part which all of them share, ``refresh`` that of the one which is good, and
+``previous`` that of the one before, which was exchanged in the second ``rotated``.
+"""
+
+oauth_codes = Table(
+    "oauth_codes",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("user", _ID, ForeignKey("users.id"), nullable=False),
+    Column("client", Text, ForeignKey("oauth_clients.id"), nullable=False, index=True),
+    Column("redirect_uri", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("challenge", Text),
+    Column("expires", BigInteger, nullable=False, index=True),
+    Column("grant", _ID, ForeignKey("oauth_grants.id"), index=True),
+)
+"""Authorization codes, by digest, each with the grant that it was exchanged for."""
+
+BLOB_REFERENCES = (objects.c.sha256, datapack_contents.c.sha256)
 """Every column that refers to a stored content. What none of them names is collected."""
