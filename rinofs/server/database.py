@@ -37,14 +37,28 @@ class Database:
 
     def __init__(self, url: str | URL, *, busy_timeout: float = BUSY_TIMEOUT) -> None:
         self.engine = _engine(url, busy_timeout)
+        self._forgetful = _engine(url, busy_timeout, keep_sql=False)
         self._busy_timeout = busy_timeout
         # SQLite lets writers wait by sleeping and trying again; those of one process queue up here instead.
         self._writing = threading.Lock() if self.engine.dialect.name == "sqlite" else None
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
-        """Run a transaction that sees one state of everything and changes nothing."""
-        with _translated(), self.engine.connect() as connection:
+    def read(self, *, keep_sql: bool = True) -> Iterator[Connection]:
+        """Run a transaction that sees one state of everything and changes nothing.
+
+        Parameters
+        ----------
+        keep_sql : bool
+            Whether statements are kept, compiled, for the next time. Large ones that clients put together
+            had better not be: what they compile to has megabytes, and no two need be alike.
+
+        Raises
+        ------
+        Unavailable
+            If the database is locked for too long, or fails.
+        """
+        engine = self.engine if keep_sql else self._forgetful
+        with _translated(), engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -78,13 +92,22 @@ class Database:
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        self._forgetful.dispose()
 
 
-def _engine(url: str | URL, busy_timeout: float) -> Engine:
+def _engine(url: str | URL, busy_timeout: float, *, keep_sql: bool = True) -> Engine:
+    kept = 500 if keep_sql else 0
     if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url)
-    arguments = {"check_same_thread": False, "timeout": busy_timeout}
-    engine = create_engine(url, connect_args=arguments, pool_size=8, max_overflow=-1)
+        return create_engine(url, query_cache_size=kept)
+    arguments = {
+        "check_same_thread": False,
+        "timeout": busy_timeout,
+        "cached_statements": 128 if keep_sql else 0,
+    }
+    size = 8 if keep_sql else 1
+    engine = create_engine(
+        url, connect_args=arguments, pool_size=size, max_overflow=-1, query_cache_size=kept
+    )
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)
     return engine

@@ -15,7 +15,7 @@ from rinofs.server.tables import objects
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Select, TextClause
 
     from rinofs.server.database import Database
 
@@ -64,7 +64,7 @@ class Selection:
     """
 
     condition: ColumnElement[bool]
-    order: Sequence[ColumnElement[Any]] = (objects.c.id,)
+    order: Sequence[ColumnElement[Any] | TextClause] = (objects.c.id,)
     below: int | None = None
     with_paths: bool = False
 

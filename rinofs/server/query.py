@@ -14,7 +14,8 @@ followed by another evaluator:
 metadata. There, the key of exactly that name counts, dots and all. Where an object has no such key, or null
 there, and the name holds ``.`` or ``__``, it is split at each of them (from the left,
 ``re.split(r"\.|__", name)``) and the parts lead through nested objects, one key each; a name with an empty
-part is never split. Lists are not reached into.
+part is never split. Lists are not reached into. What begins with ``$`` is an operator, so such a key is asked
+for as ``metadata.$key``, and an object with such a key as ``{"$eq": {...}}``.
 
 **Null is absence.** A field that is null is as good as not there: ``$exists`` is false for it, and
 ``{"field": null}`` finds the objects without the field.
@@ -33,27 +34,23 @@ the same order, 1 not being 1.0.
 **Sorting.** By a field, or ``-field`` for the reverse: truth values (false first), numbers, texts, lists,
 objects; lists among each other, objects among each other and what is equal by id. Objects without the field
 are left out.
-
-All that comes from the client goes into the SQL as bound values, keys included.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, false, not_, or_, true
+from sqlalchemy import text
 
 from rinofs.server.errors import BadRequest
-from rinofs.server.query_fields import ColumnField, MetadataField, field_of, ordering
+from rinofs.server.query_fields import Bound, Field, any_of, field_of, ordering
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import TextClause
 
     from rinofs.server.records import User
 
-Field: TypeAlias = ColumnField | MetadataField
-
-__all__ = ["compile_query", "compile_sort", "field_values"]
+__all__ = ["MAX_NEEDLE", "compile_query", "compile_sort", "distinct_values"]
 
 MAX_DEPTH = 8
 """Levels of ``$or`` and ``$and``."""
@@ -66,10 +63,10 @@ MAX_NEEDLE = 256
 MAX_FIELD = 1024
 """Characters of the name of a field."""
 
-_ORDERS = {"$lt": "__lt__", "$lte": "__le__", "$gt": "__gt__", "$gte": "__ge__"}
+_ORDERS = {"$lt": "<", "$lte": "<=", "$gt": ">", "$gte": ">="}
 
 
-def compile_query(user: User, query: object, *, digests: bool = True) -> ColumnElement[bool]:
+def compile_query(user: User, query: object, *, digests: bool = True) -> TextClause:
     """Turn a query into a condition on the table of objects.
 
     Parameters
@@ -86,15 +83,13 @@ def compile_query(user: User, query: object, *, digests: bool = True) -> ColumnE
     BadRequest
         If it is no query, or beyond the limits; the message names what is wrong.
     """
-    if query is None:
-        return true()
-    return _Compiler(user, digests=digests).conditions(query, MAX_DEPTH)
+    bound = Bound()
+    condition = _Compiler(bound, user, digests=digests).conditions({} if query is None else query, MAX_DEPTH)
+    return _clause(condition, bound)
 
 
-def compile_sort(
-    user: User, sort: object, *, digests: bool = True
-) -> tuple[ColumnElement[bool], list[ColumnElement[Any]]]:
-    """Turn an order into a condition, for what has the field, and columns to order by.
+def compile_sort(user: User, sort: object, *, digests: bool = True) -> tuple[TextClause, TextClause]:
+    """Turn an order into a condition, for what has the field, and what to order by.
 
     Raises
     ------
@@ -102,39 +97,47 @@ def compile_sort(
         If it does not name a field.
     """
     if not isinstance(sort, str) or sort in {"", "-"}:
-        raise BadRequest(
-            "sort: the name of a field is expected, after a - for the reverse order", field="sort"
-        )
-    source = field_of(user, _checked_field(sort.removeprefix("-")), digests=digests)
-    columns = ordering(source)
-    return source.present(), [column.desc() for column in columns] if sort.startswith("-") else columns
+        raise BadRequest("sort: the name of a field is expected, after a - for the reverse", field="sort")
+    name, direction = _checked_field(sort.removeprefix("-")), " DESC" if sort.startswith("-") else ""
+    there, sorted_by = Bound("p"), Bound("s")
+    present = field_of(there, user, name, digests=digests).present()
+    columns = ordering(field_of(sorted_by, user, name, digests=digests))
+    order = ", ".join(column + direction for column in columns)
+    return _clause(present, there), _clause(order, sorted_by)
 
 
-def field_values(
-    user: User, field: str, *, digests: bool = True
-) -> tuple[ColumnElement[bool], ColumnElement[Any], ColumnElement[str]]:
-    """Return what finds the objects with a field, its value and the JSON type of that."""
-    source = field_of(user, _checked_field(field), digests=digests)
+def distinct_values(user: User, field: str, *, digests: bool = True) -> TextClause:
+    """Return the statement that finds the values of a field among a user's current objects.
+
+    Its rows are a value and the JSON type of that; ``:limit`` is the number of rows wanted.
+    """
+    bound = Bound("v")
+    source = field_of(bound, user, _checked_field(field), digests=digests)
     value, kind = source.scalar()
-    return source.present(), value, kind
+    mine = f"objects.owner = {bound.name(user.id)} AND objects.version_of IS NULL AND {source.present()}"
+    found = f"SELECT DISTINCT {value} AS value, {kind} AS kind FROM objects WHERE {mine}"  # noqa: S608
+    return _clause(f"{found} ORDER BY kind, value LIMIT :limit", bound)
+
+
+def _clause(sql: str, bound: Bound) -> TextClause:
+    return text(sql).bindparams(**bound.values)
 
 
 def _checked_field(field: str) -> str:
     if len(field) > MAX_FIELD:
-        raise BadRequest(f"the name of a field has at most {MAX_FIELD} characters", field="query")
-    if any("\ud800" <= character <= "\udfff" for character in field):
-        raise BadRequest("the name of a field holds half of a surrogate pair", field="query")
+        raise BadRequest(f"query: the name of a field has at most {MAX_FIELD} characters", field="query")
     return field
 
 
 class _Compiler:
-    def __init__(self, user: User, *, digests: bool) -> None:
+    def __init__(self, bound: Bound, user: User, *, digests: bool) -> None:
+        self._bound = bound
         self._user = user
         self._digests = digests
         self._terms = 0
         self._values = 0
 
-    def conditions(self, query: object, depth: int) -> ColumnElement[bool]:
+    def conditions(self, query: object, depth: int) -> str:
         if not isinstance(query, dict):
             raise BadRequest("query: an object is expected", field="query")
         if depth < 0:
@@ -143,66 +146,72 @@ class _Compiler:
             self._group(key, value, depth) if key.startswith("$") else self._field(key, value)
             for key, value in query.items()
         ]
-        return and_(true(), *found)
+        return _all_of(found)
 
-    def _group(self, operator: str, queries: object, depth: int) -> ColumnElement[bool]:
+    def _group(self, operator: str, queries: object, depth: int) -> str:
         if operator not in {"$or", "$and"}:
             raise BadRequest(f"query: {operator!r} is no operator known here", field="query")
         if not isinstance(queries, list) or not queries:
             raise BadRequest(f"query: {operator} takes a list of queries", field="query")
         parts = [self.conditions(one, depth - 1) for one in queries]
-        return or_(*parts) if operator == "$or" else and_(*parts)
+        return any_of(parts) if operator == "$or" else _all_of(parts)
 
-    def _field(self, field: str, wanted: object) -> ColumnElement[bool]:
-        source = field_of(self._user, _checked_field(field), digests=self._digests)
+    def _field(self, name: str, wanted: object) -> str:
+        field = field_of(self._bound, self._user, _checked_field(name), digests=self._digests)
         if not isinstance(wanted, dict) or not any(key.startswith("$") for key in wanted):
-            return self._term(source, field, "$eq", wanted)
-        return and_(*(self._term(source, field, operator, value) for operator, value in wanted.items()))
+            return self._term(field, name, "$eq", wanted)
+        return _all_of([self._term(field, name, operator, value) for operator, value in wanted.items()])
 
-    def _term(self, source: Field, field: str, operator: str, value: object) -> ColumnElement[bool]:
+    def _term(self, field: Field, name: str, operator: str, value: object) -> str:
         self._terms += 1
         if self._terms > MAX_TERMS:
             raise BadRequest(f"query: at most {MAX_TERMS} conditions are answered", field="query")
         if operator in {"$eq", "$ne"}:
-            found = self._is_one_of(source, [value])
-            return found if operator == "$eq" else not_(found)
+            found = self._is_one_of(field, [value])
+            return found if operator == "$eq" else f"NOT {found}"
         if operator in {"$in", "$nin"}:
-            found = self._is_one_of(source, self._list(field, operator, value))
-            return found if operator == "$in" else not_(found)
+            found = self._is_one_of(field, self._list(name, operator, value))
+            return found if operator == "$in" else f"NOT {found}"
         if operator in _ORDERS:
-            return source.where(lambda cell: cell.ordered(_ORDERS[operator], value))
+            return field.where(lambda cell: cell.ordered(_ORDERS[operator], value))
         if operator == "$exists":
-            return self._exists(source, field, value)
+            return self._exists(field, name, value)
         if operator == "$string_contains":
-            return self._contains(source, field, value)
-        raise BadRequest(f"query: {field}: {operator!r} is no operator known here", field="query")
+            return self._contains(field, name, value)
+        raise BadRequest(f"query: {name}: {operator!r} is no operator known here", field="query")
 
-    def _list(self, field: str, operator: str, value: object) -> list[object]:
+    def _list(self, name: str, operator: str, value: object) -> list[object]:
         if not isinstance(value, list):
-            raise BadRequest(f"query: {field}: {operator} takes a list", field="query")
+            raise BadRequest(f"query: {name}: {operator} takes a list", field="query")
         self._values += len(value)
         if self._values > MAX_VALUES:
             raise BadRequest(f"query: at most {MAX_VALUES} values are looked for", field="query")
         return value
 
     @staticmethod
-    def _is_one_of(source: Field, values: list[object]) -> ColumnElement[bool]:
+    def _is_one_of(field: Field, values: list[object]) -> str:
         some = [value for value in values if value is not None]
-        found = source.where(lambda cell: cell.matches(some)) if some else false()
-        return or_(found, not_(source.present())) if len(some) < len(values) else found
+        found = [field.where(lambda cell: cell.matches(some))] if some else []
+        if len(some) < len(values):
+            found.append(f"NOT ({field.present()})")
+        return any_of(found)
 
     @staticmethod
-    def _exists(source: Field, field: str, value: object) -> ColumnElement[bool]:
+    def _exists(field: Field, name: str, value: object) -> str:
         if not isinstance(value, bool):
-            raise BadRequest(f"query: {field}: $exists takes true or false", field="query")
-        return source.present() if value else not_(source.present())
+            raise BadRequest(f"query: {name}: $exists takes true or false", field="query")
+        return f"({field.present()})" if value else f"NOT ({field.present()})"
 
     @staticmethod
-    def _contains(source: Field, field: str, value: object) -> ColumnElement[bool]:
+    def _contains(field: Field, name: str, value: object) -> str:
         if not isinstance(value, str):
-            return false()
+            return "0"
         if len(value) > MAX_NEEDLE:
             raise BadRequest(
-                f"query: {field}: $string_contains takes at most {MAX_NEEDLE} characters", field="query"
+                f"query: {name}: $string_contains takes at most {MAX_NEEDLE} characters", field="query"
             )
-        return source.where(lambda cell: cell.contains(value))
+        return field.where(lambda cell: cell.contains(value))
+
+
+def _all_of(conditions: list[str]) -> str:
+    return f"({' AND '.join(conditions)})" if conditions else "1"

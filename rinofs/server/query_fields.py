@@ -1,47 +1,33 @@
 """Fields of objects in SQL: columns, and values in the JSON text of the metadata.
 
-Keys are compared with `json_each`, never made part of a path: in a path, a quote in a key ends it, and what
-follows reaches somewhere else.
+The SQL is put together as text, which is a hundred times cheaper than expressions that are compiled: nobody
+asks the same question often enough for these to be kept. Nothing in it comes from a client. What does, keys
+included, is bound; keys are compared with those that `json_each` finds and never made part of a JSON path,
+in which a quote would end them, and reach somewhere else.
 """
+
+# ruff: noqa: S608 (only constants and names of bound values are joined)
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, TypeGuard
-
-from sqlalchemy import (
-    Float,
-    Text,
-    and_,
-    case,
-    cast,
-    exists,
-    false,
-    func,
-    literal,
-    not_,
-    or_,
-    select,
-    true,
-)
+from typing import TYPE_CHECKING, Any, Protocol, TypeGuard
 
 from rinofs.server.errors import BadRequest
 from rinofs.server.metadata import dump
-from rinofs.server.tables import objects
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from sqlalchemy import ColumnElement, FromClause, Select, TableValuedAlias
+    from collections.abc import Callable, Iterable, Sequence
 
     from rinofs.server.records import User
 
 __all__ = [
     "RECORD_FIELDS",
+    "Bound",
     "Cell",
-    "ColumnField",
-    "MetadataField",
-    "comparable",
+    "Field",
+    "any_of",
+    "compared",
     "field_of",
     "ordering",
     "text_value",
@@ -67,11 +53,36 @@ RECORD_FIELDS = {
 }
 """The fields of records that can be asked for, with the JSON type of their values."""
 
-MAX_PARTS = 32
+MAX_PARTS = 16
 """Levels that a field can reach down."""
 
 _NUL = "\U0010fffd"
-_RANKS = {"false": 0, "true": 0, "integer": 1, "real": 1, "text": 2, "array": 3, "object": 4}
+_RANKS = "CASE {} WHEN 'text' THEN 2 WHEN 'array' THEN 3 WHEN 'object' THEN 4 WHEN 'integer' THEN 1 \
+WHEN 'real' THEN 1 ELSE 0 END"
+
+
+class Bound:
+    """The values of one statement, by the names that stand for them in its text.
+
+    Parameters
+    ----------
+    prefix : str
+        What the names begin with; texts that go into one statement need different ones.
+    """
+
+    def __init__(self, prefix: str = "q") -> None:
+        self.values: dict[str, Any] = {}
+        self._prefix = prefix
+
+    def name(self, value: object) -> str:
+        """Return what stands for a value in the text."""
+        name = f"{self._prefix}{len(self.values)}"
+        self.values[name] = value
+        return f":{name}"
+
+    def names(self, values: Iterable[object]) -> str:
+        """Return what stands for some values, with commas between them."""
+        return ", ".join(map(self.name, values))
 
 
 def text_value(text: str) -> str:
@@ -84,14 +95,21 @@ def text_value(text: str) -> str:
     BadRequest
         If it holds half of a surrogate pair.
     """
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise BadRequest("query: half of a surrogate pair is no text", field="query")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadRequest("query: half of a surrogate pair is no text", field="query") from None
     return text.replace("\0", _NUL)
 
 
-def comparable(document: ColumnElement[str]) -> ColumnElement[str]:
-    """Return stored JSON text in the form that is compared."""
-    return func.replace(document, "\\u0000", _NUL)
+def compared(column: str) -> str:
+    """Return a column of stored JSON text in the form that is compared."""
+    return f"replace({column}, '\\u0000', char({ord(_NUL)}))"
+
+
+def any_of(conditions: Sequence[str]) -> str:
+    """Return the condition that one of some holds."""
+    return f"({' OR '.join(conditions)})" if conditions else "0"
 
 
 class Cell:
@@ -99,184 +117,162 @@ class Cell:
 
     Parameters
     ----------
-    value : column element
+    bound : Bound
+        Where the values that it is compared with go.
+    value : str
         The value, as SQLite takes it out of JSON.
-    kind : column element or str
-        Its JSON type, as SQLite calls them; text where it is the same for all objects.
+    kind : str
+        Its JSON type, as SQLite calls them.
     """
 
-    def __init__(self, value: ColumnElement[Any], kind: ColumnElement[str] | str) -> None:
+    def __init__(self, bound: Bound, value: str, kind: str) -> None:
+        self._bound = bound
         self._value = value
         self._kind = kind
 
-    def is_a(self, *kinds: str) -> ColumnElement[bool]:
-        """Return whether the value is of one of some types."""
-        if isinstance(self._kind, str):
-            return true() if self._kind in kinds else false()
-        return self._kind.in_(kinds) if len(kinds) > 1 else self._kind == kinds[0]
-
-    def matches(self, values: Sequence[object]) -> ColumnElement[bool]:
+    def matches(self, values: Sequence[object]) -> str:
         """Return whether the value, or an item of it where it is a list, equals one of some values."""
-        equal = self._equals(values)
-        if isinstance(self._kind, str) and self._kind != "array":
-            return equal
-        items = _each(case((self.is_a("array"), self._value), else_="[]"))
-        item = Cell(items.c.value, items.c.type)
-        inside = exists(select(literal(1)).select_from(items).where(item._equals(values)))
-        return or_(equal, and_(self.is_a("array"), inside))
+        items = f"json_each(CASE {self._kind} WHEN 'array' THEN {self._value} ELSE '[]' END) AS item"
+        item = Cell(self._bound, "item.value", "item.type").equals(values)
+        return any_of([self.equals(values), f"EXISTS (SELECT 1 FROM {items} WHERE {item})"])
 
-    def _equals(self, values: Sequence[object]) -> ColumnElement[bool]:
-        numbers = [value for value in values if _is_number(value)]
+    def equals(self, values: Sequence[object]) -> str:
+        """Return whether the value itself equals one of some values."""
+        truths = ["true" if value else "false" for value in values if isinstance(value, bool)]
+        numbers = [_number(self._bound, value) for value in values if _is_number(value)]
         texts = [text_value(value) for value in values if isinstance(value, str)]
-        plain = [number for number in numbers if _is_small(number)]
-        found = [self.is_a("true" if value else "false") for value in values if isinstance(value, bool)]
-        if plain:
-            found.append(and_(self.is_a("integer", "real"), self._value.in_(plain)))
-        found += [
-            and_(self.is_a("integer", "real"), self._value == _number(number))
-            for number in numbers
-            if not _is_small(number)
-        ]
-        if texts:
-            found.append(and_(self.is_a("text"), self._value.in_(texts)))
-        for kind, known in (("array", list), ("object", dict)):
-            nested = [dump(value).replace("\\u0000", _NUL) for value in values if isinstance(value, known)]
-            if nested:
-                found.append(and_(self.is_a(kind), self._value.in_(nested)))
-        return or_(false(), *found)
+        lists = [_written(value) for value in values if isinstance(value, list)]
+        mappings = [_written(value) for value in values if isinstance(value, dict)]
+        found = [f"{self._kind} IN ({self._bound.names(truths)})"] if truths else []
+        if numbers:
+            found.append(f"({self._is_number()} AND {self._value} IN ({', '.join(numbers)}))")
+        for kind, wanted in (("text", texts), ("array", lists), ("object", mappings)):
+            if wanted:
+                found.append(f"({self._kind} = '{kind}' AND {self._value} IN ({self._bound.names(wanted)}))")
+        return any_of(found)
 
-    def ordered(self, comparison: str, value: object) -> ColumnElement[bool]:
-        """Return whether the value stands in an order (``__lt__``...) to another one."""
-        result: ColumnElement[bool] = false()
+    def ordered(self, comparison: str, value: object) -> str:
+        """Return whether the value stands in an order (``<``...) to another one."""
         if isinstance(value, str):
-            result = and_(self.is_a("text"), getattr(self._value, comparison)(text_value(value)))
-        elif _is_number(value):
-            result = and_(self.is_a("integer", "real"), getattr(self._value, comparison)(_number(value)))
-        return result
+            wanted = self._bound.name(text_value(value))
+            return f"({self._kind} = 'text' AND {self._value} {comparison} {wanted})"
+        if _is_number(value):
+            return f"({self._is_number()} AND {self._value} {comparison} {_number(self._bound, value)})"
+        return "0"
 
-    def contains(self, part: str) -> ColumnElement[bool]:
+    def contains(self, part: str) -> str:
         """Return whether the value is a text that holds another one."""
-        return and_(self.is_a("text"), func.instr(self._value, text_value(part)) > 0)
+        wanted = self._bound.name(text_value(part))
+        return f"({self._kind} = 'text' AND instr({self._value}, {wanted}) > 0)"
+
+    def _is_number(self) -> str:
+        return f"{self._kind} IN ('integer', 'real')"
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _is_small(value: float) -> bool:
-    return isinstance(value, int) and -(2**63) <= value < 2**63
-
-
-def _number(value: float) -> ColumnElement[Any]:
-    if _is_small(value):
-        return literal(value)
+def _number(bound: Bound, value: float) -> str:
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return bound.name(value)
     # Given as text, it goes through the same conversion as the text in the JSON, to the same last bit.
-    return cast(literal(repr(value), Text), Float)
+    return f"CAST({bound.name(repr(value))} AS REAL)"
 
 
-def _each(document: ColumnElement[str]) -> TableValuedAlias:
-    return func.json_each(document).table_valued("key", "value", "type").alias()
+def _written(value: object) -> str:
+    return dump(value).replace("\\u0000", _NUL)
 
 
-class ColumnField:
-    """A record's own field.
+class Field(Protocol):
+    """Where the values of a field are."""
 
-    Parameters
-    ----------
-    column : column element
-        Where it is.
-    kind : str
-        The JSON type of its values.
-    """
-
-    def __init__(self, column: ColumnElement[Any], kind: str) -> None:
-        self._column = column
-        self._kind = kind
-
-    def where(self, holds: Callable[[Cell], ColumnElement[bool]]) -> ColumnElement[bool]:
+    def where(self, holds: Callable[[Cell], str]) -> str:
         """Return whether an object has the field and something holds for its value; never null."""
-        value = comparable(self._column) if self._kind in {"array", "object"} else self._column
-        return and_(self.present(), holds(Cell(value, self._kind)))
 
-    def present(self) -> ColumnElement[bool]:
+    def present(self) -> str:
         """Return whether an object has the field; never null."""
-        return self._column.is_not(None)
 
-    def scalar(self) -> tuple[ColumnElement[Any], ColumnElement[str]]:
+    def scalar(self) -> tuple[str, str]:
         """Return the value of the field and its JSON type; null for objects without it."""
-        return self._column, literal(self._kind)
 
 
-class MetadataField:
-    """A field in the metadata.
+class _ColumnField:
+    """A record's own field."""
 
-    Parameters
-    ----------
-    name : str
-        Its name.
-    """
+    def __init__(self, bound: Bound, column: str, kind: str) -> None:
+        self._bound = bound
+        self._column = compared(column) if kind in {"array", "object"} else column
+        self._kind = f"'{kind}'"
 
-    def __init__(self, name: str) -> None:
-        parts = re.split(r"\.|__", text_value(name))
-        self._whole = (text_value(name),)
-        self._parts = tuple(parts) if len(parts) > 1 and all(parts) else None
+    def where(self, holds: Callable[[Cell], str]) -> str:
+        return f"({self.present()} AND {holds(Cell(self._bound, self._column, self._kind))})"
+
+    def present(self) -> str:
+        return f"{self._column} IS NOT NULL"
+
+    def scalar(self) -> tuple[str, str]:
+        return self._column, self._kind
+
+
+class _MetadataField:
+    """A field in the metadata."""
+
+    def __init__(self, bound: Bound, name: str) -> None:
+        self._bound = bound
+        self._whole = [text_value(name)]
+        parts = re.split(r"\.|__", self._whole[0])
+        self._parts = parts if len(parts) > 1 and all(parts) else None
         if len(parts) > MAX_PARTS:
             raise BadRequest(f"query: a field has at most {MAX_PARTS} parts", field="query")
 
-    def where(self, holds: Callable[[Cell], ColumnElement[bool]]) -> ColumnElement[bool]:
-        """Return whether an object has the field and something holds for its value; never null."""
+    def where(self, holds: Callable[[Cell], str]) -> str:
         found = self._at(self._whole, holds)
         if self._parts is None:
             return found
-        return or_(found, and_(not_(self._at(self._whole)), self._at(self._parts, holds)))
+        return f"({found} OR (NOT {self._at(self._whole)} AND {self._at(self._parts, holds)}))"
 
-    def present(self) -> ColumnElement[bool]:
-        """Return whether an object has the field; never null."""
+    def present(self) -> str:
         found = self._at(self._whole)
-        return found if self._parts is None else or_(found, self._at(self._parts))
+        return found if self._parts is None else any_of([found, self._at(self._parts)])
 
-    def scalar(self) -> tuple[ColumnElement[Any], ColumnElement[str]]:
-        """Return the value of the field and its JSON type; null for objects without it."""
+    def scalar(self) -> tuple[str, str]:
         value, kind = self._taken(self._whole)
         if self._parts is None:
             return value, kind
         inner, inner_kind = self._taken(self._parts)
-        return case((kind.is_not(None), value), else_=inner), func.coalesce(kind, inner_kind)
+        return f"CASE WHEN {kind} IS NULL THEN {inner} ELSE {value} END", f"coalesce({kind}, {inner_kind})"
 
-    def _at(
-        self, keys: Sequence[str], holds: Callable[[Cell], ColumnElement[bool]] | None = None
-    ) -> ColumnElement[bool]:
-        last, found = _reach(keys)
-        condition = true() if holds is None else holds(Cell(last.c.value, last.c.type))
-        return found.where(condition).exists()
-
-    def _taken(self, keys: Sequence[str]) -> tuple[ColumnElement[Any], ColumnElement[str]]:
-        last, found = _reach(keys)
-        return (
-            found.with_only_columns(last.c.value, maintain_column_froms=True).scalar_subquery(),
-            found.with_only_columns(last.c.type, maintain_column_froms=True).scalar_subquery(),
+    def _at(self, keys: Sequence[str], holds: Callable[[Cell], str] | None = None) -> str:
+        last, found = self._reach(keys)
+        condition = (
+            "" if holds is None else f" AND {holds(Cell(self._bound, f'{last}.value', f'{last}.type'))}"
         )
+        return f"EXISTS (SELECT 1 {found}{condition})"
+
+    def _taken(self, keys: Sequence[str]) -> tuple[str, str]:
+        last, found = self._reach(keys)
+        return f"(SELECT {last}.value {found})", f"(SELECT {last}.type {found})"
+
+    def _reach(self, keys: Sequence[str]) -> tuple[str, str]:
+        """Return the name of what is below some keys, one in the other, and the clauses that find it."""
+        sources, conditions = [], []
+        document = compared("objects.metadata")
+        for depth, key in enumerate(keys):
+            sources.append(f"json_each({document}) AS at{depth}")
+            conditions.append(f"at{depth}.key = {self._bound.name(key)}")
+            document = f"CASE at{depth}.type WHEN 'object' THEN at{depth}.value ELSE '{{}}' END"
+        last = f"at{len(keys) - 1}"
+        return last, f"FROM {', '.join(sources)} WHERE {' AND '.join(conditions)} AND {last}.type <> 'null'"
 
 
-def _reach(keys: Sequence[str]) -> tuple[TableValuedAlias, Select[Any]]:
-    """Return what is found below some keys, one in the other, and the statement that finds it."""
-    last = _each(comparable(objects.c.metadata))
-    source: FromClause = last
-    conditions = [last.c.key == keys[0]]
-    for key in keys[1:]:
-        inner = _each(case((last.c.type == "object", last.c.value), else_="{}"))
-        source = source.join(inner, true())
-        last = inner
-        conditions.append(last.c.key == key)
-    found = select(literal(1)).select_from(source).where(*conditions, last.c.type != "null")
-    return last, found.correlate(objects)
-
-
-def field_of(user: User, name: str, *, digests: bool) -> ColumnField | MetadataField:
+def field_of(bound: Bound, user: User, name: str, *, digests: bool) -> Field:
     """Return where a field is.
 
     Parameters
     ----------
+    bound : Bound
+        Where the values of the statement go.
     user : User
         Whose objects are looked at.
     name : str
@@ -284,21 +280,16 @@ def field_of(user: User, name: str, *, digests: bool) -> ColumnField | MetadataF
     digests : bool
         Whether ``sha256`` is a field of records.
     """
-    constants: dict[str, ColumnElement[Any]] = {
-        "project": literal(user.id),
-        "project_name": literal(user.project),
-        "owner": literal(user.username),
-        "shared": literal(0),
-    }
     if name in RECORD_FIELDS and (digests or name != "sha256"):
-        column = constants[name] if name in constants else objects.c[name]
-        return ColumnField(column, RECORD_FIELDS[name])
+        same = {"project": user.id, "project_name": user.project, "owner": user.username, "shared": 0}
+        column = bound.name(same[name]) if name in same else f"objects.{name}"
+        return _ColumnField(bound, column, RECORD_FIELDS[name])
     explicit = re.match(r"metadata(\.|__)(?=.)", name, re.DOTALL)
-    return MetadataField(name[explicit.end() :] if explicit else name)
+    return _MetadataField(bound, name[explicit.end() :] if explicit else name)
 
 
-def ordering(field: ColumnField | MetadataField) -> list[ColumnElement[Any]]:
-    """Return columns to sort by a field: by the type of its value, by the value, by id."""
+def ordering(field: Field) -> list[str]:
+    """Return what to sort by a field: by the type of its value, by the value, by id."""
     value, kind = field.scalar()
-    rank = case(_RANKS, value=kind)
-    return [rank, case((kind.not_in(("array", "object")), value)), objects.c.id]
+    plain = f"CASE WHEN {kind} NOT IN ('array', 'object') THEN {value} END"
+    return [_RANKS.format(kind), plain, "objects.id"]

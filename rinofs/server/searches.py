@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, case, exists, func, literal, or_, select, true
+from sqlalchemy import and_, func, select, text, true
 
 from rinofs.server.errors import BadRequest
-from rinofs.server.query import MAX_NEEDLE, field_values
-from rinofs.server.query_fields import comparable, text_value
+from rinofs.server.query import MAX_NEEDLE, distinct_values
+from rinofs.server.query_fields import compared, text_value
 from rinofs.server.tables import objects
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, TextClause
 
     from rinofs.server.records import User
 
@@ -28,7 +28,7 @@ def mine(user: User) -> ColumnElement[bool]:
     return and_(objects.c.owner == user.id, objects.c.version_of.is_(None))
 
 
-def matching_text(text: str) -> ColumnElement[bool]:
+def matching_text(words: str) -> TextClause:
     """Return the condition of having a text in the name, a tag, or a key or plain value of the metadata.
 
     Letters of the ASCII alphabet match in either case; ``*`` and an empty text match everything.
@@ -38,22 +38,19 @@ def matching_text(text: str) -> ColumnElement[bool]:
     BadRequest
         If the text is longer than a search can be.
     """
-    if text.strip() in {"", "*"}:
-        return true()
-    if len(text) > MAX_NEEDLE:
+    if words.strip() in {"", "*"}:
+        return text("1")
+    if len(words) > MAX_NEEDLE:
         raise BadRequest(f"query: at most {MAX_NEEDLE} characters are searched for", field="query")
-    part = func.lower(text_value(text))
+    plain = "CASE WHEN part.type IN ('text', 'integer', 'real') THEN part.atom END"
+    tags = f"SELECT 1 FROM json_tree({compared('objects.tags')}) AS part WHERE {_holds(plain)}"  # noqa: S608
+    metadata = f"SELECT 1 FROM json_tree({compared('objects.metadata')}) AS part"  # noqa: S608
+    inside = f"EXISTS ({tags}) OR EXISTS ({metadata} WHERE {_holds(plain)} OR {_holds('part.key')})"
+    return text(f"({_holds('objects.name')} OR {inside})").bindparams(words=text_value(words))
 
-    def holds(value: ColumnElement[Any]) -> ColumnElement[bool]:
-        return func.instr(func.lower(value), part) > 0
 
-    found = [holds(objects.c.name)]
-    for document in (objects.c.tags, objects.c.metadata):
-        tree = func.json_tree(comparable(document)).table_valued("key", "atom", "type").alias()
-        plain = case((tree.c.type.in_(("text", "integer", "real")), tree.c.atom), else_="")
-        inside = [holds(plain)] if document is objects.c.tags else [holds(plain), holds(tree.c.key)]
-        found.append(exists(select(literal(1)).select_from(tree).where(or_(*inside)).correlate(objects)))
-    return or_(*found)
+def _holds(value: str) -> str:
+    return f"instr(lower({value}), lower(:words)) > 0"
 
 
 def field_names(connection: Connection, user: User) -> list[str]:
@@ -65,9 +62,8 @@ def field_names(connection: Connection, user: User) -> list[str]:
 
 def known_values(connection: Connection, user: User, field: str, *, digests: bool) -> list[object]:
     """Return the different values that a field has among a user's objects, in order."""
-    present, value, kind = field_values(user, field, digests=digests)
-    found = select(value.label("value"), kind.label("kind")).where(mine(user), present).distinct()
-    rows = connection.execute(found.order_by("kind", "value").limit(MAX_SUGGESTIONS))
+    found = distinct_values(user, field, digests=digests)
+    rows = connection.execute(found.bindparams(limit=MAX_SUGGESTIONS))
     return [_plain(row.value, row.kind) for row in rows]
 
 

@@ -22,7 +22,7 @@ from rinofs.server.tables import objects as table
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, TextClause
 
     from rinofs.server.blobs import Blob
     from rinofs.server.database import Database
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["FolderExists", "Store"]
 
 _NOTHING = object()
+_LONG_SQL = 2000  # characters
 _TAKEN = "Folder name conflict."  # published clients look for this very text
 
 
@@ -259,18 +260,19 @@ class Store:
         self, user: User, query: object, page: Page, *, sort: object = None, digests: bool = True
     ) -> Listing:
         """List what a query finds; see `rinofs.server.query`."""
-        condition = and_(searches.mine(user), compile_query(user, query, digests=digests))
-        order: Sequence[ColumnElement[Any]] = (table.c.id,)
+        wanted = compile_query(user, query, digests=digests)
+        condition = and_(searches.mine(user), wanted)
+        order: tuple[ColumnElement[Any] | TextClause, ...] = (table.c.id,)
         if sort is not None:
-            present, order = compile_sort(user, sort, digests=digests)
-            condition = and_(condition, present)
-        with self._database.read() as connection:
+            present, columns = compile_sort(user, sort, digests=digests)
+            condition, order = and_(condition, present), (columns,)
+        with self._database.read(keep_sql=len(wanted.text) < _LONG_SQL) as connection:
             return self._listed(connection, user, listings.Selection(condition, order), page)
 
     def count(self, user: User, query: object, *, digests: bool = True) -> int:
         """Count what a query finds."""
         condition = compile_query(user, query, digests=digests)
-        with self._database.read() as connection:
+        with self._database.read(keep_sql=len(condition.text) < _LONG_SQL) as connection:
             return _count(connection, and_(searches.mine(user), condition))
 
     def search(self, user: User, text: str, page: Page) -> Listing:
