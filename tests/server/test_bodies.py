@@ -259,7 +259,7 @@ def described(content: bytes) -> dict[str, object]:
 @pytest.mark.parametrize("size", [0, 1, 1000, MIB - 1, MIB, MIB + 1, 7 * MIB + 5])
 def test_upload(url: str, size: int) -> None:
     content = os.urandom(size)
-    files = {"json": (None, '{"name": "n", "tags": ["t"]}'), "file": ("f.bin", content)}
+    files: dict[str, Any] = {"json": (None, '{"name": "n", "tags": ["t"]}'), "file": ("f.bin", content)}
     answer = requests.post(f"{url}/upload", files=files, timeout=30).json()
     assert answer == {"fields": {"name": "n", "tags": ["t"]}, "filename": "f.bin", **described(content)}
 

@@ -165,9 +165,11 @@ def parts_of(answer: Answer) -> list[tuple[str, bytes]]:
     message = email.message_from_bytes(head + answer.body, policy=email.policy.HTTP)
     assert message.get_content_type() == "multipart/byteranges"
     found = []
-    for part in message.iter_parts():  # type: ignore[attr-defined]
+    for part in message.iter_parts():
         assert part.get_content_type() == "application/octet-stream"
-        found.append((part["Content-Range"], part.get_payload(decode=True)))
+        body = part.get_payload(decode=True)
+        assert isinstance(body, bytes)
+        found.append((part["Content-Range"], body))
     return found
 
 
