@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rinofs.http.retry import MAX_TRIES
-from rinofs.http.streams import BrokenReadError, Content, ContentStream, etag_header
+from rinofs.http.sources import BrokenReadError, Content, etag_header
+from rinofs.http.streams import ContentStream
 from rinofs.http.verify import Verifier
 
 if TYPE_CHECKING:

@@ -3,45 +3,38 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
 import time
-import weakref
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from rinofs.errors import (
     ConnectionFailedError,
-    CredentialsError,
     DeadlineError,
     OutcomeUnknownError,
     ProtocolError,
     RinofsError,
     UnavailableError,
 )
-from rinofs.http.gate import Gate, Slots
 from rinofs.http.redact import redact
 from rinofs.http.redirects import MAX_REDIRECTS, REDIRECTS, origin, redirect_target
-from rinofs.http.retry import Fault, Limits, Tries, Unanswered, fault_of_status, is_ambiguous, retry_after
+from rinofs.http.retry import Fault, Tries, Unanswered, fault_of_status, is_ambiguous, retry_after
 from rinofs.http.status import error_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
-    from rinofs.http.auth import Auth
+    from rinofs.http.gate import Gate
     from rinofs.http.raw import RawAnswer
-    from rinofs.http.transport import Transport
+    from rinofs.http.shared import Shared
     from rinofs.http.upload import UploadBody
 
     Finish = Callable[["RawAnswer", str], "T"]
-    Observer = Callable[[int, Mapping[str, str]], None]
 
 T = TypeVar("T")
 
 logger = logging.getLogger("rinofs.http")
 
 _ERROR_BODY = 64 * 1024  # as much of a refusal as is read
-_SLOT_PATIENCE = 2.0
 # What another origin gets to see: enough to answer a ranged read, nothing that names the user.
 _FOREIGN_HEADERS = frozenset({"accept-encoding", "range", "user-agent"})
 
@@ -85,79 +78,6 @@ class _Failure:
     fault: Fault | None
     error: RinofsError
     asked: float | None = None
-
-
-class Shared:
-    """What the requests of one session share; made anew in a forked child.
-
-    Parameters
-    ----------
-    auth : Auth
-        Gives the ``Authorization`` header.
-    limits : Limits
-        How long things may take.
-    max_concurrency : int
-        Connections in use at a time.
-    observe : callable, optional
-        Takes status and headers of each answer of the endpoint's own.
-    """
-
-    def __init__(
-        self, auth: Auth, limits: Limits, max_concurrency: int, observe: Observer | None = None
-    ) -> None:
-        self.auth = auth
-        self.observe = observe
-        self.limits = limits
-        self.gate = Gate()
-        self._max_concurrency = max_concurrency
-        self.renew()
-        _all_shared.add(self)
-
-    def renew(self) -> None:
-        """Forget connections and locks: after a fork they are the parent's."""
-        self._lock = threading.Lock()
-        self._transport: Transport | None = None
-        self.slots = Slots(self._max_concurrency, _SLOT_PATIENCE)
-
-    def give_back(self, slots: Slots, owner: int) -> None:
-        """Give a place back, unless it is the parent's: its lock may be held for ever."""
-        if slots is self.slots:
-            slots.give(owner)
-
-    def transport(self) -> Transport:
-        """Return the connections, made at the first use."""
-        if self._transport is None:
-            from rinofs.http.transport import Transport  # requests is slow to import
-
-            with self._lock:
-                self._transport = self._transport or Transport()
-        return self._transport
-
-    def close(self) -> None:
-        """Close idle connections."""
-        with self._lock:
-            transport, self._transport = self._transport, None
-        if transport is not None:
-            transport.close()
-
-    def authorization(self) -> str:
-        """Return the header's value, empty for none; checked, since a refusal further down would quote it."""
-        value = self.auth.header()
-        if not value.isascii() or not value.isprintable():
-            raise CredentialsError("the token holds line ends or characters beyond ASCII: log in again")
-        return value
-
-
-_all_shared: weakref.WeakSet[Shared] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for shared in list(_all_shared):
-        shared.renew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
 
 
 def run(shared: Shared, call: Call, finish: Finish[T]) -> T:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import email.utils
 import random
 import time
 from dataclasses import dataclass
@@ -133,8 +132,10 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _seconds(date: str) -> float | None:
+    from email.utils import parsedate_to_datetime  # slow to import, and seldom needed
+
     try:
-        return email.utils.parsedate_to_datetime(date).timestamp()
+        return parsedate_to_datetime(date).timestamp()
     except (TypeError, ValueError, OverflowError):
         return None
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
 from rinofs.errors import InvalidOptionError, ProtocolError
-from rinofs.http.answers import Answer
-from rinofs.http.exchange import Call, Shared, run, unreadable
+from rinofs.http.answers import Answer, is_web_page, web_page_message
+from rinofs.http.exchange import Call, run, unreadable
 from rinofs.http.redact import excerpt
 from rinofs.http.redirects import origin
 from rinofs.http.retry import Limits
+from rinofs.http.shared import Shared
 
 if TYPE_CHECKING:
     import requests
@@ -244,6 +245,9 @@ def _whole(answer: RawAnswer, secret: str, call: Call) -> Answer:
         shown = excerpt(encoding, secret)
         raise ProtocolError(f"the answer is encoded ({shown}), which was not asked for", call.label)
     content = answer.read_all(_LONGEST_ANSWER)
+    if is_web_page(answer.headers, content):
+        # Also where the caller looks at the status only: a login page's 200 is no consent.
+        raise ProtocolError(web_page_message(answer.status), call.label)
     whole = Answer(
         answer.status,
         answer.headers,

@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rinofs.errors import ConnectionFailedError, ContentChangedError, DeadlineError, ProtocolError
-from rinofs.http.answers import is_web_page, web_page_message
-from rinofs.http.ranges import parse_content_range, range_header
+from rinofs.errors import ConnectionFailedError, DeadlineError, ProtocolError
 from rinofs.http.retry import MAX_TRIES, pause_after
+from rinofs.http.sources import PIECE, BrokenReadError, Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,54 +18,9 @@ if TYPE_CHECKING:
 
     from rinofs.http.raw import RawAnswer
     from rinofs.http.session import HttpSession
+    from rinofs.http.sources import Content
 
 _PROGRESS = 1024  # fewer bytes than this since the last break are none
-
-PIECE = 1024 * 1024
-"""Bytes that are read at a time."""
-
-
-def etag_header(headers: Mapping[str, str]) -> str | None:
-    """Return the strong etag that an answer names, without its quotes, or None."""
-    value = headers.get("etag", "").strip()
-    if len(value) < 3 or value[0] != '"' or value[-1] != '"':
-        return None
-    return value[1:-1]
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """What is to be read.
-
-    Attributes
-    ----------
-    path : str
-        Path below the endpoint, percent-encoded.
-    params : tuple of (str, str)
-        The query.
-    label : str
-        What it is called in messages, such as ``rino://exp1/a.csv``.
-    size : int, optional
-        Bytes, where known.
-    etag : str, optional
-        The version to read, where known.
-    conditional : bool
-        Whether the server honours ``If-Match`` with this etag.
-    version_of : callable
-        Names the version that an answer's headers speak of; None if they do not say.
-    """
-
-    path: str
-    params: tuple[tuple[str, str], ...]
-    label: str
-    size: int | None = None
-    etag: str | None = None
-    conditional: bool = False
-    version_of: Callable[[Mapping[str, str]], str | None] = etag_header
-
-
-class BrokenReadError(ConnectionFailedError):
-    """A read broke, and nothing tells whether its rest would be of the same version."""
 
 
 class ContentStream(io.RawIOBase):
@@ -79,10 +32,6 @@ class ContentStream(io.RawIOBase):
     ----------
     headers : Mapping
         Headers of the first answer; empty where nothing had to be asked.
-    size : int or None
-        Bytes of the whole content, where anyone said.
-    etag : str or None
-        The version, where anyone said.
     position : int
         Where in the content the next byte is.
     """
@@ -90,14 +39,10 @@ class ContentStream(io.RawIOBase):
     def __init__(self, session: HttpSession, content: Content, start: int, stop: int | None) -> None:
         super().__init__()
         self.headers: Mapping[str, str] = {}
-        self.size = content.size
-        self.etag = content.etag
         self.position = start
-        self._session = session
-        self._content = content
+        self._source = Source(session, content)
         self._first = start
         self._stop = stop
-        self._pin: str | None = None
         self._raw: RawAnswer | None = None
         self._body_stop: int | None = None
         self._asked_at = start
@@ -106,6 +51,16 @@ class ContentStream(io.RawIOBase):
         self._failures = 0
         self._misfits = 0
         self._pid = os.getpid()
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the whole content, where anyone said."""
+        return self._source.size
+
+    @property
+    def etag(self) -> str | None:
+        """The version, where anyone said."""
+        return self._source.etag
 
     def readable(self) -> bool:
         """Return True."""
@@ -146,9 +101,8 @@ class ContentStream(io.RawIOBase):
         """Read exactly `size` bytes, fewer only at the stop; all that is left where negative."""
         if size < 0:
             return self.read_whole()
-        if self._end() is None and size > PIECE:
-            return self._read_unsized(size, None)
-        return self._fill(size, None)
+        unsized = self._end() is None and size > PIECE
+        return self._read_unsized(size, None) if unsized else self._fill(size, None)
 
     def readall(self) -> bytes:
         """Read all that is left, into one buffer."""
@@ -181,16 +135,9 @@ class ContentStream(io.RawIOBase):
         """Ask for what is left, until an answer brings it from its first byte on."""
         self._pid, self._raw = os.getpid(), None
         while self._raw is None and not (self.position >= 0 and self._at_end()):
-            headers = self._request_headers()
-            raw = self._session.stream(
-                self._content.path,
-                params=self._content.params,
-                headers=headers,
-                expect=(200, 206, 412, 416),
-                label=self._content.label,
-            )
+            raw, ranged = self._source.ask(self.position, self._stop)
             try:
-                self._accept(raw, ranged="Range" in headers)
+                self._accept(raw, ranged=ranged)
             except BrokenReadError:
                 raw.close()
                 raise
@@ -211,31 +158,17 @@ class ContentStream(io.RawIOBase):
         return min(self._stop, self.size)
 
     def _at_end(self) -> bool:
-        end = self._end()
-        return end is not None and self.position >= end
-
-    def _request_headers(self) -> dict[str, str]:
-        headers: dict[str, str] = {}
-        whole = self.position == 0 and (self._stop is None or self._stop == self.size)
-        if not whole and not self._session.no_ranges:
-            headers["Range"] = range_header(self.position, self._stop)
-        if self._content.conditional and self._content.etag is not None:
-            headers["If-Match"] = f'"{self._content.etag}"'
-        return headers
+        return (end := self._end()) is not None and self.position >= end
 
     def _accept(self, raw: RawAnswer, *, ranged: bool) -> None:
         """Check an answer and go to its byte at the position."""
         if raw.status == 412:
-            raise self._changed("the service has another version now")
+            raise self._source.changed("the service has another version now")
         if raw.status == 416:
-            self._accept_nothing(raw)
+            self._source.nothing_at(self.position, raw)
+            self.position = max(self.position, 0)
             return
-        encoding = raw.headers.get("content-encoding", "identity")
-        if encoding.lower() != "identity":
-            raise self._misfit(
-                f"the content came encoded ({self._session.shown(encoding)}), which was not asked for"
-            )
-        self._check_version(raw)
+        self._source.check(raw, resumed=self.position != self._first)
         if raw.status == 206:
             self._accept_part(raw)
         else:
@@ -246,51 +179,26 @@ class ContentStream(io.RawIOBase):
         if self._at_end():
             self._release()
 
-    def _check_version(self, raw: RawAnswer) -> None:
-        content = self._content
-        named = content.version_of(raw.headers)
-        if raw.foreign:
-            # An object store names its own versions: they can be compared with each other only.
-            named = named or etag_header(raw.headers)
-        expected = self._pin or (None if raw.foreign else content.etag)
-        if named is not None and expected is not None and named != expected:
-            raise self._changed(
-                f"it is version {self._session.shown(named)} now, not {self._session.shown(expected)}"
-            )
-        asked_for = content.conditional and content.etag is not None and not raw.foreign
-        if named is None and self.position != self._first and not asked_for:
-            raise self._not_resumable()
-        sized = content.size is not None and raw.length == content.size
-        vouched = named is not None or raw.status == 206 or sized or "content-disposition" in raw.headers
-        if is_web_page(raw.headers) and not vouched:
-            raise self._misfit(web_page_message(raw.status))
-        self._pin = self._pin or named or (content.etag if asked_for else None)
-        self.etag = self.etag or named
-
     def _accept_part(self, raw: RawAnswer) -> None:
-        part = parse_content_range(raw.headers.get("content-range"))
-        if part is None or part.start is None or part.stop is None:
-            shown = self._session.shown(raw.headers.get("content-range", "none"))
-            raise self._misfit(f"a partial answer without a usable Content-Range ({shown})")
-        self._set_size(part.total)
+        start, stop = self._source.part_of(raw)
         if self.position < 0:
             self._place_from_end()
         end = self._end()
-        too_far = end is not None and part.stop > end
-        if part.start != self.position or too_far or raw.length not in {None, part.stop - part.start}:
-            raise self._misfit(
+        too_far = end is not None and stop > end
+        if start != self.position or too_far or raw.length not in {None, stop - start}:
+            raise self._source.misfit(
                 f"asked for the bytes from {self.position} to {end}, the answer says"
-                f" {part.start} to {part.stop} in a body of {raw.length}"
+                f" {start} to {stop} in a body of {raw.length}"
             )
-        self._body_stop = part.stop
+        self._body_stop = stop
 
     def _accept_all(self, raw: RawAnswer, *, ranged: bool) -> None:
         """Take a whole content from the position on, reading over what is before."""
-        self._set_size(raw.length)
+        self._source.set_size(raw.length)
         if self.position < 0:
             self._place_from_end()
         if ranged and self.position:
-            self._session.no_ranges = True
+            self._source.session.no_ranges = True
         self._body_stop = self.size
         scratch = memoryview(bytearray(min(self.position, PIECE)))
         left = self.position if not self._at_end() else 0
@@ -298,33 +206,13 @@ class ContentStream(io.RawIOBase):
             count = raw.readinto(scratch[:left])
             left -= count
             if not count:
-                self.size = self.position - left
+                self._source.size = self.position - left
                 left = 0
-
-    def _accept_nothing(self, raw: RawAnswer) -> None:
-        """Take a 416: there is nothing at the position."""
-        part = parse_content_range(raw.headers.get("content-range"))
-        raw.read_start(PIECE)
-        total = None if part is None else part.total
-        known = self.size
-        if known is not None and total != known and (total is not None or self.position < known):
-            raise self._changed(f"it has {total} bytes now, not {known}")
-        if total is not None and max(self.position, 0) < total:
-            raise self._misfit(f"the service refused the bytes from {self.position} of {total}")
-        self.size = total if total is not None else max(self.position, 0)
-        self.position = max(self.position, 0)
 
     def _place_from_end(self) -> None:
         if self.size is None:
-            raise self._misfit("the service says no size, so nothing counts from the end; read it whole")
+            raise self._source.misfit("the service says no size to count from the end; read it whole")
         self.position = self._first = max(self.size + self.position, 0)
-
-    def _set_size(self, size: int | None) -> None:
-        if size is None:
-            return
-        if self.size is not None and self.size != size:
-            raise self._misfit(f"the answer is of {size} bytes, the record says {self.size}; look again")
-        self.size = size
 
     def _lost(self, error: ConnectionFailedError | DeadlineError) -> None:
         """Count a break and wait before asking again, or give up."""
@@ -332,30 +220,30 @@ class ContentStream(io.RawIOBase):
         if self.position - self._asked_at >= _PROGRESS:
             self._failures = 0
             self._asked_at, self._asked_since = self.position, time.monotonic()
-        elif time.monotonic() - self._asked_since > self._session.limits.total:
+        elif time.monotonic() - self._asked_since > self._source.session.limits.total:
             raise error
         self._failures += 1
         if self._failures >= MAX_TRIES:
             raise error
-        pinned = self._pin is not None
-        if self.position != self._first and not pinned:
-            raise error if isinstance(error, DeadlineError) else self._not_resumable() from error
-        time.sleep(pause_after(self._failures, self._session.limits))
+        if self.position != self._first and self._source.pin is None:
+            if isinstance(error, DeadlineError):
+                raise error
+            raise self._source.not_resumable(f" at byte {self.position}") from error
+        time.sleep(pause_after(self._failures, self._source.session.limits))
 
     def _body_ended(self) -> None:
         """Take the end of a body before the stop."""
         if self._body_stop is None:
             # A body that nothing frames may have been cut off: what is after it is asked for once, and
             # taken for the end if there is nothing.
-            sure = self._raw is None or self._raw.framed or self._pin is None
+            sure = self._raw is None or self._raw.framed or self._source.pin is None
             if sure or self._doubted == self.position:
-                self.size = self.position
+                self._source.size = self.position
             self._doubted = self.position
             self._release()
         elif self.position < self._body_stop or self.position == self._asked_at:
-            self._lost(
-                ConnectionFailedError(f"the answer ended at byte {self.position}", self._content.label)
-            )
+            reason = f"the answer ended at byte {self.position}"
+            self._lost(ConnectionFailedError(reason, self._source.content.label))
         else:
             self._release()  # the service gave less than was asked for, and says so: ask for the rest
 
@@ -365,7 +253,7 @@ class ContentStream(io.RawIOBase):
         unframed = raw is not None and raw.length is None and self.position == self._body_stop
         try:
             if raw is not None and unframed and raw.readinto(memoryview(bytearray(1))):
-                raise self._misfit(f"the answer goes on beyond byte {self.position}")
+                raise self._source.misfit(f"the answer goes on beyond byte {self.position}")
         except (ConnectionFailedError, DeadlineError):
             pass  # all that was asked for is there
         finally:
@@ -410,18 +298,3 @@ class ContentStream(io.RawIOBase):
         raw, self._raw = self._raw, None
         if raw is not None:
             raw.close()
-
-    def _changed(self, reason: str) -> ContentChangedError:
-        return ContentChangedError(
-            f"the content was replaced while it was read: {reason}; open it again", self._content.label
-        )
-
-    def _not_resumable(self) -> BrokenReadError:
-        return BrokenReadError(
-            f"the connection broke at byte {self.position}, and the service names no version by which the"
-            " rest could be trusted to belong to it; read it again",
-            self._content.label,
-        )
-
-    def _misfit(self, reason: str) -> ProtocolError:
-        return ProtocolError(reason, self._content.label)

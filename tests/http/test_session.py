@@ -6,6 +6,8 @@ import email.utils
 import http.client
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -365,3 +367,14 @@ def test_other_urllib3s_have_no_readinto(session_to: MakeSession, monkeypatch: p
         assert read_content(session, content_of(), verify=True) == DATA
         assert session.request("GET", "/a", repeatable=True).json() == {"ok": True}
     assert len(server.requests) == 4
+
+
+def test_requests_is_imported_at_the_first_use_only() -> None:
+    code = """
+import sys
+import rinofs.http.content, rinofs.http.session, rinofs.http.upload
+from rinofs.http.auth import StaticAuth
+rinofs.http.session.HttpSession("http://127.0.0.1:1", StaticAuth("Token", "x"))
+assert not {"requests", "urllib3", "http.client", "ssl", "email"} & set(sys.modules), sorted(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
