@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import secrets
 from typing import TYPE_CHECKING, TypeVar
 
 from rinofs.errors import (
@@ -14,6 +13,7 @@ from rinofs.errors import (
     OutcomeUnknownError,
 )
 from rinofs.rinocloud.paths import ById, parse
+from rinofs.rinocloud.undo import kept_aside, move_in_steps
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +28,9 @@ Result = TypeVar("Result")
 
 DELETED_AT_ONCE = 10_000
 """Ids in one request, so that no request grows beyond what servers take."""
+
+DELETE_TRIES = 3
+"""How often what is left is deleted, where it is not known what the last request did."""
 
 
 class Changes:
@@ -77,7 +80,8 @@ class Changes:
                 return
             raise ConflictError("there is a folder already", self._url(path))
         if isinstance(parse(path)[-1], ById):
-            raise NotAllowedError("an id cannot be chosen; give the folder a name", self._url(path))
+            self._check_folder_by_id(path, max_age, exist_ok=exist_ok)
+            return
 
         def create() -> tuple[str | None, Record]:
             target = self._uploader.target(path, max_age)
@@ -93,13 +97,30 @@ class Changes:
         if record.type != "directory":
             raise ConflictError("there is something else than a folder", self._url(path))
 
+    def _check_folder_by_id(self, path: str, max_age: float, *, exist_ok: bool) -> None:
+        try:
+            record = self._resolver.record(path, max_age)
+        except NotFoundError:
+            raise NotAllowedError("an id cannot be chosen; give the folder a name", self._url(path)) from None
+        if record.type != "directory" or not exist_ok:
+            raise ConflictError("there is something already", self._url(path))
+
     def _once_more_if_overtaken(self, path: str, act: Callable[[], Result]) -> Result:
         """Act on what is known, and once more after looking if that was overtaken."""
+        unknown: OutcomeUnknownError | None = None
         try:
             return act()
-        except (NotFoundError, OutcomeUnknownError):
-            self._listings.forget(path.partition("/")[0])
+        except NotFoundError:
+            pass
+        except OutcomeUnknownError as error:
+            unknown = error
+        self._listings.forget(path.partition("/")[0])
+        try:
             return act()
+        except ConflictError:
+            if unknown is not None:
+                raise unknown from None  # it may have been the first request that took the name
+            raise
 
     def delete(self, found: Mapping[str, Record]) -> None:
         """Delete objects, folders with all below them, in one request.
@@ -124,12 +145,18 @@ class Changes:
             self._listings.removed(path, tree=found[path].type == "directory")
 
     def _delete(self, ids: Sequence[int], label: str) -> None:
-        try:
-            self._client.delete(ids, label)
-        except OutcomeUnknownError:
-            left = [record_id for record_id in ids if self._is_there(record_id, label)]
-            if left:
+        left = ids
+        for tries_left in reversed(range(DELETE_TRIES)):
+            try:
                 self._client.delete(left, label)
+            except OutcomeUnknownError:
+                if not tries_left:
+                    raise
+            else:
+                return
+            left = [record_id for record_id in left if self._is_there(record_id, label)]
+            if not left:
+                return
 
     def _is_there(self, record_id: int, label: str) -> bool:
         try:
@@ -137,6 +164,13 @@ class Changes:
         except NotFoundError:
             return False
         return True
+
+    def _look_again(self, path: str) -> Record | None:
+        self._listings.forget(path)
+        try:
+            return self._resolver.record(path, 0)
+        except NotFoundError:
+            return None
 
     def copy(self, source: str, record: Record, target: str, max_age: float) -> bool:
         """Copy an object, a folder with all below it, to a path; a file there is replaced.
@@ -157,10 +191,20 @@ class Changes:
         renamed = name if name != record.name else None
 
         def copy() -> Record:
-            label = self._url(target)
-            return self._client.copy([record.id], folder, renamed, label)[0]
+            return self._client.copy([record.id], folder, renamed, self._url(target))[0]
 
-        made = self._on_server("copy", record, lambda: self._replacing(target, record, copy))
+        def copy_once() -> Record:
+            try:
+                return copy()
+            except OutcomeUnknownError:
+                there = self._look_again(target)
+                if there is None:
+                    return copy()
+                if not _is_copy(there, record):
+                    raise
+                return there
+
+        made = self._on_server("copy", record, lambda: self._replacing(target, record, copy_once))
         if made is not None:
             self._listings.put(target, made)
         return made is not None
@@ -201,28 +245,18 @@ class Changes:
         elif self._client.features.has("rename"):
             self._client.move([record.id], folder, name, label)
         else:
-            self._move_in_steps(record, folder, name, label)
-
-    def _move_in_steps(self, record: Record, folder: int | None, name: str, label: str) -> None:
-        """Move and rename by a name that nobody else has, so that neither folder can be in the way."""
-        self._client.update(record.id, {"name": _unused_name()}, label)
-        try:
-            self._client.move([record.id], folder, None, label)
-            try:
-                self._client.update(record.id, {"name": name}, label)
-            except BaseException:
-                self._client.move([record.id], record.parent, None, label)
-                raise
-        except BaseException:
-            self._client.update(record.id, {"name": record.name}, label)
-            raise
+            move_in_steps(self._client, record, folder, name, label)
 
     def _place(self, target: str, max_age: float) -> tuple[int | None, str]:
         """Return the folder and the name of a new object, making the folders on the way."""
-        name = parse(target)[-1] if target else None
-        if not isinstance(name, str):
+        try:
+            named = self._resolver.named(target)
+        except NotFoundError:
+            named = None
+        name = parse(named)[-1] if named else None
+        if named is None or not isinstance(name, str):
             raise NotAllowedError("an id cannot be chosen; give the target a name", self._url(target))
-        above = target.rpartition("/")[0]
+        above = named.rpartition("/")[0]
         try:
             return self._resolver.folder_id(above, max_age), name
         except NotFoundError:
@@ -244,12 +278,8 @@ class Changes:
                 raise NotADirectoryError(
                     errno.ENOTDIR, "there is a file, which a folder does not replace", self._url(target)
                 ) from None
-        self._client.update(there.id, {"name": _unused_name()}, self._url(target))
-        try:
+        with kept_aside(self._client, there, self._url(target)):
             result = act()
-        except BaseException:
-            self._client.update(there.id, {"name": there.name}, self._url(target))
-            raise
         self._delete([there.id], self._url(target))
         return result
 
@@ -266,10 +296,18 @@ class Changes:
             return None
 
 
+def _is_copy(one: Record, other: Record) -> bool:
+    """Tell whether two files are alike in all that a copy keeps; of folders that cannot be seen."""
+    alike = (one.type, one.size, one.etag, one.metadata, one.tags) == (
+        other.type,
+        other.size,
+        other.etag,
+        other.metadata,
+        other.tags,
+    )
+    return alike and one.type == "file" and one.etag is not None
+
+
 def _above(path: str) -> set[str]:
     parts = path.split("/")
     return {"/".join(parts[:length]) for length in range(1, len(parts))}
-
-
-def _unused_name() -> str:
-    return f".rinofs-{secrets.token_hex(8)}"

@@ -42,16 +42,22 @@ class RinocloudClient:
         self.session = session
         self.features = features
 
-    def _post(self, endpoint: str, body: Mapping[str, Any], *, repeatable: bool, label: str = "") -> Answer:
-        headers = {} if repeatable else self.once()
+    def _post(
+        self,
+        endpoint: str,
+        body: Mapping[str, Any],
+        *,
+        repeatable: bool,
+        headers: Mapping[str, str] | None = None,
+        label: str = "",
+    ) -> Answer:
         return self.session.request(
-            "POST",
-            f"{FILES}{endpoint}/",
-            json=body,
-            headers=headers,
-            repeatable=repeatable or bool(headers),
-            label=label,
+            "POST", f"{FILES}{endpoint}/", json=body, headers=headers, repeatable=repeatable, label=label
         )
+
+    def _create(self, endpoint: str, body: Mapping[str, Any], label: str) -> Answer:
+        once = self.once()
+        return self._post(endpoint, body, repeatable=bool(once), headers=once, label=label)
 
     def once(self) -> dict[str, str]:
         """Return the header that has the server carry out a request once, however often it is sent.
@@ -63,8 +69,8 @@ class RinocloudClient:
         """
         return {"Idempotency-Key": secrets.token_hex(16)} if self.features.has("idempotency") else {}
 
-    def _record(self, endpoint: str, body: Mapping[str, Any], *, repeatable: bool, label: str = "") -> Record:
-        answer = self._post(endpoint, body, repeatable=repeatable, label=label)
+    def _record(self, endpoint: str, body: Mapping[str, Any], label: str) -> Record:
+        answer = self._post(endpoint, body, repeatable=True, label=label)
         return parse_record(answer.json(), answer.url)
 
     def _try_extended(
@@ -91,7 +97,7 @@ class RinocloudClient:
         """Return the record of an object by its id."""
         if record_id > LARGEST_ID:
             raise NotFoundError("no object has so large an id", label)
-        return self._record("get_metadata", {"id": record_id}, repeatable=True, label=label)
+        return self._record("get_metadata", {"id": record_id}, label)
 
     def metadata_at(self, names: Sequence[str], label: str) -> Record | None:
         """Return the record of the object at a path of names from the top level."""
@@ -190,11 +196,16 @@ class RinocloudClient:
         """Make a folder, and those on the way where `name` holds slashes."""
         endpoint = "create_folder_if_not_exist" if exist_ok else "create_folder"
         body = {"name": name, **_parent(folder)}
-        return self._record(endpoint, body, repeatable=exist_ok, label=label)
+        answer = (
+            self._post(endpoint, body, repeatable=True, label=label)
+            if exist_ok
+            else self._create(endpoint, body, label)
+        )
+        return parse_record(answer.json(), answer.url)
 
     def update(self, record_id: int, changes: Mapping[str, Any], label: str) -> Record:
         """Change fields of an object: ``name``, ``tags``, or ``metadata`` as a whole."""
-        return self._record("update", {"id": record_id, **changes}, repeatable=True, label=label)
+        return self._record("update", {"id": record_id, **changes}, label)
 
     def move(self, ids: Sequence[int], folder: int | None, name: str | None, label: str) -> None:
         """Move objects into a folder, and rename one if the server can do both at once."""
@@ -208,12 +219,19 @@ class RinocloudClient:
         body: dict[str, Any] = {"items": list(ids), "parent": folder}
         if name is not None:
             body["name"] = name
-        answer = self._post("copy", body, repeatable=False, label=label)
+        answer = self._create("copy", body, label)
         return parse_page(answer.json(), answer.url).records
 
     def delete(self, ids: Sequence[int], label: str) -> None:
-        """Delete objects, folders with all below them."""
-        self._post("delete", {"id": list(ids)}, repeatable=True, label=label)
+        """Delete objects, folders with all below them.
+
+        Raises
+        ------
+        OutcomeUnknownError
+            If no answer came: a second request would find nothing to delete where the first one was
+            carried out, and so could not be told from one for what was never there.
+        """
+        self._post("delete", {"id": list(ids)}, repeatable=False, label=label)
 
 
 def _parent(folder: int | None) -> dict[str, int]:

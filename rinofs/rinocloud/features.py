@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
 EXTENSIONS_HEADER = "rinocloud-api-extensions"
 
-# While nothing is known of a server, a refusal without the header tells just as an answer does. What a proxy
-# or a limiter may have said in the server's place tells nothing.
+# A refusal without the header tells just as an answer does. What a proxy or a limiter may have said in the
+# server's place tells nothing.
 _TELLING = frozenset(range(200, 500)) - {401, 407, 408, 421, 425, 429}
 
 
@@ -36,7 +36,8 @@ class Features:
         named = headers.get(EXTENSIONS_HEADER)
         if named is not None:
             self.extensions = frozenset(part.strip() for part in named.split(",") if part.strip())
-        elif self.extensions is None and status in _TELLING:
+        elif status in _TELLING:
+            # Also where it was known to have some: another server may have taken its place.
             self.extensions = frozenset()
 
     def has(self, extension: str) -> bool:

@@ -43,6 +43,8 @@ class LiveServer:
         The token of that user.
     data_dir : Path
         Where it keeps everything.
+    extensions : bool
+        Whether it speaks more than the published API.
     """
 
     def __init__(self, endpoint_url: str, services: Services, recorder: Recorder, token: str) -> None:
@@ -50,6 +52,7 @@ class LiveServer:
         self.username = USERNAME
         self.token = token
         self.data_dir = services.settings.data_dir
+        self.extensions = services.settings.extensions
         self._services = services
         self._recorder = recorder
         self._password: str | None = None
