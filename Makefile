@@ -30,7 +30,7 @@ docs: $(VENV)/docs.done  ## the pages in docs/, as HTML in docs/_build
 	$(BIN)/sphinx-build --fail-on-warning --quiet docs docs/_build/html
 	@echo "docs/_build/html/index.html"
 
-bench: $(VENV)/test.done  ## measurements beside the peers; writes docs/benchmarks.md
+bench: $(VENV)/bench.done  ## measurements beside the peers; writes docs/benchmarks.md
 	$(BIN)/python -m tests.benchmarks
 
 clean:  ## remove what the other verbs made

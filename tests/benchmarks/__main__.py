@@ -1,0 +1,117 @@
+"""Measure: ``python -m tests.benchmarks [CASE ...] [--rounds N] [--no-write]``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.benchmarks import data, report
+from tests.benchmarks.contenders import Place
+from tests.benchmarks.goals import CASES, Case
+from tests.benchmarks.servers import Served, nginx, served
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).parents[2]
+
+
+def install() -> None:
+    """Install the opponents."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--group", f"{ROOT}/pyproject.toml:bench"]
+    subprocess.run(command, check=True)
+    if not (shutil.which("nginx") or Path("/usr/sbin/nginx").exists()):
+        subprocess.run(["apt-get", "update", "-qq"], check=True)
+        subprocess.run(["apt-get", "install", "-qq", "--yes", "nginx-light"], check=True)
+
+
+def measure(case: Case, contender: str, place: Place, server: Served) -> dict[str, Any]:
+    """Let one of them do the work once, in a process of its own."""
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.child",
+        case.name,
+        contender,
+        json.dumps(asdict(place)),
+    ]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        if child.stdout.readline() != "ready\n":
+            raise RuntimeError(f"{contender} could not prepare for {case.name}")
+        server.counts()
+        child.stdin.write("\n")
+        child.stdin.flush()
+        taken: dict[str, Any] = json.loads(child.stdout.readline())
+    counts = server.counts()
+    return {**taken, "requests": counts["requests"], "sent": counts["sent"], "served": counts["cpu"]}
+
+
+def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
+    """Measure all cases, the contenders of each in turn."""
+    from rinofs import RinoFileSystem
+
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rinofs-bench-")))
+        files = folder / "files"
+        files.mkdir()
+        print("making files", flush=True)
+        data.make(files)
+        server = stack.enter_context(served("embedded"))
+        fs = RinoFileSystem(endpoint_url=server.url, token=server.told["token"])
+        print("uploading them", flush=True)
+        ids = data.upload(fs, files)
+        for count in (1000, 100_000) if any(case.name == "ls" for case in cases) else ():
+            data.widen(fs, Path(server.told["data"]) / "rinofs.sqlite3", count)
+        host, _, port = server.url.removeprefix("http://").partition(":")
+        late = stack.enter_context(served("late", host, port))
+        bare = stack.enter_context(served("bare"))
+        nginx_url = stack.enter_context(nginx(folder, files))
+        place = Place(server.url, server.told["token"], nginx_url, bare.url, ids, str(files))
+        taken: report.Taken = {}
+        for case in cases:
+            where = place if case.setting == "live" else Place(late.url, *list(asdict(place).values())[1:])
+            runs: dict[str, list[dict[str, Any]]] = {name: [] for name in case.contenders}
+            for _ in range(rounds or case.rounds):
+                for name in case.contenders:
+                    runs[name].append(measure(case, name, where, server))
+            taken[case.name] = runs
+            for goal, ratio in report.ratios(case, taken):
+                print(
+                    f"{case.title}: {goal.contender} / {goal.opponent} = {ratio:.2f} (must {goal.must}, aim {goal.aim})",
+                    flush=True,
+                )
+            for name, all_of in runs.items():
+                middle = sorted(all_of, key=lambda one: float(one["wall"]))[len(all_of) // 2]
+                print("    ", name, {key: round(value, 3) for key, value in middle.items()}, flush=True)
+        return taken
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("cases", nargs="*", choices=[case.name for case in CASES] or None, metavar="CASE")
+    parser.add_argument("--rounds", type=int, help="how often, in place of what each case says")
+    parser.add_argument("--no-write", action="store_true", help="only print; leave docs/ as it is")
+    parser.add_argument("--no-install", action="store_true", help="the opponents are there")
+    options = parser.parse_args()
+    if not options.no_install:
+        install()
+    cases = [case for case in CASES if not options.cases or case.name in options.cases]
+    taken = run(cases, options.rounds)
+    if not options.no_write:
+        report.write(cases, taken, ROOT / "docs")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""One measurement in a fresh process: prepares, does the work once, and prints what it took as JSON."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+from tests.benchmarks.contenders import Place, prepare
+
+
+def _peak() -> float:
+    """Return the largest memory so far, in MiB."""
+    with Path("/proc/self/status").open(encoding="ascii") as status:
+        for line in status:
+            if line.startswith("VmHWM"):
+                return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    case, contender, place = sys.argv[1:]
+    work = prepare(case, contender, Place(**json.loads(place)))
+    print("ready", flush=True)
+    sys.stdin.readline()
+    base = _peak()
+    processor, wall = time.process_time(), time.perf_counter()
+    work()
+    taken = {
+        "wall": time.perf_counter() - wall,
+        "cpu": time.process_time() - processor,
+        "memory": _peak() - base,
+    }
+    print(json.dumps(taken), flush=True)
+
+
+if __name__ == "__main__":
+    main()

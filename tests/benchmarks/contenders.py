@@ -1,0 +1,443 @@
+"""What each of them does in each case; one function each, run in a fresh process.
+
+A function prepares (imports, sessions, one warm-up request), and returns what is timed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import random
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+MEBIBYTE = 1024 * 1024
+Work = Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where everything is.
+
+    Attributes
+    ----------
+    url, token : str
+        The server of rinofs, and who asks.
+    nginx : str
+        nginx, which has the same files below ``/bucket``.
+    bare : str
+        A Starlette application of one route, on the same uvicorn.
+    ids : dict
+        The ids of objects by path.
+    folder : str
+        A local folder with the same files.
+    """
+
+    url: str
+    token: str
+    nginx: str
+    bare: str
+    ids: dict[str, int]
+    folder: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Token {self.token}"}
+
+    def download(self, path: str) -> str:
+        return f"{self.url}/api/1/files/download/?id={self.ids[path]}"
+
+
+# Filesystems
+
+
+def rinofs(place: Place, **options: Any) -> Any:
+    from rinofs import RinoFileSystem
+
+    fs = RinoFileSystem(endpoint_url=place.url, token=place.token, **options)
+    fs.cat_file("warm")
+    return fs
+
+
+def unverified(place: Place) -> Any:
+    return rinofs(place, verify_content=False)
+
+
+def fsspec_http(place: Place) -> Any:
+    import fsspec
+
+    fs = fsspec.filesystem("http", client_kwargs={"headers": place.headers})
+    fs.cat_file(place.download("warm"))
+    return fs
+
+
+def s3fs(place: Place) -> Any:
+    import s3fs as module
+
+    fs = module.S3FileSystem(
+        anon=True, endpoint_url=place.nginx, config_kwargs={"s3": {"addressing_style": "path"}}
+    )
+    fs.cat_file("bucket/warm")
+    return fs
+
+
+FILESYSTEMS: dict[str, tuple[Callable[[Place], Any], Callable[[Place, str], str]]] = {
+    "rinofs": (rinofs, lambda _, path: path),
+    "rinofs, unverified": (unverified, lambda _, path: path),
+    "fsspec http": (fsspec_http, lambda place, path: place.download(path)),
+    "s3fs": (s3fs, lambda _, path: f"bucket/{path}"),
+}
+
+
+def with_filesystem(work: Callable[[Any, Callable[[str], str], Place], Work]) -> Callable[[str, Place], Work]:
+    def prepare(contender: str, place: Place) -> Work:
+        make, name = FILESYSTEMS[contender]
+        return work(make(place), lambda path: name(place, path), place)
+
+    return prepare
+
+
+def _scratch(name: str) -> str:
+    return str(Path(tempfile.mkdtemp(prefix="rinofs-bench-")) / name)
+
+
+def _offsets(size: int) -> list[int]:
+    source = random.Random(1)
+    return [source.randrange(0, size - 65536) for _ in range(500)]
+
+
+def _many(name: Callable[[str], str], count: int = 1000) -> list[str]:
+    return [name(f"many/f{number:04}") for number in range(count)]
+
+
+def _cat(fs: Any, name: Any, _place: Place) -> Work:
+    return lambda: len(fs.cat_file(name("big")))
+
+
+def _get(fs: Any, name: Any, _place: Place) -> Work:
+    return lambda: fs.get_file(name("big"), _scratch("big"))
+
+
+def _loop(fs: Any, name: Any, _place: Place) -> Work:
+    def work() -> None:
+        with fs.open(name("big"), "rb") as file:
+            while file.read(MEBIBYTE):
+                pass
+
+    return work
+
+
+def _random(fs: Any, name: Any, _place: Place) -> Work:
+    def work() -> int:
+        with fs.open(name("big"), "rb") as file:
+            count = 0
+            for offset in _offsets(file.size):
+                file.seek(offset)
+                count += len(file.read(65536))
+            return count
+
+    return work
+
+
+def _again(fs: Any, name: Any, place: Place) -> Work:
+    work = _random(fs, name, place)
+    work()
+    return work
+
+
+def _ranges(fs: Any, name: Any, _place: Place) -> Work:
+    starts = _offsets(512 * MEBIBYTE)
+    ends = [start + 65536 for start in starts]
+    return lambda: sum(map(len, fs.cat_ranges([name("big")] * 500, starts, ends, on_error="raise")))
+
+
+def _many_cat(fs: Any, name: Any, _place: Place) -> Work:
+    return _cat_all(fs, _many(name))
+
+
+def _cat_all(fs: Any, paths: list[str]) -> Work:
+    if "?" in paths[0]:
+        # A question mark would have each URL looked up as a pattern first, which is nothing to compare with.
+        return lambda: len(fs.cat_ranges(paths, None, None))
+    return lambda: len(fs.cat(paths))
+
+
+def _many_get(fs: Any, name: Any, _place: Place) -> Work:
+    paths = _many(name)
+    folder = Path(_scratch("many"))
+    return lambda: fs.get(paths, [str(folder / f"f{number:04}") for number in range(1000)])
+
+
+def _many_put(fs: Any, _name: Any, place: Place) -> Work:
+    return lambda: fs.put(f"{place.folder}/many/", f"put-{os.getpid()}", recursive=True)
+
+
+def _put(fs: Any, _name: Any, place: Place) -> Work:
+    return lambda: fs.put_file(f"{place.folder}/big", f"put-{os.getpid()}")
+
+
+def _parquet(fs: Any, name: Any, _place: Place) -> Work:
+    import pandas as pd
+
+    return lambda: len(pd.read_parquet(name("table.parquet"), columns=["c3"], filesystem=fs))
+
+
+def _late_cat(fs: Any, name: Any, _place: Place) -> Work:
+    return _cat_all(fs, _many(name, 200))
+
+
+def _late_get(fs: Any, name: Any, _place: Place) -> Work:
+    return lambda: fs.get_file(name("half"), _scratch("half"))
+
+
+# Others
+
+
+def _raw_socket(_contender: str, place: Place) -> Work:
+    where = urlsplit(place.download("big"))
+    head = f"GET {where.path}?{where.query} HTTP/1.1\r\nHost: {where.netloc}\r\nAuthorization: Token {place.token}\r\n\r\n"
+
+    def work() -> int:
+        with socket.create_connection((where.hostname or "", where.port or 80)) as connection:
+            connection.sendall(head.encode())
+            start = connection.recv(65536)
+            while b"\r\n\r\n" not in start:
+                start += connection.recv(65536)
+            rest = start.partition(b"\r\n\r\n")[2]
+            buffer = bytearray(512 * MEBIBYTE)
+            buffer[: len(rest)] = rest
+            view, at = memoryview(buffer), len(rest)
+            while at < len(buffer):
+                at += connection.recv_into(view[at:])
+            return at
+
+    return work
+
+
+def _requests_cat(_contender: str, place: Place) -> Work:
+    import requests
+
+    session = requests.Session()
+    session.get(place.download("warm"), headers=place.headers)
+    return lambda: len(session.get(place.download("big"), headers=place.headers).content)
+
+
+def _obstore(place: Place) -> Any:
+    from obstore.store import HTTPStore
+
+    store = HTTPStore.from_url(f"{place.nginx}/bucket", client_options={"allow_http": True})
+    store.get("warm").bytes()
+    return store
+
+
+def _obstore_cat(_contender: str, place: Place) -> Work:
+    store = _obstore(place)
+    return lambda: len(store.get("big").bytes())
+
+
+def _obstore_ranges(_contender: str, place: Place) -> Work:
+    store = _obstore(place)
+    starts = _offsets(512 * MEBIBYTE)
+    return lambda: len(store.get_ranges("big", starts=starts, lengths=[65536] * 500))
+
+
+def _curl(_contender: str, place: Place) -> Work:
+    target = _scratch("big")
+    command = [
+        "curl",
+        "-sS",
+        "-o",
+        target,
+        "-H",
+        f"Authorization: Token {place.token}",
+        place.download("big"),
+    ]
+    return lambda: subprocess.run(command, check=True)
+
+
+def _local_copy(_contender: str, place: Place) -> Work:
+    target = _scratch("big")
+    return lambda: shutil.copyfile(f"{place.folder}/big", target)
+
+
+def _upload(session: Any, place: Place, path: str, name: str) -> None:
+    with Path(path).open("rb") as file:
+        answer = session.post(
+            f"{place.url}/api/1/files/upload_multipart/",
+            headers=place.headers,
+            files={"json": (None, f'{{"name": "{name}"}}'), "file": (name, file)},
+        )
+    answer.raise_for_status()
+
+
+def _requests_put(_contender: str, place: Place) -> Work:
+    import requests
+
+    session = requests.Session()
+    session.get(place.download("warm"), headers=place.headers)
+    return lambda: _upload(session, place, f"{place.folder}/big", f"put-{os.getpid()}")
+
+
+def _requests_many_put(_contender: str, place: Place) -> Work:
+    import requests
+
+    session = requests.Session()
+    session.get(place.download("warm"), headers=place.headers)
+
+    def put(number: int) -> None:
+        name = f"f{number:04}"
+        _upload(session, place, f"{place.folder}/many/{name}", f"put-{os.getpid()}/{name}")
+
+    def work() -> None:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(put, range(1000)))
+
+    return work
+
+
+def _zarr(contender: str, place: Place) -> Work:
+    import xarray as xr
+
+    if contender == "rinofs":
+        rinofs(place)
+        options = {"endpoint_url": place.url, "token": place.token}
+        return lambda: xr.open_zarr("rino://field.zarr", storage_options=options, chunks=None).load()
+    # The download URLs of rinofs have no paths, so that the same bytes come from nginx here.
+    return lambda: xr.open_zarr(f"{place.nginx}/bucket/field.zarr", chunks=None).load()
+
+
+def _late_find(contender: str, place: Place) -> Work:
+    fs = rinofs(place)
+    if contender == "rinofs, plain API":
+        fs._features.extensions = frozenset()
+    return lambda: len(fs.find("folders"))
+
+
+# The server
+
+
+def _stream(url: str, headers: dict[str, str]) -> Work:
+    import requests
+
+    session = requests.Session()
+    buffer = memoryview(bytearray(MEBIBYTE))
+
+    def work() -> None:
+        raw = session.get(url, headers=headers, stream=True).raw
+        while raw.readinto(buffer):
+            pass
+
+    return work
+
+
+def _server_download(contender: str, place: Place) -> Work:
+    if contender == "nginx":
+        return _stream(f"{place.nginx}/bucket/big", {})
+    return _stream(place.download("big"), place.headers)
+
+
+def _server_upload(contender: str, place: Place) -> Work:
+    if contender == "rinofs serve":
+        fs = unverified(place)
+        return lambda: fs.put_file(f"{place.folder}/big", f"put-{os.getpid()}")
+
+    def work() -> None:
+        digests = hashlib.md5(), hashlib.sha256()
+        with Path(f"{place.folder}/big").open("rb") as file:
+            while piece := file.read(MEBIBYTE):
+                for digest in digests:
+                    digest.update(piece)
+
+    return work
+
+
+def _server_small(contender: str, place: Place) -> Work:
+    url = place.bare if contender == "bare Starlette route" else place.download("kibi")
+    return _ask(url, "GET", place.headers, None)
+
+
+def _server_metadata(contender: str, place: Place) -> Work:
+    if contender == "bare Starlette route":
+        return _ask(place.bare, "GET", place.headers, None)
+    body = f'{{"id": {place.ids["kibi"]}}}'.encode()
+    headers = {**place.headers, "Content-Type": "application/json"}
+    return _ask(f"{place.url}/api/1/files/get_metadata/", "POST", headers, body)
+
+
+def _ask(url: str, method: str, headers: dict[str, str], body: bytes | None) -> Work:
+    import aiohttp
+
+    async def ask_all() -> None:
+        async with aiohttp.ClientSession(headers=headers) as session:
+            limit = asyncio.Semaphore(16)
+
+            async def ask() -> None:
+                async with limit, session.request(method, url, data=body) as answer:
+                    await answer.read()
+                    answer.raise_for_status()
+
+            await asyncio.gather(*(ask() for _ in range(2000)))
+
+    return lambda: asyncio.run(ask_all())
+
+
+def _ls(contender: str, place: Place) -> Work:
+    fs = rinofs(place)
+    count = int(contender.split()[0].replace(",", ""))
+
+    def work() -> None:
+        # As many objects in all, so that the times of both can be compared.
+        for _ in range(100_000 // count):
+            fs.invalidate_cache()
+            assert len(fs.ls(f"wide-{count}", detail=False)) == count
+
+    return work
+
+
+WORK: dict[tuple[str, str], Callable[[str, Place], Work]] = {
+    ("cat", "raw socket"): _raw_socket,
+    ("cat", "requests"): _requests_cat,
+    ("cat", "obstore"): _obstore_cat,
+    ("get", "curl"): _curl,
+    ("get", "local copy"): _local_copy,
+    ("ranges", "obstore"): _obstore_ranges,
+    ("put", "requests"): _requests_put,
+    ("many-put", "requests in 8 threads"): _requests_many_put,
+}
+
+BY_CASE: dict[str, Callable[[str, Place], Work]] = {
+    "cat": with_filesystem(_cat),
+    "get": with_filesystem(_get),
+    "loop": with_filesystem(_loop),
+    "random": with_filesystem(_random),
+    "again": with_filesystem(_again),
+    "ranges": with_filesystem(_ranges),
+    "many-cat": with_filesystem(_many_cat),
+    "many-get": with_filesystem(_many_get),
+    "many-put": with_filesystem(_many_put),
+    "put": with_filesystem(_put),
+    "parquet": with_filesystem(_parquet),
+    "zarr": _zarr,
+    "late-cat": with_filesystem(_late_cat),
+    "late-get": with_filesystem(_late_get),
+    "late-find": _late_find,
+    "server-download": _server_download,
+    "server-upload": _server_upload,
+    "server-small": _server_small,
+    "server-metadata": _server_metadata,
+    "ls": _ls,
+}
+
+
+def prepare(case: str, contender: str, place: Place) -> Work:
+    """Return what `contender` does in `case`, ready to be timed."""
+    return WORK.get((case, contender), BY_CASE[case])(contender, place)

@@ -1,0 +1,71 @@
+"""The files that everything is measured with, on the disk and on the server."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MEBIBYTE = 1024 * 1024
+
+
+def make(folder: Path) -> None:
+    """Write the files into a folder."""
+    for name, size in {"warm": 10, "kibi": 1024, "big": 512 * MEBIBYTE, "half": 256 * MEBIBYTE}.items():
+        _write(folder / name, size)
+    (folder / "many").mkdir()
+    for number in range(1000):
+        _write(folder / "many" / f"f{number:04}", 10 * 1024)
+    _make_table(folder / "table.parquet")
+    _make_field(folder / "field.zarr")
+
+
+def _write(path: Path, size: int) -> None:
+    with path.open("wb") as file:
+        for _ in range(size // MEBIBYTE):
+            file.write(random.randbytes(MEBIBYTE))
+        file.write(random.randbytes(size % MEBIBYTE))
+
+
+def _make_table(path: Path) -> None:
+    import numpy as np
+    import pandas as pd
+
+    numbers = np.random.default_rng(1).random((625_000, 8))
+    frame = pd.DataFrame(numbers, columns=[f"c{n}" for n in range(8)])
+    frame.to_parquet(path, row_group_size=125_000, compression=None)
+
+
+def _make_field(path: Path) -> None:
+    import numpy as np
+    import xarray as xr
+
+    values = np.random.default_rng(2).random((500, 32, 32))
+    field = xr.DataArray(values, dims=("time", "y", "x"), name="field")
+    field.chunk({"time": 1}).to_dataset().to_zarr(path, consolidated=True)
+
+
+def upload(fs: Any, folder: Path) -> dict[str, int]:
+    """Upload the files, make folders and empty objects, and return the ids by path."""
+    fs.put(f"{folder}/", "", recursive=True)
+    fs.pipe({f"folders/d{number:03}/file": b"x" for number in range(200)})
+    return {path: int(info["id"]) for path, info in fs.find("", detail=True).items()}
+
+
+def widen(fs: Any, database: Path, count: int) -> None:
+    """Make a folder of so many objects: one by the API, and its likes in the server's database."""
+    path = f"wide-{count}/f000000"
+    fs.pipe_file(path, b"x", metadata={"run": 1, "subject": "A22"})
+    with closing(sqlite3.connect(database, timeout=60)) as connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(objects)") if row[1] != "id"]
+        values = ", ".join("printf('f%06d', n)" if name == "name" else name for name in columns)
+        connection.execute(
+            f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count - 1}) "
+            f"INSERT INTO objects ({', '.join(columns)}) SELECT {values} FROM objects, numbers WHERE id = ?",
+            (fs.info(path)["id"],),
+        )
+        connection.commit()

@@ -1,0 +1,134 @@
+"""What is measured, against whom, and what was meant to be reached."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A ratio of wall times that is to be reached.
+
+    Attributes
+    ----------
+    opponent : str
+        Whose time it is divided by.
+    must, aim : float or None
+        What the ratio is to be at most, and what it is hoped to be.
+    contender : str
+        Which way of rinofs is measured.
+    """
+
+    opponent: str
+    must: float | None
+    aim: float | None = None
+    contender: str = "rinofs"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A piece of work that everybody does.
+
+    Attributes
+    ----------
+    name : str
+        How it is called on the command line.
+    title : str
+        What it is.
+    goals : tuple of Goal
+        What is to be reached; the contenders and opponents follow from it.
+    others : tuple of str
+        Measured too, for orientation.
+    setting : str
+        Which server is asked: ``live``, ``late`` (behind 20 ms of latency) or ``none``.
+    rounds : int
+        How often each of them does it.
+    """
+
+    name: str
+    title: str
+    goals: tuple[Goal, ...]
+    others: tuple[str, ...] = ()
+    setting: str = "live"
+    rounds: int = 5
+
+    @property
+    def contenders(self) -> list[str]:
+        """All who take part, each once."""
+        names = [name for goal in self.goals for name in (goal.contender, goal.opponent)]
+        return list(dict.fromkeys([*names, *self.others]))
+
+
+OFF = "rinofs, unverified"
+
+CASES = (
+    Case(
+        "cat",
+        "cat_file of 512 MiB",
+        (
+            Goal("fsspec http", 1.0, 0.8),
+            Goal("fsspec http", 0.75, 0.6, OFF),
+            Goal("raw socket", 1.3, 1.1, OFF),
+        ),
+        ("obstore", "requests", "s3fs"),
+    ),
+    Case(
+        "get",
+        "get_file of 512 MiB",
+        (Goal("fsspec http", 1.1, 0.9), Goal("fsspec http", 0.9, 0.8, OFF)),
+        ("curl", "local copy", "s3fs"),
+    ),
+    Case("loop", "open and read 512 MiB, 1 MiB at a time", (Goal("fsspec http", 0.7, 0.5),), ("s3fs",)),
+    Case("random", "500 random reads of 64 KiB", (Goal("fsspec http", 0.35, 0.15),), ("s3fs",)),
+    Case("again", "the same 500 reads, of a file that is opened again", (Goal("fsspec http", 0.05),)),
+    Case(
+        "ranges",
+        "cat_ranges, 500 of 64 KiB",
+        (Goal("fsspec http", 1.0, 0.8), Goal("s3fs", 0.5), Goal("obstore", 1.0)),
+    ),
+    Case("many-cat", "cat of 1,000 files of 10 KiB", (Goal("fsspec http", 1.2, 1.0), Goal("s3fs", 0.3))),
+    Case("many-get", "get of 1,000 files of 10 KiB", (Goal("fsspec http", 1.3, 1.0), Goal("s3fs", 0.4))),
+    Case("many-put", "put of 1,000 files of 10 KiB", (Goal("requests in 8 threads", 0.9, 0.7),)),
+    Case("put", "put_file of 512 MiB", (Goal("requests", 0.8, 0.6),)),
+    Case(
+        "parquet",
+        "pd.read_parquet, 1 of 8 columns of 40 MB",
+        (Goal("fsspec http", 0.7, 0.5), Goal("s3fs", 0.7, 0.5)),
+    ),
+    Case("zarr", "xr.open_zarr of 500 chunks, loaded", (Goal("fsspec http", 1.5, 1.0),)),
+    Case(
+        "late-cat",
+        "with 20 ms of latency: cat of 200 files",
+        (Goal("fsspec http", 1.1, 1.0),),
+        setting="late",
+    ),
+    Case("late-get", "with 20 ms of latency: get of 256 MiB", (Goal("fsspec http", 0.9),), setting="late"),
+    Case(
+        "late-find", "with 20 ms of latency: find of 200 folders", (), ("rinofs", "rinofs, plain API"), "late"
+    ),
+    Case(
+        "server-download",
+        "the server: 512 MiB to a streaming client",
+        (Goal("nginx", 1.3, 1.0, "rinofs serve"),),
+    ),
+    Case(
+        "server-upload",
+        "the server: 512 MiB stored durably",
+        (Goal("md5 and sha256 in one thread", 1.8, 1.3, "rinofs serve"),),
+    ),
+    Case(
+        "server-small",
+        "the server: 2,000 downloads of 1 KiB",
+        (Goal("bare Starlette route", 2.0, 1.43, "rinofs serve"),),
+    ),
+    Case(
+        "server-metadata",
+        "the server: 2,000 times get_metadata",
+        (Goal("bare Starlette route", 2.0, 1.43, "rinofs serve"),),
+    ),
+    Case(
+        "ls",
+        "ls of 100,000 objects, by 100, against 1,000",
+        (Goal("1,000 objects", 1.3, None, "100,000 objects"),),
+    ),
+)

@@ -1,0 +1,125 @@
+"""The measurements as a page and a plot."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.benchmarks.goals import Case, Goal
+
+Taken = dict[str, dict[str, list[dict[str, Any]]]]
+PACKAGES = (
+    "fsspec",
+    "requests",
+    "urllib3",
+    "aiohttp",
+    "s3fs",
+    "obstore",
+    "starlette",
+    "uvicorn",
+    "pandas",
+    "zarr",
+)
+
+HEAD = """# Benchmarks
+
+Measured by `make bench`, beside what a user would pick instead. Each measurement is a fresh process; imports,
+sessions and a warm-up request are outside of it; all take turns, round by round, in the same run; the figures are
+medians. fsspec's HTTP filesystem and requests read from the embedded server's own download URLs, so that the server
+is in both sides; s3fs, obstore and the Zarr store of the peer read the same files from nginx, which does less
+for each request. Everything is on one machine over loopback: figures of different rows, and of other machines,
+cannot be compared, ratios within a row can. Only rinofs verifies what it reads, where nothing else is said.
+
+"""
+
+
+def ratios(case: Case, taken: Taken) -> list[tuple[Goal, float]]:
+    """Return what was reached: the medians of wall times, divided."""
+    walls = {name: median(run["wall"] for run in runs) for name, runs in taken[case.name].items()}
+    return [(goal, walls[goal.contender] / walls[goal.opponent]) for goal in case.goals]
+
+
+def write(cases: list[Case], taken: Taken, folder: Path) -> None:
+    """Write ``benchmarks.md`` and its plot."""
+    page = [
+        HEAD,
+        _machine(),
+        "\n![Ratios of wall times](images/benchmarks.svg)\n\n## Ratios\n\n",
+        *_ratio_table(cases, taken),
+    ]
+    page += ["\n## Figures\n\n", *_figures(cases, taken)]
+    (folder / "benchmarks.md").write_text("".join(page), "utf-8")
+    _plot(cases, taken, folder / "images" / "benchmarks.svg")
+
+
+def _machine() -> str:
+    versions = []
+    for name in PACKAGES:
+        try:
+            versions.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    cores = len(__import__("os").sched_getaffinity(0))
+    return (
+        f"{platform.system()} {platform.release()}, {platform.machine()}, {cores} cores, "
+        f"Python {platform.python_version()}; {', '.join(versions)}.\n"
+    )
+
+
+def _ratio_table(cases: list[Case], taken: Taken) -> list[str]:
+    rows = ["| case | rinofs / opponent | ratio | must | aim |\n|---|---|---|---|---|\n"]
+    for case in cases:
+        for goal, ratio in ratios(case, taken):
+            must = "" if goal.must is None else f"{goal.must:g}"
+            aim = "" if goal.aim is None else f"{goal.aim:g}"
+            mark = "" if goal.must is None or ratio <= goal.must else " (missed)"
+            rows.append(
+                f"| {case.title} | {goal.contender} / {goal.opponent} | **{ratio:.2f}**{mark} | {must} | {aim} |\n"
+            )
+    return rows
+
+
+def _figures(cases: list[Case], taken: Taken) -> list[str]:
+    rows = [
+        "| case | who | wall s (min - max) | client CPU s | peak MiB | requests | MiB sent | server CPU s |\n"
+        "|---|---|---|---|---|---|---|---|\n"
+    ]
+    for case in cases:
+        for name, runs in taken[case.name].items():
+            walls = sorted(run["wall"] for run in runs)
+            middle = {
+                key: median(run[key] for run in runs)
+                for key in ("cpu", "memory", "requests", "sent", "served")
+            }
+            asked = f"{middle['requests']:.0f} | {middle['sent'] / 2**20:.1f} | {middle['served']:.2f}"
+            rows.append(
+                f"| {case.title} | {name} | {median(walls):.3f} ({walls[0]:.3f} - {walls[-1]:.3f}) "
+                f"| {middle['cpu']:.2f} | {middle['memory']:.0f} | {asked if middle['requests'] else ' | | '} |\n"
+            )
+    return rows
+
+
+def _plot(cases: list[Case], taken: Taken, path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot
+
+    matplotlib.rcParams["svg.hashsalt"] = "rinofs"
+    rows = [(case, goal, ratio) for case in cases for goal, ratio in ratios(case, taken)][::-1]
+    figure, axes = pyplot.subplots(figsize=(9, 0.32 * len(rows) + 1))
+    labels = [f"{case.title}: {goal.contender} / {goal.opponent}" for case, goal, _ in rows]
+    axes.barh(labels, [ratio for *_, ratio in rows], color="#4c78a8")
+    for number, (_, goal, _ratio) in enumerate(rows):
+        if goal.must is not None:
+            axes.plot([goal.must] * 2, [number - 0.4, number + 0.4], color="#e45756", linewidth=2)
+    axes.axvline(1, color="grey", linewidth=0.8)
+    axes.set_xlabel("ratio of wall times (less is faster); red: to be reached")
+    axes.tick_params(axis="y", labelsize=7)
+    figure.tight_layout()
+    path.parent.mkdir(exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})

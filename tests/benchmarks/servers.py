@@ -1,0 +1,103 @@
+"""Start and stop what the measurements talk to."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# `tcp_nopush on` would hold back the ends of small ranges for 44 ms on loopback.
+NGINX = """
+daemon off;
+worker_processes 2;
+user root;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 512; }}
+http {{
+    access_log off;
+    sendfile on;
+    tcp_nopush off;
+    keepalive_requests 100000;
+    client_body_temp_path {folder}; proxy_temp_path {folder}; fastcgi_temp_path {folder};
+    uwsgi_temp_path {folder}; scgi_temp_path {folder};
+    server {{ listen 127.0.0.1:{port}; location /bucket/ {{ alias {data}/; }} }}
+}}
+"""
+
+
+class Served:
+    """A server in a process of its own."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.benchmarks.serve", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.told = self._read()
+        self.url = str(self.told["url"])
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        told: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return told
+
+    def counts(self) -> dict[str, Any]:
+        """Return what it was asked since the last call."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def close(self) -> None:
+        """End it."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(30)
+
+
+@contextmanager
+def served(*arguments: str) -> Iterator[Served]:
+    """Run one of the servers of `serve`."""
+    server = Served(*arguments)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@contextmanager
+def nginx(folder: Path, data: Path) -> Iterator[str]:
+    """Run nginx on a free port, with `data` below ``/bucket``; yields its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    configuration = folder / "nginx.conf"
+    configuration.write_text(NGINX.format(folder=folder, port=port, data=data))
+    command = ["nginx", "-c", str(configuration), "-p", str(folder)]
+    process = subprocess.Popen(command, env={**os.environ, "PATH": f"/usr/sbin:{os.environ['PATH']}"})
+    try:
+        _wait_for(port)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(500):
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.1).close()
+        except OSError:
+            continue
+        return
+    raise RuntimeError("nginx did not start")
