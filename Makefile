@@ -7,16 +7,19 @@ PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 # One worker for each core; the slowest files begin first.
 WORKERS ?= 2
 
-.PHONY: demo test test-core lint soak docs bench clean
+.PHONY: demo test test-core test-browser lint soak docs bench clean
 
 demo: $(VENV)/demo.done  ## the main job: a server, an experiment, and reading it back
 	$(BIN)/rinofs demo
 
 test: $(VENV)/test.done  ## the whole suite
-	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not soak"
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not soak and not browser"
 
 test-core: $(VENV)/test.done  ## the quick core of the suite
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m core
+
+test-browser: $(VENV)/browser.done  ## the login pages in Chromium, with pictures of them for the docs
+	$(PYTEST) -m browser tests/browser
 
 lint: $(VENV)/lint.done  ## ruff and mypy
 	$(BIN)/ruff check .

@@ -62,7 +62,7 @@ USERNAME = "rino"
     help="A name that clients reach the server by, beside those of this machine; may be repeated.",
 )
 @click.option("--allow-insecure", is_flag=True, help="Listen on other addresses than loopback, unencrypted.")
-@click.option("--no-extensions", is_flag=True, help="Speak the published Rinocloud API and nothing more.")
+@click.option("--no-extensions", is_flag=True, help="Speak the published APIs and nothing more.")
 def serve(
     data_dir: Path,
     host: str,
@@ -80,7 +80,12 @@ def serve(
             "of a loopback address, or add --allow-insecure"
         )
     names = allowed_hosts if is_wildcard(host) else (*allowed_hosts, host)
-    settings = ServerSettings(data_dir.absolute(), allowed_hosts=names, extensions=not no_extensions)
+    settings = ServerSettings(
+        data_dir.absolute(),
+        allowed_hosts=names,
+        extensions=not no_extensions,
+        repovizz_extensions=not no_extensions,
+    )
     try:
         with exclusive(settings.data_dir), listen(host, port) as listener:
             _run(settings, listener, endpoint_url(listener, host, allowed_hosts), token, password)

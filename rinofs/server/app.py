@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from rinofs.server import rinocloud
+from rinofs.server import repovizz, rinocloud
 from rinofs.server.errors import ApiError
 from rinofs.server.hosts import HostGuard
 from rinofs.server.maintenance import gc
@@ -57,7 +57,7 @@ def create_app(settings: ServerSettings) -> Starlette:
     """
     services = open_services(settings)
     app = Starlette(
-        routes=[Route("/health", _health), *rinocloud.routes(services)],
+        routes=[Route("/health", _health), *rinocloud.routes(services), *repovizz.routes(services)],
         middleware=answering(settings),
         exception_handlers=REFUSALS,
         lifespan=_lifespan,

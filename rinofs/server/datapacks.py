@@ -93,6 +93,17 @@ class Datapacks:
         with self._database.read() as connection:
             return get(connection, user, identifier)
 
+    def check(self, user: User, identifier: str) -> None:
+        """Refuse a datapack that is not the user's.
+
+        Raises
+        ------
+        Forbidden
+            If the user has none of this id.
+        """
+        with self._database.read() as connection:
+            check_owner(connection, user, identifier)
+
     def create(
         self, user: User, name: str, structure: Structure, *, remember: Remember | None = None
     ) -> Datapack:

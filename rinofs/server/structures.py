@@ -19,7 +19,7 @@ from rinofs.server.errors import Unprocessable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["CONTENT_LINK", "Structure", "check_link", "structure_of", "structure_problem"]
+__all__ = ["CONTENT_LINK", "Structure", "check_link", "json_text", "structure_of", "structure_problem"]
 
 CONTENT_LINK = "repovizz:"
 """What a link to a content of the datapack begins with; its hash follows."""
@@ -65,7 +65,7 @@ class Structure:
         found = [node for node in _data_nodes(whole) if node["link"] == link]
         for node in found:
             node["link"] = CONTENT_LINK + content
-        return (Structure(_text(whole)), _hashes(whole)) if found else None
+        return (Structure(json_text(whole).decode()), _hashes(whole)) if found else None
 
     def etag(self, name: str) -> str:
         """Return what names this very document under a name."""
@@ -87,7 +87,7 @@ def structure_of(value: object) -> Structure:
     """
     try:
         validation.check(document.from_json(value))
-        return Structure(_text(value))
+        return Structure(json_text(value).decode())
     except InvalidDatapackError as error:
         raise Unprocessable(f"structure: {error}", field="structure") from error
 
@@ -113,6 +113,14 @@ def check_link(link: str) -> None:
         raise Unprocessable(f"link: {link!r} has an empty segment, or '.' or '..' as one", field="link")
 
 
+def json_text(value: object) -> bytes:
+    """Return the JSON text of a value that came from a document, however deeply it is nested."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return jsontext.dumps(value).encode()
+
+
 def _data_nodes(whole: dict[str, Any]) -> Iterator[dict[str, Any]]:
     rows = [iter(whole["children"])]
     while rows:
@@ -128,10 +136,3 @@ def _data_nodes(whole: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _hashes(whole: dict[str, Any]) -> frozenset[str]:
     links = (node["link"] for node in _data_nodes(whole))
     return frozenset(link.removeprefix(CONTENT_LINK) for link in links if link.startswith(CONTENT_LINK))
-
-
-def _text(value: object) -> str:
-    try:
-        return orjson.dumps(value).decode()
-    except orjson.JSONEncodeError:  # nested too deeply for it
-        return jsontext.dumps(value)

@@ -87,16 +87,32 @@ class LiveServer:
         self._recorder.requests.clear()
         self._recorder.faults = None
 
-    def add_user(self, name: str) -> str:
+    def add_user(self, name: str, *, password: str | None = None) -> str:
         """Make a further user, and return a token of that user."""
-        user: User = self._services.accounts.add_user(name)
+        user: User = self._services.accounts.add_user(name, password=password)
         return self._services.accounts.mint_token(user)
+
+    def add_client(self, name: str, *redirect_uris: str, public: bool = False) -> tuple[str, str | None]:
+        """Register a program that may ask users for access, and return its id and secret.
+
+        Parameters
+        ----------
+        name : str
+            What users are to see.
+        *redirect_uris : str
+            Where users may be sent back to.
+        public : bool
+            Whether it gets no secret.
+        """
+        client, secret = self._services.clients.add(name, redirect_uris, public=public)
+        return client.client_id, secret
 
 
 @contextmanager
 def live_server(
     *,
     extensions: bool = True,
+    repovizz_extensions: bool | None = None,
     data_dir: Path | None = None,
     token: str | None = None,
     configure: Callable[[ServerSettings], ServerSettings] | None = None,
@@ -106,7 +122,9 @@ def live_server(
     Parameters
     ----------
     extensions : bool
-        False for the published API and nothing more.
+        False for the published APIs and nothing more.
+    repovizz_extensions : bool, optional
+        The same for the repovizz2 API alone, where that is to differ.
     data_dir : Path, optional
         Where to keep everything; by default in a folder that goes away with the server.
     token : str, optional
@@ -121,7 +139,12 @@ def live_server(
     """
     with ExitStack() as stack:
         folder = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rinofs-")))
-        settings = ServerSettings(folder, extensions=extensions, shutdown_timeout=1.0)
+        settings = ServerSettings(
+            folder,
+            extensions=extensions,
+            repovizz_extensions=extensions if repovizz_extensions is None else repovizz_extensions,
+            shutdown_timeout=1.0,
+        )
         settings = configure(settings) if configure else settings
         stack.enter_context(exclusive(folder))
         app = create_app(settings)
