@@ -1,0 +1,57 @@
+"""What ``import rinofs`` brings along, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import rinofs
+
+_PROGRAM = """
+import json, sys
+import fsspec
+before = set(sys.modules)
+{statement}
+print(json.dumps(sorted(set(sys.modules) - before)))
+"""
+
+EXTRAS = {"server", "cli", "xarray", "datapack", "all"}
+# Names under which the packages of the extras are imported, where they differ from the packages' own.
+IMPORTED_AS = {"argon2-cffi": "argon2", "universal-pathlib": "upath"}
+
+
+def _imported(statement: str) -> set[str]:
+    program = _PROGRAM.format(statement=statement)
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(json.loads(answer.stdout))
+
+
+def _of_the_extras() -> set[str]:
+    pyproject = Path(rinofs.__file__).parents[1] / "pyproject.toml"
+    groups = tomllib.loads(pyproject.read_text("utf-8"))["project"]["optional-dependencies"]
+    named = {re.split(r"[^\\w-]", line)[0] for group in groups.values() for line in group} - {"rinofs"}
+    return {IMPORTED_AS.get(name, name.replace("-", "_")) for name in named} | {"numpy", "pandas", "dask"}
+
+
+def test_importing_rinofs_imports_nothing_but_its_errors() -> None:
+    assert _imported("import rinofs") - set(sys.stdlib_module_names) == {"rinofs", "rinofs.errors"}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from rinofs import RinoFileSystem, set_cache_size",
+        "fsspec.get_filesystem_class('rino')",
+        "fsspec.filesystem('rino', endpoint_url='http://127.0.0.1:9', token='abc')",
+    ],
+)
+def test_making_a_filesystem_imports_no_requests_and_no_extra(statement: str) -> None:
+    packages = {name.split(".")[0] for name in _imported(statement)}
+    assert {"rinofs", "cachetools"} <= packages
+    assert not packages & ({"requests", "urllib3", "http"} | _of_the_extras())
