@@ -11,6 +11,6 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_heading_anchors = 3
 html_theme = "furo"
 html_title = "rinofs"
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "cli_reference.md"]
 autodoc_typehints = "description"
 suppress_warnings = ["myst.xref_missing"]
