@@ -88,10 +88,8 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
                     runs[name].append(measure(case, name, where, server))
             taken[case.name] = runs
             for goal, ratio in report.ratios(case, taken):
-                print(
-                    f"{case.title}: {goal.contender} / {goal.opponent} = {ratio:.2f} (must {goal.must}, aim {goal.aim})",
-                    flush=True,
-                )
+                wanted = f"(must {goal.must}, aim {goal.aim})"
+                print(f"{case.title}: {goal.contender} / {goal.opponent} = {ratio:.2f} {wanted}", flush=True)
             for name, all_of in runs.items():
                 middle = sorted(all_of, key=lambda one: float(one["wall"]))[len(all_of) // 2]
                 print("    ", name, {key: round(value, 3) for key, value in middle.items()}, flush=True)

@@ -204,7 +204,9 @@ def _late_get(fs: Any, name: Any, _place: Place) -> Work:
 
 def _raw_socket(_contender: str, place: Place) -> Work:
     where = urlsplit(place.download("big"))
-    head = f"GET {where.path}?{where.query} HTTP/1.1\r\nHost: {where.netloc}\r\nAuthorization: Token {place.token}\r\n\r\n"
+    lines = [f"GET {where.path}?{where.query} HTTP/1.1", f"Host: {where.netloc}"]
+    lines += [f"Authorization: Token {place.token}", "", ""]
+    head = "\r\n".join(lines)
 
     def work() -> int:
         with socket.create_connection((where.hostname or "", where.port or 80)) as connection:

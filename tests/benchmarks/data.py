@@ -64,7 +64,8 @@ def widen(fs: Any, database: Path, count: int) -> None:
         columns = [row[1] for row in connection.execute("PRAGMA table_info(objects)") if row[1] != "id"]
         values = ", ".join("printf('f%06d', n)" if name == "name" else name for name in columns)
         connection.execute(
-            f"WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count - 1}) "
+            "WITH RECURSIVE numbers(n) AS "
+            f"(SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count - 1}) "
             f"INSERT INTO objects ({', '.join(columns)}) SELECT {values} FROM objects, numbers WHERE id = ?",
             (fs.info(path)["id"],),
         )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.benchmarks.goals import Case, Goal
 
 Taken = dict[str, dict[str, list[dict[str, Any]]]]
@@ -28,11 +30,12 @@ PACKAGES = (
 HEAD = """# Benchmarks
 
 Measured by `make bench`, beside what a user would pick instead. Each measurement is a fresh process; imports,
-sessions and a warm-up request are outside of it; all take turns, round by round, in the same run; the figures are
-medians. fsspec's HTTP filesystem and requests read from the embedded server's own download URLs, so that the server
-is in both sides; s3fs, obstore and the Zarr store of the peer read the same files from nginx, which does less
-for each request. Everything is on one machine over loopback: figures of different rows, and of other machines,
-cannot be compared, ratios within a row can. Only rinofs verifies what it reads, where nothing else is said.
+sessions and a warm-up request are outside of it; all take turns, round by round, in the same run; the figures
+are medians. fsspec's HTTP filesystem and requests read from the embedded server's own download URLs, so that
+the server is in both sides; s3fs, obstore and the peer's Zarr store read the same files from nginx, which does
+less for each request. Everything is on one machine over loopback: figures of different rows, and of other
+machines, cannot be compared, ratios within a row can. Only rinofs verifies what it reads, where nothing else is
+said.
 
 """
 
@@ -63,7 +66,7 @@ def _machine() -> str:
             versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    cores = len(__import__("os").sched_getaffinity(0))
+    cores = len(os.sched_getaffinity(0))
     return (
         f"{platform.system()} {platform.release()}, {platform.machine()}, {cores} cores, "
         f"Python {platform.python_version()}; {', '.join(versions)}.\n"
@@ -77,17 +80,14 @@ def _ratio_table(cases: list[Case], taken: Taken) -> list[str]:
             must = "" if goal.must is None else f"{goal.must:g}"
             aim = "" if goal.aim is None else f"{goal.aim:g}"
             mark = "" if goal.must is None or ratio <= goal.must else " (missed)"
-            rows.append(
-                f"| {case.title} | {goal.contender} / {goal.opponent} | **{ratio:.2f}**{mark} | {must} | {aim} |\n"
-            )
+            who = f"{goal.contender} / {goal.opponent}"
+            rows.append(f"| {case.title} | {who} | **{ratio:.2f}**{mark} | {must} | {aim} |\n")
     return rows
 
 
 def _figures(cases: list[Case], taken: Taken) -> list[str]:
-    rows = [
-        "| case | who | wall s (min - max) | client CPU s | peak MiB | requests | MiB sent | server CPU s |\n"
-        "|---|---|---|---|---|---|---|---|\n"
-    ]
+    heads = "case | who | wall s (min - max) | client CPU s | peak MiB | requests | MiB sent | server CPU s"
+    rows = [f"| {heads} |\n", f"|{'---|' * 8}\n"]
     for case in cases:
         for name, runs in taken[case.name].items():
             walls = sorted(run["wall"] for run in runs)
@@ -96,22 +96,23 @@ def _figures(cases: list[Case], taken: Taken) -> list[str]:
                 for key in ("cpu", "memory", "requests", "sent", "served")
             }
             asked = f"{middle['requests']:.0f} | {middle['sent'] / 2**20:.1f} | {middle['served']:.2f}"
+            own = f"{middle['cpu']:.2f} | {middle['memory']:.0f}"
             rows.append(
                 f"| {case.title} | {name} | {median(walls):.3f} ({walls[0]:.3f} - {walls[-1]:.3f}) "
-                f"| {middle['cpu']:.2f} | {middle['memory']:.0f} | {asked if middle['requests'] else ' | | '} |\n"
+                f"| {own} | {asked if middle['requests'] else ' | | '} |\n"
             )
     return rows
 
 
 def _plot(cases: list[Case], taken: Taken, path: Path) -> None:
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("svg")
-    from matplotlib import pyplot
+    mpl.use("svg")
+    from matplotlib import pyplot as plt
 
-    matplotlib.rcParams["svg.hashsalt"] = "rinofs"
+    mpl.rcParams["svg.hashsalt"] = "rinofs"
     rows = [(case, goal, ratio) for case in cases for goal, ratio in ratios(case, taken)][::-1]
-    figure, axes = pyplot.subplots(figsize=(9, 0.32 * len(rows) + 1))
+    figure, axes = plt.subplots(figsize=(9, 0.32 * len(rows) + 1))
     labels = [f"{case.title}: {goal.contender} / {goal.opponent}" for case, goal, _ in rows]
     axes.barh(labels, [ratio for *_, ratio in rows], color="#4c78a8")
     for number, (_, goal, _ratio) in enumerate(rows):

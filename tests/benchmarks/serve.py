@@ -7,6 +7,7 @@ it was asked since the last one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
@@ -85,10 +86,8 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     except ConnectionError:
         pass
     await waiting.put((loop.time() + HALF_WAY, b""))
-    try:
+    with contextlib.suppress(ConnectionError):
         await sending
-    except ConnectionError:
-        pass
 
 
 def late(host: str, port: str) -> None:

@@ -8,11 +8,11 @@ import socket
 import subprocess
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 # `tcp_nopush on` would hold back the ends of small ranges for 44 ms on loopback.
 NGINX = """
