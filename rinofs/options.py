@@ -6,10 +6,12 @@ import difflib
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
+from fsspec.caching import caches
+
 from rinofs.errors import InvalidOptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 MEBIBYTE = 1024 * 1024
 
@@ -60,6 +62,7 @@ class Options:
         _require("listings_expiry_time", self.listings_expiry_time, (int, float), lambda s: s >= 0)
         _require("block_size", self.block_size, (int,), lambda n: n >= 1)
         _require("cache_type", self.cache_type, (str,))
+        _check_cache_type(self.cache_type)
         _require("verify_content", self.verify_content, (bool,))
 
     @staticmethod
@@ -80,6 +83,17 @@ def _require(name: str, value: object, kinds: tuple[type, ...], allowed: object 
         raise InvalidOptionError(f"{name}={value!r} is not a valid value: {expected} in range expected")
 
 
+def _check_cache_type(name: str) -> None:
+    known = {"rinofs", *filter(None, caches)}
+    if name not in known:
+        raise InvalidOptionError(f"cache_type={name!r} does not exist{_hint(name, known, 'the types are')}")
+
+
+def _hint(name: str, known: Collection[str], otherwise: str) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; {otherwise} {', '.join(sorted(known))}"
+
+
 def refuse_unknown(given: Mapping[str, object], known: frozenset[str]) -> None:
     """Refuse options that do not exist.
 
@@ -96,9 +110,7 @@ def refuse_unknown(given: Mapping[str, object], known: frozenset[str]) -> None:
         If a name is neither an option nor one of fsspec's own.
     """
     for name in given.keys() - FSSPEC_OPTIONS:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else f"; the options are {', '.join(sorted(known))}"
-        raise InvalidOptionError(f"there is no option {name!r}{hint}")
+        raise InvalidOptionError(f"there is no option {name!r}{_hint(name, known, 'the options are')}")
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(Options))
