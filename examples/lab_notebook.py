@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from typing import Any
 
 import fsspec
 import numpy as np
 import pandas as pd
 
 # What the notebook says of each run: a file name, a subject, a sampling rate, and how it went.
-NOTEBOOK = [
+NOTEBOOK: list[tuple[str, dict[str, Any], list[str]]] = [
     ("monday/run 1.csv", {"subject": "A22", "rate_hz": 200}, ["pilot"]),
     ("monday/run 2.csv", {"subject": "B07", "rate_hz": 200}, []),
     ("tuesday/run 1.csv", {"subject": "A22", "rate_hz": 100}, []),

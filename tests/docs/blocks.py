@@ -1,7 +1,7 @@
 """The pages of the documentation, and the blocks of code in them.
 
-A block is run in order with the others of its page. What a page says about that is in comments that readers do
-not see::
+A block is run in order with the others of its page. What a page says about that is in comments that
+readers do not see::
 
     <!-- run: with a server -->     the block finds a server where the environment says
     <!-- run: with a server
@@ -13,7 +13,7 @@ not see::
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -75,9 +75,8 @@ def blocks_of(page: Path) -> list[Block]:
             continue
         before = text[fences[number - 1].end() if number else 0 : fence.start()]
         line = text.count("\n", 0, fence.start(3)) + 1
-        said = _said(before, f"{page.name}:{line}")
-        expected = _expected(text, fences, number)
-        found.append(Block(fence[2], fence[3], line, expected=expected, **said))
+        block = Block(fence[2], fence[3], line, expected=_expected(text, fences, number))
+        found.append(_as_said(block, before, f"{page.name}:{line}"))
     return found
 
 
@@ -94,16 +93,16 @@ def _expected(text: str, fences: list[re.Match[str]], number: int) -> str | None
     return after[3] if adjacent and after[2] == "text" else None
 
 
-def _said(before: str, where: str) -> dict[str, str | bool]:
+def _as_said(block: Block, before: str, where: str) -> Block:
     comments = list(_COMMENT.finditer(before))
     if not comments or before[comments[-1].end() :].strip():
-        return {}
+        return block
     said = _DIRECTIVE.fullmatch(comments[-1][1])
     if said is None or not said[2]:
         raise UnclearPageError(f"{where}: <!--{comments[-1][1]}-->")
     if said[1] == "not run":
-        return {"reason": said[2]}
+        return replace(block, reason=said[2])
     need, _, setup = said[2].partition("\n")
     if need != "with a server":
         raise UnclearPageError(f"{where}: run: {need}")
-    return {"with_server": True, "setup": setup}
+    return replace(block, with_server=True, setup=setup)

@@ -12,18 +12,20 @@ import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from fsspec.config import conf
 
 from rinofs.testing import live_server
 from rinofs.testing.process import COMMAND
-from tests.docs.blocks import Block
+from tests.docs.blocks import blocks_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pytest
+
+    from tests.docs.blocks import Block
 
 SERVICES = ("rino", "repovizz")
 PORT = "8440"
@@ -52,13 +54,19 @@ class Reader:
         monkeypatch.setenv("HOME", str(folder))
         monkeypatch.chdir(folder)
 
-    def __enter__(self) -> Reader:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
 
-    def run(self, block: Block, page: str) -> None:
+    def follow(self, page: Path, name: str) -> None:
+        """Run the blocks of a page."""
+        for block in blocks_of(page):
+            if not block.reason:
+                self._run(block, name)
+
+    def _run(self, block: Block, page: str) -> None:
         """Run a block, and compare what it prints with what the page shows."""
         if block.with_server and self._port is None:
             self._start_live_server()

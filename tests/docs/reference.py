@@ -23,8 +23,8 @@ _HEAD = """\
 
 ## Commands
 
-`rinofs --debug COMMAND ...` logs each request, `rinofs --version` prints the version, and `--help` after any command
-shows what is said here.
+`rinofs --debug COMMAND ...` logs each request, `rinofs --version` prints the version, and `--help` after any
+command shows what is said here.
 """
 
 

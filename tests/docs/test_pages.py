@@ -21,9 +21,7 @@ def test_the_examples_of_a_page_work(name: str, tmp_path: Path, monkeypatch: pyt
     if "examples/" in PAGES[name].read_text():
         shutil.copytree(ROOT / "examples", tmp_path / "examples")
     with Reader(tmp_path, monkeypatch) as reader:
-        for block in blocks_of(PAGES[name]):
-            if not block.reason:
-                reader.run(block, name)
+        reader.follow(PAGES[name], name)
 
 
 PAGE = """
@@ -58,8 +56,8 @@ print(x, 8440)
 $ echo a; echo b
 a
 ...
-$ rinofs ls nowhere
-rinofs: no such file or directory: nowhere
+$ echo rinofs: that failed; false
+rinofs: that failed
 ```
 """
 
@@ -101,7 +99,7 @@ def test_a_block_that_is_not_run_needs_a_reason(page: Path) -> None:
     [
         ("```text\n1\n", "```text\n2\n"),
         ("$ echo a; echo b\na\n", "$ echo a; echo b\nb\n"),
-        ("rinofs: no such file or directory: nowhere\n", ""),
+        ("rinofs: that failed\n", ""),
         ("$ echo a; echo b", "$ echo a; echo b; false"),
     ],
 )
@@ -109,13 +107,11 @@ def test_differences_are_seen(
     shown: str, wrong: str, page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Reader(tmp_path, monkeypatch) as reader:
-        for block in blocks_of(page):
-            reader.run(block, "page.md")
+        reader.follow(page, "page.md")
     page.write_text(PAGE.replace(shown, wrong))
     assert shown in PAGE
-    with Reader(tmp_path, monkeypatch) as reader, pytest.raises(AssertionError, match="page.md:"):
-        for block in blocks_of(page):
-            reader.run(block, "page.md")
+    with Reader(tmp_path, monkeypatch) as reader, pytest.raises(AssertionError, match="page"):
+        reader.follow(page, "page.md")
 
 
 def test_an_ellipsis_stands_for_anything() -> None:
