@@ -192,13 +192,39 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-FIELDS = (
-    "id name parent path items metadata tags versions query sort limit offset after recursive field chunk "
-    "truncate_metadata from $or x"
-).split()
-READING = (
-    "get_metadata children ancestors query query_count search autocomplete_search autocomplete_values download"
-).split()
+FIELDS = [
+    "id",
+    "name",
+    "parent",
+    "path",
+    "items",
+    "metadata",
+    "tags",
+    "versions",
+    "query",
+    "sort",
+    "limit",
+    "offset",
+    "after",
+    "recursive",
+    "field",
+    "chunk",
+    "truncate_metadata",
+    "from",
+    "$or",
+    "x",
+]
+READING = [
+    "get_metadata",
+    "children",
+    "ancestors",
+    "query",
+    "query_count",
+    "search",
+    "autocomplete_search",
+    "autocomplete_values",
+    "download",
+]
 sent_fields = st.dictionaries(st.sampled_from(FIELDS), values, max_size=4)
 
 

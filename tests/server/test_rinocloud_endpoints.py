@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -209,8 +209,8 @@ def test_records_are_sent_back_as_they_were_received(api: Api) -> None:
     """The service's clients send all of a record's fields, and those of a new one as null."""
     new: dict[str, Any] = {
         "id": None, "name": "o", "filepath": "/home/me/o", "etag": None, "created_on": None,
-        "updated_on": None, "versions": [], "metadata": {"x": 1}, "tags": [], "parent": None, "size": None, "type": None,
-        "project": None, "project_name": None, "owner": None, "shared": None,
+        "updated_on": None, "versions": [], "metadata": {"x": 1}, "tags": [], "parent": None,
+        "size": None, "type": None, "project": None, "project_name": None, "owner": None, "shared": None,
     }  # fmt: skip
     made = api.ok("files/create_object", new, 201)
     assert made["metadata"] == {"x": 1}

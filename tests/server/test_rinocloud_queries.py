@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-
 
 if TYPE_CHECKING:
     from tests.server.api import Api
