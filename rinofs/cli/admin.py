@@ -64,6 +64,56 @@ def add_user(name: str, password_stdin: bool, data_dir: Path) -> None:
     write_lines([json.dumps({"username": name, "token": token})])
 
 
+@admin.group()
+def client() -> None:
+    """Programs that may ask users to let them work with their datapacks."""
+
+
+@client.command("add")
+@click.argument("name")
+@click.option(
+    "--redirect-uri",
+    "redirect_uris",
+    required=True,
+    multiple=True,
+    metavar="URI",
+    help="Where users are sent back to, to the letter; may be repeated.",
+)
+@click.option("--public", is_flag=True, help="Give it no secret, since it cannot keep one.")
+@data_option
+def add_client(name: str, redirect_uris: tuple[str, ...], public: bool, data_dir: Path) -> None:
+    """Register a program, and print its id and secret as JSON. The secret is not shown again."""
+    with opened(data_dir) as services:
+        made, secret = services.clients.add(name, redirect_uris, public=public)
+    write_lines([json.dumps({"client_id": made.client_id, "client_secret": secret})])
+
+
+@client.command("list")
+@data_option
+@json_option
+def list_clients(data_dir: Path, as_json: bool) -> None:
+    """List the programs."""
+    with opened(data_dir) as services:
+        found = services.clients.all()
+    if as_json:
+        show_json([asdict(one) for one in found])
+        return
+    for one in found:
+        kind = "public" if one.public else "with a secret"
+        write_lines([f"{one.client_id}  {one.name} ({kind})", *(f"    {uri}" for uri in one.redirect_uris)])
+
+
+@client.command("remove")
+@click.argument("client_id")
+@data_option
+def remove_client(client_id: str, data_dir: Path) -> None:
+    """Remove a program; the tokens that users let it have are void at once."""
+    with opened(data_dir) as services:
+        removed = services.clients.remove(client_id)
+    if not removed:
+        raise CommandError(f"there is no program {client_id}; `rinofs admin client list` shows all")
+
+
 @admin.command()
 @data_option
 @json_option

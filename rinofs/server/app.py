@@ -20,6 +20,7 @@ from rinofs.server.maintenance import gc
 from rinofs.server.middleware import AnswerFailures, AnswerHeaders
 from rinofs.server.responses import error_response, json_response
 from rinofs.server.services import open_services
+from rinofs.server.web import routes as web
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -57,7 +58,12 @@ def create_app(settings: ServerSettings) -> Starlette:
     """
     services = open_services(settings)
     app = Starlette(
-        routes=[Route("/health", _health), *rinocloud.routes(services), *repovizz.routes(services)],
+        routes=[
+            Route("/health", _health),
+            *rinocloud.routes(services),
+            *repovizz.routes(services),
+            *web.routes(services),
+        ],
         middleware=answering(settings),
         exception_handlers=REFUSALS,
         lifespan=_lifespan,

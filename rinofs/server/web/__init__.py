@@ -1,0 +1,1 @@
+"""The pages of the server, on which users sign in and let programs act in their name."""
