@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import sys
 import tempfile
@@ -203,8 +204,10 @@ class TextWriter(io.TextIOWrapper):
         super().__exit__(kind, error, trace)
 
     def __del__(self) -> None:
-        self._fail()
-        super().close()
+        # The file behind is dropped unclosed, and says so.
+        with contextlib.suppress(ValueError):
+            if not self.closed:
+                self.detach()
 
 
 class CompressedWriter(io.BufferedIOBase):
