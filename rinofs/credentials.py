@@ -35,6 +35,27 @@ class ConfiguredToken(str):
         return f"<configured token {digest_of(self)}>"
 
 
+class ChosenLogin(str):
+    """The name of a stored login that is used where there is no token; empty if none was named.
+
+    fsspec tells filesystem objects apart by how their options show themselves. This one shows whose login
+    it is now, so that another one under the same name makes another object.
+    """
+
+    __slots__ = ("_whose",)
+    _whose: str
+
+    @classmethod
+    def of(cls, name: str | None, profile: Profile | None) -> ChosenLogin:
+        """Return the name that was chosen, if any, with the login that is stored under it, if any."""
+        login = cls(name or "")
+        login._whose = f"{profile.endpoint_url} {identity_in(profile)}" if profile else "nobody"
+        return login
+
+    def __repr__(self) -> str:
+        return f"<login {str(self)!r} of {self._whose}>"
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """What is particular to a service in finding its tokens.
@@ -79,9 +100,12 @@ class Credentials:
         The user's name where a profile knows it, so that a new token of the same user finds what the last
         one read; else a digest of the token.
         """
-        if self.profile is not None and self.profile.username:
-            return f"user:{self.profile.username}"
-        return f"token:{digest_of(self.token)}"
+        return identity_in(self.profile) if self.profile else f"token:{digest_of(self.token)}"
+
+
+def identity_in(profile: Profile) -> str:
+    """Return what stands for the user of a stored login: the name where it is known, else its token."""
+    return f"user:{profile.username}" if profile.username else f"token:{digest_of(profile.token)}"
 
 
 def digest_of(secret: str) -> str:
@@ -117,6 +141,7 @@ def find_credentials(
         _check_token(token)
         where = canonical_endpoint(endpoint_url if endpoint_url is not None else service.endpoint_url)
         return Credentials(where, str(token))
+    profile = str(profile) if profile else None
     stored = ProfileStore().load(service.name, profile)
     if stored is None and profile is not None:
         raise CredentialsError(
@@ -165,18 +190,35 @@ def configured_options(
     Returns
     -------
     dict
-        `given`, with a `ConfiguredToken` where the configuration has a token that applies, and ``token``
-        set to None where it has one that does not.
+        `given`, with a `ConfiguredToken` where the configuration has a token that applies, ``token`` set to
+        None where it has one that does not, and a `ChosenLogin` where there is no token.
+
+    Raises
+    ------
+    CredentialsError
+        If a stored login is needed and the file of logins cannot be used.
     """
+    if given.get("token") is not None:
+        return dict(given)
     configured: dict[str, Any] = {}
     for protocol in service.protocols:
         configured |= conf.get(protocol, {})
-    if "token" not in configured or given.get("token") is not None:
-        return dict(given)
-    if given.get("profile") is not None or not _meant_for(given.get("endpoint_url"), configured, service):
-        return {**given, "token": None}
-    token = _text_of_token(service, configured["token"])
-    return {**given, "token": None if token is None else ConfiguredToken(token)}
+    token = _configured_token(service, given, configured)
+    if token is not None:
+        return {**given, "token": ConfiguredToken(token)}
+    name = given.get("profile", configured.get("profile"))
+    login = ChosenLogin.of(name, ProfileStore().load(service.name, name))
+    return {**given, "profile": login} | ({"token": None} if "token" in configured else {})
+
+
+def _configured_token(
+    service: Service, given: Mapping[str, Any], configured: Mapping[str, Any]
+) -> str | None:
+    if "token" not in configured or given.get("profile") is not None:
+        return None
+    if not _meant_for(given.get("endpoint_url"), configured, service):
+        return None
+    return _text_of_token(service, configured["token"])
 
 
 def _meant_for(endpoint_url: str | None, configured: Mapping[str, Any], service: Service) -> bool:
@@ -191,7 +233,7 @@ def _text_of_token(service: Service, value: Any) -> str | None:
         return value
     for protocol in reversed(service.protocols):
         for written in _tokens_in_environment(protocol):
-            if _as_json(written) == value:
+            if json.dumps(_as_json(written)) == json.dumps(value):  # NaN is not equal to itself
                 return written
     return json.dumps(value) if isinstance(value, (bool, dict, list)) else str(value)
 

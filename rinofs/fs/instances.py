@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from fsspec.config import conf
 from fsspec.spec import AbstractFileSystem
 
-from rinofs.credentials import ConfiguredToken, configured_options
+from rinofs.credentials import ChosenLogin, ConfiguredToken, configured_options
 from rinofs.errors import CredentialsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from rinofs.credentials import Service
 
@@ -21,7 +21,8 @@ class Instances(type(AbstractFileSystem)):  # type: ignore[misc]
 
     fsspec merges its configuration and environment into ``storage_options``, which are pickled and shown by
     ``to_json``. A token from there is taken out again: whoever loads the pickle has a configuration of its
-    own. Two tokens never share an object, since the token, or its digest, is part of what tells them apart.
+    own. Two tokens never share an object, since the token, or its digest, or whose login it is, is
+    part of what tells them apart.
     """
 
     service: Service
@@ -31,12 +32,19 @@ class Instances(type(AbstractFileSystem)):  # type: ignore[misc]
         if args or getattr(cls, "service", None) is None:
             return super().__call__(*args, **kwargs)
         filesystem = super().__call__(**configured_options(cls.service, kwargs, conf))
-        filesystem.storage_options = {
-            name: value
-            for name, value in filesystem.storage_options.items()
-            if not isinstance(value, ConfiguredToken) and not (name == "token" and value is None)
-        }
+        filesystem.storage_options = dict(_remembered(filesystem.storage_options))
         return filesystem
+
+
+def _remembered(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for name, value in options.items():
+        if isinstance(value, ConfiguredToken) or (name == "token" and value is None):
+            continue
+        if isinstance(value, ChosenLogin):
+            if value:
+                yield name, str(value)
+        else:
+            yield name, value
 
 
 def remake(kind: Instances, options: Mapping[str, Any]) -> Any:
