@@ -33,9 +33,9 @@ Measured by `make bench`, beside what a user would pick instead. Each measuremen
 sessions and a warm-up request are outside of it; all take turns, round by round, in the same run; the figures
 are medians. fsspec's HTTP filesystem and requests read from the embedded server's own download URLs, so that
 the server is in both sides; s3fs, obstore and the peer's Zarr store read the same files from nginx, which
-does less for each request. Everything is on one machine over loopback: figures of different rows, and of other
-machines, cannot be compared, ratios within a row can. Only rinofs verifies what it reads, where nothing else
-is said.
+does less for each request. Everything is on one machine over loopback: figures of different rows, and of
+other machines, cannot be compared, ratios within a row can. Only rinofs verifies what it reads, where nothing
+else is said.
 
 """
 
