@@ -59,6 +59,10 @@ class ChangeableFileSystem(WritableFileSystem):
             False if the server cannot.
         """
 
+    def _named(self, path: str) -> str:
+        """Return a path to the same place that ends in the name that a copy of it gets."""
+        return path
+
     def mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:  # noqa: ARG002
         """Make a folder.
 
@@ -189,6 +193,8 @@ class ChangeableFileSystem(WritableFileSystem):
             Passed to `cp_file`.
         """
         ignore = (on_error or ("ignore" if recursive else "raise")) == "ignore"
+        if isinstance(path1, str):
+            path1 = self._named(path1)
         copies = transfer.plan_copy(self, path1, path2, recursive, maxdepth)
         if recursive and maxdepth is None and isinstance(path1, str) and self._copied_whole(copies):
             return
@@ -252,8 +258,10 @@ class ChangeableFileSystem(WritableFileSystem):
         if maxdepth is not None:
             raise NotImplementedError("a folder moves as a whole: maxdepth is not possible")
         sources = self.expand_path(path1 if isinstance(path1, list) else [os.fspath(path1)])
+        sources = [self._named(source) for source in sources]
         target = self._strip_protocol(path2)
         if sources == [target]:
+            self.info(target)  # raises if there is nothing
             return
         into = not target or trailing_sep(str(path2)) or self.isdir(target)
         if len(sources) > 1 and not into:
@@ -268,6 +276,11 @@ class ChangeableFileSystem(WritableFileSystem):
             raise IsADirectoryError(
                 errno.EISDIR, "this is a folder: move it with recursive=True", self.url(source)
             )
-        if source != target and not self._move(source, target):
+        if source == target:
+            self.info(source)  # raises if there is nothing
+            return
+        if target.startswith(f"{source}/"):
+            raise OSError(errno.EINVAL, "a folder cannot move into itself", self.url(target))
+        if not self._move(source, target):
             self.copy(source, target, recursive=recursive, on_error="raise")
             self._delete([source], recursive=recursive)

@@ -95,7 +95,10 @@ class Listings(Generic[Entry]):
                 return Known(single.value)
             listing = self._listed.get(_parent(path)) if path else None
             if listing is not None and self._is_fresh(listing, max_age):
-                return Known(listing.value.get(path))
+                entry = listing.value.get(path)
+                # A listing shows each entry under one path, and tells nothing of the other ones.
+                if entry is not None or not self._is_alias(path):
+                    return Known(entry)
             return None
 
     def children(self, path: str, max_age: float) -> dict[str, Entry] | None:

@@ -129,6 +129,9 @@ class ReadableFileSystem(RemoteFileSystem):
         """
         path = self._strip_protocol(path)
         version_id = kwargs.get("version_id")
+        if end is not None and 0 <= end <= (start or 0):
+            self._pinned(path, version_id, max_age=self._read_age())  # raises if there is nothing to read
+            return b""
 
         def read(content: Content) -> bytes:
             return read_content(self.session, content, start or 0, end, verify=self.options.verify_content)

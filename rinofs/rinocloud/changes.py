@@ -204,7 +204,13 @@ class Changes:
                     raise
                 return there
 
-        made = self._on_server("copy", record, lambda: self._replacing(target, record, copy_once))
+        try:
+            made = self._on_server("copy", record, lambda: self._replacing(target, record, copy_once))
+        except ConflictError:
+            there = self._look_again(target)
+            if there is None or there.id != record.id:
+                raise
+            return True  # another path to the object itself
         if made is not None:
             self._listings.put(target, made)
         return made is not None

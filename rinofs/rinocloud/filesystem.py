@@ -222,6 +222,11 @@ class RinoFileSystem(ChangeableFileSystem):
                 )
         return dict(zip(paths, records, strict=True))
 
+    def _named(self, path: str) -> str:
+        bare = self._strip_protocol(path)
+        named = self._resolver.named(bare) or bare
+        return f"{named}/" if path.endswith("/") else named
+
     def _copy(self, source: str, target: str) -> bool:
         return self._changes.copy(source, self._record(source), target, self.options.listing_age)
 

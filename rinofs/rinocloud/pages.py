@@ -89,8 +89,9 @@ def all_pages(fetch: Callable[[dict[str, int]], Page], *, by_id: bool) -> Iterat
 
 
 def _is_last(page: Page, received: int, by_id: bool) -> bool:
-    # A count shrinks when others delete, which by id would end the listing early; by offset it is the only
-    # thing to go by, since a server may grant less than the limit that it repeats.
-    if not by_id and page.count is not None:
+    # A count shrinks when others delete, which by id would end the listing early on any page but the first;
+    # by offset it is the only thing to go by, since a server may grant less than the limit that it repeats.
+    is_first = received == len(page.records)
+    if page.count is not None and (is_first or not by_id):
         return received >= page.count
     return page.limit is not None and len(page.records) < page.limit

@@ -119,6 +119,35 @@ class Resolver:
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", self._url(path))
         return record.id
 
+    def named(self, path: str) -> str | None:
+        """Return a path to the same object that ends in its name.
+
+        Parameters
+        ----------
+        path : str
+            The path, which may end in an id.
+
+        Returns
+        -------
+        str or None
+            None for an earlier version, whose name leads to the current one.
+
+        Raises
+        ------
+        NotFoundError
+            If the path ends in an id that is not there.
+        """
+        parts = parse(path)
+        if not parts or not isinstance(parts[-1], ById):
+            return path
+        record = self.record(path, 0)
+        above = "" if record.parent is None else f"@{record.parent}"
+        named = join(above, part_of(record.name, record.id))
+        try:
+            return named if self.record(named, 0).id == record.id else None
+        except NotFoundError:
+            return None
+
     def children(self, path: str, max_age: float) -> dict[str, Record]:
         """Return the records in the folder at a path, by path.
 

@@ -18,7 +18,7 @@ from rinofs.errors import (
     PreconditionError,
 )
 from rinofs.http.upload import UploadBody
-from rinofs.rinocloud.paths import ById, join, parse, part_of
+from rinofs.rinocloud.paths import ById, parse
 from rinofs.rinocloud.resolver import TOP
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from rinofs.rinocloud.client import RinocloudClient
     from rinofs.rinocloud.records import Record
     from rinofs.rinocloud.resolver import Resolver
+
+_TAKEN = 412
 
 _OWN_ETAG = re.compile(r"[0-9a-f]{32}-[0-9]+")
 
@@ -130,7 +132,7 @@ class Uploader:
         try:
             record = self._send(path, target, upload)
         except (NotFoundError, ConflictError, InvalidRequestError) as error:
-            if upload.exclusive and isinstance(error, ConflictError):
+            if error.status == _TAKEN:
                 raise
             # What was known of the folders may have been overtaken: look again, and send once more if so.
             self._listings.forget(path.partition("/")[0])
@@ -146,15 +148,10 @@ class Uploader:
 
     def _by_name(self, path: str) -> str:
         """Return the path to write to, where the one that was given ends in an id."""
-        parts = parse(path)
-        if not parts or not isinstance(parts[-1], ById):
-            return path
-        record = self._resolver.record(path, 0)
-        current = self._client.lookup(record.name, record.parent, self._url(path))
-        if current is None or current.id != record.id:
+        named = self._resolver.named(path)
+        if named is None:
             raise NotAllowedError("this is an earlier version, which cannot be written", self._url(path))
-        above = f"@{record.parent}" if record.parent is not None else ""
-        return join(above, part_of(record.name, record.id))
+        return named
 
     def _refuse_taken(self, path: str) -> None:
         try:
@@ -183,7 +180,7 @@ class Uploader:
         try:
             record = self._client.upload(body, exclusive=upload.exclusive and extended, label=self._url(path))
         except PreconditionError:
-            raise ConflictError("there is something already", self._url(path)) from None
+            raise ConflictError("there is something already", self._url(path), status=_TAKEN) from None
         except OutcomeUnknownError:
             stored = self._stored_by_lost_answer(path, body, upload)
             if stored is not None:

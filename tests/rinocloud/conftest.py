@@ -8,6 +8,7 @@ import pytest
 
 from rinofs import RinoFileSystem
 from rinofs.testing import live_server
+from tests.rinocloud.api import Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,13 +25,19 @@ def either_server(request: pytest.FixtureRequest) -> Iterator[LiveServer]:
 @pytest.fixture
 def server(either_server: LiveServer) -> Iterator[LiveServer]:
     """A server that is empty and counts from zero."""
+    Api.of(either_server).clear()
     fs = RinoFileSystem(endpoint_url=either_server.endpoint_url, token=either_server.token)
+    fs.ls("")  # the server's extensions, or that it has none, are known from here on
     fs.invalidate_cache()
-    if entries := fs.ls("", detail=False):
-        fs.rm(entries, recursive=True)
     either_server.reset()
     yield either_server
     either_server.reset()
+
+
+@pytest.fixture
+def api(server: LiveServer) -> Api:
+    """Another client of the same user, whose changes the filesystem is not told of."""
+    return Api.of(server)
 
 
 @pytest.fixture
