@@ -12,8 +12,8 @@ WORKERS ?= 2
 demo: $(VENV)/demo.done  ## the main job: a server, an experiment, and reading it back
 	$(BIN)/rinofs demo
 
-test: $(VENV)/test.done  ## the whole suite
-	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not soak and not browser"
+test: $(VENV)/test.done  ## the whole suite, campaigns in short
+	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not browser"
 
 test-core: $(VENV)/test.done  ## the quick core of the suite
 	$(PYTEST) -n $(WORKERS) --dist worksteal -m core
