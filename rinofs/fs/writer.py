@@ -7,7 +7,7 @@ import io
 import sys
 import tempfile
 import warnings
-from typing import IO, TYPE_CHECKING, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -138,6 +138,9 @@ class RemoteWriter(io.BufferedIOBase):
                 NotWrittenWarning,
                 stacklevel=2,
             )
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{self.full_name} is being written, and cannot be pickled")
 
     def _finish(self) -> None:
         if self.closed:

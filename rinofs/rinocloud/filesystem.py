@@ -125,9 +125,10 @@ class RinoFileSystem(ChangeableFileSystem):
         return 0.0 if self._features.may_have("path") else self.options.listing_age
 
     def _pinned(self, path: str, version_id: int | str | None = None, *, max_age: float = 0.0) -> Pinned:
-        record = self._resolver.record(path, max_age)
-        if version_id is not None:
-            record = self._version(path, record, version_id)
+        if version_id is None:
+            record = self._resolver.record(path, max_age)
+        else:
+            record = self._version(path, int(version_id), max_age)
         if record.type == "directory":
             raise IsADirectoryError(errno.EISDIR, "this is a folder", self.url(path))
         if record.type != "file":
@@ -168,13 +169,19 @@ class RinoFileSystem(ChangeableFileSystem):
         )
         return [record.info(path) for record in (*earlier, current)]
 
-    def _version(self, path: str, current: Record, version_id: int | str) -> Record:
-        number = int(version_id)
-        if number == current.id:
-            return current
-        if number not in current.versions:
-            raise NotFoundError(f"there is no version {number}; see versions()", self.url(path))
-        return self._client.metadata(number, self.url(path))
+    def _version(self, path: str, number: int, max_age: float) -> Record:
+        try:
+            current = self._resolver.record(path, max_age)
+            if number == current.id:
+                return current
+            if number in current.versions:
+                return self._client.metadata(number, self.url(path))
+        except NotFoundError:
+            if not max_age:
+                raise
+        if max_age:
+            return self._version(path, number, 0.0)  # it may have come to be since the last look
+        raise NotFoundError(f"there is no version {number}; see versions()", self.url(path))
 
     def restore(self, path: str, version_id: int) -> None:
         """Make an earlier version of a file the current one, by storing it again as a new version.
