@@ -14,6 +14,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 
 from rinofs.errors import ConflictError
 from rinofs.fs import transfer
+from rinofs.fs.download import download
 from rinofs.fs.modes import OpenMode
 from rinofs.fs.pool import Stop, run
 from rinofs.fs.reading import ReadableFileSystem
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
     from fsspec.callbacks import Callback
 
+    from rinofs.fs.reading import Pinned
     from rinofs.fs.transfer import Copy, Paths
+    from rinofs.http.content import Content
 
 _TEXT_OPTIONS = ("encoding", "errors", "newline")
 
@@ -147,9 +150,14 @@ class WritableFileSystem(ReadableFileSystem):
                 version_id=kwargs.get("version_id"),
             )
         self._check_target(path, opening)
-        writer = self._writer(path, opening, autocommit, kwargs.get("metadata"), kwargs.get("tags"))
-        if opening is OpenMode.APPEND:
-            self._fill(writer, path)
+        metadata, tags = kwargs.get("metadata"), kwargs.get("tags")
+        if opening is not OpenMode.APPEND or (before := self._before(path)) is None:
+            return self._writer(path, opening, autocommit, metadata, tags)
+        # The longer file is stored anew, and only what is sent with it belongs to it.
+        metadata = before.info.get("metadata") if metadata is None else metadata
+        tags = before.info.get("tags") if tags is None else tags
+        writer = self._writer(path, opening, autocommit, metadata, tags)
+        self._fill(writer, before.content)
         return writer
 
     def _check_target(self, path: str, opening: OpenMode) -> None:
@@ -172,12 +180,19 @@ class WritableFileSystem(ReadableFileSystem):
 
         return RemoteWriter(path, self.url(path), opening.value, send, autocommit=autocommit)
 
-    def _fill(self, writer: RemoteWriter, path: str) -> None:
-        """Begin an appended file with what is there."""
+    def _before(self, path: str) -> Pinned | None:
+        """Return what is to be appended to; always the current version, or what others added would go."""
         try:
-            self._get_file(path, None, DEFAULT_CALLBACK, cast("IO[bytes]", writer), Stop())
+            return self._pinned(path)
         except FileNotFoundError:
-            pass
+            return None
+
+    def _fill(self, writer: RemoteWriter, content: Content) -> None:
+        """Begin an appended file with what is there."""
+        verify = self.options.verify_content
+        file = cast("IO[bytes]", writer)
+        try:
+            download(self.session, content, file, verify=verify, callback=DEFAULT_CALLBACK, stop=Stop())
         except BaseException:
             writer.discard()
             raise
