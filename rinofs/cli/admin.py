@@ -139,7 +139,8 @@ def fsck(data_dir: Path, as_json: bool) -> None:
         show_json(asdict(report))
     else:
         contents = f"{report.blobs_checked} contents ({human(report.bytes_checked)})"
-        found = f"checked {report.objects_checked} objects and {contents}: {len(report.problems)} problems"
+        checked = f"{report.objects_checked} objects, {report.datapacks_checked} datapacks and {contents}"
+        found = f"checked {checked}: {len(report.problems)} problems"
         write_lines([*report.problems, found])
     if report.problems:
         sys.exit(FAILED)

@@ -13,7 +13,8 @@ from sqlalchemy import and_, func, or_, select, text, union
 
 from rinofs.digests import EtagHasher
 from rinofs.server.records import Kind
-from rinofs.server.tables import BLOB_REFERENCES, objects
+from rinofs.server.structures import structure_problem
+from rinofs.server.tables import BLOB_REFERENCES, datapack_contents, datapacks, objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -56,6 +57,8 @@ class FsckReport:
     ----------
     objects_checked : int
         Objects in the database.
+    datapacks_checked : int
+        Datapacks in the database.
     blobs_checked : int
         Contents that were read and hashed.
     bytes_checked : int
@@ -65,6 +68,7 @@ class FsckReport:
     """
 
     objects_checked: int
+    datapacks_checked: int
     blobs_checked: int
     bytes_checked: int
     problems: tuple[str, ...]
@@ -80,6 +84,7 @@ def gc(services: Services) -> GcReport:
     services : Services
         Whose contents they are.
     """
+    services.datapacks.forget_unlinked()
     temporary = services.blobs.remove_abandoned()
     removed = size = 0
     for chunk in _chunks(services.blobs.stored()):
@@ -111,12 +116,14 @@ def fsck(services: Services) -> FsckReport:
     with services.database.read() as connection:
         problems = [*_database_problems(connection), *_row_problems(connection)]
         checked = connection.scalar(select(func.count()).select_from(objects)) or 0
+    packs, flawed = _datapack_problems(services)
+    problems += flawed
     blobs = size = 0
     for length, found in _content_problems(services):
         blobs += 1
         size += length
         problems += found
-    return FsckReport(checked, blobs, size, tuple(problems))
+    return FsckReport(checked, packs, blobs, size, tuple(problems))
 
 
 def _database_problems(connection: Connection) -> Iterator[str]:
@@ -157,6 +164,20 @@ def _unreachable() -> Select[tuple[int]]:
     return select(objects.c.id).where(objects.c.id.not_in(select(reached.c.id)))
 
 
+def _datapack_problems(services: Services) -> tuple[int, list[str]]:
+    """Count the datapacks, and read their documents one by one."""
+    with services.database.read() as connection:
+        ids = connection.scalars(select(datapacks.c.id)).all()
+    problems = []
+    for identifier in ids:
+        with services.database.read() as connection:
+            text = connection.scalar(select(datapacks.c.structure).where(datapacks.c.id == identifier))
+        problem = structure_problem(text) if text is not None else None
+        if problem is not None:
+            problems.append(f"datapack {identifier}: {problem}")
+    return len(ids), problems
+
+
 def _content_problems(services: Services) -> Iterator[tuple[int, list[str]]]:
     """Read each content that is referred to; yield its bytes and what is wrong with it."""
     last = ""
@@ -174,12 +195,13 @@ def _content_problems(services: Services) -> Iterator[tuple[int, list[str]]]:
 
 
 def _check(services: Services, name: str) -> tuple[int, list[str]]:
-    sha256, etag = hashlib.sha256(), EtagHasher()
+    sha256, sha1, etag = hashlib.sha256(), hashlib.sha1(usedforsecurity=False), EtagHasher()
     problem = None
     try:
         with services.blobs.path(name).open("rb", buffering=0) as file:
             while data := file.read(_READ_SIZE):
                 sha256.update(data)
+                sha1.update(data)
                 etag.update(data)
     except FileNotFoundError:
         problem = "is missing"
@@ -190,21 +212,37 @@ def _check(services: Services, name: str) -> tuple[int, list[str]]:
             problem = f"is damaged: the {etag.size} bytes on the disk have the digest {sha256.hexdigest()}"
     with services.database.read() as connection:
         if problem is None:
-            return etag.size, _claims(connection, name, etag)
+            return etag.size, _claims(connection, name, etag, sha1.hexdigest())
         if not _referred(services, [name]):
             return etag.size, []  # what it belonged to was deleted meanwhile
-        holders = select(objects.c.id).where(objects.c.sha256 == name).limit(_NAMED)
-        named = ", ".join(str(number) for number in connection.scalars(holders))
-    return etag.size, [f"content {name} (of objects {named or 'elsewhere'}) {problem}"]
+        holders = ", ".join(_holders(connection, name))
+    return etag.size, [f"content {name} (of {holders}) {problem}"]
 
 
-def _claims(connection: Connection, name: str, found: EtagHasher) -> list[str]:
-    """Compare what objects say about a content with what it is."""
+def _holders(connection: Connection, name: str) -> Iterator[str]:
+    """Name some of what a content belongs to."""
+    numbers = select(objects.c.id).where(objects.c.sha256 == name).limit(_NAMED)
+    packs = select(datapack_contents.c.datapack).where(datapack_contents.c.sha256 == name).limit(_NAMED)
+    yield from (f"object {number}" for number in connection.scalars(numbers))
+    yield from (f"datapack {identifier}" for identifier in connection.scalars(packs))
+
+
+def _claims(connection: Connection, name: str, found: EtagHasher, sha1: str) -> list[str]:
+    """Compare what objects and datapacks say about a content with what it is."""
+    of_packs = datapack_contents.c
+    other = or_(of_packs.size != found.size, of_packs.etag != found.etag(), of_packs.sha1 != sha1)
+    packs = select(of_packs.datapack).where(of_packs.sha256 == name, other)
     differs = or_(objects.c.size != found.size, objects.c.etag != found.etag())
     wrong = select(objects.c.id).where(objects.c.sha256 == name, differs)
     return [
-        f"object {number}: its size or etag is not that of its content"
-        for number in connection.scalars(wrong)
+        *(
+            f"object {number}: its size or etag is not that of its content"
+            for number in connection.scalars(wrong)
+        ),
+        *(
+            f"datapack {identifier}: the size, etag or hash that it has for {name} is not that of the content"
+            for identifier in connection.scalars(packs)
+        ),
     ]
 
 

@@ -167,7 +167,7 @@ def test_a_damaged_content_is_named_with_its_objects(services: Services, user: U
     else:
         path.unlink()
     (problem,) = fsck(services).problems
-    assert f"content {one.sha256} (of objects {one.id}, {two.id})" in problem
+    assert f"content {one.sha256} (of object {one.id}, object {two.id})" in problem
     assert ("missing" if damage == "remove" else "damaged") in problem
     assert str(fine.sha256) not in problem
 
