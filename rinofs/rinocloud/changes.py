@@ -90,7 +90,7 @@ class Changes:
                 target.name, target.folder, exist_ok=exist_ok, label=label
             )
 
-        made, record = self._once_more_if_overtaken(path, create)
+        made, record = self._made(path, create)
         if made is not None:
             self._listings.forget(made)
         self._listings.put(path, record)
@@ -120,6 +120,13 @@ class Changes:
         except ConflictError:
             if unknown is not None:
                 raise unknown from None  # it may have been the first request that took the name
+            raise
+
+    def _made(self, path: str, create: Callable[[], Result]) -> Result:
+        try:
+            return self._once_more_if_overtaken(path, create)
+        except ConflictError:
+            self._resolver.check_way(path)
             raise
 
     def delete(self, found: Mapping[str, Record]) -> None:
@@ -154,13 +161,13 @@ class Changes:
                     raise
             else:
                 return
-            left = [record_id for record_id in left if self._is_there(record_id, label)]
+            left = [record_id for record_id in left if self._is_there(record_id)]
             if not left:
                 return
 
-    def _is_there(self, record_id: int, label: str) -> bool:
+    def _is_there(self, record_id: int) -> bool:
         try:
-            self._client.metadata(record_id, label)
+            self._client.metadata(record_id, f"rino://@{record_id}")
         except NotFoundError:
             return False
         return True
@@ -205,7 +212,7 @@ class Changes:
                 return there
 
         try:
-            made = self._on_server("copy", record, lambda: self._replacing(target, record, copy_once))
+            made = self._on_server("copy", record, folder, lambda: self._replacing(target, record, copy_once))
         except ConflictError:
             there = self._look_again(target)
             if there is None or there.id != record.id:
@@ -236,7 +243,7 @@ class Changes:
             self._move(record, folder, name)
             return True
 
-        if not self._on_server("move", record, lambda: self._replacing(target, record, move)):
+        if not self._on_server("move", record, folder, lambda: self._replacing(target, record, move)):
             return False
         self._listings.removed(source, tree=True)
         self._listings.forget(target)
@@ -274,9 +281,8 @@ class Changes:
         try:
             return act()
         except ConflictError:
-            self._listings.forget(target)
-            there = self._resolver.record(target, 0)
-            if there.id == record.id:
+            there = self._look_again(target)
+            if there is None or there.id == record.id:
                 raise
             if there.type == "directory":
                 raise ConflictError("there is a folder, which is not replaced", self._url(target)) from None
@@ -289,14 +295,17 @@ class Changes:
         self._delete([there.id], self._url(target))
         return result
 
-    def _on_server(self, endpoint: str, record: Record, act: Callable[[], Result]) -> Result | None:
-        """Act; None if the server turns out to lack the endpoint."""
+    def _on_server(
+        self, endpoint: str, record: Record, folder: int | None, act: Callable[[], Result]
+    ) -> Result | None:
+        """Act on an object and a folder; None if the server turns out to lack the endpoint."""
         if endpoint in self._client.features.lacking:
             return None
         try:
             return act()
         except (NotFoundError, InvalidRequestError) as error:
-            if error.status not in {404, 405, 501} or not self._is_there(record.id, f"rino://@{record.id}"):
+            involved = [record.id] if folder is None else [record.id, folder]
+            if error.status not in {404, 405, 501} or not all(map(self._is_there, involved)):
                 raise
             self._client.features.lacks(endpoint)
             return None

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fsspec.utils import tokenize
 
 from rinofs.credentials import Service, digest_of
-from rinofs.errors import NotFoundError, ServiceError
+from rinofs.errors import NotAllowedError, NotFoundError, ServiceError
 from rinofs.fs.changing import ChangeableFileSystem
 from rinofs.fs.listings import Listings
 from rinofs.fs.pool import run
@@ -25,7 +25,7 @@ from rinofs.rinocloud.resolver import TOP, Resolver
 from rinofs.rinocloud.uploads import Uploader
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from rinofs.credentials import Credentials
     from rinofs.fs.browse import Info
@@ -221,6 +221,7 @@ class RinoFileSystem(ChangeableFileSystem):
     def _deletable(self, paths: Sequence[str], max_age: float, recursive: bool) -> dict[str, Record]:
         records = run(lambda path: self._resolver.record(path, max_age), paths, self.options.max_concurrency)
         for path, record in zip(paths, records, strict=True):
+            self._refuse_earlier(path)
             if record is TOP:
                 raise PermissionError(errno.EPERM, "the top level cannot be removed", self.url(path))
             if record.type == "directory" and not recursive:
@@ -234,8 +235,24 @@ class RinoFileSystem(ChangeableFileSystem):
         named = self._resolver.named(bare) or bare
         return f"{named}/" if path.endswith("/") else named
 
+    def _refuse_earlier(self, path: str) -> None:
+        if self._resolver.named(path) is None:
+            raise NotAllowedError("this is an earlier version, which cannot be changed", self.url(path))
+
     def _copy(self, source: str, target: str) -> bool:
-        return self._changes.copy(source, self._record(source), target, self.options.listing_age)
+        return self._looking_again(self._changes.copy, source, target)
 
     def _move(self, source: str, target: str) -> bool:
-        return self._changes.move(source, self._record(source), target, self.options.listing_age)
+        self._refuse_earlier(source)
+        return self._looking_again(self._changes.move, source, target)
+
+    def _looking_again(
+        self, act: Callable[[str, Record, str, float], bool], source: str, target: str
+    ) -> bool:
+        """Act on what is known, and once more after looking if that was overtaken."""
+        try:
+            return act(source, self._record(source), target, self.options.listing_age)
+        except NotFoundError:
+            for path in (source, target):
+                self._listings.forget(path.partition("/")[0])
+            return act(source, self._record(source), target, self.options.listing_age)

@@ -148,6 +148,23 @@ class Resolver:
         except NotFoundError:
             return None
 
+    def check_way(self, path: str) -> None:
+        """Look whether all that is there of the way to a path are folders.
+
+        Raises
+        ------
+        NotADirectoryError
+            If something on the way is not a folder.
+        """
+        above = path.rpartition("/")[0]
+        while above:
+            try:
+                self.folder_id(above, 0)
+            except NotFoundError:
+                above = above.rpartition("/")[0]
+            else:
+                return
+
     def children(self, path: str, max_age: float) -> dict[str, Record]:
         """Return the records in the folder at a path, by path.
 

@@ -226,14 +226,7 @@ class Uploader:
             record = TOP
         if record is not TOP and record.type == "directory":
             raise IsADirectoryError(errno.EISDIR, "there is a folder", self._url(path)) from None
-        above = path.rpartition("/")[0]
-        while above:
-            try:
-                self._resolver.folder_id(above, 0)
-            except NotFoundError:
-                above = above.rpartition("/")[0]
-            else:
-                return
+        self._resolver.check_way(path)
 
     def _note(self, path: str, target: Target, record: Record) -> None:
         if target.made is not None:

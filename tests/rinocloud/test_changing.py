@@ -1,0 +1,356 @@
+"""Making, removing, copying and moving."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rinofs.errors import NotAllowedError
+from rinofs.testing import Fault
+
+if TYPE_CHECKING:
+    from rinofs import RinoFileSystem
+    from rinofs.testing import LiveServer
+    from tests.rinocloud.api import Api
+
+FILES = {"dir/a": b"1", "dir/b": b"22", "dir/sub/c": b"333", "other/d": b"4444"}
+
+
+@pytest.fixture(autouse=True)
+def files(api: Api, server: LiveServer) -> dict[str, bytes]:
+    for path, data in FILES.items():
+        api.upload(path, data, metadata={"path": path}, tags=[path[-1]])
+    server.reset()
+    return dict(FILES)
+
+
+def contents(fs: RinoFileSystem) -> dict[str, bytes]:
+    """Return everything that is there, as another client would see it."""
+    fs.invalidate_cache()
+    found = fs.find("")
+    return {path: fs.cat_file(path) for path in found}
+
+
+# Folders
+
+
+def test_folders(fs: RinoFileSystem) -> None:
+    fs.mkdir("new/folder/deep")
+    assert fs.isdir("new/folder/deep")
+    with pytest.raises(FileNotFoundError):
+        fs.mkdir("x/y", create_parents=False)
+    fs.mkdir("x", create_parents=False)
+    for path in ("new", "dir", "dir/a", "", "new/folder"):
+        with pytest.raises(FileExistsError):
+            fs.mkdir(path)
+        with pytest.raises(FileExistsError):
+            fs.makedirs(path)
+    for path in ("new", "dir", "", "brand/new"):
+        fs.makedirs(path, exist_ok=True)
+    for make in (fs.mkdir, fs.makedirs, lambda path: fs.makedirs(path, exist_ok=True)):
+        with pytest.raises(NotADirectoryError):
+            make("dir/a/below")
+        with pytest.raises(NotADirectoryError):
+            make("dir/a/below/that")
+    with pytest.raises(FileExistsError):
+        fs.makedirs("dir/a", exist_ok=True)
+
+
+def test_folders_by_id(fs: RinoFileSystem, api: Api) -> None:
+    number = api.id_of("dir")
+    fs.makedirs(f"@{number}", exist_ok=True)
+    with pytest.raises(FileExistsError):
+        fs.mkdir(f"@{number}")
+    fs.mkdir(f"@{number}/new")
+    assert fs.isdir("dir/new")
+    with pytest.raises(NotAllowedError, match="chosen"):
+        fs.mkdir("@999999")
+
+
+def test_rmdir(fs: RinoFileSystem, api: Api) -> None:
+    fs.mkdir("empty")
+    fs.rmdir("empty")
+    assert not fs.exists("empty")
+    with pytest.raises(OSError, match="not empty"):
+        fs.rmdir("dir")
+    with pytest.raises(NotADirectoryError):
+        fs.rmdir("dir/a")
+    fs.mkdir("quick")
+    assert fs.ls("quick") == []
+    api.upload("quick/file", b"1")  # nobody told us
+    with pytest.raises(OSError, match="not empty"):
+        fs.rmdir("quick")
+
+
+# Removing
+
+
+def test_rm(fs: RinoFileSystem, files: dict[str, bytes]) -> None:
+    fs.rm("dir/a")
+    with pytest.raises(IsADirectoryError, match="recursive"):
+        fs.rm("dir/sub")
+    with pytest.raises(FileNotFoundError):
+        fs.rm("dir/a")
+    with pytest.raises(FileNotFoundError):
+        fs.rm("nothing*")
+    fs.rm("dir/sub", recursive=True)
+    assert contents(fs) == {"dir/b": b"22", "other/d": b"4444"}
+    fs.rm("*/*")
+    assert fs.find("", withdirs=True) == ["dir", "other"]
+
+
+def test_rm_of_several_is_whole_or_not_at_all(fs: RinoFileSystem, api: Api, files: dict[str, bytes]) -> None:
+    with pytest.raises(FileNotFoundError):
+        fs.rm(["dir/a", "missing", "dir/b"])
+    with pytest.raises(IsADirectoryError):
+        fs.rm(["dir/a", "dir/sub"])
+    assert contents(fs) == files
+    fs.find("")
+    api.post("delete", id=api.id_of("dir", "b"))  # nobody told us
+    with pytest.raises(FileNotFoundError):
+        fs.rm(["dir/a", "dir/b"])
+    del files["dir/b"]
+    assert contents(fs) == files
+    fs.rm(["dir", "dir/sub", "dir/sub/c", "dir/a"], recursive=True)
+    assert contents(fs) == {"other/d": b"4444"}
+
+
+def test_rm_with_a_depth(fs: RinoFileSystem) -> None:
+    fs.rm("dir", recursive=True, maxdepth=1)
+    assert contents(fs) == {"dir/sub/c": b"333", "other/d": b"4444"}
+    fs.rm("dir", recursive=True, maxdepth=2)
+    assert fs.find("", withdirs=True) == ["other", "other/d"]
+
+
+def test_the_top_level_stays(fs: RinoFileSystem, files: dict[str, bytes]) -> None:
+    everything: list[str | list[str]] = ["", "/", ["dir", ""]]
+    for paths in everything:
+        with pytest.raises(PermissionError):
+            fs.rm(paths, recursive=True)
+    assert contents(fs) == files
+
+
+def test_rm_removes_the_versions_too(fs: RinoFileSystem, api: Api) -> None:
+    first = api.id_of("dir", "a")
+    fs.pipe_file("dir/a", b"new")
+    fs.rm("dir/a")
+    assert not fs.exists(f"@{first}")
+
+
+# Moving
+
+
+def test_mv_of_files(fs: RinoFileSystem, api: Api) -> None:
+    number = api.id_of("dir", "a")
+    fs.mv("dir/a", "dir/renamed")
+    assert fs.info("dir/renamed")["id"] == number
+    fs.mv("dir/renamed", "other")
+    assert fs.info("other/renamed")["id"] == number
+    fs.mv("other/renamed", "brand/new/name")
+    assert fs.info("brand/new/name")["id"] == number
+    assert fs.info("brand/new/name")["metadata"] == {"path": "dir/a"}
+    fs.mv("brand/new/name", "other/d")
+    assert fs.info("other/d")["id"] == number
+    fs.mv("other/d", "/")
+    assert contents(fs) == {"d": b"1", "dir/b": b"22", "dir/sub/c": b"333"}
+
+
+def test_mv_of_folders(fs: RinoFileSystem, api: Api) -> None:
+    number = api.id_of("dir")
+    fs.find("")
+    fs.mv("dir", "renamed")
+    assert fs.find("renamed") == ["renamed/a", "renamed/b", "renamed/sub/c"]
+    assert not fs.exists("dir/a")
+    fs.mv("renamed", "other/")
+    assert fs.info("other/renamed")["id"] == number
+    assert fs.cat_file("other/renamed/sub/c") == b"333"
+    assert not fs.exists("renamed")
+
+
+def test_mv_of_several(fs: RinoFileSystem) -> None:
+    fs.mv(["dir/a", "dir/sub"], "other")
+    assert contents(fs) == {"dir/b": b"22", "other/a": b"1", "other/d": b"4444", "other/sub/c": b"333"}
+    fs.mv("other/[ad]", "dir")
+    assert sorted(contents(fs)) == ["dir/a", "dir/b", "dir/d", "other/sub/c"]
+    with pytest.raises(NotADirectoryError):
+        fs.mv(["dir/a", "dir/b"], "nowhere")
+
+
+def test_mv_that_cannot_be(fs: RinoFileSystem, files: dict[str, bytes]) -> None:
+    fs.mkdir("other/dir")
+    fs.mkdir("x/dir")
+    for source, target, error in (
+        ("missing", "x", FileNotFoundError),
+        ("missing", "missing", FileNotFoundError),
+        ("dir/missing", "dir", FileNotFoundError),
+        ("dir", "other", FileExistsError),
+        ("dir", "other/d", NotADirectoryError),
+        ("other/d", "dir/a/x", NotADirectoryError),
+        ("dir", "dir/sub/x", OSError),
+        ("dir", "dir/sub", OSError),
+        ("dir", "dir/new/folder", OSError),
+        ("dir/a", "@999999", PermissionError),
+    ):
+        with pytest.raises(error):
+            fs.mv(source, target)
+    with pytest.raises(IsADirectoryError):
+        fs.mv("dir", "y", recursive=False)
+    with pytest.raises(NotImplementedError):
+        fs.mv("dir", "y", maxdepth=1)
+    assert contents(fs) == files
+    assert not fs.exists("dir/new")
+
+
+def test_mv_to_where_it_is(fs: RinoFileSystem, files: dict[str, bytes], server: LiveServer) -> None:
+    fs.mv("dir/a", "dir/a")
+    fs.mv("dir", "dir")
+    fs.mv("dir/a", "dir")
+    assert contents(fs) == files
+
+
+def test_mv_by_ids(fs: RinoFileSystem, api: Api) -> None:
+    a, b, sub, other = (api.id_of(*path.split("/")) for path in ("dir/a", "dir/b", "dir/sub", "other"))
+    fs.mv(f"@{a}", f"@{other}")
+    assert fs.info("other/a")["id"] == a
+    fs.mv(f"@{a}", "")
+    assert fs.info("a")["id"] == a
+    fs.mv(f"@{a}", f"@{b}")  # in its place
+    assert fs.info("dir/b")["id"] == a
+    assert not fs.exists(f"@{b}")
+    fs.mv(f"@{sub}", f"@{other}/renamed")
+    assert contents(fs) == {"dir/b": b"1", "other/d": b"4444", "other/renamed/c": b"333"}
+
+
+def test_a_moved_file_keeps_its_versions(fs: RinoFileSystem) -> None:
+    fs.pipe_file("dir/a", b"second")
+    fs.mv("dir/a", "other/moved")
+    assert [fs.cat_file(f"@{info['id']}") for info in fs.versions("other/moved")] == [b"1", b"second"]
+
+
+# Copying
+
+
+def test_cp_of_files(fs: RinoFileSystem, api: Api) -> None:
+    fs.pipe_file("dir/a", b"second", metadata={"n": 2}, tags=["x"])
+    fs.cp("dir/a", "other")
+    fs.cp("dir/a", "other/d")
+    fs.cp_file("dir/a", "brand/new/copy")
+    for path in ("other/a", "other/d", "brand/new/copy"):
+        info = fs.info(path)
+        assert (info["metadata"], info["tags"], info["versions"]) == ({"n": 2}, ["x"], [])
+        assert fs.cat_file(path) == b"second"
+    fs.pipe_file("other/a", b"third")
+    assert fs.cat_file("dir/a") == b"second"
+
+
+def test_cp_of_folders(fs: RinoFileSystem, files: dict[str, bytes]) -> None:
+    fs.cp("dir", "copy", recursive=True)
+    fs.cp("dir", "other", recursive=True)
+    fs.cp("dir/", "other", recursive=True)
+    inside = {path.removeprefix("dir"): data for path, data in files.items() if path.startswith("dir")}
+    copies = {f"{top}{name}": data for top in ("copy", "other/dir", "other") for name, data in inside.items()}
+    assert contents(fs) == files | copies
+    fs.cp("dir", "dir/sub/again", recursive=True)
+    assert fs.find("dir/sub/again") == ["dir/sub/again/a", "dir/sub/again/b", "dir/sub/again/sub/c"]
+    fs.cp("dir", "flat")
+    assert not fs.exists("flat")
+
+
+def test_cp_of_everything(fs: RinoFileSystem, files: dict[str, bytes]) -> None:
+    fs.cp("", "backup", recursive=True)
+    assert contents(fs) == files | {f"backup/{path}": data for path, data in files.items()}
+
+
+def test_cp_that_cannot_be(fs: RinoFileSystem, files: dict[str, bytes]) -> None:
+    for source, target, error in (
+        ("missing", "x", FileNotFoundError),
+        ("dir/a", "dir/b/x", NotADirectoryError),
+        ("dir/a", "@999999", PermissionError),
+    ):
+        with pytest.raises(error):
+            fs.cp(source, target)
+    with pytest.raises(FileNotFoundError):
+        fs.cp("missing", "x", recursive=True)
+    with pytest.raises(FileExistsError):
+        fs.cp("dir", "other/d", recursive=True)
+    with pytest.raises(FileExistsError):
+        fs.cp_file("dir/a", "other")
+    fs.cp(["dir/a", "missing"], ["x/a", "x/b"], on_error="ignore")
+    assert contents(fs) == files | {"x/a": b"1"}
+
+
+def test_cp_to_where_it_is(fs: RinoFileSystem, api: Api, files: dict[str, bytes]) -> None:
+    number = api.id_of("dir", "a")
+    for source, target in (
+        ("dir/a", "dir/a"),
+        ("dir/a", f"@{number}"),
+        (f"@{number}", "dir/a"),
+        ("dir/a", "dir"),
+    ):
+        fs.cp(source, target)
+    assert contents(fs) == files
+    assert api.id_of("dir", "a") == number
+
+
+def test_cp_by_ids(fs: RinoFileSystem, api: Api, files: dict[str, bytes]) -> None:
+    a, sub, other = (api.id_of(*path.split("/")) for path in ("dir/a", "dir/sub", "other"))
+    fs.cp(f"@{a}", f"@{other}")
+    fs.cp(f"@{a}", f"@{other}/d")
+    fs.cp(f"@{sub}", f"@{other}", recursive=True)
+    assert contents(fs) == files | {"other/a": b"1", "other/d": b"1", "other/sub/c": b"333"}
+
+
+def test_cp_of_an_earlier_version(fs: RinoFileSystem, api: Api) -> None:
+    first = api.id_of("dir", "a")
+    fs.pipe_file("dir/a", b"second")
+    fs.cp(f"@{first}", "old")
+    assert fs.cat("old") == b"1"
+    with pytest.raises(NotAllowedError):
+        fs.mv(f"@{first}", "x")
+    with pytest.raises(NotAllowedError):
+        fs.rm(f"@{first}")
+
+
+# What others did meanwhile
+
+
+def test_what_was_known_of_source_and_target_was_overtaken(fs: RinoFileSystem, api: Api) -> None:
+    fs.find("", withdirs=True)
+    for name in ("dir", "other"):
+        fs.info(name)
+        api.post("delete", id=api.id_of(name))
+    api.upload("dir/a", b"new")
+    api.upload("other/e", b"5")
+    fs.cp("dir/a", "other/copied")
+    fs.invalidate_cache()
+    fs.find("", withdirs=True)
+    api.post("delete", id=api.id_of("dir"))
+    api.post("delete", id=api.id_of("other"))
+    api.upload("dir/a", b"newer")
+    api.upload("other/f", b"6")
+    fs.mv("dir/a", "other/moved")
+    assert contents(fs) == {"other/f": b"6", "other/moved": b"newer"}
+    assert fs._features.lacking == set()
+
+
+# What is in the way is not lost
+
+
+def test_what_would_be_replaced_stays_if_that_fails(
+    fs: RinoFileSystem, server: LiveServer, files: dict[str, bytes]
+) -> None:
+    fs.find("")
+    asked: list[str] = []
+
+    def refuse(method: str, path: str) -> Fault | None:
+        asked.append(path.strip("/").rpartition("/")[2])
+        again = asked.count("copy") > 1 and asked[-1] == "copy"
+        return Fault(status=403, body=b'{"error": "no"}') if again else None
+
+    server.faults = refuse
+    with pytest.raises(PermissionError):
+        fs.cp_file("dir/a", "other/d")
+    assert asked.count("copy") == 2
+    server.faults = None
+    assert contents(fs) == files
