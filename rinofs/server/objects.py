@@ -105,9 +105,8 @@ def locate(connection: Connection, user: User, path: Sequence[str]) -> Record:
             break
         step = child(connection, user, None if found is None else found.id, name)
         if step is None:
-            raise NotFound(
-                f"path: there is no {name!r} at {'/'.join(path[:depth]) or 'the top level'}", field="path"
-            )
+            where = f"in {'/'.join(path[:depth])}" if depth else "at the top level"
+            raise NotFound(f"path: there is no {name!r} {where}", field="path")
         found = step
     else:
         if found is not None:

@@ -38,6 +38,7 @@ are left out.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -63,6 +64,7 @@ MAX_NEEDLE = 256
 MAX_FIELD = 1024
 """Characters of the name of a field."""
 
+_BOUND = re.compile(r":(\w+)")
 _ORDERS = {"$lt": "<", "$lte": "<=", "$gt": ">", "$gte": ">="}
 
 
@@ -120,7 +122,9 @@ def distinct_values(user: User, field: str, *, digests: bool = True) -> TextClau
 
 
 def _clause(sql: str, bound: Bound) -> TextClause:
-    return text(sql).bindparams(**bound.values)
+    # What can never match is left out of the text, and so are the values that it would be compared with.
+    used = bound.values.keys() & set(_BOUND.findall(sql))
+    return text(sql).bindparams(**{name: bound.values[name] for name in used})
 
 
 def _checked_field(field: str) -> str:
@@ -193,14 +197,14 @@ class _Compiler:
         some = [value for value in values if value is not None]
         found = [field.where(lambda cell: cell.matches(some))] if some else []
         if len(some) < len(values):
-            found.append(f"NOT ({field.present()})")
+            found.append(field.absent())
         return any_of(found)
 
     @staticmethod
     def _exists(field: Field, name: str, value: object) -> str:
         if not isinstance(value, bool):
             raise BadRequest(f"query: {name}: $exists takes true or false", field="query")
-        return f"({field.present()})" if value else f"NOT ({field.present()})"
+        return field.present() if value else field.absent()
 
     @staticmethod
     def _contains(field: Field, name: str, value: object) -> str:

@@ -17,7 +17,7 @@ from rinofs.server.errors import BadRequest
 from rinofs.server.metadata import dump
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from rinofs.server.records import User
 
@@ -80,10 +80,6 @@ class Bound:
         self.values[name] = value
         return f":{name}"
 
-    def names(self, values: Iterable[object]) -> str:
-        """Return what stands for some values, with commas between them."""
-        return ", ".join(map(self.name, values))
-
 
 def text_value(text: str) -> str:
     """Return a text as it is compared.
@@ -122,7 +118,7 @@ class Cell:
     value : str
         The value, as SQLite takes it out of JSON.
     kind : str
-        Its JSON type, as SQLite calls them.
+        Its JSON type, as SQLite calls them: an expression, or between quotes one that all values have.
     """
 
     def __init__(self, bound: Bound, value: str, kind: str) -> None:
@@ -132,41 +128,55 @@ class Cell:
 
     def matches(self, values: Sequence[object]) -> str:
         """Return whether the value, or an item of it where it is a list, equals one of some values."""
+        itself = self.equals(values)
+        if self._fixed not in {None, "array"}:
+            return itself
         items = f"json_each(CASE {self._kind} WHEN 'array' THEN {self._value} ELSE '[]' END) AS item"
         item = Cell(self._bound, "item.value", "item.type").equals(values)
-        return any_of([self.equals(values), f"EXISTS (SELECT 1 FROM {items} WHERE {item})"])
+        return any_of([itself, f"EXISTS (SELECT 1 FROM {items} WHERE {item})"])
 
     def equals(self, values: Sequence[object]) -> str:
         """Return whether the value itself equals one of some values."""
-        truths = ["true" if value else "false" for value in values if isinstance(value, bool)]
-        numbers = [_number(self._bound, value) for value in values if _is_number(value)]
-        texts = [text_value(value) for value in values if isinstance(value, str)]
-        lists = [_written(value) for value in values if isinstance(value, list)]
-        mappings = [_written(value) for value in values if isinstance(value, dict)]
-        found = [f"{self._kind} IN ({self._bound.names(truths)})"] if truths else []
-        if numbers:
-            found.append(f"({self._is_number()} AND {self._value} IN ({', '.join(numbers)}))")
-        for kind, wanted in (("text", texts), ("array", lists), ("object", mappings)):
-            if wanted:
-                found.append(f"({self._kind} = '{kind}' AND {self._value} IN ({self._bound.names(wanted)}))")
+        truths = {"true" if value else "false" for value in values if isinstance(value, bool)}
+        found = [self._typed("1", truth) for truth in sorted(truths)]
+        wanted = (
+            (("integer", "real"), [_number(self._bound, value) for value in values if _is_number(value)]),
+            (("text",), [self._name(text_value(value)) for value in values if isinstance(value, str)]),
+            (("array",), [self._name(_written(value)) for value in values if isinstance(value, list)]),
+            (("object",), [self._name(_written(value)) for value in values if isinstance(value, dict)]),
+        )
+        found += [
+            self._typed(f"{self._value} IN ({', '.join(names)})", *kinds) for kinds, names in wanted if names
+        ]
         return any_of(found)
 
     def ordered(self, comparison: str, value: object) -> str:
         """Return whether the value stands in an order (``<``...) to another one."""
         if isinstance(value, str):
-            wanted = self._bound.name(text_value(value))
-            return f"({self._kind} = 'text' AND {self._value} {comparison} {wanted})"
+            return self._typed(f"{self._value} {comparison} {self._name(text_value(value))}", "text")
         if _is_number(value):
-            return f"({self._is_number()} AND {self._value} {comparison} {_number(self._bound, value)})"
+            wanted = _number(self._bound, value)
+            return self._typed(f"{self._value} {comparison} {wanted}", "integer", "real")
         return "0"
 
     def contains(self, part: str) -> str:
         """Return whether the value is a text that holds another one."""
-        wanted = self._bound.name(text_value(part))
-        return f"({self._kind} = 'text' AND instr({self._value}, {wanted}) > 0)"
+        return self._typed(f"instr({self._value}, {self._name(text_value(part))}) > 0", "text")
 
-    def _is_number(self) -> str:
-        return f"{self._kind} IN ('integer', 'real')"
+    def _name(self, value: object) -> str:
+        return self._bound.name(value)
+
+    @property
+    def _fixed(self) -> str | None:
+        return self._kind.strip("'") if self._kind.startswith("'") else None
+
+    def _typed(self, condition: str, *kinds: str) -> str:
+        """Return a condition that holds for values of some types only."""
+        if self._fixed is not None:
+            # Whatever else stood beside it would keep an index on the column from being used.
+            return condition if self._fixed in kinds else "0"
+        known = ", ".join(f"'{kind}'" for kind in kinds)
+        return f"({self._kind} IN ({known}) AND {condition})"
 
 
 def _is_number(value: object) -> TypeGuard[int | float]:
@@ -193,6 +203,9 @@ class Field(Protocol):
     def present(self) -> str:
         """Return whether an object has the field; never null."""
 
+    def absent(self) -> str:
+        """Return whether an object has not got the field; never null."""
+
     def scalar(self) -> tuple[str, str]:
         """Return the value of the field and its JSON type; null for objects without it."""
 
@@ -210,6 +223,9 @@ class _ColumnField:
 
     def present(self) -> str:
         return f"{self._column} IS NOT NULL"
+
+    def absent(self) -> str:
+        return f"{self._column} IS NULL"
 
     def scalar(self) -> tuple[str, str]:
         return self._column, self._kind
@@ -235,6 +251,9 @@ class _MetadataField:
     def present(self) -> str:
         found = self._at(self._whole)
         return found if self._parts is None else any_of([found, self._at(self._parts)])
+
+    def absent(self) -> str:
+        return f"NOT {self.present()}"
 
     def scalar(self) -> tuple[str, str]:
         value, kind = self._taken(self._whole)

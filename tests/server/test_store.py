@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import and_, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
+from rinofs.server import searches
 from rinofs.server.database import Database
 from rinofs.server.errors import (
     BadRequest,
@@ -21,6 +23,7 @@ from rinofs.server.errors import (
     Unavailable,
 )
 from rinofs.server.listings import PIECE_ROWS, Page
+from rinofs.server.query import compile_query
 from rinofs.server.records import Change, Kind, NewObject, Record, User
 from rinofs.server.store import FolderExists, Store
 from rinofs.server.tables import objects
@@ -225,7 +228,7 @@ def test_an_unknown_id_is_not_found_everywhere(
 
 def test_the_first_missing_part_of_a_path_is_named(services: Services, user: User, store: Store) -> None:
     upload(services, user, "exp1/run 3/a.csv", b"1")
-    with pytest.raises(NotFound, match="'run 4' at exp1"):
+    with pytest.raises(NotFound, match="'run 4' in exp1"):
         store.get(user, ["exp1", "run 4", "a.csv"])
     with pytest.raises(NotFound, match="'exp2' at the top level"):
         store.get(user, ["exp2", "x"])
@@ -420,6 +423,20 @@ def test_listing_a_folder_reads_only_what_it_shows(services: Services, parent: s
     assert "B-TREE" not in plans[0]
     assert "COVERING INDEX" in plans[1]
     assert "name=?" in plans[2]
+
+
+@pytest.mark.parametrize("parent", [5, None])
+def test_a_file_is_looked_up_by_name_and_parent_in_an_index(
+    services: Services, user: User, parent: int | None
+) -> None:
+    """Published clients, and plain ones of any kind, do so for every part of a path."""
+    wanted = and_(searches.mine(user), compile_query(user, {"name": "a", "parent": parent}))
+    asked = select(objects.c.id).where(wanted).compile(dialect=services.database.engine.dialect)
+    with services.database.read() as connection:
+        sql = re.sub(r":\w+", "?", str(asked))
+        plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, tuple(asked.params.values())).all()
+    index = "uq_objects_in_folder (owner=? AND parent=? AND name=?)"
+    assert [row[3] for row in plan] == [f"SEARCH objects USING INDEX {index}"]
 
 
 def test_one_user_does_not_see_what_is_anothers(services: Services, user: User, store: Store) -> None:
