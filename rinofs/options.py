@@ -48,7 +48,7 @@ class Options:
     """
 
     timeout: float = 30.0
-    max_concurrency: int = 8
+    max_concurrency: int = 16
     use_listings_cache: bool = True
     listings_expiry_time: float = 10.0
     block_size: int = 8 * MEBIBYTE
