@@ -156,9 +156,11 @@ def find_credentials(
             f"the profile {profile!r} is for {stored.endpoint_url}; its token is sent to no other",
             where,
         )
+    variable = f"FSSPEC_{service.name.upper()}"
+    other = f"; for another server, set {variable}_ENDPOINT_URL as well" if endpoint_url is None else ""
     raise CredentialsError(
-        f"there is no token for this endpoint: pass token=..., set FSSPEC_{service.name.upper()}_TOKEN, "
-        f"or run `rinofs login {service.name} --endpoint-url {where}`",
+        f"there is no token for this endpoint: pass token=..., set {variable}_TOKEN, "
+        f"or run `rinofs login {service.name} --endpoint-url {where}`{other}",
         where,
     )
 

@@ -75,6 +75,9 @@ def _origin(endpoint_url: str) -> tuple[str, str, int, str]:
         )
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise InvalidOptionError("an endpoint URL holds no user, password, query or fragment")
+    if parts.path.rstrip("/").endswith("/api/1"):
+        # Every request would be answered by "not found", as if there were nothing.
+        raise InvalidOptionError(f"an endpoint URL is the server's, without /api/1: {endpoint_url!r}")
     return parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import tempfile
 import time
 from contextlib import ExitStack, contextmanager
@@ -63,6 +65,8 @@ def _require_libraries() -> None:
             importlib.import_module(name)
         except ImportError as error:
             missing = error.name or name
+            if missing.startswith("rinofs"):
+                raise
             raise CommandError(f"`rinofs demo` needs {missing}", hint="pip install 'rinofs[all]'") from error
 
 
@@ -174,6 +178,7 @@ def _next_lines(data_dir: Path | None) -> str:
     keep = "" if data_dir else f"  rinofs demo --data {kept}                 # this again, kept in a folder\n"
     return (
         "Try next:\n"
+        f"{_activation()}"
         f"{keep}"
         f"  rinofs serve --data {kept} --token my-token   # serve it; in another terminal:\n"
         "  export FSSPEC_RINO_ENDPOINT_URL=http://127.0.0.1:8440 FSSPEC_RINO_TOKEN=my-token\n"
@@ -181,3 +186,13 @@ def _next_lines(data_dir: Path | None) -> str:
         f"  rinofs get -r rino://{_TOP}/runs .\n"
         f"  python -c \"import pandas as pd; print(pd.read_parquet('rino://{_TOP}/runs.parquet'))\""
     )
+
+
+def _activation() -> str:
+    """Return what makes ``rinofs`` a command of the terminal, where it is none yet."""
+    script = Path(sys.prefix) / "bin" / "activate"
+    if shutil.which("rinofs") or not script.exists():
+        return ""
+    here = Path.cwd()
+    shown = script.relative_to(here) if script.is_relative_to(here) else script
+    return f"  source {shown}                  # in each terminal, for the command rinofs\n"

@@ -37,6 +37,11 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 _log = logging.getLogger("rinofs")
 
+# A group of commands that is called without one shows its help; before click 8.2 in another way.
+_NO_ARGUMENTS: tuple[type[click.UsageError], ...] = (
+    (click.exceptions.NoArgsIsHelpError,) if hasattr(click.exceptions, "NoArgsIsHelpError") else ()
+)
+
 
 class CommandError(Exception):
     """What a command could not do.
@@ -106,9 +111,10 @@ def describe(error: BaseException, path: str | None = None) -> str:
     # An error that names a URL knows better than we do whether it is about the source or the target.
     named = own if path is None or "://" in str(own) else path
     what = _what(error, path)
-    if named and str(named) in what:
-        named = None
-    return printable(": ".join(str(part) for part in (what, named) if part))
+    if not named or str(named) in what:
+        return printable(what)
+    what, semicolon, advice = what.partition("; ")
+    return printable(f"{what}: {named}{semicolon}{advice}")
 
 
 def _what(error: BaseException, path: str | None) -> str:
@@ -156,6 +162,9 @@ def reported() -> Iterator[None]:
     try:
         yield
     except click.UsageError as error:
+        if isinstance(error, _NO_ARGUMENTS):
+            click.echo(error.format_message(), err=True)
+            sys.exit(WRONG_USE)
         command = error.ctx.command_path if error.ctx else "rinofs"
         message = error.format_message().rstrip(".")
         complain(f"{message[:1].lower()}{message[1:]} (see `{command} --help`)")

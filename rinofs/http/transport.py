@@ -8,6 +8,7 @@ first request only: requests is slow to import.
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -182,12 +183,19 @@ def root_of(error: BaseException) -> BaseException:
         error = inner
 
 
+def _reason(root: BaseException) -> str:
+    """Return why a try failed: in the system's words where it has some."""
+    words = str(root).rpartition("): ")[2]
+    from_system = re.search(r"\[Errno -?\d+\] ([^()]+)", words)
+    return from_system[1].strip() if from_system else words or type(root).__name__
+
+
 def unanswered(error: Exception, origin: str) -> Unanswered:
     """Say what a failed try means for the next one."""
     root = root_of(error)
     host = urlsplit(origin).netloc
     kinds = {type(error), type(root)}
-    reason = str(root).rpartition("): ")[2] or type(root).__name__
+    reason = _reason(root)
 
     def has(*wanted: type) -> bool:
         return any(issubclass(kind, wanted) for kind in kinds)
@@ -195,17 +203,18 @@ def unanswered(error: Exception, origin: str) -> Unanswered:
     if has(urllib3.exceptions.ProxyError, requests.exceptions.ProxyError):
         return Unanswered(Fault.NOT_SENT, f"the proxy for {host} did not connect ({reason})")
     if has(urllib3.exceptions.SSLError, requests.exceptions.SSLError):
-        return Unanswered(
-            Fault.UNTRUSTED,
-            f"no trusted connection to {host} ({reason}); name your certificates in REQUESTS_CA_BUNDLE",
-        )
+        advice = "name your certificates in REQUESTS_CA_BUNDLE"
+        if "WRONG_VERSION_NUMBER" in reason:
+            advice = f"what answers there does not speak https: is it http://{host}?"
+        return Unanswered(Fault.UNTRUSTED, f"no trusted connection to {host} ({reason}); {advice}")
     if has(
         urllib3.exceptions.NewConnectionError,
         urllib3.exceptions.ConnectTimeoutError,
         requests.exceptions.ConnectTimeout,
     ):
         return Unanswered(
-            Fault.NOT_SENT, f"could not connect to {host} ({reason}); is endpoint_url right, and is it up?"
+            Fault.NOT_SENT,
+            f"could not connect to {host} ({reason}); is the server running, and is endpoint_url right?",
         )
     if has(TimeoutError, urllib3.exceptions.TimeoutError, requests.exceptions.Timeout):
         return Unanswered(Fault.SLOW, f"no answer from {host} in time")

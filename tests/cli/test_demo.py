@@ -24,8 +24,14 @@ if TYPE_CHECKING:
 def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A demo that kept its data: the folder, and what it printed."""
     folder = tmp_path_factory.mktemp("demo") / "kept"
+    # As in a terminal where nobody has activated the environment.
     shown = subprocess.run(
-        [*PROGRAM, "demo", "--data", str(folder)], capture_output=True, text=True, check=False
+        [*PROGRAM, "demo", "--data", str(folder)],
+        env={**os.environ, "PATH": str(folder)},
+        cwd=folder.parent,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert shown.returncode == 0, shown.stderr
     assert shown.stderr == ""
@@ -68,6 +74,8 @@ def test_the_costs_are_small(kept: tuple[Path, str]) -> None:
 def test_the_lines_to_try_next_work(kept: tuple[Path, str], tmp_path: Path) -> None:
     folder, shown = kept
     lines = [line.partition("   #")[0].strip() for line in shown.partition("Try next:\n")[2].splitlines()]
+    if sys.prefix != sys.base_prefix:
+        assert lines.pop(0) == f"source {Path(sys.prefix, 'bin', 'activate')}"
     assert lines[0] == f"rinofs serve --data {folder} --token my-token"
     with server_process(folder, "--token", "my-token") as server:
         environment = {
