@@ -107,6 +107,10 @@ class LiveServer:
         client, secret = self._services.clients.add(name, redirect_uris, public=public)
         return client.client_id, secret
 
+    def remove_client(self, client_id: str) -> bool:
+        """Remove a program with all that was granted to it; tell whether there was one."""
+        return self._services.clients.remove(client_id)
+
 
 @contextmanager
 def live_server(

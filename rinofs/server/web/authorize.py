@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
 from anyio import CapacityLimiter, to_thread
+from oauthlib.common import add_params_to_uri
 from oauthlib.oauth2 import OAuth2Error
 from oauthlib.oauth2.rfc6749.errors import AccessDeniedError, FatalClientError
 from starlette.responses import Response
@@ -90,7 +91,8 @@ class AuthorizePage:
             # Nobody knows that the place to go back to is the program's own: the user stays here.
             _refuse(error.description or error.error or "The request is not valid.")
         except OAuth2Error as error:
-            raise _RefusedPageError(_redirect(error.in_uri(error.redirect_uri))) from error
+            told = add_params_to_uri(error.redirect_uri, error.twotuples)
+            raise _RefusedPageError(_redirect(told)) from error
         except ValueError:
             _refuse("The address has characters in it that have no place there.")
         return _Asked(uri, found["request"].client, found["redirect_uri"], found["state"], scopes)
