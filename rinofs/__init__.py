@@ -9,15 +9,17 @@ from rinofs.errors import RinofsError
 
 if TYPE_CHECKING:
     from rinofs.fs.blocks import set_cache_size
+    from rinofs.repovizz.filesystem import RepovizzFileSystem
     from rinofs.rinocloud.filesystem import RinoFileSystem
 
-__all__ = ["RinoFileSystem", "RinofsError", "__version__", "set_cache_size"]
+__all__ = ["RepovizzFileSystem", "RinoFileSystem", "RinofsError", "__version__", "set_cache_size"]
 
 __version__ = "0.1.0"
 
 # Imported when they are first asked for, so that `import rinofs` costs next to nothing.
 _WHERE = {
     "RinoFileSystem": "rinofs.rinocloud.filesystem",
+    "RepovizzFileSystem": "rinofs.repovizz.filesystem",
     "set_cache_size": "rinofs.fs.blocks",
 }
 

@@ -16,7 +16,7 @@ from rinofs.fs.instances import Instances, remake
 from rinofs.options import OPTION_NAMES, Options, refuse_unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from datetime import datetime
 
     from rinofs.credentials import Credentials, Service
@@ -124,6 +124,9 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         """Describe all that is below a folder, in one request; None where the service cannot."""
         return None
 
+    def measure(self, infos: Iterable[Info]) -> None:
+        """Set the sizes that are None, where the service's listings lack them but it can be asked."""
+
     # Who it is
 
     @property
@@ -170,7 +173,8 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         path : str
             The path.
         **kwargs
-            ``refresh=True`` asks the service even if the answer is in memory.
+            ``refresh=True`` asks the service even if the answer is in memory; ``sizes=False`` does not ask
+            for a size that is not known.
 
         Returns
         -------
@@ -186,7 +190,10 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         path = self._strip_protocol(path)
         if kwargs.get("refresh"):
             self.invalidate_cache(path)
-        return self._info(path)
+        info = self._info(path)
+        if kwargs.get("sizes", True):
+            self.measure([info])
+        return info
 
     def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
         """List a folder, or describe a file.
@@ -213,19 +220,21 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         except NotADirectoryError:
             infos = [self._info(path)]
         infos.sort(key=lambda info: str(info["name"]))
+        if detail and kwargs.get("sizes", True):
+            self.measure(infos)
         return infos if detail else [info["name"] for info in infos]
 
     def exists(self, path: str, **kwargs: Any) -> bool:
         """Tell whether there is something at a path; what keeps it from being known is raised."""
         try:
-            self.info(path, **kwargs)
+            self.info(path, **{**kwargs, "sizes": False})
         except browse.ABSENT:
             return False
         return True
 
     def _type(self, path: str) -> str | None:
         try:
-            return str(self.info(path)["type"])
+            return str(self.info(path, sizes=False)["type"])
         except browse.ABSENT:
             return None
 
@@ -269,6 +278,8 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         if kwargs.get("refresh"):
             self.invalidate_cache(path)
         found = browse.find(self, path, maxdepth, withdirs)
+        if detail and kwargs.get("sizes", True):
+            self.measure(found.values())
         return found if detail else list(found)
 
     def walk(
@@ -281,11 +292,20 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
     ) -> Iterator[tuple[str, Any, Any]]:
         """Go through a folder and all below it, as `os.walk` does; only what is not there is omitted."""
         detail = bool(kwargs.get("detail", False))
-        return browse.walk(self, self._strip_protocol(path), maxdepth, topdown, on_error, detail)
+        rows = browse.walk(self, self._strip_protocol(path), maxdepth, topdown, on_error, detail)
+        return self._measured(rows) if detail else rows
+
+    def _measured(self, rows: Iterator[tuple[str, Any, Any]]) -> Iterator[tuple[str, Any, Any]]:
+        for row in rows:
+            self.measure(row[2].values())
+            yield row
 
     def glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> Any:
         """List what matches a pattern; a path that exists as it is written is found if nothing matches."""
-        found = super().glob(path, maxdepth=maxdepth, **kwargs)
+        sizes = kwargs.pop("sizes", True) and kwargs.get("detail", False)
+        found = super().glob(path, maxdepth=maxdepth, **kwargs, sizes=False)
+        if sizes:
+            self.measure(found.values())
         literal = self._strip_protocol(path)
         if found or not has_magic(literal) or browse.is_pattern(self, literal):
             return found

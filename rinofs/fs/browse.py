@@ -156,7 +156,7 @@ def expand(
     found: dict[str, Info | None] = {}
     for path in map(fs._strip_protocol, paths):
         if is_pattern(fs, path):
-            matches: dict[str, Info] = fs.glob(path, maxdepth=maxdepth, detail=True)
+            matches: dict[str, Info] = fs.glob(path, maxdepth=maxdepth, detail=True, sizes=False)
             found |= matches
             if recursive and maxdepth != 1:
                 below = None if maxdepth is None else maxdepth - 1

@@ -216,7 +216,7 @@ class RemoteReader(AbstractBufferedFile):  # type: ignore[misc]
         The filesystem.
     path : str
         Where the file was found.
-    source : RemoteSource
+    source : Source
         Its content.
     info : dict
         What the filesystem knows of it.
@@ -234,7 +234,7 @@ class RemoteReader(AbstractBufferedFile):  # type: ignore[misc]
         self,
         fs: RemoteFileSystem,
         path: str,
-        source: RemoteSource,
+        source: Source,
         *,
         info: dict[str, Any],
         version_id: int | str,

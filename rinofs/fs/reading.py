@@ -366,6 +366,15 @@ class ReadableFileSystem(RemoteFileSystem):
 
         run(fetch, copies, self.options.max_concurrency, stop)
 
+    def _block_key(self, pinned: Pinned) -> str:
+        """Return what the blocks of a content are kept under."""
+        return f"{self.endpoint_url} {self._identity} {pinned.key}"
+
+    def _size_of(self, pinned: Pinned) -> int:
+        """Find out the size of a content of which it is not known."""
+        with open_content(self.session, pinned.content) as stream:
+            return stream.size or 0
+
     def _open_for_reading(
         self,
         path: str,
@@ -376,17 +385,15 @@ class ReadableFileSystem(RemoteFileSystem):
         version_id: int | str | None,
     ) -> RemoteReader:
         pinned = self._pinned(path, version_id, max_age=self._read_age())
-        content = pinned.content
+        content, key = pinned.content, self._block_key(pinned)
         if content.size is None:
-            with open_content(self.session, content) as stream:
-                content = replace(content, size=stream.size or 0)
-        key = f"{self.endpoint_url} {self._identity} {pinned.key}"
+            content = replace(content, size=self._size_of(pinned))
         source = RemoteSource(self.session, content, key, content.size or 0, self.options.verify_content)
         return RemoteReader(
             self,
             path,
             source,
-            info=pinned.info,
+            info={**pinned.info, "size": source.size},
             version_id=pinned.version_id,
             block_size=block_size or self.options.block_size,
             cache_type=cache_type or self.options.cache_type,

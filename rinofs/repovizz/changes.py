@@ -1,0 +1,244 @@
+"""Making, copying, moving and removing datapacks and nodes."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from rinofs.datapack import Container, DataNode, Tree, edits
+from rinofs.datapack.naming import name_of_part
+from rinofs.errors import ConflictError, NotFoundError
+from rinofs.repovizz.paths import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rinofs.datapack import Document, Node
+    from rinofs.repovizz.client import RepovizzClient
+    from rinofs.repovizz.editor import Editor
+    from rinofs.repovizz.records import Datapack
+    from rinofs.repovizz.resolver import Resolver
+    from rinofs.repovizz.shelf import Shelf
+
+
+class Changes:
+    """Change what is where.
+
+    Parameters
+    ----------
+    client : RepovizzClient
+        Sends the requests.
+    resolver : Resolver
+        Finds the nodes.
+    shelf : Shelf
+        Is told of every change.
+    editor : Editor
+        Edits structures.
+    url : callable
+        Turns a path into what messages call it.
+    """
+
+    def __init__(
+        self,
+        client: RepovizzClient,
+        resolver: Resolver,
+        shelf: Shelf,
+        editor: Editor,
+        url: Callable[[str], str],
+    ) -> None:
+        self._client = client
+        self._resolver = resolver
+        self._shelf = shelf
+        self._editor = editor
+        self._url = url
+
+    def make_folder(self, path: str, max_age: float, *, exist_ok: bool) -> None:
+        """Make a datapack or a container, and what is missing on the way.
+
+        Raises
+        ------
+        ConflictError
+            If there is something already, unless it is a folder and `exist_ok`.
+        NotADirectoryError
+            If a file is on the way.
+        """
+        place = parse(path)
+        url = self._url(path)
+        if not place.inner:
+            self._make_datapack(path, max_age, exist_ok=exist_ok)
+            return
+        for part in place.inner.split("/"):
+            name_of_part(part)  # raises for what no node can be called
+
+        def edit(document: Document) -> Document:
+            if exist_ok and isinstance(Tree(document).get(place.inner), Container):
+                return document
+            return edits.add_container(document, place.inner)
+
+        datapack = self._editor.found_or_made(place.datapack, self._url(place.datapack), max_age)
+        self._editor.edit(datapack, edit, url)
+
+    def _make_datapack(self, part: str, max_age: float, *, exist_ok: bool) -> None:
+        url = self._url(part)
+        if not part:
+            if not exist_ok:
+                raise ConflictError("there is a folder already", url)
+            return
+        try:
+            self._resolver.datapack(part, max_age)
+        except NotFoundError:
+            try:
+                self._editor.make(part, url)
+            except ConflictError:
+                if not exist_ok:
+                    raise
+        else:
+            if not exist_ok:
+                raise ConflictError("there is a datapack already", url)
+
+    # Removing
+
+    def delete(self, paths: Sequence[str], max_age: float, *, recursive: bool) -> None:
+        """Remove datapacks and nodes, all of them or, if one is missing, none.
+
+        Raises
+        ------
+        NotFoundError
+            If one is missing.
+        IsADirectoryError
+            If one is a folder, without `recursive`.
+        """
+        inner: dict[str, list[str]] = {}
+        whole: dict[str, Datapack] = {}
+        packs: dict[str, Datapack] = {}
+        for path in paths:
+            place = parse(path)
+            self._check_deletable(path)
+            datapack, node = self._resolver.node(path, max_age)
+            if not isinstance(node, DataNode) and not recursive:
+                raise IsADirectoryError(
+                    errno.EISDIR, "this is a folder: remove it with recursive=True", self._url(path)
+                )
+            packs[datapack.id] = datapack
+            if place.inner:
+                inner.setdefault(datapack.id, []).append(place.inner)
+            else:
+                whole[path] = datapack
+        gone = {datapack.id for datapack in whole.values()}
+        for identifier, found in inner.items():
+            if identifier not in gone:
+                self._remove_nodes(packs[identifier], found)
+        for path, datapack in whole.items():
+            self._client.delete(datapack.id, self._url(path))
+            self._shelf.removed(datapack.id)
+
+    def _check_deletable(self, path: str) -> None:
+        if not path:
+            raise PermissionError(errno.EPERM, "the top level cannot be removed", self._url(path))
+        if parse(path).is_document:
+            raise PermissionError(errno.EPERM, "the document stays as long as its datapack", self._url(path))
+
+    def _remove_nodes(self, datapack: Datapack, found: Sequence[str]) -> None:
+        # What is below another goes with it.
+        tops = [path for path in found if not any(path.startswith(f"{other}/") for other in found)]
+        label = self._url(f"{datapack.name}/{tops[0]}")
+        more = f" and {len(tops) - 1} more" if len(tops) > 1 else ""
+        tops = list(dict.fromkeys(tops))
+        self._editor.edit(datapack, lambda document: edits.remove(document, *tops), label + more)
+
+    # Copying and moving within a datapack
+
+    def copy(self, source: str, target: str, max_age: float) -> bool:
+        """Copy a node within its datapack; its content is shared, and nothing is sent.
+
+        Returns
+        -------
+        bool
+            False if the two are not in one datapack.
+
+        Raises
+        ------
+        ConflictError
+            If there is a folder at the target.
+        """
+        datapack = self._shared_datapack(source, target, max_age)
+        if datapack is None:
+            return False
+        here, there = parse(source).inner, parse(target).inner
+
+        def edit(document: Document) -> Document:
+            node, taken = _node_at(document, here), Tree(document).get(there)
+            if taken is None:
+                return edits.copy(document, here, there)
+            self._refuse_to_replace(node, taken, target)
+            return edits.replace(document, there, node.without_fields("id").with_fields(name=_name(taken)))
+
+        if here != there:
+            self._editor.edit(datapack, edit, self._url(target))
+        return True
+
+    def move(self, source: str, target: str, max_age: float) -> bool:
+        """Move and rename a node within its datapack, or rename a datapack.
+
+        Returns
+        -------
+        bool
+            False if they are in two datapacks.
+
+        Raises
+        ------
+        ConflictError
+            If there is a folder at the target.
+        """
+        here, there = parse(source).inner, parse(target).inner
+        if source and target and not here and not there:
+            datapack = self._resolver.datapack(source, max_age)
+            self._editor.rename(datapack, target, self._url(target))
+            return True
+        datapack_of_both = self._shared_datapack(source, target, max_age)
+        if datapack_of_both is None:
+            return False
+
+        def edit(document: Document) -> Document:
+            node, taken = _node_at(document, here), Tree(document).get(there)
+            if taken is None:
+                return edits.move(document, here, there)
+            self._refuse_to_replace(node, taken, target)
+            document = edits.replace(document, there, node.with_fields(name=_name(taken)))
+            return edits.remove(document, here)
+
+        if here != there:
+            self._editor.edit(datapack_of_both, edit, self._url(target))
+        return True
+
+    def _shared_datapack(self, source: str, target: str, max_age: float) -> Datapack | None:
+        """Return the datapack that both are nodes of, or are to be."""
+        one, other = parse(source), parse(target)
+        if not one.inner or not other.inner or one.is_document or other.is_document:
+            return None
+        datapack = self._resolver.datapack(one.datapack, max_age)
+        if one.datapack == other.datapack:
+            return datapack
+        try:
+            return datapack if self._resolver.datapack(other.datapack, max_age).id == datapack.id else None
+        except NotFoundError:
+            return None
+
+    def _refuse_to_replace(self, node: Node, taken: Document | Node, target: str) -> None:
+        if not isinstance(taken, DataNode):
+            raise ConflictError("there is a folder, which is not replaced", self._url(target))
+        if not isinstance(node, DataNode):
+            raise NotADirectoryError(
+                errno.ENOTDIR, "there is a file, which a folder does not replace", self._url(target)
+            )
+
+
+def _node_at(document: Document, path: str) -> Node:
+    node = Tree(document)[path]
+    assert isinstance(node, Container | DataNode)  # of a path that is not empty
+    return node
+
+
+def _name(node: Document | Node) -> str:
+    assert isinstance(node, DataNode)
+    return node.name

@@ -1,0 +1,260 @@
+"""The repovizz2 HTTP API, version 1.0: one method an endpoint."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from rinofs.datapack.links import REPOVIZZ
+from rinofs.errors import ProtocolError, ServiceError
+from rinofs.http.content import Content, etag_header
+from rinofs.repovizz.features import MISSING
+from rinofs.repovizz.records import Account, Datapack, parse_account, parse_datapack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rinofs.datapack import Document
+    from rinofs.http.answers import Answer
+    from rinofs.http.session import HttpSession
+    from rinofs.http.upload import UploadBody
+    from rinofs.repovizz.features import Features
+
+_API = "/api/v1.0/"
+_DATAPACKS = f"{_API}datapacks"
+
+
+class RepovizzClient:
+    """Ask a repovizz2 server.
+
+    Parameters
+    ----------
+    session : HttpSession
+        Sends the requests.
+    features : Features
+        What is known of the server.
+    """
+
+    def __init__(self, session: HttpSession, features: Features) -> None:
+        self.session = session
+        self.features = features
+
+    def account(self) -> Account:
+        """Return who is asking."""
+        answer = self.session.request("GET", f"{_API}user", repeatable=True)
+        return parse_account(answer.json(), answer.url)
+
+    # Looking
+
+    def datapacks(self, name: str | None = None) -> list[Datapack] | None:
+        """Return the user's datapacks.
+
+        Parameters
+        ----------
+        name : str, optional
+            Only the one of this name matters; a server that does not know how to search tells of all.
+
+        Returns
+        -------
+        list of Datapack or None
+            None where the server cannot tell.
+        """
+        if "list" in self.features.lacking:
+            return None
+        params = None if name is None else {"name": name}
+        try:
+            answer = self.session.request("GET", _DATAPACKS, params=params, repeatable=True)
+        except ServiceError as error:
+            if error.status not in MISSING:
+                raise
+            self.features.lacks("list")
+            return None
+        body = answer.json()
+        items = body.get("items") if isinstance(body, dict) else body
+        if not isinstance(items, list):
+            raise ProtocolError("this is no list of datapacks: is it a repovizz2 server?", answer.url)
+        if not all(isinstance(item, dict) and "structure" in item for item in items):
+            self.features.lacks("list")  # what it tells is not enough
+            return None
+        return [parse_datapack(item, _etag_in(item), answer.url) for item in items]
+
+    def datapack(self, identifier: str, known: Datapack | None, label: str) -> Datapack:
+        """Return a datapack.
+
+        Parameters
+        ----------
+        identifier : str
+            Its id.
+        known : Datapack, optional
+            An earlier state; returned again if it is still the current one.
+        label : str
+            What it is called in messages.
+
+        Raises
+        ------
+        NotAllowedError
+            If it is not this user's, or is not there.
+        """
+        etag = known.etag if known is not None else None
+        headers = {"If-None-Match": f'"{etag}"'} if etag else None
+        answer = self.session.request(
+            "GET",
+            _path(identifier),
+            headers=headers,
+            repeatable=True,
+            expect={200, 304} if etag else {200},
+            label=label,
+        )
+        if answer.status == 304:
+            assert known is not None
+            return known
+        return parse_datapack(answer.json(), self._etag(answer), answer.url)
+
+    def sizes(self, identifier: str, label: str) -> dict[str, int]:
+        """Return the sizes of a datapack's contents by link, as far as the server tells them."""
+        answer = self.session.request("GET", f"{_path(identifier)}/content", repeatable=True, label=label)
+        body = answer.json()
+        if not isinstance(body, dict):
+            raise ProtocolError("this is no list of contents: is it a repovizz2 server?", answer.url)
+        found = {link: node.get("size") for link, node in body.items() if isinstance(node, dict)}
+        return {link: size for link, size in found.items() if type(size) is int and size >= 0}
+
+    def content(self, identifier: str, content_hash: str, label: str, size: int | None = None) -> Content:
+        """Return where a content is; one hash never means two contents."""
+        return Content(
+            f"{_path(identifier)}/content/{quote(content_hash, safe='')}",
+            (),
+            label,
+            size=size,
+            etag=content_hash,
+            version_of=lambda _headers: content_hash,
+        )
+
+    # Changing
+
+    def create(self, name: str, owner: int | str, document: Document, label: str) -> Datapack:
+        """Make a datapack.
+
+        Raises
+        ------
+        ConflictError
+            If the user has one of this name.
+        """
+        body = {"name": name, "owner": owner, "structure": document.to_json()}
+        answer = self._post(_DATAPACKS, body, {}, label)
+        made = answer.json()
+        item = made.get("item", made) if isinstance(made, dict) else made
+        return parse_datapack(item, self._etag(answer), answer.url)
+
+    def edit(
+        self, datapack: Datapack, label: str, *, name: str | None = None, document: Document | None = None
+    ) -> str | None:
+        """Change the name of a datapack, its structure, or both, if it is still in the state that is known.
+
+        Returns
+        -------
+        str or None
+            The etag of the new state, where the server says.
+
+        Raises
+        ------
+        PreconditionError
+            If it is in another state by now, and the server looks.
+        """
+        body: dict[str, Any] = {} if name is None else {"name": name}
+        if document is not None:
+            body["structure"] = document.to_json()
+        return self._etag(self._post(_path(datapack.id), body, _only_as_known(datapack), label))
+
+    def delete(self, identifier: str, label: str) -> None:
+        """Remove a datapack.
+
+        Raises
+        ------
+        NotImplementedError
+            If the server cannot.
+        """
+        refusal = NotImplementedError(
+            f"this server cannot remove datapacks; remove what is in it, or ask its administrator: {label}"
+        )
+        if "delete" in self.features.lacking:
+            raise refusal
+        try:
+            self.session.request("DELETE", _path(identifier), repeatable=False, label=label)
+        except ServiceError as error:
+            if error.status not in MISSING:
+                raise
+            self.features.lacks("delete")
+            raise refusal from None
+
+    def upload(self, datapack: Datapack, link: str, body: UploadBody, label: str, *, guarded: bool) -> str:
+        """Give a content to the nodes of a link.
+
+        Parameters
+        ----------
+        datapack : Datapack
+            Where they are.
+        link : str
+            Their link.
+        body : UploadBody
+            The content.
+        label : str
+            What it is called in messages.
+        guarded : bool
+            Whether to do it only if the datapack is still in the state that is known.
+
+        Returns
+        -------
+        str
+            The hash of the content, which the nodes link to from now on.
+
+        Raises
+        ------
+        NotFoundError
+            If no node has the link.
+        PreconditionError
+            If it is guarded, and the datapack is in another state.
+        """
+        headers = self._once() | (_only_as_known(datapack) if guarded else {})
+        path = f"{_path(datapack.id)}/content/{quote(link, safe='/:')}"
+        answer = self.session.upload(
+            path, body, headers=headers, repeatable=self.features.repeats, label=label
+        )
+        made = answer.json()
+        found = made.get("id") if isinstance(made, dict) else None
+        if not isinstance(found, str) or not found:
+            raise ProtocolError("the answer to the upload names no content", label)
+        return found.removeprefix(REPOVIZZ)
+
+    def _post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str], label: str) -> Answer:
+        return self.session.request(
+            "POST",
+            path,
+            json=body,
+            headers={**self._once(), **headers},
+            repeatable=self.features.repeats,
+            label=label,
+        )
+
+    def _etag(self, answer: Answer) -> str | None:
+        etag = etag_header(answer.headers)
+        if etag is not None:
+            self.features.etags = True
+        return etag
+
+    def _once(self) -> dict[str, str]:
+        return {"Idempotency-Key": secrets.token_hex(16)} if self.features.repeats else {}
+
+
+def _path(identifier: str) -> str:
+    return f"{_DATAPACKS}/{quote(identifier, safe='')}"
+
+
+def _only_as_known(datapack: Datapack) -> dict[str, str]:
+    return {"If-Match": f'"{datapack.etag}"'} if datapack.etag else {}
+
+
+def _etag_in(item: Mapping[str, Any]) -> str | None:
+    etag = item.get("etag")
+    return etag if isinstance(etag, str) and etag else None

@@ -1,0 +1,52 @@
+"""What one repovizz2 endpoint can do, learnt from its answers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXTENSIONS_HEADER = "rinocloud-api-extensions"
+
+MISSING = frozenset({404, 405, 501})
+"""What a server answers that has no such endpoint."""
+
+
+class Features:
+    """What is known of an endpoint; shared by all filesystem objects that use it.
+
+    Each attribute is replaced as a whole, so that no lock is needed.
+
+    Attributes
+    ----------
+    extensions : frozenset of str
+        What the server adds to the published API, as its last answer named it.
+    lacking : frozenset of str
+        What this server turned out not to have: ``list``, ``sizes``, ``delete``.
+    etags : bool
+        Whether the server was seen to name the states of datapacks.
+    sha1 : bool
+        Whether the server was seen to name contents by their sha1.
+    """
+
+    def __init__(self) -> None:
+        self.extensions: frozenset[str] = frozenset()
+        self.lacking: frozenset[str] = frozenset()
+        self.etags = False
+        self.sha1 = False
+
+    def observe(self, status: int, headers: Mapping[str, str]) -> None:  # noqa: ARG002 - as sessions call it
+        """Take note of what an answer says of the server's extensions."""
+        named = headers.get(EXTENSIONS_HEADER)
+        if named is not None:
+            self.extensions = frozenset(part.strip() for part in named.split(",") if part.strip())
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the server carries out a request with an ``Idempotency-Key`` once."""
+        return "idempotency" in self.extensions
+
+    def lacks(self, what: str) -> None:
+        """Take note that the server has no such thing."""
+        self.lacking |= {what}

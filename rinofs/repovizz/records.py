@@ -1,0 +1,130 @@
+"""Datapacks as the service tells of them, as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from rinofs.datapack import DataNode, Document, Tree, dump, edits, from_json
+from rinofs.datapack.links import REPOVIZZ
+from rinofs.errors import InvalidDatapackError, ProtocolError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class Datapack:
+    """A datapack as it was at one moment.
+
+    Attributes
+    ----------
+    id : str
+        UUID, lower case.
+    name : str
+        What it is called; its document may say something else.
+    document : Document
+        Its structure.
+    etag : str or None
+        Names this very state, where the server says.
+    """
+
+    id: str
+    name: str
+    document: Document
+    etag: str | None = None
+
+    @cached_property
+    def tree(self) -> Tree:
+        """The paths of its nodes."""
+        return Tree(self.document)
+
+    @cached_property
+    def text(self) -> bytes:
+        """What ``datapack.json`` holds."""
+        return (dump(self.document, indent=2) + "\n").encode()
+
+    @cached_property
+    def links(self) -> Mapping[str, int]:
+        """How many nodes have each link."""
+        counts: dict[str, int] = {}
+        for _, node in self.tree.walk():
+            if isinstance(node, DataNode):
+                counts[node.link] = counts.get(node.link, 0) + 1
+        return counts
+
+    def relinked(self, link: str, new: str) -> Datapack:
+        """Return the datapack after a content was stored for the nodes of a link."""
+        document = self.document
+        for path, node in self.tree.walk():
+            if isinstance(node, DataNode) and node.link == link:
+                document = edits.set_link(document, path, new)
+        return self.changed(document, None)
+
+    def changed(self, document: Document, etag: str | None) -> Datapack:
+        """Return the datapack after an edit."""
+        return replace(self, document=document, etag=etag)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Who is asking.
+
+    Attributes
+    ----------
+    id : int or str
+        What datapacks name their owner by.
+    username : str or None
+        The name, where the service says.
+    datapacks : tuple of str
+        The ids of the user's datapacks.
+    """
+
+    id: int | str
+    username: str | None
+    datapacks: tuple[str, ...]
+
+
+def hash_of(link: str) -> str | None:
+    """Return the hash in a link to a content of the service's; None for another one."""
+    return link.removeprefix(REPOVIZZ) or None if link.startswith(REPOVIZZ) else None
+
+
+def parse_datapack(value: Any, etag: str | None, url: str) -> Datapack:
+    """Read an item of the service's.
+
+    Parameters
+    ----------
+    value : object
+        The JSON value.
+    etag : str or None
+        What names its state.
+    url : str
+        Where it came from, for messages.
+
+    Raises
+    ------
+    ProtocolError
+        If it is none.
+    InvalidDatapackError
+        If its structure cannot be read; the message names the node.
+    """
+    if not isinstance(value, dict) or not isinstance(value.get("id"), str) or "structure" not in value:
+        raise ProtocolError("this is no datapack: is it a repovizz2 server?", url)
+    try:
+        document = from_json(value["structure"])
+    except InvalidDatapackError as error:
+        raise InvalidDatapackError(f"{url}: {error}") from error
+    name = value.get("name")
+    identifier = value["id"].lower()
+    return Datapack(identifier, name if isinstance(name, str) else document.info.name, document, etag)
+
+
+def parse_account(value: Any, url: str) -> Account:
+    """Read what the service says of a user; raises ProtocolError if it is nothing of that kind."""
+    if not isinstance(value, dict) or not isinstance(value.get("id"), int | str):
+        raise ProtocolError("this is no user: is it a repovizz2 server?", url)
+    username, ids = value.get("username"), value.get("datapacks")
+    known = tuple(str(each).lower() for each in ids) if isinstance(ids, list) else ()
+    return Account(value["id"], username if isinstance(username, str) else None, known)

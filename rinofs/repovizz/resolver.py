@@ -1,0 +1,215 @@
+"""From paths to datapacks, nodes and contents."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rinofs.datapack import DataNode
+from rinofs.datapack.naming import name_of_part
+from rinofs.errors import AuthenticationError, InvalidPathError, NotAllowedError, NotFoundError
+from rinofs.fs.pool import run
+from rinofs.repovizz.paths import is_id, parse, part_of, parts_of
+from rinofs.repovizz.records import hash_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rinofs.datapack import Document, Node
+    from rinofs.repovizz.client import RepovizzClient
+    from rinofs.repovizz.records import Datapack
+    from rinofs.repovizz.shelf import Shelf
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A content that a path leads to.
+
+    Attributes
+    ----------
+    datapack : Datapack
+        Where it is.
+    hash : str
+        Its hash.
+    node : DataNode or None
+        The node; None where the path names the content by its hash.
+    """
+
+    datapack: Datapack
+    hash: str
+    node: DataNode | None
+
+
+class Resolver:
+    """Find what is behind paths, in few requests.
+
+    Parameters
+    ----------
+    client : RepovizzClient
+        Asks the server.
+    shelf : Shelf
+        What is known already.
+    url : callable
+        Turns a path into what messages call it.
+    max_concurrency : int
+        Requests under way at once, at most.
+    """
+
+    def __init__(
+        self, client: RepovizzClient, shelf: Shelf, url: Callable[[str], str], max_concurrency: int
+    ) -> None:
+        self._client = client
+        self._shelf = shelf
+        self._url = url
+        self._max_concurrency = max_concurrency
+
+    def listing(self, max_age: float) -> dict[str, str]:
+        """Return the ids of all datapacks, by what stands for them at the top level."""
+        listed = self._shelf.listing(max_age)
+        if listed is not None:
+            return listed
+        return {part: datapack.id for part, datapack in parts_of(self._all()).items()}
+
+    def _all(self) -> list[Datapack]:
+        moment = self._shelf.moment()
+        found = self._client.datapacks()
+        if found is None:
+            ids = self._client.account().datapacks
+            asked = run(self._if_there, ids, self._max_concurrency)
+            found = [datapack for datapack in asked if datapack is not None]
+        self._shelf.keep_listing(found, moment)
+        return found
+
+    def _if_there(self, identifier: str) -> Datapack | None:
+        try:
+            return self._client.datapack(identifier, self._shelf.known(identifier), self._url(identifier))
+        except AuthenticationError:
+            raise
+        except (NotAllowedError, NotFoundError):
+            return None  # it went since
+
+    def datapack(self, part: str, max_age: float) -> Datapack:
+        """Return the datapack that a part stands for.
+
+        Parameters
+        ----------
+        part : str
+            Its name as it shows in paths, or its id.
+        max_age : float
+            Seconds that the answer may be old.
+
+        Raises
+        ------
+        NotFoundError
+            If the user has none of this name.
+        NotAllowedError
+            If there is none of this id, or it is another user's; the service does not say which.
+        """
+        if is_id(part):
+            return self._by_id(part, max_age)
+        identifier = self._shelf.id_of(part)
+        if identifier is not None:
+            found = self._shelf.fresh(identifier, max_age) or self._still_there(identifier)
+            if found is not None and part_of(found) == part:
+                return found
+        elif self._shelf.lacks(part, max_age):
+            raise self._absent(part)
+        return self._by_name(part)
+
+    def _by_id(self, part: str, max_age: float) -> Datapack:
+        identifier = part.lower()
+        known = self._shelf.fresh(identifier, max_age)
+        if known is not None:
+            return known
+        try:
+            return self.again(identifier, self._url(part))
+        except AuthenticationError:
+            raise
+        except NotAllowedError as error:
+            message = "this datapack belongs to another user, or is not there: the service does not say which"
+            raise NotAllowedError(message, self._url(part), status=error.status) from None
+
+    def _still_there(self, identifier: str) -> Datapack | None:
+        try:
+            return self.again(identifier, self._url(identifier))
+        except AuthenticationError:
+            raise
+        except (NotAllowedError, NotFoundError):
+            self._shelf.removed(identifier)
+            return None
+
+    def again(self, identifier: str, label: str) -> Datapack:
+        """Ask the service for a datapack by its id, whatever is known of it."""
+        moment = self._shelf.moment()
+        found = self._client.datapack(identifier, self._shelf.known(identifier), label)
+        self._shelf.keep([found], moment)
+        return found
+
+    def _by_name(self, part: str) -> Datapack:
+        moment = self._shelf.moment()
+        found = self._client.datapacks(name_of(part, self._url))
+        if found is None:
+            found = self._all()
+        else:
+            self._shelf.keep(found, moment)
+        datapack = parts_of(found).get(part)
+        if datapack is None:
+            raise self._absent(part)
+        return datapack
+
+    def node(self, path: str, max_age: float) -> tuple[Datapack, Document | Node]:
+        """Return the node at a path, with its datapack.
+
+        Raises
+        ------
+        NotFoundError
+            If there is nothing.
+        """
+        place = parse(path)
+        datapack = self.datapack(place.datapack, max_age)
+        found = datapack.tree.get(place.inner)
+        if found is None:
+            raise self._absent(path)
+        return datapack, found
+
+    def stored(self, path: str, max_age: float) -> Stored:
+        """Return the content at a path: that of a node, or one that is named by its hash.
+
+        Raises
+        ------
+        NotFoundError
+            If there is nothing, or a node whose content was not uploaded yet.
+        IsADirectoryError
+            If it is a folder.
+        """
+        place = parse(path)
+        if not place.inner:
+            if place.datapack:
+                self.datapack(place.datapack, max_age)  # raises if there is none
+            raise IsADirectoryError(errno.EISDIR, "this is a folder", self._url(path))
+        datapack = self.datapack(place.datapack, max_age)
+        node = datapack.tree.get(place.inner)
+        if node is None:
+            if place.hash is None:
+                raise self._absent(path)
+            return Stored(datapack, place.hash, None)
+        if not isinstance(node, DataNode):
+            raise IsADirectoryError(errno.EISDIR, "this is a folder", self._url(path))
+        content_hash = hash_of(node.link)
+        if content_hash is None:
+            message = "the content of this node was not uploaded yet: write it"
+            raise NotFoundError(message, self._url(path))
+        return Stored(datapack, content_hash, node)
+
+    def _absent(self, path: str) -> NotFoundError:
+        what = "no such file or folder" if "/" in path else "no such datapack among yours"
+        return NotFoundError(what, self._url(path))
+
+
+def name_of(part: str, url: Callable[[str], str]) -> str:
+    """Return the name of the datapack that a part stands for; raises NotFoundError where it can be none's."""
+    try:
+        return name_of_part(part)
+    except InvalidPathError:
+        raise NotFoundError("no datapack can have this name", url(part)) from None

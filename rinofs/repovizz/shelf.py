@@ -1,0 +1,191 @@
+"""The one cache of datapacks: their documents, and which there are."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cachetools import LRUCache
+
+from rinofs.fs.process import after_fork_in_child
+from rinofs.repovizz.paths import part_of, parts_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from rinofs.repovizz.records import Datapack
+
+MAX_NODES = 500_000
+"""Nodes of all documents together that are held at most."""
+
+MAX_SIZES = 200_000
+"""Contents whose sizes are remembered at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Dated:
+    time: float
+    datapack: Datapack
+
+
+class Shelf:
+    """Remember datapacks for all filesystem objects of one endpoint and user.
+
+    Every change that this process makes ends in `put`, `removed` or `forget`. What was asked for before such
+    a change and answered after it is not kept.
+
+    Parameters
+    ----------
+    clock : callable, optional
+        Seconds on a clock that never goes back.
+
+    Attributes
+    ----------
+    owner : int, str or None
+        What the service names the user by, once it is known.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._forget_all()
+        after_fork_in_child(self._forget_all)
+
+    def _forget_all(self) -> None:
+        self._lock = threading.Lock()
+        self._changes = 0
+        self._ids: dict[str, str] = {}
+        self._listed: tuple[float, dict[str, str]] | None = None
+        self._packs: LRUCache[str, _Dated] = LRUCache(MAX_NODES, getsizeof=_weight)
+        self._sizes: LRUCache[tuple[str, str], int] = LRUCache(MAX_SIZES)
+        self.owner: int | str | None = None
+
+    def moment(self) -> int:
+        """Return a mark to take before asking the service, and to give to `keep` with its answer."""
+        with self._lock:
+            return self._changes
+
+    # Looking
+
+    def fresh(self, identifier: str, max_age: float) -> Datapack | None:
+        """Return a datapack that was looked at no longer than some seconds ago, or None."""
+        with self._lock:
+            dated = self._packs.get(identifier)
+            return dated.datapack if dated is not None and self._is_fresh(dated.time, max_age) else None
+
+    def known(self, identifier: str) -> Datapack | None:
+        """Return the last state that is known of a datapack, however old, or None."""
+        with self._lock:
+            dated = self._packs.get(identifier)
+            return None if dated is None else dated.datapack
+
+    def id_of(self, part: str) -> str | None:
+        """Return the id that a part of a path stood for when that was last looked at, or None."""
+        with self._lock:
+            return self._ids.get(part)
+
+    def lacks(self, part: str, max_age: float) -> bool:
+        """Tell whether a listing that is not too old was without a part."""
+        with self._lock:
+            listed = self._listed
+            return listed is not None and self._is_fresh(listed[0], max_age) and part not in listed[1]
+
+    def listing(self, max_age: float) -> dict[str, str] | None:
+        """Return the ids of all datapacks by part, or None if that is not known."""
+        with self._lock:
+            listed = self._listed
+            return dict(listed[1]) if listed is not None and self._is_fresh(listed[0], max_age) else None
+
+    def _is_fresh(self, moment: float, max_age: float) -> bool:
+        return self._clock() - moment < max_age
+
+    # Taking note of what the service says
+
+    def keep(self, datapacks: Iterable[Datapack], moment: int) -> None:
+        """Remember datapacks that the service told of."""
+        with self._lock:
+            if moment == self._changes:
+                for datapack in datapacks:
+                    self._place(datapack)
+
+    def keep_listing(self, datapacks: Iterable[Datapack], moment: int) -> None:
+        """Remember all datapacks that there are."""
+        with self._lock:
+            if moment != self._changes:
+                return
+            shown = parts_of(datapacks)
+            for datapack in shown.values():
+                self._place(datapack)
+            listed = {part: datapack.id for part, datapack in shown.items()}
+            self._ids |= listed
+            self._listed = self._clock(), listed
+
+    def _place(self, datapack: Datapack) -> None:
+        dated = _Dated(self._clock(), datapack)
+        self._packs.pop(datapack.id, None)
+        if _weight(dated) <= self._packs.maxsize:
+            self._packs[datapack.id] = dated
+        self._ids[part_of(datapack)] = datapack.id
+
+    # Taking note of changes
+
+    def put(self, datapack: Datapack) -> None:
+        """Take note of a datapack that this process made or changed."""
+        with self._lock:
+            self._changes += 1
+            part = part_of(datapack)
+            if self._ids.get(part) != datapack.id:
+                self._drop_parts(datapack.id)
+            self._ids[part] = datapack.id
+            self._place(datapack)
+            if self._listed is not None:
+                self._listed[1].setdefault(part, datapack.id)
+
+    def relink(self, identifier: str, link: str, new: str) -> None:
+        """Take note that the nodes of one link have another one since a content was stored."""
+        with self._lock:
+            self._changes += 1
+            dated = self._packs.get(identifier)
+            if dated is not None and link != new and dated.datapack.links.get(link):
+                self._place(dated.datapack.relinked(link, new))
+
+    def removed(self, identifier: str) -> None:
+        """Take note that a datapack is no longer there, or not under its name."""
+        with self._lock:
+            self._changes += 1
+            self._drop_parts(identifier)
+            self._packs.pop(identifier, None)
+
+    def _drop_parts(self, identifier: str) -> None:
+        for parts in (self._ids, self._listed[1] if self._listed is not None else {}):
+            for part in [part for part, known in parts.items() if known == identifier]:
+                del parts[part]
+
+    def forget(self, part: str | None = None) -> None:
+        """Look again at what is known of a datapack, or of all, before it is used."""
+        with self._lock:
+            self._changes += 1
+            self._listed = None
+            # What was known stays, since a server that is asked whether it changed has less to send.
+            chosen = list(self._packs) if not part else [self._ids.get(part, part.lower())]
+            for identifier in chosen:
+                dated = self._packs.get(identifier)
+                if dated is not None:
+                    self._packs[identifier] = _Dated(float("-inf"), dated.datapack)
+
+    # Sizes of contents, which never change
+
+    def size(self, identifier: str, content_hash: str) -> int | None:
+        """Return the bytes of a content, where they are known."""
+        with self._lock:
+            return self._sizes.get((identifier, content_hash))
+
+    def keep_size(self, identifier: str, content_hash: str, size: int) -> None:
+        """Remember the bytes of a content."""
+        with self._lock:
+            self._sizes[identifier, content_hash] = size
+
+
+def _weight(dated: _Dated) -> int:
+    return 1 + sum(dated.datapack.links.values())
