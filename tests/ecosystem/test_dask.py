@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 RUNS = 12
 
+pytestmark = pytest.mark.filterwarnings("ignore:The inplace keyword")  # of pandas, about dask
+
 
 @pytest.fixture
 def runs(fs: RinoFileSystem) -> pd.DataFrame:

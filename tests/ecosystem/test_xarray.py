@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from rinofs import RinoFileSystem
     from rinofs.testing import LiveServer
 
+# Of zarr, about what its third format does not say yet.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Consolidated metadata is currently not part"),
+    pytest.mark.filterwarnings("ignore:The data type"),
+]
+
 
 @pytest.fixture
 def signals() -> xr.Dataset:
