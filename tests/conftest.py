@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from fsspec.config import conf
 
-_IN_MEMORY = Path("/dev/shm")  # noqa: S108
+_IN_MEMORY = Path("/dev/shm")
 _ROOM = 4 * 1024**3
 
 # The server syncs each upload to the disk before it answers, which thousands of tests need not wait for: what
