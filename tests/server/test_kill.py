@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 TOKEN = "rino_" + "k" * 43
 BOUNDARY = "q7w9-not-in-any-content"
-WRITERS = 6
+WRITERS = 4
 NAMES = 4
-SIZES = (1, 700, 40_000, 300_000, 2_500_000)
+SIZES = (1, 700, 40_000, 300_000, 1_000_000)
 
 
 @dataclass
@@ -155,6 +155,7 @@ def admin(data_dir: Path, command: str) -> dict[str, object]:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(rounds(600, 7200))
 def test_killed_at_any_moment(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     names = [{f"{writer} {number}": Uploaded() for number in range(NAMES)} for writer in range(WRITERS)]
