@@ -8,13 +8,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from argon2 import PasswordHasher
-from argon2.exceptions import Argon2Error
 from cachetools import TTLCache
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from rinofs.server.errors import BadRequest, Conflict, TooManyRequests, Unauthorized
+from rinofs.server.errors import BadRequest, Conflict, Unauthorized
+from rinofs.server.passwords import Passwords
 from rinofs.server.records import User, now
 from rinofs.server.tables import tokens, users
 
@@ -38,10 +37,6 @@ OAUTH = "oauth"
 
 REMEMBERED = 5.0
 """Seconds for which a token that was found good is not looked up again."""
-FREE_ATTEMPTS = 5
-"""Wrong passwords per account and address before each next attempt has to wait."""
-LONGEST_WAIT = 300.0
-"""Seconds that an attempt has to wait at most."""
 
 USER = (users.c.id, users.c.username, users.c.email, users.c.project)
 
@@ -67,7 +62,7 @@ class Accounts:
         self._clock = clock
         self._known: TTLCache[str, User] = TTLCache(4096, REMEMBERED, timer=clock)
         self._lock = threading.Lock()
-        self._passwords = _Passwords(clock)
+        self._passwords = Passwords(clock)
 
     def add_user(
         self,
@@ -273,57 +268,6 @@ class Accounts:
     def _forget(self) -> None:
         with self._lock:
             self._known.clear()
-
-
-class _Passwords:
-    """Hashes of passwords, made and checked at a bounded cost."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._hasher = PasswordHasher()
-        self._clock = clock
-        # Each hash fills 64 MiB of memory.
-        self._turns = threading.BoundedSemaphore(2)
-        self._lock = threading.Lock()
-        self._wrong: TTLCache[tuple[str, str], tuple[int, float]] = TTLCache(10_000, 900.0, timer=clock)
-        self._nobodys: str | None = None
-
-    def hash(self, password: str) -> str:
-        with self._turns:
-            return self._hasher.hash(password.encode("utf-8", "surrogatepass"))
-
-    def check(self, stored: str | None, password: str, attempt: tuple[str, str]) -> None:
-        self._begin(attempt)
-        nobodys = self._stand_in()
-        if not self._matches(stored or nobodys, password) or stored is None:
-            raise Unauthorized("wrong username or password")
-        with self._lock:
-            self._wrong.pop(attempt, None)
-
-    def _begin(self, attempt: tuple[str, str]) -> None:
-        """Count an attempt as a wrong one until it turns out right, so that many at once count too."""
-        with self._lock:
-            count, until = self._wrong.get(attempt, (0, 0.0))
-            left = until - self._clock()
-            if left > 0:
-                seconds = str(int(left) + 1)
-                raise TooManyRequests(
-                    f"too many wrong passwords; try again in {seconds} s", headers={"Retry-After": seconds}
-                )
-            wait = min(2.0 ** min(count - FREE_ATTEMPTS, 30), LONGEST_WAIT) if count >= FREE_ATTEMPTS else 0.0
-            self._wrong[attempt] = (count + 1, self._clock() + wait)
-
-    def _matches(self, stored: str, password: str) -> bool:
-        with self._turns:
-            try:
-                return self._hasher.verify(stored, password.encode("utf-8", "surrogatepass"))
-            except Argon2Error:
-                return False
-
-    def _stand_in(self) -> str:
-        """Return a hash that no password has, so that unknown users cost what known ones do."""
-        if self._nobodys is None:
-            self._nobodys = self.hash(secrets.token_urlsafe(32))
-        return self._nobodys
 
 
 def token_digest(token: str) -> str:

@@ -1,42 +1,21 @@
-"""Contents, kept by their sha-256.
+"""Contents, kept by their sha-256: what the server wants of whatever keeps them.
 
-A content is written to a temporary file while its digests are taken, and then linked to the name that its
-sha-256 gives it. What makes removing safe while other threads and processes store contents:
-
-- A writer holds a shared lock on the file that it stores, from its first byte until `BlobUpload.release`.
-  The kernel lets go of it when the process dies.
-- A name is only ever made where there is none, by a link, and only taken away by one who holds the exclusive
-  lock on the very file behind the name. So nothing is removed that an upload is about to refer to, and
-  whoever gets the exclusive lock on a temporary file knows that its writer is gone.
-
-An object store can stand in for the disk by filling `BlobStore`.
+`rinofs.server.disk_blobs` keeps them on the local disk; an object store can fill the same two classes.
 """
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
-import secrets
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, TypeAlias
 
-from rinofs.digests import EtagHasher
-from rinofs.server.errors import Unavailable, storage_failures
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
-_Data: TypeAlias = bytes | bytearray | memoryview
+__all__ = ["Blob", "BlobStore", "BlobUpload", "Data"]
 
-__all__ = ["Blob", "BlobStore", "BlobUpload", "DiskBlobStore"]
-
-# Below this many bytes, handing a digest to another thread costs more than taking it.
-_PARALLEL_FROM = 64 * 1024
+Data: TypeAlias = bytes | bytearray | memoryview
+"""A piece of content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +41,7 @@ class Blob:
 class BlobUpload(Protocol):
     """A content on its way in. Used by one thread at a time."""
 
-    def write(self, data: _Data) -> None:
+    def write(self, data: Data) -> None:
         """Add the next bytes; the buffer may be reused on return."""
 
     def sha256(self) -> str:
@@ -99,272 +78,3 @@ class BlobStore(Protocol):
 
     def close(self) -> None:
         """Let go of threads."""
-
-
-@contextmanager
-def _exclusive(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold the exclusive lock on the file behind a name; tell whether it was to be had."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        yield False
-        return
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield _is_behind(file, path)
-
-
-def _is_behind(file: BinaryIO, path: Path) -> bool:
-    """Tell whether a name still stands for an open file."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-class DiskBlobUpload:
-    """A content on its way to a folder; made by `DiskBlobStore.new_upload`."""
-
-    def __init__(self, store: DiskBlobStore) -> None:
-        self._store = store
-        self._hashers = (EtagHasher(), hashlib.sha256(), hashlib.sha1(usedforsecurity=False))
-        self._temporary, self._file = store.temporary_file()
-        self._lease: BinaryIO | None = self._file
-
-    def write(self, data: _Data) -> None:
-        """Add the next bytes of the content.
-
-        Raises
-        ------
-        InsufficientStorage, Unavailable
-            If they cannot be written.
-        """
-        etag, *fast = self._hashers
-        if len(data) < _PARALLEL_FROM:
-            for hasher in self._hashers:
-                hasher.update(data)
-            self._append(data)
-            return
-        # md5 is by far the slowest, so the rest has time to run in one other thread.
-        beside = [self._store.beside(hasher.update, data) for hasher in fast]
-        beside.append(self._store.beside(self._append, data))
-        try:
-            etag.update(data)
-        finally:
-            wait(beside)  # the buffer is the caller's again on return, also after a failure
-        for work in beside:
-            work.result()
-
-    def _append(self, data: _Data) -> None:
-        with storage_failures():
-            view = memoryview(data)
-            while view:
-                view = view[self._file.write(view) :]
-
-    def sha256(self) -> str:
-        """Return the digest of what was written so far, in hex."""
-        return self._hashers[1].hexdigest()
-
-    def finish(self) -> Blob:
-        """Store the content durably, and keep it from being collected until `release`.
-
-        Returns
-        -------
-        Blob
-            What the content is known by from now on.
-        """
-        etag, sha256, sha1 = self._hashers
-        blob = Blob(sha256.hexdigest(), sha1.hexdigest(), etag.etag(), etag.size)
-        with storage_failures():
-            lease = self._store.settle(self._temporary, self._file, blob)
-        if lease is not self._file:
-            self._file.close()
-        self._lease = lease
-        return blob
-
-    def release(self) -> None:
-        """Allow the content to be collected if nothing refers to it."""
-        if self._lease is not None:
-            self._lease.close()
-            self._lease = None
-
-    def discard(self) -> None:
-        """Give up; nothing stays behind."""
-        with suppress(OSError):
-            self._temporary.unlink(missing_ok=True)
-        self.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.discard()
-
-
-class DiskBlobStore:
-    """Contents in a folder of the local disk.
-
-    Parameters
-    ----------
-    root : Path
-        The folder; made where missing.
-    """
-
-    def __init__(self, root: Path) -> None:
-        self._contents = root / "contents"
-        self._temporary = root / "temporary"
-        for folder in (self._contents, self._temporary):
-            folder.mkdir(parents=True, exist_ok=True)
-            _sync_folder(folder.parent)
-        self._threads = ThreadPoolExecutor(thread_name_prefix="rinofs-digest")
-
-    def new_upload(self) -> DiskBlobUpload:
-        """Begin a new content.
-
-        Raises
-        ------
-        InsufficientStorage, Unavailable
-            If no file can be made.
-        """
-        with storage_failures():
-            return DiskBlobUpload(self)
-
-    def path(self, sha256: str) -> Path:
-        """Return the file that holds, or would hold, a content."""
-        return self._contents / sha256[:2] / sha256
-
-    def open(self, sha256: str, size: int) -> BinaryIO:
-        """Open a content for reading.
-
-        Parameters
-        ----------
-        sha256 : str
-            Its digest, in hex.
-        size : int
-            Its bytes.
-
-        Raises
-        ------
-        Unavailable
-            If it is not there, or not whole; ``rinofs admin fsck`` tells more.
-        """
-        with storage_failures():
-            file = self.path(sha256).open("rb", buffering=0)
-        if os.fstat(file.fileno()).st_size != size:
-            file.close()
-            raise Unavailable(f"the content {sha256} is damaged on the server's disk")
-        return file
-
-    def close(self) -> None:
-        """Let go of the threads that take digests."""
-        self._threads.shutdown()
-
-    def beside(self, work: Callable[[_Data], None], data: _Data) -> Future[None]:
-        """Begin some work on a piece of content in another thread."""
-        return self._threads.submit(work, data)
-
-    def temporary_file(self) -> tuple[Path, BinaryIO]:
-        """Make a file that is known to be in use."""
-        while True:
-            path = self._temporary / secrets.token_hex(16)
-            file = path.open("xb", buffering=0)
-            fcntl.flock(file, fcntl.LOCK_SH)
-            # Between its making and the lock, a collection may have taken it for a dead one.
-            if _is_behind(file, path):
-                return path, file
-            file.close()
-
-    def settle(self, temporary: Path, file: BinaryIO, blob: Blob) -> BinaryIO:
-        """Give a whole temporary file its name, or let go of it where the content is there already.
-
-        Returns
-        -------
-        BinaryIO
-            The file behind the name, locked against collection.
-        """
-        target = self.path(blob.sha256)
-        if not target.parent.exists():
-            target.parent.mkdir(exist_ok=True)
-            _sync_folder(target.parent.parent)
-        lease = self._existing(target, blob.size)
-        if lease is None:
-            os.fsync(file.fileno())
-        while lease is None:
-            try:
-                os.link(temporary, target)
-            except FileExistsError:
-                lease = self._existing(target, blob.size)
-            else:
-                lease = file
-        # Also where another upload made the name: its own sync may not have happened yet.
-        _sync_folder(target.parent)
-        temporary.unlink(missing_ok=True)
-        return lease
-
-    def _existing(self, target: Path, size: int) -> BinaryIO | None:
-        """Lock the file that has a content already; None where there is none, or a damaged one."""
-        try:
-            file = target.open("rb", buffering=0)
-        except FileNotFoundError:
-            return None
-        fcntl.flock(file, fcntl.LOCK_SH)
-        if _is_behind(file, target) and os.fstat(file.fileno()).st_size == size:
-            return file
-        file.close()
-        with _exclusive(target, wait=True) as mine:
-            if mine and target.stat().st_size != size:
-                target.unlink()
-        return None
-
-    def stored(self) -> Iterator[tuple[str, int]]:
-        """List the contents: sha-256 and bytes on the disk, in the order of their names."""
-        for folder in sorted(self._contents.iterdir()):
-            for file in sorted(folder.iterdir()):
-                with suppress(FileNotFoundError):
-                    yield file.name, file.stat().st_size
-
-    def remove_unless(self, sha256: str, wanted: Callable[[str], bool]) -> bool:
-        """Remove a content that nobody is about to refer to.
-
-        Parameters
-        ----------
-        sha256 : str
-            Its digest, in hex.
-        wanted : callable
-            Asked while no upload can hold the content: is it referred to?
-
-        Returns
-        -------
-        bool
-            Whether it was removed.
-        """
-        path = self.path(sha256)
-        with _exclusive(path, wait=False) as mine:
-            if not mine or wanted(sha256):
-                return False
-            path.unlink()
-            return True
-
-    def remove_abandoned(self) -> int:
-        """Remove the temporary files of processes that are gone; return how many there were."""
-        removed = 0
-        for path in self._temporary.iterdir():
-            with _exclusive(path, wait=False) as mine:
-                if mine:
-                    path.unlink()
-                    removed += 1
-        return removed

@@ -44,7 +44,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from rinofs.server.errors import BadRequest
-from rinofs.server.query_fields import Bound, Field, any_of, field_of, ordering
+from rinofs.server.query_fields import Field, field_of, ordering
+from rinofs.server.query_values import Bound, any_of
 
 if TYPE_CHECKING:
     from sqlalchemy import TextClause

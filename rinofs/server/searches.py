@@ -9,7 +9,7 @@ from sqlalchemy import and_, func, select, text, true
 
 from rinofs.server.errors import BadRequest
 from rinofs.server.query import MAX_NEEDLE, distinct_values
-from rinofs.server.query_fields import compared, text_value
+from rinofs.server.query_values import compared, text_value
 from rinofs.server.tables import objects
 
 if TYPE_CHECKING:

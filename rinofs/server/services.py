@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import URL
 
 from rinofs.server.accounts import Accounts
-from rinofs.server.blobs import DiskBlobStore
 from rinofs.server.clients import Clients
 from rinofs.server.database import Database
 from rinofs.server.datapacks import Datapacks
+from rinofs.server.disk_blobs import DiskBlobStore
 from rinofs.server.grants import Grants
 from rinofs.server.migrations import upgrade
 from rinofs.server.store import Store

@@ -6,34 +6,28 @@ found. Methods block; handlers call them in worker threads.
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, func, select
-
-from rinofs.server import listings, moves, objects, searches
-from rinofs.server.errors import BadRequest, Conflict, PreconditionFailed
-from rinofs.server.metadata import dump_list, dump_metadata, load_metadata
-from rinofs.server.query import compile_query, compile_sort
+from rinofs.server import moves, objects
+from rinofs.server.edits import changed_values, metadata_values
+from rinofs.server.errors import Conflict, PreconditionFailed
+from rinofs.server.metadata import load_metadata
 from rinofs.server.records import Change, Kind, NewObject, Record, User, now
-from rinofs.server.tables import objects as table
+from rinofs.server.store_reads import StoreReads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, TextClause
+    from sqlalchemy import Connection
 
     from rinofs.server.blobs import Blob
-    from rinofs.server.database import Database
-    from rinofs.server.listings import Listing, Page, Selection
 
     Remember = Callable[[Connection, Sequence[Record]], None]
 
 __all__ = ["FolderExists", "Store"]
 
 _NOTHING = object()
-_LONG_SQL = 2000  # characters
 _TAKEN = "Folder name conflict."  # published clients look for this very text
 
 
@@ -51,7 +45,7 @@ class FolderExists(Conflict):
         self.record = record
 
 
-class Store:
+class Store(StoreReads):
     """The objects of all users.
 
     Parameters
@@ -64,22 +58,6 @@ class Store:
     Methods that make objects take `remember`: called within the transaction, with what was made, so that the
     answer to the request is kept if and only if its work is.
     """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    def get(self, user: User, where: int | Sequence[str]) -> Record:
-        """Return an object by its id, or by its path.
-
-        Raises
-        ------
-        NotFound
-            If there is none.
-        """
-        with self._database.read() as connection:
-            if isinstance(where, int):
-                return objects.get(connection, user, where)
-            return objects.locate(connection, user, where)
 
     def create_folder(self, user: User, new: NewObject, *, remember: Remember | None = None) -> Record:
         """Make a folder, and those on the way to it.
@@ -205,7 +183,7 @@ class Store:
             record = objects.changeable(connection, user, number)
             if change.name is not None and change.name != record.name:
                 objects.refuse_taken(connection, user, record.parent, change.name, but=record.id)
-            return objects.set_values(connection, record, _changed(record, change))
+            return objects.set_values(connection, record, changed_values(record, change))
 
     def delete_field(self, user: User, number: int, field: str) -> Record:
         """Remove a key from the metadata of an object.
@@ -220,77 +198,7 @@ class Store:
             metadata = load_metadata(record.metadata)
             if metadata.pop(field, _NOTHING) is _NOTHING:
                 return record
-            return objects.set_values(connection, record, _metadata_values(metadata))
-
-    def ancestors(self, user: User, number: int) -> list[Record]:
-        """Return the folders above an object, from the top level down."""
-        with self._database.read() as connection:
-            return moves.ancestors(connection, user, objects.get(connection, user, number))
-
-    def children(
-        self, user: User, where: int | Sequence[str] | None, page: Page, *, recursive: bool = False
-    ) -> Listing:
-        """List a folder, or what is at the top level.
-
-        Parameters
-        ----------
-        user : User
-            The owner.
-        where : int, sequence of str or None
-            Id or path of the folder; None or an empty path for the top level.
-        page : Page
-            What part is wanted.
-        recursive : bool
-            Whether all that is anywhere below is listed, with its path.
-
-        Raises
-        ------
-        NotFound
-            If there is no such object.
-        BadRequest
-            If it is no folder.
-        """
-        with self._database.read() as connection:
-            start = _folder(connection, user, where)
-            inside = listings.below(user, start) if recursive else objects.inside(user, start)
-            selection = listings.Selection(inside, below=start, with_paths=recursive)
-            return self._listed(connection, user, selection, page, counted=True)
-
-    def query(
-        self, user: User, query: object, page: Page, *, sort: object = None, digests: bool = True
-    ) -> Listing:
-        """List what a query finds; see `rinofs.server.query`."""
-        wanted = compile_query(user, query, digests=digests)
-        condition = and_(searches.mine(user), wanted)
-        order: tuple[ColumnElement[Any] | TextClause, ...] = (table.c.id,)
-        if sort is not None:
-            present, columns = compile_sort(user, sort, digests=digests)
-            condition, order = and_(condition, present), (columns,)
-        with self._database.read(keep_sql=len(wanted.text) < _LONG_SQL) as connection:
-            return self._listed(connection, user, listings.Selection(condition, order), page)
-
-    def count(self, user: User, query: object, *, digests: bool = True) -> int:
-        """Count what a query finds."""
-        condition = compile_query(user, query, digests=digests)
-        with self._database.read(keep_sql=len(condition.text) < _LONG_SQL) as connection:
-            return _count(connection, and_(searches.mine(user), condition))
-
-    def search(self, user: User, text: str, page: Page) -> Listing:
-        """List what has a text in it, the newest first."""
-        condition = and_(searches.mine(user), searches.matching_text(text))
-        with self._database.read() as connection:
-            selection = listings.Selection(condition, (table.c.id.desc(),))
-            return self._listed(connection, user, selection, page)
-
-    def field_names(self, user: User) -> list[str]:
-        """Return the metadata keys that a user's objects have."""
-        with self._database.read() as connection:
-            return searches.field_names(connection, user)
-
-    def field_values(self, user: User, field: str, *, digests: bool = True) -> list[object]:
-        """Return the values that a field has among a user's objects."""
-        with self._database.read() as connection:
-            return searches.known_values(connection, user, field, digests=digests)
+            return objects.set_values(connection, record, metadata_values(metadata))
 
     def move(
         self, user: User, numbers: Sequence[int], parent: int | None, name: str | None = None
@@ -321,28 +229,6 @@ class Store:
         with self._database.write() as connection:
             moves.delete(connection, user, numbers)
 
-    def _listed(
-        self, connection: Connection, user: User, selection: Selection, page: Page, *, counted: bool = False
-    ) -> Listing:
-        total = _count(connection, selection.condition) if counted else None
-        return listings.Listing(self._database, user, selection, page, total).begin(connection)
-
-
-def _count(connection: Connection, condition: ColumnElement[bool]) -> int:
-    return connection.scalar(select(func.count()).select_from(table).where(condition)) or 0
-
-
-def _folder(connection: Connection, user: User, where: int | Sequence[str] | None) -> int | None:
-    if where is None or (not isinstance(where, int) and not where):
-        return None
-    if isinstance(where, int):
-        found = objects.get(connection, user, where)
-    else:
-        found = objects.locate(connection, user, where)
-    if found.type != Kind.FOLDER:
-        raise BadRequest(f"id: {found.id} is no folder", field="id")
-    return found.id
-
 
 def _in(new: NewObject, parent: int | None) -> NewObject:
     return replace(new, parent=parent, folders=())
@@ -351,25 +237,3 @@ def _in(new: NewObject, parent: int | None) -> NewObject:
 def _keep(remember: Remember | None, connection: Connection, made: Sequence[Record]) -> None:
     if remember is not None:
         remember(connection, made)
-
-
-def _changed(record: Record, change: Change) -> dict[str, object]:
-    values: dict[str, object] = {}
-    if change.name is not None:
-        values["name"] = change.name
-    if change.tags is not None:
-        values["tags"] = dump_list(change.tags)
-    if change.metadata is not None or change.merged:
-        metadata = load_metadata(record.metadata) if change.metadata is None else change.metadata
-        values |= _metadata_values({**metadata, **change.merged})
-    if change.versions:
-        values["versions"] = dump_list(sorted(change.versions.union(json.loads(record.versions))))
-    # The time of a file is that of its content.
-    if values and record.type != Kind.FILE:
-        values["updated_on"] = now()
-    return values
-
-
-def _metadata_values(metadata: Mapping[str, object]) -> dict[str, object]:
-    text = dump_metadata(metadata)
-    return {"metadata": text, "metadata_size": len(text.encode())}

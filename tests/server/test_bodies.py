@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from starlette.routing import Route
 
 from rinofs.digests import EtagHasher
-from rinofs.server.blobs import DiskBlobStore
 from rinofs.server.bodies import read_fields, receive_binary, receive_upload
+from rinofs.server.disk_blobs import DiskBlobStore
 from rinofs.server.responses import json_response
 from tests.campaign import rounds
 from tests.server.serving import served

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rinofs.digests import PART_SIZE
-from rinofs.server.blobs import Blob, DiskBlobStore
+from rinofs.server.blobs import Blob
+from rinofs.server.disk_blobs import DiskBlobStore
 from rinofs.server.errors import InsufficientStorage, Unavailable
 
 MIB = 1024 * 1024
@@ -153,7 +154,7 @@ def test_a_content_stays_until_the_upload_lets_go_of_it(blobs: DiskBlobStore, ro
 CHILD = """
 import sys
 from pathlib import Path
-from rinofs.server.blobs import DiskBlobStore
+from rinofs.server.disk_blobs import DiskBlobStore
 upload = DiskBlobStore(Path(sys.argv[1])).new_upload()
 upload.write(b"content of a process")
 if sys.argv[2] == "finish":
