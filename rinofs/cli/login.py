@@ -66,6 +66,79 @@ def rino(
         )
 
 
+@login.command()
+@click.option(
+    "--endpoint-url",
+    default="https://repovizz2.upf.edu",
+    envvar="FSSPEC_REPOVIZZ_ENDPOINT_URL",
+    show_default=True,
+    show_envvar=True,
+    help="The server.",
+)
+@click.option(
+    "--profile", default=DEFAULT_PROFILE, show_default=True, help="The name to keep the tokens under."
+)
+@click.option("--client-id", help="The OAuth client to log in as; that of the last login by default.")
+@click.option(
+    "--client-secret",
+    envvar="REPOVIZZ_CLIENT_SECRET",
+    show_envvar=True,
+    help="Its secret, if it has one.",
+)
+@click.option("--no-browser", is_flag=True, help="Print the address, and take the code that it leads to.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=50009,
+    show_default=True,
+    help="Wait for the browser at http://localhost:PORT, as it is registered.",
+)
+@click.option(
+    "--timeout", type=click.FloatRange(1), default=300, show_default=True, help="Seconds to wait for it."
+)
+def repovizz(
+    endpoint_url: str,
+    profile: str,
+    client_id: str | None,
+    client_secret: str | None,
+    no_browser: bool,
+    port: int,
+    timeout: float,
+) -> None:
+    """Log in to repovizz2, or to a server that speaks its API, with a browser."""
+    from rinofs.repovizz.login import find_client, log_in, log_in_by_hand, store
+
+    check_profile_name(profile)
+    profiles = ProfileStore()
+    profiles.names("repovizz")  # a file that cannot be used is better found before the browser opens
+    client = find_client(endpoint_url, client_id, client_secret, profile)
+    if no_browser:
+        tokens = log_in_by_hand(client, _ask_code)
+    else:
+        tokens = log_in(client, _open, port=port, timeout=timeout)
+    stored = store(client, tokens, profile)
+    click.echo(
+        printable(f"Logged in to {client.endpoint_url} as {stored.username}; tokens are in {profiles.path}.")
+    )
+    if profile != DEFAULT_PROFILE:
+        click.echo(
+            f"Use it with profile={profile!r} among the storage options, or FSSPEC_REPOVIZZ_PROFILE={profile}."
+        )
+
+
+def _open(url: str) -> None:
+    import webbrowser
+
+    click.echo(f"Log in here, if no browser opens by itself: {url}", err=True)
+    webbrowser.open(url)
+
+
+def _ask_code(url: str) -> str:
+    click.echo(f"Log in here: {url}", err=True)
+    code: str = click.prompt("The code that is shown then", err=True)
+    return code
+
+
 def _ask_password() -> str:
     password: str = click.prompt("Password", hide_input=True, err=True)
     return password
