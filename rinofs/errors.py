@@ -189,9 +189,19 @@ class DeadlineError(_PathError, TimeoutError):
 
 
 class ProtocolError(_PathError):
-    """The answer is not one that the service's protocol knows."""
+    """The answer is not one that the service's protocol knows.
+
+    Attributes
+    ----------
+    status : int or None
+        The HTTP status of the answer, where it is what was not expected.
+    """
 
     code = errno.EPROTO
+
+    def __init__(self, message: str, path: str | None = None, *, status: int | None = None) -> None:
+        super().__init__(message, path)
+        self.status = status
 
 
 class ContentChangedError(_PathError):

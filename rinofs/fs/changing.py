@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.implementations.local import trailing_sep
 
+from rinofs.errors import InvalidRequestError
 from rinofs.fs import browse, transfer
 from rinofs.fs.pool import run
 from rinofs.fs.writing import Upload, WritableFileSystem
@@ -217,11 +218,12 @@ class ChangeableFileSystem(WritableFileSystem):
         source, target = copies[0].source, self._strip_protocol(copies[0].target)
         if not all(item.source == source or item.source.startswith(f"{source}/") for item in copies):
             return False
-        return (
-            not f"{target}/".startswith(f"{source}/")
-            and not self.exists(target)
-            and self._copy(source, target)
-        )
+        if f"{target}/".startswith(f"{source}/") or self.exists(target):
+            return False
+        try:
+            return self._copy(source, target)
+        except InvalidRequestError:
+            return False  # by its ids, the target is below the source; what else it may be comes up again
 
     def mv(
         self,

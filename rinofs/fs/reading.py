@@ -249,9 +249,9 @@ class ReadableFileSystem(RemoteFileSystem):
             [one] = wanted
             return [ranges.Fetch(lambda: self.cat_file(path, one.start, one.stop, **kwargs), [one], 0)]
         pinned = self._pinned(path, kwargs.get("version_id"), max_age=self._read_age())
-        size = int(pinned.info["size"])
-        parts = ranges.join((item.within(size) for item in wanted), max_gap)
-        load = partial(read_content, self.session, pinned.content)
+        content = self._sized(pinned)
+        parts = ranges.join((item.within(content.size or 0) for item in wanted), max_gap)
+        load = partial(read_content, self.session, content)
         return [ranges.Fetch(partial(load, part.start, part.stop), part.wanted, part.start) for part in parts]
 
     def get_file(
@@ -370,10 +370,18 @@ class ReadableFileSystem(RemoteFileSystem):
         """Return what the blocks of a content are kept under."""
         return f"{self.endpoint_url} {self._identity} {pinned.key}"
 
+    def _sized(self, pinned: Pinned) -> Content:
+        """Return a content with its size, which is found out where the service did not tell it."""
+        content = pinned.content
+        return content if content.size is not None else replace(content, size=self._size_of(pinned))
+
     def _size_of(self, pinned: Pinned) -> int:
         """Find out the size of a content of which it is not known."""
         with open_content(self.session, pinned.content) as stream:
-            return stream.size or 0
+            scratch = bytearray(1024 * 1024)
+            while stream.size is None and stream.readinto(scratch):
+                pass  # a body without a length has to be read to its end
+            return stream.position if stream.size is None else stream.size
 
     def _open_for_reading(
         self,
@@ -385,9 +393,7 @@ class ReadableFileSystem(RemoteFileSystem):
         version_id: int | str | None,
     ) -> RemoteReader:
         pinned = self._pinned(path, version_id, max_age=self._read_age())
-        content, key = pinned.content, self._block_key(pinned)
-        if content.size is None:
-            content = replace(content, size=self._size_of(pinned))
+        content, key = self._sized(pinned), self._block_key(pinned)
         source = RemoteSource(self.session, content, key, content.size or 0, self.options.verify_content)
         return RemoteReader(
             self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rinofs.http.retry import MAX_TRIES
-from rinofs.http.sources import BrokenReadError, Content, etag_header
+from rinofs.http.sources import BrokenReadError, Content, UnsizedError, etag_header
 from rinofs.http.streams import ContentStream
 from rinofs.http.verify import Verifier
 
@@ -80,6 +80,8 @@ def read_content(
         try:
             with _open_slice(session, content, start, stop) as stream:
                 return _read_all(stream, content, verify=verify and whole)
+        except UnsizedError:
+            return read_content(session, content, verify=verify)[start:stop]
         except BrokenReadError:
             # Nothing was handed out yet, so here it can begin anew.
             if not tries_left:
@@ -97,7 +99,7 @@ def _open_slice(session: HttpSession, content: Content, start: int, stop: int | 
     with open_content(session, content) as stream:  # only to learn the size
         size = stream.size
     if size is None:
-        raise ValueError("a slice that counts from the end needs a content of known size")
+        raise UnsizedError("the service says no size to count from the end", content.label)
     start, stop, _ = slice(start, stop).indices(size)
     return open_content(session, content, start, max(start, stop))
 

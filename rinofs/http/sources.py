@@ -62,6 +62,10 @@ class BrokenReadError(ConnectionFailedError):
     """A read broke, and nothing tells whether its rest would be of the same version."""
 
 
+class UnsizedError(ProtocolError):
+    """Nothing says how large the content is whose end was to be counted from."""
+
+
 class Source:
     """One content of one session, as its answers show it.
 

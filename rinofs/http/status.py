@@ -66,7 +66,7 @@ def error_for(
     if status < 400 or (page and status == 404):
         # A web server's own "not found" page says nothing of the object: taken for absence, a wrong
         # endpoint would look like an empty one.
-        return ProtocolError(_unexpected(status, headers, secrets, page=page), label)
+        return ProtocolError(_unexpected(status, headers, secrets, page=page), label, status=status)
     kind, meaning, advice = _MEANINGS.get(status, _CRASHED if status >= 500 else _REFUSED)
     words = "" if page else service_message(content, secrets)
     parts = [f"{meaning} ({status})", f"the service says: {words}" if words else "", advice]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rinofs.errors import ConnectionFailedError, DeadlineError, ProtocolError
 from rinofs.http.retry import MAX_TRIES, pause_after
-from rinofs.http.sources import PIECE, BrokenReadError, Source
+from rinofs.http.sources import PIECE, BrokenReadError, Source, UnsizedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -211,7 +211,7 @@ class ContentStream(io.RawIOBase):
 
     def _place_from_end(self) -> None:
         if self.size is None:
-            raise self._source.misfit("the service says no size to count from the end; read it whole")
+            raise UnsizedError("the service says no size to count from the end", self._source.content.label)
         self.position = self._first = max(self.size + self.position, 0)
 
     def _lost(self, error: ConnectionFailedError | DeadlineError) -> None:

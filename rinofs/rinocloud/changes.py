@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rinofs.errors import (
     ConflictError,
-    InvalidRequestError,
     NotAllowedError,
     NotFoundError,
     OutcomeUnknownError,
+    ProtocolError,
+    ServiceError,
 )
+from rinofs.rinocloud.features import NO_SUCH_ENDPOINT
 from rinofs.rinocloud.paths import ById, parse
 from rinofs.rinocloud.undo import kept_aside, move_in_steps
 
@@ -303,9 +305,9 @@ class Changes:
             return None
         try:
             return act()
-        except (NotFoundError, InvalidRequestError) as error:
+        except (ServiceError, ProtocolError) as error:
             involved = [record.id] if folder is None else [record.id, folder]
-            if error.status not in {404, 405, 501} or not all(map(self._is_there, involved)):
+            if error.status not in NO_SUCH_ENDPOINT or not all(map(self._is_there, involved)):
                 raise
             self._client.features.lacks(endpoint)
             return None

@@ -14,6 +14,10 @@ EXTENSIONS_HEADER = "rinocloud-api-extensions"
 _TELLING = frozenset(range(200, 500)) - {401, 407, 408, 421, 425, 429}
 
 
+NO_SUCH_ENDPOINT = frozenset({404, 405, 501})
+"""Statuses of the answer to a request for an endpoint that a server does not have."""
+
+
 class Features:
     """What is known of an endpoint; shared by all filesystem objects that use it.
 

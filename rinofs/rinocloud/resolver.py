@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from rinofs.errors import InvalidRequestError, NotFoundError
+from rinofs.errors import InvalidRequestError, NotFoundError, ProtocolError, ServiceError
+from rinofs.rinocloud.features import NO_SUCH_ENDPOINT
 from rinofs.rinocloud.paths import ById, join, parse, part_of
 from rinofs.rinocloud.records import Record
 
@@ -89,15 +90,18 @@ class Resolver:
         return self._in_folder(path, last, folder, max_age)
 
     def _in_folder(self, path: str, name: str, folder: int | None, max_age: float) -> Record:
-        found: Record | None
-        if "query" in self._client.features.lacking:
-            found = self.children(path.rpartition("/")[0], max_age).get(path)
-        else:
+        features = self._client.features
+        found: Record | None = None
+        if "query" not in features.lacking:
             try:
                 found = self._client.lookup(name, folder, self._url(path))
-            except (NotFoundError, InvalidRequestError):
-                self._client.features.lacks("query")
-                return self._in_folder(path, name, folder, max_age)
+            except (ServiceError, ProtocolError) as error:
+                if error.status not in {400, *NO_SUCH_ENDPOINT}:
+                    raise
+                found = self.children(path.rpartition("/")[0], max_age).get(path)
+                features.lacks("query")  # since other endpoints answer
+        else:
+            found = self.children(path.rpartition("/")[0], max_age).get(path)
         if found is None:
             raise self._absent(path)
         return found

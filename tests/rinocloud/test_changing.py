@@ -301,6 +301,15 @@ def test_cp_by_ids(fs: RinoFileSystem, api: Api, files: dict[str, bytes]) -> Non
     assert contents(fs) == files | {"other/a": b"1", "other/d": b"1", "other/sub/c": b"333"}
 
 
+def test_cp_into_itself_by_ids(fs: RinoFileSystem, api: Api, files: dict[str, bytes]) -> None:
+    fs.cp(f"@{api.id_of('dir')}", "dir/sub/again", recursive=True)
+    assert contents(fs) == files | {
+        "dir/sub/again/a": b"1",
+        "dir/sub/again/b": b"22",
+        "dir/sub/again/sub/c": b"333",
+    }
+
+
 def test_cp_of_an_earlier_version(fs: RinoFileSystem, api: Api) -> None:
     first = api.id_of("dir", "a")
     fs.pipe_file("dir/a", b"second")
