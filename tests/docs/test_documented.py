@@ -9,10 +9,11 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
+from fsspec import AbstractFileSystem
 
 import rinofs
 import rinofs.testing
-from rinofs import RinoFileSystem, errors
+from rinofs import errors
 from rinofs.datapack.filesystem import DatapackFileSystem
 from rinofs.options import OPTION_NAMES
 from tests.docs.blocks import ROOT, pages, prose_of
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
     from types import ModuleType
-
-    from fsspec import AbstractFileSystem
 
 DOCS = ROOT / "docs"
 ENVIRONMENT = re.compile(r"(RINOFS|FSSPEC|REQUESTS|CURL|SSL)_[A-Z_]+")
@@ -36,6 +35,10 @@ def everything() -> str:
     return "\n".join(page.read_text() for page in pages())
 
 
+def is_filesystem(kind: type) -> bool:
+    return issubclass(kind, AbstractFileSystem)
+
+
 def named_options(kind: type[AbstractFileSystem]) -> set[str]:
     """Return the keyword-only options of a filesystem's constructors."""
     found: set[str] = set()
@@ -46,10 +49,19 @@ def named_options(kind: type[AbstractFileSystem]) -> set[str]:
     return found
 
 
-def test_options_of_rinocloud() -> None:
-    options = OPTION_NAMES | named_options(RinoFileSystem)
+SERVICES = [
+    value
+    for name in rinofs.__all__
+    if isinstance(value := getattr(rinofs, name), type) and is_filesystem(value)
+]
+
+
+@pytest.mark.parametrize("kind", SERVICES)
+def test_options_of_services(kind: type[AbstractFileSystem]) -> None:
+    options = OPTION_NAMES | named_options(kind)
     assert {"endpoint_url", "token", "profile", "block_size"} <= options
-    assert [name for name in sorted(options) if f"\n| `{name}` |" not in page("python.md")] == []
+    text = everything()
+    assert [name for name in sorted(options) if f"\n| `{name}` |" not in text] == []
 
 
 def test_options_of_datapacks() -> None:
