@@ -12,7 +12,7 @@ from sqlalchemy import delete, insert, select
 
 from rinofs.server.accounts import new_token, token_digest
 from rinofs.server.errors import BadRequest
-from rinofs.server.grants import end_grants
+from rinofs.server.grant_records import end_grants
 from rinofs.server.records import now
 from rinofs.server.redirects import check_redirect_uri
 from rinofs.server.tables import oauth_clients, oauth_codes, oauth_grants

@@ -6,25 +6,32 @@ and end with it.
 
 from __future__ import annotations
 
-import secrets
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, select, update
 
-from rinofs.server.accounts import OAUTH, USER, token_digest
+from rinofs.server.accounts import OAUTH, token_digest
+from rinofs.server.grant_records import (
+    GRANT,
+    Code,
+    Grant,
+    add_grant,
+    end_grants,
+    family_of,
+    find_code,
+)
 from rinofs.server.records import User, now
-from rinofs.server.tables import oauth_codes, oauth_grants, tokens, users
+from rinofs.server.tables import oauth_codes, oauth_grants, tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from sqlalchemy import Connection
 
     from rinofs.server.database import Database
 
-__all__ = ["ACCESS_LIFETIME", "CODE_LIFETIME", "Code", "Grant", "Grants", "end_grants", "new_refresh_token"]
+__all__ = ["ACCESS_LIFETIME", "CODE_LIFETIME", "Grants"]
 
 CODE_LIFETIME = 60.0
 """Seconds in which a code has to be exchanged."""
@@ -36,83 +43,6 @@ GRANT_LIFETIME = 90 * 24 * 3600.0
 """Seconds after which a grant ends that is not used."""
 GRACE = 30.0
 """Seconds for which a refresh token may be exchanged again: the first answer may have been lost."""
-
-_PREFIX = "rino_"
-_PART = 43  # characters of 256 random bits
-
-_CODE = select(
-    *USER,
-    oauth_codes.c.client,
-    oauth_codes.c.redirect_uri,
-    oauth_codes.c.scope,
-    oauth_codes.c.challenge,
-    oauth_codes.c.expires,
-    oauth_codes.c.grant,
-).join(users, users.c.id == oauth_codes.c.user)
-_GRANT = select(
-    *USER,
-    oauth_grants.c.id.label("grant"),
-    oauth_grants.c.scope,
-    oauth_grants.c.refresh,
-    oauth_grants.c.previous,
-    oauth_grants.c.rotated,
-    oauth_grants.c.expires,
-).join(users, users.c.id == oauth_grants.c.user)
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """What an authorization code stands for.
-
-    Attributes
-    ----------
-    user : User
-        Who consented.
-    client_id, redirect_uri, scope : str
-        To what.
-    challenge : str or None
-        The PKCE challenge (S256).
-    expires : int
-        The second since 1970 from which on it is void.
-    grant : int or None
-        What it was exchanged for already.
-    """
-
-    user: User
-    client_id: str
-    redirect_uri: str
-    scope: str
-    challenge: str | None
-    expires: int
-    grant: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Grant:
-    """What a user has granted to a program.
-
-    Attributes
-    ----------
-    id : int
-        Its number.
-    user : User
-        Who granted it.
-    scope : str
-        What for.
-    repeated : bool
-        Whether its refresh token was exchanged just before, and the answer may have been lost.
-    """
-
-    id: int
-    user: User
-    scope: str
-    repeated: bool
-
-
-def new_refresh_token(former: str | None = None) -> str:
-    """Return a fresh refresh token; where one is given that it replaces, both are of one family."""
-    family = _family(former) if former else None
-    return f"{_PREFIX}{family or secrets.token_urlsafe(32)}{secrets.token_urlsafe(32)}"
 
 
 class Grants:
@@ -166,7 +96,7 @@ class Grants:
         Whoever sends a code that was exchanged already ends what it was exchanged for.
         """
         with self._database.read() as connection:
-            found = _code(connection, code)
+            found = find_code(connection, code)
         if found is None or found.client_id != client_id:
             return None
         if found.grant is not None:
@@ -191,13 +121,13 @@ class Grants:
         """
         moment = self._clock()
         with self._database.write() as connection:
-            found = _code(connection, code)
+            found = find_code(connection, code)
             if found is None or found.expires <= moment:
                 return False
             if found.grant is not None:
                 end_grants(connection, [found.grant])
                 return False
-            grant = _add_grant(connection, found, refresh, int(moment + GRANT_LIFETIME))
+            grant = add_grant(connection, found, refresh, int(moment + GRANT_LIFETIME))
             redeemed = update(oauth_codes).where(oauth_codes.c.sha256 == token_digest(code))
             connection.execute(redeemed.values(grant=grant))
             self._add_access(connection, grant, access, found.client_id, found.user, found.scope)
@@ -246,7 +176,7 @@ class Grants:
 
     def revoke(self, token: str, client_id: str) -> None:
         """Make a token of a program void: an access token alone, a refresh token with all of its grant."""
-        family = _family(token)
+        family = family_of(token)
         with self._database.write() as connection:
             mine = (
                 tokens.c.sha256 == token_digest(token),
@@ -261,11 +191,11 @@ class Grants:
                 end_grants(connection, connection.scalars(found).all())
 
     def _refreshable(self, connection: Connection, refresh: str, client_id: str) -> Grant | None:
-        family = _family(refresh)
+        family = family_of(refresh)
         if family is None:
             return None
         of_family = (oauth_grants.c.family == token_digest(family), oauth_grants.c.client == client_id)
-        row = connection.execute(_GRANT.where(*of_family)).one_or_none()
+        row = connection.execute(GRANT.where(*of_family)).one_or_none()
         if row is None:
             return None
         moment, digest = self._clock(), token_digest(refresh)
@@ -295,43 +225,3 @@ class Grants:
     def _end(self, grant: int) -> None:
         with self._database.write() as connection:
             end_grants(connection, [grant])
-
-
-def end_grants(connection: Connection, grants: Sequence[int]) -> None:
-    """Make void whatever belongs to some grants."""
-    connection.execute(delete(tokens).where(tokens.c.grant.in_(grants)))
-    connection.execute(delete(oauth_codes).where(oauth_codes.c.grant.in_(grants)))
-    connection.execute(delete(oauth_grants).where(oauth_grants.c.id.in_(grants)))
-
-
-def _code(connection: Connection, code: str) -> Code | None:
-    row = connection.execute(_CODE.where(oauth_codes.c.sha256 == token_digest(code))).one_or_none()
-    if row is None:
-        return None
-    return Code(
-        User(*row[:4]), row.client, row.redirect_uri, row.scope, row.challenge, row.expires, row.grant
-    )
-
-
-def _add_grant(connection: Connection, code: Code, refresh: str, expires: int) -> int:
-    family = _family(refresh)
-    assert family is not None
-    row = {
-        "user": code.user.id,
-        "client": code.client_id,
-        "scope": code.scope,
-        "family": token_digest(family),
-        "refresh": token_digest(refresh),
-        "expires": expires,
-        "created_on": now(),
-    }
-    made = insert(oauth_grants).values(row).returning(oauth_grants.c.id)
-    number: int = connection.execute(made).scalar_one()
-    return number
-
-
-def _family(refresh: str) -> str | None:
-    """Return the part of a refresh token that all of its family share; None for what cannot be one."""
-    if not refresh.startswith(_PREFIX) or len(refresh) != len(_PREFIX) + 2 * _PART:
-        return None
-    return refresh[len(_PREFIX) : len(_PREFIX) + _PART]

@@ -20,7 +20,8 @@ from rinofs.server.accounts import new_token
 from rinofs.server.bodies import body_stream, content_type_of
 from rinofs.server.calls import in_thread
 from rinofs.server.errors import BadRequest, UnsupportedMedia
-from rinofs.server.grants import ACCESS_LIFETIME, new_refresh_token
+from rinofs.server.grant_records import new_refresh_token
+from rinofs.server.grants import ACCESS_LIFETIME
 from rinofs.server.oauth_rules import CodeGrant, Rules, check_authorization
 
 if TYPE_CHECKING:

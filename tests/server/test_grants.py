@@ -9,6 +9,7 @@ import pytest
 
 from rinofs.server.accounts import Accounts
 from rinofs.server.errors import BadRequest, Unauthorized
+from rinofs.server.grant_records import new_refresh_token
 from rinofs.server.grants import (
     ACCESS_LIFETIME,
     CODE_KEPT,
@@ -16,7 +17,6 @@ from rinofs.server.grants import (
     GRACE,
     GRANT_LIFETIME,
     Grants,
-    new_refresh_token,
 )
 from rinofs.server.redirects import check_redirect_uri, policy_source
 
