@@ -98,11 +98,11 @@ def test_environment_variables() -> None:
     assert [name for name in sorted(found | services) if name not in text] == []
 
 
-@pytest.mark.parametrize(("module", "where"), [(rinofs, "python.md"), (rinofs.testing, "testing.md")])
-def test_public_names(module: ModuleType, where: str) -> None:
+@pytest.mark.parametrize("module", [rinofs, rinofs.testing], ids=lambda module: module.__name__)
+def test_public_names(module: ModuleType) -> None:
     names = [name for name in module.__all__ if name != "__version__"]
     assert names
-    text = page(where) + page("errors.md")
+    text = everything()
     assert [name for name in names if not re.search(rf"\b{name}\b", text)] == []
 
 
