@@ -1,4 +1,4 @@
-"""Commands on datapacks: `rinofs datapack new`, `validate`, `tree`."""
+"""Commands on datapacks: `rinofs datapack new`, `validate`, `tree`; `push` and `pull` are beside."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import fsspec
 
 from rinofs.cli.errors import FAILED, CommandError, complain
 from rinofs.cli.output import show_json, write_lines
+from rinofs.cli.push import pull, push
 from rinofs.datapack import Container, DataNode, Document, Tree, dump, parse
 from rinofs.datapack.new import new_document
 from rinofs.datapack.tree import DOCUMENT_NAME
@@ -109,6 +110,10 @@ def tree(document: str, as_json: bool) -> None:
         )
     else:
         write_lines(_drawn(read))
+
+
+datapack.add_command(push)
+datapack.add_command(pull)
 
 
 def _content(document: str) -> bytes:

@@ -122,7 +122,8 @@ def repovizz(
     )
     if profile != DEFAULT_PROFILE:
         click.echo(
-            f"Use it with profile={profile!r} among the storage options, or FSSPEC_REPOVIZZ_PROFILE={profile}."
+            f"Use it with profile={profile!r} among the storage options, "
+            f"or FSSPEC_REPOVIZZ_PROFILE={profile}."
         )
 
 

@@ -71,6 +71,12 @@ class Progress:
             with self._lock:
                 self._bar.update(size)
 
+    def expect(self, total: int) -> None:
+        """Say how many bytes there are to do, where that was not known at the beginning."""
+        if self._bar is not None:
+            with self._lock:
+                self._bar.reset(total)
+
     @contextlib.contextmanager
     def unfinished(self, path: Path, *, worth_keeping: bool) -> Iterator[None]:
         """Remember a file that the work inside is filling, in case that the work cannot clean up itself.

@@ -300,7 +300,7 @@ class WritableFileSystem(ReadableFileSystem):
                 with self.open(target, opening.value, **attributes) as spooled:
                     shutil.copyfileobj(file, spooled)
                 return
-            watched = cast("IO[bytes]", _Watched(file, callback, stop))
+            watched = cast("IO[bytes]", Watched(file, callback, stop))
             exclusive = opening is OpenMode.CREATE
             metadata, tags = attributes.get("metadata"), attributes.get("tags")
             self._send(Upload(target, watched, size, exclusive, metadata, tags))
@@ -371,8 +371,18 @@ class WritableFileSystem(ReadableFileSystem):
         self.pipe_file(path, b"", **kwargs)
 
 
-class _Watched(io.RawIOBase):
-    """A file that tells how far it was read."""
+class Watched(io.RawIOBase):
+    """A file that tells how far it was read.
+
+    Parameters
+    ----------
+    file : binary file
+        The file.
+    callback : Callback
+        Is told of the bytes.
+    stop : Stop
+        Ends the reading early.
+    """
 
     def __init__(self, file: IO[bytes], callback: Callback, stop: Stop) -> None:
         super().__init__()
@@ -381,21 +391,26 @@ class _Watched(io.RawIOBase):
         self._stop = stop
 
     def readable(self) -> bool:
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
+        """Read the next bytes."""
         self._stop.check()
         count: int = self._file.readinto(buffer)  # type: ignore[attr-defined]
         self._callback.relative_update(count)
         return count
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a position."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
+        """Return the position."""
         return self._file.tell()
 
 

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import errno
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from fsspec.callbacks import DEFAULT_CALLBACK
+from fsspec.core import url_to_fs
 from fsspec.utils import tokenize
 
 from rinofs.credentials import Service, digest_of
 from rinofs.datapack import DataNode
+from rinofs.datapack import parse as parse_document
+from rinofs.datapack.links import Links
+from rinofs.datapack.naming import part_of_name
+from rinofs.datapack.validation import check
+from rinofs.errors import InvalidDatapackError, InvalidPathError
 from rinofs.fs.process import Registry
 from rinofs.fs.writing import Upload
 from rinofs.http.content import open_content
@@ -21,6 +28,8 @@ from rinofs.repovizz.editor import Editor
 from rinofs.repovizz.features import Features
 from rinofs.repovizz.infos import info_of_datapack, info_of_document, info_of_node
 from rinofs.repovizz.paths import parse
+from rinofs.repovizz.pulling import plan_pull
+from rinofs.repovizz.pushing import Pushed, Pusher
 from rinofs.repovizz.queues import Queues
 from rinofs.repovizz.reading import DatapackReading
 from rinofs.repovizz.resolver import Resolver
@@ -29,10 +38,13 @@ from rinofs.repovizz.sizes import Sizes
 from rinofs.repovizz.uploads import Uploader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from fsspec.callbacks import Callback
 
     from rinofs.credentials import Credentials
     from rinofs.fs.browse import Info
+    from rinofs.repovizz.pulling import Plan
     from rinofs.repovizz.resolver import Stored
 
 # Shared by all filesystem objects of the process: fsspec makes one for each thread.
@@ -79,6 +91,15 @@ class RepovizzFileSystem(DatapackReading):
             self._client, self._resolver, self._shelf, self._editor, self.url, options.verify_content
         )
         self._changes = Changes(self._client, self._resolver, self._shelf, self._editor, self.url)
+        self._pusher = Pusher(
+            self._client,
+            self._resolver,
+            self._shelf,
+            self._editor,
+            self._uploader,
+            self.url,
+            options.max_concurrency,
+        )
 
     # Looking around
 
@@ -153,6 +174,66 @@ class RepovizzFileSystem(DatapackReading):
             return str(tokenize(datapack.id, datapack.text))
         stored = self._resolver.stored(path, self._read_age())
         return str(tokenize(stored.datapack.id, stored.hash))
+
+    # Whole datapacks
+
+    def push(
+        self, document: str, path: str = "", callback: Callback = DEFAULT_CALLBACK, **options: Any
+    ) -> Pushed:
+        """Make a datapack of a document and the files that it links to.
+
+        Where the datapack is there already, with this structure, only what is missing of it is sent.
+
+        Parameters
+        ----------
+        document : str
+            Path or URL of the document; links are found from where it is.
+        path : str
+            The name of the datapack; by default the one in the document.
+        callback : Callback
+            Is told of the bytes.
+        **options
+            Of the filesystem that the document is on.
+
+        Returns
+        -------
+        Pushed
+            What was done.
+
+        Raises
+        ------
+        InvalidDatapackError
+            If it is no valid document.
+        NotFoundError
+            If a file is missing; nothing is sent then.
+        ConflictError
+            If there is another datapack of this name.
+        """
+        there, where = url_to_fs(document, **options)
+        try:
+            structure = parse_document(there.cat_file(where))
+            check(structure)
+        except InvalidDatapackError as error:
+            raise InvalidDatapackError(f"{document}: {error}") from error
+        part = self._strip_protocol(path) or part_of_name(structure.info.name)
+        if not part or "/" in part:
+            raise InvalidPathError(f"{part!r} is no name for a datapack; push to repovizz://NAME")
+        return self._pusher.push(structure, Links(there, where, None), part, callback)
+
+    def plan_pull(self, path: str, local_path: Callable[[str], str]) -> Plan:
+        """Say which contents of a datapack go to which files on this machine.
+
+        Parameters
+        ----------
+        path : str
+            The datapack.
+        local_path : callable
+            Returns the path that a file can have on this machine for one in the datapack's tree.
+        """
+        path = self._strip_protocol(path)
+        if not path or "/" in path:
+            raise InvalidPathError(f"{self.url(path)} is no datapack: pull repovizz://NAME")
+        return plan_pull(self._resolver.datapack(path, self._read_age()), local_path)
 
     # Changing
 

@@ -178,12 +178,20 @@ class Uploader:
                 max_age = 0.0
             else:
                 self._shelf.keep_size(datapack.id, content_hash, upload.size)
-                if self._verify:
-                    self._check(sending.sha1(), content_hash, upload.path)
+                self.check(sending.sha1(), content_hash, upload.path)
                 return
 
-    def _check(self, sha1: str, content_hash: str, path: str) -> None:
+    def check(self, sha1: str, content_hash: str, path: str) -> None:
+        """Compare what was stored with what was sent, where the server names contents by their sha1.
+
+        Raises
+        ------
+        ContentMismatchError
+            If it is something else.
+        """
         features = self._client.features
+        if not self._verify:
+            return
         if sha1 == content_hash.lower():
             features.sha1 = True
         elif features.sha1 or features.repeats:

@@ -1,0 +1,80 @@
+"""From a datapack at the service to a document and files on this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rinofs.datapack import DataNode, dump
+from rinofs.datapack.naming import DOCUMENT_NAME
+from rinofs.repovizz.documents import relinked
+from rinofs.repovizz.records import hash_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rinofs.repovizz.records import Datapack
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a pull brings.
+
+    Attributes
+    ----------
+    datapack : Datapack
+        The datapack.
+    files : dict of str to str
+        For each hash the path of its file, relative to the folder.
+    lacking : tuple of str
+        The paths of nodes whose contents were never uploaded.
+    """
+
+    datapack: Datapack
+    files: dict[str, str]
+    lacking: tuple[str, ...]
+
+    def document(self) -> str:
+        """Return the text of the document, whose links lead to the files."""
+
+        def local(link: str) -> str:
+            return self.files.get(hash_of(link) or "", link)
+
+        return dump(relinked(self.datapack.document, local), indent=2) + "\n"
+
+
+def plan_pull(datapack: Datapack, local_path: Callable[[str], str]) -> Plan:
+    """Say which content goes to which file.
+
+    A content that several nodes share becomes one file, named like the first of them.
+
+    Parameters
+    ----------
+    datapack : Datapack
+        The datapack.
+    local_path : callable
+        Returns the path that a file can have on this machine for one in the datapack's tree.
+    """
+    files: dict[str, str] = {}
+    nodes = [(path, node) for path, node in datapack.tree.walk() if isinstance(node, DataNode)]
+    lacking = tuple(path for path, node in nodes if hash_of(node.link) is None)
+    # What is not there yet keeps its link, and no other file may be found by it.
+    taken = {DOCUMENT_NAME} | {node.link for _, node in nodes if hash_of(node.link) is None}
+    local_path(DOCUMENT_NAME)
+    for path, node in nodes:
+        content_hash = hash_of(node.link)
+        if content_hash is None or content_hash in files:
+            continue
+        files[content_hash] = _free(path, local_path, taken)
+        taken.add(files[content_hash])
+    return Plan(datapack, files, lacking)
+
+
+def _free(path: str, local_path: Callable[[str], str], taken: set[str]) -> str:
+    # Where backslashes separate names, such a link would lead elsewhere.
+    plain = path.replace("\\", "_")
+    found, number = local_path(plain), 1
+    while found in taken:
+        number += 1
+        found = local_path(f"{plain}~{number}")
+    return found

@@ -1,0 +1,214 @@
+"""From a document and the files beside it to a datapack at the service."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from fsspec.callbacks import DEFAULT_CALLBACK
+
+from rinofs.datapack import DataNode, Tree
+from rinofs.errors import ConflictError, InvalidDatapackError, InvalidOptionError, NotFoundError
+from rinofs.fs.pool import Stop, run
+from rinofs.fs.writing import Upload, Watched
+from rinofs.http.upload import UploadBody
+from rinofs.repovizz.documents import without_links
+from rinofs.repovizz.records import hash_of
+from rinofs.repovizz.sources import Hashed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import IO, BinaryIO
+
+    from fsspec.callbacks import Callback
+
+    from rinofs.datapack import Document
+    from rinofs.datapack.links import Links, Place
+    from rinofs.repovizz.client import RepovizzClient
+    from rinofs.repovizz.editor import Editor
+    from rinofs.repovizz.records import Datapack
+    from rinofs.repovizz.resolver import Resolver
+    from rinofs.repovizz.shelf import Shelf
+    from rinofs.repovizz.uploads import Uploader
+
+_PIECE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What a push did.
+
+    Attributes
+    ----------
+    datapack : str
+        The id of the datapack.
+    made : bool
+        Whether it was not there before.
+    sent : int
+        Files that were sent.
+    kept : int
+        Files that were there already.
+    """
+
+    datapack: str
+    made: bool
+    sent: int
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file to be sent.
+
+    Attributes
+    ----------
+    path : str
+        Of the first node that it is for.
+    link : str
+        The link of the nodes in the document.
+    place : Place
+        Where it is.
+    size : int
+        Its bytes.
+    """
+
+    path: str
+    link: str
+    place: Place
+    size: int
+
+
+class Pusher:
+    """Send datapacks.
+
+    Parameters
+    ----------
+    client, resolver, shelf, editor, uploader
+        Those of the filesystem.
+    url : callable
+        Turns a path into what messages call it.
+    max_concurrency : int
+        Files under way at once, at most.
+    """
+
+    def __init__(
+        self,
+        client: RepovizzClient,
+        resolver: Resolver,
+        shelf: Shelf,
+        editor: Editor,
+        uploader: Uploader,
+        url: Callable[[str], str],
+        max_concurrency: int,
+    ) -> None:
+        self._client = client
+        self._resolver = resolver
+        self._shelf = shelf
+        self._editor = editor
+        self._uploader = uploader
+        self._url = url
+        self._max_concurrency = max_concurrency
+
+    def push(
+        self, document: Document, links: Links, part: str, callback: Callback = DEFAULT_CALLBACK
+    ) -> Pushed:
+        """Make a datapack and send every file, or what is missing of a push that was begun before.
+
+        Parameters
+        ----------
+        document : Document
+            The structure, whose links lead to the files.
+        links : Links
+            Finds them.
+        part : str
+            What is to stand for the datapack in paths.
+        callback : Callback
+            Is told of the bytes.
+
+        Raises
+        ------
+        ConflictError
+            If there is another datapack of this name.
+        NotFoundError
+            If a file is missing; nothing is sent then.
+        """
+        files = self._files(document, links)
+        try:
+            datapack, made = self._resolver.datapack(part, 0.0), False
+        except NotFoundError:
+            datapack, made = self._editor.make(part, self._url(part), document), True
+        missing, changed = (files, []) if made else self._lacking(datapack, document, files)
+        callback.set_size(sum(file.size for file in (*missing, *changed)))
+        stop = Stop()
+        try:
+            run(lambda file: self._send(datapack, file, callback, stop), missing, self._max_concurrency, stop)
+        finally:
+            self._shelf.forget(part)
+        for file in changed:
+            self._replace(part, file, callback, stop)
+        sent = len(missing) + len(changed)
+        return Pushed(datapack.id, made, sent, len(files) - sent)
+
+    def _files(self, document: Document, links: Links) -> list[_File]:
+        """Return the files behind the links, each once; raises where one is missing."""
+        found: dict[str, _File] = {}
+        for path, node in Tree(document).walk():
+            if not isinstance(node, DataNode) or node.link in found:
+                continue
+            if hash_of(node.link) is not None:
+                raise InvalidDatapackError(
+                    f"{path}: its file is {node.link}, at the service; `rinofs datapack pull` brings it here"
+                )
+            place = links.find(path, node.link, None)
+            try:
+                info = place.fs.info(place.path)
+            except FileNotFoundError:
+                where = str(place.fs.unstrip_protocol(place.path))
+                raise NotFoundError(f"the file of the node {path!r} is missing", where) from None
+            if info["type"] != "file":
+                raise InvalidOptionError(f"{path}: {node.link!r} is no file")
+            found[node.link] = _File(path, node.link, place, int(info["size"]))
+        return list(found.values())
+
+    def _lacking(
+        self, datapack: Datapack, document: Document, files: list[_File]
+    ) -> tuple[list[_File], list[_File]]:
+        """Return which files were never sent, and which are other ones by now."""
+        if without_links(datapack.document) != without_links(document):
+            raise ConflictError(
+                "there is a datapack of this name with another structure: remove it, or push to another name",
+                self._url(datapack.name),
+            )
+        missing, changed = [], []
+        for file in files:
+            node = datapack.tree.get(file.path)
+            stored = hash_of(node.link) if isinstance(node, DataNode) else None
+            if stored is None:
+                missing.append(file)
+            elif self._client.features.repeats and stored != _sha1(file):
+                changed.append(file)
+        return missing, changed
+
+    def _send(self, datapack: Datapack, file: _File, callback: Callback, stop: Stop) -> None:
+        with file.place.fs.open(file.place.path, "rb") as opened:
+            hashed = Hashed(cast("IO[bytes]", Watched(opened, callback, stop)))
+            body = UploadBody(cast("BinaryIO", hashed), file.size, filename=file.link.rpartition("/")[2])
+            path = f"{datapack.name}/{file.path}"
+            label = self._url(path)
+            content_hash = self._client.upload(datapack, file.link, body, label, guarded=False)
+            self._shelf.keep_size(datapack.id, content_hash, file.size)
+            self._uploader.check(hashed.sha1(), content_hash, path)
+
+    def _replace(self, part: str, file: _File, callback: Callback, stop: Stop) -> None:
+        with file.place.fs.open(file.place.path, "rb") as opened:
+            watched = cast("IO[bytes]", Watched(opened, callback, stop))
+            self._uploader.send(Upload(f"{part}/{file.path}", watched, file.size), 0.0)
+
+
+def _sha1(file: _File) -> str:
+    digest = hashlib.sha1(usedforsecurity=False)  # the service names contents so
+    with file.place.fs.open(file.place.path, "rb") as opened:
+        while piece := opened.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
