@@ -6,7 +6,7 @@ import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from rinofs.errors import NotFoundError, ServiceError
+from rinofs.errors import NotFoundError, ProtocolError, ServiceError
 from rinofs.http.content import Content, etag_header
 from rinofs.rinocloud.pages import PAGE_SIZE, all_pages, parse_page
 from rinofs.rinocloud.records import Record, parse_record
@@ -89,7 +89,10 @@ class RinocloudClient:
     def discover(self) -> None:
         """Find out whether the server has extensions, where that is not known yet."""
         if self.features.extensions is None:
-            self._post("children", {"limit": 1}, repeatable=True)
+            try:
+                self._post("children", {"limit": 1}, repeatable=True)
+            except NotFoundError:
+                raise self._no_api() from None
 
     # Looking
 
@@ -105,8 +108,23 @@ class RinocloudClient:
         return None if answer is None else parse_record(answer.json(), answer.url)
 
     def children(self, folder: int | None, label: str) -> list[Record]:
-        """Return the records of all objects in a folder; None is the top level."""
-        return self._all("children", {"id": folder}, label)
+        """Return the records of all objects in a folder; None is the top level.
+
+        Raises
+        ------
+        ProtocolError
+            If even the top level is not found: then there is no Rinocloud API at the endpoint.
+        """
+        try:
+            return self._all("children", {"id": folder}, label)
+        except NotFoundError:
+            if folder is not None:
+                raise
+        raise self._no_api()
+
+    def _no_api(self) -> ProtocolError:
+        problem = "there is no Rinocloud API at this address: check endpoint_url"
+        return ProtocolError(problem, self.session.endpoint_url)
 
     def children_at(self, names: Sequence[str], label: str) -> list[Record] | None:
         """Return the records of all objects in the folder at a path of names."""

@@ -77,11 +77,13 @@ def create_app(settings: ServerSettings) -> Starlette:
 
 def answering(settings: ServerSettings) -> list[Middleware]:
     """Return what stands between the network and the routes, the outermost first."""
-    headers = {"x-content-type-options": "nosniff"}
+    stamps = [Middleware(AnswerHeaders, headers={"x-content-type-options": "nosniff"})]
     if settings.extensions:
-        headers["rinocloud-api-extensions"] = EXTENSIONS
+        # Not on other paths: the answer to a wrong endpoint must not look like one of the API's.
+        extensions = {"rinocloud-api-extensions": EXTENSIONS}
+        stamps.append(Middleware(AnswerHeaders, headers=extensions, below="/api/1/"))
     return [
-        Middleware(AnswerHeaders, headers=headers),
+        *stamps,
         Middleware(AnswerFailures),
         Middleware(HostGuard, allowed=settings.allowed_hosts),
     ]

@@ -21,7 +21,7 @@ _log = logging.getLogger("rinofs.server")
 
 
 class AnswerHeaders:
-    """Put the same headers on every answer.
+    """Put the same headers on every answer below a path.
 
     Parameters
     ----------
@@ -29,11 +29,14 @@ class AnswerHeaders:
         What answers.
     headers : mapping of str
         The headers.
+    below : str
+        What the paths begin with.
     """
 
-    def __init__(self, app: ASGIApp, headers: Mapping[str, str]) -> None:
+    def __init__(self, app: ASGIApp, headers: Mapping[str, str], below: str = "/") -> None:
         self._app = app
         self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self._below = below
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and its answer back with the headers."""
@@ -43,7 +46,8 @@ class AnswerHeaders:
                 message["headers"] = [*message["headers"], *self._headers]
             await send(message)
 
-        await self._app(scope, receive, stamped if scope["type"] == "http" else send)
+        concerned = scope["type"] == "http" and scope["path"].startswith(self._below)
+        await self._app(scope, receive, stamped if concerned else send)
 
 
 class AnswerFailures:
