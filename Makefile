@@ -4,8 +4,13 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
-# One worker for each core; the slowest files begin first.
+# One for each core.
 WORKERS ?= 2
+PARALLEL := -n $(WORKERS) --dist loadfile
+# What differs between Python versions shows here first.
+CORE := tests/test_options.py tests/test_credentials.py tests/test_import.py tests/test_layering.py \
+	tests/rinocloud/test_reading.py tests/rinocloud/test_writing.py tests/rinocloud/test_changing.py \
+	tests/http/test_session.py tests/server/test_store.py tests/datapack
 
 .PHONY: demo test test-core test-browser lint soak docs bench clean
 
@@ -13,10 +18,10 @@ demo: $(VENV)/demo.done  ## the main job: a server, an experiment, and reading i
 	$(BIN)/rinofs demo
 
 test: $(VENV)/test.done  ## the whole suite, campaigns in short
-	$(PYTEST) -n $(WORKERS) --dist worksteal -m "not browser"
+	$(PYTEST) $(PARALLEL) -m "not browser"
 
 test-core: $(VENV)/test.done  ## the quick core of the suite
-	$(PYTEST) -n $(WORKERS) --dist worksteal -m core
+	$(PYTEST) $(PARALLEL) $(CORE)
 
 test-browser: $(VENV)/browser.done  ## the login pages in Chromium, with pictures of them for the docs
 	$(PYTEST) -m browser tests/browser
