@@ -107,7 +107,8 @@ class _Crew(Generic[Job, Result]):
 
     def _join(self) -> None:
         while self._threads:
-            self._threads[-1].join()
+            if self._threads[-1].ident is not None:  # an interruption may come just before a thread starts
+                self._threads[-1].join()
             self._threads.pop()
 
     def _take_part(self) -> None:

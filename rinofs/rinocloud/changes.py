@@ -303,14 +303,15 @@ class Changes:
         """Act on an object and a folder; None if the server turns out to lack the endpoint."""
         if endpoint in self._client.features.lacking:
             return None
-        try:
-            return act()
-        except (ServiceError, ProtocolError) as error:
-            involved = [record.id] if folder is None else [record.id, folder]
-            if error.status not in NO_SUCH_ENDPOINT or not all(map(self._is_there, involved)):
-                raise
-            self._client.features.lacks(endpoint)
-            return None
+        involved = [record.id] if folder is None else [record.id, folder]
+        for _ in range(2):  # once is not enough to do without: a copy in place of a move has no versions
+            try:
+                return act()
+            except (ServiceError, ProtocolError) as error:
+                if error.status not in NO_SUCH_ENDPOINT or not all(map(self._is_there, involved)):
+                    raise
+        self._client.features.lacks(endpoint)
+        return None
 
 
 def _is_copy(one: Record, other: Record) -> bool:

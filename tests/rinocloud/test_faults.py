@@ -256,7 +256,11 @@ def test_a_fault_met_always(name: str, server: LiveServer, template: str, tmp_pa
 
     start = time.monotonic()
     found = outcomes(server, template, tmp_path, _timeout(row), faults)
-    assert found == _always(row, extended=server.extensions)
+    expected = _always(row, extended=server.extensions)
+    if name == "web page not found":
+        # So a server answers that does not have these: what they do is then done in another way.
+        expected |= {"mv": OK, "cp": OK}
+    assert found == expected
     assert time.monotonic() - start < 30
 
 
