@@ -75,8 +75,9 @@ class Resolver:
         moment = self._shelf.moment()
         found = self._client.datapacks()
         if found is None:
-            ids = self._client.account().datapacks
-            asked = run(self._if_there, ids, self._max_concurrency)
+            account = self._client.account()
+            self._shelf.owner = account.id
+            asked = run(self._if_there, account.datapacks, self._max_concurrency)
             found = [datapack for datapack in asked if datapack is not None]
         self._shelf.keep_listing(found, moment)
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 _TRIES = 5
 """How often a content is sent to a node that others change meanwhile."""
+
+_WILD = re.compile(r"[^\w .+-]")
 
 _OVERTAKEN = frozenset({403, 404, 412})
 
@@ -277,7 +280,7 @@ class _Sending:
     def _claim(self, datapack: Datapack) -> _Claim:
         """Have the node, made if there is none, link to where no other node does."""
         # The name comes last, since the service has it as the name of the download.
-        link = f"{secrets.token_hex(8)}/{self._inner}"
+        link = f"{secrets.token_hex(8)}/{_tame(self._name)}"
         seen: list[tuple[DataNode | None, tuple[str, ...]]] = []
 
         def edit(document: Document) -> Document:
@@ -327,6 +330,11 @@ class _Sending:
             self._editor.edit(claim.datapack, edit, self._url)
         except RinofsError:
             error.add_note(f"{self._url} may be there without content: write it again, or remove it")
+
+
+def _tame(name: str) -> str:
+    """Return a name without the characters that some server may not find in an address."""
+    return _WILD.sub("_", name)[:100].strip(". ") or "file"
 
 
 def _missing_above(tree: Tree, inner: str) -> tuple[str, ...]:
