@@ -168,6 +168,8 @@ class Changes:
 
         def edit(document: Document) -> Document:
             node, taken = _node_at(document, here), Tree(document).get(there)
+            if taken is None and isinstance(node, DataNode) and there.startswith(f"{here}/"):
+                raise NotADirectoryError(errno.ENOTDIR, "a file is on the way", self._url(target))
             if taken is None:
                 return edits.copy(document, here, there)
             self._refuse_to_replace(node, taken, target)

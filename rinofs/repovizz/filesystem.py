@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from rinofs.credentials import Credentials
     from rinofs.fs.browse import Info
+    from rinofs.fs.reading import Pinned
     from rinofs.repovizz.pulling import Plan
     from rinofs.repovizz.resolver import Stored
 
@@ -236,6 +237,13 @@ class RepovizzFileSystem(DatapackReading):
         return plan_pull(self._resolver.datapack(path, self._read_age()), local_path)
 
     # Changing
+
+    def _before(self, path: str) -> Pinned | None:
+        try:
+            stored = self._resolver.stored(path, 0.0)
+        except FileNotFoundError:
+            return None
+        return None if stored.node is None else self._pinned(path, max_age=1.0)
 
     def _send(self, upload: Upload) -> None:
         self._uploader.send(upload, self.options.listing_age)

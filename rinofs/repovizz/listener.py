@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import os
 import socket
 import threading
 import time
@@ -24,7 +25,8 @@ _UNKNOWN = "This is not the answer to the login that your program waits for."
 
 
 class _Server(HTTPServer):
-    allow_reuse_address = False
+    # To take the port again at once; on Windows, it would let others take it meanwhile.
+    allow_reuse_address = os.name != "nt"
     listener: Listener
 
     def handle_error(self, request: Any, client_address: Any) -> None:

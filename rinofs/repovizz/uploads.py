@@ -234,10 +234,10 @@ class _Sending:
 
     def send(self, datapack: Datapack) -> str:
         """Send the content once; return its hash."""
-        if self._only_content and self._alone(datapack) is not None and not datapack.etag:
+        if self._replaceable(datapack) is not None and not datapack.etag:
             # Without an etag to guard it, what is replaced has to be looked at right before.
             datapack = self._resolver.again(datapack.id, self._url)
-        link = self._alone(datapack) if self._only_content else None
+        link = self._replaceable(datapack)
         if link is not None:
             return self._store(datapack, link, guarded=bool(datapack.etag))
         claim = self._claim(datapack)
@@ -247,16 +247,15 @@ class _Sending:
             self._undo(claim, error)
             raise
 
-    @property
-    def _only_content(self) -> bool:
-        return not self._upload.exclusive and self._upload.metadata is None and self._like is None
-
-    def _alone(self, datapack: Datapack) -> str | None:
-        """Return the link of the node, if there is one and no other node has it."""
+    def _replaceable(self, datapack: Datapack) -> str | None:
+        """Return the link of the node, if its content is all that changes, and no other node has the link."""
         node = datapack.tree.get(self._inner)
         if not isinstance(node, DataNode) or not node.link or datapack.links[node.link] > 1:
             return None
-        return node.link
+        if self._upload.exclusive or self._like is not None:
+            return None
+        metadata = self._upload.metadata
+        return node.link if metadata is None or metadata == node.meta else None
 
     def _store(self, datapack: Datapack, link: str, *, guarded: bool) -> str:
         def upload() -> str:
@@ -308,7 +307,9 @@ class _Sending:
         else:
             node = DataNode.create(self._name, link, mime=guess_mime(self._name))
         metadata = self._upload.metadata
-        return node if metadata is None else node.with_fields(meta=dict(metadata))
+        if metadata is None or metadata == node.meta:
+            return node
+        return node.with_fields(meta=dict(metadata))
 
     def _undo(self, claim: _Claim, error: BaseException) -> None:
         """Leave things as they were before a content that could not be stored."""
