@@ -21,7 +21,7 @@ test: $(VENV)/test.done  ## the whole suite, campaigns in short
 	$(PYTEST) $(PARALLEL) -m "not browser"
 
 test-core: $(VENV)/test.done  ## the quick core of the suite
-	$(PYTEST) $(PARALLEL) $(CORE)
+	$(PYTEST) $(CORE)
 
 test-browser: $(VENV)/browser.done  ## the login pages in Chromium, with pictures of them for the docs
 	$(PYTEST) -m browser tests/browser
