@@ -46,6 +46,9 @@ class Listings(Generic[Entry]):
     ----------
     is_alias : callable, optional
         Tells of a path whether it may lead to an object that has another path too.
+    is_newer : callable, optional
+        Tells whether the first of two entries for one path is the newer one; what several threads put at
+        once does not arrive in the order in which the service did it.
     clock : callable, optional
         Seconds on a clock that never goes back.
     """
@@ -53,9 +56,11 @@ class Listings(Generic[Entry]):
     def __init__(
         self,
         is_alias: Callable[[str], bool] = lambda _path: False,
+        is_newer: Callable[[Entry, Entry], bool] = lambda _one, _other: True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._is_alias = is_alias
+        self._is_newer = is_newer
         self._clock = clock
         self._forget_all()
         after_fork_in_child(self._forget_all)
@@ -130,6 +135,9 @@ class Listings(Generic[Entry]):
         """Take note of an entry that this process made or changed."""
         with self._lock:
             if self._change(path):
+                return
+            known = self._single.get(path)
+            if known is not None and not self._is_newer(entry, known.value):
                 return
             self._single[path] = _Dated(self._clock(), entry)
             self._update_parent(path, entry)

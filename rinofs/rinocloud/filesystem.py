@@ -45,6 +45,10 @@ def _is_alias(path: str) -> bool:
     return _HAS_ID.search(path) is not None
 
 
+def _is_newer(one: Record, other: Record) -> bool:
+    return one.id >= other.id
+
+
 class RinoFileSystem(ChangeableFileSystem):
     """Files and folders in Rinocloud, under ``rino://``.
 
@@ -71,7 +75,9 @@ class RinoFileSystem(ChangeableFileSystem):
                 observe=self._features.observe,
             ),
         )
-        self._listings = _listings.get((self.endpoint_url, self._identity), lambda: Listings(_is_alias))
+        self._listings = _listings.get(
+            (self.endpoint_url, self._identity), lambda: Listings(_is_alias, _is_newer)
+        )
         self._client = RinocloudClient(self.session, self._features)
         self._resolver = Resolver(self._client, self._listings, self.url)
         self._uploader = Uploader(
