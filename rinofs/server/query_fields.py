@@ -4,8 +4,6 @@ Keys are compared with those that `json_each` finds and never made part of a JSO
 end them, and reach somewhere else.
 """
 
-
-
 from __future__ import annotations
 
 import re
