@@ -72,7 +72,7 @@ def pull(datapack: str, folder: Path, force: bool, quiet: bool, as_json: bool) -
     plan = fs.plan_pull(path, names.path)
     problems = Problems()
     for lacking in plan.lacking:
-        problems.report("nothing was uploaded for this node yet", f"{datapack.rstrip('/')}/{lacking}")
+        problems.report(f"nothing was uploaded for this node yet: {datapack.rstrip('/')}/{lacking}")
     _fetch(fs, plan, folder, problems, shown=not quiet and sys.stderr.isatty())
     (folder / DOCUMENT_NAME).write_text(plan.document(), "utf-8", newline="")
     if as_json:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 REPOVIZZ = "repovizz:"
 """What the link of a file starts with that the service keeps; a hash follows."""
 
+_STRUCTURE = re.compile("[^/]+/datapack[.]json")
+
 
 class Place(NamedTuple):
     """A file: its filesystem, and its path there."""
@@ -47,6 +49,8 @@ class Links:
         # Paths of HTTP filesystems are URLs, in which a link's "#", "?", "%" and spaces must be escaped.
         protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
         self._escape = bool({"http", "https"} & protocols)
+        # The structure of a datapack at the service, whose contents are beside it there.
+        self._is_structure = "repovizz" in protocols and bool(_STRUCTURE.fullmatch(document_path))
 
     def find(self, node_path: str, link: str, datapack: str | None) -> Place:
         """Return the file that a link leads to.
@@ -78,6 +82,8 @@ class Links:
         return Place(self._fs, self._folder + (quote(link) if self._escape else link))
 
     def _at_service(self, node_path: str, link: str, datapack: str | None) -> Place:
+        if self._is_structure and re.fullmatch("repovizz:[0-9A-Za-z]+", link):
+            return Place(self._fs, self._folder + link)
         if self._repovizz is None:
             raise InvalidOptionError(
                 f"{node_path}: its file is {link}; give repovizz=, a filesystem or the options of one"

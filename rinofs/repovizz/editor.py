@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -108,6 +108,10 @@ class Editor:
         else:
             with self._queues.uploading(datapack.id):
                 yield
+
+    def alone(self, datapack: Datapack) -> AbstractContextManager[None]:
+        """Keep edits and uploads of this process out of a datapack."""
+        return self._queues.alone(datapack.id)
 
     def found_or_made(self, part: str, label: str, max_age: float) -> Datapack:
         """Return the datapack of a part, made now if there is none."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-EXTENSIONS_HEADER = "rinocloud-api-extensions"
+EXTENSIONS_HEADER = "repovizz-api-extensions"
 
 MISSING = frozenset({404, 405, 501})
 """What a server answers that has no such endpoint."""
@@ -41,6 +41,7 @@ class Features:
         named = headers.get(EXTENSIONS_HEADER)
         if named is not None:
             self.extensions = frozenset(part.strip() for part in named.split(",") if part.strip())
+            self.sha1 = self.sha1 or "sha1" in self.extensions
 
     @property
     def repeats(self) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rinofs.datapack import DataNode, dump
+from rinofs.datapack.links import REPOVIZZ
 from rinofs.datapack.naming import DOCUMENT_NAME
 from rinofs.repovizz.documents import relinked
 from rinofs.repovizz.records import hash_of
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rinofs.repovizz.records import Datapack
+
+_WILD = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,11 @@ def plan_pull(datapack: Datapack, local_path: Callable[[str], str]) -> Plan:
 
 
 def _free(path: str, local_path: Callable[[str], str], taken: set[str]) -> str:
-    # Where backslashes separate names, such a link would lead elsewhere.
-    plain = path.replace("\\", "_")
+    # Where backslashes separate names, such a link would lead elsewhere; so would one to the service. And not
+    # every server finds a link with the end of a line in it.
+    plain = _WILD.sub("_", path)
+    if plain.startswith(REPOVIZZ):
+        plain = plain.replace(":", "_", 1)
     found, number = local_path(plain), 1
     while found in taken:
         number += 1

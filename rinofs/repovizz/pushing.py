@@ -186,7 +186,7 @@ class Pusher:
             stored = hash_of(node.link) if isinstance(node, DataNode) else None
             if stored is None:
                 missing.append(file)
-            elif self._client.features.repeats and stored != _sha1(file):
+            elif self._client.features.sha1 and stored != _sha1(file):
                 changed.append(file)
         return missing, changed
 

@@ -102,6 +102,21 @@ class Queues:
                 queue.uploads -= 1
                 self._changed.notify_all()
 
+    @contextmanager
+    def alone(self, identifier: str) -> Iterator[None]:
+        """Keep edits and uploads of this process out."""
+        with self._queue(identifier) as queue:
+            while queue.editing or queue.uploads:
+                self._changed.wait()
+            queue.editing = True
+            self._changed.release()
+            try:
+                yield
+            finally:
+                self._changed.acquire()
+                queue.editing = False
+                self._changed.notify_all()
+
     def work(self, identifier: str, job: Job, commit: Callable[[list[Job]], None]) -> None:
         """Have a job done, by this thread or by the one whose turn it is.
 

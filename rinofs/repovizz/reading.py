@@ -91,6 +91,8 @@ class DatapackReading(ChangeableFileSystem):
         content = pinned.content
         with open_content(self.session, content, 0, SMALL) as stream:
             data = stream.readall()
+            if stream.size is None and len(data) >= SMALL:
+                return super()._size_of(pinned)
             size = len(data) if stream.size is None else stream.size
             if self.options.verify_content and len(data) == size:
                 verifier = Verifier.for_answer(stream.headers, None, size, label=content.label)

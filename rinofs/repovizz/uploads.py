@@ -197,7 +197,7 @@ class Uploader:
             return
         if sha1 == content_hash.lower():
             features.sha1 = True
-        elif features.sha1 or features.repeats:
+        elif features.sha1:
             raise ContentMismatchError(
                 f"the service stored {content_hash}, where {sha1} was sent; write it again", self._url(path)
             )
@@ -234,18 +234,28 @@ class _Sending:
 
     def send(self, datapack: Datapack) -> str:
         """Send the content once; return its hash."""
-        if self._replaceable(datapack) is not None and not datapack.etag:
-            # Without an etag to guard it, what is replaced has to be looked at right before.
-            datapack = self._resolver.again(datapack.id, self._url)
-        link = self._replaceable(datapack)
-        if link is not None:
-            return self._store(datapack, link, guarded=bool(datapack.etag))
+        if self._replaceable(datapack) is not None and not self._client.features.etags:
+            stored = self._replace_unguarded(datapack)
+            if stored is not None:
+                return stored
+        elif self._replaceable(datapack) is not None:
+            known = datapack if datapack.etag else self._resolver.again(datapack.id, self._url)
+            link = self._replaceable(known)
+            if link is not None:
+                return self._store(known, link, guarded=True)
         claim = self._claim(datapack)
         try:
             return self._store(claim.datapack, claim.link, guarded=False)
         except BaseException as error:
             self._undo(claim, error)
             raise
+
+    def _replace_unguarded(self, datapack: Datapack) -> str | None:
+        """Replace the content where no etag guards it: what it is of has to be looked at right before."""
+        with self._editor.alone(datapack):
+            known = self._resolver.again(datapack.id, self._url)
+            link = self._replaceable(known)
+            return None if link is None else self._upload_to(known, link, guarded=False)
 
     def _replaceable(self, datapack: Datapack) -> str | None:
         """Return the link of the node, if its content is all that changes, and no other node has the link."""
@@ -258,23 +268,24 @@ class _Sending:
         return node.link if metadata is None or metadata == node.meta else None
 
     def _store(self, datapack: Datapack, link: str, *, guarded: bool) -> str:
-        def upload() -> str:
-            with self._editor.uploading(datapack, self._upload.size):
-                content_hash = self._client.upload(datapack, link, self._body, self._url, guarded=guarded)
-                self._shelf.relink(datapack.id, link, REPOVIZZ + content_hash)
-            return content_hash
+        with self._editor.uploading(datapack, self._upload.size):
+            return self._upload_to(datapack, link, guarded=guarded)
 
+    def _upload_to(self, datapack: Datapack, link: str, *, guarded: bool) -> str:
         try:
-            return upload()
+            stored = self._client.upload(datapack, link, self._body, self._url, guarded=guarded)
         except OutcomeUnknownError:
             there = self._resolver.again(datapack.id, self._url)
             if link in there.links:
-                return upload()
-            node = there.tree.get(self._inner)
-            stored = hash_of(node.link) if isinstance(node, DataNode) else None
-            if stored is None:
-                raise
-            return stored
+                stored = self._client.upload(datapack, link, self._body, self._url, guarded=guarded)
+            else:
+                node = there.tree.get(self._inner)
+                found = hash_of(node.link) if isinstance(node, DataNode) else None
+                if found is None:
+                    raise
+                stored = found
+        self._shelf.relink(datapack.id, link, REPOVIZZ + stored)
+        return stored
 
     def _claim(self, datapack: Datapack) -> _Claim:
         """Have the node, made if there is none, link to where no other node does."""

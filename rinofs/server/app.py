@@ -82,6 +82,9 @@ def answering(settings: ServerSettings) -> list[Middleware]:
         # Not on other paths: the answer to a wrong endpoint must not look like one of the API's.
         extensions = {"rinocloud-api-extensions": EXTENSIONS}
         stamps.append(Middleware(AnswerHeaders, headers=extensions, below="/api/1/"))
+    if settings.repovizz_extensions:
+        extensions = {"repovizz-api-extensions": repovizz.EXTENSIONS}
+        stamps.append(Middleware(AnswerHeaders, headers=extensions, below=f"{repovizz.BASE}/"))
     return [
         *stamps,
         Middleware(AnswerFailures),

@@ -25,9 +25,12 @@ if TYPE_CHECKING:
 
     Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
 
-__all__ = ["BASE", "routes"]
+__all__ = ["BASE", "EXTENSIONS", "routes"]
 
 BASE = "/api/v1.0"
+
+EXTENSIONS = "list, delete, sizes, etag, digest, sha1, idempotency"
+"""What this server adds to the published API, as its answers tell."""
 
 _UNAUTHORIZED = "You are unauthorized to make this request."
 
