@@ -60,7 +60,8 @@ class Api:
 
     def create(self, name: str, *children: Json) -> str:
         structure = {**empty(name), "children": list(children)}
-        item = self.post("/datapacks", name=name, owner="rino", structure=structure)["item"]
+        owner = self.get("/user")["id"]
+        item = self.post("/datapacks", name=name, owner=owner, structure=structure)["item"]
         return str(item["id"])
 
     def structure(self, identifier: str) -> Json:

@@ -77,7 +77,7 @@ def fs(options: dict[str, Any]) -> RepovizzFileSystem:
 @pytest.fixture
 def name(request: pytest.FixtureRequest) -> str:
     """A name that no other test has for its datapack."""
-    return f"{request.node.name} {id(request)}".replace("/", " ")
+    return "".join(each if each.isalnum() else " " for each in f"{request.node.name} {id(request)}")
 
 
 @pytest.fixture
