@@ -12,8 +12,9 @@ from fsspec.implementations.local import trailing_sep
 
 from rinofs.errors import InvalidRequestError
 from rinofs.fs import browse, transfer
+from rinofs.fs.bulk import BulkFileSystem
 from rinofs.fs.pool import run
-from rinofs.fs.writing import Upload, WritableFileSystem
+from rinofs.fs.writing import Upload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from rinofs.fs.transfer import Copy, Paths
 
 
-class ChangeableFileSystem(WritableFileSystem):
+class ChangeableFileSystem(BulkFileSystem):
     """A filesystem in which everything can be done; the parameters are those of its base."""
 
     @abstractmethod

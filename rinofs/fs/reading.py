@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -12,20 +11,18 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import isfilelike
 
 from rinofs.errors import ContentChangedError, InvalidRequestError, NotFoundError
-from rinofs.fs import ranges, transfer
 from rinofs.fs.base import RemoteFileSystem
 from rinofs.fs.download import download, replacing
-from rinofs.fs.pool import Stop, run
+from rinofs.fs.pool import Stop
 from rinofs.fs.reader import RemoteReader, RemoteSource
 from rinofs.http.content import open_content, read_content
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from fsspec.callbacks import Callback
 
     from rinofs.fs.browse import Info
-    from rinofs.fs.transfer import Copy, Paths
     from rinofs.http.content import Content
     from rinofs.http.session import HttpSession
 
@@ -148,112 +145,6 @@ class ReadableFileSystem(RemoteFileSystem):
         """Return the last bytes of a file."""
         return self.cat_file(path, -size) if size else b""
 
-    def cat(
-        self, path: str | list[str], recursive: bool = False, on_error: str = "raise", **kwargs: Any
-    ) -> Any:
-        """Return the content of a file, or of many by path.
-
-        Parameters
-        ----------
-        path : str or list of str
-            Paths or patterns.
-        recursive : bool
-            Whether to return all files below.
-        on_error : str
-            ``raise``, ``omit`` or ``return``, which puts the error in the place of the content.
-        **kwargs
-            Passed to `cat_file`.
-
-        Returns
-        -------
-        bytes or dict
-            The content, if `path` is a single file; else contents by path.
-        """
-        if isinstance(path, str):
-            bare = self._strip_protocol(path)
-            paths = self.expand_path(path, recursive=recursive)
-            if paths == [bare] and not (recursive and self.isdir(bare)):
-                return self.cat_file(bare, **kwargs)
-        else:
-            paths = self.expand_path(path, recursive=recursive)
-        if recursive:
-            paths = [name for name in paths if not self.isdir(name)]
-
-        def read(name: str) -> bytes | Exception:
-            try:
-                return self.cat_file(name, **kwargs)
-            except Exception as error:
-                if on_error == "raise":
-                    raise
-                return error
-
-        contents = dict(zip(paths, run(read, paths, self.options.max_concurrency), strict=True))
-        if on_error == "omit":
-            return {name: data for name, data in contents.items() if isinstance(data, bytes)}
-        return contents
-
-    def cat_ranges(
-        self,
-        paths: list[str],
-        starts: int | Sequence[int | None] | None,
-        ends: int | Sequence[int | None] | None,
-        max_gap: int | None = None,
-        on_error: str = "return",
-        **kwargs: Any,
-    ) -> list[Any]:
-        """Return parts of files; parts of one file that lie close to each other share a request.
-
-        Parameters
-        ----------
-        paths : list of str
-            A path for each part.
-        starts, ends : int or list of int, optional
-            First byte and byte to end before, for each part or for all; negative ones count from the end.
-        max_gap : int, optional
-            Bytes between two parts that are fetched along; 64 KiB by default.
-        on_error : str
-            ``return`` puts the error in the place of the part, ``raise`` raises it.
-        **kwargs
-            Passed to `cat_file` where a file has a single part.
-
-        Returns
-        -------
-        list of bytes
-            In the order of the paths; parts of one file are of one version.
-        """
-        if not isinstance(paths, list):
-            raise TypeError("paths must be a list")
-        first = ranges.spread(starts, len(paths))
-        last = ranges.spread(ends, len(paths))
-        wanted: dict[str, list[ranges.Wanted]] = {}
-        for position, (path, start, stop) in enumerate(zip(paths, first, last, strict=True)):
-            wanted.setdefault(self._strip_protocol(path), []).append(ranges.Wanted(position, start, stop))
-        gap = ranges.MAX_GAP if max_gap is None else max_gap
-
-        def plan(item: tuple[str, list[ranges.Wanted]]) -> list[ranges.Fetch]:
-            return ranges.attempt(lambda: self._fetches(*item, gap, kwargs), item[1], on_error)
-
-        plans = run(plan, wanted.items(), self.options.max_concurrency)
-        fetches = [fetch for plan in plans for fetch in plan]
-        results: list[Any] = [b""] * len(paths)
-        for found in run(lambda fetch: fetch.run(on_error), fetches, self.options.max_concurrency):
-            for position, data in found:
-                results[position] = data
-        return results
-
-    def _fetches(
-        self, path: str, wanted: list[ranges.Wanted], max_gap: int, kwargs: dict[str, Any]
-    ) -> list[ranges.Fetch]:
-        """Return what to fetch of one file."""
-        if len(wanted) == 1:
-            [one] = wanted
-            return [ranges.Fetch(lambda: self.cat_file(path, one.start, one.stop, **kwargs), [one], 0)]
-        pinned = self._pinned(path, kwargs.get("version_id"), max_age=self._read_age())
-        content = self._sized(pinned)
-        parts = ranges.join((item.within(content.size or 0) for item in wanted), max_gap)
-        load = partial(read_content, self.session, content)
-        return [ranges.Fetch(partial(load, part.start, part.stop), part.wanted, part.start) for part in parts]
-
     def get_file(
         self,
         rpath: str,
@@ -322,49 +213,6 @@ class ReadableFileSystem(RemoteFileSystem):
         except IsADirectoryError:
             if not only_file:
                 Path(target).mkdir(parents=True, exist_ok=True)
-
-    def get(
-        self,
-        rpath: Paths,
-        lpath: Paths,
-        recursive: bool = False,
-        callback: Callback = DEFAULT_CALLBACK,
-        maxdepth: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Download files, several at a time.
-
-        Parameters
-        ----------
-        rpath : str or list of str
-            Paths or patterns.
-        lpath : path-like or list of path-like
-            A local file or folder, or one for each path.
-        recursive : bool
-            Whether to download all that is below.
-        callback : Callback
-            Is told of the files as they are done.
-        maxdepth : int, optional
-            Levels to go down; all by default.
-        **kwargs
-            Passed to `get_file`.
-        """
-        copies = transfer.plan_get(self, rpath, lpath, recursive, maxdepth)
-        callback.set_size(len(copies))
-        stop = Stop()
-
-        def fetch(copy: Copy) -> None:
-            if copy.is_folder:
-                Path(copy.target).mkdir(parents=True, exist_ok=True)
-            else:
-                version_id = kwargs.get("version_id")
-                with callback.branched(copy.source, copy.target) as child:
-                    self._get_file(
-                        copy.source, copy.target, child, None, stop, version_id, only_file=copy.only_file
-                    )
-            callback.relative_update(1)
-
-        run(fetch, copies, self.options.max_concurrency, stop)
 
     def _block_key(self, pinned: Pinned) -> str:
         """Return what the blocks of a content are kept under."""

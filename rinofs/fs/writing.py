@@ -13,10 +13,9 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from fsspec.callbacks import DEFAULT_CALLBACK
 
 from rinofs.errors import ConflictError
-from rinofs.fs import transfer
 from rinofs.fs.download import download
 from rinofs.fs.modes import OpenMode
-from rinofs.fs.pool import Stop, run
+from rinofs.fs.pool import Stop
 from rinofs.fs.reading import ReadableFileSystem
 from rinofs.fs.writer import CompressedWriter, RemoteWriter, TextWriter
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from fsspec.callbacks import Callback
 
     from rinofs.fs.reading import Pinned
-    from rinofs.fs.transfer import Copy, Paths
     from rinofs.http.content import Content
 
 _TEXT_OPTIONS = ("encoding", "errors", "newline")
@@ -219,7 +217,7 @@ class WritableFileSystem(ReadableFileSystem):
             If the mode is ``create`` and something is there.
         """
         path = self._strip_protocol(path)
-        opening = _mode_of(mode)
+        opening = write_mode(mode)
         if self._intrans:
             with self.open(path, opening.value, **kwargs) as file:
                 file.write(value)
@@ -228,26 +226,6 @@ class WritableFileSystem(ReadableFileSystem):
         data = bytes(value)
         exclusive = opening is OpenMode.CREATE
         self._send(Upload(path, data, len(data), exclusive, kwargs.get("metadata"), kwargs.get("tags")))
-
-    def pipe(self, path: str | dict[str, bytes], value: bytes | None = None, **kwargs: Any) -> None:
-        """Write whole files, several at a time.
-
-        Parameters
-        ----------
-        path : str or dict
-            The path, or contents by path.
-        value : bytes, optional
-            The content, if there is one path.
-        **kwargs
-            Passed to `pipe_file`.
-        """
-        if isinstance(path, dict):
-            items = path.items()
-        elif value is not None:
-            items = {path: value}.items()
-        else:
-            raise ValueError("a path needs a content: pipe(path, value), or pipe({path: value, ...})")
-        run(lambda item: self.pipe_file(*item, **kwargs), items, self.options.max_concurrency)
 
     def put_file(
         self,
@@ -277,7 +255,7 @@ class WritableFileSystem(ReadableFileSystem):
         FileExistsError
             If the mode is ``create`` and something is there.
         """
-        self._put_file(lpath, rpath, callback, _mode_of(mode), Stop(), kwargs)
+        self._put_file(lpath, rpath, callback, write_mode(mode), Stop(), kwargs)
 
     def _put_file(
         self,
@@ -304,48 +282,6 @@ class WritableFileSystem(ReadableFileSystem):
             exclusive = opening is OpenMode.CREATE
             metadata, tags = attributes.get("metadata"), attributes.get("tags")
             self._send(Upload(target, watched, size, exclusive, metadata, tags))
-
-    def put(
-        self,
-        lpath: Paths,
-        rpath: Paths,
-        recursive: bool = False,
-        callback: Callback = DEFAULT_CALLBACK,
-        maxdepth: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Upload files, several at a time.
-
-        Parameters
-        ----------
-        lpath : path-like or list of path-like
-            Local paths or patterns.
-        rpath : str or list of str
-            A path for all, or one for each.
-        recursive : bool
-            Whether to upload all that is below.
-        callback : Callback
-            Is told of the files as they are done.
-        maxdepth : int, optional
-            Levels to go down; all by default.
-        **kwargs
-            Passed to `put_file`.
-        """
-        opening = _mode_of(kwargs.pop("mode", "overwrite"))
-        copies = transfer.plan_put(self, lpath, rpath, recursive, maxdepth)
-        callback.set_size(len(copies))
-        stop = Stop()
-
-        def send(copy: Copy) -> None:
-            with callback.branched(copy.source, copy.target) as child:
-                self._put_file(copy.source, copy.target, child, opening, stop, kwargs)
-            callback.relative_update(1)
-
-        folders = [copy for copy in copies if copy.is_folder]
-        # A folder comes before what is in it, so that each is made once, and by the upload of no file.
-        for copy in sorted(folders, key=lambda copy: copy.target):
-            send(copy)
-        run(send, [c for c in copies if not c.is_folder], self.options.max_concurrency, stop)
 
     def touch(self, path: str, truncate: bool = True, **kwargs: Any) -> None:
         """Make an empty file.
@@ -414,7 +350,14 @@ class Watched(io.RawIOBase):
         return self._file.tell()
 
 
-def _mode_of(mode: str) -> OpenMode:
+def write_mode(mode: str) -> OpenMode:
+    """Return what ``overwrite`` or ``create`` stands for.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
     if mode not in {"overwrite", "create"}:
         raise ValueError(f"mode {mode!r} is not possible: use 'overwrite' or 'create'")
     return OpenMode.CREATE if mode == "create" else OpenMode.REPLACE

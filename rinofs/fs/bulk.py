@@ -1,0 +1,236 @@
+"""Many files at once, in a filesystem of either service."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fsspec.callbacks import DEFAULT_CALLBACK
+
+from rinofs.fs import ranges, transfer
+from rinofs.fs.pool import Stop, run
+from rinofs.fs.writing import WritableFileSystem, write_mode
+from rinofs.http.content import read_content
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from fsspec.callbacks import Callback
+
+    from rinofs.fs.transfer import Copy, Paths
+
+
+class BulkFileSystem(WritableFileSystem):
+    """A filesystem in which many files are read and written at once; the parameters are those of its base."""
+
+    def cat(
+        self, path: str | list[str], recursive: bool = False, on_error: str = "raise", **kwargs: Any
+    ) -> Any:
+        """Return the content of a file, or of many by path.
+
+        Parameters
+        ----------
+        path : str or list of str
+            Paths or patterns.
+        recursive : bool
+            Whether to return all files below.
+        on_error : str
+            ``raise``, ``omit`` or ``return``, which puts the error in the place of the content.
+        **kwargs
+            Passed to `cat_file`.
+
+        Returns
+        -------
+        bytes or dict
+            The content, if `path` is a single file; else contents by path.
+        """
+        if isinstance(path, str):
+            bare = self._strip_protocol(path)
+            paths = self.expand_path(path, recursive=recursive)
+            if paths == [bare] and not (recursive and self.isdir(bare)):
+                return self.cat_file(bare, **kwargs)
+        else:
+            paths = self.expand_path(path, recursive=recursive)
+        if recursive:
+            paths = [name for name in paths if not self.isdir(name)]
+
+        def read(name: str) -> bytes | Exception:
+            try:
+                return self.cat_file(name, **kwargs)
+            except Exception as error:
+                if on_error == "raise":
+                    raise
+                return error
+
+        contents = dict(zip(paths, run(read, paths, self.options.max_concurrency), strict=True))
+        if on_error == "omit":
+            return {name: data for name, data in contents.items() if isinstance(data, bytes)}
+        return contents
+
+    def cat_ranges(
+        self,
+        paths: list[str],
+        starts: int | Sequence[int | None] | None,
+        ends: int | Sequence[int | None] | None,
+        max_gap: int | None = None,
+        on_error: str = "return",
+        **kwargs: Any,
+    ) -> list[Any]:
+        """Return parts of files; parts of one file that lie close to each other share a request.
+
+        Parameters
+        ----------
+        paths : list of str
+            A path for each part.
+        starts, ends : int or list of int, optional
+            First byte and byte to end before, for each part or for all; negative ones count from the end.
+        max_gap : int, optional
+            Bytes between two parts that are fetched along; 64 KiB by default.
+        on_error : str
+            ``return`` puts the error in the place of the part, ``raise`` raises it.
+        **kwargs
+            Passed to `cat_file` where a file has a single part.
+
+        Returns
+        -------
+        list of bytes
+            In the order of the paths; parts of one file are of one version.
+        """
+        if not isinstance(paths, list):
+            raise TypeError("paths must be a list")
+        first = ranges.spread(starts, len(paths))
+        last = ranges.spread(ends, len(paths))
+        wanted: dict[str, list[ranges.Wanted]] = {}
+        for position, (path, start, stop) in enumerate(zip(paths, first, last, strict=True)):
+            wanted.setdefault(self._strip_protocol(path), []).append(ranges.Wanted(position, start, stop))
+        gap = ranges.MAX_GAP if max_gap is None else max_gap
+
+        def plan(item: tuple[str, list[ranges.Wanted]]) -> list[ranges.Fetch]:
+            return ranges.attempt(lambda: self._fetches(*item, gap, kwargs), item[1], on_error)
+
+        plans = run(plan, wanted.items(), self.options.max_concurrency)
+        fetches = [fetch for plan in plans for fetch in plan]
+        results: list[Any] = [b""] * len(paths)
+        for found in run(lambda fetch: fetch.run(on_error), fetches, self.options.max_concurrency):
+            for position, data in found:
+                results[position] = data
+        return results
+
+    def _fetches(
+        self, path: str, wanted: list[ranges.Wanted], max_gap: int, kwargs: dict[str, Any]
+    ) -> list[ranges.Fetch]:
+        """Return what to fetch of one file."""
+        if len(wanted) == 1:
+            [one] = wanted
+            return [ranges.Fetch(lambda: self.cat_file(path, one.start, one.stop, **kwargs), [one], 0)]
+        pinned = self._pinned(path, kwargs.get("version_id"), max_age=self._read_age())
+        content = self._sized(pinned)
+        parts = ranges.join((item.within(content.size or 0) for item in wanted), max_gap)
+        load = partial(read_content, self.session, content)
+        return [ranges.Fetch(partial(load, part.start, part.stop), part.wanted, part.start) for part in parts]
+
+    def get(
+        self,
+        rpath: Paths,
+        lpath: Paths,
+        recursive: bool = False,
+        callback: Callback = DEFAULT_CALLBACK,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Download files, several at a time.
+
+        Parameters
+        ----------
+        rpath : str or list of str
+            Paths or patterns.
+        lpath : path-like or list of path-like
+            A local file or folder, or one for each path.
+        recursive : bool
+            Whether to download all that is below.
+        callback : Callback
+            Is told of the files as they are done.
+        maxdepth : int, optional
+            Levels to go down; all by default.
+        **kwargs
+            Passed to `get_file`.
+        """
+        copies = transfer.plan_get(self, rpath, lpath, recursive, maxdepth)
+        callback.set_size(len(copies))
+        stop = Stop()
+
+        def fetch(copy: Copy) -> None:
+            if copy.is_folder:
+                Path(copy.target).mkdir(parents=True, exist_ok=True)
+            else:
+                version_id = kwargs.get("version_id")
+                with callback.branched(copy.source, copy.target) as child:
+                    self._get_file(
+                        copy.source, copy.target, child, None, stop, version_id, only_file=copy.only_file
+                    )
+            callback.relative_update(1)
+
+        run(fetch, copies, self.options.max_concurrency, stop)
+
+    def pipe(self, path: str | dict[str, bytes], value: bytes | None = None, **kwargs: Any) -> None:
+        """Write whole files, several at a time.
+
+        Parameters
+        ----------
+        path : str or dict
+            The path, or contents by path.
+        value : bytes, optional
+            The content, if there is one path.
+        **kwargs
+            Passed to `pipe_file`.
+        """
+        if isinstance(path, dict):
+            items = path.items()
+        elif value is not None:
+            items = {path: value}.items()
+        else:
+            raise ValueError("a path needs a content: pipe(path, value), or pipe({path: value, ...})")
+        run(lambda item: self.pipe_file(*item, **kwargs), items, self.options.max_concurrency)
+
+    def put(
+        self,
+        lpath: Paths,
+        rpath: Paths,
+        recursive: bool = False,
+        callback: Callback = DEFAULT_CALLBACK,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Upload files, several at a time.
+
+        Parameters
+        ----------
+        lpath : path-like or list of path-like
+            Local paths or patterns.
+        rpath : str or list of str
+            A path for all, or one for each.
+        recursive : bool
+            Whether to upload all that is below.
+        callback : Callback
+            Is told of the files as they are done.
+        maxdepth : int, optional
+            Levels to go down; all by default.
+        **kwargs
+            Passed to `put_file`.
+        """
+        opening = write_mode(kwargs.pop("mode", "overwrite"))
+        copies = transfer.plan_put(self, lpath, rpath, recursive, maxdepth)
+        callback.set_size(len(copies))
+        stop = Stop()
+
+        def send(copy: Copy) -> None:
+            with callback.branched(copy.source, copy.target) as child:
+                self._put_file(copy.source, copy.target, child, opening, stop, kwargs)
+            callback.relative_update(1)
+
+        folders = [copy for copy in copies if copy.is_folder]
+        # A folder comes before what is in it, so that each is made once, and by the upload of no file.
+        for copy in sorted(folders, key=lambda copy: copy.target):
+            send(copy)
+        run(send, [c for c in copies if not c.is_folder], self.options.max_concurrency, stop)
