@@ -54,6 +54,7 @@ def demo(data_dir: Path | None) -> None:
         steps.read_with_pandas(runs[0])
         steps.read_with_dask()
         steps.read_with_xarray()
+        steps.work_with_a_datapack(folder)
     click.echo(_next_lines(data_dir))
 
 
@@ -156,6 +157,26 @@ class _Steps:
         ):
             _show(f"dimensions {dict(dataset.sizes)}, mean {float(dataset.temperature.mean()):.2f} degC")
 
+    def work_with_a_datapack(self, folder: Path) -> None:
+        """Push a datapack to repovizz2, and read its nodes from there and from the folder."""
+        import fsspec
+        import pandas as pd
+
+        from rinofs.cli.experiment import make_datapack
+
+        document = make_datapack(folder / "MYO")
+        fs = fsspec.filesystem("repovizz", **self._options)
+        with self._step('fs.push("MYO/datapack.json")   of fsspec.filesystem("repovizz")'):
+            done = fs.push(str(document))
+            _show(f"datapack {done.datapack}, {done.sent} files sent")
+        with self._step('pd.read_json("repovizz://MYO/IMU/Accelerometer.json")'):
+            url = "repovizz://MYO/IMU/Accelerometer.json"
+            samples = pd.read_json(url, storage_options=self._options)
+            _show(f"{len(samples)} samples of {samples.shape[1]} axes, {samples[2].mean():.2f} g downwards")
+        with self._step('pd.read_csv("datapack://EMG.csv::file://MYO/datapack.json")'):
+            activity = pd.read_csv(f"datapack://EMG.csv::{document.as_uri()}")
+            _show(f"{len(activity)} samples of {activity.shape[1]} channels, from this machine")
+
     @contextmanager
     def _step(self, what: str) -> Iterator[None]:
         click.echo(click.style(what, bold=True))
@@ -182,8 +203,10 @@ def _next_lines(data_dir: Path | None) -> str:
         f"{keep}"
         f"  rinofs serve --data {kept} --token my-token   # serve it; in another terminal:\n"
         "  export FSSPEC_RINO_ENDPOINT_URL=http://127.0.0.1:8440 FSSPEC_RINO_TOKEN=my-token\n"
+        "  export FSSPEC_REPOVIZZ_ENDPOINT_URL=http://127.0.0.1:8440 FSSPEC_REPOVIZZ_TOKEN=my-token\n"
         f"  rinofs tree rino://{_TOP}\n"
         f"  rinofs get -r rino://{_TOP}/runs .\n"
+        "  rinofs datapack pull repovizz://MYO MYO\n"
         f"  python -c \"import pandas as pd; print(pd.read_parquet('rino://{_TOP}/runs.parquet'))\""
     )
 

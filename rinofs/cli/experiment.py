@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from fsspec.implementations.local import LocalFileSystem
+
+from rinofs.datapack.document import dump
+from rinofs.datapack.new import new_document
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Run", "make_experiment"]
+__all__ = ["Run", "make_datapack", "make_experiment"]
 
 DAYS = ("2026-03-02", "2026-03-03", "2026-03-04")
 SUBJECTS = tuple(f"S{number:02}" for number in range(1, 13))
@@ -60,6 +65,31 @@ def make_experiment(folder: Path) -> list[Run]:
     field.to_zarr(folder / "field.zarr", consolidated=False)
     field.to_netcdf(folder / "field.nc", engine="h5netcdf")
     return runs
+
+
+def make_datapack(folder: Path) -> Path:
+    """Write a datapack to a new folder: three seconds of an arm's acceleration and muscle activity.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to make it; the datapack has its name.
+
+    Returns
+    -------
+    Path
+        The document.
+    """
+    random = np.random.default_rng(20260305)
+    (folder / "IMU").mkdir(parents=True)
+    acceleration = random.normal((0, 0, 1), 0.1, (600, 3)).round(6)
+    (folder / "IMU" / "Accelerometer.json").write_text(json.dumps(acceleration.tolist()), "utf-8")
+    activity = pd.DataFrame(random.integers(-128, 128, (600, 8)), columns=[f"e{n}" for n in range(1, 9)])
+    activity.to_csv(folder / "EMG.csv", index=False)
+    document = folder / "datapack.json"
+    made = new_document(LocalFileSystem(), str(folder), author="rinofs demo", keywords=["arm", "IMU", "EMG"])
+    document.write_text(dump(made, indent=2), "utf-8")
+    return document
 
 
 def _make_run(folder: Path, day: str, subject: str, random: np.random.Generator) -> Run:

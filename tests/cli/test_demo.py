@@ -49,11 +49,17 @@ def test_every_step_shows_what_was_read_and_what_it_cost(kept: tuple[Path, str])
         "dd.read_csv",
         "open_zarr",
         "h5netcdf",
+        "fs.push",
+        'pd.read_json("repovizz://',
+        "datapack://EMG.csv::",
     ]:
         assert step in shown
     costs = [int(number) for number in re.findall(r"^  (\d+) requests?, ", shown, re.MULTILINE)]
-    assert len(costs) == 9
-    assert all(cost > 0 for cost in costs)
+    assert len(costs) == 12
+    assert all(cost > 0 for cost in costs[:-1])
+    assert costs[-1] == 0  # a datapack on this machine asks no server
+    assert "600 samples of 3 axes, 1.00 g downwards" in shown
+    assert "600 samples of 8 channels" in shown
     assert "36 runs of 12 subjects on 3 days" in shown
     assert "21,600 samples in 36 files" in shown
     assert "'subject': 'S01'" in shown
@@ -82,16 +88,20 @@ def test_the_lines_to_try_next_work(kept: tuple[Path, str], tmp_path: Path) -> N
             **os.environ,
             "FSSPEC_RINO_ENDPOINT_URL": server.endpoint_url,
             "FSSPEC_RINO_TOKEN": "my-token",
+            "FSSPEC_REPOVIZZ_ENDPOINT_URL": server.endpoint_url,
+            "FSSPEC_REPOVIZZ_TOKEN": "my-token",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         }
         assert "export FSSPEC_RINO_ENDPOINT_URL=" in lines[1]
-        for line in lines[2:]:
+        assert "export FSSPEC_REPOVIZZ_ENDPOINT_URL=" in lines[2]
+        for line in lines[3:]:
             done = subprocess.run(
                 line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
             )
             assert done.returncode == 0, f"{line}: {done.stderr}"
     assert len(list((tmp_path / "runs").rglob("*.csv"))) == 36
-    assert len(lines) == 5
+    assert (tmp_path / "MYO" / "IMU" / "Accelerometer.json").exists()
+    assert len(lines) == 7
 
 
 def test_the_experiment_is_always_the_same(tmp_path: Path) -> None:
