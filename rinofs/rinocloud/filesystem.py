@@ -140,7 +140,9 @@ class RinoFileSystem(ChangeableFileSystem):
         if record.type != "file":
             raise ServiceError("this is an object without data: there is nothing to read", self.url(path))
         content = self._client.content(record, self.url(path))
-        return Pinned(content, record.info(path), record.id, f"{record.id} {record.etag}")
+        # Content can grow under its id; a server without etags at least says when.
+        version = record.etag or f"{record.size}@{record.modified}"
+        return Pinned(content, record.info(path), record.id, f"{record.id} {version.replace(' ', 'T')}")
 
     def checksum(self, path: str) -> int:
         """Return a number that changes with the content of a file."""
