@@ -89,13 +89,17 @@ def test_threads_have_objects_of_their_own_but_see_the_same(options: dict[str, A
     fs = RinoFileSystem(**options)
     fs.ls("")
     objects: list[RinoFileSystem] = []
+    # fsspec tells threads apart by a number that the next thread gets when one has ended.
+    all_alive = threading.Barrier(4)
 
     def write(number: int) -> None:
+        all_alive.wait()
         mine = RinoFileSystem(**options)
         mine.ls("")
         mine.pipe_file(f"{number}", b"1")
         objects.append(mine)
         assert mine.exists(f"{number}")
+        all_alive.wait()
 
     threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
     for thread in threads:
