@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from rinofs.server.settings import ServerSettings
 
 # Short, so that the tests are; what they show does not depend on how long they are.
-HEADER, IDLE, BODY, WRITE = 0.3, 0.5, 0.8, 0.8
+HEADER, IDLE, BODY, WRITE = 0.3, 0.5, 0.8, 2.0
 SLACK = 3.0  # on a busy machine
 HEAD = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
 
