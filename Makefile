@@ -10,7 +10,7 @@ PARALLEL := -n $(WORKERS) --dist loadfile
 # What differs between Python versions shows here first.
 CORE := tests/test_options.py tests/test_credentials.py tests/test_import.py tests/test_layering.py \
 	tests/rinocloud/test_reading.py tests/rinocloud/test_writing.py tests/rinocloud/test_changing.py \
-	tests/http/test_session.py tests/server/test_store.py tests/datapack
+	tests/server/test_store.py tests/datapack
 
 .PHONY: demo test test-core test-browser lint soak docs bench clean
 

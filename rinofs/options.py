@@ -62,7 +62,7 @@ class Options:
         _require("listings_expiry_time", self.listings_expiry_time, (int, float), lambda s: s >= 0)
         _require("block_size", self.block_size, (int,), lambda n: n >= 1)
         _require("cache_type", self.cache_type, (str,))
-        _check_cache_type(self.cache_type)
+        check_cache_type(self.cache_type)
         _require("verify_content", self.verify_content, (bool,))
 
     @staticmethod
@@ -83,7 +83,7 @@ def _require(name: str, value: object, kinds: tuple[type, ...], allowed: object 
         raise InvalidOptionError(f"{name}={value!r} is not a valid value: {expected} in range expected")
 
 
-def _check_cache_type(name: str) -> None:
+def check_cache_type(name: str) -> None:
     known = {"rinofs", *filter(None, caches)}
     if name not in known:
         raise InvalidOptionError(f"cache_type={name!r} does not exist{_hint(name, known, 'the types are')}")

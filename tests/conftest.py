@@ -35,3 +35,10 @@ def settings_folder(_settings_root: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     for protocol in ("rino", "rinocloud", "repovizz", "repovizz2", "datapack"):
         monkeypatch.delitem(conf, protocol, raising=False)
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have `make soak` run every module that has longer campaigns."""
+    for item in items:
+        if hasattr(getattr(item, "module", None), "rounds"):
+            item.add_marker("soak")
