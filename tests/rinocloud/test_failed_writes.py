@@ -549,7 +549,7 @@ def test_a_killed_writer_publishes_nothing(
 ) -> None:
     fs.pipe_file("big", OLD)
     with (tmp_path / "big").open("wb") as file:
-        file.truncate(200_000_000)
+        file.truncate(2_000_000_000)
     arguments = [options, "put", str(tmp_path / "big"), "big"]
     child = Child(server, "upload_multipart", signal.SIGKILL, 1, arguments)
     assert child.wait() == (-signal.SIGKILL, "")
