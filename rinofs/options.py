@@ -84,6 +84,7 @@ def _require(name: str, value: object, kinds: tuple[type, ...], allowed: object 
 
 
 def check_cache_type(name: str) -> None:
+    """Refuse a type of cache that does not exist; raises InvalidOptionError."""
     known = {"rinofs", *filter(None, caches)}
     if name not in known:
         raise InvalidOptionError(f"cache_type={name!r} does not exist{_hint(name, known, 'the types are')}")

@@ -16,6 +16,7 @@ from rinofs.fs.download import download, replacing
 from rinofs.fs.pool import Stop
 from rinofs.fs.reader import RemoteReader, RemoteSource
 from rinofs.http.content import open_content, read_content
+from rinofs.options import check_cache_type
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -240,6 +241,8 @@ class ReadableFileSystem(RemoteFileSystem):
         cache_options: dict[str, Any] | None,
         version_id: int | str | None,
     ) -> RemoteReader:
+        if cache_type is not None:
+            check_cache_type(cache_type)
         pinned = self._pinned(path, version_id, max_age=self._read_age())
         content, key = self._sized(pinned), self._block_key(pinned)
         source = RemoteSource(self.session, content, key, content.size or 0, self.options.verify_content)

@@ -411,3 +411,9 @@ def test_a_failing_get_of_many_leaves_no_halves(
     with pytest.raises(NotAllowedError):
         fs.get("dir", str(tmp_path / "got"), recursive=True)
     assert all(path.stat().st_size == 50_000 for path in (tmp_path / "got").rglob("*") if path.is_file())
+
+
+def test_opening_with_a_cache_type_that_does_not_exist_is_refused(fs: RinoFileSystem) -> None:
+    fs.pipe_file("a", b"1")
+    with pytest.raises(TypeError, match="did you mean 'readahead'"):
+        fs.open("a", cache_type="readahed")
