@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from anyio import to_thread
 
+from rinofs.server.database import WouldWait
 from rinofs.server.errors import Unauthorized
 from rinofs.server.responses import json_response
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 __all__ = ["Call", "in_thread", "presented_token", "signed_in"]
+
+SHALLOW = 16
+"""Length of the paths that are followed while other requests wait: a lookup for every name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +75,20 @@ class Call:
     ) -> T:
         """Call a method of the store in the name of the user, in a worker thread."""
         return await to_thread.run_sync(partial(method, self.user, *arguments, **options))
+
+    async def find(self, where: int | Sequence[str]) -> Record:
+        """Return an object by its id or path, without a worker thread where none is needed.
+
+        Raises
+        ------
+        NotFound
+            If there is none.
+        """
+        store = self.services.store
+        if isinstance(where, int) or len(where) <= SHALLOW:
+            with suppress(WouldWait):
+                return store.get(self.user, where, at_once=True)
+        return await self.ask(store.get, where)
 
 
 async def in_thread(work: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> T:

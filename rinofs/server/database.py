@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy import URL, Connection, Engine
 
-__all__ = ["Database"]
+__all__ = ["Database", "WouldWait"]
 
 BUSY_TIMEOUT = 10.0
 """Seconds that a transaction waits for others to end."""
+
+
+class WouldWait(Exception):  # noqa: N818 (no failure: the question is for where waiting is allowed)
+    """The database cannot answer at once."""
 
 
 class Database:
@@ -41,6 +45,8 @@ class Database:
         self._busy_timeout = busy_timeout
         # SQLite lets writers wait by sleeping and trying again; those of one process queue up here instead.
         self._writing = threading.Lock() if self.engine.dialect.name == "sqlite" else None
+        self._looking = threading.Lock()
+        self._impatient: Connection | None = None
 
     @contextmanager
     def read(self, *, keep_sql: bool = True) -> Iterator[Connection]:
@@ -60,6 +66,35 @@ class Database:
         engine = self.engine if keep_sql else self._forgetful
         with _translated(), engine.connect() as connection:
             yield connection
+
+    @contextmanager
+    def look(self) -> Iterator[Connection]:
+        """Run a transaction as `read` does, for a few rows and in a thread that must not wait.
+
+        To find a row in a file takes less time than to hand the question to another thread, and SQLite's
+        writers keep no reader waiting. One connection is kept for it, with nothing to set up or to undo.
+
+        Raises
+        ------
+        WouldWait
+            If the database is no file, or busy; what was asked is for `read` then.
+        """
+        if self._writing is None or not self._looking.acquire(blocking=False):
+            raise WouldWait
+        try:
+            if self._impatient is None:
+                self._impatient = _engine(self.engine.url, 0, begins=False).connect()
+            driver = self._impatient.connection.driver_connection
+            assert driver is not None
+            driver.execute("BEGIN")
+            try:
+                yield self._impatient
+            finally:
+                driver.execute("ROLLBACK")
+        except (DBAPIError, sqlite3.Error) as error:
+            raise WouldWait from error
+        finally:
+            self._looking.release()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -91,11 +126,16 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
+        with self._looking:
+            if self._impatient is not None:
+                self._impatient.close()
+                self._impatient.engine.dispose()
+                self._impatient = None
         self.engine.dispose()
         self._forgetful.dispose()
 
 
-def _engine(url: str | URL, busy_timeout: float, *, keep_sql: bool = True) -> Engine:
+def _engine(url: str | URL, busy_timeout: float, *, keep_sql: bool = True, begins: bool = True) -> Engine:
     kept = 500 if keep_sql else 0
     if make_url(url).get_backend_name() != "sqlite":
         return create_engine(url, query_cache_size=kept)
@@ -109,7 +149,8 @@ def _engine(url: str | URL, busy_timeout: float, *, keep_sql: bool = True) -> En
         url, connect_args=arguments, pool_size=size, max_overflow=-1, query_cache_size=kept
     )
     event.listen(engine, "connect", _set_up)
-    event.listen(engine, "begin", _begin)
+    if begins:
+        event.listen(engine, "begin", _begin)
     return engine
 
 

@@ -219,6 +219,22 @@ class Datapacks:
                 remember(connection, [changed])
         return changed
 
+    def store_content(self, user: User, identifier: str, blob: Blob, filename: str) -> None:
+        """Keep a content for a while that no node has to link to yet.
+
+        Raises
+        ------
+        Forbidden
+            If the user has no datapack of this id.
+        Conflict
+            If the datapack has another content of the same hash.
+        """
+        with self._database.write() as connection:
+            linked = get(connection, user, identifier).structure.hashes()
+            add_content(connection, identifier, blob, filename)
+            # Its time begins now, also where it has been lying here unlinked already.
+            self._mark(connection, identifier, frozenset({blob.sha1}) - linked, frozenset())
+
     def contents(self, user: User, identifier: str) -> tuple[Datapack, dict[str, Content]]:
         """Return a datapack, and what is known about its contents, by their links, at the same moment.
 

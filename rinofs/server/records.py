@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -170,19 +170,23 @@ class Record:
 
     def header(self, user: User, *, sha256: bool, limit: int = 8192) -> str:
         """Return the object as ASCII JSON, its metadata left out where that would pass `limit` bytes."""
-        plain: dict[str, Any] = self.shown(user, sha256=sha256)
-        plain |= {"tags": json.loads(self.tags), "versions": json.loads(self.versions), "metadata": {}}
+        shown = self.shown(user, sha256=sha256)
         if self.metadata_size <= limit:
-            whole = json.dumps({**plain, "metadata": json.loads(self.metadata)})
+            whole = _ascii(shown)
             if len(whole) <= limit:
                 return whole
-        plain.pop("metadata")
-        return json.dumps(plain)
+        del shown["metadata"]
+        return _ascii(shown)
 
     @property
     def modified(self) -> datetime:
         """When its content was last modified."""
         return datetime.fromisoformat(self.updated_on)
+
+
+def _ascii(shown: dict[str, object]) -> str:
+    text = orjson.dumps(shown).decode()
+    return text if text.isascii() else json.dumps(json.loads(text))
 
 
 def now() -> str:

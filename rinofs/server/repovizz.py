@@ -29,7 +29,7 @@ __all__ = ["BASE", "EXTENSIONS", "routes"]
 
 BASE = "/api/v1.0"
 
-EXTENSIONS = "list, delete, sizes, etag, digest, sha1, idempotency"
+EXTENSIONS = "list, delete, sizes, etag, digest, sha1, idempotency, store"
 """What this server adds to the published API, as its answers tell."""
 
 _UNAUTHORIZED = "You are unauthorized to make this request."
@@ -58,6 +58,7 @@ def routes(services: Services) -> list[Route]:
         endpoints += [
             ("/datapacks", "GET", datapacks.show_all),
             ("/datapacks/{id}", "DELETE", datapacks.delete),
+            ("/datapacks/{id}/content", "POST", contents.store),
         ]
     answers = Answers(services.database)
     return [

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rinofs.server.datapack_records import Datapack
     from rinofs.server.idempotency import Remember
 
-__all__ = ["put", "send", "show_all"]
+__all__ = ["put", "send", "show_all", "store"]
 
 
 async def show_all(call: Call) -> Response:
@@ -68,6 +68,16 @@ async def put(call: Call) -> Response:
             return json_response({"id": blob.sha1})
 
         return await call.answers.once(call.request, call.user, blob.sha256, work, render)
+
+
+async def store(call: Call) -> Response:
+    """Take a content that a later change of the document is going to link to."""
+    identifier = datapack_id(call)
+    await call.ask(call.services.datapacks.check, identifier)
+    async with receive_upload(call.request, call.services.blobs, any_part=True) as received:
+        filename = received.filename or received.blob.sha1
+        await call.ask(call.services.datapacks.store_content, identifier, received.blob, filename)
+        return json_response({"id": received.blob.sha1})
 
 
 def _filename(link: str, sent: str | None, blob: Blob) -> str:

@@ -29,11 +29,15 @@ _POST = ("POST",)
 _BOTH = ("GET", "POST")
 
 ENDPOINTS: tuple[tuple[str, tuple[str, ...], Handler], ...] = (
+    # A path is compared with one route after the other: those that are asked for most often come first.
+    ("files/get_metadata/", _POST, reads.get_metadata),
+    ("files/download/", _BOTH, reads.download),
+    ("files/children/", _POST, reads.children),
+    ("files/upload/", _POST, changes.upload),
     ("files/create_folder/", _POST, changes.create_folder),
     ("files/create_folder_if_not_exist/", _POST, changes.create_folder_if_not_exist),
     ("files/create_object/", _POST, changes.create_object),
     ("files/create_empty/", _POST, changes.create_object),
-    ("files/upload/", _POST, changes.upload),
     ("files/upload_multipart/", _POST, changes.upload),
     ("files/upload_binary/", _POST, changes.upload_binary),
     ("files/update/", _POST, changes.update),
@@ -43,10 +47,7 @@ ENDPOINTS: tuple[tuple[str, tuple[str, ...], Handler], ...] = (
     ("files/move/", _POST, changes.move),
     ("files/copy/", _POST, changes.copy),
     ("files/delete/", _BOTH, changes.delete),
-    ("files/get_metadata/", _POST, reads.get_metadata),
-    ("files/children/", _POST, reads.children),
     ("files/ancestors/", _POST, reads.ancestors),
-    ("files/download/", _BOTH, reads.download),
     ("files/query/", _POST, reads.query),
     ("files/query_count/", _POST, reads.query_count),
     ("files/search/", _POST, reads.search),

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
+    from rinofs.server.blobs import BlobStore
     from rinofs.server.listings import Listing
-    from rinofs.server.records import Record
 
 SMALL = 256 * 1024
 """Bytes up to which a content is read in one piece."""
@@ -36,7 +36,7 @@ async def get_metadata(call: Call) -> Response:
     fields = await read_fields(call.request, text_fields=("path",))
     wanted = _needed(where(fields, extended=call.extended))
     truncated = flag(fields, "truncate_metadata")
-    record = await call.ask(call.services.store.get, wanted)
+    record = await call.find(wanted)
     return json_response(call.shown(record, truncated=truncated))
 
 
@@ -109,12 +109,17 @@ async def download(call: Call) -> Response:
     """Send the content of a file."""
     fields = await _download_fields(call)
     wanted = _needed(where(fields, extended=call.extended))
-    record, content = await in_thread(_with_small_content, call, wanted)
+    record = await call.find(wanted)
     if record.sha256 is None or record.size is None or record.etag is None:
         raise BadRequest(f"id: {record.id} is a {record.type}, which has no content", field="id")
+    blobs, content = call.services.blobs, None
+    if record.size <= SMALL:
+        content = blobs.read_at_once(record.sha256, record.size)
+        if content is None:
+            content = await in_thread(_whole, blobs, record.sha256, record.size)
     return content_response(
         call.request,
-        blob_path=call.services.blobs.path(record.sha256),
+        blob_path=blobs.path(record.sha256),
         size=record.size,
         etag=record.etag,
         sha256=record.sha256,
@@ -127,13 +132,9 @@ async def download(call: Call) -> Response:
     )
 
 
-def _with_small_content(call: Call, wanted: int | list[str]) -> tuple[Record, bytes | None]:
-    """Find an object, and read its content if that is worth no further turn of a thread."""
-    record = call.services.store.get(call.user, wanted)
-    if record.sha256 is None or record.size is None or record.size > SMALL:
-        return record, None
-    with call.services.blobs.open(record.sha256, record.size) as file:
-        return record, file.read()
+def _whole(blobs: BlobStore, sha256: str, size: int) -> bytes:
+    with blobs.open(sha256, size) as file:
+        return file.read()
 
 
 async def _download_fields(call: Call) -> dict[str, object]:

@@ -37,15 +37,26 @@ class StoreReads:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def get(self, user: User, where: int | Sequence[str]) -> Record:
+    def get(self, user: User, where: int | Sequence[str], *, at_once: bool = False) -> Record:
         """Return an object by its id, or by its path.
+
+        Parameters
+        ----------
+        user : User
+            The owner.
+        where : int or sequence of str
+            Id or path.
+        at_once : bool
+            Whether this is a thread that must not wait.
 
         Raises
         ------
         NotFound
             If there is none.
+        WouldWait
+            If it must not wait, and would have to.
         """
-        with self._database.read() as connection:
+        with self._database.look() if at_once else self._database.read() as connection:
             if isinstance(where, int):
                 return objects.get(connection, user, where)
             return objects.locate(connection, user, where)
