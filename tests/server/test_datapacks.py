@@ -89,6 +89,32 @@ def test_what_no_node_links_to_stays_for_a_while(services: Services, user: User)
         datapacks.content(user, identifier, sha1(b"second"))
 
 
+def test_what_waits_for_a_link_stays_for_a_while(services: Services, user: User) -> None:
+    moment = [time.time()]
+    datapacks = Datapacks(services.database, clock=lambda: moment[0])
+    identifier = create(services, user, "pack", "a")
+
+    def store(content: bytes) -> str:
+        with services.blobs.new_upload() as sent:
+            sent.write(content)
+            datapacks.store_content(user, identifier, sent.finish(), "a")
+        return sha1(content)
+
+    used, unused = store(b"used"), store(b"unused")
+    moment[0] += KEPT - 10
+    store(b"used")  # by another writer, who did not know of it
+    moment[0] += 10
+    assert datapacks.forget_unlinked() == 1
+    with pytest.raises(NotFound):
+        datapacks.content(user, identifier, unused)
+    linked = structure_of(pack("pack", data("a", f"repovizz:{used}")))
+    datapacks.edit(user, identifier, structure=linked, allowed=always)
+    store(b"used")  # nodes link to it already
+    moment[0] += KEPT + 10
+    assert datapacks.forget_unlinked() == 0
+    assert datapacks.content(user, identifier, used).size == 4
+
+
 def test_a_link_never_changes_its_content(services: Services, user: User) -> None:
     identifier = create(services, user, "pack", "a", "b")
     put(services, user, identifier, "a", b"content")

@@ -174,6 +174,25 @@ def test_a_content_that_is_not_the_announced_one_is_refused(extended: Api) -> No
     assert extended.post(path, files={"file": b"sent"}, data=announced).status_code == 200
 
 
+def test_a_content_can_be_there_before_any_node_links_to_it(extended: Api) -> None:
+    identifier = extended.create(pack("pack"))
+    before = extended.get(f"/datapacks/{identifier}").headers["etag"]
+    answer = extended.post(f"/datapacks/{identifier}/content", files={"file": b"to come"})
+    assert answer.json() == {"id": sha1(b"to come")}
+    # Nobody sees anything of it yet.
+    assert extended.get(f"/datapacks/{identifier}").headers["etag"] == before
+    assert extended.get(f"/datapacks/{identifier}/content").json() == {}
+    link = f"repovizz:{sha1(b'to come')}"
+    extended.post(f"/datapacks/{identifier}", json={"structure": pack("pack", data("a", link))})
+    assert extended.get(f"/datapacks/{identifier}/content").json()[link]["size"] == 7
+    assert extended.get(f"/datapacks/{identifier}/content/{link}").content == b"to come"
+    announced = {"sha256": hashlib.sha256(b"sent").hexdigest()}
+    path = f"/datapacks/{identifier}/content"
+    assert extended.post(path, files={"file": b"other"}, data=announced).status_code == 422
+    assert extended.get(f"{path}/{sha1(b'other')}").status_code == 404
+    assert extended.post("/datapacks/other/content", files={"file": b"x"}).status_code == 403
+
+
 def test_no_node_no_content(api: Api) -> None:
     identifier = api.create(pack("pack", data("a", "a.csv")))
     refused = api.put(identifier, "b.csv", b"x")
@@ -329,6 +348,7 @@ def test_the_published_api_has_nothing_more(plain: LiveServer) -> None:
     hashed = api.put(identifier, "a", b"content").json()["id"]
     assert api.get("/datapacks").status_code == 405
     assert api.delete(f"/datapacks/{identifier}").status_code == 405
+    assert api.post(f"/datapacks/{identifier}/content", files={"file": b"x"}).status_code == 405
     found = api.get(f"/datapacks/{identifier}", headers={"if-none-match": "*"})
     assert (found.status_code, "etag" in found.headers) == (200, False)
     listed = api.get(f"/datapacks/{identifier}/content")

@@ -30,6 +30,7 @@ REQUESTS = [
     ("GET", "/datapacks/{id}/content"),
     ("GET", "/datapacks/{id}/content/" + HASH),
     ("GET", "/datapacks/{id}/content/repovizz:" + HASH),
+    ("POST", "/datapacks/{id}/content"),
     ("POST", "/datapacks/{id}/content/a"),
     ("POST", "/datapacks/{id}/content/repovizz:" + HASH),
     ("GET", "/users/rino"),
