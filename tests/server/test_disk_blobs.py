@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
@@ -67,13 +67,22 @@ def on_disk() -> Iterator[DiskBlobStore]:
         yield DiskBlobStore(Path(folder))
 
 
+def tells_what_is_in_memory(file: BinaryIO) -> bool:
+    try:
+        os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT)
+    except OSError:  # an overlay, perhaps
+        return False
+    return True
+
+
 @pytest.mark.parametrize("size", [0, 1, 256 * 1024])
 def test_a_content_that_was_just_written_is_read_at_once(on_disk: DiskBlobStore, size: int) -> None:
     content = os.urandom(size)
     blob = store(on_disk, content)
     with on_disk.open(blob.sha256, size) as file:
         file.read()
-    assert on_disk.read_at_once(blob.sha256, size) == content
+        told = tells_what_is_in_memory(file)
+    assert on_disk.read_at_once(blob.sha256, size) == (content if told else None)
 
 
 @pytest.mark.parametrize("damaged", [b"", b"damage", b"damaged!!"])
