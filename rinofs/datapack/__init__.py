@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from rinofs.datapack.document import Container, DataNode, Document, Info, Node, dump, from_json, parse
 from rinofs.datapack.tree import Tree
 
-__all__ = ["Container", "DataNode", "Document", "Info", "Node", "Tree", "dump", "from_json", "parse"]
+if TYPE_CHECKING:
+    from rinofs.datapack.writing import write
+
+__all__ = ["Container", "DataNode", "Document", "Info", "Node", "Tree", "dump", "from_json", "parse", "write"]
+
+
+def __getattr__(name: str) -> Any:
+    # Needs the extra `xarray`, which all the rest does without.
+    if name != "write":
+        raise AttributeError(f"module 'rinofs.datapack' has no attribute {name!r}")
+    from rinofs.datapack.writing import write
+
+    return write
