@@ -7,6 +7,7 @@ import uuid
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from rinofs.datapack.annotations import label_and_text
 from rinofs.datapack.datatypes import DatatypeWarning, parse_datatype
 from rinofs.datapack.labels import identifier
 from rinofs.datapack.layouts import Lattice, Sparse
@@ -15,8 +16,8 @@ from rinofs.datapack.registry import DatatypeRegistry
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rinofs.datapack.events import Events
-    from rinofs.datapack.layouts import Datatype
+    from rinofs.datapack.annotations import Events
+    from rinofs.datapack.layouts import Column, Datatype
     from rinofs.datapack.streams import Stream
 
 NAMESPACE = uuid.UUID("6d0e3b1c-1f53-5a5e-9f0a-8a4d6d3f4a10")
@@ -42,10 +43,10 @@ def datatype_of_stream(stream: Stream, attrs: Mapping[str, Any]) -> Datatype | N
     """
     if stream.rate is None:
         return None
-    label, description = label_and_text(str(stream.array.name or ""), stream.array.attrs)
+    label, description = label_and_text(str(stream.array.name), stream.array.attrs)
     kind = _KINDS.get(stream.array.dtype.kind, "float")
     units = str(stream.array.attrs.get("units", ""))
-    quantity = {"label": label, "units": units, "type": kind, "description": description}
+    quantity = _described({"label": label, "units": units, "type": kind}, description)
     axes = [{"label": axis.label, "units": axis.units, "resolution": axis.rate} for axis in stream.axes]
     lattice = {
         "primary_dimensions": [
@@ -66,34 +67,25 @@ def datatype_of_events(events: Events, attrs: Mapping[str, Any]) -> Datatype:
         "dimensions": [{"label": "time", "units": "seconds"}],
         "format": {
             "primary_dimensions": [
-                {"label": field.label, "primaryDimension": 1, "description": field.description}
+                _described({"label": field.label, "primaryDimension": 1}, field.description)
                 for field in times
             ],
             "secondary_dimensions": [
-                {"label": field.label, "type": field.kind, "description": field.description} for field in said
+                _described({"label": field.label, "type": field.kind}, field.description) for field in said
             ],
         },
     }
     return _datatype({"sparse": sparse}, attrs, str(attrs.get("name") or "events"))
 
 
+def columns_of(datatype: Datatype) -> tuple[Column, ...]:
+    """Return the columns of a datatype of events."""
+    return datatype.layout.columns if isinstance(datatype.layout, Sparse) else ()
+
+
 def is_published(datatype: Datatype) -> bool:
     """Whether a datatype is one that readers know by its id."""
     return datatype.id is not None and DatatypeRegistry.published().get(datatype.id) == datatype
-
-
-def label_and_text(name: str, attrs: Mapping[Any, Any]) -> tuple[str, str]:
-    """Return the label that a variable has in a datatype, and what else is said of it.
-
-    The name of the variable that is read back comes from the label; so a ``long_name`` is the label only
-    where it leads to the name.
-    """
-    long_name, description = attrs.get("long_name"), attrs.get("description")
-    words = " ".join(long_name.split()) if isinstance(long_name, str) else ""
-    text = description if isinstance(description, str) else ""
-    if words and (identifier(words) == name or not name):
-        return words, text
-    return name or "value", text or words
 
 
 def _datatype(layout: dict[str, Any], attrs: Mapping[str, Any], label: str) -> Datatype:
@@ -109,6 +101,10 @@ def _datatype(layout: dict[str, Any], attrs: Mapping[str, Any], label: str) -> D
     return known if known is not None and known.id and _same(known.layout, made.layout) else made
 
 
+def _described(value: dict[str, Any], description: str) -> dict[str, Any]:
+    return {**value, "description": description} if description else value
+
+
 def _id(name: str, layout: dict[str, Any]) -> str:
     return str(uuid.uuid5(NAMESPACE, json.dumps([name, layout], sort_keys=True)))
 
@@ -121,10 +117,10 @@ def _same(some: Lattice | Sparse | None, other: Lattice | Sparse | None) -> bool
 def _essence(layout: Lattice | Sparse | None) -> object:
     if isinstance(layout, Lattice):
         axes = [(axis.label, axis.units, axis.resolution) for axis in layout.dimensions]
-        quantities = [(each.label, each.units, each.type) for each in layout.quantities]
+        quantities = [(identifier(each.label), each.units, each.type) for each in layout.quantities]
         return axes, quantities, [channel.label for channel in layout.channels]
     if isinstance(layout, Sparse):
-        return [(column.label, column.type, column.dimension) for column in layout.columns]
+        return [(identifier(column.label), column.type, column.dimension) for column in layout.columns]
     return None
 
 

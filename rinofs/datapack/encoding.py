@@ -78,18 +78,31 @@ class Samples:
     rate: float | None
 
 
+def check_fits(samples: Samples, form: Format) -> None:
+    """Refuse what a format cannot hold, as far as that can be told without its numbers.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it cannot; the message says which can.
+    """
+    if form.name in {"csv", "wav"} and len(samples.shape) > 2:
+        raise InvalidOptionError(
+            f"{samples.label}: {form.name} holds time and channels only; write it as json or npy"
+        )
+    if form.name == "wav":
+        _wav_rate(samples)
+        _wav_width(samples)
+
+
 def encode_samples(samples: Samples, form: Format, file: BinaryIO) -> None:
     """Write samples to a file.
 
     Raises
     ------
     InvalidOptionError
-        If a file of this format cannot hold them; the message says which can.
+        If a file of this format cannot hold their numbers; the message says which can.
     """
-    if form.name in {"csv", "wav"} and len(samples.shape) > 2:
-        raise InvalidOptionError(
-            f"{samples.label}: {form.name} holds time and channels only; write it as json or npy"
-        )
     writers = {"json": _json, "csv": _csv, "wav": _wav, "npy": _npy}
     writers[form.name](samples, file)
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import xarray as xr
 
 from rinofs.datapack import edits
-from rinofs.datapack.describing import datatype_of_events, datatype_of_stream, is_published
+from rinofs.datapack.annotations import Events, events_of
+from rinofs.datapack.describing import columns_of, datatype_of_events, datatype_of_stream, is_published
 from rinofs.datapack.document import Container, DataNode, Document, Node
-from rinofs.datapack.encoding import FORMATS, Format, encode_rows, encode_samples
-from rinofs.datapack.events import events_of
+from rinofs.datapack.encoding import FORMATS, Format, check_fits, encode_rows, encode_samples
 from rinofs.datapack.naming import name_of_part, part_of_name
 from rinofs.datapack.new import guess_mime
 from rinofs.datapack.streams import EVENT, stream_of
@@ -146,27 +146,16 @@ class _Planner:
 
     def _data_node(self, part: xr.Dataset, name: str, path: str, text: str) -> DataNode:
         form = self.formats.of(path)
-        if EVENT in part.dims:
-            form = form if form.name == "json" else FORMATS["csv"]
-            events = events_of(part, path)
-            datatype: Datatype | None = datatype_of_events(events, part.attrs)
-            start = 0.0
-            write = functools.partial(_write_rows, events, form)
-        else:
-            [variable] = part.data_vars.values()
-            stream = stream_of(variable, f"{path}: {variable.name}")
-            datatype = datatype_of_stream(stream, part.attrs)
-            start = stream.start
-            write = functools.partial(encode_samples, stream.samples(), form)
-        link = self._link(path, form.extension)
-        self.files.append(PlannedFile(path, link, write))
+        laid = _laid_events(part, path, form) if EVENT in part.dims else _laid_stream(part, path, form)
+        link = self._link(path, laid.form.extension)
+        self.files.append(PlannedFile(path, link, laid.write))
         node = DataNode.create(
             name,
             link,
             text=text,
-            mime=form.mime,
-            datatype=datatype.id if datatype else None,
-            meta=_meta(datatype, start),
+            mime=laid.form.mime,
+            datatype=laid.datatype.id if laid.datatype else None,
+            meta=_meta(laid),
         )
         return _identified(node, part.attrs)
 
@@ -240,10 +229,36 @@ def _name(key: str, attrs: Mapping[Hashable, Any]) -> str:
     return name if name and shown in {key, _NUMBERED.sub("", key)} else name_of_part(key)
 
 
-def _meta(datatype: Datatype | None, start: float) -> dict[str, Any] | None:
-    meta: dict[str, Any] = {"start": start} if start else {}
-    if datatype is not None and not is_published(datatype):
-        meta["datatype"] = dict(datatype.document)
+@dataclass(frozen=True, slots=True)
+class _Laid:
+    """What goes into one file, and what the node says of it."""
+
+    form: Format
+    write: Callable[[BinaryIO], None]
+    datatype: Datatype | None
+    start: float = 0.0
+
+
+def _laid_stream(part: xr.Dataset, path: str, form: Format) -> _Laid:
+    [variable] = part.data_vars.values()
+    stream = stream_of(variable, f"{path}: {variable.name}")
+    check_fits(stream.samples(), form)
+    write = functools.partial(encode_samples, stream.samples(), form)
+    return _Laid(form, write, datatype_of_stream(stream, part.attrs), stream.start)
+
+
+def _laid_events(part: xr.Dataset, path: str, form: Format) -> _Laid:
+    form = form if form.name == "json" else FORMATS["csv"]
+    events = events_of(part, path)
+    datatype = datatype_of_events(events, part.attrs)
+    labels = [column.label for column in columns_of(datatype)]
+    return _Laid(form, functools.partial(_write_rows, events, labels, form), datatype)
+
+
+def _meta(laid: _Laid) -> dict[str, Any] | None:
+    meta: dict[str, Any] = {"start": laid.start} if laid.start else {}
+    if laid.datatype is not None and not is_published(laid.datatype):
+        meta["datatype"] = dict(laid.datatype.document)
     return meta or None
 
 
@@ -257,8 +272,8 @@ def _string(attrs: Mapping[Any, Any], key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _write_rows(events: Any, form: Format, file: BinaryIO) -> None:
-    encode_rows(events.rows(), events.labels, form, file)
+def _write_rows(events: Events, labels: list[str], form: Format, file: BinaryIO) -> None:
+    encode_rows(events.rows(), labels, form, file)
 
 
 def _fit(name: str) -> str:

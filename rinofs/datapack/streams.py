@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rinofs.datapack.encoding import BLOCK, Samples
+from rinofs.datapack.labels import seconds_per
 from rinofs.datapack.times import TimeIndex
 from rinofs.errors import InvalidDatapackError
 
@@ -21,7 +22,6 @@ SAMPLE = "sample"
 CHANNEL = "channel"
 EVENT = "event"
 
-_SECONDS = {"s", "sec", "second", "seconds"}
 _UNEVEN = 1e-3  # of a sampling step, by which a stamp may be off
 _STAMPS = 1 << 20  # looked at at once
 
@@ -174,7 +174,7 @@ def _said_rate(array: xr.DataArray) -> float | None:
 
 
 def _numbers(coordinate: xr.DataArray, label: str) -> xr.DataArray:
-    """Return a coordinate if it is in numbers of seconds; timedeltas are made so."""
+    """Return a coordinate in numbers, of time in seconds."""
     name = coordinate.name
     if coordinate.dtype.kind == "m":
         return coordinate / np.timedelta64(1, "s")
@@ -184,9 +184,10 @@ def _numbers(coordinate: xr.DataArray, label: str) -> xr.DataArray:
             ' for dates, assign_coords(time=(data.time - data.time[0]) / np.timedelta64(1, "s"))'
         )
     units = coordinate.attrs.get("units")
-    if name == TIME and units is not None and str(units).lower() not in _SECONDS:
+    factor = 1.0 if name != TIME or units is None else seconds_per(str(units))
+    if factor is None:
         raise InvalidDatapackError(f"{label}: its 'time' is in {units!r}; convert it to seconds ('s')")
-    return coordinate
+    return coordinate if factor == 1.0 else coordinate * factor
 
 
 def _spacing(stamps: xr.DataArray, said: float | None, what: str) -> tuple[float | None, float]:
