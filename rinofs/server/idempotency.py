@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import orjson
 from anyio import to_thread
-from sqlalchemy import delete, insert, select
+from sqlalchemy import bindparam, delete, insert, select
 from starlette.responses import Response
 
 from rinofs.server.errors import BadRequest, Unprocessable
@@ -37,6 +37,15 @@ __all__ = ["KEPT", "Answers"]
 
 KEPT = 24 * 3600.0
 """Seconds for which an answer is given again."""
+
+# Putting statements together takes longer than running them.
+_REMEMBER = insert(answers)
+_FORGET = delete(answers).where(answers.c.created <= bindparam("oldest"))
+_PRESENT = select(answers.c.request, answers.c.status, answers.c.body).where(
+    answers.c.owner == bindparam("owner"),
+    answers.c.key == bindparam("key"),
+    answers.c.created > bindparam("oldest"),
+)
 
 _KEY = re.compile(r'(")?([\x21\x23-\x7e]{1,255})(?(1)")')  # quoted, as the draft standard has it, or bare
 
@@ -123,10 +132,9 @@ class Answers:
         work: Callable[[Remember[T]], object],
         render: Callable[[Sequence[T]], Response],
     ) -> Response:
-        columns = (answers.c.request, answers.c.status, answers.c.body)
-        mine = (answers.c.owner == owner, answers.c.key == key, answers.c.created > self._oldest())
+        wanted = {"owner": owner, "key": key, "oldest": self._oldest()}
         with self._database.read() as connection:
-            row = connection.execute(select(*columns).where(*mine)).one_or_none()
+            row = connection.execute(_PRESENT, wanted).one_or_none()
         if row is None:
             return _carry_out(work, render, lambda *kept: self._keep(owner, key, digest, *kept))
         if row.request != digest:
@@ -135,7 +143,7 @@ class Answers:
         return Response(bytes(row.body), row.status, headers, "application/json")
 
     def _keep(self, owner: int, key: str, digest: str, connection: Connection, answer: Response) -> None:
-        connection.execute(delete(answers).where(answers.c.created <= self._oldest()))
+        connection.execute(_FORGET, {"oldest": self._oldest()})
         row = {
             "owner": owner,
             "key": key,
@@ -144,7 +152,7 @@ class Answers:
             "body": bytes(answer.body),
             "created": int(self._clock()),
         }
-        connection.execute(insert(answers).values(row))
+        connection.execute(_REMEMBER, row)
 
     def _oldest(self) -> int:
         return int(self._clock() - KEPT)

@@ -37,12 +37,13 @@ RECORD = tuple(objects.c[name] for name in Record.__dataclass_fields__)
 
 _LARGEST_ID = 2**63 - 1
 
-# The lookups behind almost every request. Putting such a statement together takes longer than running it.
+# What is behind almost every request. Putting such a statement together takes longer than running it.
 _MINE = objects.c.owner == bindparam("user")
 _BY_ID = select(*RECORD).where(_MINE, objects.c.id == bindparam("number"))
 _BY_NAME = select(*RECORD).where(_MINE, objects.c.name == bindparam("called"), objects.c.version_of.is_(None))
 _AT_TOP = _BY_NAME.where(objects.c.parent.is_(None))
 _IN_FOLDER = _BY_NAME.where(objects.c.parent == bindparam("folder"))
+_INSERT = insert(objects).returning(*RECORD)
 
 
 def get(connection: Connection, user: User, number: int, *, field: str = "id") -> Record:
@@ -203,7 +204,7 @@ def add(
     }
     try:
         if replaced is None:
-            return Record(*connection.execute(insert(objects).values(values).returning(*RECORD)).one())
+            return Record(*connection.execute(_INSERT, dict(values)).one())
         return _supersede(connection, replaced, values)
     except IntegrityError as error:
         _taken(new.name, error)
@@ -218,7 +219,7 @@ def _supersede(connection: Connection, replaced: Record, values: Mapping[str, ob
     # Only one object of a name may be current at any moment, so the old one steps back first.
     whole = (objects.c.id == replaced.id) | (objects.c.version_of == replaced.id)
     connection.execute(update(objects).where(objects.c.id == replaced.id).values(version_of=replaced.id))
-    record = Record(*connection.execute(insert(objects).values(values).returning(*RECORD)).one())
+    record = Record(*connection.execute(_INSERT, dict(values)).one())
     connection.execute(update(objects).where(whole).values(version_of=record.id))
     return record
 

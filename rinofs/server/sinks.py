@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
+from rinofs.server.blobs import Blob
 from rinofs.server.errors import TooLarge, Unprocessable
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from rinofs.server.blobs import Blob, BlobStore, BlobUpload
+    from rinofs.server.blobs import BlobStore, BlobUpload
 
 __all__ = ["Sink", "receiving"]
 
@@ -24,21 +25,24 @@ BATCH_SIZE = 1024 * 1024
 class Sink:
     """Hands a content on in batches: one is being written while the next one comes in.
 
+    A content of one batch takes one turn of a thread, from making the file to the end.
+
     Parameters
     ----------
-    upload : BlobUpload
+    blobs : BlobStore
         Where it goes.
     limit : int or None
         Bytes that it may have.
     """
 
-    def __init__(self, upload: BlobUpload, limit: int | None) -> None:
-        self._upload = upload
+    def __init__(self, blobs: BlobStore, limit: int | None) -> None:
+        self._blobs = blobs
+        self._upload: BlobUpload | None = None
         self._limit = limit
         self._size = 0
         self._batch: list[bytes] = []
         self._batch_size = 0
-        self._work: asyncio.Future[Blob] | asyncio.Future[None] | None = None
+        self._work: asyncio.Future[Blob] | asyncio.Future[BlobUpload] | None = None
 
     async def add(self, data: bytes) -> None:
         """Take the next bytes.
@@ -58,7 +62,7 @@ class Sink:
             batch, self._batch, self._batch_size = self._batch, [], 0
             self._work = asyncio.ensure_future(to_thread.run_sync(self._write, batch))
 
-    async def settle(self) -> Blob | None:
+    async def settle(self) -> Blob | BlobUpload | None:
         """Wait for what is being done in the worker thread, and return what comes of it.
 
         A cancelled request leaves its worker alone: the file must not be closed while it is being written.
@@ -81,17 +85,25 @@ class Sink:
         await self.settle()
         self._work = asyncio.ensure_future(to_thread.run_sync(self._finish, sha256))
         blob = await self.settle()
-        assert blob is not None
+        assert isinstance(blob, Blob)
         return blob
 
-    def _write(self, batch: list[bytes]) -> None:
+    def discard(self) -> None:
+        """Give up what is not finished, and give free for collection what is."""
+        if self._upload is not None:
+            self._upload.discard()
+
+    def _write(self, batch: list[bytes]) -> BlobUpload:
+        if self._upload is None:
+            self._upload = self._blobs.new_upload()
         self._upload.write(batch[0] if len(batch) == 1 else b"".join(batch))
+        return self._upload
 
     def _finish(self, sha256: str | None) -> Blob:
-        self._write(self._batch)
-        if sha256 is not None and sha256 != self._upload.sha256():
+        upload = self._write(self._batch)
+        if sha256 is not None and sha256 != upload.sha256():
             raise Unprocessable("the content has not the digest that the part 'sha256' names", field="sha256")
-        return self._upload.finish()
+        return upload.finish()
 
 
 @asynccontextmanager
@@ -105,13 +117,11 @@ async def receiving(blobs: BlobStore, limit: int | None) -> AsyncIterator[Sink]:
     limit : int or None
         Bytes that it may have.
     """
-    upload = await to_thread.run_sync(blobs.new_upload)
-    sink = Sink(upload, limit)
+    sink = Sink(blobs, limit)
     try:
         yield sink
     finally:
         try:
             await sink.settle()
         finally:
-            # Also right after success: then it only gives the content free for collection.
-            upload.discard()
+            sink.discard()
