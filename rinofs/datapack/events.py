@@ -113,7 +113,9 @@ def _npy_events(handle: FileHandle, columns: Sequence[Column]) -> list[Sequence[
         raise InvalidDatapackError("the file ends before its last event")
     count = int(np.prod(shape))
     array = np.frombuffer(data, dtype, count).reshape(shape, order="F" if fortran else "C")
-    rows: list[Sequence[Any]] = [list(row) if np.ndim(row) or dtype.names else [row] for row in array.tolist()]
+    rows: list[Sequence[Any]] = [
+        list(row) if np.ndim(row) or dtype.names else [row] for row in array.tolist()
+    ]
     for number, row in enumerate(rows, 1):
         _check_count(row, number, columns)
     return rows
@@ -149,7 +151,9 @@ def _variable(cells: list[Any], column: Column, *, timed: bool, label: str) -> x
 
 def _number(cell: Any, column: Column, row: int) -> float:
     if cell is None or (isinstance(cell, str) and is_number(cell) and not cell[-1:].isdigit()):
-        cell = cell if isinstance(cell, str) and cell.lower().lstrip("+-") in {"inf", "infinity"} else math.nan
+        cell = (
+            cell if isinstance(cell, str) and cell.lower().lstrip("+-") in {"inf", "infinity"} else math.nan
+        )
     try:
         return float(cell)
     except (TypeError, ValueError):

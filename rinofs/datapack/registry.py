@@ -7,7 +7,7 @@ import warnings
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rinofs.datapack.datatypes import Datatype, DatatypeWarning, parse_datatype
 from rinofs.errors import UnknownDatatypeError
@@ -56,6 +56,31 @@ class DatatypeRegistry:
         """
         paths = sorted(path for path in Path(folder).iterdir() if path.suffix == ".json")
         return self.extended(*(parse_datatype(path.read_bytes(), str(path)) for path in paths))
+
+    def extended_by_url(self, url: str, **storage_options: Any) -> DatatypeRegistry:
+        """Return a registry that knows the datatypes at a URL too.
+
+        Parameters
+        ----------
+        url : str
+            A document (``.json``), or a folder of documents, on any filesystem of fsspec.
+        **storage_options
+            Of that filesystem.
+
+        Raises
+        ------
+        InvalidDatapackError
+            If a file is no datatype's document; the message names it.
+        FileNotFoundError
+            If there is nothing at the URL.
+        """
+        from fsspec.core import url_to_fs
+
+        fs, path = url_to_fs(url, **storage_options)
+        whole = path.endswith(".json") and not fs.isdir(path)
+        paths = [path] if whole else sorted(one for one in fs.ls(path, detail=False) if one.endswith(".json"))
+        found = {one: fs.cat_file(one) for one in paths}
+        return self.extended(*(parse_datatype(data, fs.unstrip_protocol(one)) for one, data in found.items()))
 
     def __getitem__(self, name: str) -> Datatype:
         """Return a datatype by UUID or name, either in any case.

@@ -1,0 +1,86 @@
+"""What a file is, by what is in it; what its node or name says only helps where that is not enough."""
+
+from __future__ import annotations
+
+import codecs
+from typing import Literal
+
+from rinofs.errors import InvalidDatapackError
+
+Format = Literal["json", "csv", "wav", "audio", "npy"]
+FORMATS: tuple[Format, ...] = ("json", "csv", "wav", "audio", "npy")
+
+HEAD = 4096
+"""Bytes that tell what a file is."""
+
+_AUDIO = (b"fLaC", b"OggS", b"caff", b".snd", b"RIFX", b"ID3", b"riff")
+_BINARY = (b"%PDF", b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b", b"\x89HDF", b"CDF")
+_BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+
+
+class NotDataError(InvalidDatapackError):
+    """A file that is none of the formats that arrays are read from."""
+
+
+def format_of(head: bytes, mime: str | None = None, name: str = "") -> Format | None:
+    """Return what a file is.
+
+    Parameters
+    ----------
+    head : bytes
+        Its first `HEAD` bytes, or all of them.
+    mime : str, optional
+        Its media type, which may be wrong; it decides only where the content does not.
+    name : str, optional
+        Its name, likewise.
+
+    Returns
+    -------
+    str or None
+        One of `FORMATS`; None for anything else (video, PDF).
+    """
+    if head.startswith(b"\x93NUMPY"):
+        return "npy"
+    if head[:4] in {b"RIFF", b"RF64"} and head[8:12] == b"WAVE":
+        return "wav"
+    if head.startswith(_AUDIO) or (head[:4] == b"FORM" and head[8:12] in {b"AIFF", b"AIFC"}):
+        return "audio"
+    if _is_mpeg_audio(head, mime, name):
+        return "audio"
+    if head.startswith(_BINARY):
+        return None
+    return _text_format(head, mime, name)
+
+
+def _is_mpeg_audio(head: bytes, mime: str | None, name: str) -> bool:
+    synchronised = len(head) > 1 and head[0] == 0xFF and head[1] & 0xE6 == 0xE2
+    return synchronised and ("audio" in (mime or "") or name.lower().endswith(".mp3"))
+
+
+def _text_format(head: bytes, mime: str | None, name: str) -> Format | None:
+    text = text_of(head, cut=True)
+    if text is None:
+        return None
+    said = f"{mime or ''} {name.lower()}"
+    start = text.lstrip()
+    if not start:
+        return "json" if "json" in said else "csv"
+    return "json" if start[0] in "[{" else "csv"
+
+
+def text_of(data: bytes, *, cut: bool = False) -> str | None:
+    """Return the text that bytes are, None where they are none.
+
+    Parameters
+    ----------
+    data : bytes
+        The bytes.
+    cut : bool, optional
+        Whether the last character may be there in part.
+    """
+    encoding = next((name for mark, name in _BOMS.items() if data.startswith(mark)), "utf-8")
+    try:
+        text = codecs.getincrementaldecoder(encoding)().decode(data, final=not cut)
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text

@@ -1,0 +1,146 @@
+"""Regular sampling: times that are computed, not stored."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import ArrayLike
+
+TOLERANCE = 1e-6
+"""Part of an interval by which a time may miss a sample and still mean it: what rounding makes of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Evenly spaced times; the i-th is ``start + (first + i * stride) / rate``.
+
+    Every time is computed from whole numbers, so that a part of a grid has the very times of the whole.
+
+    Attributes
+    ----------
+    start : float
+        Seconds of sample 0 of the recording.
+    rate : float
+        Samples per second.
+    size : int
+        How many times there are.
+    first, stride : int
+        Which samples of the recording they are of.
+    """
+
+    start: float
+    rate: float
+    size: int
+    first: int = 0
+    stride: int = 1
+
+    def times(self, positions: ArrayLike) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the times at positions."""
+        import numpy as np
+
+        samples = self.first + np.asarray(positions, dtype=np.int64) * self.stride
+        # Divided, not multiplied with an interval: sample 1 at 200 Hz is the number that 0.005 is.
+        return np.asarray(self.start + samples / self.rate, dtype=np.float64)
+
+    def positions(self, times: ArrayLike) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return where times are, with fractions between the samples and beyond the ends."""
+        import numpy as np
+
+        samples = (np.asarray(times, dtype=np.float64) - self.start) * self.rate
+        return np.asarray((samples - self.first) / self.stride, dtype=np.float64)
+
+    @property
+    def interval(self) -> float:
+        """Seconds from one time to the next; negative where they run backwards."""
+        return self.stride / self.rate
+
+    def __getitem__(self, part: slice) -> Grid:
+        chosen = range(self.size)[part]
+        first = self.first + chosen.start * self.stride
+        return replace(self, first=first, stride=self.stride * chosen.step, size=len(chosen))
+
+    def at(self, positions: np.ndarray[Any, Any]) -> Grid | None:
+        """Return the grid of some positions, None where they are not evenly spaced."""
+        import numpy as np
+
+        if positions.size < 2:
+            return self[int(positions[0]) :][:1] if positions.size else self[:0]
+        steps = np.diff(positions)
+        step = int(steps[0])
+        if step == 0 or bool((steps != step).any()):
+            return None
+        first = self.first + int(positions[0]) * self.stride
+        return replace(self, first=first, stride=self.stride * step, size=int(positions.size))
+
+    def between(self, start: float | None, stop: float | None) -> slice:
+        """Return the positions of all times from `start` to `stop`, both included."""
+        low = -math.inf if start is None else start
+        high = math.inf if stop is None else stop
+        if math.isnan(low) or math.isnan(high):
+            raise KeyError("NaN is no time")
+        if self.stride < 0:
+            low, high = high, low
+        return slice(self._bound(low, math.ceil, -TOLERANCE, 0), self._bound(high, math.floor, TOLERANCE, 1))
+
+    def _bound(self, time: float, rounded: Any, tolerance: float, beyond: int) -> int:
+        if math.isinf(time):
+            return 0 if (time < 0) == (self.stride > 0) else self.size
+        position = float(self.positions(time)) + tolerance
+        return min(max(rounded(position) + beyond, 0), self.size)
+
+    def offset_to(self, other: Grid) -> int | None:
+        """Return how many intervals later another grid begins, None where its times are not of this one."""
+        drift = abs(self.interval - other.interval) * max(self.size, other.size)
+        if drift > TOLERANCE * abs(self.interval):
+            return None
+        offset = float(self.positions(other.times(0)))
+        return round(offset) if abs(offset - round(offset)) <= TOLERANCE else None
+
+    def same_times(self, other: Grid) -> bool:
+        """Whether all times are those of another grid."""
+        if self.size != other.size:
+            return False
+        if self.size < 2:
+            return self.size == 0 or abs(float(self.positions(other.times(0)))) <= TOLERANCE
+        return self.offset_to(other) == 0
+
+    def overlap(self, other: Grid) -> Grid | None:
+        """Return the times that both grids have, None where neither grid is a part of the other's line."""
+        offset = self.offset_to(other)
+        if offset is None:
+            return None
+        first = min(max(offset, 0), self.size)
+        return self[first : max(min(offset + other.size, self.size), first)]
+
+    def hull(self, other: Grid) -> Grid | None:
+        """Return the times that either grid has, None where they are no grid."""
+        offset = self.offset_to(other)
+        if offset is None or offset > self.size or offset + other.size < 0:
+            return None
+        first = min(offset, 0)
+        size = max(offset + other.size, self.size) - first
+        return replace(self, first=self.first + first * self.stride, size=size)
+
+
+def fitted(times: np.ndarray[Any, Any]) -> Grid | None:
+    """Return the grid that times lie on, None where they are not evenly spaced and rising."""
+    import numpy as np
+
+    values = np.asarray(times, dtype=np.float64)
+    if values.size < 2 or not bool(np.isfinite(values).all()):
+        return None
+    interval = float(values[-1] - values[0]) / (values.size - 1)
+    if interval <= 0:
+        return None
+    # 1 / 0.005 is 200 but for rounding; a rate that people write is meant where it fits as well.
+    rates = {float(f"{1 / interval:.{digits}g}"): None for digits in (3, 6, 9, 12)}
+    for rate in (*rates, 1 / interval):
+        grid = Grid(float(values[0]), rate, values.size)
+        misses = np.abs(grid.times(np.arange(values.size)) - values)
+        if float(misses.max()) <= TOLERANCE * interval:
+            return grid
+    return None

@@ -1,0 +1,267 @@
+"""Numbers written as text: JSON arrays and CSV, to arrays of samples x columns."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rinofs.datapack.formats import NotDataError, text_of
+from rinofs.datapack.jsontext import shortened
+from rinofs.errors import InvalidDatapackError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+_MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """Numbers of a text file.
+
+    Attributes
+    ----------
+    values : ndarray
+        Samples x columns, or more dimensions where JSON is nested deeper; bool, int64 or float64.
+    labels : tuple of str, optional
+        The header of the columns, where the file has one.
+    """
+
+    values: NDArray[Any]
+    labels: tuple[str, ...] | None = None
+
+
+def json_rows(data: bytes) -> list[Any]:
+    """Return the JSON array that a file is.
+
+    Raises
+    ------
+    NotDataError
+        If it is none.
+    """
+    text = text_of(data)
+    if text is None or not text.strip():
+        raise NotDataError("the file is empty" if not data.strip() else "this is no text in UTF-8")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NotDataError(f"this is not JSON: {error}") from error
+    if not isinstance(value, list):
+        raise NotDataError(f"this is JSON, but {shortened(repr(value))} is no array of numbers or of rows")
+    return value
+
+
+def json_table(data: bytes) -> Table:
+    """Return the numbers of a JSON array; ``null`` is NaN.
+
+    Raises
+    ------
+    InvalidDatapackError
+        If the rows are not of one length, or hold something else than numbers.
+    """
+    import numpy as np
+
+    rows = json_rows(data)
+    try:
+        values = np.array(rows)
+    except ValueError:
+        raise InvalidDatapackError(_ragged(rows)) from None
+    if not values.size and values.ndim <= 2:
+        return Table(np.zeros((len(values), 0) if values.ndim == 2 else (0, 0)))
+    if values.dtype.kind not in "biuf":
+        values = _floats(rows)
+    return Table(_as_columns(_plain(values)))
+
+
+def _as_columns(values: NDArray[Any]) -> NDArray[Any]:
+    return values[:, None] if values.ndim == 1 else values
+
+
+def _plain(values: NDArray[Any]) -> NDArray[Any]:
+    return (
+        values
+        if values.dtype.kind == "b"
+        else values.astype("int64" if values.dtype.kind == "i" else "float64")
+    )
+
+
+def _floats(rows: list[Any]) -> NDArray[Any]:
+    """Return rows as floats, where ``null`` stands for a missing number."""
+    import numpy as np
+
+    for number, row in enumerate(rows, 1):
+        for value in _leaves(row):
+            if value is not None and not isinstance(value, (int, float)):
+                raise NotDataError(f"row {number} holds {shortened(repr(value))}, which is no number")
+    try:
+        return np.array(rows, dtype=np.float64)
+    except (OverflowError, TypeError, ValueError):
+        raise InvalidDatapackError(_ragged(rows)) from None
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner)
+    else:
+        yield value
+
+
+def _ragged(rows: list[Any]) -> str:
+    def width(row: Any) -> int | None:
+        return len(row) if isinstance(row, list) else None
+
+    for number, row in enumerate(rows, 1):
+        if width(row) != width(rows[0]):
+            named = [
+                f"{width(each)} values" if width(each) is not None else "a number" for each in (row, rows[0])
+            ]
+            return f"rows are not of one length: row {number} has {named[0]}, row 1 has {named[1]}"
+    return "rows are not of one length, or hold more than numbers"
+
+
+def csv_rows(data: bytes) -> list[list[str]]:
+    """Return the rows of a CSV or TSV file, without empty lines.
+
+    Raises
+    ------
+    NotDataError
+        If it is no text.
+    """
+    text = text_of(data)
+    if text is None:
+        raise NotDataError("this is no text in UTF-8")
+    delimiter = _delimiter(text)
+    lines = io.StringIO(text, newline="")
+    if delimiter is None:
+        return [line.split() for line in lines if line.strip()]
+    return [
+        [cell.strip() for cell in row]
+        for row in csv.reader(lines, delimiter=delimiter)
+        if any(cell.strip() for cell in row)
+    ]
+
+
+def csv_table(data: bytes) -> Table:
+    """Return the numbers of a CSV or TSV file, with its header where it has one; empty cells are NaN.
+
+    Raises
+    ------
+    NotDataError
+        If there are no numbers in it.
+    InvalidDatapackError
+        If its rows are not of one length, or hold text.
+    """
+    text = text_of(data)
+    if text is None:
+        raise NotDataError("this is no text in UTF-8")
+    head = csv_rows(_first_lines(text).encode())
+    if not head:
+        raise NotDataError("the file is empty")
+    labels = None
+    if not all(is_number(cell) for cell in head[0]):
+        labels = (head[0][0].lstrip("# ").strip(), *head[0][1:])
+    if not head[labels is not None :]:
+        return Table(_empty(len(head[0])), labels)
+    values = _quickly(text, labels is not None)
+    if values is None:
+        values = _carefully(data, labels is not None)
+    if labels is not None and len(labels) != values.shape[1]:
+        raise InvalidDatapackError(
+            f"the header has {len(labels)} columns, and the rows have {values.shape[1]}"
+        )
+    return Table(values, labels)
+
+
+def _empty(columns: int) -> NDArray[Any]:
+    import numpy as np
+
+    return np.zeros((0, columns))
+
+
+def _first_lines(text: str) -> str:
+    """Return the first lines that are not empty, up to two of them, whole."""
+    found: list[str] = []
+    for line in io.StringIO(text):
+        if line.strip():
+            found.append(line)
+        if len(found) == 2:
+            break
+    return "".join(found)
+
+
+def _delimiter(text: str) -> str | None:
+    """Return what separates the cells of a text; None for blanks."""
+    line = next((line for line in io.StringIO(text) if line.strip()), "")
+    for delimiter in "\t;,":
+        if delimiter in line:
+            return delimiter
+    return None if len(line.split()) > 1 and all(map(is_number, line.split())) else ","
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell holds a number, or says that it is missing."""
+    try:
+        float(cell)
+    except ValueError:
+        return cell.lower() in _MISSING
+    return True
+
+
+def _quickly(text: str, has_header: bool) -> NDArray[Any] | None:
+    """Return the numbers of a text without missing values, None where there is anything unusual."""
+    import numpy as np
+
+    delimiter = _delimiter(text)
+    lines = (line for line in io.StringIO(text) if line.strip())
+    if has_header:
+        next(lines)
+    try:
+        values = np.loadtxt(lines, delimiter=delimiter, ndmin=2, comments=None, dtype=np.float64)
+    except ValueError:
+        return None
+    return whole(values)
+
+
+def _carefully(data: bytes, has_header: bool) -> NDArray[Any]:
+    import numpy as np
+
+    rows = csv_rows(data)[has_header:]
+    first = 1 + has_header
+    values = np.empty((len(rows), len(rows[0])))
+    for number, row in enumerate(rows):
+        if len(row) != values.shape[1]:
+            raise InvalidDatapackError(
+                f"rows are not of one length: row {number + first} has {len(row)} values,"
+                f" row {first} has {values.shape[1]}"
+            )
+        values[number] = [_number(cell, number + first) for cell in row]
+    return whole(values)
+
+
+def _number(cell: str, row: int) -> float:
+    if cell.lower() in _MISSING:
+        return math.nan
+    if cell.lower() in {"true", "false"}:
+        return float(cell.lower() == "true")
+    try:
+        return float(cell)
+    except ValueError:
+        raise NotDataError(f"row {row} holds {shortened(repr(cell))}, which is no number") from None
+
+
+def whole(values: NDArray[Any]) -> NDArray[Any]:
+    """Return numbers as int64 where all are whole and small enough for that to be exact."""
+    import numpy as np
+
+    if values.dtype.kind != "f" or not values.size:
+        return values
+    if bool((np.abs(values) < 2**53).all()) and bool((values == np.trunc(values)).all()):
+        return values.astype(np.int64)
+    return values
