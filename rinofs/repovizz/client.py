@@ -109,7 +109,7 @@ class RepovizzClient:
         if answer.status == 304:
             assert known is not None
             return known
-        return parse_datapack(answer.json(), self._etag(answer), answer.url)
+        return parse_datapack(answer.json(), etag_header(answer.headers), answer.url)
 
     def sizes(self, identifier: str, label: str) -> dict[str, int]:
         """Return the sizes of a datapack's contents by link, as far as the server tells them."""
@@ -145,7 +145,7 @@ class RepovizzClient:
         answer = self._post(_DATAPACKS, body, {}, label)
         made = answer.json()
         item = made.get("item", made) if isinstance(made, dict) else made
-        return parse_datapack(item, self._etag(answer), answer.url)
+        return parse_datapack(item, etag_header(answer.headers), answer.url)
 
     def edit(
         self, datapack: Datapack, label: str, *, name: str | None = None, document: Document | None = None
@@ -165,7 +165,8 @@ class RepovizzClient:
         body: dict[str, Any] = {} if name is None else {"name": name}
         if document is not None:
             body["structure"] = document.to_json()
-        return self._etag(self._post(_path(datapack.id), body, _only_as_known(datapack), label))
+        answer = self._post(_path(datapack.id), body, _only_as_known(datapack), label)
+        return etag_header(answer.headers)
 
     def delete(self, identifier: str, label: str) -> None:
         """Remove a datapack.
@@ -188,7 +189,27 @@ class RepovizzClient:
             self.features.lacks("delete")
             raise refusal from None
 
-    def upload(self, datapack: Datapack, link: str, body: UploadBody, label: str, *, guarded: bool) -> str:
+    def store(self, datapack: Datapack, body: UploadBody, label: str) -> str:
+        """Send a content that no node links to yet, where the server takes it.
+
+        Parameters
+        ----------
+        datapack : Datapack
+            Where it belongs.
+        body : UploadBody
+            The content.
+        label : str
+            What it is called in messages.
+
+        Returns
+        -------
+        str
+            The hash of the content; it is kept for a while, until a node links to it.
+        """
+        answer = self.session.upload(f"{_path(datapack.id)}/content", body, repeatable=True, label=label)
+        return _hash_in(answer, label)
+
+    def upload(self, datapack: Datapack, link: str, body: UploadBody, label: str) -> str:
         """Give a content to the nodes of a link.
 
         Parameters
@@ -201,8 +222,6 @@ class RepovizzClient:
             The content.
         label : str
             What it is called in messages.
-        guarded : bool
-            Whether to do it only if the datapack is still in the state that is known.
 
         Returns
         -------
@@ -213,19 +232,12 @@ class RepovizzClient:
         ------
         NotFoundError
             If no node has the link.
-        PreconditionError
-            If it is guarded, and the datapack is in another state.
         """
-        headers = self._once() | (_only_as_known(datapack) if guarded else {})
         path = f"{_path(datapack.id)}/content/{quote(link, safe='/:')}"
         answer = self.session.upload(
-            path, body, headers=headers, repeatable=self.features.repeats, label=label
+            path, body, headers=self._once(), repeatable=self.features.repeats, label=label
         )
-        made = answer.json()
-        found = made.get("id") if isinstance(made, dict) else None
-        if not isinstance(found, str) or not found:
-            raise ProtocolError("the answer to the upload names no content", label)
-        return found.removeprefix(REPOVIZZ)
+        return _hash_in(answer, label)
 
     def _post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str], label: str) -> Answer:
         return self.session.request(
@@ -237,12 +249,6 @@ class RepovizzClient:
             label=label,
         )
 
-    def _etag(self, answer: Answer) -> str | None:
-        etag = etag_header(answer.headers)
-        if etag is not None:
-            self.features.etags = True
-        return etag
-
     def _once(self) -> dict[str, str]:
         return {"Idempotency-Key": secrets.token_hex(16)} if self.features.repeats else {}
 
@@ -253,6 +259,14 @@ def _path(identifier: str) -> str:
 
 def _only_as_known(datapack: Datapack) -> dict[str, str]:
     return {"If-Match": f'"{datapack.etag}"'} if datapack.etag else {}
+
+
+def _hash_in(answer: Answer, label: str) -> str:
+    made = answer.json()
+    found = made.get("id") if isinstance(made, dict) else None
+    if not isinstance(found, str) or not found:
+        raise ProtocolError("the answer to the upload names no content", label)
+    return found.removeprefix(REPOVIZZ)
 
 
 def _etag_in(item: Mapping[str, Any]) -> str | None:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -28,6 +27,8 @@ from rinofs.repovizz.paths import is_id
 from rinofs.repovizz.queues import Job
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from rinofs.repovizz.client import RepovizzClient
     from rinofs.repovizz.queues import Queues
     from rinofs.repovizz.records import Datapack
@@ -40,7 +41,6 @@ MAX_TRIES = 200
 """How often an edit is applied anew because others were faster."""
 
 _LONGEST_PAUSE = 1.0  # seconds
-_SHORT = 1024 * 1024  # bytes of an upload that is over soon
 
 
 class Editor:
@@ -96,18 +96,16 @@ class Editor:
         assert job.result is not None
         return job.result
 
-    @contextmanager
-    def uploading(self, datapack: Datapack, size: int) -> Iterator[None]:
-        """Keep edits of this process out while a content of some bytes is stored in a datapack.
+    def check(self, datapack: Datapack, edit: Edit, label: str) -> None:
+        """Raise what an edit would, without making it; looks again before it raises."""
+        try:
+            edit(datapack.document)
+        except OSError:
+            self.edit(datapack, lambda document: (edit(document), document)[1], label)
 
-        Where the server names states, an edit that an upload overtakes is just tried again: it is not worth
-        waiting for a long one.
-        """
-        if self._client.features.etags and size > _SHORT:
-            yield
-        else:
-            with self._queues.uploading(datapack.id):
-                yield
+    def uploading(self, datapack: Datapack) -> AbstractContextManager[None]:
+        """Keep edits of this process out while a content is stored that a node links to."""
+        return self._queues.uploading(datapack.id)
 
     def alone(self, datapack: Datapack) -> AbstractContextManager[None]:
         """Keep edits and uploads of this process out of a datapack."""

@@ -24,8 +24,6 @@ class Features:
         What the server adds to the published API, as its last answer named it.
     lacking : frozenset of str
         What this server turned out not to have: ``list``, ``sizes``, ``delete``.
-    etags : bool
-        Whether the server was seen to name the states of datapacks.
     sha1 : bool
         Whether the server was seen to name contents by their sha1.
     """
@@ -33,7 +31,6 @@ class Features:
     def __init__(self) -> None:
         self.extensions: frozenset[str] = frozenset()
         self.lacking: frozenset[str] = frozenset()
-        self.etags = False
         self.sha1 = False
 
     def observe(self, status: int, headers: Mapping[str, str]) -> None:  # noqa: ARG002 - as sessions call it
@@ -47,6 +44,11 @@ class Features:
     def repeats(self) -> bool:
         """Whether the server carries out a request with an ``Idempotency-Key`` once."""
         return "idempotency" in self.extensions
+
+    @property
+    def stores(self) -> bool:
+        """Whether the server takes contents that no node links to yet."""
+        return "store" in self.extensions
 
     def lacks(self, what: str) -> None:
         """Take note that the server has no such thing."""

@@ -100,6 +100,7 @@ class RepovizzFileSystem(DatapackReading):
             self._uploader,
             self.url,
             options.max_concurrency,
+            options.verify_content,
         )
 
     # Looking around
@@ -179,7 +180,13 @@ class RepovizzFileSystem(DatapackReading):
     # Whole datapacks
 
     def push(
-        self, document: str, path: str = "", callback: Callback = DEFAULT_CALLBACK, **options: Any
+        self,
+        document: str,
+        path: str = "",
+        callback: Callback = DEFAULT_CALLBACK,
+        *,
+        resume: bool = True,
+        **options: Any,
     ) -> Pushed:
         """Make a datapack of a document and the files that it links to.
 
@@ -193,6 +200,9 @@ class RepovizzFileSystem(DatapackReading):
             The name of the datapack; by default the one in the document.
         callback : Callback
             Is told of the bytes.
+        resume : bool, optional
+            Whether to go on with a datapack that is there already. If not, such a one is a conflict, and a
+            push that fails is taken back.
         **options
             Of the filesystem that the document is on.
 
@@ -219,7 +229,7 @@ class RepovizzFileSystem(DatapackReading):
         part = self._strip_protocol(path) or part_of_name(structure.info.name)
         if not part or "/" in part:
             raise InvalidPathError(f"{part!r} is no name for a datapack; push to repovizz://NAME")
-        return self._pusher.push(structure, Links(there, where, None), part, callback)
+        return self._pusher.push(structure, Links(there, where, None), part, callback, resume=resume)
 
     def plan_pull(self, path: str, local_path: Callable[[str], str]) -> Plan:
         """Say which contents of a datapack go to which files on this machine.

@@ -14,8 +14,9 @@ from rinofs.fs.pool import Stop, run
 from rinofs.fs.writing import Upload, Watched
 from rinofs.http.upload import UploadBody
 from rinofs.repovizz.documents import without_links
+from rinofs.repovizz.paths import part_of
 from rinofs.repovizz.records import hash_of
-from rinofs.repovizz.sources import Hashed
+from rinofs.repovizz.sources import Hashed, check_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,6 +91,8 @@ class Pusher:
         Turns a path into what messages call it.
     max_concurrency : int
         Files under way at once, at most.
+    verify : bool
+        Whether what was stored is checked.
     """
 
     def __init__(
@@ -101,6 +104,7 @@ class Pusher:
         uploader: Uploader,
         url: Callable[[str], str],
         max_concurrency: int,
+        verify: bool,
     ) -> None:
         self._client = client
         self._resolver = resolver
@@ -109,9 +113,16 @@ class Pusher:
         self._uploader = uploader
         self._url = url
         self._max_concurrency = max_concurrency
+        self._verify = verify
 
     def push(
-        self, document: Document, links: Links, part: str, callback: Callback = DEFAULT_CALLBACK
+        self,
+        document: Document,
+        links: Links,
+        part: str,
+        callback: Callback = DEFAULT_CALLBACK,
+        *,
+        resume: bool = True,
     ) -> Pushed:
         """Make a datapack and send every file, or what is missing of a push that was begun before.
 
@@ -125,6 +136,9 @@ class Pusher:
             What is to stand for the datapack in paths.
         callback : Callback
             Is told of the bytes.
+        resume : bool, optional
+            Whether to go on with a datapack that is there already. If not, such a one is a conflict, and a
+            push that fails is taken back.
 
         Raises
         ------
@@ -138,17 +152,29 @@ class Pusher:
             datapack, made = self._resolver.datapack(part, 0.0), False
         except NotFoundError:
             datapack, made = self._editor.make(part, self._url(part), document), True
+        if not (made or resume):
+            raise ConflictError("there is a datapack of this name already", self._url(part))
         missing, changed = (files, []) if made else self._lacking(datapack, document, files)
         callback.set_size(sum(file.size for file in (*missing, *changed)))
         stop = Stop()
         try:
             run(lambda file: self._send(datapack, file, callback, stop), missing, self._max_concurrency, stop)
+        except BaseException as error:
+            if not resume:
+                self._take_back(datapack, part, error)
+            raise
         finally:
             self._shelf.forget(part)
         for file in changed:
             self._replace(part, file, callback, stop)
         sent = len(missing) + len(changed)
         return Pushed(datapack.id, made, sent, len(files) - sent)
+
+    def _take_back(self, datapack: Datapack, part: str, error: BaseException) -> None:
+        try:
+            self._client.delete(datapack.id, self._url(part))
+        except Exception as problem:  # noqa: BLE001 - the first error is the one to be raised
+            error.add_note(f"a part of the datapack is left at {self._url(part)}: {problem}")
 
     def _files(self, document: Document, links: Links) -> list[_File]:
         """Return the files behind the links, each once; raises where one is missing."""
@@ -194,11 +220,11 @@ class Pusher:
         with file.place.fs.open(file.place.path, "rb") as opened:
             hashed = Hashed(cast("IO[bytes]", Watched(opened, callback, stop)))
             body = UploadBody(cast("BinaryIO", hashed), file.size, filename=file.link.rpartition("/")[2])
-            path = f"{datapack.name}/{file.path}"
-            label = self._url(path)
-            content_hash = self._client.upload(datapack, file.link, body, label, guarded=False)
+            label = self._url(f"{part_of(datapack)}/{file.path}")
+            content_hash = self._client.upload(datapack, file.link, body, label)
             self._shelf.keep_size(datapack.id, content_hash, file.size)
-            self._uploader.check(hashed.sha1(), content_hash, path)
+            if self._verify:
+                check_hash(self._client.features, hashed.sha1(), content_hash, label)
 
     def _replace(self, part: str, file: _File, callback: Callback, stop: Stop) -> None:
         with file.place.fs.open(file.place.path, "rb") as opened:

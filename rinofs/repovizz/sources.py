@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+from rinofs.errors import ContentMismatchError
+
+if TYPE_CHECKING:
+    from rinofs.repovizz.features import Features
 
 
 class Hashed(io.RawIOBase):
@@ -57,3 +62,18 @@ class Hashed(io.RawIOBase):
     def sha1(self) -> str:
         """Return the hex sha1 of all that was read since the last `seek`."""
         return self._sha1.hexdigest()
+
+
+def check_hash(features: Features, sha1: str, content_hash: str, label: str) -> None:
+    """Compare what was stored with what was sent, where the server names contents by their sha1.
+
+    Raises
+    ------
+    ContentMismatchError
+        If it is something else.
+    """
+    if sha1 == content_hash.lower():
+        features.sha1 = True
+    elif features.sha1:
+        message = f"the service stored {content_hash}, where {sha1} was sent; write it again"
+        raise ContentMismatchError(message, label)

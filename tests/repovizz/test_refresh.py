@@ -152,7 +152,7 @@ def test_renewal_in_the_middle_of_a_transfer(server: LiveServer, profile: Profil
     revoked = threading.Event()
 
     def refuse_once_in_a_while(method: str, path: str) -> Fault | None:
-        if "/content/" in path and not revoked.is_set() and len(server.requests) > 12:
+        if path.endswith("/content") and not revoked.is_set() and len(server.requests) > 12:
             revoked.set()
             return Fault(status=401)
         return None
