@@ -11,7 +11,7 @@ from fsspec.utils import stringify_path
 
 from rinofs.credentials import find_credentials
 from rinofs.errors import NotFoundError
-from rinofs.fs import browse
+from rinofs.fs import browse, display
 from rinofs.fs.instances import Instances, remake
 from rinofs.options import OPTION_NAMES, Options, refuse_unknown
 
@@ -136,6 +136,12 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.endpoint_url}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: where it is and whose, without the token."""
+        user = self._identity.removeprefix("user:") if self._identity.startswith("user:") else None
+        about = {"endpoint": self.endpoint_url, "user": user or "whose token was given"}
+        return display.facts(type(self).__name__, about)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return remake, (type(self), self.storage_options)

@@ -10,11 +10,12 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 
 from rinofs.fs import ranges, transfer
 from rinofs.fs.pool import Stop, run
+from rinofs.fs.values import attributes_of
 from rinofs.fs.writing import WritableFileSystem, write_mode
 from rinofs.http.content import read_content
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fsspec.callbacks import Callback
 
@@ -156,7 +157,7 @@ class BulkFileSystem(WritableFileSystem):
         **kwargs
             Passed to `get_file`.
         """
-        copies = transfer.plan_get(self, rpath, lpath, recursive, maxdepth)
+        copies = self._to_get(transfer.plan_get(self, rpath, lpath, recursive, maxdepth), kwargs)
         callback.set_size(len(copies))
         stop = Stop()
 
@@ -169,9 +170,21 @@ class BulkFileSystem(WritableFileSystem):
                     self._get_file(
                         copy.source, copy.target, child, None, stop, version_id, only_file=copy.only_file
                     )
+                self._got(copy, kwargs)
             callback.relative_update(1)
 
         run(fetch, copies, self.options.max_concurrency, stop)
+
+    def _to_get(self, copies: list[Copy], options: Mapping[str, Any]) -> list[Copy]:  # noqa: ARG002
+        """Return what of the copies is to be downloaded, before the first one is."""
+        return copies
+
+    def _got(self, copy: Copy, options: Mapping[str, Any]) -> None:
+        """Do what is left to do when a file has been downloaded."""
+
+    def _to_put(self, copies: list[Copy], options: Mapping[str, Any]) -> list[Copy]:  # noqa: ARG002
+        """Return what of the copies is to be uploaded, before the first one is."""
+        return copies
 
     def pipe(self, path: str | dict[str, bytes], value: bytes | None = None, **kwargs: Any) -> None:
         """Write whole files, several at a time.
@@ -220,7 +233,8 @@ class BulkFileSystem(WritableFileSystem):
             Passed to `put_file`.
         """
         opening = write_mode(kwargs.pop("mode", "overwrite"))
-        copies = transfer.plan_put(self, lpath, rpath, recursive, maxdepth)
+        attributes_of(kwargs)  # what cannot be stored is refused before anything is sent
+        copies = self._to_put(transfer.plan_put(self, lpath, rpath, recursive, maxdepth), kwargs)
         callback.set_size(len(copies))
         stop = Stop()
 

@@ -17,6 +17,7 @@ from rinofs.fs.download import download
 from rinofs.fs.modes import OpenMode
 from rinofs.fs.pool import Stop
 from rinofs.fs.reading import ReadableFileSystem
+from rinofs.fs.values import attributes_of
 from rinofs.fs.writer import CompressedWriter, RemoteWriter, TextWriter
 
 if TYPE_CHECKING:
@@ -119,6 +120,8 @@ class WritableFileSystem(ReadableFileSystem):
             If there is something in mode ``x``.
         IsADirectoryError
             If it is a folder.
+        TypeError, ValueError
+            If the metadata is nothing that JSON can hold; nothing is sent then.
         """
         binary = OpenMode.parse(mode.replace("t", ""))
         text = {name: kwargs.pop(name) for name in _TEXT_OPTIONS if name in kwargs}
@@ -147,8 +150,8 @@ class WritableFileSystem(ReadableFileSystem):
                 cache_options=cache_options,
                 version_id=kwargs.get("version_id"),
             )
+        metadata, tags = attributes_of(kwargs)
         self._check_target(path, opening)
-        metadata, tags = kwargs.get("metadata"), kwargs.get("tags")
         if opening is not OpenMode.APPEND or (before := self._before(path)) is None:
             return self._writer(path, opening, autocommit, metadata, tags)
         # The longer file is stored anew, and only what is sent with it belongs to it.
@@ -222,10 +225,10 @@ class WritableFileSystem(ReadableFileSystem):
             with self.open(path, opening.value, **kwargs) as file:
                 file.write(value)
             return
+        metadata, tags = attributes_of(kwargs)
         self._check_target(path, OpenMode.REPLACE)
         data = bytes(value)
-        exclusive = opening is OpenMode.CREATE
-        self._send(Upload(path, data, len(data), exclusive, kwargs.get("metadata"), kwargs.get("tags")))
+        self._send(Upload(path, data, len(data), opening is OpenMode.CREATE, metadata, tags))
 
     def put_file(
         self,
@@ -267,6 +270,7 @@ class WritableFileSystem(ReadableFileSystem):
         attributes: Mapping[str, Any],
     ) -> None:
         target = self._strip_protocol(target)
+        metadata, tags = attributes_of(attributes)
         if Path(source).is_dir():
             self.makedirs(target, exist_ok=True)
             return
@@ -280,7 +284,6 @@ class WritableFileSystem(ReadableFileSystem):
                 return
             watched = cast("IO[bytes]", Watched(file, callback, stop))
             exclusive = opening is OpenMode.CREATE
-            metadata, tags = attributes.get("metadata"), attributes.get("tags")
             self._send(Upload(target, watched, size, exclusive, metadata, tags))
 
     def touch(self, path: str, truncate: bool = True, **kwargs: Any) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rinofs.errors import NotFoundError, ProtocolError, ServiceError
 from rinofs.http.content import Content, etag_header
+from rinofs.rinocloud.features import NO_SUCH_ENDPOINT
 from rinofs.rinocloud.pages import PAGE_SIZE, all_pages, parse_page
 from rinofs.rinocloud.records import Record, parse_record
 
@@ -174,6 +175,32 @@ class RinocloudClient:
         by_id = endpoint == "children" and self.features.has("after")
         return list(all_pages(fetch, by_id=by_id))
 
+    def query(self, body: Mapping[str, Any], label: str) -> Page:
+        """Return a page of what a query finds; raises NotImplementedError if the server has no queries."""
+        answer = self._ask_query("query", body, label)
+        return parse_page(answer.json(), answer.url)
+
+    def count(self, query: Mapping[str, Any], label: str) -> int:
+        """Return how many objects a query finds; raises NotImplementedError if the server cannot say."""
+        answer = self._ask_query("query_count", {"query": query}, label)
+        count = answer.json().get("count")
+        if isinstance(count, bool) or not isinstance(count, int):
+            raise ProtocolError("expected a count", answer.url)
+        return count
+
+    def _ask_query(self, endpoint: str, body: Mapping[str, Any], label: str) -> Answer:
+        if endpoint not in self.features.lacking:
+            try:
+                return self._post(endpoint, body, repeatable=True, label=label)
+            except (ServiceError, ProtocolError) as error:
+                if error.status not in NO_SUCH_ENDPOINT:
+                    raise
+            self.discover()  # raises if there is no such API at all
+            self.features.lacks(endpoint)
+        raise NotImplementedError(
+            f"the server cannot answer queries: scan=True looks through everything instead: {label}"
+        )
+
     # Reading
 
     def content(self, record: Record, label: str) -> Content:
@@ -222,8 +249,12 @@ class RinocloudClient:
         return parse_record(answer.json(), answer.url)
 
     def update(self, record_id: int, changes: Mapping[str, Any], label: str) -> Record:
-        """Change fields of an object: ``name``, ``tags``, or ``metadata`` as a whole."""
+        """Change fields of an object: ``name``, ``tags``, ``metadata`` as a whole; others merge into that."""
         return self._record("update", {"id": record_id, **changes}, label)
+
+    def delete_field(self, record_id: int, field: str, label: str) -> Record:
+        """Remove a key from the metadata of an object, if it is there."""
+        return self._record("delete_metadata_field", {"id": record_id, "field": field}, label)
 
     def move(self, ids: Sequence[int], folder: int | None, name: str | None, label: str) -> None:
         """Move objects into a folder, and rename one if the server can do both at once."""

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fsspec.utils import tokenize
 
 from rinofs.credentials import Service, digest_of
-from rinofs.errors import NotAllowedError, NotFoundError, ServiceError
-from rinofs.fs.changing import ChangeableFileSystem
+from rinofs.errors import NotFoundError, ServiceError
 from rinofs.fs.listings import Listings
 from rinofs.fs.pool import run
 from rinofs.fs.process import Registry
@@ -22,6 +21,7 @@ from rinofs.rinocloud.client import RinocloudClient
 from rinofs.rinocloud.features import Features
 from rinofs.rinocloud.paths import ById, parse
 from rinofs.rinocloud.resolver import TOP, Resolver
+from rinofs.rinocloud.searchable import SearchableFileSystem
 from rinofs.rinocloud.uploads import Uploader
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def _is_newer(one: Record, other: Record) -> bool:
     return one.id >= other.id
 
 
-class RinoFileSystem(ChangeableFileSystem):
+class RinoFileSystem(SearchableFileSystem):
     """Files and folders in Rinocloud, under ``rino://``.
 
     A part of a path is the name of an object, exactly as it is; ``@848`` addresses an object by its id,
@@ -242,10 +242,6 @@ class RinoFileSystem(ChangeableFileSystem):
         bare = self._strip_protocol(path)
         named = self._resolver.named(bare) or bare
         return f"{named}/" if path.endswith("/") else named
-
-    def _refuse_earlier(self, path: str) -> None:
-        if self._resolver.named(path) is None:
-            raise NotAllowedError("this is an earlier version, which cannot be changed", self.url(path))
 
     def _copy(self, source: str, target: str) -> bool:
         return self._looking_again(self._changes.copy, source, target)

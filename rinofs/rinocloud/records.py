@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from rinofs.errors import ProtocolError
+from rinofs.fs.values import moment_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _TYPES = {"file": "file", "folder": "directory"}
+_SERVICE_TYPES = {"file": "file", "directory": "folder", "other": "object"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,10 @@ class Record:
         The user's tags.
     versions : tuple of int
         The ids of earlier contents, oldest first.
-    owner : str or None
+    owner, project, project_name : str, int and str, or None
         Whose it is.
+    shared : bool or None
+        Whether others see it.
     created, modified : datetime or None
         When its first version and its content came to be, in UTC.
     path : tuple of str
@@ -62,6 +66,9 @@ class Record:
     created: datetime | None = None
     modified: datetime | None = None
     path: tuple[str, ...] = ()
+    project: int | None = None
+    project_name: str | None = None
+    shared: bool | None = None
 
     def info(self, path: str) -> dict[str, Any]:
         """Describe the object as fsspec does.
@@ -89,6 +96,27 @@ class Record:
             "metadata": _copy(self.metadata),
             "tags": list(self.tags),
             "versions": list(self.versions),
+        }
+
+    def fields(self) -> dict[str, Any]:
+        """Describe the object as the service does, for what compares its fields."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "type": _SERVICE_TYPES[self.type],
+            "size": self.size if self.type == "file" else None,
+            "parent": self.parent,
+            "metadata": self.metadata,
+            "tags": list(self.tags),
+            "etag": self.etag,
+            "sha256": self.sha256,
+            "versions": list(self.versions),
+            "project": self.project,
+            "project_name": self.project_name,
+            "owner": self.owner,
+            "shared": self.shared,
+            "created_on": None if self.created is None else moment_text(self.created),
+            "updated_on": None if self.modified is None else moment_text(self.modified),
         }
 
 
@@ -139,6 +167,9 @@ def _parse(data: Mapping[str, Any]) -> Record:
         created=_optional(data.get("created_on"), _moment),
         modified=_optional(data.get("updated_on") or data.get("created_on"), _moment),
         path=tuple(map(_text, path)) if isinstance(path, list) else (),
+        project=data.get("project"),
+        project_name=data.get("project_name"),
+        shared=data.get("shared"),
     )
 
 

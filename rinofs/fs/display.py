@@ -1,0 +1,53 @@
+"""How things show themselves in a notebook: small tables in HTML, with nothing in them that runs."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+__all__ = ["cell", "facts", "table"]
+
+LONGEST = 80
+"""Characters of a value that are shown."""
+
+_LEFT = 'style="text-align: left"'
+
+
+def facts(title: str, found: Mapping[str, object]) -> str:
+    """Return a title and what is known, one line each."""
+    rows = "".join(
+        f"<tr><th {_LEFT}>{escape(name)}</th><td {_LEFT}>{cell(value)}</td></tr>"
+        for name, value in found.items()
+    )
+    return f"<div><strong>{escape(title)}</strong><table><tbody>{rows}</tbody></table></div>"
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> str:
+    """Return a table with a title above and a note below."""
+    head = "".join(f"<th {_LEFT}>{escape(column)}</th>" for column in columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td {_LEFT}>{cell(value)}</td>" for value in row) + "</tr>" for row in rows
+    )
+    below = f"<p>{escape(note)}</p>" if note else ""
+    return (
+        f"<div><strong>{escape(title)}</strong>"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{below}</div>"
+    )
+
+
+def cell(value: Any) -> str:
+    """Return a value as text for HTML, cut where it is long."""
+    if value is None:
+        return ""
+    if isinstance(value, datetime):
+        text = value.strftime("%Y-%m-%d %H:%M:%S")
+    elif isinstance(value, dict | list):
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    else:
+        text = str(value)
+    return escape(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")

@@ -1,0 +1,175 @@
+"""What Python values become in metadata: JSON, or an error that names the place of what it cannot hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import PurePath
+from typing import Any
+
+__all__ = ["as_json", "as_metadata", "as_tags", "attributes_of", "moment_text"]
+
+MAX_DEPTH = 63
+"""Levels of lists and objects; what is sent with the metadata around it has 64."""
+
+_BEYOND = 2**63  # the first integer that does not fit into 64 bits with a sign
+
+_ADVICE = {
+    bytes: "decode it to text",
+    bytearray: "decode it to text",
+    set: "make it a list",
+    frozenset: "make it a list",
+    complex: "write its parts apart",
+    timedelta: "give it in seconds",
+}
+
+
+def as_metadata(given: object, where: str = "metadata") -> dict[str, Any]:
+    """Return metadata as plain JSON values.
+
+    Parameters
+    ----------
+    given : mapping
+        Names and values. Numbers, texts, truth values, None, lists, tuples and mappings stay what they are;
+        scalars and arrays of numpy become numbers and lists; a datetime or pandas Timestamp becomes text, as
+        `moment_text` writes it, a date ``2026-01-25``, a path its text with ``/``.
+    where : str
+        What the message of an error calls it.
+
+    Raises
+    ------
+    TypeError
+        If JSON has no such value; the message names its place.
+    ValueError
+        If it has, but not this one: NaN, half of a surrogate pair, an integer beyond 64 bits, nesting of more
+        than 63 levels.
+    """
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{where}: an object with names and values is expected, not {_kind(given)}")
+    found: dict[str, Any] = as_json(given, where)
+    return found
+
+
+def as_tags(given: object) -> list[str]:
+    """Return tags as a list of texts.
+
+    Raises
+    ------
+    TypeError
+        If it is something else; a single text too, which is no list.
+    """
+    if isinstance(given, str | bytes) or not isinstance(given, list | tuple | set | frozenset):
+        raise TypeError(f"tags: a list of texts is expected, not {_kind(given)}")
+    tags = sorted(given) if isinstance(given, set | frozenset) else given
+    for number, tag in enumerate(tags):
+        if not isinstance(tag, str):
+            raise TypeError(f"tags[{number}]: text is expected, not {_kind(tag)}")
+    return [_text(tag, f"tags[{number}]") for number, tag in enumerate(tags)]
+
+
+def attributes_of(given: Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[str] | None]:
+    """Return the ``metadata`` and ``tags`` among arguments, as they will be stored; None where not given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If they cannot be stored; see `as_metadata`.
+    """
+    metadata, tags = given.get("metadata"), given.get("tags")
+    return None if metadata is None else as_metadata(metadata), None if tags is None else as_tags(tags)
+
+
+def as_json(value: Any, where: str, depth: int = MAX_DEPTH) -> Any:
+    """Return a value as plain JSON; see `as_metadata`."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _text(value, where)
+    if isinstance(value, int):
+        return _integer(int(value), where)
+    if isinstance(value, float):
+        return _float(float(value), where)
+    if isinstance(value, Mapping | list | tuple):
+        return _nested(value, where, depth)
+    if isinstance(value, date):
+        return _time(value, where)
+    if isinstance(value, PurePath):
+        return _text(value.as_posix(), where)
+    if type(value).__module__.partition(".")[0] == "numpy":
+        return as_json(_plain(value, where), where, depth)
+    advice = next((text for kind, text in _ADVICE.items() if isinstance(value, kind)), "")
+    raise TypeError(f"{where}: {_kind(value)} is no JSON value{advice and f': {advice}'}")
+
+
+def _nested(value: Any, where: str, depth: int) -> Any:
+    if depth == 0:
+        raise ValueError(f"{where}: at most {MAX_DEPTH} levels of nesting can be stored")
+    if isinstance(value, Mapping):
+        return {
+            _key(key, where): as_json(item, f"{where}[{key!r}]", depth - 1) for key, item in value.items()
+        }
+    return [as_json(item, f"{where}[{number}]", depth - 1) for number, item in enumerate(value)]
+
+
+def _key(key: object, where: str) -> str:
+    if not isinstance(key, str):
+        raise TypeError(f"{where}[{key!r}]: names are texts, not {_kind(key)}")
+    return _text(key, f"{where}[{key!r}]")
+
+
+def _text(value: str, where: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{where}: half of a surrogate pair is no text") from None
+    return str.__str__(value)  # of members of an enumeration, the value
+
+
+def _integer(value: int, where: str) -> int:
+    if not -_BEYOND <= value < _BEYOND:
+        raise ValueError(f"{where}: integers have at most 64 bits; make it a float or a text")
+    return value
+
+
+def _float(value: float, where: str) -> float:
+    if not math.isfinite(value):
+        raise ValueError(f"{where}: {value} is no JSON number; use None where a value is missing")
+    return value
+
+
+def _time(value: date, where: str) -> str:
+    if value != value:  # pandas' NaT, which is a datetime
+        raise ValueError(f"{where}: {value} is no time; use None where a value is missing")
+    return moment_text(value) if isinstance(value, datetime) else value.isoformat()
+
+
+def moment_text(moment: datetime) -> str:
+    """Return a time as ISO 8601, to the microsecond, so that texts are in the order of their times.
+
+    Parameters
+    ----------
+    moment : datetime
+        With a time zone it is written in UTC, as ``2026-01-25T11:33:44.098427Z``; without one as it is.
+    """
+    if moment.tzinfo is None:
+        return moment.isoformat(timespec="microseconds")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+
+
+def _plain(value: Any, where: str) -> Any:
+    """Return a scalar or array of numpy as what Python has for it."""
+    kind = getattr(getattr(value, "dtype", None), "kind", "")
+    if kind == "M":
+        times = value.astype("datetime64[us]")
+        if (times != times).any():  # NaT
+            raise ValueError(f"{where}: NaT is no time; use None where a value is missing")
+        return times.tolist()
+    if kind == "m" or not hasattr(value, "tolist"):
+        raise TypeError(f"{where}: {_kind(value)} is no JSON value: give a duration in seconds")
+    return (value.astype("float64") if kind == "f" else value).tolist()
+
+
+def _kind(value: object) -> str:
+    name = type(value).__name__
+    return f"an {name}" if name[:1] in "aeiou" else f"a {name}"
