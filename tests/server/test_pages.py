@@ -186,6 +186,24 @@ def test_the_cookie_is_for_the_server_alone(program: Program) -> None:
     assert "password" not in other.get(program.url(), cookies={"rinofs_session": after}).text
 
 
+def test_behind_a_proxy_that_encrypts_the_cookie_is_never_sent_unencrypted(program: Program) -> None:
+    assert "secure" not in Browser().get(program.url()).headers["set-cookie"].lower()
+    browser = Browser()
+    answer = browser.get(program.url(), headers={"x-forwarded-proto": "https"})
+    assert "; secure" in answer.headers["set-cookie"].lower()
+    fields = {**hidden_fields(answer), "username": "rino", "password": program.server.password}
+    signed_in = requests.post(
+        answer.url,
+        data=fields,
+        cookies={"rinofs_session": browser.session.cookies["rinofs_session"]},
+        headers={"x-forwarded-proto": "https"},
+        allow_redirects=False,
+        timeout=30,
+    )
+    assert signed_in.status_code == 303
+    assert "; secure" in signed_in.headers["set-cookie"].lower()
+
+
 def forms(program: Program, browser: Browser) -> tuple[requests.Response, dict[str, str]]:
     page = browser.get(program.url())
     return page, {**hidden_fields(page), "decision": "allow"}

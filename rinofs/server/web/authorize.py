@@ -109,15 +109,16 @@ class AuthorizePage:
     ) -> Response:
         session = request.cookies.get(COOKIE, "")
         user = self._sessions.user(session)
-        answer = self._page(asked, session or secrets.token_urlsafe(32), user, status, problem, username)
+        session = session or secrets.token_urlsafe(32)
+        answer = self._page(asked, session, user, status, problem, username)
         answer.headers.update(headers or {})
-        return answer
+        return _with_session(request, answer, session)
 
     def _page(
         self, asked: _Asked, session: str, user: User | None, status: int, problem: str, username: str
     ) -> Response:
         name = "login" if user is None else "consent"
-        answer = page(
+        return page(
             name,
             status,
             leads_to=policy_source(asked.redirect_uri),
@@ -127,7 +128,6 @@ class AuthorizePage:
             username=username if user is None else user.username,
             problem=problem,
         )
-        return _with_session(answer, session)
 
     async def _sent(self, request: Request, asked: _Asked) -> Response:
         fields = await _form(request)
@@ -158,7 +158,7 @@ class AuthorizePage:
                 request, asked, status=429, problem=problem, username=username, headers=dict(error.headers)
             )
         # A new value, so that who knew the one from before is not signed in as well.
-        return _with_session(_here(request), self._sessions.sign_in(user))
+        return _with_session(request, _here(request), self._sessions.sign_in(user))
 
     async def _decide(self, asked: _Asked, session: str, user: User, decision: str | None) -> Response:
         if decision == "allow":
@@ -215,6 +215,19 @@ def _redirect(location: str) -> Response:
     return Response(status_code=303, headers=headers)
 
 
-def _with_session(answer: Response, session: str) -> Response:
-    answer.set_cookie(COOKIE, session, max_age=int(LIFETIME), path="/oauth", httponly=True, samesite="lax")
+def _with_session(request: Request, answer: Response, session: str) -> Response:
+    answer.set_cookie(
+        COOKIE,
+        session,
+        max_age=int(LIFETIME),
+        path="/oauth",
+        secure=_is_encrypted(request),
+        httponly=True,
+        samesite="lax",
+    )
     return answer
+
+
+def _is_encrypted(request: Request) -> bool:
+    # The word of anybody is taken for it: who claims it wrongly keeps the cookie from no browser but his own.
+    return "https" in {request.url.scheme, request.headers.get("x-forwarded-proto", "").lower()}
