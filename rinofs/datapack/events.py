@@ -100,10 +100,9 @@ def _order(header: Sequence[str], columns: Sequence[Column]) -> list[int]:
 def _json_event(row: Any, number: int, columns: Sequence[Column]) -> Sequence[Any]:
     if isinstance(row, dict):
         return [row.get(column.label, row.get(identifier(column.label))) for column in columns]
-    if not isinstance(row, list):
-        row = [row]
-    _check_count(row, number, columns)
-    return row
+    values: list[Any] = row if isinstance(row, list) else [row]
+    _check_count(values, number, columns)
+    return values
 
 
 def _npy_events(handle: FileHandle, columns: Sequence[Column]) -> list[Sequence[Any]]:

@@ -78,19 +78,17 @@ class Grid:
 
     def between(self, start: float | None, stop: float | None) -> slice:
         """Return the positions of all times from `start` to `stop`, both included."""
-        low = -math.inf if start is None else start
-        high = math.inf if stop is None else stop
-        if math.isnan(low) or math.isnan(high):
-            raise KeyError("NaN is no time")
-        if self.stride < 0:
-            low, high = high, low
-        return slice(self._bound(low, math.ceil, -TOLERANCE, 0), self._bound(high, math.floor, TOLERANCE, 1))
+        first = 0 if start is None else math.ceil(self._clipped(start) - TOLERANCE)
+        last = self.size - 1 if stop is None else math.floor(self._clipped(stop) + TOLERANCE)
+        first = min(max(first, 0), self.size)
+        return slice(first, max(min(last + 1, self.size), first))
 
-    def _bound(self, time: float, rounded: Any, tolerance: float, beyond: int) -> int:
-        if math.isinf(time):
-            return 0 if (time < 0) == (self.stride > 0) else self.size
-        position = float(self.positions(time)) + tolerance
-        return min(max(rounded(position) + beyond, 0), self.size)
+    def _clipped(self, time: float) -> float:
+        """Return where a time is, one position beyond the ends at most."""
+        position = float(self.positions(time))
+        if math.isnan(position):
+            raise KeyError("NaN is no time")
+        return min(max(position, -1.0), float(self.size))
 
     def offset_to(self, other: Grid) -> int | None:
         """Return how many intervals later another grid begins, None where its times are not of this one."""

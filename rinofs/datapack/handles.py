@@ -98,7 +98,10 @@ class FileHandle:
 
     def __setstate__(self, state: tuple[AbstractFileSystem, str, Any]) -> None:
         self.fs, self.path, self._model = state
-        self._free = []
+        self._free = [] if self._model is None else [self._model]
+
+    def __copy__(self) -> FileHandle:
+        return self  # two that lend the same file objects would seek under each other
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return type(self).__name__, self.fs, self.path

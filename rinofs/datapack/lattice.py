@@ -155,7 +155,7 @@ def _labels(samples: Samples, stream: Stream, count: int) -> tuple[str, ...]:
     if chosen and len(chosen) != count:
         source = "channels= has" if stream.channels else f"its datatype {_name(stream)!r} has"
         raise InvalidDatapackError(
-            f"the file has {count} columns, and {source} {len(chosen)} channels ({', '.join(chosen)});"
+            f"the number of columns in the file is {count}, and {source} {len(chosen)} ({', '.join(chosen)});"
             " give as many channels=, or the right datatype="
         )
     header = samples.labels
@@ -177,16 +177,15 @@ def _dtype(samples: Samples, stream: Stream) -> np.dtype[Any]:
     if not isinstance(samples, TableSamples):
         return samples.dtype
     kind = stream.quantity.type
-    if kind == "float" or samples.dtype.kind == "f":
-        if kind in {"integer", "boolean"} and samples.shape[0]:
-            warn(stream.label, f"not all values are of the type {kind}: they are read as float")
-        elif kind in {"integer", "boolean"}:
-            return np.dtype(np.int64 if kind == "integer" else bool)
-        return np.dtype(np.float64)
-    if kind == "boolean" and samples.dtype.kind == "i" and not np.isin(samples.values, (0, 1)).all():
-        warn(stream.label, "not all values are of the type boolean: they are read as integer")
-        return np.dtype(np.int64)
-    return np.dtype({"integer": np.int64, "boolean": bool}.get(kind, samples.dtype))
+    wanted = {"float": np.float64, "integer": np.int64, "boolean": np.bool_}.get(kind)
+    if wanted is None:
+        return samples.dtype
+    values = samples.values
+    with np.errstate(invalid="ignore"):
+        fits = wanted is np.float64 or bool((values.astype(wanted) == values).all())
+    if not fits:
+        warn(stream.label, f"not all values are of the type {kind}: they stay {samples.dtype}")
+    return np.dtype(wanted) if fits else samples.dtype
 
 
 def checked_rate(rate: object) -> float | None:

@@ -17,7 +17,7 @@ _STRIDED = 4 * 1024 * 1024
 """Bytes that are read at once where every n-th sample is wanted."""
 
 
-class SampleArray(BackendArray):  # type: ignore[no-untyped-call,misc]
+class SampleArray(BackendArray):
     """The samples of a file as an array of another shape and type.
 
     Parameters

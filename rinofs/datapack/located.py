@@ -160,7 +160,9 @@ def pack_at(fs: AbstractFileSystem, path: str) -> Pack:
             "there is no datapack's document; a single file opens with open_dataset",
             shown(fs, document),
         )
-    pack = DatapackFileSystem(document, target_protocol=_protocols(fs)[0], target_options=fs.storage_options)
+    pack = DatapackFileSystem(
+        fo=document, target_protocol=_protocols(fs)[0], target_options=fs.storage_options
+    )
     return Pack(pack, Tree(pack.document), "", "")
 
 
@@ -186,10 +188,18 @@ def located(fs: AbstractFileSystem, path: str) -> Located:
 
 def shown(fs: AbstractFileSystem, path: str) -> str:
     """Return the URL of a path for messages, without what may be secret in it."""
-    url = str(fs.unstrip_protocol(path))
-    if "http" in url[:5]:
-        url = re.sub(r"^(https?://)[^/@]*@", r"\1", url).partition("?")[0]
-    return url
+    if isinstance(fs, DatapackFileSystem):
+        options = fs.storage_options
+        document, protocol = str(options.get("fo", "")), options.get("target_protocol")
+        prefix = f"{protocol}://" if protocol and "://" not in document else ""
+        return f"datapack://{path}::{prefix}{_without_secrets(document)}"
+    return _without_secrets(str(fs.unstrip_protocol(path)))
+
+
+def _without_secrets(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        return url
+    return re.sub(r"^(https?://)[^/@]*@", r"\1", url).partition("?")[0]
 
 
 def _protocols(fs: AbstractFileSystem) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 from collections import defaultdict
 from dataclasses import dataclass
@@ -68,8 +69,8 @@ class Overrides:
         labels = None if channels is None else tuple(str(label) for label in channels)
         if labels is not None and len(set(labels)) < len(labels):
             raise InvalidOptionError(f"channels={list(labels)!r}: every channel needs a label of its own")
-        if start is not None and not math.isfinite(start):
-            raise InvalidOptionError(f"start={start!r}: give seconds")
+        if start is not None and (not isinstance(start, (int, float)) or not math.isfinite(start)):
+            raise InvalidOptionError(f"start={start!r}: give a number of seconds")
         return cls(registry, given_datatype(datatype, registry), checked_rate(rate), labels, start)
 
 
@@ -93,6 +94,9 @@ def open_located(file: Located, overrides: Overrides) -> xr.Dataset:
     except InvalidDatapackError as error:
         handle.close()
         raise InvalidDatapackError(f"{file.label}: {error}") from error
+    except IsADirectoryError as error:
+        hint = "this is a folder: open a datapack with open_datatree, or name a file"
+        raise IsADirectoryError(errno.EISDIR, hint, file.label) from error
     except BaseException:
         handle.close()
         raise

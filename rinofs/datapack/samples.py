@@ -32,31 +32,30 @@ class DataWarning(UserWarning):
 
 
 class Samples(Protocol):
-    """Samples of one file: an array whose first axis is that of time.
+    """Samples of one file: an array whose first axis is that of time."""
 
-    Attributes
-    ----------
-    shape : tuple of int
-        The samples, then what each of them is.
-    dtype : numpy.dtype
-        Of the values that `read` returns.
-    rate : float or None
-        Samples per second, where the file says.
-    labels : tuple of str or None
-        Labels of its columns, where the file has some.
-    parts : int or None
-        Samples that are read well at once, None where the file is read whole anyway.
-    """
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many there are, then what each of them is."""
 
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    rate: float | None
-    labels: tuple[str, ...] | None
-    parts: int | None
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values that `read` returns."""
+
+    @property
+    def rate(self) -> float | None:
+        """Samples per second, where the file says."""
+
+    @property
+    def labels(self) -> tuple[str, ...] | None:
+        """Labels of its columns, where the file has some."""
+
+    @property
+    def parts(self) -> int | None:
+        """How many are read well at once, None where the file is read whole anyway."""
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Return some samples; the array is the caller's."""
-        ...
 
 
 def samples_of(handle: FileHandle, kind: Format, *, whole_numbers: bool | None = None) -> Samples:
@@ -79,6 +78,8 @@ def samples_of(handle: FileHandle, kind: Format, *, whole_numbers: bool | None =
     if kind == "wav":
         layout = wav_layout(handle.read, handle.size)
         if layout is not None:
+            if layout.missing:
+                warn(handle.path, f"the file ends early: {layout.missing} samples at its end are missing")
             return WavSamples(handle, layout, scaled=scaled)
     return SoundSamples(handle, scaled=scaled)
 
@@ -145,7 +146,7 @@ class RawSamples:
     def _raw(self, start: int, stop: int) -> NDArray[Any]:
         values = np.empty((max(stop - start, 0), *self.shape[1:]), self._stored)
         if values.nbytes:
-            target = memoryview(values.reshape(-1).view(np.uint8))
+            target = values.reshape(-1).view(np.uint8).data
             if self._handle.read_into(self._offset + start * self._stride, target) < len(target):
                 raise InvalidDatapackError(f"{self._handle.path}: the file ends before sample {stop}")
         return values
@@ -159,7 +160,7 @@ class ColumnSamples(RawSamples):
         columns = np.empty((count, max(stop - start, 0)), self._stored)
         for number, column in enumerate(columns):
             at = self._offset + (number * self.shape[0] + start) * self._stored.itemsize
-            target = memoryview(column.view(np.uint8))
+            target = column.view(np.uint8).data
             if self._handle.read_into(at, target) < len(target):
                 raise InvalidDatapackError(f"{self._handle.path}: the file ends before sample {stop}")
         # As numpy keeps such arrays: the last axis is the slowest.

@@ -7,6 +7,7 @@ import io
 import json
 import math
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from rinofs.datapack.formats import NotDataError, text_of
@@ -134,18 +135,8 @@ def csv_rows(data: bytes) -> list[list[str]]:
     NotDataError
         If it is no text.
     """
-    text = text_of(data)
-    if text is None:
-        raise NotDataError("this is no text in UTF-8")
-    delimiter = _delimiter(text)
-    lines = io.StringIO(text, newline="")
-    if delimiter is None:
-        return [line.split() for line in lines if line.strip()]
-    return [
-        [cell.strip() for cell in row]
-        for row in csv.reader(lines, delimiter=delimiter)
-        if any(cell.strip() for cell in row)
-    ]
+    text = _text(data)
+    return _rows(text, _delimiter(text))
 
 
 def csv_table(data: bytes) -> Table:
@@ -158,25 +149,31 @@ def csv_table(data: bytes) -> Table:
     InvalidDatapackError
         If its rows are not of one length, or hold text.
     """
-    text = text_of(data)
-    if text is None:
-        raise NotDataError("this is no text in UTF-8")
-    head = csv_rows(_first_lines(text).encode())
+    text = _text(data)
+    delimiter = _delimiter(text)
+    head = _rows("".join(_first_lines(text)), delimiter)
     if not head:
         raise NotDataError("the file is empty")
     labels = None
-    if not all(is_number(cell) for cell in head[0]):
+    if not all(is_number(_point(cell, delimiter)) for cell in head[0]):
         labels = (head[0][0].lstrip("# ").strip(), *head[0][1:])
-    if not head[labels is not None :]:
-        return Table(_empty(len(head[0])), labels)
-    values = _quickly(text, labels is not None)
+        if not head[1:]:
+            return Table(_empty(len(labels)), labels)
+    values = _quickly(text, delimiter, head[labels is not None], labels is not None)
     if values is None:
-        values = _carefully(data, labels is not None)
+        values = _carefully(_rows(text, delimiter), delimiter, labels is not None)
     if labels is not None and len(labels) != values.shape[1]:
         raise InvalidDatapackError(
             f"the header has {len(labels)} columns, and the rows have {values.shape[1]}"
         )
     return Table(values, labels)
+
+
+def _text(data: bytes) -> str:
+    text = text_of(data)
+    if text is None:
+        raise NotDataError("this is no text in UTF-8")
+    return text
 
 
 def _empty(columns: int) -> NDArray[Any]:
@@ -185,24 +182,35 @@ def _empty(columns: int) -> NDArray[Any]:
     return np.zeros((0, columns))
 
 
-def _first_lines(text: str) -> str:
-    """Return the first lines that are not empty, up to two of them, whole."""
-    found: list[str] = []
-    for line in io.StringIO(text):
-        if line.strip():
-            found.append(line)
-        if len(found) == 2:
-            break
-    return "".join(found)
+def _rows(text: str, delimiter: str | None) -> list[list[str]]:
+    lines = io.StringIO(text, newline="")
+    if delimiter is None:
+        return [line.split() for line in lines if line.strip()]
+    try:
+        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
+    except csv.Error as error:
+        raise NotDataError(f"this is not CSV: {error}") from error
+    return [row for row in rows if any(row)]
+
+
+def _first_lines(text: str) -> list[str]:
+    """Return the first lines that are not empty, up to two of them."""
+    return list(islice((line for line in io.StringIO(text) if line.strip()), 2))
 
 
 def _delimiter(text: str) -> str | None:
     """Return what separates the cells of a text; None for blanks."""
-    line = next((line for line in io.StringIO(text) if line.strip()), "")
+    line = next(reversed(_first_lines(text)), "")  # a header may hold what separates nothing
     for delimiter in "\t;,":
         if delimiter in line:
             return delimiter
-    return None if len(line.split()) > 1 and all(map(is_number, line.split())) else ","
+    cells = line.split()
+    return None if len(cells) > 1 and all(map(is_number, cells)) else ","
+
+
+def _point(cell: str, delimiter: str | None) -> str:
+    """Return a number with a decimal point: where semicolons separate, commas are in numbers."""
+    return cell.replace(",", ".") if delimiter == ";" else cell
 
 
 def is_number(cell: str) -> bool:
@@ -214,54 +222,46 @@ def is_number(cell: str) -> bool:
     return True
 
 
-def _quickly(text: str, has_header: bool) -> NDArray[Any] | None:
+def _quickly(text: str, delimiter: str | None, row: list[str], has_header: bool) -> NDArray[Any] | None:
     """Return the numbers of a text without missing values, None where there is anything unusual."""
     import numpy as np
 
-    delimiter = _delimiter(text)
-    lines = (line for line in io.StringIO(text) if line.strip())
-    if has_header:
-        next(lines)
-    try:
-        values = np.loadtxt(lines, delimiter=delimiter, ndmin=2, comments=None, dtype=np.float64)
-    except ValueError:
-        return None
-    return whole(values)
+    whole = all(cell.lstrip("+-").isdigit() for cell in row)
+    for dtype in (np.int64, np.float64) if whole else (np.float64,):
+        lines = (_point(line, delimiter) for line in io.StringIO(text) if line.strip())
+        if has_header:
+            next(lines)
+        try:
+            return np.loadtxt(lines, delimiter=delimiter, ndmin=2, comments=None, dtype=dtype)
+        except (ValueError, OverflowError):
+            continue
+    return None
 
 
-def _carefully(data: bytes, has_header: bool) -> NDArray[Any]:
+def _carefully(rows: list[list[str]], delimiter: str | None, has_header: bool) -> NDArray[Any]:
+    """Return the numbers of rows, naming the first that is wrong."""
     import numpy as np
 
-    rows = csv_rows(data)[has_header:]
     first = 1 + has_header
-    values = np.empty((len(rows), len(rows[0])))
-    for number, row in enumerate(rows):
-        if len(row) != values.shape[1]:
+    columns = len(rows[has_header])
+    values = np.empty((len(rows) - has_header, columns))
+    for number, row in enumerate(rows[has_header:]):
+        if len(row) != columns:
             raise InvalidDatapackError(
                 f"rows are not of one length: row {number + first} has {len(row)} values,"
-                f" row {first} has {values.shape[1]}"
+                f" row {first} has {columns}"
             )
-        values[number] = [_number(cell, number + first) for cell in row]
-    return whole(values)
+        values[number] = [_number(_point(cell, delimiter), number + first) for cell in row]
+    return values
 
 
 def _number(cell: str, row: int) -> float:
-    if cell.lower() in _MISSING:
+    word = cell.lower()
+    if word in _MISSING:
         return math.nan
-    if cell.lower() in {"true", "false"}:
-        return float(cell.lower() == "true")
+    if word in {"true", "false"}:
+        return float(word == "true")
     try:
         return float(cell)
     except ValueError:
         raise NotDataError(f"row {row} holds {shortened(repr(cell))}, which is no number") from None
-
-
-def whole(values: NDArray[Any]) -> NDArray[Any]:
-    """Return numbers as int64 where all are whole and small enough for that to be exact."""
-    import numpy as np
-
-    if values.dtype.kind != "f" or not values.size:
-        return values
-    if bool((np.abs(values) < 2**53).all()) and bool((values == np.trunc(values)).all()):
-        return values.astype(np.int64)
-    return values

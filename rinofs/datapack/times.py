@@ -125,10 +125,10 @@ class TimeIndex(Index):
         if positions.dtype == bool:
             positions = np.flatnonzero(positions)
         positions = np.where(positions < 0, positions + self.held.size, positions).astype(np.int64)
-        times = self.held.at(positions)
-        if times is None:
-            times = PandasIndex(pd.Index(self.held.times(positions), name=self._name), dim)
-        return self.with_times(times, dim)
+        grid = self.held.at(positions)
+        if grid is not None:
+            return self.with_times(grid, dim)
+        return self.with_times(PandasIndex(pd.Index(self.held.times(positions), name=self._name), dim), dim)
 
     def sel(
         self,
@@ -167,7 +167,7 @@ class TimeIndex(Index):
             raise NotImplementedError("a slice of times is selected without method=")
         ends = [None if end is None else float(_numbers(end)) for end in (label.start, label.stop)]
         chosen = grid.between(*ends)
-        return slice(chosen.start, max(chosen.stop, chosen.start), label.step)
+        return slice(chosen.start, chosen.stop, label.step)
 
     def _find(
         self, grid: Grid, values: np.ndarray[Any, Any], method: str | None, tolerance: float | None
@@ -206,7 +206,7 @@ class TimeIndex(Index):
             return False
         if isinstance(self.held, Grid) and isinstance(other.held, Grid):
             return self.held.same_times(other.held)
-        return self.in_memory().equals(other.in_memory(), exclude=exclude)
+        return bool(self.in_memory().equals(other.in_memory(), exclude=exclude))
 
     def join(self, other: Self, how: Any = "inner") -> Self:
         """Return the times that both have, or either."""
@@ -259,7 +259,7 @@ class TimeIndex(Index):
         dim = str(dims_dict.get(self._dim, self._dim))
         times = self.held
         if not isinstance(times, Grid):
-            times = times.rename(name_dict, dims_dict)
+            times = times.rename(name_dict, dims_dict)  # type: ignore[no-untyped-call]
         return type(self)(times, name, dim)
 
     def _repr_inline_(self, max_width: int) -> str:

@@ -33,6 +33,8 @@ class WavLayout:
         Byte at which they begin.
     frames : int
         How many frames there are.
+    missing : int
+        How many more there should be, in a file that ends early.
     """
 
     rate: float
@@ -41,6 +43,7 @@ class WavLayout:
     is_float: bool
     offset: int
     frames: int
+    missing: int = 0
 
 
 def wav_layout(read: Callable[[int, int], bytes], size: int) -> WavLayout | None:
@@ -73,7 +76,7 @@ def wav_layout(read: Callable[[int, int], bytes], size: int) -> WavLayout | None
                 raise InvalidDatapackError("this WAV file has samples, but does not say what they are")
             if length == _OPEN_ENDED:
                 length = size - body if long_size is None else long_size
-            return _layout(form, body, min(length, size - body))
+            return _layout(form, body, length, size)
         position = body + length + length % 2
     raise InvalidDatapackError("this WAV file ends before its samples")
 
@@ -85,7 +88,7 @@ def _whole(read: Callable[[int, int], bytes], start: int, count: int) -> bytes:
     return data
 
 
-def _layout(form: bytes, offset: int, length: int) -> WavLayout | None:
+def _layout(form: bytes, offset: int, length: int, size: int) -> WavLayout | None:
     if len(form) < 16:
         raise InvalidDatapackError("the 'fmt ' chunk of this WAV file is too short")
     code, channels, rate, _, frame, bits = struct.unpack("<HHIIHH", form[:16])
@@ -96,4 +99,5 @@ def _layout(form: bytes, offset: int, length: int) -> WavLayout | None:
         return None
     if not channels or not rate:
         raise InvalidDatapackError(f"this WAV file says that it has {channels} channels at {rate} Hz")
-    return WavLayout(float(rate), channels, bits, code == _FLOAT, offset, length // frame)
+    frames = min(length, size - offset) // frame
+    return WavLayout(float(rate), channels, bits, code == _FLOAT, offset, frames, length // frame - frames)
