@@ -10,7 +10,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.core import url_to_fs
 from fsspec.utils import tokenize
 
-from rinofs.credentials import Service, digest_of
+from rinofs.credentials import Service
 from rinofs.datapack import DataNode
 from rinofs.datapack import parse as parse_document
 from rinofs.datapack.links import Links
@@ -18,9 +18,9 @@ from rinofs.datapack.naming import part_of_name
 from rinofs.datapack.validation import check
 from rinofs.errors import InvalidDatapackError, InvalidPathError
 from rinofs.fs.process import Registry
+from rinofs.fs.sessions import shared_session
 from rinofs.fs.writing import Upload
 from rinofs.http.content import open_content
-from rinofs.http.session import HttpSession
 from rinofs.repovizz.auth import auth_for
 from rinofs.repovizz.changes import Changes
 from rinofs.repovizz.client import RepovizzClient
@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 _features: Registry[Features] = Registry()
 _shelves: Registry[Shelf] = Registry()
 _queues: Registry[Queues] = Registry()
-_sessions: Registry[HttpSession] = Registry()
 
 
 class RepovizzFileSystem(DatapackReading):
@@ -70,17 +69,8 @@ class RepovizzFileSystem(DatapackReading):
     def _connect(self, credentials: Credentials) -> None:
         options = self.options
         self._features = _features.get(self.endpoint_url, Features)
-        who = credentials.profile.name if credentials.profile else digest_of(credentials.token)
-        key = (self.endpoint_url, credentials.identity, who, options.timeout, options.max_concurrency)
-        self.session = _sessions.get(
-            key,
-            lambda: HttpSession(
-                self.endpoint_url,
-                auth_for(credentials),
-                timeout=options.timeout,
-                max_concurrency=options.max_concurrency,
-                observe=self._features.observe,
-            ),
+        self.session = shared_session(
+            self.endpoint_url, credentials, auth_for, options, self._features.observe
         )
         user = (self.endpoint_url, self._identity)
         self._shelf = _shelves.get(user, Shelf)

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.utils import tokenize
 
-from rinofs.credentials import Service, digest_of
+from rinofs.credentials import Service
 from rinofs.errors import NotFoundError, ServiceError
 from rinofs.fs.listings import Listings
 from rinofs.fs.pool import run
 from rinofs.fs.process import Registry
 from rinofs.fs.reading import Pinned
-from rinofs.http.session import HttpSession
+from rinofs.fs.sessions import shared_session
 from rinofs.rinocloud.auth import auth_for
 from rinofs.rinocloud.changes import Changes
 from rinofs.rinocloud.client import RinocloudClient
 from rinofs.rinocloud.features import Features
+from rinofs.rinocloud.moves import Moves
 from rinofs.rinocloud.paths import ById, parse
 from rinofs.rinocloud.resolver import TOP, Resolver
 from rinofs.rinocloud.searchable import SearchableFileSystem
@@ -38,7 +39,6 @@ _HAS_ID = re.compile(r"(^|/)@[0-9]+(/|$)")
 # Shared by all filesystem objects of the process: fsspec makes one for each thread.
 _features: Registry[Features] = Registry()
 _listings: Registry[Listings[Record]] = Registry()
-_sessions: Registry[HttpSession] = Registry()
 
 
 def _is_alias(path: str) -> bool:
@@ -62,18 +62,13 @@ class RinoFileSystem(SearchableFileSystem):
     def _connect(self, credentials: Credentials) -> None:
         options = self.options
         self._features = _features.get(self.endpoint_url, Features)
-        who = credentials.profile.name if credentials.profile else digest_of(credentials.token)
-        key = (self.endpoint_url, credentials.identity, who, options.timeout, options.max_concurrency)
-        self.session = _sessions.get(
-            key,
-            lambda: HttpSession(
-                self.endpoint_url,
-                auth_for(credentials),
-                timeout=options.timeout,
-                max_concurrency=options.max_concurrency,
-                headers={"X-Requested-With": "XMLHttpRequest"},
-                observe=self._features.observe,
-            ),
+        self.session = shared_session(
+            self.endpoint_url,
+            credentials,
+            auth_for,
+            options,
+            self._features.observe,
+            headers={"X-Requested-With": "XMLHttpRequest"},
         )
         self._listings = _listings.get(
             (self.endpoint_url, self._identity), lambda: Listings(_is_alias, _is_newer)
@@ -84,6 +79,7 @@ class RinoFileSystem(SearchableFileSystem):
             self._client, self._resolver, self._listings, self.url, options.verify_content
         )
         self._changes = Changes(self._client, self._resolver, self._listings, self._uploader, self.url)
+        self._moves = Moves(self._client, self._resolver, self._listings, self._changes, self.url)
 
     def _record(self, path: str) -> Record:
         return self._resolver.record(path, self.options.listing_age)
@@ -244,11 +240,11 @@ class RinoFileSystem(SearchableFileSystem):
         return f"{named}/" if path.endswith("/") else named
 
     def _copy(self, source: str, target: str) -> bool:
-        return self._looking_again(self._changes.copy, source, target)
+        return self._looking_again(self._moves.copy, source, target)
 
     def _move(self, source: str, target: str) -> bool:
         self._refuse_earlier(source)
-        return self._looking_again(self._changes.move, source, target)
+        return self._looking_again(self._moves.move, source, target)
 
     def _looking_again(
         self, act: Callable[[str, Record, str, float], bool], source: str, target: str

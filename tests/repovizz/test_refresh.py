@@ -75,7 +75,7 @@ def end(server: LiveServer, profile: Profile) -> Profile:
 
 def filesystem(*, knowing: bool = False, **options: Any) -> RepovizzFileSystem:
     RepovizzFileSystem.clear_instance_cache()
-    import rinofs.repovizz.filesystem as module
+    import rinofs.fs.sessions as module
 
     module._sessions._values.clear()
     fs = RepovizzFileSystem(**options)
