@@ -11,6 +11,7 @@ from sqlalchemy import create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from rinofs.server.commits import CommitError, Commits
 from rinofs.server.errors import ApiError, InsufficientStorage, Unavailable
 
 if TYPE_CHECKING:
@@ -42,11 +43,12 @@ class Database:
     def __init__(self, url: str | URL, *, busy_timeout: float = BUSY_TIMEOUT) -> None:
         self.engine = _engine(url, busy_timeout)
         self._forgetful = _engine(url, busy_timeout, keep_sql=False)
-        self._busy_timeout = busy_timeout
-        # SQLite lets writers wait by sleeping and trying again; those of one process queue up here instead.
-        self._writing = threading.Lock() if self.engine.dialect.name == "sqlite" else None
         self._looking = threading.Lock()
         self._impatient: Connection | None = None
+        # SQLite lets writers wait by sleeping and trying again; those of one process queue up here instead.
+        self._commits: Commits | None = None
+        if self.engine.dialect.name == "sqlite":
+            self._commits = Commits(lambda: _engine(url, busy_timeout, begins=False).connect(), busy_timeout)
 
     @contextmanager
     def read(self, *, keep_sql: bool = True) -> Iterator[Connection]:
@@ -79,7 +81,7 @@ class Database:
         WouldWait
             If the database is no file, or busy; what was asked is for `read` then.
         """
-        if self._writing is None or not self._looking.acquire(blocking=False):
+        if self._commits is None or not self._looking.acquire(blocking=False):
             raise WouldWait
         try:
             if self._impatient is None:
@@ -107,22 +109,27 @@ class Database:
         InsufficientStorage
             If the disk is full.
         """
-        with _translated(), self._turn(), self.engine.connect() as connection:
+        with _translated():
+            if self._commits is not None:
+                with self._commits.transaction() as connection:
+                    yield connection
+            else:
+                with self.engine.begin() as connection:
+                    yield connection
+
+    @contextmanager
+    def rebuild(self) -> Iterator[Connection]:
+        """Run a transaction as `write` does, on a connection that may be used in any way.
+
+        Raises
+        ------
+        Unavailable
+            If the database is locked for too long, or fails.
+        """
+        with _translated(), self.engine.connect() as connection:
             writer = connection.execution_options(rinofs_write=True)
             with writer.begin():
                 yield writer
-
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        if self._writing is None:
-            yield
-            return
-        if not self._writing.acquire(timeout=self._busy_timeout):
-            raise _busy()
-        try:
-            yield
-        finally:
-            self._writing.release()
 
     def close(self) -> None:
         """Close all connections."""
@@ -131,6 +138,8 @@ class Database:
                 self._impatient.close()
                 self._impatient.engine.dispose()
                 self._impatient = None
+        if self._commits is not None:
+            self._commits.close()
         self.engine.dispose()
         self._forgetful.dispose()
 
@@ -177,8 +186,11 @@ def _translated() -> Iterator[None]:
         raise
     except IntegrityError:
         raise
-    except PoolTimeoutError as error:
+    except (PoolTimeoutError, TimeoutError) as error:
         raise _busy() from error
+    except CommitError as error:
+        reason = error.reason
+        raise _failure(reason.orig if isinstance(reason, DBAPIError) else reason) from error
     except DBAPIError as error:
         raise _failure(error.orig) from error
     except sqlite3.Error as error:  # while a connection is set up

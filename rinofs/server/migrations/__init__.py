@@ -53,7 +53,7 @@ def upgrade(database: Database) -> None:
     from alembic import command
 
     # Alembic keeps what it works on in a global variable.
-    with _ALEMBIC, database.write() as connection:
+    with _ALEMBIC, database.rebuild() as connection:
         command.upgrade(config(connection), "head")
 
 
@@ -61,7 +61,7 @@ def downgrade(database: Database, revision: str = "base") -> None:
     """Take a database back to an earlier version; what that version has no place for is lost."""
     from alembic import command
 
-    with _ALEMBIC, database.write() as connection:
+    with _ALEMBIC, database.rebuild() as connection:
         command.downgrade(config(connection), revision)
 
 
