@@ -10,7 +10,8 @@ import asyncio
 import hashlib
 import re
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import orjson
@@ -18,11 +19,12 @@ from anyio import to_thread
 from sqlalchemy import bindparam, delete, insert, select
 from starlette.responses import Response
 
+from rinofs.server.database import WouldWait
 from rinofs.server.errors import BadRequest, Unprocessable
 from rinofs.server.tables import answers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from sqlalchemy import Connection
     from starlette.requests import Request
@@ -109,7 +111,14 @@ class Answers:
         key = match.group(2)
         digest = _digest(request, said)
         async with self._turn(user.id, key):
-            return await to_thread.run_sync(self._first_or_again, user.id, key, digest, work, render)
+            kept = await self._kept(user.id, key)
+            if kept is None:
+                keep = partial(self._keep, user.id, key, digest)
+                return await to_thread.run_sync(_carry_out, work, render, keep)
+        request_digest, answer = kept
+        if request_digest != digest:
+            raise Unprocessable("Idempotency-Key: this key was used for another request")
+        return answer
 
     @asynccontextmanager
     async def _turn(self, owner: int, key: str) -> AsyncIterator[None]:
@@ -124,23 +133,16 @@ class Answers:
             if others > 1:
                 self._turns[owner, key] = turn, others - 1
 
-    def _first_or_again(
-        self,
-        owner: int,
-        key: str,
-        digest: str,
-        work: Callable[[Remember[T]], object],
-        render: Callable[[Sequence[T]], Response],
-    ) -> Response:
+    async def _kept(self, owner: int, key: str) -> tuple[str, Response] | None:
         wanted = {"owner": owner, "key": key, "oldest": self._oldest()}
-        with self._database.read() as connection:
-            row = connection.execute(_PRESENT, wanted).one_or_none()
-        if row is None:
-            return _carry_out(work, render, lambda *kept: self._keep(owner, key, digest, *kept))
-        if row.request != digest:
-            raise Unprocessable("Idempotency-Key: this key was used for another request")
-        headers = {"idempotency-replayed": "true"}
-        return Response(bytes(row.body), row.status, headers, "application/json")
+        with suppress(WouldWait), self._database.look() as connection:
+            return _present(connection, wanted)
+
+        def read() -> tuple[str, Response] | None:
+            with self._database.read() as connection:
+                return _present(connection, wanted)
+
+        return await to_thread.run_sync(read)
 
     def _keep(self, owner: int, key: str, digest: str, connection: Connection, answer: Response) -> None:
         connection.execute(_FORGET, {"oldest": self._oldest()})
@@ -156,6 +158,14 @@ class Answers:
 
     def _oldest(self) -> int:
         return int(self._clock() - KEPT)
+
+
+def _present(connection: Connection, wanted: Mapping[str, object]) -> tuple[str, Response] | None:
+    row = connection.execute(_PRESENT, wanted).one_or_none()
+    if row is None:
+        return None
+    headers = {"idempotency-replayed": "true"}
+    return row.request, Response(bytes(row.body), row.status, headers, "application/json")
 
 
 def _carry_out(
