@@ -9,7 +9,7 @@ import click
 import fsspec
 
 from rinofs.cli.errors import FAILED, CommandError, complain
-from rinofs.cli.output import show_json, write_lines
+from rinofs.cli.output import counted, show_json, write_lines
 from rinofs.cli.push import pull, push
 from rinofs.datapack import Container, DataNode, Document, Tree, dump, parse
 from rinofs.datapack.new import new_document
@@ -66,7 +66,8 @@ def new(
     if as_json:
         show_json({"document": where, **counts})
     else:
-        write_lines([f"{where}: {counts['files']} files in {counts['containers']} containers"])
+        files, containers = counted(counts["files"], "file"), counted(counts["containers"], "container")
+        write_lines([f"{where}: {files} in {containers}"])
 
 
 def _write(where: str, text: str, *, force: bool) -> None:

@@ -44,6 +44,8 @@ COMMANDS: dict[str, Entry] = {
     "tree": Entry("rinofs.cli.listing:tree", "Show folders and all below them as a tree."),
     "find": Entry("rinofs.cli.listing:find", "List all files and folders below a folder."),
     "du": Entry("rinofs.cli.listing:du", "Add up the sizes of files."),
+    "query": Entry("rinofs.cli.query:query", "Find files and folders by what is known about them."),
+    "meta": Entry("rinofs.cli.meta:meta", "Show and change metadata."),
     "info": Entry("rinofs.cli.content:info", "Show what is known of a file or folder."),
     "cat": Entry("rinofs.cli.content:cat", "Write the content of files to standard output."),
     "get": Entry("rinofs.cli.transfer:get", "Download files and folders."),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rinofs.cli.locations import Info
 
-__all__ = ["as_json", "human", "modified", "show_json", "size_text", "write_lines"]
+__all__ = ["as_json", "counted", "human", "modified", "show_json", "size_text", "write_lines"]
 
 
 def write_lines(lines: Iterable[str]) -> None:
@@ -45,6 +45,11 @@ def as_json(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
     return str(value)
+
+
+def counted(count: int, what: str) -> str:
+    """Return a number of things: ``1 file``, ``2 files``."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def human(size: float) -> str:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 import fsspec
+from fsspec.core import split_protocol
 
 from rinofs.cli.errors import CommandError, Problems
 from rinofs.cli.local_names import LocalNames, NameRules
-from rinofs.cli.output import show_json, write_lines
+from rinofs.cli.output import counted, show_json, write_lines
 from rinofs.cli.progress import CancelledError, FileTicks, Progress, for_each
 from rinofs.datapack.tree import DOCUMENT_NAME
 from rinofs.repovizz.filesystem import RepovizzFileSystem
@@ -40,8 +41,8 @@ def push(document: str, datapack: str, quiet: bool, as_json: bool) -> None:
     if as_json:
         show_json({"id": done.datapack, "created": done.made, "sent": done.sent, "kept": done.kept})
         return
-    kept = f", {done.kept} were there already" if done.kept else ""
-    write_lines([f"{datapack}: {done.sent} files sent{kept}; its id is {done.datapack}"])
+    kept = f", {done.kept} there already" if done.kept else ""
+    write_lines([f"{fs.url(done.path)}: {counted(done.sent, 'file')} sent{kept}; its id is {done.datapack}"])
 
 
 class _Ticks(FileTicks):
@@ -78,7 +79,7 @@ def pull(datapack: str, folder: Path, force: bool, quiet: bool, as_json: bool) -
     if as_json:
         show_json({"document": str(folder / DOCUMENT_NAME), "files": plan.files, "lacking": plan.lacking})
     else:
-        write_lines([f"{folder / DOCUMENT_NAME}: {len(plan.files)} files beside it"])
+        write_lines([f"{folder / DOCUMENT_NAME}: {counted(len(plan.files), 'file')} beside it"])
     problems.exit_if_any()
 
 
@@ -102,7 +103,7 @@ def _fetch(fs: RepovizzFileSystem, plan: Plan, folder: Path, problems: Problems,
 
 
 def _service(url: str) -> tuple[RepovizzFileSystem, str]:
-    fs, path = fsspec.url_to_fs(url)
-    if not isinstance(fs, RepovizzFileSystem):
+    if split_protocol(url)[0] not in RepovizzFileSystem.protocol:
         raise CommandError("this is no datapack at a service", url, "give repovizz://NAME")
+    fs, path = fsspec.url_to_fs(url)
     return fs, str(path)

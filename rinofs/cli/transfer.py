@@ -17,6 +17,7 @@ from rinofs.cli.output import show_json
 from rinofs.cli.places import pairs_of, plan_copies
 from rinofs.cli.progress import CancelledError, FileTicks, Progress, for_each
 from rinofs.fs.base import RemoteFileSystem
+from rinofs.rinocloud.sidecars import check_free, is_sidecar, read_sidecar, write_sidecar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,6 +26,11 @@ if TYPE_CHECKING:
     from rinofs.cli.places import FileCopy, Pair, Plan
 
 __all__ = ["copy_across", "cp", "get", "put"]
+
+
+_sidecars = click.option(
+    "--sidecars", is_flag=True, help="Keep metadata of NAME in NAME.json beside it, on this machine."
+)
 
 
 def _copying(command: Callable[..., None]) -> Callable[..., None]:
@@ -48,8 +54,15 @@ def _copying(command: Callable[..., None]) -> Callable[..., None]:
     show_default=True,
     help="Keep what arrived of a large file when the download breaks off, and continue there the next time.",
 )
+@_sidecars
 def get(
-    sources: tuple[str, ...], destination: str, recursive: bool, quiet: bool, as_json: bool, resume: bool
+    sources: tuple[str, ...],
+    destination: str,
+    recursive: bool,
+    quiet: bool,
+    as_json: bool,
+    resume: bool,
+    sidecars: bool,
 ) -> None:
     """Download files and folders to this machine.
 
@@ -58,12 +71,23 @@ def get(
     """
     if not locate(destination).is_local:
         raise click.UsageError(f"{destination}: the destination of `get` is on this machine; use `rinofs cp`")
-    _copy(sources, destination, recursive=recursive, quiet=quiet, as_json=as_json, resume=resume)
+    _copy(
+        sources,
+        destination,
+        recursive=recursive,
+        quiet=quiet,
+        as_json=as_json,
+        resume=resume,
+        sidecars=sidecars,
+    )
 
 
 @click.command()
 @_copying
-def put(sources: tuple[str, ...], destination: str, recursive: bool, quiet: bool, as_json: bool) -> None:
+@_sidecars
+def put(
+    sources: tuple[str, ...], destination: str, recursive: bool, quiet: bool, as_json: bool, sidecars: bool
+) -> None:
     """Upload files and folders from this machine; `-` is standard input.
 
     A destination that is a folder gets the sources into it.
@@ -74,7 +98,17 @@ def put(sources: tuple[str, ...], destination: str, recursive: bool, quiet: bool
     for source in sources:
         if not locate(source).is_local:
             raise click.UsageError(f"{source}: the source of `put` is on this machine; use `rinofs cp`")
-    _copy(sources, destination, recursive=recursive, quiet=quiet, as_json=as_json, resume=False)
+    if sidecars and not isinstance(locate(destination).fs, RemoteFileSystem):
+        raise click.UsageError(f"{destination}: there is no metadata to keep what is in --sidecars")
+    _copy(
+        sources,
+        destination,
+        recursive=recursive,
+        quiet=quiet,
+        as_json=as_json,
+        resume=False,
+        sidecars=sidecars,
+    )
 
 
 @click.command()
@@ -97,11 +131,18 @@ def _put_standard_input(destination: str) -> None:
 
 
 def _copy(
-    sources: Sequence[str], destination: str, *, recursive: bool, quiet: bool, as_json: bool, resume: bool
+    sources: Sequence[str],
+    destination: str,
+    *,
+    recursive: bool,
+    quiet: bool,
+    as_json: bool,
+    resume: bool,
+    sidecars: bool = False,
 ) -> None:
     problems = Problems()
     pairs = pairs_of(expand(sources, problems), destination, problems)
-    plan = copy_across(pairs, problems, recursive=recursive, quiet=quiet, resume=resume)
+    plan = copy_across(pairs, problems, recursive=recursive, quiet=quiet, resume=resume, sidecars=sidecars)
     if as_json:
         done = {"files": len(plan.files), "bytes": plan.size, "renamed": plan.renamed}
         show_json({**done, "problems": problems.lines})
@@ -109,7 +150,13 @@ def _copy(
 
 
 def copy_across(
-    pairs: Sequence[Pair], problems: Problems, *, recursive: bool, quiet: bool, resume: bool
+    pairs: Sequence[Pair],
+    problems: Problems,
+    *,
+    recursive: bool,
+    quiet: bool,
+    resume: bool,
+    sidecars: bool = False,
 ) -> Plan:
     """Copy everything that the pairs cover; what fails is reported, and the rest goes on.
 
@@ -125,6 +172,8 @@ def copy_across(
         Whether to show no progress bar.
     resume : bool
         Whether downloads that broke off are continued.
+    sidecars : bool
+        Whether local files have their metadata in files beside them.
 
     Returns
     -------
@@ -141,9 +190,14 @@ def copy_across(
     plan = plan_copies([pair for pair in pairs if pair not in whole], problems, recursive=recursive)
     for url, local in plan.renamed.items():
         problems.report(f"cannot have this name here: {url}: stored as {local}")
+    if sidecars:
+        _leave_sidecars_out(plan)
     _make_folders(plan, problems)
     with Progress("copying", plan.size, shown=not quiet and sys.stderr.isatty()) as progress:
-        work = functools.partial(_copy_file, done=done, progress=progress, problems=problems, resume=resume)
+        transfer = functools.partial(_transfer, resume=resume, sidecars=sidecars)
+        work = functools.partial(
+            _copy_file, done=done, progress=progress, problems=problems, transfer=transfer
+        )
         for_each(plan.files, work, progress)
     plan.files = done
     return plan
@@ -169,11 +223,16 @@ def _make_folders(plan: Plan, problems: Problems) -> None:
 
 
 def _copy_file(
-    copy: FileCopy, *, done: list[FileCopy], progress: Progress, problems: Problems, resume: bool
+    copy: FileCopy,
+    *,
+    done: list[FileCopy],
+    progress: Progress,
+    problems: Problems,
+    transfer: Callable[[FileCopy, FileTicks], None],
 ) -> None:
     ticks = FileTicks(progress)
     try:
-        _transfer(copy, ticks, resume=resume)
+        transfer(copy, ticks)
         ticks.absolute_update(copy.size)
     except CancelledError:
         raise
@@ -184,12 +243,21 @@ def _copy_file(
         done.append(copy)
 
 
-def _transfer(copy: FileCopy, ticks: FileTicks, *, resume: bool) -> None:
+def _leave_sidecars_out(plan: Plan) -> None:
+    check_free(copy.target.path for copy in plan.files if copy.target.is_local)
+    plan.files = [copy for copy in plan.files if not (copy.source.is_local and is_sidecar(copy.source.path))]
+
+
+def _transfer(copy: FileCopy, ticks: FileTicks, *, resume: bool, sidecars: bool) -> None:
     source, target = copy.source, copy.target
     if target.is_local:
         download(copy, ticks, resume=resume and not source.is_local)
+        if sidecars:
+            write_sidecar(target.path, copy.info.get("metadata") or {})
     elif source.is_local:
-        target.fs.put_file(source.path, target.path, callback=ticks)
+        metadata = read_sidecar(source.path) if sidecars else None
+        attributes = {} if metadata is None else {"metadata": metadata}
+        target.fs.put_file(source.path, target.path, callback=ticks, **attributes)
     elif source.fs is target.fs:
         source.fs.cp_file(source.path, target.path)
     else:

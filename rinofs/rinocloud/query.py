@@ -56,12 +56,12 @@ def build(where: object, filters: Mapping[str, Any]) -> Query:
 
 def _taken_apart(keyword: str) -> tuple[str, str, bool]:
     """Return the field, the operator, and whether the condition is one of several that may hold."""
-    parts = keyword.split("__")
-    is_either = len(parts) > 1 and parts[-1] == "or"
-    if is_either:
-        parts.pop()
-    operator = parts.pop() if len(parts) > 1 and parts[-1] in OPERATORS else "eq"
-    field = "__".join(parts)
+    field, _, last = keyword.rpartition("__")
+    is_either = bool(field) and last == "or"
+    rest = field if is_either else keyword
+    field, separator, operator = rest.rpartition("__")
+    if not separator or operator not in OPERATORS:
+        field, operator = rest, "eq"
     if not field:
         raise ValueError(f"{keyword}: the name of a field is missing")
     return field_of(field), operator, is_either

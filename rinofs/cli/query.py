@@ -1,0 +1,130 @@
+"""The command `query`: find files by what is known about them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rinofs.cli.errors import CommandError
+from rinofs.cli.expressions import condition
+from rinofs.cli.locations import locate
+from rinofs.cli.output import as_json as to_json
+from rinofs.cli.output import show_json, write_lines
+from rinofs.rinocloud.filesystem import RinoFileSystem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from rinofs.cli.locations import Info, Location
+
+
+@click.command()
+@click.argument("url")
+@click.argument("conditions", metavar="[CONDITION]...", nargs=-1)
+@click.option("--sort", metavar="FIELD", help="Sort by a field; what does not have it is left out.")
+@click.option("--descending", is_flag=True, help="The largest first.")
+@click.option("--limit", type=click.IntRange(min=0), help="Find this many at most.")
+@click.option("--columns", metavar="FIELD,...", help="Show these, in a table: url, path, size, metadata...")
+@click.option("--scan", is_flag=True, help="Look through everything below URL, for servers without queries.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a table as CSV.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def query(
+    url: str,
+    conditions: tuple[str, ...],
+    sort: str | None,
+    descending: bool,
+    limit: int | None,
+    columns: str | None,
+    scan: bool,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Find files, folders and objects below URL by what is known about them.
+
+    All conditions have to hold: subject=A22, 'rate_hz>=100', 'device.gain!=2', 'name~.csv', 'tags=pilot',
+    'created>2026-01-31', 'x in [1, 2]'. Values are JSON literals where they are some, else text; x=null finds
+    what has no x.
+    """
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json exclude each other")
+    if descending and not sort:
+        raise click.UsageError("--descending needs --sort")
+    here = _rinocloud(url)
+    filters = _filters(conditions)
+    found = (
+        {"url": here.at(info["name"]).url, **info}
+        for info in here.fs.query(
+            here.path, sort=sort, descending=descending, limit=limit, scan=scan, **filters
+        )
+    )
+    names = [name.strip() for name in columns.split(",")] if columns else []
+    if as_json:
+        show_json([_only(info, names) for info in found] if names else list(found))
+    elif as_csv:
+        _write_csv(found, names or ["url"])
+    elif names:
+        write_lines(_aligned([names, *([_text(value_at(info, name)) for name in names] for info in found)]))
+    else:
+        write_lines(info["url"] for info in found)
+
+
+def _rinocloud(url: str) -> Location:
+    here = locate(url)
+    if not isinstance(here.fs, RinoFileSystem):
+        raise CommandError("has no metadata to ask for", url, "this works for rino:// URLs")
+    return here
+
+
+def _filters(conditions: Sequence[str]) -> dict[str, Any]:
+    filters: dict[str, Any] = {}
+    for text in conditions:
+        field, operator, value = condition(text)
+        keyword = f"{field}__{operator}"
+        if keyword in filters:
+            raise click.UsageError(f"{text!r}: there is such a condition on {field} already")
+        filters[keyword] = value
+    return filters
+
+
+def value_at(info: Info, name: str) -> Any:
+    """Return what an info has under a name: its own, else a field of the metadata, also a dotted one."""
+    own = {**info, "path": info["name"]}
+    if name in own:
+        return own[name]
+    metadata: dict[str, Any] = info["metadata"]
+    inner = name.removeprefix("metadata.")
+    if inner in metadata:
+        return metadata[inner]
+    value: Any = metadata
+    for part in inner.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _only(info: Info, names: Sequence[str]) -> dict[str, Any]:
+    return {name: value_at(info, name) for name in names}
+
+
+def _text(value: Any) -> str:
+    plain = to_json(value)
+    if plain is None:
+        return ""
+    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+
+
+def _write_csv(found: Iterable[Info], names: Sequence[str]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(names)
+    for info in found:
+        writer.writerow([_text(value_at(info, name)) for name in names])
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        yield "  ".join(cells).rstrip()
