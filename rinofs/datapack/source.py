@@ -40,8 +40,15 @@ class DocumentSource:
         if state is not None and now - state[2] < self._age:
             return state[1]
         fs, path = self.place
-        version = fs.checksum(path)
-        tree = state[1] if state is not None and state[0] == version else self._read(fs, path)
+        try:
+            version = fs.checksum(path)
+            tree = state[1] if state is not None and state[0] == version else self._read(fs, path)
+        except FileNotFoundError as error:
+            where = fs.unstrip_protocol(path)
+            raise FileNotFoundError(errno.ENOENT, "no such document", where) from error
+        except IsADirectoryError as error:
+            where = fs.unstrip_protocol(path)
+            raise IsADirectoryError(errno.EISDIR, "a folder, and no document", where) from error
         self._state = version, tree, now
         return tree
 

@@ -44,6 +44,8 @@ class Pushed:
     ----------
     datapack : str
         The id of the datapack.
+    path : str
+        What stands for it in paths.
     made : bool
         Whether it was not there before.
     sent : int
@@ -53,6 +55,7 @@ class Pushed:
     """
 
     datapack: str
+    path: str
     made: bool
     sent: int
     kept: int
@@ -168,7 +171,7 @@ class Pusher:
         for file in changed:
             self._replace(part, file, callback, stop)
         sent = len(missing) + len(changed)
-        return Pushed(datapack.id, made, sent, len(files) - sent)
+        return Pushed(datapack.id, part, made, sent, len(files) - sent)
 
     def _take_back(self, datapack: Datapack, part: str, error: BaseException) -> None:
         try:

@@ -27,7 +27,7 @@ def pack(tmp_path: Path) -> Path:
 def test_new_writes_a_document(pack: Path) -> None:
     result = run("new", pack.parent, "--author", "me", "--keyword", "a", "--keyword", "b")
     assert (result.exit_code, result.stderr) == (0, "")
-    assert result.stdout == f"{pack.parent}/datapack.json: 5 files in 1 containers\n"
+    assert result.stdout == f"{pack.parent}/datapack.json: 5 files in 1 container\n"
     document = json.loads((pack.parent / "datapack.json").read_text())
     assert document["info"] == {"name": "MYO", "author": "me", "description": "", "keywords": ["a", "b"]}
     assert [node["name"] for node in document["children"]] == [

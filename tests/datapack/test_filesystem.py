@@ -518,3 +518,9 @@ def _clean_memory() -> Iterator[None]:
     yield
     fsspec.filesystem("memory").store.clear()
     fsspec.filesystem("memory").pseudo_dirs[:] = [""]
+
+
+def test_a_document_that_is_not_there_is_named(tmp_path: Path) -> None:
+    for path, error in ((tmp_path / "none.json", FileNotFoundError), (tmp_path, IsADirectoryError)):
+        with pytest.raises(error, match=f"document.*file://{path}'"):
+            fsspec.open(f"datapack://a.csv::file://{path}").open()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rinofs import RepovizzFileSystem
 from rinofs.datapack import parse
 from rinofs.datapack.validation import flaws
 from rinofs.testing import Fault
@@ -20,6 +19,7 @@ from tests.repovizz.conftest import cold
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rinofs import RepovizzFileSystem
     from rinofs.testing import LiveServer
 
 OLD = {"own.txt": b"own", "shared.txt": b"shared", "c/twin.txt": b"shared"}

@@ -110,8 +110,17 @@ def test_a_push_makes_the_datapack_of_the_tutorial(fs: RepovizzFileSystem, name:
 
 def test_the_name_in_the_document_is_the_default(fs: RepovizzFileSystem, name: str, tmp_path: Path) -> None:
     (tmp_path / "datapack.json").write_text(json.dumps(empty(name)))
-    assert ok("push", tmp_path / "datapack.json", "repovizz://")["created"]
+    result = run("push", tmp_path / "datapack.json", "repovizz://")
+    assert result.stdout.startswith(f"repovizz://{name}: 0 files sent; its id is ")
     assert fs.isdir(name)
+
+
+def test_datapacks_are_pushed_to_repovizz_alone(tmp_path: Path) -> None:
+    document = write_tutorial(tmp_path / "pack")
+    for target in ("rino://pack", "pack", "memory://pack"):
+        result = run("push", document, target)
+        assert result.exit_code == 1
+        assert result.stderr == f"rinofs: this is no datapack at a service: {target}: give repovizz://NAME\n"
 
 
 def test_a_push_that_broke_off_goes_on_where_it_was(
