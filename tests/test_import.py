@@ -21,9 +21,9 @@ before = set(sys.modules)
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
-EXTRAS = {"server", "cli", "xarray", "datapack", "all"}
+EXTRAS = {"server", "cli", "xarray", "plot", "datapack", "all"}
 # Names under which the packages of the extras are imported, where they differ from the packages' own.
-IMPORTED_AS = {"argon2-cffi": "argon2", "universal-pathlib": "upath"}
+IMPORTED_AS = {"argon2-cffi": "argon2", "pillow": "PIL", "universal-pathlib": "upath"}
 
 
 def _imported(statement: str) -> set[str]:

@@ -38,10 +38,11 @@ BELOW: dict[str, set[str]] = {
     "rinocloud": CLIENT,
     "repovizz": CLIENT | {"datapack"},
     "datapack": CLIENT,
+    "plotting": BOTTOM | {"datapack"},
     "server": BOTTOM | {"datapack"},
     "testing": BOTTOM | {"server"},
     "__init__": {"errors", "fs", "rinocloud", "repovizz", "datapack"},
-    "cli": CLIENT | {"__init__", "rinocloud", "repovizz", "datapack", "server", "testing"},
+    "cli": CLIENT | {"__init__", "rinocloud", "repovizz", "datapack", "plotting", "server", "testing"},
 }
 
 # What must stay out of the server's reach, by whatever way: it answers requests and sends none.
@@ -61,6 +62,7 @@ ONLY_IN = {
     "starlette": {"server", "testing"},
     "upath": {"fs"},
     "jsonschema": {"datapack"},
+    "matplotlib": {"plotting"},
 }
 
 _MODULE = re.compile(r"(rinofs(?:\.\w+)+)(?::\w+)?")
@@ -153,6 +155,6 @@ def test_all_libraries_are_declared() -> None:
     groups = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values()]
     named = {re.split(r"[^\w-]", line)[0].lower().replace("-", "_") for group in groups for line in group}
     # Whose import has another name, what only the type checker has, and whose caller brings it.
-    declared = named | {"argon2", "_typeshed", "upath", *sys.stdlib_module_names}
+    declared = named | {"argon2", "PIL", "_typeshed", "upath", *sys.stdlib_module_names}
     used = {name.split(".")[0] for path in MODULES.values() for name in _imports(path)}
     assert used <= declared

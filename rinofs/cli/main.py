@@ -54,6 +54,7 @@ COMMANDS: dict[str, Entry] = {
     "mv": Entry("rinofs.cli.changes:mv", "Move or rename files and folders."),
     "rm": Entry("rinofs.cli.changes:rm", "Delete files and folders."),
     "datapack": Entry("rinofs.cli.datapack:datapack", "Make and look at datapacks.", "datapack"),
+    "plot": Entry("rinofs.cli.plot:plot", "Draw a stream, or a datapack above one time axis.", "plot"),
     "login": Entry("rinofs.cli.login:login", "Log in to a service and keep the token."),
     "demo": Entry("rinofs.cli.demo:demo", "Show everything at work on a generated experiment.", "all"),
     "serve": Entry("rinofs.cli.serve:serve", "Serve a folder of this machine.", "server"),

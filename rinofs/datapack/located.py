@@ -163,6 +163,7 @@ def pack_at(fs: AbstractFileSystem, path: str) -> Pack:
     pack = DatapackFileSystem(
         fo=document, target_protocol=_protocols(fs)[0], target_options=fs.storage_options
     )
+    pack.invalidate_cache()  # fsspec may know the object, and this one an older document
     return Pack(pack, Tree(pack.document), "", "")
 
 
