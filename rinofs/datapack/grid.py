@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 TOLERANCE = 1e-6
-"""Part of an interval by which a time may miss a sample and still mean it: what rounding makes of it."""
+"""Part of an interval that rounding may make of a time, unless its numbers are large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +58,15 @@ class Grid:
         """Seconds from one time to the next; negative where they run backwards."""
         return self.stride / self.rate
 
+    @property
+    def tolerance(self) -> float:
+        """Part of an interval by which a time may miss a sample and still mean it.
+
+        Seconds since 1970 leave an audio sample little more than two digits of its own.
+        """
+        ends = self.start, self.start + (self.first + self.stride * self.size) / self.rate
+        return min(max(TOLERANCE, 4 * math.ulp(max(map(abs, ends))) / abs(self.interval)), 0.25)
+
     def __getitem__(self, part: slice) -> Grid:
         chosen = range(self.size)[part]
         first = self.first + chosen.start * self.stride
@@ -78,8 +87,8 @@ class Grid:
 
     def between(self, start: float | None, stop: float | None) -> slice:
         """Return the positions of all times from `start` to `stop`, both included."""
-        first = 0 if start is None else math.ceil(self._clipped(start) - TOLERANCE)
-        last = self.size - 1 if stop is None else math.floor(self._clipped(stop) + TOLERANCE)
+        first = 0 if start is None else math.ceil(self._clipped(start) - self.tolerance)
+        last = self.size - 1 if stop is None else math.floor(self._clipped(stop) + self.tolerance)
         first = min(max(first, 0), self.size)
         return slice(first, max(min(last + 1, self.size), first))
 
@@ -93,17 +102,17 @@ class Grid:
     def offset_to(self, other: Grid) -> int | None:
         """Return how many intervals later another grid begins, None where its times are not of this one."""
         drift = abs(self.interval - other.interval) * max(self.size, other.size)
-        if drift > TOLERANCE * abs(self.interval):
+        if drift > self.tolerance * abs(self.interval):
             return None
         offset = float(self.positions(other.times(0)))
-        return round(offset) if abs(offset - round(offset)) <= TOLERANCE else None
+        return round(offset) if abs(offset - round(offset)) <= self.tolerance else None
 
     def same_times(self, other: Grid) -> bool:
         """Whether all times are those of another grid."""
         if self.size != other.size:
             return False
         if self.size < 2:
-            return self.size == 0 or abs(float(self.positions(other.times(0)))) <= TOLERANCE
+            return self.size == 0 or abs(float(self.positions(other.times(0)))) <= self.tolerance
         return self.offset_to(other) == 0
 
     def overlap(self, other: Grid) -> Grid | None:
@@ -135,10 +144,10 @@ def fitted(times: np.ndarray[Any, Any]) -> Grid | None:
     if interval <= 0:
         return None
     # 1 / 0.005 is 200 but for rounding; a rate that people write is meant where it fits as well.
-    rates = {float(f"{1 / interval:.{digits}g}"): None for digits in (3, 6, 9, 12)}
-    for rate in (*rates, 1 / interval):
-        grid = Grid(float(values[0]), rate, values.size)
-        misses = np.abs(grid.times(np.arange(values.size)) - values)
-        if float(misses.max()) <= TOLERANCE * interval:
-            return grid
-    return None
+    rates = [*(float(f"{1 / interval:.{digits}g}") for digits in (3, 6, 9, 12)), 1 / interval]
+    grids = [Grid(float(values[0]), rate, values.size) for rate in rates]
+    misses = [float(np.abs(grid.times(np.arange(values.size)) - values).max()) for grid in grids]
+    allowed = min(misses) + 4 * float(np.spacing(np.abs(values).max()))
+    if min(misses) > TOLERANCE * interval:
+        return None
+    return next(grid for grid, miss in zip(grids, misses, strict=True) if miss <= allowed)

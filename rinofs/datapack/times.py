@@ -10,7 +10,7 @@ import xarray as xr
 from xarray.core.indexing import IndexSelResult
 from xarray.indexes import CoordinateTransform, CoordinateTransformIndex, Index, PandasIndex
 
-from rinofs.datapack.grid import TOLERANCE, Grid, fitted
+from rinofs.datapack.grid import Grid, fitted
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -174,18 +174,16 @@ class TimeIndex(Index):
     ) -> np.ndarray[Any, Any]:
         values = _numbers(values)
         exact = grid.positions(values)
-        if method in {"pad", "ffill"}:
-            found = np.floor(exact + TOLERANCE) if grid.stride > 0 else np.ceil(exact - TOLERANCE)
-        elif method in {"backfill", "bfill"}:
-            found = np.ceil(exact - TOLERANCE) if grid.stride > 0 else np.floor(exact + TOLERANCE)
+        if method in {None, "nearest"}:
+            found = np.round(exact) if method is None else np.clip(np.round(exact), 0, grid.size - 1)
+        elif (method in {"pad", "ffill"}) == (grid.stride > 0):
+            found = np.minimum(np.floor(exact + grid.tolerance), grid.size - 1)
         else:
-            found = np.round(exact)
-        if method == "nearest" and grid.size:
-            found = np.clip(found, 0, grid.size - 1)
-        allowed = np.inf if method else TOLERANCE
+            found = np.maximum(np.ceil(exact - grid.tolerance), 0)
+        allowed = np.inf if method else grid.tolerance
         distance = np.abs(exact - found)
         if tolerance is not None and method:
-            allowed = float(tolerance) * grid.rate / abs(grid.stride) + TOLERANCE
+            allowed = float(tolerance) * grid.rate / abs(grid.stride) + grid.tolerance
         missing = ~(distance <= allowed) | (found < 0) | (found >= grid.size)
         if bool(missing.any()):
             raise KeyError(self._why(grid, float(values[missing].flat[0]), method))
