@@ -67,6 +67,11 @@ class Document:
     def __repr__(self) -> str:
         return f"Document({self.info.name!r}, {len(self.children)} children)"
 
+    def _repr_html_(self) -> str:
+        from rinofs.datapack.tree import Tree  # above this module
+
+        return Tree(self)._repr_html_()
+
     def __reduce__(self) -> tuple[Any, ...]:
         return parse, (dump(self),)
 

@@ -89,6 +89,11 @@ class Tree:
             if isinstance(entry[1], Container):
                 rows.append(self._row(entry[0]))
 
+    def _repr_html_(self) -> str:
+        from rinofs.datapack.html import tree_html  # above this module, and for notebooks only
+
+        return tree_html(self)
+
     def _row(self, path: str) -> Iterator[tuple[str, Node]]:
         before = f"{path}/" if path else ""
         return ((before + part, node) for part, node in self.children(path).items())
