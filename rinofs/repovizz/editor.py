@@ -146,11 +146,9 @@ class Editor:
         if is_id(part):
             raise NotAllowedError("the service chooses the ids of datapacks; give it a name", label)
         name = name_of_part(part)
-        if self._shelf.owner is None:
-            self._shelf.owner = self._client.account().id
         document = document or Document.create(name)
         try:
-            made = self._client.create(name, self._shelf.owner, document, label)
+            made = self._client.create(name, self.learn_owner(), document, label)
         except OutcomeUnknownError:
             self._shelf.forget(part)
             made = self._resolver.datapack(part, 0)
@@ -158,6 +156,13 @@ class Editor:
                 raise
         self._shelf.put(made)
         return made
+
+    def learn_owner(self) -> int | str:
+        """Return what the service names the user by, asked for once."""
+        owner = self._shelf.owner
+        if owner is None:
+            owner = self._shelf.owner = self._client.account().id
+        return owner
 
     def rename(self, datapack: Datapack, part: str, label: str) -> None:
         """Give a datapack another name; its document, where it says the same name, says the new one.

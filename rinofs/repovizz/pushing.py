@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from fsspec.callbacks import DEFAULT_CALLBACK
 
 from rinofs.datapack import DataNode, Tree
-from rinofs.errors import ConflictError, InvalidDatapackError, InvalidOptionError, NotFoundError
+from rinofs.errors import (
+    ConflictError,
+    InvalidDatapackError,
+    InvalidOptionError,
+    NotAllowedError,
+    NotFoundError,
+)
 from rinofs.fs.pool import Stop, run
 from rinofs.fs.writing import Upload, Watched
 from rinofs.http.upload import UploadBody
 from rinofs.repovizz.documents import without_links
-from rinofs.repovizz.paths import part_of
+from rinofs.repovizz.paths import is_id, part_of
 from rinofs.repovizz.records import hash_of
 from rinofs.repovizz.sources import Hashed, check_hash
 
@@ -34,6 +41,7 @@ if TYPE_CHECKING:
     from rinofs.repovizz.uploads import Uploader
 
 _PIECE = 1024 * 1024
+_UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +159,7 @@ class Pusher:
             If a file is missing; nothing is sent then.
         """
         files = self._files(document, links)
-        try:
-            datapack, made = self._resolver.datapack(part, 0.0), False
-        except NotFoundError:
-            datapack, made = self._editor.make(part, self._url(part), document), True
+        datapack, made = self._found_or_made(part, document)
         if not (made or resume):
             raise ConflictError("there is a datapack of this name already", self._url(part))
         missing, changed = (files, []) if made else self._lacking(datapack, document, files)
@@ -178,6 +183,34 @@ class Pusher:
             self._client.delete(datapack.id, self._url(part))
         except Exception as problem:  # noqa: BLE001 - the first error is the one to be raised
             error.add_note(f"a part of the datapack is left at {self._url(part)}: {problem}")
+
+    def _found_or_made(self, part: str, document: Document) -> tuple[Datapack, bool]:
+        url = self._url(part)
+        if not is_id(part) and self._shelf.id_of(part) is None and not self._client.features.extensions:
+            self._editor.learn_owner()
+            if not self._client.features.extensions:
+                # To look for a name takes a request for each datapack there: to make it tells as well.
+                try:
+                    return self._editor.make(part, url, document), True
+                except ConflictError as error:
+                    there = self._named_in(error, part)
+                    if there is not None:
+                        return there, False
+        try:
+            return self._resolver.datapack(part, 0.0), False
+        except NotFoundError:
+            return self._editor.make(part, url, document), True
+
+    def _named_in(self, conflict: ConflictError, part: str) -> Datapack | None:
+        """Return the datapack that a part stands for, if it is the one that the service says has its name."""
+        for identifier in _UUID.findall(str(conflict)):
+            try:
+                found = self._resolver.again(identifier, self._url(part))
+            except (NotAllowedError, NotFoundError):
+                continue
+            if part_of(found) == part:
+                return found
+        return None
 
     def _files(self, document: Document, links: Links) -> list[_File]:
         """Return the files behind the links, each once; raises where one is missing."""

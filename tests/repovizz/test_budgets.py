@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 
 from rinofs import RepovizzFileSystem
+from rinofs.datapack import dump
+from rinofs.datapack.new import new_document
 from tests.repovizz.api import Api, container, data
 from tests.repovizz.conftest import cold
 
@@ -49,6 +52,23 @@ def large(extended: LiveServer, fs: RepovizzFileSystem, name: str) -> str:
     api.upload(identifier, "same", b"1,2,3")
     cold(fs)
     return name
+
+
+def first_contact(server: LiveServer) -> RepovizzFileSystem:
+    """A filesystem that knows nothing of the server, as in a process that has just started."""
+    fs = RepovizzFileSystem(endpoint_url=server.endpoint_url, token=server.token)
+    cold(fs)
+    features = fs._features
+    features.extensions, features.lacking, features.sha1 = frozenset(), frozenset(), False
+    return fs
+
+
+def write_files(folder: Path, count: int) -> Path:
+    for number in range(count):
+        (folder / f"{number}.csv").write_text(str(number))
+    document = folder / "datapack.json"
+    document.write_text(dump(new_document(LocalFileSystem(), str(folder))))
+    return document
 
 
 def test_looking_around_takes_two_requests_and_then_none(
@@ -103,20 +123,30 @@ def test_what_was_read_is_held_whatever_becomes_of_the_document(
 def test_a_push_takes_three_requests_more_than_files(
     fs: RepovizzFileSystem, count: Counter, name: str, tmp_path: Path
 ) -> None:
-    from fsspec.implementations.local import LocalFileSystem
-
-    from rinofs.datapack import dump
-    from rinofs.datapack.new import new_document
-
-    for number in range(40):
-        (tmp_path / f"{number}.csv").write_text(str(number))
-    document = tmp_path / "datapack.json"
-    document.write_text(dump(new_document(LocalFileSystem(), str(tmp_path))))
-    cold(fs)
+    document = write_files(tmp_path, 40)
+    first_contact(count.server)
     assert count(lambda: fs.push(str(document), name)) <= 43
     cold(fs)
     assert count(lambda: fs.push(str(document), name)) == 1
     assert fs.cat_file(f"{name}/17.csv") == b"17"
+
+
+def test_a_push_to_a_plain_server_that_was_never_seen_costs_no_more(
+    plain_server: LiveServer, name: str, tmp_path: Path
+) -> None:
+    api = Api.of(plain_server)
+    for number in range(5):
+        api.create(f"{name} {number}")  # whose names nobody needs to ask for
+    document = write_files(tmp_path, 20)
+    count = Counter(plain_server)
+    fs = first_contact(plain_server)
+    assert count(lambda: fs.push(str(document), name)) <= 23
+    fs = first_contact(plain_server)
+    # Made already: the service names the one that is there.
+    assert count(lambda: fs.push(str(document), name)) == 3
+    assert fs.cat_file(f"{name}/17.csv") == b"17"
+    with pytest.raises(FileExistsError, match="another structure"):
+        first_contact(plain_server).push(str(document), f"{name} 1")
 
 
 def test_changes_within_a_datapack_move_no_bytes(fs: RepovizzFileSystem, large: str, count: Counter) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from rinofs import RepovizzFileSystem
 from rinofs.datapack import parse
 from rinofs.datapack.validation import flaws
 from rinofs.errors import PreconditionError
+from rinofs.fs.writing import Upload
 from rinofs.testing import Fault
 
 if TYPE_CHECKING:
@@ -154,6 +156,32 @@ def test_others_edits_between_look_and_edit_are_kept_on_a_plain_server(
     one.pipe_file(f"{name}/one.txt", b"1")
     two.pipe_file(f"{name}/two.txt", b"2")
     assert written(plain_server, name) == {"one.txt": b"1", "two.txt": b"2"}
+
+
+@pytest.mark.parametrize("path", ["new.txt", "shared.txt"])
+def test_others_edits_while_a_content_is_sent_are_kept(server: LiveServer, name: str, path: str) -> None:
+    one, two = stranger(server), stranger(server)
+    one.pipe_file(f"{name}/shared.txt", b"shared")
+    one.cp_file(f"{name}/shared.txt", f"{name}/twin.txt")
+    two.ls(name)
+
+    class Slow(io.BytesIO):
+        """A content that somebody else is faster than."""
+
+        done = False
+
+        def readinto(self, buffer: Any) -> int:
+            if not self.done:
+                self.done = True
+                one.mkdir(f"{name}/meanwhile")
+                one.mv(f"{name}/twin.txt", f"{name}/meanwhile/twin.txt")
+            return super().readinto(buffer)
+
+    slow = Slow(b"slow")
+    two._send(Upload(f"{name}/{path}", slow, 4))
+    assert slow.done
+    expected = {"shared.txt": b"shared", "meanwhile/twin.txt": b"shared", path: b"slow"}
+    assert written(server, name) == expected
 
 
 def test_a_writer_gives_up_on_a_datapack_that_never_rests(
