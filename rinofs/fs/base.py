@@ -120,6 +120,10 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
             If it is not a folder.
         """
 
+    def names_in(self, path: str) -> list[str]:
+        """Return the paths of what is in the folder at a path; raises as `ls_folder` does."""
+        return [str(info["name"]) for info in self.ls_folder(path)]
+
     def tree_of(self, path: str) -> list[Info] | None:  # noqa: ARG002 - for services that can
         """Describe all that is below a folder, in one request; None where the service cannot."""
         return None
@@ -222,6 +226,8 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         if kwargs.get("refresh"):
             self.invalidate_cache(path)
         try:
+            if not detail:
+                return sorted(self.names_in(path))
             infos = self.ls_folder(path)
         except NotADirectoryError:
             infos = [self._info(path)]

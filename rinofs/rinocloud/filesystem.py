@@ -92,6 +92,10 @@ class RinoFileSystem(SearchableFileSystem):
         children = self._resolver.children(path, self.options.listing_age)
         return [record.info(where) for where, record in children.items()]
 
+    def names_in(self, path: str) -> list[str]:
+        """Return the paths of what is in the folder at a path, without describing it."""
+        return list(self._resolver.children(path, self.options.listing_age))
+
     def tree_of(self, path: str) -> list[Info] | None:
         """Describe all that is below a folder, in one request; None where the service cannot."""
         tree = self._resolver.tree(path)
