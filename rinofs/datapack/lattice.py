@@ -82,10 +82,11 @@ def stream_dataset(samples: Samples, stream: Stream) -> xr.Dataset:
     attrs: dict[str, Any] = {"long_name": quantity.label, "units": quantity.units, "sampling_rate": rate}
     data = indexing.LazilyIndexedArray(SampleArray(samples, tail, dtype))
     variable = xr.Variable(dims, data, {key: value for key, value in attrs.items() if value})
-    if samples.parts is not None:
-        parts = max(1, samples.parts * samples.dtype.itemsize // dtype.itemsize)
+    parts = samples.parts and max(1, samples.parts * samples.dtype.itemsize // dtype.itemsize)
+    if parts and parts < samples.shape[0]:
+        # For chunks={}: xarray warns of all others, though the file can be read in those as well.
         whole = dict(zip(dims, variable.shape, strict=True))
-        variable.encoding["preferred_chunks"] = {**whole, dims[0]: min(parts, max(whole[dims[0]], 1))}
+        variable.encoding["preferred_chunks"] = {**whole, dims[0]: parts}
     dataset = xr.Dataset({name: variable}, coords=coords)
     return dataset.assign_coords({**others, "channel": ("channel", np.array(labels, dtype=str))})
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 import xarray as xr
-from xarray.core.indexing import IndexSelResult
+from xarray.core.indexing import CoordinateTransformIndexingAdapter, IndexSelResult
 from xarray.indexes import CoordinateTransform, CoordinateTransformIndex, Index, PandasIndex
 
 from rinofs.datapack.grid import Grid, fitted
@@ -33,6 +33,21 @@ class _Times(CoordinateTransform):
 
     def equals(self, other: CoordinateTransform, **kwargs: Any) -> bool:  # noqa: ARG002 - as xarray calls it
         return isinstance(other, _Times) and self.grid.same_times(other.grid)
+
+
+class _Computed(xr.Variable):
+    """A coordinate that `load` and `chunk` of a dataset leave as it is: computed where it is used."""
+
+    __slots__ = ()
+
+    def load(self, **kwargs: Any) -> Self:
+        return self if self._is_computed() else super().load(**kwargs)
+
+    def chunk(self, *args: Any, **kwargs: Any) -> Self:
+        return self.copy(deep=False) if self._is_computed() else super().chunk(*args, **kwargs)
+
+    def _is_computed(self) -> bool:
+        return isinstance(self._data, CoordinateTransformIndexingAdapter)
 
 
 class TimeIndex(Index):
@@ -87,7 +102,8 @@ class TimeIndex(Index):
         """Return the coordinate; that of a grid computes the labels that are asked for."""
         if isinstance(self.held, Grid):
             transform = _Times(self.held, self._name, self._dim)
-            return dict(CoordinateTransformIndex(transform).create_variables(variables))
+            made = CoordinateTransformIndex(transform).create_variables(variables)
+            return {name: _Computed(one.dims, one._data, one.attrs) for name, one in made.items()}  # noqa: SLF001 - data would compute it
         return dict(self.held.create_variables(variables))
 
     def to_pandas_index(self) -> pd.Index:
