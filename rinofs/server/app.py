@@ -133,7 +133,11 @@ async def _not_routed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path
     if error.status_code == 404:
-        hint = "" if path.endswith("/") else "; the endpoints of the Rinocloud API end with a slash"
+        hint = (
+            ""
+            if path.endswith("/") or path.startswith("/api/v1.0/")
+            else "; the endpoints of the Rinocloud API end with a slash"
+        )
         return error_response(404, f"there is no {path} here{hint}")
     if error.status_code == 405:
         return error_response(405, f"{path} does not take {request.method}", error.headers)

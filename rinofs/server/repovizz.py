@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from anyio import CapacityLimiter
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import Route
 
 from rinofs.server import repovizz_contents as contents
@@ -35,6 +36,21 @@ EXTENSIONS = "list, delete, sizes, etag, digest, sha1, idempotency, store"
 _UNAUTHORIZED = "You are unauthorized to make this request."
 
 
+class _LinkConvertor(Convertor[str]):
+    """Takes the rest of a path whatever it holds, line breaks too, which Starlette's own does not."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("link", _LinkConvertor())
+
+
 def routes(services: Services) -> list[Route]:
     """Return the routes of the API.
 
@@ -51,8 +67,8 @@ def routes(services: Services) -> list[Route]:
         ("/datapacks/{id}", "GET", datapacks.show),
         ("/datapacks/{id}", "POST", writing.edit),
         ("/datapacks/{id}/content", "GET", contents.show_all),
-        ("/datapacks/{id}/content/{link:path}", "POST", contents.put),
-        ("/datapacks/{id}/content/{link:path}", "GET", contents.send),
+        ("/datapacks/{id}/content/{link:link}", "POST", contents.put),
+        ("/datapacks/{id}/content/{link:link}", "GET", contents.send),
     ]
     if services.settings.repovizz_extensions:
         endpoints += [

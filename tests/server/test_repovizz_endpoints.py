@@ -119,7 +119,16 @@ def test_users_see_themselves_by_name_too(api: Api) -> None:
 
 @pytest.mark.parametrize(
     "link",
-    ["a b.csv", "IMU/acc.csv", "100%.csv", "a%2Fb", "é#?&+;.csv", "日本語", "a//b\\c".replace("//", "/")],
+    [
+        "a b.csv",
+        "IMU/acc.csv",
+        "100%.csv",
+        "a%2Fb",
+        "é#?&+;.csv",
+        "日本語",
+        "a\nb\r\n",
+        "a//b\\c".replace("//", "/"),
+    ],
 )
 def test_links_of_any_characters(api: Api, link: str) -> None:
     identifier = api.create(pack("pack", data("a", link)))
