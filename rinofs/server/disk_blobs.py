@@ -205,29 +205,6 @@ class DiskBlobStore:
             raise Unavailable(f"the content {sha256} is damaged on the server's disk")
         return file
 
-    def read_at_once(self, sha256: str, size: int) -> bytes | None:
-        """Return a content whole if it is in memory; None where the disk would have to be waited for.
-
-        Parameters
-        ----------
-        sha256 : str
-            Its digest, in hex.
-        size : int
-            Its bytes.
-        """
-        try:
-            file = os.open(self.path(sha256), os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return None
-        try:
-            buffer = bytearray(size + 1)
-            read = os.preadv(file, [buffer], 0, os.RWF_NOWAIT)
-        except (AttributeError, OSError):  # not on every system, nor every file system
-            return None
-        finally:
-            os.close(file)
-        return bytes(memoryview(buffer)[:size]) if read == size else None
-
     def close(self) -> None:
         """Let go of the threads that take digests."""
         self._threads.shutdown()

@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from rinofs.server.conditions import failed_precondition, holds_for_range
 from rinofs.server.errors import Unavailable, storage_failures
+from rinofs.server.page_cache import read_at_once
 from rinofs.server.ranges import ByteRange, parse_ranges
 from rinofs.server.responses import error_response
 
@@ -32,6 +33,9 @@ __all__ = ["ContentDamagedError", "content_disposition", "content_response"]
 
 CHUNK_SIZE = 1024 * 1024
 """Bytes read and sent at a time; smaller pieces cost a hop between threads each."""
+
+SMALL = 256 * 1024
+"""Bytes that are read without a thread, if they are in memory."""
 
 _BINARY = "application/octet-stream"
 _SAFE_HEADERS = {
@@ -49,7 +53,6 @@ class ContentDamagedError(Exception):
 class _Source:
     path: Path
     size: int
-    content: bytes | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,6 @@ def content_response(
     headers: Mapping[str, str],
     digests: bool,
     offset: int = 0,
-    content: bytes | None = None,
 ) -> Response:
     """Answer a GET, HEAD or POST for a content, as RFC 9110 says.
 
@@ -94,8 +96,6 @@ def content_response(
         Whether validators and digests are sent, and conditions honoured.
     offset : int
         The first byte wanted, for clients that do not ask by ``Range``.
-    content : bytes, optional
-        The content, where it is small and was read already.
 
     Returns
     -------
@@ -116,7 +116,7 @@ def content_response(
         message = f"the content has {size} bytes, none of them in the range that was asked for"
         return error_response(416, message, {"content-range": f"bytes */{size}"})
     described = {**headers, **_SAFE_HEADERS, **known, "content-disposition": content_disposition(filename)}
-    source = _Source(blob_path, size, content)
+    source = _Source(blob_path, size)
     return _respond(source, ranges, described)
 
 
@@ -199,10 +199,14 @@ class _ContentResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer; end the connection if the file turns out to be shorter than it has to be."""
         start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        if scope["method"] == "HEAD" or self._source.content is not None:
+        if scope["method"] == "HEAD":
             await send(start)
-            body = b"" if scope["method"] == "HEAD" else self._at_once(self._source.content or b"")
-            await send({"type": "http.response.body", "body": body, "more_body": False})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            return
+        small = self._small()
+        if small is not None:
+            await send(start)
+            await send({"type": "http.response.body", "body": small, "more_body": False})
             return
         # The file is opened before the answer starts, so that a failure is still an honest 500.
         file, chunk = await to_thread.run_sync(self._open)
@@ -217,9 +221,12 @@ class _ContentResponse(Response):
             finally:
                 gone.cancel()
 
-    def _at_once(self, content: bytes) -> bytes:
-        parts = [part.head + content[part.span.start : part.span.stop] for part in self._parts]
-        return b"".join(parts) + self._tail
+    def _small(self) -> bytes | None:
+        """Return the whole answer if it is small and in memory, where a turn of a thread takes longest."""
+        span = self._parts[0].span
+        if len(self._parts) > 1 or len(span) > SMALL:
+            return None
+        return read_at_once(self._source.path, self._source.size, span.start, span.stop)
 
     def _open(self) -> tuple[BinaryIO, bytes]:
         with storage_failures():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rinofs.server.bodies import read_fields
-from rinofs.server.calls import Call, in_thread
 from rinofs.server.downloads import content_response
 from rinofs.server.errors import BadRequest
 from rinofs.server.responses import json_response, stream_json_list
@@ -24,11 +23,8 @@ if TYPE_CHECKING:
 
     from starlette.responses import Response
 
-    from rinofs.server.blobs import BlobStore
+    from rinofs.server.calls import Call
     from rinofs.server.listings import Listing
-
-SMALL = 256 * 1024
-"""Bytes up to which a content is read in one piece."""
 
 
 async def get_metadata(call: Call) -> Response:
@@ -112,14 +108,9 @@ async def download(call: Call) -> Response:
     record = await call.find(wanted)
     if record.sha256 is None or record.size is None or record.etag is None:
         raise BadRequest(f"id: {record.id} is a {record.type}, which has no content", field="id")
-    blobs, content = call.services.blobs, None
-    if record.size <= SMALL:
-        content = blobs.read_at_once(record.sha256, record.size)
-        if content is None:
-            content = await in_thread(_whole, blobs, record.sha256, record.size)
     return content_response(
         call.request,
-        blob_path=blobs.path(record.sha256),
+        blob_path=call.services.blobs.path(record.sha256),
         size=record.size,
         etag=record.etag,
         sha256=record.sha256,
@@ -128,13 +119,7 @@ async def download(call: Call) -> Response:
         headers={"rinocloud-api-result": record.header(call.user, sha256=call.extended)},
         digests=call.extended,
         offset=whole_number(fields, "from"),
-        content=content,
     )
-
-
-def _whole(blobs: BlobStore, sha256: str, size: int) -> bytes:
-    with blobs.open(sha256, size) as file:
-        return file.read()
 
 
 async def _download_fields(call: Call) -> dict[str, object]:

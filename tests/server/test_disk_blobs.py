@@ -4,9 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
 
 import pytest
 
@@ -14,9 +12,6 @@ from rinofs.digests import PART_SIZE
 from rinofs.server.blobs import Blob
 from rinofs.server.disk_blobs import DiskBlobStore
 from rinofs.server.errors import InsufficientStorage, Unavailable
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MIB = 1024 * 1024
 
@@ -58,41 +53,6 @@ def test_a_content_comes_back_with_its_digests(blobs: DiskBlobStore, root: Path,
     with blobs.open(blob.sha256, size) as file:
         assert file.read() == content
     assert files_below(root) == [blobs.path(blob.sha256)]
-
-
-@pytest.fixture
-def on_disk() -> Iterator[DiskBlobStore]:
-    """Contents where the system tells what is in memory, which it does not of a file system in memory."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
-        yield DiskBlobStore(Path(folder))
-
-
-def tells_what_is_in_memory(file: BinaryIO) -> bool:
-    try:
-        os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT)
-    except OSError:  # an overlay, perhaps
-        return False
-    return True
-
-
-@pytest.mark.parametrize("size", [0, 1, 256 * 1024])
-def test_a_content_that_was_just_written_is_read_at_once(on_disk: DiskBlobStore, size: int) -> None:
-    content = os.urandom(size)
-    blob = store(on_disk, content)
-    with on_disk.open(blob.sha256, size) as file:
-        file.read()
-        told = tells_what_is_in_memory(file)
-    assert on_disk.read_at_once(blob.sha256, size) == (content if told else None)
-
-
-@pytest.mark.parametrize("damaged", [b"", b"damage", b"damaged!!"])
-def test_a_damaged_content_is_not_read_at_once(on_disk: DiskBlobStore, damaged: bytes) -> None:
-    blob = store(on_disk, b"content")
-    on_disk.path(blob.sha256).chmod(0o600)
-    on_disk.path(blob.sha256).write_bytes(damaged)
-    assert on_disk.read_at_once(blob.sha256, blob.size) is None
-    on_disk.path(blob.sha256).unlink()
-    assert on_disk.read_at_once(blob.sha256, blob.size) is None
 
 
 def test_the_example_of_the_protocol_has_its_etag(blobs: DiskBlobStore) -> None:

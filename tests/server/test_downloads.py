@@ -6,6 +6,7 @@ import hashlib
 import http.client
 import os
 import re
+import tempfile
 import time
 from base64 import b64decode
 from datetime import UTC, datetime, timedelta
@@ -35,9 +36,14 @@ CONTENT = os.urandom(3 * CHUNK_SIZE + 4321)
 SIZE = len(CONTENT)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("contents")
+@pytest.fixture(scope="module", params=[None, "/var/tmp"], ids=["tmp", "disk"])
+def folder(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """Contents, also on a disk: what is in memory of one is read in another way."""
+    with tempfile.TemporaryDirectory(dir=request.param) as made:
+        yield _filled(Path(made))
+
+
+def _filled(folder: Path) -> Path:
     (folder / "whole").write_bytes(CONTENT)
     (folder / "empty").write_bytes(b"")
     (folder / "small").write_bytes(b"0123456789")
