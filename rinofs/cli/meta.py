@@ -48,7 +48,7 @@ def set_(url: str, assignments: tuple[str, ...], replace: bool, tags: tuple[str,
     text 3.
     """
     if not assignments and not replace and not tags:
-        raise click.UsageError("NAME=VALUE is missing")
+        raise click.UsageError("what to set is missing: NAME=VALUE")
     values = dict(map(assignment, assignments))
     here = _described(url)
     if assignments or replace:

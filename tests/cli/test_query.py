@@ -1,0 +1,198 @@
+"""`query` and `meta`, and `--sidecars` of `put` and `get`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rinofs import RinoFileSystem
+from rinofs.cli.expressions import assignment, condition
+from rinofs.testing import live_server
+from tests.cli.conftest import point_to
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from rinofs.testing import LiveServer
+    from tests.cli.conftest import Run
+
+
+@pytest.fixture(scope="module")
+def one_server() -> Iterator[LiveServer]:
+    with live_server() as server:
+        yield server
+
+
+@pytest.fixture
+def fs(one_server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> RinoFileSystem:
+    point_to(one_server, monkeypatch)
+    fs = RinoFileSystem(endpoint_url=one_server.endpoint_url, token=one_server.token)
+    for path in fs.ls("", detail=False):
+        fs.rm(path, recursive=True)
+    for number, (x, y) in enumerate([("A22", 2.5), ("A22", 3), ("B07", 9), ("A22", 1)]):
+        metadata = {"x": x, "y": y, "device": {"gain": number}}
+        fs.pipe_file(f"exp/run {number}.csv", b"x" * number, metadata=metadata, tags=[f"t{number}"])
+    return fs
+
+
+def lines(run: Run, *args: str) -> list[str]:
+    result = run("query", *args)
+    assert result.exit_code == 0, result.output
+    return result.stdout.splitlines()
+
+
+@pytest.mark.usefixtures("fs")
+def test_conditions_sort_and_columns(run: Run) -> None:
+    assert lines(run, "rino://exp", "y>2.2", "x=A22") == ["rino://exp/run 0.csv", "rino://exp/run 1.csv"]
+    table = lines(run, "rino://exp", "y>2.2", "x=A22", "--sort", "y", "--descending", "--columns", "x,y,path")
+    assert table == ["x    y    path", "A22  3    exp/run 1.csv", "A22  2.5  exp/run 0.csv"]
+    assert lines(run, "rino://", "device.gain in [0, 3]", "--limit", "1") == ["rino://exp/run 0.csv"]
+    assert lines(run, "rino://exp", "name~RUN") == []
+    assert lines(run, "rino://exp", "name~2.c", "--scan") == ["rino://exp/run 2.csv"]
+    assert lines(run, "rino://exp", "tags=t3", "created>2020-01-01", "z=null") == ["rino://exp/run 3.csv"]
+    assert lines(run, "rino://exp", "y>=1", "y<2.5", "x!=B07") == ["rino://exp/run 3.csv"]
+
+
+@pytest.mark.usefixtures("fs")
+def test_documents(run: Run) -> None:
+    found = json.loads("\n".join(lines(run, "rino://exp", "y==9", "--json")))
+    assert found[0]["url"] == "rino://exp/run 2.csv"
+    assert found[0]["metadata"]["device"] == {"gain": 2}
+    columns = ("--columns", "path,device,device.gain,size,none")
+    assert json.loads("\n".join(lines(run, "rino://exp", "y=9", "--json", *columns))) == [
+        {"path": "exp/run 2.csv", "device": {"gain": 2}, "device.gain": 2, "size": 2, "none": None}
+    ]
+    text = "\n".join(lines(run, "rino://exp", "y=9", "--csv", *columns))
+    assert list(csv.reader(io.StringIO(text))) == [
+        ["path", "device", "device.gain", "size", "none"],
+        ["exp/run 2.csv", '{"gain": 2}', "2", "2", ""],
+    ]
+
+
+@pytest.mark.usefixtures("fs")
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["rino://exp", "y"], 2, "'y' is no condition: FIELD=VALUE is expected"),
+        (["rino://exp", "=3"], 2, "no condition"),
+        (["rino://exp", "x in 3"], 2, "'x in 3' is no condition"),
+        (["rino://exp", "x in [3"], 2, "a JSON list is expected"),
+        (["rino://exp", "x=1", "x=2"], 2, "there is such a condition on x already"),
+        (["rino://exp", "--descending"], 2, "--descending needs --sort"),
+        (["rino://exp", "--csv", "--json"], 2, "exclude each other"),
+        (["rino://nowhere", "x=1"], 1, "rino://nowhere"),
+        (["/tmp", "x=1"], 1, "has no metadata to ask for: /tmp"),
+    ],
+)
+def test_wrong_questions(run: Run, args: list[str], code: int, said: str) -> None:
+    result = run("query", *args)
+    assert result.exit_code == code
+    assert said in result.stderr
+    assert result.stderr.startswith("rinofs: ")
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "operator", "value"),
+    [
+        ("x=A22", "x", "eq", "A22"),
+        ("x = 3", "x", "eq", 3),
+        ('x="3"', "x", "eq", "3"),
+        ("x==true", "x", "eq", True),
+        ("x=NaN", "x", "eq", "NaN"),
+        ("x=a=b>c", "x", "eq", "a=b>c"),
+        ("x!=null", "x", "ne", None),
+        ("x<=2e3", "x", "lte", 2000.0),
+        ("x~3", "x", "string_contains", "3"),
+        ("name=3", "name", "eq", "3"),
+        ("tags=2016", "tags", "eq", "2016"),
+        ("created>2026", "created", "gt", "2026"),
+        ('a b in [1, "x"]', "a b", "in", [1, "x"]),
+        ("x=", "x", "eq", ""),
+    ],
+)
+def test_conditions(text: str, field: str, operator: str, value: Any) -> None:
+    found = condition(text)
+    assert found == (field, operator, value)
+    assert type(found[2]) is type(value)
+
+
+def test_assignments() -> None:
+    assert assignment("a=1=2") == ("a", "1=2")
+    assert assignment('a={"b": [1]}') == ("a", {"b": [1]})
+    assert assignment("a b=") == ("a b", "")
+
+
+def test_meta(run: Run, fs: RinoFileSystem) -> None:
+    url = "rino://exp/run 0.csv"
+    assert (
+        run("meta", "set", url, "y=7", "note=came off", "w=[1, 2]", "--tag", "a", "--tag", "b").exit_code == 0
+    )
+    assert fs.get_tags("exp/run 0.csv") == ["a", "b"]
+    shown = json.loads(run("meta", "get", url).stdout)
+    expected = {"x": "A22", "y": 7, "device": {"gain": 0}, "note": "came off", "w": [1, 2]}
+    assert shown == fs.get_metadata("exp/run 0.csv") == expected
+    assert run("meta", "get", url, "note").stdout == '"came off"\n'
+    assert json.loads(run("meta", "get", url, "x", "y").stdout) == {"x": "A22", "y": 7}
+    assert run("meta", "rm", url, "x", "device", "never there").exit_code == 0
+    assert json.loads(run("meta", "get", url).stdout) == {"y": 7, "note": "came off", "w": [1, 2]}
+    assert run("meta", "set", "--replace", url, "only=true").exit_code == 0
+    assert json.loads(run("meta", "get", url).stdout) == {"only": True}
+
+
+@pytest.mark.usefixtures("fs")
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (["set", "rino://exp/run 0.csv", "x"], 2, "NAME=VALUE is expected"),
+        (["set", "rino://exp/run 0.csv"], 2, "what to set is missing: NAME=VALUE"),
+        (["set", "rino://exp/run 0.csv", "size=3"], 1, "replace=True"),
+        (["set", "rino://exp/nothing", "x=3"], 1, "not found"),
+        (["get", "rino://exp/run 0.csv", "none"], 1, "has no none in its metadata"),
+        (["rm", "rino://exp/run 0.csv"], 2, "NAME"),
+        (["get", "/tmp"], 1, "rino://"),
+    ],
+)
+def test_wrong_changes(run: Run, args: list[str], code: int, said: str) -> None:
+    result = run("meta", *args)
+    assert result.exit_code == code
+    assert said in result.stderr
+    assert result.stdout == ""
+
+
+def test_sidecars(run: Run, fs: RinoFileSystem, tmp_path: Path) -> None:
+    source = tmp_path / "runs"
+    (source / "deep").mkdir(parents=True)
+    (source / "deep" / "a.csv").write_text("a")
+    (source / "deep" / "a.csv.json").write_text('{"x": 1, "é": [true]}')
+    (source / "b.csv").write_text("b")
+    (source / "alone.json").write_text("{}")
+    result = run("put", "-r", "--sidecars", source, "rino://up/")
+    assert result.exit_code == 0, result.output
+    assert fs.find("up") == ["up/runs/alone.json", "up/runs/b.csv", "up/runs/deep/a.csv"]
+    assert fs.get_metadata("up/runs/deep/a.csv") == {"x": 1, "é": [True]}
+    result = run("get", "-r", "--sidecars", "rino://up/runs", tmp_path / "down")
+    assert result.exit_code == 0, result.output
+    down = tmp_path / "down"
+    assert json.loads((down / "deep" / "a.csv.json").read_text()) == {"x": 1, "é": [True]}
+    assert sorted(str(path.relative_to(down)) for path in down.rglob("*.*")) == [
+        "alone.json",
+        "b.csv",
+        "deep/a.csv",
+        "deep/a.csv.json",
+    ]
+
+
+def test_broken_sidecars_are_reported(run: Run, fs: RinoFileSystem, tmp_path: Path) -> None:
+    for name, text in (("a", "{"), ("b", "[1]"), ("c", "{}")):
+        (tmp_path / name).write_text(name)
+        (tmp_path / f"{name}.json").write_text(text)
+    result = run("put", "--sidecars", *(tmp_path / name for name in "abc"), "rino://broken/")
+    assert result.exit_code == 1
+    assert {line.partition(".json")[0][-1] for line in result.stderr.splitlines()} == {"a", "b"}
+    assert fs.find("broken") == ["broken/c"]
