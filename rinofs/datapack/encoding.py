@@ -159,7 +159,8 @@ def _csv(samples: Samples, file: BinaryIO) -> None:
     if _is_header(samples.channels):
         writer.writerow(samples.channels)
     for block in samples.blocks:
-        rows = np.where(block, "true", "false") if block.dtype.kind == "b" else block
+        # Words in the first row would be taken for a header.
+        rows = block.astype("int8") if block.dtype.kind == "b" else block
         writer.writerows(rows.tolist())
     text.flush()
     text.detach()

@@ -1,0 +1,210 @@
+"""Pictures of streams and datapacks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from rinofs.datapack import write
+from rinofs.errors import InvalidDatapackError
+from rinofs.plotting import plot, save
+from rinofs.plotting.envelope import envelope
+from rinofs.testing import live_server
+from tests.cli.conftest import PROGRAM
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def signal(values: Any, rate: float = 100.0, **attrs: Any) -> xr.Dataset:
+    values = np.asarray(values)
+    labels = [f"c{number}" for number in range(values.shape[1])]
+    return xr.Dataset(
+        {"force": (("time", "channel"), values, {"units": "N", "long_name": "force"})},
+        coords={"time": np.arange(len(values)) / rate, "channel": labels},
+        attrs=attrs,
+    )
+
+
+def session() -> xr.DataTree:
+    random = np.random.default_rng(1)
+    return xr.DataTree.from_dict(
+        {
+            "/": xr.Dataset(attrs={"description": "pushing a wall"}),
+            "/arms/left": signal(random.normal(size=(500, 2)), text="strapped on"),
+            "/EMG": signal(random.normal(size=(1000, 8)), 200),
+            "/marks": xr.Dataset(
+                {
+                    "onset": ("event", [1.0, 1.5, 4.0], {"units": "s"}),
+                    "offset": ("event", [2.0, 3.0, np.nan], {"units": "s"}),
+                    "what": ("event", np.array(["push", "pull", "click"], object)),
+                }
+            ),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("plot") / "session"
+    write(session(), folder, "npy", files={"clip.mp4": b"\0\0mp4"})
+    return folder
+
+
+def texts(figure: Any) -> list[str]:
+    inside = [text.get_text().strip() for axes in figure.axes for text in axes.texts]
+    return [text.get_text() for text in figure.texts] + inside
+
+
+def test_a_datapack_is_panels_above_one_time_axis(pack: Path) -> None:
+    figure = plot(str(pack))
+    assert len(figure.axes) == 3
+    assert {axes.get_xlim() for axes in figure.axes} == {(0.0, 4.995)}
+    assert [axes.get_xlabel() for axes in figure.axes] == ["", "", "time (s)"]
+    left = next(axes for axes in figure.axes if axes.get_legend())
+    assert left.get_ylabel() == "force\n(N)"
+    assert [entry.get_text() for entry in left.get_legend().get_texts()] == ["c0", "c1"]
+    many = next(axes for axes in figure.axes if len(axes.get_yticks()) == 8)
+    assert [tick.get_text() for tick in many.get_yticklabels()] == [f"c{number}" for number in range(8)]
+    shown = texts(figure)
+    assert {"session", "pushing a wall", "arms/left", "strapped on", "EMG", "marks", "push", "pull"} <= set(
+        shown
+    )
+    assert "not drawn: clip.mp4" in shown
+    assert any(text.endswith(" N") for text in shown)  # the scale bar of the channels above each other
+
+
+def test_a_part_of_the_time(pack: Path) -> None:
+    figure = plot(str(pack), start=2.5, stop=3.5)
+    assert {axes.get_xlim() for axes in figure.axes} == {(2.5, 3.5)}
+    assert "pull" in texts(figure)
+    assert "push" not in texts(figure)
+    with pytest.raises(InvalidDatapackError, match="nothing lies between 3 s and 2 s"):
+        plot(str(pack), start=3, stop=2)
+    with pytest.raises(InvalidDatapackError, match="nothing to draw"):
+        plot(str(pack), start=100)
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    count=st.integers(1, 5_000),
+    stretches=st.integers(1, 300),
+    channels=st.integers(1, 3),
+    seed=st.integers(0, 99),
+)
+def test_no_peak_is_lost(count: int, stretches: int, channels: int, seed: int) -> None:
+    values = np.random.default_rng(seed).normal(size=(count, channels))
+    array = signal(values).force
+    drawn = envelope(array, stretches)
+    assert len(drawn.times) <= max(2 * stretches, 1)
+    np.testing.assert_array_equal(drawn.low.min(axis=0), values.min(axis=0))
+    np.testing.assert_array_equal(drawn.high.max(axis=0), values.max(axis=0))
+    step = -(-count // stretches) if count > 2 * stretches else 1
+    for index in range(len(drawn.times)):
+        part = values[index * step : (index + 1) * step]
+        assert drawn.times[index] == array.time.values[index * step]
+        np.testing.assert_array_equal(drawn.low[index], part.min(axis=0))
+        np.testing.assert_array_equal(drawn.high[index], part.max(axis=0))
+
+
+def test_gaps_and_odd_values_are_drawn_around(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).normal(size=(9_000, 6))
+    values[4_000:5_000] = np.nan
+    values[0, 0] = np.inf
+    flat = signal(np.zeros((10, 6), bool))
+    for dataset in (signal(values), signal(values[:, :2]), signal(values[:1]), flat):
+        save(plot(dataset), tmp_path / "odd.png")
+        assert len(Image.open(tmp_path / "odd.png").getcolors(1000) or []) > 5
+
+
+def test_only_what_is_shown_is_read() -> None:
+    long = signal(np.random.default_rng(1).normal(size=(400_000, 2)), 1000)
+    with live_server() as server:
+        options = {"endpoint_url": server.endpoint_url, "token": server.token}
+        write(xr.DataTree.from_dict({"/long": long}), "repovizz://long", "npy", storage_options=options)
+        server.reset()
+        plot("repovizz://long", start=200, stop=201, storage_options=options)
+        assert sum(request.bytes_out for request in server.requests) < 1_500_000  # of 6.4 million
+        assert len(server.requests) <= 8
+
+
+def test_the_same_data_make_the_same_picture(pack: Path, tmp_path: Path) -> None:
+    for name in ("one.png", "two.png"):
+        save(plot(str(pack)), tmp_path / name)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+    assert Image.open(tmp_path / "one.png").width == 990
+
+
+def test_pyplot_is_left_alone(pack: Path) -> None:
+    program = (
+        "import sys, matplotlib; from rinofs.plotting import plot; before = matplotlib.rcParams.copy()\n"
+        f"plot({str(pack)!r}); assert dict.__eq__(matplotlib.rcParams, before)\n"
+        "print('matplotlib.pyplot' in sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert shown.stdout == "False\n"
+
+
+# The command
+
+
+def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*PROGRAM, "plot", *words], cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_the_command_names_its_picture(pack: Path, tmp_path: Path) -> None:
+    done = run(tmp_path, str(pack))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "session.png\n", "")
+    again = run(tmp_path, str(pack / "datapack.json"))
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr == "rinofs: there is a file of this name: session.png: -o session.png replaces it\n"
+    done = run(
+        tmp_path, f"datapack://arms/left::file://{pack}/datapack.json", "-o", "session.png", "--stop", "2"
+    )
+    assert (done.returncode, done.stdout) == (0, "session.png\n")
+    assert Image.open(tmp_path / "session.png").height < 400
+    assert [path.name for path in tmp_path.iterdir()] == ["session.png"]
+
+
+def test_the_command_draws_any_file_of_samples(tmp_path: Path) -> None:
+    np.savetxt(
+        tmp_path / "run.csv", np.random.default_rng(1).normal(size=(300, 3)), delimiter=",", header="x,y,z"
+    )
+    done = run(tmp_path, "run.csv", "--rate", "100", "-o", "run.svg")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "run.svg\n", "")
+    assert "<svg" in (tmp_path / "run.svg").read_text()
+    done = run(tmp_path, "run.csv", "--datatype", "3-axis accelerometer", "-o", "run.png")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["none.csv"], 1, "none.csv"),
+        (["notes.txt"], 1, "notes.txt"),
+        (["run.csv", "-o", "run.gif"], 1, "the extension says the format: .png, .svg or .pdf"),
+        (["run.csv", "-o", "there/run.png"], 1, "there is no such folder"),
+        (["run.csv", "--start", "9", "--rate", "1"], 1, "nothing to draw"),
+        (["run.csv", "--rate", "-1"], 2, "--rate"),
+        ([], 2, "URL"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said_in_one_line(
+    tmp_path: Path, words: list[str], status: int, said: str
+) -> None:
+    (tmp_path / "run.csv").write_text("x,y\n1,2\n3,4\n")
+    (tmp_path / "notes.txt").write_text("nothing but words\nand more words\n")
+    done = run(tmp_path, *words)
+    assert (done.returncode, done.stdout) == (status, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*.png"))
+    assert not list(tmp_path.glob(".*"))
