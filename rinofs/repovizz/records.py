@@ -28,12 +28,15 @@ class Datapack:
         Its structure.
     etag : str or None
         Names this very state, where the server says.
+    problem : str or None
+        Why the structure cannot be read, if it cannot; the document is an empty one then.
     """
 
     id: str
     name: str
     document: Document
     etag: str | None = None
+    problem: str | None = None
 
     @cached_property
     def tree(self) -> Tree:
@@ -107,18 +110,18 @@ def parse_datapack(value: Any, etag: str | None, url: str) -> Datapack:
     ------
     ProtocolError
         If it is none.
-    InvalidDatapackError
-        If its structure cannot be read; the message names the node.
     """
     if not isinstance(value, dict) or not isinstance(value.get("id"), str) or "structure" not in value:
         raise ProtocolError("this is no datapack: is it a repovizz2 server?", url)
+    name, problem = value.get("name"), None
     try:
         document = from_json(value["structure"])
     except InvalidDatapackError as error:
-        raise InvalidDatapackError(f"{url}: {error}") from error
-    name = value.get("name")
+        # One that cannot be read must not hide the others that are listed with it.
+        document, problem = Document.create(""), str(error)
     identifier = value["id"].lower()
-    return Datapack(identifier, name if isinstance(name, str) else document.info.name, document, etag)
+    name = name if isinstance(name, str) else document.info.name
+    return Datapack(identifier, name, document, None if problem else etag, problem)
 
 
 def parse_account(value: Any, url: str) -> Account:

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from rinofs.datapack import DataNode
 from rinofs.datapack.naming import name_of_part
-from rinofs.errors import AuthenticationError, InvalidPathError, NotAllowedError, NotFoundError
+from rinofs.errors import (
+    AuthenticationError,
+    InvalidDatapackError,
+    InvalidPathError,
+    NotAllowedError,
+    NotFoundError,
+)
 from rinofs.fs.pool import run
 from rinofs.repovizz.paths import is_id, parse, part_of, parts_of
 from rinofs.repovizz.records import hash_of
@@ -106,7 +112,18 @@ class Resolver:
             If the user has none of this name.
         NotAllowedError
             If there is none of this id, or it is another user's; the service does not say which.
+        InvalidDatapackError
+            If its structure cannot be read; the message names the node.
         """
+        return self._readable(self._found(part, max_age), self._url(part))
+
+    @staticmethod
+    def _readable(datapack: Datapack, label: str) -> Datapack:
+        if datapack.problem is not None:
+            raise InvalidDatapackError(f"{label}: {datapack.problem}")
+        return datapack
+
+    def _found(self, part: str, max_age: float) -> Datapack:
         if is_id(part):
             return self._by_id(part, max_age)
         identifier = self._shelf.id_of(part)
@@ -145,7 +162,7 @@ class Resolver:
         moment = self._shelf.moment()
         found = self._client.datapack(identifier, self._shelf.known(identifier), label)
         self._shelf.keep([found], moment)
-        return found
+        return self._readable(found, label)
 
     def _by_name(self, part: str) -> Datapack:
         moment = self._shelf.moment()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import pickle
+import secrets
+import sqlite3
 import wave
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +23,7 @@ from rinofs.errors import (
     NotAllowedError,
 )
 from rinofs.testing import Fault
-from tests.repovizz.api import Api, container, data, empty
+from tests.repovizz.api import Api, Json, container, data, empty
 from tests.repovizz.conftest import cold
 
 if TYPE_CHECKING:
@@ -199,6 +202,46 @@ def test_a_node_without_content_is_a_file_that_cannot_be_read(
         fs.cat_file(f"{name}/a.csv")
     fs.pipe_file(f"{name}/a.csv", b"now")
     assert fs.cat_file(f"{name}/a.csv") == b"now"
+
+
+FLAWED = [
+    data("same", "a"),
+    data("same", "a", type="00000000-0000-4000-8000-00000000000f"),
+    {"class": "data", "link": "b"},
+    {"class": "container", "name": 5, "children": [data("deep", "c", mime=7, meta=[])]},
+]
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_document_with_flaws_is_read_if_it_can_be(
+    fs: RepovizzFileSystem, server: LiveServer, api: Api, name: str, listed: bool
+) -> None:
+    good, flawed = api.create(f"{name} good", data("a", "a")), api.create(f"{name} flawed")
+    unreadable = api.create(f"{name} unreadable")
+    put_as_it_is(server, flawed, {"children": FLAWED})
+    put_as_it_is(server, unreadable, {"children": [container("c", {"class": "folder", "name": "x/y"})]})
+    api.upload(good, "a", b"good")
+    if listed:
+        fs.ls("")
+    assert fs.cat_file(f"{name} good/a") == b"good"
+    assert {f"{name} good", f"{name} flawed", f"{name} unreadable"} <= set(fs.ls("", detail=False))
+    inner = ["b", "same", "same~2", "unnamed", "unnamed/deep"]
+    assert fs.find(f"{name} flawed", withdirs=True)[1:] == [f"{name} flawed/{path}" for path in inner]
+    assert fs.info(f"{name} flawed/unnamed/deep")["mime"] is None
+    for path in (f"{name} unreadable", unreadable):
+        for look in (fs.ls, fs.info, fs.exists, fs.find):
+            with pytest.raises(InvalidDatapackError, match="c/x%2Fy: 'class' is 'folder'"):
+                look(path)
+
+
+def put_as_it_is(server: LiveServer, identifier: str, structure: Json) -> None:
+    """Store a structure that the server would refuse, as other servers may hold."""
+    with contextlib.closing(sqlite3.connect(server.data_dir / "rinofs.sqlite3")) as database, database:
+        changed = database.execute(
+            "UPDATE datapacks SET structure = ?, etag = ? WHERE id = ?",
+            (json.dumps(structure), secrets.token_hex(8), identifier),
+        )
+        assert changed.rowcount == 1
 
 
 def test_a_failed_upload_leaves_what_there_was(fs: RepovizzFileSystem, server: LiveServer, pack: str) -> None:
