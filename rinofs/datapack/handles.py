@@ -34,6 +34,7 @@ class FileHandle:
         self.path = path
         self._model: Any = None
         self._free: list[Any] = []
+        self._head = b""
 
     @contextmanager
     def file(self) -> Iterator[Any]:
@@ -62,11 +63,17 @@ class FileHandle:
             data: bytes = file.read(size)
             return data
 
+    def head(self, size: int) -> bytes:
+        """Return the beginning of the file, which `read_all` does not read again."""
+        self._head = self.read(0, size)
+        return self._head
+
     def read_all(self) -> bytes:
         """Return all of the file."""
+        head, self._head = self._head, b""
         with self.file() as file:
-            file.seek(0)
-            data: bytes = file.read()
+            file.seek(len(head))  # going on where the head ended, a remote file goes on with its answer
+            data: bytes = head + file.read()
             return data
 
     def read_into(self, start: int, target: memoryview) -> int:
@@ -99,6 +106,7 @@ class FileHandle:
     def __setstate__(self, state: tuple[AbstractFileSystem, str, Any]) -> None:
         self.fs, self.path, self._model = state
         self._free = [] if self._model is None else [self._model]
+        self._head = b""
 
     def __copy__(self) -> FileHandle:
         return self  # two that lend the same file objects would seek under each other

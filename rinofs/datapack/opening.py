@@ -109,7 +109,7 @@ def _dataset(
     handle: FileHandle, file: Located, datatype: Datatype | None, overrides: Overrides
 ) -> xr.Dataset:
     mime = file.node.mime if file.node else None
-    kind = format_of(handle.read(0, HEAD), mime, file.path)
+    kind = format_of(handle.head(HEAD), mime, file.path)
     if kind is None:
         what = f" ({mime})" if mime else ""
         raise NotDataError(f"this is no JSON, CSV, audio or .npy{what}; fsspec.open opens it as a file")
