@@ -177,9 +177,10 @@ def login(
 def _show(url: str) -> None:
     """Show a link: in a notebook as one, else as text, and in a browser if there is one."""
     ipython = sys.modules.get("IPython")
-    if ipython is not None and ipython.get_ipython() is not None:
-        link = f'<a href="{html.escape(url)}" target="_blank" rel="noopener">Log in to repovizz2</a>'
-        ipython.display.display(ipython.display.HTML(link))
+    shell = None if ipython is None else ipython.get_ipython()
+    if ipython is None or getattr(shell, "kernel", None) is None:  # IPython in a terminal shows no links
+        print(f"Log in here: {url}", flush=True)  # noqa: T201 - this is what the function is for
+        webbrowser.open(url)
         return
-    print(f"Log in here: {url}", flush=True)  # noqa: T201 - this is what the function is for
-    webbrowser.open(url)
+    link = f'<a href="{html.escape(url)}" target="_blank" rel="noopener">Log in to repovizz2</a>'
+    ipython.display.display({"text/html": link, "text/plain": f"Log in here: {url}"}, raw=True)

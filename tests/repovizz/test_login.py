@@ -138,20 +138,6 @@ def test_a_script_shows_the_link_and_waits(
         rinofs.login("rino")
 
 
-def test_a_notebook_shows_a_link(monkeypatch: pytest.MonkeyPatch) -> None:
-    from types import SimpleNamespace
-
-    from rinofs.repovizz.login import _show
-
-    shown: list[str] = []
-    notebook = SimpleNamespace(
-        get_ipython=lambda: object(), display=SimpleNamespace(HTML=str, display=shown.append)
-    )
-    monkeypatch.setitem(__import__("sys").modules, "IPython", notebook)
-    _show('https://example.org/?a=1&b="2"')
-    assert 'href="https://example.org/?a=1&amp;b=&quot;2&quot;"' in shown[0]
-
-
 def test_whoever_does_not_know_the_state_is_not_listened_to(
     server: LiveServer, visitor: Visitor, port: int, redirect: str
 ) -> None:
