@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from anyio import to_thread
 
-from rinofs.server.database import WouldWait
 from rinofs.server.errors import Unauthorized
+from rinofs.server.glances import WouldWait
 from rinofs.server.responses import json_response
 
 if TYPE_CHECKING:

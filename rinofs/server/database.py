@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +12,19 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from rinofs.server.commits import CommitError, Commits
 from rinofs.server.errors import ApiError, InsufficientStorage, Unavailable
+from rinofs.server.glances import Glances, WouldWait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from sqlalchemy import URL, Connection, Engine
 
+    from rinofs.server.glances import Reader
+
 __all__ = ["Database", "WouldWait"]
 
 BUSY_TIMEOUT = 10.0
 """Seconds that a transaction waits for others to end."""
-
-
-class WouldWait(Exception):  # noqa: N818 (no failure: the question is for where waiting is allowed)
-    """The database cannot answer at once."""
 
 
 class Database:
@@ -43,11 +41,11 @@ class Database:
     def __init__(self, url: str | URL, *, busy_timeout: float = BUSY_TIMEOUT) -> None:
         self.engine = _engine(url, busy_timeout)
         self._forgetful = _engine(url, busy_timeout, keep_sql=False)
-        self._looking = threading.Lock()
-        self._impatient: Connection | None = None
+        self._glances: Glances | None = None
         # SQLite lets writers wait by sleeping and trying again; those of one process queue up here instead.
         self._commits: Commits | None = None
         if self.engine.dialect.name == "sqlite":
+            self._glances = Glances(lambda: _engine(url, 0, begins=False).connect())
             self._commits = Commits(lambda: _engine(url, busy_timeout, begins=False).connect(), busy_timeout)
 
     @contextmanager
@@ -70,33 +68,21 @@ class Database:
             yield connection
 
     @contextmanager
-    def look(self) -> Iterator[Connection]:
-        """Run a transaction as `read` does, for a few rows and in a thread that must not wait.
-
-        To find a row in a file takes less time than to hand the question to another thread, and SQLite's
-        writers keep no reader waiting. One connection is kept for it, with nothing to set up or to undo.
+    def look(self) -> Iterator[Reader]:
+        """Look up a few rows, in one state of everything, in a thread that must not wait.
 
         Raises
         ------
         WouldWait
             If the database is no file, or busy; what was asked is for `read` then.
         """
-        if self._commits is None or not self._looking.acquire(blocking=False):
+        if self._glances is None:
             raise WouldWait
         try:
-            if self._impatient is None:
-                self._impatient = _engine(self.engine.url, 0, begins=False).connect()
-            driver = self._impatient.connection.driver_connection
-            assert driver is not None
-            driver.execute("BEGIN")
-            try:
-                yield self._impatient
-            finally:
-                driver.execute("ROLLBACK")
-        except (DBAPIError, sqlite3.Error) as error:
+            with self._glances.look() as reader:
+                yield reader
+        except DBAPIError as error:  # while the connection is opened
             raise WouldWait from error
-        finally:
-            self._looking.release()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -133,11 +119,8 @@ class Database:
 
     def close(self) -> None:
         """Close all connections."""
-        with self._looking:
-            if self._impatient is not None:
-                self._impatient.close()
-                self._impatient.engine.dispose()
-                self._impatient = None
+        if self._glances is not None:
+            self._glances.close()
         if self._commits is not None:
             self._commits.close()
         self.engine.dispose()

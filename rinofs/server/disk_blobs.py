@@ -18,6 +18,7 @@ import os
 import secrets
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from rinofs.digests import EtagHasher
@@ -26,7 +27,6 @@ from rinofs.server.errors import Unavailable, storage_failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
     from types import TracebackType
 
     from rinofs.server.blobs import Data
@@ -181,7 +181,8 @@ class DiskBlobStore:
 
     def path(self, sha256: str) -> Path:
         """Return the file that holds, or would hold, a content."""
-        return self._contents / sha256[:2] / sha256
+        # Asked for with every download; joining takes three times as long.
+        return Path(f"{self._contents}/{sha256[:2]}/{sha256}")
 
     def open(self, sha256: str, size: int) -> BinaryIO:
         """Open a content for reading.

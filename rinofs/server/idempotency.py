@@ -19,8 +19,8 @@ from anyio import to_thread
 from sqlalchemy import bindparam, delete, insert, select
 from starlette.responses import Response
 
-from rinofs.server.database import WouldWait
 from rinofs.server.errors import BadRequest, Unprocessable
+from rinofs.server.glances import WouldWait
 from rinofs.server.tables import answers
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from rinofs.server.database import Database
+    from rinofs.server.glances import Reader
     from rinofs.server.records import User
 
     T = TypeVar("T")
@@ -135,8 +136,8 @@ class Answers:
 
     async def _kept(self, owner: int, key: str) -> tuple[str, Response] | None:
         wanted = {"owner": owner, "key": key, "oldest": self._oldest()}
-        with suppress(WouldWait), self._database.look() as connection:
-            return _present(connection, wanted)
+        with suppress(WouldWait), self._database.look() as reader:
+            return _present(reader, wanted)
 
         def read() -> tuple[str, Response] | None:
             with self._database.read() as connection:
@@ -160,12 +161,12 @@ class Answers:
         return int(self._clock() - KEPT)
 
 
-def _present(connection: Connection, wanted: Mapping[str, object]) -> tuple[str, Response] | None:
-    row = connection.execute(_PRESENT, wanted).one_or_none()
+def _present(reader: Reader, wanted: Mapping[str, object]) -> tuple[str, Response] | None:
+    row = reader.execute(_PRESENT, wanted).one_or_none()
     if row is None:
         return None
-    headers = {"idempotency-replayed": "true"}
-    return row.request, Response(bytes(row.body), row.status, headers, "application/json")
+    request, status, body = row
+    return request, Response(bytes(body), status, {"idempotency-replayed": "true"}, "application/json")
 
 
 def _carry_out(

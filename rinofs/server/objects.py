@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
     from rinofs.server.blobs import Blob
+    from rinofs.server.glances import Reader
 
 __all__ = [
     "RECORD",
@@ -46,7 +47,7 @@ _IN_FOLDER = _BY_NAME.where(objects.c.parent == bindparam("folder"))
 _INSERT = insert(objects).returning(*RECORD)
 
 
-def get(connection: Connection, user: User, number: int, *, field: str = "id") -> Record:
+def get(reader: Reader, user: User, number: int, *, field: str = "id") -> Record:
     """Return an object of a user, current or earlier.
 
     Raises
@@ -55,7 +56,7 @@ def get(connection: Connection, user: User, number: int, *, field: str = "id") -
         If the user has none of that id; whether others have is not told.
     """
     if 0 < number <= _LARGEST_ID:
-        row = connection.execute(_BY_ID, {"user": user.id, "number": number}).one_or_none()
+        row = reader.execute(_BY_ID, {"user": user.id, "number": number}).one_or_none()
         if row is not None:
             return Record(*row)
     raise NotFound(f"{field}: there is no object {number}", field=field)
@@ -85,14 +86,14 @@ def inside(user: User, parent: int | None) -> ColumnElement[bool]:
     return here & (objects.c.owner == user.id) & objects.c.version_of.is_(None)
 
 
-def child(connection: Connection, user: User, parent: int | None, name: str) -> Record | None:
+def child(reader: Reader, user: User, parent: int | None, name: str) -> Record | None:
     """Return the current object of a name in a folder, or None."""
     found = _AT_TOP if parent is None else _IN_FOLDER
-    row = connection.execute(found, {"user": user.id, "called": name, "folder": parent}).one_or_none()
+    row = reader.execute(found, {"user": user.id, "called": name, "folder": parent}).one_or_none()
     return None if row is None else Record(*row)
 
 
-def locate(connection: Connection, user: User, path: Sequence[str]) -> Record:
+def locate(reader: Reader, user: User, path: Sequence[str]) -> Record:
     """Return the current object at a path.
 
     Raises
@@ -104,7 +105,7 @@ def locate(connection: Connection, user: User, path: Sequence[str]) -> Record:
     for depth, name in enumerate(path):
         if found is not None and found.type != Kind.FOLDER:
             break
-        step = child(connection, user, None if found is None else found.id, name)
+        step = child(reader, user, None if found is None else found.id, name)
         if step is None:
             where = f"in {'/'.join(path[:depth])}" if depth else "at the top level"
             raise NotFound(f"path: there is no {name!r} {where}", field="path")

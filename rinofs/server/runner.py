@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import signal
@@ -177,6 +178,10 @@ class Server(uvicorn.Server):
         listener : socket
             What to listen on; closed at the end.
         """
+        # What was loaded until here stays; looking through it for garbage again and again would take longer
+        # than answering.
+        gc.collect()
+        gc.freeze()
         # uvicorn raises the signal once more when it is done; without a handler, that would be a failed end.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self.stop())

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import func, select, table, text
 
 from rinofs.server.database import Database, WouldWait
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from sqlalchemy import Connection
+    from rinofs.server.glances import Reader
 
-COUNT = text("select count(*) from things")
+COUNT = select(func.count()).select_from(table("things"))
 ADD = text("insert into things values (1)")
 
 
@@ -29,8 +29,9 @@ def database(tmp_path: Path) -> Iterator[Database]:
     opened.close()
 
 
-def counted(connection: Connection) -> int:
-    return connection.execute(COUNT).scalar_one()
+def counted(reader: Reader) -> int:
+    (count,) = reader.execute(COUNT, {}).one_or_none()
+    return count
 
 
 def test_a_look_sees_what_is_committed_and_does_not_wait_for_a_writer(database: Database) -> None:
