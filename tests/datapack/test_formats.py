@@ -1,0 +1,293 @@
+"""Files as recorders, spreadsheets and accidents leave them."""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import soundfile
+import xarray as xr
+
+from rinofs.datapack.formats import format_of
+from rinofs.datapack.labels import identifier, seconds_per, unique_labels
+from rinofs.datapack.samples import DataWarning
+from rinofs.errors import InvalidDatapackError
+from tests.datapack.streams import wav
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+THREE, EMG, DRUMS, MONO = "3-axis accelerometer", "MYO 8-channel EMG", "drum notes", "mono audio"
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[..., xr.Dataset]:
+    """Return a function that opens bytes as a file."""
+
+    def of(data: bytes | str, name: str = "file", **options: Any) -> xr.Dataset:
+        (tmp_path / name).write_bytes(data if isinstance(data, bytes) else data.encode())
+        with warnings.catch_warnings():
+            if not options.pop("warns", False):
+                warnings.simplefilter("error")
+            return xr.open_dataset(tmp_path / name, engine="datapack", **options).load()
+
+    return of
+
+
+def npy(array: Any) -> bytes:
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def audio(samples: Any, subtype: str, container: str = "WAV", rate: int = 44100) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, subtype=subtype, format=container)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("head", "mime", "expected"),
+    [
+        (b"[[1, 2]]", "text/plain; charset=us-ascii", "json"),
+        (b"\xef\xbb\xbf [1]", "audio/wav", "json"),
+        (b"1,2\n", "application/json", "csv"),
+        (b"", "application/json", "json"),
+        (b"", None, "csv"),
+        (b"RIFF\0\0\0\0WAVEfmt ", "application/octet-stream", "wav"),
+        (b"RIFF\0\0\0\0AVI LIST", "audio/wav", None),
+        (b"fLaC\0", None, "audio"),
+        (b"\xff\xfb\x90\x64", "audio/mpeg", "audio"),
+        (b"\xff\xfb\x90\x64", "application/octet-stream", None),
+        (b"\xff\xd8\xff\xe0", "audio/mpeg", None),
+        (b"\x93NUMPY\x01\0", "text/csv", "npy"),
+        (b"\0\0\0\x20ftypisom", "text/csv", None),
+        (b"%PDF-1.7", "text/plain", None),
+        (b"caf\xc3", "text/plain", "csv"),  # a letter that the end of the head cuts in two
+    ],
+)
+def test_content_decides_what_a_file_is(head: bytes, mime: str | None, expected: str | None) -> None:
+    assert format_of(head, mime, "name") == expected
+
+
+@pytest.mark.parametrize(
+    ("data", "values"),
+    [
+        ("[[1, 2, 3], [4, 5, 6]]", [[1, 2, 3], [4, 5, 6]]),
+        ("[[1, 2, null]]", [[1, 2, np.nan]]),
+        ("[[1, NaN, Infinity]]", [[1, np.nan, np.inf]]),
+        (b"\xef\xbb\xbf[[1, 2, 3]]", [[1, 2, 3]]),
+        ("X,Y,Z\n1,2,3\n4,5,6\n", [[1, 2, 3], [4, 5, 6]]),
+        ("1,2,3\r\n\r\n4,5,6", [[1, 2, 3], [4, 5, 6]]),
+        ("1\t2\t3\n", [[1, 2, 3]]),
+        ("1 2   3\n4 5 6\n", [[1, 2, 3], [4, 5, 6]]),
+        ("x y z\n1 2 3\n", [[1, 2, 3]]),
+        ("x;y;z\n1,5;2,5;-1e-3\n", [[1.5, 2.5, -0.001]]),
+        ("# x,y,z\n1,2,3\n", [[1, 2, 3]]),
+        ('"x","y, up","z"\n"1","2","3"\n', [[1, 2, 3]]),
+        ("1,,3\n4,nan,NA\n", [[1, np.nan, 3], [4, np.nan, np.nan]]),
+        (b"\xff\xfe" + "1,2,3\n".encode("utf-16-le"), [[1, 2, 3]]),
+        (npy(np.array([[1, 2, 3]], ">i2")), [[1, 2, 3]]),
+        (npy(np.asfortranarray([[1.0, 2, 3], [4, 5, 6]])), [[1, 2, 3], [4, 5, 6]]),
+        ("[]", np.zeros((0, 3))),
+        ("X,Y,Z\n", np.zeros((0, 3))),
+        (npy(np.zeros((0, 3))), np.zeros((0, 3))),
+    ],
+)
+def test_rows_of_numbers(read: Callable[..., xr.Dataset], data: Any, values: Any) -> None:
+    found = read(data, datatype=THREE)
+    np.testing.assert_array_equal(found.acceleration, values)
+    assert found.time.sizes == {"time": len(values)}
+    assert found.channel.values.tolist() == ["X", "Y", "Z"]
+    assert found.acceleration.dtype == (np.int16 if isinstance(data, bytes) and b"i2" in data else np.float64)
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype"),
+    [
+        ("[1, 2]", np.int64),
+        ("[1.0, 2]", np.float64),
+        ("[true, false]", bool),
+        ("[9007199254740993]", np.int64),
+        ("[100000000000000000000]", np.float64),
+        ("9007199254740993\n", np.int64),
+        ("1.0\n2.0\n", np.float64),
+    ],
+)
+def test_types_without_a_datatype(read: Callable[..., xr.Dataset], data: str, dtype: Any) -> None:
+    values = read(data, rate=10).value
+    assert values.dtype == dtype
+    assert values.shape[1] == 1
+    if "740993" in data:
+        assert int(values[0, 0]) == 9007199254740993
+
+
+def test_types_of_a_datatype(read: Callable[..., xr.Dataset]) -> None:
+    channels = [str(number) for number in range(8)]
+    whole = read("[[1.0, 2, 3, 4, 5, 6, 7, 8]]", datatype=EMG, channels=channels)
+    assert whole.muscle_activity.dtype == np.int64
+    with pytest.warns(DataWarning, match="not all values are of the type integer: they stay float64"):
+        broken = read("1,,3,4,5,6,7,8\n", datatype=EMG, channels=channels, warns=True)
+    assert np.isnan(broken.muscle_activity[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "message"),
+    [
+        ("", {"datatype": THREE}, "the file is empty"),
+        ("[[1,2,3],[1,2]]", {"datatype": THREE}, "row 2 has 2 values, row 1 has 3"),
+        ("[[1,2,3],4]", {}, "row 2 has a number, row 1 has 3"),
+        ('[[1,2,"x"]]', {"datatype": THREE}, "row 1 holds 'x', which is no number"),
+        ('{"a": 1}', {}, "is no array of numbers or of rows"),
+        ("[[1,2", {}, "this is not JSON"),
+        ("[" * 10**5 + "]" * 10**5, {}, "this is not JSON"),
+        ("[1,2]", {"datatype": THREE}, r"columns in the file is 1, .*has 3 \(X, Y, Z\).*channels="),
+        ("[[1,2]]", {"channels": ["a"]}, r"is 2, and channels= has 1 \(a\)"),
+        ("[[[1],[2]]]", {}, "samples x 2 x 1, which does not fit the dimensions time"),
+        ("1,2,3\n4,5\n", {"datatype": THREE}, "row 2 has 2 values, row 1 has 3"),
+        ("x,y,z\n4,5\n", {"datatype": THREE}, "the header has 3 columns, and the rows have 2"),
+        ("1,2,3\n4,abc,6\n", {"datatype": THREE}, "row 2 holds 'abc', which is no number"),
+        ("dear reader,\nhello\n", {}, "row 2 holds 'hello'"),
+        ("[[1,2]]", {"datatype": DRUMS}, r"event 1 has 2 values, .*3 columns \(onset time"),
+        ("0.5,soon,hit\n", {"datatype": DRUMS}, "event 1: offset time is 'soon', which is no number"),
+        (wav(np.zeros(9, np.int16)), {"datatype": DRUMS}, "events are read from JSON, CSV and .npy"),
+        (wav(np.zeros(9, np.int16))[:30], {}, "ends before its samples"),
+        (b"RIFF\0\0\0\0WAVEdata\x02\0\0\0ab", {}, "does not say what they are"),
+        (b"fLaC" + bytes(99), {}, "this audio cannot be read"),
+        (npy(np.zeros((4, 3)))[:-5], {"datatype": THREE}, "ends after 11 of 12 numbers"),
+        (npy(np.zeros((4, 3)))[:20], {}, "header of this .npy file cannot be read"),
+        (npy(np.array([{}], dtype=object)), {}, "never unpickled"),
+        (npy(np.array(3.0)), {}, "a single number"),
+        (npy(np.zeros(3, complex)), {}, "complex128, not numbers"),
+        (b"\x00\x01\x02", {}, "no JSON, CSV, audio or .npy"),
+    ],
+)
+def test_what_cannot_be_read_is_named(
+    read: Callable[..., xr.Dataset], data: Any, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InvalidDatapackError, match=rf"(?s)/name:.*{message}"):
+        read(data, "name", **options)
+
+
+def test_labels_of_columns(read: Callable[..., xr.Dataset]) -> None:
+    assert read("Z,Y,X\n1,2,3\n", datatype=THREE).channel.values.tolist() == ["Z", "Y", "X"]
+    assert read("a,b,c\n1,2,3\n", datatype=THREE).channel.values.tolist() == ["X", "Y", "Z"]
+    assert read("left,right\n1,2\n").channel.values.tolist() == ["left", "right"]
+    with pytest.warns(DataWarning, match="missing or repeated: they are x, x 2, 3"):
+        read("x,x,\n1,2,3\n", warns=True)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        '[[0.5, 1, "hit"], [1.5, null, null]]',
+        '[{"onset time": 0.5, "offset time": 1, "offset type": "hit"}, {"onset_time": 1.5}]',
+        "onset time,offset time,offset type\n0.5,1,hit\n1.5,,\n",
+        "offset type;onset time;offset time\nhit;0.5;1\n;1.5;\n",
+        "0.5\t1\thit\n1.5\t\t\n",
+        npy(np.array([(0.5, 1, "hit"), (1.5, np.nan, "")], [("a", "f8"), ("b", "f8"), ("c", "U3")])),
+    ],
+)
+def test_events(read: Callable[..., xr.Dataset], data: Any) -> None:
+    found = read(data, datatype=DRUMS)
+    assert found.sizes == {"event": 2}
+    np.testing.assert_array_equal(found.onset_time, [0.5, 1.5])
+    np.testing.assert_array_equal(found.offset_time, [1.0, np.nan])
+    assert found.offset_type.values.tolist() == ["hit", ""]
+
+
+def test_no_events(read: Callable[..., xr.Dataset]) -> None:
+    for data in ("[]", "onset time,offset time,offset type\n"):
+        assert read(data, datatype=DRUMS).sizes == {"event": 0}
+
+
+SOUND = np.stack([np.linspace(-1, 1, 3000), np.linspace(1, -1, 3000)], 1).astype(np.float32)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW"])
+def test_wav_is_what_libsndfile_reads(read: Callable[..., xr.Dataset], subtype: str) -> None:
+    data = audio(SOUND, subtype)
+    expected, _ = soundfile.read(io.BytesIO(data), dtype="float64")
+    found = read(data, datatype=MONO, channels=["left", "right"]).audio_intensity
+    np.testing.assert_array_equal(found.astype(np.float64), expected)
+    np.testing.assert_array_equal(found[7:2000:3].astype(np.float64), expected[7:2000:3])
+    raw = read(data).value
+    if subtype.startswith("PCM"):
+        bits = int(subtype.lstrip("PCM_U"))
+        assert raw.dtype.kind == "i"
+        np.testing.assert_array_equal(raw / 2.0 ** (bits - 1), expected)
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype"),
+    [
+        ("FLAC", "PCM_24"),
+        ("AIFF", "PCM_16"),
+        ("CAF", "FLOAT"),
+        ("OGG", "VORBIS"),
+        ("W64", "PCM_16"),
+        ("RF64", "PCM_16"),
+    ],
+)
+def test_other_audio(read: Callable[..., xr.Dataset], container: str, subtype: str) -> None:
+    data = audio(SOUND, subtype, container)
+    expected, _ = soundfile.read(io.BytesIO(data), dtype="float32")
+    found = read(data, datatype=MONO, channels=["left", "right"]).audio_intensity
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert found.time[-1] == 2999 / 44100
+
+
+def test_wav_with_other_chunks(read: Callable[..., xr.Dataset]) -> None:
+    samples = np.arange(5, dtype=np.int16)
+    plain = wav(samples)
+    note = b"LIST" + struct.pack("<I", 3) + b"abc\0"
+    found = read(plain[:12] + note + plain[12:36] + note + plain[36:] + note)
+    assert found.value[:, 0].values.tolist() == samples.tolist()
+
+
+def test_wav_that_ends_early(read: Callable[..., xr.Dataset]) -> None:
+    with pytest.warns(DataWarning, match="ends early: 4 samples"):
+        found = read(wav(np.arange(5, dtype=np.int16), frames=9), warns=True)
+    assert found.value[:, 0].values.tolist() == [0, 1, 2, 3, 4]
+    with pytest.warns(DataWarning, match="ends early: 9 samples"):
+        assert read(wav(np.zeros(0, np.int16), frames=9), warns=True).sizes["time"] == 0
+
+
+def test_wav_of_another_rate_than_its_datatype(read: Callable[..., xr.Dataset]) -> None:
+    data = wav(np.zeros(10, np.int16), rate=8000)
+    with pytest.warns(DataWarning, match="8000 Hz and its datatype 44100 Hz: the file's is taken; rate="):
+        assert read(data, datatype=MONO, warns=True).time[-1] == 9 / 8000
+    assert read(data, datatype=MONO, rate=100).time[-1] == 0.09
+
+
+@pytest.mark.parametrize(
+    ("label", "name"),
+    [
+        ("angular velocity", "angular_velocity"),
+        ("", "value"),
+        ("µ (V)", "µ_V"),
+        ("2 x", "_2_x"),
+        ("-", "value"),
+    ],
+)
+def test_labels_as_names(label: str, name: str) -> None:
+    assert identifier(label) == name
+    assert name.isidentifier()
+    assert identifier(label, taken={name}) == f"{name}_2"
+
+
+def test_units_of_time_and_unique_labels() -> None:
+    assert [seconds_per(unit) for unit in ("seconds", " S ", "ms", "min", "Hz", "")] == [
+        1,
+        1,
+        1e-3,
+        60,
+        None,
+        None,
+    ]
+    assert unique_labels(["a", "a", "", "a 2", "3"]) == ("a", "a 3", "3 2", "a 2", "3")
