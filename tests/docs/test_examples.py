@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image, ImageChops, ImageStat
 
 from rinofs.testing import live_server
 from tests.docs.blocks import ROOT
@@ -44,11 +45,27 @@ def test_an_example_runs_with_a_server(example: Path, tmp_path: Path) -> None:
             tmp_path,
             FSSPEC_RINO_ENDPOINT_URL=server.endpoint_url,
             FSSPEC_RINO_TOKEN=server.token,
+            FSSPEC_REPOVIZZ_ENDPOINT_URL=server.endpoint_url,
+            FSSPEC_REPOVIZZ_TOKEN=server.token,
         )
         assert len(server.requests) > 5
     page = (ROOT / "docs" / "examples.md").read_text()
     assert f"$ python examples/{example.name}\n{shown}```" in page
-    assert list(tmp_path.iterdir()) == []
+    left = {path.name: path for path in tmp_path.iterdir()}
+    picture = left.pop(f"{example.stem}.png", None)
+    assert left == {}
+    if picture is not None:
+        assert f"](images/{picture.name})" in page
+        assert_same_picture(ROOT / "docs" / "images" / picture.name, picture)
+
+
+def assert_same_picture(shown: Path, drawn: Path) -> None:
+    """Compare the picture of the page with the one that was drawn; letters may differ a little."""
+    assert shown.stat().st_size < 80_000
+    with Image.open(shown) as one, Image.open(drawn) as other:
+        assert one.size == other.size
+        difference = ImageChops.difference(one.convert("L"), other.convert("L"))
+        assert ImageStat.Stat(difference).mean[0] < 4
 
 
 def test_every_example_is_on_the_page() -> None:
