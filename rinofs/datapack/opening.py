@@ -118,7 +118,14 @@ def _dataset(
         return events_dataset(handle, kind, layout, file.label)
     stream = Stream(file.label, datatype, overrides.rate, overrides.channels, _start(file, overrides))
     whole_numbers = stream.quantity.type != "float" if isinstance(layout, Lattice) else None
-    return stream_dataset(samples_of(handle, kind, whole_numbers=whole_numbers), stream)
+    samples = samples_of(handle, kind, whole_numbers=whole_numbers)
+    if kind == "csv" and datatype is None and not samples.shape[0] and not _is_table(mime, file.path):
+        raise NotDataError("this is a line of text")  # which could be the header of an empty table
+    return stream_dataset(samples, stream)
+
+
+def _is_table(mime: str | None, path: str) -> bool:
+    return "csv" in (mime or "") or path.lower().endswith((".csv", ".tsv"))
 
 
 def _start(file: Located, overrides: Overrides) -> float:

@@ -190,6 +190,7 @@ def test_the_command_draws_any_file_of_samples(tmp_path: Path) -> None:
     [
         (["none.csv"], 1, "none.csv"),
         (["notes.txt"], 1, "notes.txt"),
+        (["line.txt"], 1, "line.txt"),
         (["run.csv", "-o", "run.gif"], 1, "the extension says the format: .png, .svg or .pdf"),
         (["run.csv", "-o", "there/run.png"], 1, "there is no such folder"),
         (["run.csv", "--start", "9", "--rate", "1"], 1, "nothing to draw"),
@@ -201,6 +202,7 @@ def test_what_cannot_be_drawn_is_said_in_one_line(
     tmp_path: Path, words: list[str], status: int, said: str
 ) -> None:
     (tmp_path / "run.csv").write_text("x,y\n1,2\n3,4\n")
+    (tmp_path / "line.txt").write_text("Squeeze in turn, as the lamp says.\n")
     (tmp_path / "notes.txt").write_text("nothing but words\nand more words\n")
     done = run(tmp_path, *words)
     assert (done.returncode, done.stdout) == (status, "")
