@@ -283,6 +283,7 @@ class ChangeableFileSystem(BulkFileSystem):
             self.info(source)  # raises if there is nothing
             return
         if target.startswith(f"{source}/"):
+            self.info(source)  # raises if there is nothing
             raise OSError(errno.EINVAL, "a folder cannot move into itself", self.url(target))
         if not self._move(source, target):
             self.copy(source, target, recursive=recursive, on_error="raise")

@@ -104,6 +104,14 @@ def test_a_datapack_is_renamed_with_its_document(fs: RepovizzFileSystem, pack: s
     assert not fs.exists(pack)
 
 
+def test_nothing_moves_into_itself(fs: RepovizzFileSystem, pack: str) -> None:
+    fs.mkdir(f"{pack}/a")
+    with pytest.raises(OSError, match="into itself"):
+        fs.mv(f"{pack}/a", f"{pack}/a/b")
+    with pytest.raises(FileNotFoundError):
+        fs.mv(f"{pack}/none", f"{pack}/none/b")
+
+
 def test_what_moves_to_another_datapack_takes_its_description_along(
     fs: RepovizzFileSystem, api: Api, pack: str, name: str
 ) -> None:
