@@ -24,7 +24,19 @@ if TYPE_CHECKING:
     from rinofs.testing import LiveServer
 
 _TOP = "experiment"
-_LIBRARIES = ("pandas", "pyarrow", "dask.dataframe", "xarray", "zarr", "h5netcdf", "h5py", "rinofs.testing")
+_LIBRARIES = (
+    "pandas",
+    "pyarrow",
+    "dask.dataframe",
+    "xarray",
+    "zarr",
+    "h5netcdf",
+    "h5py",
+    "soundfile",
+    "matplotlib",
+    "rinofs.testing",
+)
+_PACK = "drummer"
 
 
 @click.command(short_help="Show everything at work on a generated experiment.")
@@ -34,8 +46,16 @@ _LIBRARIES = ("pandas", "pyarrow", "dask.dataframe", "xarray", "zarr", "h5netcdf
     type=click.Path(file_okay=False, path_type=Path),
     help="Keep everything in this folder, for `rinofs serve --data`; by default it goes away.",
 )
-def demo(data_dir: Path | None) -> None:
-    """Upload a generated experiment to an embedded server, and read it back.
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("rinofs-demo.png"),
+    show_default=True,
+    help="Where to put the picture that it ends with; a file that is there is replaced.",
+)
+def demo(data_dir: Path | None, output: Path) -> None:
+    """Upload a generated experiment to an embedded server, read it back, find in it, and draw some.
 
     The server runs inside this command, for this machine only. Each step is shown with the requests that it
     cost.
@@ -55,6 +75,9 @@ def demo(data_dir: Path | None) -> None:
         steps.read_with_dask()
         steps.read_with_xarray()
         steps.work_with_a_datapack(folder)
+        steps.find_by_metadata()
+        steps.write_arrays()
+        steps.draw(output)
     click.echo(_next_lines(data_dir))
 
 
@@ -177,6 +200,44 @@ class _Steps:
             activity = pd.read_csv(f"datapack://EMG.csv::{document.as_uri()}")
             _show(f"{len(activity)} samples of {activity.shape[1]} channels, from this machine")
 
+    def find_by_metadata(self) -> None:
+        """Find runs by what was written down about them."""
+        with self._step(f'fs.query("{_TOP}", rest_bpm__gt=70, tags__in=["pilot"], sort="rest_bpm")'):
+            found = self._fs.query(_TOP, rest_bpm__gt=70, tags__in=["pilot"], sort="rest_bpm")
+            for info in found:
+                about = info["metadata"]
+                _show(f"{info['name']}: {about['subject']}, {about['rest_bpm']} bpm at rest")
+
+    def write_arrays(self) -> None:
+        """Make a datapack of labelled arrays, and look into it."""
+        import xarray as xr
+
+        from rinofs.cli.experiment import make_take
+        from rinofs.datapack import write
+
+        with self._step(f'rinofs.datapack.write(tree, "repovizz://{_PACK}", ...)'):
+            formats = {"": "csv", "sound": "wav", "arm/muscles": "npy"}
+            url = write(
+                make_take(), f"repovizz://{_PACK}", formats, storage_options=self._options, overwrite=True
+            )
+            _show(f"{url}: a stream of sound, two of an arm, and annotations")
+        with (
+            self._step(f'xr.open_datatree("repovizz://{_PACK}", engine="datapack")'),
+            xr.open_datatree(url, engine="datapack", storage_options=self._options) as tree,
+        ):
+            arm, first = tree["arm/acceleration"].acceleration, tree["strokes"].isel(event=0)
+            hit = arm.sel(time=slice(first["onset_time"], first["offset_time"]))
+            _show(f"{arm.name}: {arm.sizes['time']} samples at {arm.sampling_rate:g} Hz")
+            _show(f"the first stroke peaks at {float(hit.max()):.1f} {arm.units}")
+
+    def draw(self, output: Path) -> None:
+        """Draw that datapack."""
+        from rinofs.plotting import plot, save
+
+        with self._step(f"rinofs plot repovizz://{_PACK} -o {output}"):
+            save(plot(f"repovizz://{_PACK}", storage_options=self._options), output)
+            _show(f"drawn: {output.absolute()}")
+
     @contextmanager
     def _step(self, what: str) -> Iterator[None]:
         click.echo(click.style(what, bold=True))
@@ -206,7 +267,9 @@ def _next_lines(data_dir: Path | None) -> str:
         "  export FSSPEC_REPOVIZZ_ENDPOINT_URL=http://127.0.0.1:8440 FSSPEC_REPOVIZZ_TOKEN=my-token\n"
         f"  rinofs tree rino://{_TOP}\n"
         f"  rinofs get -r rino://{_TOP}/runs .\n"
+        f"  rinofs query rino://{_TOP} subject=S01 'rest_bpm>60' --columns path,rest_bpm\n"
         "  rinofs datapack pull repovizz://MYO MYO\n"
+        f"  rinofs plot repovizz://{_PACK} --start 2 --stop 4\n"
         f"  python -c \"import pandas as pd; print(pd.read_parquet('rino://{_TOP}/runs.parquet'))\""
     )
 

@@ -17,7 +17,7 @@ from rinofs.datapack.new import new_document
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Run", "make_datapack", "make_experiment"]
+__all__ = ["Run", "make_datapack", "make_experiment", "make_take"]
 
 DAYS = ("2026-03-02", "2026-03-03", "2026-03-04")
 SUBJECTS = tuple(f"S{number:02}" for number in range(1, 13))
@@ -90,6 +90,58 @@ def make_datapack(folder: Path) -> Path:
     made = new_document(LocalFileSystem(), str(folder), author="rinofs demo", keywords=["arm", "IMU", "EMG"])
     document.write_text(dump(made, indent=2), "utf-8")
     return document
+
+
+def make_take() -> xr.DataTree:
+    """Return ten seconds of a drummer: sound, an arm's movement and muscles, and the strokes."""
+    random = np.random.default_rng(20260306)
+    strokes = np.arange(0.7, 9.5, 0.8)
+    sound = _decaying(strokes, 8000, 9)[:, None] * np.sin(np.arange(80_000) / 7)[:, None] * 0.6
+    arm = _decaying(strokes, 200, 12)[:, None] * [1.4, -0.5, 0.3] + random.normal([0, 0, 1], 0.03, (2000, 3))
+    muscles = random.normal(0, _decaying(strokes, 200, 5)[:, None] * np.linspace(10, 50, 8) + 3)
+    parts = {
+        "sound": _stream(
+            "audio_intensity", "a.u.", 8000, sound + random.normal(0, 0.006, sound.shape), ["M"]
+        ),
+        "arm/acceleration": _stream("acceleration", "g", 200, arm, ["X", "Y", "Z"]),
+        "arm/muscles": _stream(
+            "muscle_activity",
+            "a.u.",
+            200,
+            muscles.round().clip(-128, 127).astype(int),
+            [f"EMG {number}" for number in range(1, 9)],
+        ),
+        "strokes": xr.Dataset(
+            {
+                "onset_time": ("event", strokes, {"units": "s"}),
+                "offset_time": ("event", strokes + 0.3, {"units": "s"}),
+                "offset_type": ("event", np.array(["left", "right"])[np.arange(strokes.size) % 2]),
+            }
+        ),
+    }
+    known = {
+        "arm/acceleration": "3-axis accelerometer",
+        "arm/muscles": "MYO 8-channel EMG",
+        "strokes": "drum notes",
+    }
+    for path, datatype in known.items():
+        parts[path].attrs["datatype"] = datatype
+    about = {"author": "rinofs demo", "description": "strokes on a drum", "keywords": ["drums", "arm"]}
+    return xr.DataTree.from_dict({"/": xr.Dataset(attrs=about), **parts})
+
+
+def _decaying(strokes: np.ndarray[Any, Any], rate: float, speed: float) -> np.ndarray[Any, Any]:
+    since = np.arange(10 * rate) / rate - strokes[:, None]
+    return np.asarray((np.exp(-since.clip(0) * speed) * (since >= 0)).sum(axis=0))
+
+
+def _stream(
+    name: str, units: str, rate: float, values: np.ndarray[Any, Any], channels: list[str]
+) -> xr.Dataset:
+    return xr.Dataset(
+        {name: (("time", "channel"), values, {"units": units})},
+        coords={"time": np.arange(len(values)) / rate, "channel": channels},
+    )
 
 
 def _make_run(folder: Path, day: str, subject: str, random: np.random.Generator) -> Run:

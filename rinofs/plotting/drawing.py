@@ -36,7 +36,8 @@ def title(ax: Axes, path: str, text: str) -> None:
         ax.text(
             1, 1.0, f"{shown}\n", transform=ax.transAxes, fontsize=8, color=QUIET, ha="right", va="center"
         )
-    ax.yaxis.set_label_coords(-0.082, 0.5)
+    ax.yaxis.set_label_coords(-0.085, 0.5)
+    ax.yaxis.label.set_verticalalignment("center")
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -106,10 +107,12 @@ def _signal(ax: Axes, drawn: Envelope, number: int, colour: str, label: str, shi
 
 def _above_each_other(ax: Axes, drawn: Envelope, labels: Sequence[str], units: str) -> None:
     finite = np.isfinite(drawn.low) & np.isfinite(drawn.high)
-    middle = np.nanmedian(np.where(finite, (drawn.low + drawn.high) / 2, np.nan), axis=0)
+    centres = (drawn.low + drawn.high) / 2
+    columns = range(len(labels))
+    middle = np.array([np.median(centres[finite[:, n], n]) if finite[:, n].any() else 0.0 for n in columns])
     reach = float(np.where(finite, np.maximum(drawn.high - middle, middle - drawn.low), 0).max()) or 1.0
     space = 1.2 * reach
-    shifts = -space * np.arange(len(labels)) - np.nan_to_num(middle)
+    shifts = -space * np.arange(len(labels)) - middle
     for number, shift in enumerate(shifts):
         _signal(ax, drawn, number, COLOURS[0], labels[number], float(shift))
     ax.set_yticks([-space * number for number in range(len(labels))], labels)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
 from rinofs.cli.experiment import make_experiment
 from rinofs.testing import server_process
@@ -52,12 +53,16 @@ def test_every_step_shows_what_was_read_and_what_it_cost(kept: tuple[Path, str])
         "fs.push",
         'pd.read_json("repovizz://',
         "datapack://EMG.csv::",
+        "fs.query",
+        "rinofs.datapack.write",
+        'engine="datapack"',
+        "rinofs plot",
     ]:
         assert step in shown
     costs = [int(number) for number in re.findall(r"^  (\d+) requests?, ", shown, re.MULTILINE)]
-    assert len(costs) == 12
-    assert all(cost > 0 for cost in costs[:-1])
-    assert costs[-1] == 0  # a datapack on this machine asks no server
+    assert len(costs) == 16
+    assert costs.pop(11) == 0  # a datapack on this machine asks no server
+    assert all(cost > 0 for cost in costs)
     assert "600 samples of 3 axes, 1.00 g downwards" in shown
     assert "600 samples of 8 channels" in shown
     assert "36 runs of 12 subjects on 3 days" in shown
@@ -68,6 +73,20 @@ def test_every_step_shows_what_was_read_and_what_it_cost(kept: tuple[Path, str])
     assert means[0] == means[1]
 
 
+def test_it_ends_with_a_query_and_a_picture(kept: tuple[Path, str]) -> None:
+    folder, shown = kept
+    found = re.findall(r"^  (experiment/runs/\S+): S\d\d, ([\d.]+) bpm at rest$", shown, re.MULTILINE)
+    rests = [float(rest) for _, rest in found]
+    assert rests
+    assert rests == sorted(rests)
+    assert min(rests) > 70
+    assert {path.split("/")[2] for path, _ in found} == {"2026-03-02"}  # the day of the pilot
+    picture = folder.parent / "rinofs-demo.png"
+    assert f"  drawn: {picture}\n" in shown
+    with Image.open(picture) as drawn:
+        assert drawn.width > 800
+
+
 def test_the_costs_are_small(kept: tuple[Path, str]) -> None:
     steps = re.findall(r"^(\S.*)\n(?:  .*\n)*?  (\d+) requests?, ", kept[1], re.MULTILINE)
     costs = {step.split("(")[0]: int(number) for step, number in steps}
@@ -75,6 +94,8 @@ def test_the_costs_are_small(kept: tuple[Path, str]) -> None:
     assert costs["fs.info"] == 1
     assert costs["pd.read_csv"] <= 2
     assert costs["fs.put_file"] <= 40
+    assert costs["fs.query"] <= 10
+    assert costs["xr.open_datatree"] <= 20
 
 
 def test_the_lines_to_try_next_work(kept: tuple[Path, str], tmp_path: Path) -> None:
@@ -101,7 +122,8 @@ def test_the_lines_to_try_next_work(kept: tuple[Path, str], tmp_path: Path) -> N
             assert done.returncode == 0, f"{line}: {done.stderr}"
     assert len(list((tmp_path / "runs").rglob("*.csv"))) == 36
     assert (tmp_path / "MYO" / "IMU" / "Accelerometer.json").exists()
-    assert len(lines) == 7
+    assert (tmp_path / "drummer.png").exists()
+    assert len(lines) == 9
 
 
 def test_the_experiment_is_always_the_same(tmp_path: Path) -> None:
