@@ -21,6 +21,7 @@ from rinofs.fs.process import Registry
 from rinofs.fs.sessions import shared_session
 from rinofs.fs.writing import Upload
 from rinofs.http.content import open_content
+from rinofs.repovizz.access import Access
 from rinofs.repovizz.auth import auth_for
 from rinofs.repovizz.changes import Changes
 from rinofs.repovizz.client import RepovizzClient
@@ -77,21 +78,12 @@ class RepovizzFileSystem(DatapackReading):
         self._client = RepovizzClient(self.session, self._features)
         self._sizes = Sizes(self._client, self._shelf, options.max_concurrency)
         self._resolver = Resolver(self._client, self._shelf, self.url, options.max_concurrency)
-        self._editor = Editor(self._client, self._resolver, self._shelf, _queues.get(user, Queues))
-        self._uploader = Uploader(
-            self._client, self._resolver, self._shelf, self._editor, self.url, options.verify_content
-        )
-        self._changes = Changes(self._client, self._resolver, self._shelf, self._editor, self.url)
-        self._pusher = Pusher(
-            self._client,
-            self._resolver,
-            self._shelf,
-            self._editor,
-            self._uploader,
-            self.url,
-            options.max_concurrency,
-            options.verify_content,
-        )
+        editor = Editor(self._client, self._resolver, self._shelf, _queues.get(user, Queues))
+        access = Access(self._client, self._resolver, self._shelf, editor, self.url)
+        verify = options.verify_content
+        self._changes = Changes(access)
+        self._uploader = Uploader(access, verify=verify)
+        self._pusher = Pusher(access, self._uploader, options.max_concurrency, verify=verify)
 
     # Looking around
 

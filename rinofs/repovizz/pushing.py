@@ -26,18 +26,14 @@ from rinofs.repovizz.records import hash_of
 from rinofs.repovizz.sources import Hashed, check_hash
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import IO, BinaryIO
 
     from fsspec.callbacks import Callback
 
     from rinofs.datapack import Document
     from rinofs.datapack.links import Links, Place
-    from rinofs.repovizz.client import RepovizzClient
-    from rinofs.repovizz.editor import Editor
+    from rinofs.repovizz.access import Access
     from rinofs.repovizz.records import Datapack
-    from rinofs.repovizz.resolver import Resolver
-    from rinofs.repovizz.shelf import Shelf
     from rinofs.repovizz.uploads import Uploader
 
 _PIECE = 1024 * 1024
@@ -96,33 +92,19 @@ class Pusher:
 
     Parameters
     ----------
-    client, resolver, shelf, editor, uploader
-        Those of the filesystem.
-    url : callable
-        Turns a path into what messages call it.
+    access : Access
+        The datapacks.
+    uploader : Uploader
+        Replaces what is there already.
     max_concurrency : int
         Files under way at once, at most.
     verify : bool
         Whether what was stored is checked.
     """
 
-    def __init__(
-        self,
-        client: RepovizzClient,
-        resolver: Resolver,
-        shelf: Shelf,
-        editor: Editor,
-        uploader: Uploader,
-        url: Callable[[str], str],
-        max_concurrency: int,
-        verify: bool,
-    ) -> None:
-        self._client = client
-        self._resolver = resolver
-        self._shelf = shelf
-        self._editor = editor
+    def __init__(self, access: Access, uploader: Uploader, max_concurrency: int, *, verify: bool) -> None:
+        self._at = access
         self._uploader = uploader
-        self._url = url
         self._max_concurrency = max_concurrency
         self._verify = verify
 
@@ -161,7 +143,7 @@ class Pusher:
         files = self._files(document, links)
         datapack, made = self._found_or_made(part, document)
         if not (made or resume):
-            raise ConflictError("there is a datapack of this name already", self._url(part))
+            raise ConflictError("there is a datapack of this name already", self._at.url(part))
         missing, changed = (files, []) if made else self._lacking(datapack, document, files)
         callback.set_size(sum(file.size for file in (*missing, *changed)))
         stop = Stop()
@@ -172,7 +154,7 @@ class Pusher:
                 self._take_back(datapack, part, error)
             raise
         finally:
-            self._shelf.forget(part)
+            self._at.shelf.forget(part)
         for file in changed:
             self._replace(part, file, callback, stop)
         sent = len(missing) + len(changed)
@@ -180,32 +162,32 @@ class Pusher:
 
     def _take_back(self, datapack: Datapack, part: str, error: BaseException) -> None:
         try:
-            self._client.delete(datapack.id, self._url(part))
+            self._at.client.delete(datapack.id, self._at.url(part))
         except Exception as problem:  # noqa: BLE001 - the first error is the one to be raised
-            error.add_note(f"a part of the datapack is left at {self._url(part)}: {problem}")
+            error.add_note(f"a part of the datapack is left at {self._at.url(part)}: {problem}")
 
     def _found_or_made(self, part: str, document: Document) -> tuple[Datapack, bool]:
-        url = self._url(part)
-        if not is_id(part) and self._shelf.id_of(part) is None and not self._client.features.extensions:
-            self._editor.learn_owner()
-            if not self._client.features.extensions:
+        url = self._at.url(part)
+        if not is_id(part) and self._at.shelf.id_of(part) is None and not self._at.client.features.extensions:
+            self._at.editor.learn_owner()
+            if not self._at.client.features.extensions:
                 # To look for a name takes a request for each datapack there: to make it tells as well.
                 try:
-                    return self._editor.make(part, url, document), True
+                    return self._at.editor.make(part, url, document), True
                 except ConflictError as error:
                     there = self._named_in(error, part)
                     if there is not None:
                         return there, False
         try:
-            return self._resolver.datapack(part, 0.0), False
+            return self._at.resolver.datapack(part, 0.0), False
         except NotFoundError:
-            return self._editor.make(part, url, document), True
+            return self._at.editor.make(part, url, document), True
 
     def _named_in(self, conflict: ConflictError, part: str) -> Datapack | None:
         """Return the datapack that a part stands for, if it is the one that the service says has its name."""
         for identifier in _UUID.findall(str(conflict)):
             try:
-                found = self._resolver.again(identifier, self._url(part))
+                found = self._at.resolver.again(identifier, self._at.url(part))
             except (NotAllowedError, NotFoundError):
                 continue
             if part_of(found) == part:
@@ -240,7 +222,7 @@ class Pusher:
         if without_links(datapack.document) != without_links(document):
             raise ConflictError(
                 "there is a datapack of this name with another structure: remove it, or push to another name",
-                self._url(datapack.name),
+                self._at.url(datapack.name),
             )
         missing, changed = [], []
         for file in files:
@@ -248,7 +230,7 @@ class Pusher:
             stored = hash_of(node.link) if isinstance(node, DataNode) else None
             if stored is None:
                 missing.append(file)
-            elif self._client.features.sha1 and stored != _sha1(file):
+            elif self._at.client.features.sha1 and stored != _sha1(file):
                 changed.append(file)
         return missing, changed
 
@@ -256,11 +238,11 @@ class Pusher:
         with file.place.fs.open(file.place.path, "rb") as opened:
             hashed = Hashed(cast("IO[bytes]", Watched(opened, callback, stop)))
             body = UploadBody(cast("BinaryIO", hashed), file.size, filename=file.link.rpartition("/")[2])
-            label = self._url(f"{part_of(datapack)}/{file.path}")
-            content_hash = self._client.upload(datapack, file.link, body, label)
-            self._shelf.keep_size(datapack.id, content_hash, file.size)
+            label = self._at.url(f"{part_of(datapack)}/{file.path}")
+            content_hash = self._at.client.upload(datapack, file.link, body, label)
+            self._at.shelf.keep_size(datapack.id, content_hash, file.size)
             if self._verify:
-                check_hash(self._client.features, hashed.sha1(), content_hash, label)
+                check_hash(self._at.client.features, hashed.sha1(), content_hash, label)
 
     def _replace(self, part: str, file: _File, callback: Callback, stop: Stop) -> None:
         with file.place.fs.open(file.place.path, "rb") as opened:

@@ -20,14 +20,9 @@ from rinofs.repovizz.paths import parse
 from rinofs.repovizz.sending import Sending
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rinofs.datapack import DataNode
     from rinofs.fs.writing import Upload
-    from rinofs.repovizz.client import RepovizzClient
-    from rinofs.repovizz.editor import Editor
-    from rinofs.repovizz.resolver import Resolver
-    from rinofs.repovizz.shelf import Shelf
+    from rinofs.repovizz.access import Access
 
 _TRIES = 5
 """How often a content is sent to a node that others change meanwhile."""
@@ -40,36 +35,16 @@ class Uploader:
 
     Parameters
     ----------
-    client : RepovizzClient
-        Sends the requests.
-    resolver : Resolver
-        Finds the nodes.
-    shelf : Shelf
-        Is told of what was stored.
-    editor : Editor
-        Adds nodes, and makes datapacks.
-    url : callable
-        Turns a path into what messages call it.
+    access : Access
+        The datapacks.
     verify : bool
         Whether what was stored is checked.
     """
 
-    def __init__(
-        self,
-        client: RepovizzClient,
-        resolver: Resolver,
-        shelf: Shelf,
-        editor: Editor,
-        url: Callable[[str], str],
-        verify: bool,
-    ) -> None:
-        self._client = client
-        self._resolver = resolver
-        self._shelf = shelf
-        self._editor = editor
-        self._url = url
-        self._stored = Deliveries(client, editor, verify)
-        self._linked = LinkedDeliveries(client, resolver, shelf, editor, verify)
+    def __init__(self, access: Access, *, verify: bool) -> None:
+        self._at = access
+        self._stored = Deliveries(access, verify=verify)
+        self._linked = LinkedDeliveries(access, verify=verify)
 
     def send(self, upload: Upload, max_age: float, like: DataNode | None = None) -> None:
         """Store a content under its path, making datapack and containers on the way.
@@ -94,7 +69,7 @@ class Uploader:
         """
         place = parse(upload.path)
         if upload.tags is not None:
-            url = self._url(upload.path)
+            url = self._at.url(upload.path)
             raise NotImplementedError(f"nodes have no tags; put what you mean into metadata: {url}")
         if not place.inner:
             self._refuse_top(upload.path, max_age)
@@ -107,14 +82,14 @@ class Uploader:
 
     def _refuse_top(self, path: str, max_age: float) -> None:
         try:
-            self._resolver.datapack(path, max_age)
+            self._at.resolver.datapack(path, max_age)
         except NotFoundError:
-            url = self._url(path)
+            url = self._at.url(path)
             raise InvalidPathError(f"files are in datapacks, not beside them: write {url}/NAME") from None
-        raise IsADirectoryError(errno.EISDIR, "this is a datapack", self._url(path))
+        raise IsADirectoryError(errno.EISDIR, "this is a datapack", self._at.url(path))
 
     def _send_document(self, upload: Upload, max_age: float) -> None:
-        url = self._url(upload.path)
+        url = self._at.url(upload.path)
         data = upload.source if isinstance(upload.source, bytes) else upload.source.read()
         try:
             document = parse_document(data)
@@ -122,28 +97,28 @@ class Uploader:
             raise InvalidDatapackError(f"{url}: {error}") from error
         part = parse(upload.path).datapack
         try:
-            datapack = self._resolver.datapack(part, max_age)
+            datapack = self._at.resolver.datapack(part, max_age)
         except NotFoundError:
-            self._editor.make(part, self._url(part), document)
+            self._at.editor.make(part, self._at.url(part), document)
             return
         if upload.exclusive:
             raise ConflictError("every datapack has its document already", url)
-        self._editor.edit(datapack, lambda _: document, url)
+        self._at.editor.edit(datapack, lambda _: document, url)
 
     def _send(self, upload: Upload, like: DataNode | None, max_age: float) -> None:
         place = parse(upload.path)
-        sending = Sending(upload, like, self._url(upload.path))
+        sending = Sending(upload, like, self._at.url(upload.path))
         for tries_left in reversed(range(_TRIES)):
-            datapack = self._editor.found_or_made(place.datapack, self._url(place.datapack), max_age)
-            deliveries = self._stored if self._client.features.stores else self._linked
+            datapack = self._at.editor.found_or_made(place.datapack, self._at.url(place.datapack), max_age)
+            deliveries = self._stored if self._at.client.features.stores else self._linked
             try:
                 content_hash = deliveries.send(sending, datapack)
             except (PreconditionError, NotFoundError, NotAllowedError) as error:
                 # Others changed, moved or removed the node, or its datapack, while this was under way.
                 if not tries_left or error.status not in _OVERTAKEN:
                     raise
-                self._shelf.forget(place.datapack)
+                self._at.shelf.forget(place.datapack)
                 max_age = 0.0
             else:
-                self._shelf.keep_size(datapack.id, content_hash, upload.size)
+                self._at.shelf.keep_size(datapack.id, content_hash, upload.size)
                 return

@@ -37,6 +37,7 @@ class Stranger(RepovizzFileSystem):
 
     def _connect(self, credentials: Any) -> None:
         super()._connect(credentials)
+        from rinofs.repovizz.access import Access
         from rinofs.repovizz.changes import Changes
         from rinofs.repovizz.editor import Editor
         from rinofs.repovizz.queues import Queues
@@ -46,11 +47,10 @@ class Stranger(RepovizzFileSystem):
 
         self._shelf = Shelf()
         self._resolver = Resolver(self._client, self._shelf, self.url, 8)
-        self._editor = Editor(self._client, self._resolver, self._shelf, Queues())
-        self._uploader = Uploader(
-            self._client, self._resolver, self._shelf, self._editor, self.url, verify=True
-        )
-        self._changes = Changes(self._client, self._resolver, self._shelf, self._editor, self.url)
+        editor = Editor(self._client, self._resolver, self._shelf, Queues())
+        access = Access(self._client, self._resolver, self._shelf, editor, self.url)
+        self._uploader = Uploader(access, verify=True)
+        self._changes = Changes(access)
 
 
 def stranger(server: LiveServer) -> Stranger:
