@@ -9,14 +9,14 @@ import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks import data, report
 from tests.benchmarks.contenders import Place
 from tests.benchmarks.goals import CASES, Case
-from tests.benchmarks.servers import Served, nginx, served
+from tests.benchmarks.servers import Served, Started, nginx, served, started
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ def install() -> None:
         subprocess.run(["apt-get", "install", "-qq", "--yes", "nginx-light"], check=True)
 
 
-def measure(case: Case, contender: str, place: Place, server: Served) -> dict[str, Any]:
+def measure(case: Case, contender: str, place: Place, server: Served | Started) -> dict[str, Any]:
     """Let one of them do the work once, in a process of its own."""
     command = [
         sys.executable,
@@ -79,13 +79,20 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
         bare = stack.enter_context(served("bare"))
         nginx_url = stack.enter_context(nginx(folder, files))
         place = Place(server.url, server.told["token"], nginx_url, bare.url, ids, str(files))
+        plain = stack.enter_context(started(folder / "plain"))
+        own = data.upload_few(RinoFileSystem(endpoint_url=plain.url, token=plain.token), files)
+        settings: dict[str, tuple[Place, Served | Started]] = {
+            "live": (place, server),
+            "late": (replace(place, url=late.url), server),
+            "serve": (replace(place, url=plain.url, token=plain.token, ids=own), plain),
+        }
         taken: report.Taken = {}
         for case in cases:
-            where = place if case.setting == "live" else Place(late.url, *list(asdict(place).values())[1:])
+            where, asked = settings[case.setting]
             runs: dict[str, list[dict[str, Any]]] = {name: [] for name in case.contenders}
             for _ in range(rounds or case.rounds):
                 for name in case.contenders:
-                    runs[name].append(measure(case, name, where, server))
+                    runs[name].append(measure(case, name, where, asked))
             taken[case.name] = runs
             for goal, ratio in report.ratios(case, taken):
                 wanted = f"(must {goal.must}, aim {goal.aim})"

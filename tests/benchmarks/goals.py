@@ -40,7 +40,8 @@ class Case:
     others : tuple of str
         Measured too, for orientation.
     setting : str
-        Which server is asked: ``live``, ``late`` (behind 20 ms of latency) or ``none``.
+        Which server is asked: ``live``, which counts, ``late`` (that one behind 20 ms of latency) or
+        ``serve``, the server as users start it.
     rounds : int
         How often each of them does it.
     """
@@ -110,21 +111,25 @@ CASES = (
         "server-download",
         "the server: 512 MiB to a streaming client",
         (Goal("nginx", 1.3, 1.0, "rinofs serve"),),
+        setting="serve",
     ),
     Case(
         "server-upload",
         "the server: 512 MiB stored durably",
         (Goal("md5 and sha256 in one thread", 1.8, 1.3, "rinofs serve"),),
+        setting="serve",
     ),
     Case(
         "server-small",
         "the server: 2,000 downloads of 1 KiB",
         (Goal("bare Starlette route", 2.0, 1.43, "rinofs serve"),),
+        setting="serve",
     ),
     Case(
         "server-metadata",
         "the server: 2,000 times get_metadata",
         (Goal("bare Starlette route", 2.0, 1.43, "rinofs serve"),),
+        setting="serve",
     ),
     Case(
         "ls",

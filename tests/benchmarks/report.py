@@ -31,11 +31,11 @@ HEAD = """# Benchmarks
 
 Measured by `make bench`, beside what a user would pick instead. Each measurement is a fresh process; imports,
 sessions and a warm-up request are outside of it; all take turns, round by round, in the same run; the figures
-are medians. fsspec's HTTP filesystem and requests read from the embedded server's own download URLs, so that
-the server is in both sides; s3fs, obstore and the peer's Zarr store read the same files from nginx, which
-does less for each request. Everything is on one machine over loopback: figures of different rows, and of
-other machines, cannot be compared, ratios within a row can. Only rinofs verifies what it reads, where nothing
-else is said.
+are medians. fsspec's HTTP filesystem, obstore's HTTP store and requests read from the embedded server's own
+download URLs, so that the server is in both sides; s3fs and the peer's Zarr store read the same files from
+nginx, which does less for each request. Everything is on one machine over loopback: figures of different
+rows, and of other machines, cannot be compared, ratios within a row can. Only rinofs verifies what it reads,
+where nothing else is said.
 
 """
 
@@ -95,11 +95,14 @@ def _figures(cases: list[Case], taken: Taken) -> list[str]:
                 key: median(run[key] for run in runs)
                 for key in ("cpu", "memory", "requests", "sent", "served")
             }
-            asked = f"{middle['requests']:.0f} | {middle['sent'] / 2**20:.1f} | {middle['served']:.2f}"
+            counted = (
+                f"{middle['requests']:.0f} | {middle['sent'] / 2**20:.1f}" if middle["requests"] else " | "
+            )
+            asked = f"{counted} | {middle['served']:.2f}" if middle["served"] else f"{counted} | "
             own = f"{middle['cpu']:.2f} | {middle['memory']:.0f}"
             rows.append(
                 f"| {case.title} | {name} | {median(walls):.3f} ({walls[0]:.3f} - {walls[-1]:.3f}) "
-                f"| {own} | {asked if middle['requests'] else ' | | '} |\n"
+                f"| {own} | {asked} |\n"
             )
     return rows
 

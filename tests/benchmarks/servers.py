@@ -10,9 +10,15 @@ import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
+from rinofs.testing import server_process
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from rinofs.testing import ServerProcess
 
 # `tcp_nopush on` would hold back the ends of small ranges for 44 ms on loopback.
 NGINX = """
@@ -64,6 +70,29 @@ class Served:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(30)
+
+
+class Started:
+    """The server as users start it; it counts nothing."""
+
+    def __init__(self, process: ServerProcess) -> None:
+        self.url = process.endpoint_url
+        self.token = process.token
+        self._process = psutil.Process(process.pid)
+        self._before = 0.0
+
+    def counts(self) -> dict[str, Any]:
+        """Return the seconds of processor time since the last call."""
+        times = self._process.cpu_times()
+        before, self._before = self._before, times.user + times.system
+        return {"requests": 0, "sent": 0, "cpu": self._before - before}
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[Started]:
+    """Run ``rinofs serve``."""
+    with server_process(folder) as process:
+        yield Started(process)
 
 
 @contextmanager
