@@ -23,7 +23,7 @@ test: $(VENV)/test.done  ## the whole suite, campaigns in short
 test-core: $(VENV)/test.done  ## the quick core of the suite
 	$(PYTEST) $(CORE)
 
-test-browser: $(VENV)/browser.done  ## the login pages in Chromium, with pictures of them for the docs
+test-browser: $(VENV)/browser.done  ## the login pages and a notebook in Chromium, with pictures of them for the docs
 	$(PYTEST) -m browser tests/browser
 
 lint: $(VENV)/lint.done  ## ruff and mypy

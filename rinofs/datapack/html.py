@@ -27,7 +27,7 @@ _STYLE = """
 .rinofs-pack .name{font-weight:600}
 .rinofs-pack .quiet{opacity:.65;font-size:.9em;margin-left:.6em}
 .rinofs-pack .head{border-bottom:1px solid rgba(128,128,128,.4);padding-bottom:.2em;margin-bottom:.3em}
-.rinofs-pack ul{list-style:none;margin:0;padding-left:1.4em}
+.rinofs-pack ul{list-style:none!important;margin:0!important;padding-left:1.4em!important}
 .rinofs-pack li{margin:0}
 .rinofs-pack summary{cursor:pointer}
 """.replace("\n", "")

@@ -1,83 +1,148 @@
-"""`rinofs.login` in a notebook: a real kernel shows a link, and waits for who follows it."""
+"""What filesystems, results of queries and datapacks look like in a notebook, in a real browser."""
 
 from __future__ import annotations
 
-import html
-import os
-import re
-import socket
-import subprocess
-import sys
-from typing import TYPE_CHECKING, Any
+import io
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from PIL import Image
 
-from rinofs.profiles import ProfileStore
 from rinofs.testing import live_server
-from tests.repovizz.logins import Visitor, registered
+from tests.browser.conftest import chromium
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rinofs.testing import LiveServer
+    from selenium.webdriver import Chrome
 
 pytestmark = pytest.mark.browser
 
-CELL = """
-import rinofs
-rinofs.login("repovizz", endpoint_url={url!r}, client_id={client!r}, client_secret={secret!r}, port={port})
+IMAGES = Path(__file__).parents[2] / "docs" / "images"
+EVIL = "<img src=x onerror=document.title='broken'>"
+
+SETUP = f"""
+import numpy as np, xarray as xr
+from fsspec import filesystem
+from rinofs.datapack import write
+
+rino = filesystem("rino")
+for number, subject in enumerate(["A22", "B07", "A22", {EVIL!r}]):
+    metadata = {{"subject": subject, "rate_hz": 200, "grip_n": 40.5 + number}}
+    rino.pipe_file(f"grip/run {{number + 1}}.csv", b"t,force\\n0.0,1.5\\n", metadata=metadata, tags=["pilot"])
+
+def stream(name, units, channels):
+    values = np.zeros((400, len(channels)))
+    return xr.Dataset(
+        {{name: (("time", "channel"), values, {{"units": units}})}},
+        coords={{"time": np.arange(400) / 200, "channel": channels}},
+    )
+
+take = xr.DataTree.from_dict({{
+    "IMU/Accelerometer": stream("acceleration", "g", ["X", "Y", "Z"]).assign_attrs(
+        datatype="3-axis accelerometer"
+    ),
+    "IMU/Gyroscope": stream("angular_velocity", "radians/second", ["X", "Y", "Z"]).assign_attrs(
+        datatype="3-axis gyroscope", text={EVIL!r}
+    ),
+    "grip": stream("force", "N", ["left", "right"]),
+}})
+take.attrs = {{"author": "A. Researcher", "keywords": ["grip"]}}
+write(take, "repovizz://take 1", files={{"video/clip.mp4": b"mp4"}})
 """
+
+CELLS = [
+    'fs = filesystem("rino")\nfs',
+    'fs.query("grip", subject="A22", sort="grip_n")',
+    'from rinofs.datapack import parse\n\nparse(filesystem("repovizz").cat_file("take 1/datapack.json"))',
+    f'fs.query("grip", subject={EVIL!r})',
+]
+
+
+@pytest.fixture(scope="module")
+def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """A page made of a notebook that was run: where it is, and the token that must not be in it."""
+    import nbformat
+    from nbconvert import HTMLExporter
+    from nbconvert.preprocessors import ExecutePreprocessor
+
+    folder = tmp_path_factory.mktemp("notebook")
+    with live_server() as server, pytest.MonkeyPatch.context() as patch:
+        for service in ("RINO", "REPOVIZZ"):
+            patch.setenv(f"FSSPEC_{service}_ENDPOINT_URL", server.endpoint_url)
+            patch.setenv(f"FSSPEC_{service}_TOKEN", server.token)
+        patch.setenv("IPYTHONDIR", str(folder / "ipython"))
+        patch.setenv("JUPYTER_RUNTIME_DIR", str(folder / "runtime"))
+        patch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+        cells = [nbformat.v4.new_code_cell(source) for source in (SETUP, *CELLS)]
+        book = nbformat.v4.new_notebook(cells=cells)
+        ExecutePreprocessor(timeout=120, kernel_name="python3").preprocess(
+            book, {"metadata": {"path": str(folder)}}
+        )
+        del book.cells[0]
+        # Nothing is fetched from elsewhere.
+        exporter = HTMLExporter(template_name="lab", mathjax_url="", require_js_url="", jquery_url="")
+        page, _ = exporter.from_notebook_node(book)
+        (folder / "notebook.html").write_text(page, "utf-8")
+        yield folder / "notebook.html", server.token
 
 
 @pytest.fixture
-def server() -> Iterator[LiveServer]:
-    with live_server() as running:
-        yield running
+def shown(notebook: tuple[Path, str], tmp_path: Path) -> Iterator[Chrome]:
+    with chromium(tmp_path / "browser", "--window-size=900,1200") as driver:
+        driver.get(notebook[0].as_uri())
+        yield driver
 
 
-def test_a_notebook_shows_a_link_and_waits(server: LiveServer) -> None:
-    from jupyter_client.manager import (
-        start_new_kernel,  # not at the top: the rest of the suite runs without it
-    )
-
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
-    client_id, secret = registered(server, f"http://localhost:{port}")
-    manager, kernel = start_new_kernel(kernel_name="python3", env=dict(os.environ))
-    shown: list[dict[str, Any]] = []
-    visitor = Visitor(server)
-
-    def look(message: dict[str, Any]) -> None:
-        if message["msg_type"] in {"display_data", "execute_result", "error"}:
-            shown.append(message["content"])
-        if message["msg_type"] == "display_data":
-            [link] = re.findall('href="([^"]*)"', message["content"]["data"]["text/html"])
-            assert visitor.follow(html.unescape(link)).status_code == 200
-
-    try:
-        cell = CELL.format(url=server.endpoint_url, client=client_id, secret=secret, port=port)
-        reply = kernel.execute_interactive(cell, output_hook=look, timeout=60)
-    finally:
-        kernel.stop_channels()
-        manager.shutdown_kernel(now=True)
-    assert reply["content"]["status"] == "ok", shown
-    assert shown[-1]["data"]["text/plain"] == repr(server.username)
-    stored = ProfileStore().load("repovizz")
-    assert stored is not None
-    assert stored.token not in str(shown)
+def outputs(browser: Chrome) -> list[str]:
+    return [each.text for each in browser.find_elements("css selector", ".jp-OutputArea-output")]
 
 
-def test_ipython_in_a_terminal_prints_the_address(server: LiveServer) -> None:
+def test_everything_is_shown_as_html(shown: Chrome) -> None:
+    assert len(shown.find_elements("css selector", ".jp-RenderedHTMLCommon")) >= len(CELLS)
+    filesystem, found, tree, _ = outputs(shown)
+    assert "127.0.0.1" in filesystem
+    assert "run 1.csv" in found
+    assert "run 3.csv" in found
+    assert "run 2.csv" not in found
+    for text in ("take 1", "A. Researcher", "IMU/", "Accelerometer", "3-axis gyroscope", "clip.mp4"):
+        assert text in tree
 
-    program = (
-        f"import rinofs; rinofs.login(endpoint_url={server.endpoint_url!r}, client_id='x', port=0, timeout=1)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-m", "IPython", "--colors=NoColor", "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        env={**os.environ, "BROWSER": "true"},
-    )
-    assert f"Log in here: {server.endpoint_url}/oauth/authorize?" in done.stdout
-    assert "nobody logged in within 1 s" in done.stdout + done.stderr
+
+def test_no_secret_and_no_markup_of_others_is_in_the_page(shown: Chrome, notebook: tuple[Path, str]) -> None:
+    page, token = notebook
+    assert token not in page.read_text("utf-8")
+    assert shown.title != "broken"
+    assert shown.find_elements("css selector", ".jp-OutputArea-output img") == []
+    assert EVIL in outputs(shown)[2]
+    assert EVIL in outputs(shown)[3]
+
+
+def test_containers_fold(shown: Chrome) -> None:
+    summary = shown.find_element("css selector", ".rinofs-pack summary")
+    assert "Accelerometer" in outputs(shown)[2]
+    summary.click()
+    assert "Accelerometer" not in outputs(shown)[2]
+
+
+TIDY = """
+const cells = document.querySelectorAll('.jp-Cell');
+cells[cells.length - 1].remove();
+for (const note of document.querySelectorAll('.rinofs-pack .quiet'))
+    if (note.textContent.includes('<img')) note.remove();
+return cells[cells.length - 2].getBoundingClientRect().bottom;
+"""
+
+
+def test_a_picture_for_the_docs(notebook: tuple[Path, str], tmp_path: Path) -> None:
+    with chromium(tmp_path / "browser", "--window-size=900,800") as browser:
+        metrics = {"width": 820, "height": 800, "deviceScaleFactor": 1.5, "mobile": False}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        browser.get(notebook[0].as_uri())
+        metrics["height"] = int(browser.execute_script(TIDY)) + 20
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        picture = Image.open(io.BytesIO(browser.get_screenshot_as_png()))
+    flat = picture.convert("RGB").quantize(64, dither=Image.Dither.NONE)
+    flat.save(IMAGES / "notebook.png", optimize=True)
+    assert 20_000 < (IMAGES / "notebook.png").stat().st_size < 80_000
