@@ -52,6 +52,12 @@ def test_new_does_not_replace_a_document(pack: Path) -> None:
     assert json.loads(pack.read_text())["info"]["name"] == "other"
 
 
+def test_new_needs_a_folder(pack: Path) -> None:
+    result = run("new", pack)
+    assert result.exit_code == 1
+    assert result.stderr == f"rinofs: this is no folder: file://{pack}\n"
+
+
 def test_new_prints_a_document(pack: Path) -> None:
     result = run("new", pack.parent, "-o", "-")
     assert json.loads(result.stdout)["info"]["name"] == "MYO"
