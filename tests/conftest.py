@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 from fsspec.config import conf
+from hypothesis import settings
+
+# How long one example takes says more about what else the machine does than about the code.
+settings.register_profile("rinofs", deadline=None)
+settings.load_profile("rinofs")
 
 _IN_MEMORY = Path("/dev/shm")
 _ROOM = 4 * 1024**3
