@@ -196,7 +196,7 @@ def test_behind_a_proxy_that_encrypts_the_cookie_is_never_sent_unencrypted(progr
         answer.url,
         data=fields,
         cookies={"rinofs_session": browser.session.cookies["rinofs_session"]},
-        headers={"x-forwarded-proto": "https"},
+        headers={"x-forwarded-proto": "HTTPS, http"},
         allow_redirects=False,
         timeout=30,
     )

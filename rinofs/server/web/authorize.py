@@ -230,4 +230,5 @@ def _with_session(request: Request, answer: Response, session: str) -> Response:
 
 def _is_encrypted(request: Request) -> bool:
     # The word of anybody is taken for it: who claims it wrongly keeps the cookie from no browser but his own.
-    return "https" in {request.url.scheme, request.headers.get("x-forwarded-proto", "").lower()}
+    outermost = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+    return "https" in {request.url.scheme, outermost}
