@@ -7,47 +7,16 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import pandas as pd
 import xarray as xr
-from xarray.core.indexing import CoordinateTransformIndexingAdapter, IndexSelResult
-from xarray.indexes import CoordinateTransform, CoordinateTransformIndex, Index, PandasIndex
+from xarray.core.indexing import IndexSelResult
+from xarray.indexes import Index, PandasIndex
 
+from rinofs.datapack.computed import computed_variables
 from rinofs.datapack.grid import Grid, fitted
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
 
 _METHODS = {None, "nearest", "pad", "ffill", "backfill", "bfill"}
-
-
-class _Times(CoordinateTransform):
-    """What xarray computes the labels with, where it needs some."""
-
-    def __init__(self, grid: Grid, name: Hashable, dim: str) -> None:
-        super().__init__([name], {dim: grid.size}, np.dtype(np.float64))
-        self.grid = grid
-
-    def forward(self, dim_positions: dict[str, Any]) -> dict[Hashable, Any]:
-        return {self.coord_names[0]: self.grid.times(dim_positions[self.dims[0]])}
-
-    def reverse(self, coord_labels: dict[Hashable, Any]) -> dict[str, Any]:
-        return {self.dims[0]: self.grid.positions(coord_labels[self.coord_names[0]])}
-
-    def equals(self, other: CoordinateTransform, **kwargs: Any) -> bool:  # noqa: ARG002 - as xarray calls it
-        return isinstance(other, _Times) and self.grid.same_times(other.grid)
-
-
-class _Computed(xr.Variable):
-    """A coordinate that `load` and `chunk` of a dataset leave as it is: computed where it is used."""
-
-    __slots__ = ()
-
-    def load(self, **kwargs: Any) -> Self:
-        return self if self._is_computed() else super().load(**kwargs)
-
-    def chunk(self, *args: Any, **kwargs: Any) -> Self:
-        return self.copy(deep=False) if self._is_computed() else super().chunk(*args, **kwargs)
-
-    def _is_computed(self) -> bool:
-        return isinstance(self._data, CoordinateTransformIndexingAdapter)
 
 
 class TimeIndex(Index):
@@ -101,9 +70,7 @@ class TimeIndex(Index):
     def create_variables(self, variables: Mapping[Any, xr.Variable] | None = None) -> dict[Any, xr.Variable]:
         """Return the coordinate; that of a grid computes the labels that are asked for."""
         if isinstance(self.held, Grid):
-            transform = _Times(self.held, self._name, self._dim)
-            made = CoordinateTransformIndex(transform).create_variables(variables)
-            return {name: _Computed(one.dims, one._data, one.attrs) for name, one in made.items()}  # noqa: SLF001 - data would compute it
+            return computed_variables(self.held, self._name, self._dim, variables)
         return dict(self.held.create_variables(variables))
 
     def to_pandas_index(self) -> pd.Index:
@@ -214,13 +181,13 @@ class TimeIndex(Index):
 
     # Together with others
 
-    def equals(self, other: Index, *, exclude: frozenset[Hashable] | None = None) -> bool:
+    def equals(self, other: Index, *, exclude: frozenset[Hashable] | None = None) -> bool:  # noqa: ARG002 - there is one dimension only
         """Whether another index has the same times, but for rounding."""
         if not isinstance(other, TimeIndex):
             return False
         if isinstance(self.held, Grid) and isinstance(other.held, Grid):
             return self.held.same_times(other.held)
-        return bool(self.in_memory().equals(other.in_memory(), exclude=exclude))
+        return bool(self.in_memory().equals(other.in_memory()))
 
     def join(self, other: Self, how: Any = "inner") -> Self:
         """Return the times that both have, or either."""

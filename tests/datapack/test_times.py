@@ -28,7 +28,7 @@ def stream(size: int = 1000, rate: float = 200.0, start: float = 0.0) -> xr.Data
 
 def usual(dataset: xr.Dataset) -> xr.Dataset:
     """Return the dataset with xarray's own index, in memory."""
-    return dataset.drop_indexes("time").assign_coords(time=dataset.time.values).set_xindex("time")
+    return dataset.drop_vars("time").assign_coords(time=dataset.time.values)
 
 
 def grid_of(dataset: xr.Dataset | xr.DataArray) -> Grid | None:

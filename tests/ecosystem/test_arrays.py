@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dask
 import fsspec
 import numpy as np
 import pytest
@@ -171,6 +172,26 @@ def test_a_stream_stays_the_version_that_was_opened(storage: dict[str, Any]) -> 
         except ContentChangedError:
             continue
         np.testing.assert_array_equal(found, expected)
+
+
+def test_threads_read_one_file(storage: dict[str, Any]) -> None:
+    samples = np.arange(2 * 10**6).astype(np.int16)
+    RinoFileSystem(**storage).pipe_file("threads.wav", wav(samples))
+    options = {"engine": "datapack", "storage_options": storage}
+    data = xr.open_dataset("rino://threads.wav", chunks={"time": 10**5}, **options)
+    with dask.config.set(scheduler="threads", num_workers=8):
+        np.testing.assert_array_equal(data.value.compute()[:, 0], samples)
+
+
+def test_a_content_by_its_hash(storage: dict[str, Any], session: Session) -> None:
+    link = RepovizzFileSystem(**storage).info("MYO/EMG")["link"]
+    data = xr.open_dataset(
+        f"repovizz://MYO/{link}",
+        engine="datapack",
+        datatype="MYO 8-channel EMG",
+        storage_options=storage,
+    )
+    np.testing.assert_array_equal(data.muscle_activity, session.values["EMG"])
 
 
 def test_fifty_streams_in_two_processes(storage: dict[str, Any], tmp_path: Path) -> None:
