@@ -164,6 +164,24 @@ def test_renewal_in_the_middle_of_a_transfer(server: LiveServer, profile: Profil
     assert fs.cat("transfer", recursive=True) == {f"transfer/{n}.txt": str(n).encode() for n in range(12)}
 
 
+def test_renewal_in_the_middle_of_a_file(server: LiveServer, profile: Profile) -> None:
+    content = os.urandom(3 * 1024 * 1024)
+    fs = filesystem()
+    fs.pipe_file("reading/a.bin", content)
+    with fs.open("reading/a.bin", block_size=256 * 1024, cache_type="none") as file:
+        read = file.read(1024 * 1024)
+        server.reset()
+        left = [1]
+        server.faults = lambda _method, path: (
+            Fault(status=401) if "/content/" in path and left and left.pop() else None
+        )
+        while piece := file.read(512 * 1024):
+            read += piece
+    assert not left
+    assert read == content
+    assert refreshes(server) == [200]
+
+
 def test_a_login_that_has_ended_says_to_log_in_again(server: LiveServer, profile: Profile) -> None:
     ProfileStore().save(replace(end(server, profile), refresh_token="rino_no-such-token"))
     with pytest.raises(CredentialsError, match="rinofs login repovizz --endpoint-url http") as caught:
