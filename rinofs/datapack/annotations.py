@@ -75,7 +75,11 @@ def events_of(dataset: xr.Dataset, label: str) -> Events:
     InvalidDatapackError
         If a variable has another dimension, or none says when.
     """
-    found = [_field(str(name), variable, label) for name, variable in dataset.variables.items()]
+    # Coordinates of other dimensions come down from the groups above.
+    columns = [
+        name for name, one in dataset.variables.items() if name in dataset.data_vars or EVENT in one.dims
+    ]
+    found = [_field(str(name), dataset.variables[name], label) for name in columns]
     fields = sorted(found, key=lambda field: not field.is_time)
     if not fields or not fields[0].is_time:
         raise InvalidDatapackError(

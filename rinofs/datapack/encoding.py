@@ -90,6 +90,10 @@ def check_fits(samples: Samples, form: Format) -> None:
         raise InvalidOptionError(
             f"{samples.label}: {form.name} holds time and channels only; write it as json or npy"
         )
+    if form.name == "csv" and not samples.shape[0] and not _is_header(samples.channels):
+        raise InvalidOptionError(
+            f"{samples.label}: as csv nothing would be in its file; write it as json or npy"
+        )
     if form.name == "wav":
         _wav_rate(samples)
         _wav_width(samples)

@@ -161,7 +161,8 @@ def _timing(array: xr.DataArray, label: str) -> tuple[float, float]:
     rate, start = _spacing(_numbers(array.coords[TIME], label), said, f"{label}: its 'time'")
     if rate is None:
         raise InvalidDatapackError(
-            f"{label}: one stamp says no sampling rate; say it in the attribute 'sampling_rate' (Hz)"
+            f"{label}: fewer than two stamps say no sampling rate;"
+            " put it into the attribute 'sampling_rate' (Hz)"
         )
     return rate, start
 

@@ -308,6 +308,10 @@ def made(target: Path) -> list[str]:
     return [path.name for path in target.iterdir()]
 
 
+def rated(dataset: xr.Dataset) -> xr.Dataset:
+    return dataset.assign({name: one.assign_attrs(sampling_rate=100.0) for name, one in dataset.items()})
+
+
 TIMES = np.array([0.0, 0.005, 0.011, 0.015])
 
 
@@ -326,7 +330,7 @@ TIMES = np.array([0.0, 0.005, 0.011, 0.015])
             "assign_coords",
         ),
         (stream(np.zeros((4, 1))).drop_vars("time"), "json", "neither a coordinate 'time' nor"),
-        (stream(np.zeros((1, 1))), "json", "one stamp says no sampling rate"),
+        (stream(np.zeros((1, 1))), "json", "fewer than two stamps say no sampling rate"),
         (stream(np.zeros((4, 2)), channels=["X", "X"]), "json", "'X' is empty or there twice"),
         (stream(np.zeros((4, 1), complex)), "json", "acceleration: .*not complex"),
         (stream(np.zeros((4, 1))).rename(time="t"), "json", "its dimensions are 't', 'channel'"),
@@ -336,6 +340,11 @@ TIMES = np.array([0.0, 0.005, 0.011, 0.015])
         (stream([[2**40]] * 4), "wav", "32 bits at most"),
         (stream(np.zeros((4, 1))), "mp3", "format='mp3': there are json, csv, wav, npy"),
         (stream(np.zeros((4, 1))), {"voice": "wav"}, "nothing is written at 'voice'"),
+        (
+            stream(np.zeros((0, 2))).drop_vars("time").pipe(rated),
+            "csv",
+            "as csv nothing would be in its file",
+        ),
         (notes().drop_vars(["onset_time", "offset_time"]), "json", "no variable says when"),
         (notes().merge(stream(np.zeros((4, 1)))), "json", "streams go into a group of their own"),
     ],
@@ -374,6 +383,47 @@ def test_other_arrays_are_taken_as_they_are_meant(tmp_path: Path) -> None:
 
     several = xr.Dataset({"x": alone, "y": alone + 1})
     assert set(opened(write(several, tmp_path / "three")).children) == {"x", "y"}
+
+
+@pytest.mark.parametrize("form", ["json", "npy"])
+def test_further_dimensions_are_kept(tmp_path: Path, form: str) -> None:
+    frequencies = ("frequency", np.arange(5) * 20.0, {"units": "Hz"})
+    spectrum = xr.Dataset(
+        {"power": (("time", "frequency", "channel"), np.arange(60.0).reshape(6, 5, 2), {"units": "dB"})},
+        coords={
+            "time": ("time", np.arange(6) / 50, {"units": "s"}),
+            "frequency": frequencies,
+            "channel": ["L", "R"],
+        },
+    )
+    document = write(xr.DataTree.from_dict({"/spectrum": spectrum}), tmp_path / "pack", form)
+    assert_same(opened(document)["spectrum"].to_dataset(), spectrum)
+    with pytest.raises(InvalidOptionError, match="spectrum: power: csv holds time and channels only"):
+        write(spectrum.rename(power="power").assign_attrs(name="spectrum"), tmp_path / "flat", "csv")
+
+
+def test_little_and_nothing(tmp_path: Path) -> None:
+    assert dict(opened(write(xr.DataTree(), tmp_path / "empty")).children) == {}
+    for form in ("json", "npy", "wav"):
+        none = stream(np.zeros((0, 2)), channels=["L", "R"]).pipe(rated)
+        read = opened(write(none, tmp_path / form, form))["acceleration"]
+        assert dict(read.sizes) == {"time": 0, "channel": 2}
+        assert read.acceleration.attrs["sampling_rate"] == 100
+    never = notes().isel(event=slice(0))
+    for form in ("json", "csv"):
+        assert_same(opened(write(never, tmp_path / f"never {form}", form))["events"].to_dataset(), never)
+    numbered = xr.Dataset({"value": (("sample", "channel"), np.arange(6.0).reshape(3, 2))})
+    assert opened(write(numbered, tmp_path / "numbered"))["value"].value.dims == ("sample", "channel")
+
+
+def test_coordinates_of_the_groups_above_are_used(tmp_path: Path) -> None:
+    shared = xr.Dataset(coords={"time": np.arange(10) / 5})
+    tree = xr.DataTree.from_dict(
+        {"/": shared, "/x": xr.Dataset({"x": ("time", np.arange(10.0))}), "/notes": notes()}
+    )
+    read = opened(write(tree, tmp_path / "pack"))
+    assert read["x"].x.attrs["sampling_rate"] == 5
+    assert_same(read["notes"].to_dataset(), notes())
 
 
 def test_parts_of_what_was_read_are_written_without_the_rest(tmp_path: Path) -> None:
@@ -460,6 +510,32 @@ def test_an_upload_that_fails_is_taken_back(server: LiveServer, options: dict[st
         server.faults = None
     fs.invalidate_cache()
     assert not fs.exists("Refused")
+
+
+def test_what_cannot_be_taken_back_is_told(server: LiveServer, options: dict[str, Any]) -> None:
+    def refuse(method: str, path: str) -> Any:
+        refused = (method == "POST" and "/content/EMG" in path) or method == "DELETE"
+        return Fault(status=405 if method == "DELETE" else 422) if refused else None
+
+    server.faults = refuse
+    try:
+        with pytest.raises(OSError, match="EMG") as caught:
+            write(multimodal(), "repovizz://Left", storage_options=options)
+    finally:
+        server.faults = None
+    assert "a part of the datapack is left at repovizz://Left" in caught.value.__notes__[0]
+    fs = fsspec.filesystem("repovizz", **options)
+    fs.invalidate_cache()
+    assert fs.exists("Left")
+
+
+@pytest.mark.parametrize("target", ["repovizz://plain", "rino://packs/plain"])
+def test_the_published_api_is_enough(target: str) -> None:
+    with live_server(extensions=False) as server:
+        options = {"endpoint_url": server.endpoint_url, "token": server.token}
+        written = write(multimodal(), target, "npy", storage_options=options)
+        with opened(written, storage_options=options) as tree:
+            assert_same(tree["IMU/Orientation"].to_dataset(), multimodal()["IMU/Orientation"].to_dataset())
 
 
 def test_a_datapack_that_is_there_is_not_added_to(options: dict[str, Any]) -> None:
