@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from fsspec import AbstractFileSystem
 
+SMALL = 128 * 1024
+"""Bytes up to which a file is read whole at its first look, as remote filesystems fetch it anyway."""
+
 BLOCK = 4 * 1024 * 1024
 """Bytes that are read at once, into what was allocated for the whole."""
 
@@ -34,7 +37,7 @@ class FileHandle:
         self.path = path
         self._model: Any = None
         self._free: list[Any] = []
-        self._head = b""
+        self._whole: bytes | None = None
 
     @contextmanager
     def file(self) -> Iterator[Any]:
@@ -46,7 +49,11 @@ class FileHandle:
         try:
             yield file
         finally:
-            self._free.append(file)
+            if self._model is None:
+                file.close()  # one of this machine, of which there may be thousands
+            else:
+                _end_download(file)
+                self._free.append(file)
 
     def _another(self) -> Any:
         if self._model is not None:
@@ -64,16 +71,22 @@ class FileHandle:
             return data
 
     def head(self, size: int) -> bytes:
-        """Return the beginning of the file, which `read_all` does not read again."""
-        self._head = self.read(0, size)
-        return self._head
+        """Return the beginning of the file; a small one is read whole, and found in memory from then on."""
+        with self.file() as file:
+            file.seek(0)
+            length = getattr(file, "size", None)
+            self._whole = file.read() if isinstance(length, int) and length <= SMALL else None
+            head: bytes = file.read(size) if self._whole is None else self._whole[:size]
+            return head
 
     def read_all(self) -> bytes:
         """Return all of the file."""
-        head, self._head = self._head, b""
+        whole, self._whole = self._whole, None
+        if whole is not None:
+            return whole
         with self.file() as file:
-            file.seek(len(head))  # going on where the head ended, a remote file goes on with its answer
-            data: bytes = head + file.read()
+            file.seek(0)
+            data: bytes = file.read()
             return data
 
     def read_into(self, start: int, target: memoryview) -> int:
@@ -95,8 +108,13 @@ class FileHandle:
         with self.file() as file:
             return int(file.seek(0, 2))
 
+    def forget(self) -> None:
+        """Let go of what `head` kept for `read_all`."""
+        self._whole = None
+
     def close(self) -> None:
         """Close the file objects that nobody uses; reading again opens others."""
+        self.forget()
         while self._free:
             self._free.pop().close()
 
@@ -106,13 +124,20 @@ class FileHandle:
     def __setstate__(self, state: tuple[AbstractFileSystem, str, Any]) -> None:
         self.fs, self.path, self._model = state
         self._free = [] if self._model is None else [self._model]
-        self._head = b""
+        self._whole = None
 
     def __copy__(self) -> FileHandle:
         return self  # two that lend the same file objects would seek under each other
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return type(self).__name__, self.fs, self.path
+
+
+def _end_download(file: Any) -> None:
+    """Give the connection back that a download under way has; the next read makes another."""
+    end = getattr(getattr(file, "cache", None), "close", None)
+    if end is not None:
+        end()
 
 
 def _reopens_itself(file: Any) -> bool:

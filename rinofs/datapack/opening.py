@@ -100,6 +100,7 @@ def open_located(file: Located, overrides: Overrides) -> xr.Dataset:
     except BaseException:
         handle.close()
         raise
+    handle.forget()
     dataset.attrs.update(_attributes(file.node, datatype))
     dataset.set_close(handle.close)
     return dataset

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import dask
 import fsspec
 import numpy as np
+import psutil
 import pytest
 import xarray as xr
 from distributed import Client, LocalCluster
@@ -172,6 +173,32 @@ def test_a_stream_stays_the_version_that_was_opened(storage: dict[str, Any]) -> 
         except ContentChangedError:
             continue
         np.testing.assert_array_equal(found, expected)
+
+
+def test_many_streams_share_the_connections(lab: LiveServer, storage: dict[str, Any], tmp_path: Path) -> None:
+    values = np.random.default_rng(1).normal(size=(40, 4000, 3))
+    for number, stream in enumerate(values):
+        np.save(tmp_path / f"{number}.npy", stream)
+    nodes = [node(str(number), f"{number}.npy", "orientation") for number in range(40)]
+    (tmp_path / "datapack.json").write_text(dump(Document.create("many", nodes)))
+    RepovizzFileSystem(**storage).push(str(tmp_path / "datapack.json"))
+    shared_blocks._start_empty()
+    lab.reset()
+    tree = xr.open_datatree("repovizz://many", engine="datapack", storage_options=storage)
+    assert len(lab.requests) <= 1 + 40
+    lab.reset()
+    for number, stream in enumerate(values):
+        np.testing.assert_array_equal(tree[str(number)].angle, stream)
+    assert not lab.requests  # small files are read whole when they are opened
+
+
+def test_files_of_this_machine_are_not_kept_open(session: Session) -> None:
+    process = psutil.Process()
+    before = len(process.open_files())
+    data = xr.open_dataset(session.url("audio"), engine="datapack")
+    data.audio_intensity[1000:1010].load()
+    assert len(process.open_files()) == before
+    data.close()
 
 
 def test_threads_read_one_file(storage: dict[str, Any]) -> None:
