@@ -28,7 +28,7 @@ class DatapackBackend(BackendEntrypoint):
     description = (
         "Sensor streams of datapacks (repovizz://, datapack://), and JSON, CSV, audio and .npy files"
     )
-    url = "https://rinofs.readthedocs.io/en/latest/arrays.html"
+    url = "docs/arrays.md"  # in the source distribution: there is no site to name
     supports_groups: ClassVar[bool] = True
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
