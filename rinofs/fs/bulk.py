@@ -12,7 +12,7 @@ from rinofs.fs import ranges, transfer
 from rinofs.fs.pool import Stop, run
 from rinofs.fs.values import attributes_of
 from rinofs.fs.writing import WritableFileSystem, write_mode
-from rinofs.http.content import read_content
+from rinofs.http.multirange import MAX_SPANS, read_spans
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,12 +124,16 @@ class BulkFileSystem(WritableFileSystem):
         """Return what to fetch of one file."""
         if len(wanted) == 1:
             [one] = wanted
-            return [ranges.Fetch(lambda: self.cat_file(path, one.start, one.stop, **kwargs), [one], 0)]
+            return [ranges.single(lambda: self.cat_file(path, one.start, one.stop, **kwargs), wanted)]
         pinned = self._pinned(path, kwargs.get("version_id"), max_age=self._read_age())
         content = self._sized(pinned)
         parts = ranges.join((item.within(content.size or 0) for item in wanted), max_gap)
-        load = partial(read_content, self.session, content)
-        return [ranges.Fetch(partial(load, part.start, part.stop), part.wanted, part.start) for part in parts]
+
+        def fetch(batch: list[ranges.Part]) -> ranges.Fetch:
+            spans = [(part.start, part.stop) for part in batch]
+            return ranges.Fetch(partial(read_spans, self.session, content, spans), batch)
+
+        return [fetch(batch) for batch in ranges.batches(parts, MAX_SPANS)]
 
     def get(
         self,

@@ -14,6 +14,9 @@ MAX_GAP = 64 * 1024
 MAX_PART = 8 * 1024 * 1024
 """Bytes that ranges are joined to at most."""
 
+MAX_BATCH = 1024 * 1024
+"""Bytes of parts that one answer brings; larger parts come faster side by side."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -45,37 +48,57 @@ class Part:
     stop: int
     wanted: list[Wanted]
 
+    def cut(self, data: bytes) -> list[tuple[int, bytes]]:
+        """Return what each range has of the bytes, with its position."""
+        if len(self.wanted) == 1:
+            return [(self.wanted[0].position, data)]
+        bounds = ((w.position, (w.start or 0) - self.start, (w.stop or 0) - self.start) for w in self.wanted)
+        return [(position, data[start:stop]) for position, start, stop in bounds]
+
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """A request, and which ranges its answer holds.
+    """A piece of work, and which parts come of it.
 
     Attributes
     ----------
     load : callable
-        Sends the request and returns its bytes.
-    wanted : list of Wanted
-        The ranges; if there is only one, and it is as it was asked for, it is all of the bytes.
-    offset : int
-        Where in the content the bytes begin.
+        Returns the bytes of each part.
+    parts : list of Part
+        The parts; where somebody wanted only one range of a part, that is all of its bytes.
     """
 
-    load: Callable[[], bytes]
-    wanted: list[Wanted]
-    offset: int
+    load: Callable[[], Sequence[bytes]]
+    parts: Sequence[Part]
 
     def run(self, on_error: str) -> list[tuple[int, bytes | Exception]]:
         """Return the bytes of each range with its position, or the error in their place."""
         try:
-            data = self.load()
+            loaded = self.load()
         except Exception as error:
             if on_error != "return":
                 raise
-            return [(item.position, error) for item in self.wanted]
-        if len(self.wanted) == 1:
-            return [(self.wanted[0].position, data)]
-        cut = ((i.position, (i.start or 0) - self.offset, (i.stop or 0) - self.offset) for i in self.wanted)
-        return [(position, data[start:stop]) for position, start, stop in cut]
+            return [(item.position, error) for part in self.parts for item in part.wanted]
+        return [cut for part, data in zip(self.parts, loaded, strict=True) for cut in part.cut(data)]
+
+
+def single(load: Callable[[], bytes], wanted: list[Wanted], offset: int = 0) -> Fetch:
+    """Return the fetch of one part whose first byte is at `offset`."""
+    return Fetch(lambda: [load()], [Part(offset, offset, wanted)])
+
+
+def batches(parts: Iterable[Part], count: int, size: int = MAX_BATCH) -> list[list[Part]]:
+    """Put parts together, at most `count` and, if there are several, `size` bytes."""
+    found: list[list[Part]] = []
+    room = 0
+    for part in parts:
+        length = part.stop - part.start
+        if not found or len(found[-1]) == count or length > room:
+            found.append([])
+            room = size
+        found[-1].append(part)
+        room -= length
+    return found
 
 
 def attempt(plan: Callable[[], list[Fetch]], wanted: list[Wanted], on_error: str) -> list[Fetch]:
@@ -85,7 +108,7 @@ def attempt(plan: Callable[[], list[Fetch]], wanted: list[Wanted], on_error: str
     except Exception as error:
         if on_error != "return":
             raise
-        return [Fetch(_raising(error), wanted, 0)]
+        return [single(_raising(error), wanted)]
 
 
 def _raising(error: Exception) -> Callable[[], bytes]:

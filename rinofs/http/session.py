@@ -53,6 +53,8 @@ class HttpSession:
         Without a slash at the end.
     no_ranges : bool
         Whether the endpoint was seen to ignore ``Range``.
+    no_multiranges : bool
+        Whether it was seen to ignore one of several ranges.
 
     Raises
     ------
@@ -75,6 +77,7 @@ class HttpSession:
             raise InvalidOptionError("timeout must be above 0, and max_concurrency at least 1")
         self.limits = Limits.for_timeout(timeout)
         self.no_ranges = False
+        self.no_multiranges = False
         # Complete and in final form, so that a request only copies it.
         self._headers = {"User-Agent": "rinofs", "Accept-Encoding": "identity", **(headers or {})}
         self._shared = Shared(auth, self.limits, max_concurrency, observe)

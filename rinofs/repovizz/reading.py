@@ -171,8 +171,8 @@ class DatapackReading(ChangeableFileSystem):
         within = [item.within(len(text)) for item in wanted]
         if len(within) == 1:
             [only] = within
-            return [ranges.Fetch(lambda: text[only.start : only.stop], within, only.start or 0)]
-        return [ranges.Fetch(lambda: text, within, whole.start or 0)]
+            return [ranges.single(lambda: text[only.start : only.stop], within, only.start or 0)]
+        return [ranges.single(lambda: text, within, whole.start or 0)]
 
     def _get_file(
         self,

@@ -22,7 +22,7 @@ from rinofs.server.ranges import ByteRange, parse_ranges
 from rinofs.server.responses import error_response
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
@@ -195,6 +195,7 @@ class _ContentResponse(Response):
         self._source = source
         self._parts = parts
         self._tail = tail
+        self._fits = sum(len(part.span) for part in parts) <= CHUNK_SIZE
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer; end the connection if the file turns out to be shorter than it has to be."""
@@ -212,7 +213,7 @@ class _ContentResponse(Response):
         file, chunk = await to_thread.run_sync(self._open)
         with file:
             await send(start)
-            if len(self._parts) == 1 and len(chunk) == len(self._parts[0].span):
+            if self._fits:
                 await send({"type": "http.response.body", "body": chunk, "more_body": False})
                 return
             gone = asyncio.ensure_future(_disconnected(receive))
@@ -229,16 +230,30 @@ class _ContentResponse(Response):
         return read_at_once(self._source.path, self._source.size, span.start, span.stop)
 
     def _open(self) -> tuple[BinaryIO, bytes]:
+        """Open the file, and read the whole answer if it fits into a chunk, else the first chunk."""
         with storage_failures():
             file = self._source.path.open("rb", buffering=0)
         try:
             self._check_size(file)
+            if self._fits:
+                return file, b"".join(self._pieces(file))
             span = self._parts[0].span
             file.seek(span.start)
             return file, self._read(file, min(len(span), CHUNK_SIZE))
         except BaseException:
             file.close()
             raise
+
+    def _pieces(self, file: BinaryIO) -> Iterator[bytes]:
+        for part in self._parts:
+            yield part.head
+            file.seek(part.span.start)
+            left = len(part.span)
+            while left:
+                data = self._read(file, left)
+                left -= len(data)
+                yield data
+        yield self._tail
 
     def _check_size(self, file: BinaryIO) -> None:
         if os.fstat(file.fileno()).st_size != self._source.size:

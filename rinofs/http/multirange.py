@@ -1,0 +1,144 @@
+"""Several parts of a content in one answer (RFC 9110, sections 14.2 and 14.6)."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING, BinaryIO
+
+from rinofs.errors import ConnectionFailedError, DeadlineError, ProtocolError
+from rinofs.http.content import read_content
+from rinofs.http.ranges import parse_content_range
+from rinofs.http.sources import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from _typeshed import WriteableBuffer
+
+    from rinofs.http.content import Content
+    from rinofs.http.raw import RawAnswer
+    from rinofs.http.session import HttpSession
+
+__all__ = ["MAX_SPANS", "read_spans"]
+
+MAX_SPANS = 16
+"""Parts that are asked for at once; with many more a server may see an attack, and send the whole."""
+
+_BOUNDARY = re.compile(
+    r'multipart/byteranges;.*?\bboundary=(?:"([^"]{1,70})"|([^\s";,]{1,70})).*', re.IGNORECASE
+)
+_MAX_LINE = 8192
+_MAX_LINES = 32
+
+
+def read_spans(session: HttpSession, content: Content, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Read several parts of one version of a content, by one request where the server can.
+
+    Parameters
+    ----------
+    session : HttpSession
+        Where to send it.
+    content : Content
+        What to read. Only where a version is named, and the server keeps to it, one request is tried.
+    spans : sequence of (int, int)
+        First byte and byte to end before of each part, within the content and none empty.
+
+    Returns
+    -------
+    list of bytes
+        The parts.
+
+    Raises
+    ------
+    ContentChangedError
+        If the version is gone.
+    RinofsError
+        And all that `read_content` raises, for which the parts are asked for one by one if the one answer is
+        not what it should be.
+    """
+    named = content.conditional and content.etag is not None
+    if named and 1 < len(spans) <= MAX_SPANS and not (session.no_multiranges or session.no_ranges):
+        parts = _read_together(session, content, spans)
+        if parts is not None:
+            return parts
+    return [read_content(session, content, start, stop) for start, stop in spans]
+
+
+def _read_together(
+    session: HttpSession, content: Content, spans: Sequence[tuple[int, int]]
+) -> list[bytes] | None:
+    asked_for = ", ".join(f"{start}-{stop - 1}" for start, stop in spans)
+    answer = session.stream(
+        content.path,
+        params=content.params,
+        headers={"Range": f"bytes={asked_for}", "If-Match": f'"{content.etag}"'},
+        expect=(200, 206, 412, 416),
+        label=content.label,
+    )
+    with answer:
+        boundary = _BOUNDARY.fullmatch(answer.headers.get("content-type", ""))
+        if answer.status != 206 or boundary is None or answer.foreign:
+            session.no_multiranges = answer.status in {200, 206}
+            return None
+        source = Source(session, content)
+        try:
+            source.check(answer, resumed=False)
+            return _read_parts(answer, boundary[1] or boundary[2], spans, source)
+        except (ConnectionFailedError, DeadlineError, ProtocolError):
+            return None
+
+
+class _Body(io.RawIOBase):
+    """The body of an answer, as `io.BufferedReader` wants it."""
+
+    def __init__(self, answer: RawAnswer) -> None:
+        self._answer = answer
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        return self._answer.readinto(memoryview(buffer).cast("B"))
+
+
+def _read_parts(
+    answer: RawAnswer, boundary: str, spans: Sequence[tuple[int, int]], source: Source
+) -> list[bytes]:
+    reader: BinaryIO = io.BufferedReader(_Body(answer))
+    delimiter = b"--" + boundary.encode("latin-1")
+    parts = []
+    for start, stop in spans:
+        line = _line(reader, source) or _line(reader, source)  # the line break before it belongs to it
+        if line != delimiter:
+            raise source.misfit("the parts of the answer are not set apart as announced")
+        came = parse_content_range(_content_range(reader, source))
+        if came is None or (came.start, came.stop) != (start, stop):
+            raise source.misfit(f"another part came than the bytes from {start} to {stop}")
+        source.set_size(came.total)
+        data = reader.read(stop - start)
+        if len(data) < stop - start:
+            raise source.misfit("the last part of the answer is too short")
+        parts.append(data)
+    if (_line(reader, source) or _line(reader, source)) != delimiter + b"--":
+        raise source.misfit("the answer goes on after what was asked for")
+    reader.read(_MAX_LINE)  # nothing, most often: then the connection can be used again
+    return parts
+
+
+def _content_range(reader: BinaryIO, source: Source) -> str:
+    found = ""
+    for _ in range(_MAX_LINES):
+        name, _, value = _line(reader, source).decode("latin-1").partition(":")
+        if not name:
+            return found
+        if name.strip().lower() == "content-range":
+            found = value
+    raise source.misfit("a part of the answer has too many headers")
+
+
+def _line(reader: BinaryIO, source: Source) -> bytes:
+    line = reader.readline(_MAX_LINE)
+    if not line.endswith(b"\n"):
+        raise source.misfit("the answer ended before its last part")
+    return line.rstrip(b"\r\n")
