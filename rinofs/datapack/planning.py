@@ -15,6 +15,7 @@ from rinofs.datapack.annotations import Events, events_of
 from rinofs.datapack.describing import columns_of, datatype_of_events, datatype_of_stream, is_published
 from rinofs.datapack.document import Container, DataNode, Document, Node
 from rinofs.datapack.encoding import FORMATS, Format, check_fits, encode_rows, encode_samples
+from rinofs.datapack.filenames import FileNames
 from rinofs.datapack.naming import name_of_part, part_of_name
 from rinofs.datapack.new import guess_mime
 from rinofs.datapack.streams import EVENT, stream_of
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
 
 _NodeT = TypeVar("_NodeT", Container, DataNode)
 
-_UNFIT = re.compile(r'[<>:"\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
 _NUMBERED = re.compile(r"~\d+(?=(\.[^.]*)?$)")
-_LONGEST = 120  # characters of a file's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +123,7 @@ class _Planner:
     def __init__(self, formats: _Formats) -> None:
         self.formats = formats
         self.files: list[PlannedFile] = []
-        self._links: set[str] = set()
+        self._names = FileNames()
 
     def nodes(self, group: xr.DataTree, path: str) -> list[Node]:
         """Return the nodes for what is in a group."""
@@ -147,7 +146,7 @@ class _Planner:
     def _data_node(self, part: xr.Dataset, name: str, path: str, text: str) -> DataNode:
         form = self.formats.of(path)
         laid = _laid_events(part, path, form) if EVENT in part.dims else _laid_stream(part, path, form)
-        link = self._link(path, laid.form.extension)
+        link = self._names.link(path, laid.form.extension)
         self.files.append(PlannedFile(path, link, laid.write))
         node = DataNode.create(
             name,
@@ -164,25 +163,10 @@ class _Planner:
         nodes = {}
         for path, write in files.items():
             path = path.strip("/")
-            link = self._link(path, "")
+            link = self._names.link(path)
             nodes[path] = DataNode.create("", link, mime=guess_mime(path))
             self.files.append(PlannedFile(path, link, write))
         return edits.add_all(document, nodes) if nodes else document
-
-    def _link(self, path: str, extension: str) -> str:
-        """Return a free file name like the path, which any system takes."""
-        parts = [_fit(name_of_part(part)) for part in path.split("/")]
-        stem, dot, suffix = parts[-1].rpartition(".")
-        if not extension:
-            stem, extension = (stem, dot + suffix) if stem else (parts[-1], "")
-        elif f".{suffix.lower()}" not in {form.extension for form in FORMATS.values()} or not stem:
-            stem = parts[-1]
-        folder = "".join(f"{part}/" for part in parts[:-1])
-        link, number = f"{folder}{stem}{extension}", 2
-        while link.lower() in self._links or link.lower() == "datapack.json":
-            link, number = f"{folder}{stem}~{number}{extension}", number + 1
-        self._links.add(link.lower())
-        return link
 
 
 def _as_tree(source: xr.DataTree | xr.Dataset | xr.DataArray) -> xr.DataTree:
@@ -274,10 +258,6 @@ def _string(attrs: Mapping[Any, Any], key: str) -> str:
 
 def _write_rows(events: Events, labels: list[str], form: Format, file: BinaryIO) -> None:
     encode_rows(events.rows(), labels, form, file)
-
-
-def _fit(name: str) -> str:
-    return _UNFIT.sub("_", name.replace("/", "_")).strip(" .")[:_LONGEST] or "_"
 
 
 def _warn_of_left_out(tree: xr.DataTree, written: Tree) -> None:

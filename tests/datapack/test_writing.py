@@ -232,6 +232,7 @@ def streams(draw: st.DrawFn, form: str) -> xr.Dataset:
     return dataset
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("form", sorted(DTYPES))
 @settings(
     max_examples=rounds(40, 2_000),
@@ -266,6 +267,7 @@ def test_any_stream_is_read_as_it_was_written(form: str, data: st.DataObject) ->
 EVENT_FORMATS = ["json", "csv"]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("form", EVENT_FORMATS)
 @settings(max_examples=rounds(40, 2_000), deadline=None)
 @given(data=st.data())
@@ -445,6 +447,13 @@ def test_names_are_kept_whatever_they_are(tmp_path: Path) -> None:
     links = [node.link for _, node in Tree(parse(Path(document).read_bytes())).walk()]
     assert len({link.lower() for link in links}) == len(names)
     assert links[:3] == ["a_b.csv", "EMG.csv", "emg~2.csv"]
+
+
+def test_files_and_folders_of_one_name_are_kept_apart(tmp_path: Path) -> None:
+    one = stream(np.zeros((2, 1)))
+    paths = ["/a", "/a.json/inside", "/datapack.json/inside", "/A.JSON/b"]
+    read = opened(write(xr.DataTree.from_dict(dict.fromkeys(paths, one)), tmp_path / "pack"))
+    assert {group.path for group in read.leaves} == {*paths[:2], "/datapack~2.json/inside", "/A.JSON/b"}
 
 
 # Where it goes
