@@ -160,10 +160,13 @@ def pack_at(fs: AbstractFileSystem, path: str) -> Pack:
             "there is no datapack's document; a single file opens with open_dataset",
             shown(fs, document),
         )
+    # An object of its own: one that fsspec keeps may still answer with an earlier document.
     pack = DatapackFileSystem(
-        fo=document, target_protocol=_protocols(fs)[0], target_options=fs.storage_options
+        fo=document,
+        target_protocol=_protocols(fs)[0],
+        target_options=fs.storage_options,
+        skip_instance_cache=True,
     )
-    pack.invalidate_cache()  # fsspec may know the object, and this one an older document
     return Pack(pack, Tree(pack.document), "", "")
 
 
