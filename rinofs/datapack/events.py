@@ -59,7 +59,7 @@ def events_dataset(handle: FileHandle, kind: Format, layout: Sparse, label: str)
 def _rows(handle: FileHandle, kind: Format, columns: Sequence[Column]) -> list[Sequence[Any]]:
     """Return the events, each with a value for each column."""
     if kind == "csv":
-        return _csv_events(csv_rows(handle.read_all()), columns)
+        return _csv_events(csv_rows(handle.read_all(), len(columns)), columns)
     if kind == "json":
         return [
             _json_event(row, number, columns) for number, row in enumerate(json_rows(handle.read_all()), 1)

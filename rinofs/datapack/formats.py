@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 from typing import Literal
 
 from rinofs.errors import InvalidDatapackError
@@ -66,6 +67,20 @@ def _text_format(head: bytes, mime: str | None, name: str) -> Format | None:
     if not start:
         return "json" if "json" in said else "csv"
     return "json" if start[0] in "[{" else "csv"
+
+
+def says_csv(mime: str | None, name: str) -> bool:
+    """Whether media type or name call a file CSV, whose header may begin as JSON does."""
+    return "csv" in (mime or "") or name.lower().endswith((".csv", ".tsv"))
+
+
+def is_json(data: bytes) -> bool:
+    """Whether all of a file is JSON."""
+    try:
+        json.loads(text_of(data) or "")
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def text_of(data: bytes, *, cut: bool = False) -> str | None:

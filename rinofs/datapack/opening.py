@@ -12,7 +12,7 @@ import xarray as xr
 
 from rinofs.datapack.document import Container, DataNode, Document
 from rinofs.datapack.events import events_dataset
-from rinofs.datapack.formats import HEAD, NotDataError, format_of
+from rinofs.datapack.formats import HEAD, NotDataError, format_of, is_json, says_csv
 from rinofs.datapack.handles import FileHandle
 from rinofs.datapack.known import datatype_of_node, given_datatype, registry_of
 from rinofs.datapack.lattice import Stream, checked_rate, stream_dataset
@@ -111,6 +111,8 @@ def _dataset(
 ) -> xr.Dataset:
     mime = file.node.mime if file.node else None
     kind = format_of(handle.head(HEAD), mime, file.path)
+    if kind == "json" and says_csv(mime, file.path) and not is_json(handle.read_all()):
+        kind = "csv"
     if kind is None:
         what = f" ({mime})" if mime else ""
         raise NotDataError(f"this is no JSON, CSV, audio or .npy{what}; fsspec.open opens it as a file")

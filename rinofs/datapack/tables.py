@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+_DELIMITERS = (",", "\t", ";")
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 
 
@@ -127,8 +128,15 @@ def _ragged(rows: list[Any]) -> str:
     return "rows are not of one length, or hold more than numbers"
 
 
-def csv_rows(data: bytes) -> list[list[str]]:
+def csv_rows(data: bytes, columns: int) -> list[list[str]]:
     """Return the rows of a CSV or TSV file, without empty lines.
+
+    Parameters
+    ----------
+    data : bytes
+        The file.
+    columns : int
+        How many there should be, which tells commas that separate from others.
 
     Raises
     ------
@@ -136,7 +144,11 @@ def csv_rows(data: bytes) -> list[list[str]]:
         If it is no text.
     """
     text = _text(data)
-    return _rows(text, _delimiter(text))
+
+    def fitting(delimiter: str) -> int:
+        return sum(len(row) == columns for row in islice(_rows(text, delimiter), 2))
+
+    return list(_rows(text, max(_DELIMITERS, key=fitting)))
 
 
 def csv_table(data: bytes) -> Table:
@@ -151,7 +163,7 @@ def csv_table(data: bytes) -> Table:
     """
     text = _text(data)
     delimiter = _delimiter(text)
-    head = _rows("".join(_first_lines(text)), delimiter)
+    head = list(islice(_rows(text, delimiter), 2))
     if not head:
         raise NotDataError("the file is empty")
     labels = None
@@ -161,7 +173,7 @@ def csv_table(data: bytes) -> Table:
             return Table(_empty(len(labels)), labels)
     values = _quickly(text, delimiter, head[labels is not None], labels is not None)
     if values is None:
-        values = _carefully(_rows(text, delimiter), delimiter, labels is not None)
+        values = _carefully(list(_rows(text, delimiter)), delimiter, labels is not None)
     if labels is not None and len(labels) != values.shape[1]:
         raise InvalidDatapackError(
             f"the header has {len(labels)} columns, and the rows have {values.shape[1]}"
@@ -182,30 +194,34 @@ def _empty(columns: int) -> NDArray[Any]:
     return np.zeros((0, columns))
 
 
-def _rows(text: str, delimiter: str | None) -> list[list[str]]:
+def _rows(text: str, delimiter: str | None) -> Iterator[list[str]]:
     lines = io.StringIO(text, newline="")
     if delimiter is None:
-        return [line.split() for line in lines if line.strip()]
+        yield from (line.split() for line in lines if line.strip())
+        return
     try:
-        rows = [[cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter)]
+        for row in csv.reader(lines, delimiter=delimiter):
+            if len(row) > 1 or (row and not row[0].isspace()):
+                yield [cell.strip() for cell in row]
     except csv.Error as error:
         raise NotDataError(f"this is not CSV: {error}") from error
-    return [row for row in rows if any(row)]
-
-
-def _first_lines(text: str) -> list[str]:
-    """Return the first lines that are not empty, up to two of them."""
-    return list(islice((line for line in io.StringIO(text) if line.strip()), 2))
 
 
 def _delimiter(text: str) -> str | None:
-    """Return what separates the cells of a text; None for blanks."""
-    line = next(reversed(_first_lines(text)), "")  # a header may hold what separates nothing
-    for delimiter in "\t;,":
-        if delimiter in line:
-            return delimiter
-    cells = line.split()
-    return None if len(cells) > 1 and all(map(is_number, cells)) else ","
+    """Return what separates the numbers of a text; None for blanks."""
+
+    def fitting(delimiter: str) -> int:
+        rows = list(islice(_rows(text, delimiter), 2))
+        if not rows or len(rows[-1]) == 1:
+            return int(delimiter == _DELIMITERS[0])  # a single column, unless another one separates more
+        numeric = all(is_number(_point(cell, delimiter)) for cell in rows[-1])
+        widths = {len(row) for row in rows}
+        return 2 + 4 * numeric + 2 * (len(widths) == 1)
+
+    cells = next(reversed(list(islice(_rows(text, None), 2))), [])
+    if len(cells) > 1 and all(map(is_number, cells)):
+        return None
+    return max(_DELIMITERS, key=fitting)
 
 
 def _point(cell: str, delimiter: str | None) -> str:

@@ -201,6 +201,27 @@ def test_events(read: Callable[..., xr.Dataset], data: Any) -> None:
     assert found.offset_type.values.tolist() == ["hit", ""]
 
 
+@pytest.mark.parametrize("word", [";", "a;b", "a\tb", "[", "a\n\nb", "", "x, y", '"'])
+def test_any_text_of_an_event(read: Callable[..., xr.Dataset], word: str) -> None:
+    quoted = '"' + word.replace('"', '""') + '"' if set(word) & set('",\n') else word
+    found = read(f"0.5,1,{quoted}\n,,{quoted}\n,,\n", "e.csv", datatype=DRUMS)
+    assert found.offset_type.values.tolist() == [word, word, ""]
+
+
+@pytest.mark.parametrize("labels", [["["], ["[0"], ["a;b", "c"], ["a\tb", "c"], ["a b"], ["[1", "2]"]])
+def test_any_label_of_a_column(read: Callable[..., xr.Dataset], labels: list[str]) -> None:
+    row = ",".join("0.5" for _ in labels)
+    found = read(f"{','.join(labels)}\n{row}\n", "a.csv")
+    assert found.channel.values.tolist() == labels
+    assert found.value.values.tolist() == [[0.5] * len(labels)]
+    assert read("[[1, 2]]", "a.csv").value.values.tolist() == [[1, 2]]
+
+
+def test_rows_without_any_number(read: Callable[..., xr.Dataset]) -> None:
+    assert np.isnan(read("1,2\n,\n3,4\n").value[1]).all()
+    assert read('1\n""\n\n3\n').value[:, 0].isnull().values.tolist() == [False, True, False]
+
+
 def test_no_events(read: Callable[..., xr.Dataset]) -> None:
     for data in ("[]", "onset time,offset time,offset type\n"):
         assert read(data, datatype=DRUMS).sizes == {"event": 0}
