@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rinofs.datapack.formats import format_of
 from rinofs.errors import InvalidOptionError
 
 if TYPE_CHECKING:
@@ -119,7 +120,8 @@ def encode_rows(rows: Iterable[Sequence[Any]], labels: Sequence[str], form: Form
         _write_lines(lines, text)
     else:
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(labels)
+        if _is_header(labels):
+            writer.writerow(labels)
         writer.writerows([_cell(value) for value in row] for row in rows)
     text.detach()
 
@@ -171,8 +173,11 @@ def _csv(samples: Samples, file: BinaryIO) -> None:
 
 
 def _is_header(labels: Sequence[str]) -> bool:
-    """Whether labels cannot be taken for numbers, and leave no doubt of what separates them."""
-    unclear = any(set(label) & set("\t;\n\r") for label in labels)
+    """Whether labels cannot be taken for numbers or another format, nor for separators."""
+    start = labels[0] if labels else ""
+    unclear = format_of(start.encode(), "text/csv") != "csv" or any(
+        set(each) & set("\t;\n\r") for each in labels
+    )
     return any(_is_word(label) for label in labels) and not unclear
 
 

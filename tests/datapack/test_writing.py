@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from rinofs.datapack import parse, write
-from rinofs.datapack.tree import Tree
+from rinofs.datapack.tree import Tree, name_of_part
 from rinofs.datapack.validation import datatype_problems, flaws
 from rinofs.errors import ConflictError, InvalidDatapackError, InvalidOptionError, InvalidPathError
 from rinofs.testing import live_server
@@ -251,7 +251,7 @@ def test_any_stream_is_read_as_it_was_written(form: str, data: st.DataObject) ->
             read = found.to_dataset().load()
     [variable] = dataset.data_vars.values()
     [back] = read.data_vars.values()
-    assert found.attrs["name"] == part
+    assert found.attrs["name"] == name_of_part(part)
     assert found.attrs.get("text", "") == dataset.attrs["text"]
     assert back.name == variable.name
     assert back.dims == variable.dims
@@ -402,6 +402,14 @@ def test_further_dimensions_are_kept(tmp_path: Path, form: str) -> None:
     assert_same(opened(document)["spectrum"].to_dataset(), spectrum)
     with pytest.raises(InvalidOptionError, match="spectrum: power: csv holds time and channels only"):
         write(spectrum.rename(power="power").assign_attrs(name="spectrum"), tmp_path / "flat", "csv")
+
+
+@pytest.mark.parametrize("label", ["[x]", "ID3", "1", "a;b", "nan", "RIFF", "%PDF", "# x"])
+def test_labels_are_taken_for_nothing_else(tmp_path: Path, label: str) -> None:
+    values = np.array([[0.5, 1.0], [2.5, 3.0]])
+    read = opened(write(stream(values, channels=[label, "2"], name="x"), tmp_path / "pack", "csv"))["x"].x
+    assert read.channel.values.tolist() == [label, "2"]
+    assert read.values.tolist() == values.tolist()
 
 
 def test_little_and_nothing(tmp_path: Path) -> None:
