@@ -9,6 +9,7 @@ WORKERS ?= 2
 PARALLEL := -n $(WORKERS) --dist loadfile
 # What differs between Python versions shows here first.
 CORE := tests/test_options.py tests/test_credentials.py tests/test_import.py tests/test_layering.py \
+	tests/http/test_session.py tests/http/test_content.py \
 	tests/rinocloud/test_reading.py tests/rinocloud/test_writing.py tests/fs \
 	tests/server/test_store.py tests/datapack
 

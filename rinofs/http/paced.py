@@ -87,7 +87,8 @@ class _PacedIO(io.RawIOBase):
         except OSError as error:
             # Raised from here, the error would take along what the reader above already has of this
             # call. As an end of the stream it does not; whoever counts the bytes finds it by name.
-            self.failure = error
+            # Its traceback would keep frames that look at a buffer which the reader frees (a crash in 3.12.1).
+            self.failure = error.with_traceback(None)
             return 0
         return count
 

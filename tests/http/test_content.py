@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import threading
 
@@ -53,6 +54,13 @@ def test_any_slice_by_any_way(
             with open_content(session, content_of(), start, stop) as stream:
                 pieces = iter(lambda: stream.read(chance.choice(sizes)), b"")
                 assert b"".join(pieces) == DATA[start:stop]
+
+
+def test_a_break_leaves_no_view_of_memory_that_is_gone(session_to: MakeSession) -> None:
+    with faulty_server(faulty.truncated, faulty.reset_midway) as server:
+        assert read_content(session_to(server), content_of()) == DATA
+    for _ in range(3):
+        gc.collect()  # crashes where there is one
 
 
 @pytest.mark.parametrize("data", [b"", b"x"])
