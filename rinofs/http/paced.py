@@ -87,7 +87,7 @@ class _PacedIO(io.RawIOBase):
         except OSError as error:
             # Raised from here, the error would take along what the reader above already has of this
             # call. As an end of the stream it does not; whoever counts the bytes finds it by name.
-            # Its traceback would keep frames that look at a buffer which the reader frees (a crash in 3.12.1).
+            # Its traceback would keep frames alive that look at a buffer which the reader frees: a crash.
             self.failure = error.with_traceback(None)
             return 0
         return count
