@@ -175,10 +175,11 @@ def _csv(samples: Samples, file: BinaryIO) -> None:
 def _is_header(labels: Sequence[str]) -> bool:
     """Whether labels cannot be taken for numbers or another format, nor for separators."""
     start = labels[0] if labels else ""
-    unclear = format_of(start.encode(), "text/csv") != "csv" or any(
-        set(each) & set("\t;\n\r") for each in labels
-    )
-    return any(_is_word(label) for label in labels) and not unclear
+    if start.startswith("#") or format_of(start.encode(), "text/csv") != "csv":
+        return False
+    if any(set(label) & set("\t;\n\r") for label in labels):
+        return False
+    return any(_is_word(label) for label in labels)
 
 
 def _is_word(label: str) -> bool:

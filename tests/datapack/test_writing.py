@@ -404,7 +404,7 @@ def test_further_dimensions_are_kept(tmp_path: Path, form: str) -> None:
         write(spectrum.rename(power="power").assign_attrs(name="spectrum"), tmp_path / "flat", "csv")
 
 
-@pytest.mark.parametrize("label", ["[x]", "ID3", "1", "a;b", "nan", "RIFF", "%PDF", "# x"])
+@pytest.mark.parametrize("label", ["[x]", "ID3", "1", "a;b", "nan", "RIFF", "%PDF", "# x", "#"])
 def test_labels_are_taken_for_nothing_else(tmp_path: Path, label: str) -> None:
     values = np.array([[0.5, 1.0], [2.5, 3.0]])
     read = opened(write(stream(values, channels=[label, "2"], name="x"), tmp_path / "pack", "csv"))["x"].x
