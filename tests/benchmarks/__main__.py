@@ -105,11 +105,15 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cases", nargs="*", choices=[case.name for case in CASES] or None, metavar="CASE")
+    names = [case.name for case in CASES]
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(names))
     parser.add_argument("--rounds", type=int, help="how often, in place of what each case says")
     parser.add_argument("--no-write", action="store_true", help="only print; leave docs/ as it is")
     parser.add_argument("--no-install", action="store_true", help="the opponents are there")
     options = parser.parse_args()
+    for name in options.cases:
+        if name not in names:
+            parser.error(f"there is no case {name!r}; there are {', '.join(names)}")
     if not options.no_install:
         install()
     cases = [case for case in CASES if not options.cases or case.name in options.cases]

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -123,10 +124,12 @@ def nginx(folder: Path, data: Path) -> Iterator[str]:
 
 
 def _wait_for(port: int) -> None:
-    for _ in range(500):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
         try:
             socket.create_connection(("127.0.0.1", port), 0.1).close()
         except OSError:
-            continue
-        return
+            time.sleep(0.01)
+        else:
+            return
     raise RuntimeError("nginx did not start")
