@@ -10,6 +10,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 
 from rinofs.fs import ranges, transfer
 from rinofs.fs.pool import Stop, run
+from rinofs.fs.together import get_together, read_together
 from rinofs.fs.values import attributes_of
 from rinofs.fs.writing import WritableFileSystem, write_mode
 from rinofs.http.multirange import MAX_SPANS, read_spans
@@ -56,7 +57,12 @@ class BulkFileSystem(WritableFileSystem):
         if recursive:
             paths = [name for name in paths if not self.isdir(name)]
 
+        most = self.options.max_concurrency
+        small = {} if kwargs else read_together(paths, self._read_small, most, on_error)
+
         def read(name: str) -> bytes | Exception:
+            if name in small:
+                return small[name]
             try:
                 return self.cat_file(name, **kwargs)
             except Exception as error:
@@ -64,10 +70,14 @@ class BulkFileSystem(WritableFileSystem):
                     raise
                 return error
 
-        contents = dict(zip(paths, run(read, paths, self.options.max_concurrency), strict=True))
+        contents = dict(zip(paths, run(read, paths, most), strict=True))
         if on_error == "omit":
             return {name: data for name, data in contents.items() if isinstance(data, bytes)}
         return contents
+
+    def _read_small(self, paths: Sequence[str]) -> list[bytes | None]:
+        """Read at once what is small of some files; None for the others, and where the service cannot."""
+        return [None] * len(paths)
 
     def cat_ranges(
         self,
@@ -163,21 +173,27 @@ class BulkFileSystem(WritableFileSystem):
         """
         copies = self._to_get(transfer.plan_get(self, rpath, lpath, recursive, maxdepth), kwargs)
         callback.set_size(len(copies))
-        stop = Stop()
+        stop, most = Stop(), self.options.max_concurrency
+        version_id = kwargs.get("version_id")
+
+        def done(copy: Copy) -> None:
+            self._got(copy, kwargs)
+            callback.relative_update(1)
 
         def fetch(copy: Copy) -> None:
             if copy.is_folder:
                 Path(copy.target).mkdir(parents=True, exist_ok=True)
+                callback.relative_update(1)
             else:
-                version_id = kwargs.get("version_id")
                 with callback.branched(copy.source, copy.target) as child:
                     self._get_file(
                         copy.source, copy.target, child, None, stop, version_id, only_file=copy.only_file
                     )
-                self._got(copy, kwargs)
-            callback.relative_update(1)
+                done(copy)
 
-        run(fetch, copies, self.options.max_concurrency, stop)
+        if version_id is None:
+            copies = get_together(copies, self._read_small, most, callback, stop, done)
+        run(fetch, copies, most, stop)
 
     def _to_get(self, copies: list[Copy], options: Mapping[str, Any]) -> list[Copy]:  # noqa: ARG002
         """Return what of the copies is to be downloaded, before the first one is."""

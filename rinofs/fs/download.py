@@ -84,12 +84,19 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         The file.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.parent / f".rinofs-{secrets.token_hex(8)}.part"
+    temporary = target.with_name(f".rinofs-{secrets.token_hex(8)}.part")
     try:
-        with temporary.open("xb") as file:
+        with _created(temporary) as file:
             yield file
         temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def _created(path: Path) -> IO[bytes]:
+    try:
+        return path.open("xb")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import re
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from rinofs.errors import ConnectionFailedError, DeadlineError, ProtocolError
 from rinofs.http.content import read_content
+from rinofs.http.parts import Parts, boundary_of
 from rinofs.http.ranges import parse_content_range
 from rinofs.http.sources import Source
 
@@ -24,12 +24,6 @@ __all__ = ["MAX_SPANS", "read_spans"]
 
 MAX_SPANS = 16
 """Parts that are asked for at once; with many more a server may see an attack, and send the whole."""
-
-_BOUNDARY = re.compile(
-    r'multipart/byteranges;.*?\bboundary=(?:"([^"]{1,70})"|([^\s";,]{1,70})).*', re.IGNORECASE
-)
-_MAX_LINE = 8192
-_MAX_LINES = 32
 
 
 def read_spans(session: HttpSession, content: Content, spans: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -77,15 +71,15 @@ def _read_together(
         label=content.label,
     )
     with answer:
-        boundary = _BOUNDARY.fullmatch(answer.headers.get("content-type", ""))
+        boundary = boundary_of(answer.headers.get("content-type", ""), "byteranges")
         if answer.status != 206 or boundary is None or answer.foreign:
             session.no_multiranges = answer.status in {200, 206}
             return None
         source = Source(session, content)
         try:
             source.check(answer, resumed=False)
-            return _read_parts(answer, boundary[1] or boundary[2], spans, source)
-        except (ConnectionFailedError, DeadlineError, ProtocolError):
+            return _read_parts(answer, boundary, spans, source)
+        except (ConnectionFailedError, DeadlineError, ProtocolError, ValueError):
             return None
 
 
@@ -105,40 +99,13 @@ class _Body(io.RawIOBase):
 def _read_parts(
     answer: RawAnswer, boundary: str, spans: Sequence[tuple[int, int]], source: Source
 ) -> list[bytes]:
-    reader: BinaryIO = io.BufferedReader(_Body(answer))
-    delimiter = b"--" + boundary.encode("latin-1")
-    parts = []
+    parts = Parts(io.BufferedReader(_Body(answer)), boundary)
+    found = []
     for start, stop in spans:
-        line = _line(reader, source) or _line(reader, source)  # the line break before it belongs to it
-        if line != delimiter:
-            raise source.misfit("the parts of the answer are not set apart as announced")
-        came = parse_content_range(_content_range(reader, source))
+        came = parse_content_range(parts.begin().get("content-range"))
         if came is None or (came.start, came.stop) != (start, stop):
             raise source.misfit(f"another part came than the bytes from {start} to {stop}")
         source.set_size(came.total)
-        data = reader.read(stop - start)
-        if len(data) < stop - start:
-            raise source.misfit("the last part of the answer is too short")
-        parts.append(data)
-    if (_line(reader, source) or _line(reader, source)) != delimiter + b"--":
-        raise source.misfit("the answer goes on after what was asked for")
-    reader.read(_MAX_LINE)  # nothing, most often: then the connection can be used again
-    return parts
-
-
-def _content_range(reader: BinaryIO, source: Source) -> str:
-    found = ""
-    for _ in range(_MAX_LINES):
-        name, _, value = _line(reader, source).decode("latin-1").partition(":")
-        if not name:
-            return found
-        if name.strip().lower() == "content-range":
-            found = value
-    raise source.misfit("a part of the answer has too many headers")
-
-
-def _line(reader: BinaryIO, source: Source) -> bytes:
-    line = reader.readline(_MAX_LINE)
-    if not line.endswith(b"\n"):
-        raise source.misfit("the answer ended before its last part")
-    return line.rstrip(b"\r\n")
+        found.append(parts.read(stop - start))
+    parts.end()
+    return found

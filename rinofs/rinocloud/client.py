@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from rinofs.errors import NotFoundError, ProtocolError, ServiceError
 from rinofs.http.content import Content, etag_header
+from rinofs.rinocloud.bundles import read_bundle
 from rinofs.rinocloud.features import NO_SUCH_ENDPOINT
 from rinofs.rinocloud.pages import PAGE_SIZE, all_pages, parse_page
 from rinofs.rinocloud.records import Record, parse_record
@@ -210,6 +211,13 @@ class RinocloudClient:
     def content_at(self, names: Sequence[str], label: str) -> Content:
         """Return where the current content of the object at a path of names is."""
         return self._content(tuple(("path", name) for name in names), label, None, None)
+
+    def contents_of(self, paths: Sequence[Sequence[str]], label: str, *, verify: bool) -> list[bytes | None]:
+        """Return the contents of those of some files that are small; see `rinofs.rinocloud.bundles`."""
+        answer = self._post(
+            "download_many", {"paths": [list(path) for path in paths]}, repeatable=True, label=label
+        )
+        return read_bundle(answer, paths, verify=verify)
 
     def _content(
         self, params: tuple[tuple[str, str], ...], label: str, size: int | None, etag: str | None

@@ -111,6 +111,24 @@ class RinoFileSystem(SearchableFileSystem):
 
     # Reading
 
+    def _read_small(self, paths: Sequence[str]) -> list[bytes | None]:
+        parts = [parse(self._strip_protocol(path)) for path in paths]
+        named = {
+            number: names
+            for number, names in enumerate(parts)
+            if names and not any(isinstance(part, ById) for part in names)
+        }
+        found: list[bytes | None] = [None] * len(paths)
+        self._client.discover()
+        if named and self._features.has("bundle"):
+            names = [[str(part) for part in way] for way in named.values()]
+            verify = self.options.verify_content
+            label = self.url(self._parent(paths[0]))
+            contents = self._client.contents_of(names, label, verify=verify)
+            for number, content in zip(named, contents, strict=True):
+                found[number] = content
+        return found
+
     def _content(self, path: str) -> Content:
         names = [part for part in parse(path) if not isinstance(part, ById)]
         if names and len(names) == len(parse(path)) and self._features.may_have("path"):

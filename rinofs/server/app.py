@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["COLLECT_EVERY", "EXTENSIONS", "REFUSALS", "answering", "create_app"]
 
-EXTENSIONS = "path, recursive, after, digest, rename, idempotency"
+EXTENSIONS = "path, recursive, after, digest, rename, idempotency, bundle"
 """What this server adds to the published Rinocloud API."""
 
 COLLECT_EVERY = 3600.0

@@ -29,6 +29,7 @@ __all__ = [
     "folder_for",
     "get",
     "locate",
+    "locate_many",
     "refuse_taken",
     "set_values",
 ]
@@ -114,6 +115,26 @@ def locate(reader: Reader, user: User, path: Sequence[str]) -> Record:
         if found is not None:
             return found
     raise NotFound(f"path: {'/'.join(path)} is below an object that is no folder", field="path")
+
+
+def locate_many(connection: Connection, user: User, paths: Sequence[Sequence[str]]) -> list[Record | None]:
+    """Return the current objects at some paths, None where there is none; each folder is looked up once."""
+    below: dict[tuple[str, ...], set[str]] = {}
+    for path in paths:
+        if path:
+            below.setdefault(tuple(path[:-1]), set()).add(path[-1])
+    found: dict[tuple[str, ...], Record] = {}
+    for folder, names in below.items():
+        try:
+            record = locate(connection, user, folder) if folder else None
+        except NotFound:
+            continue
+        if record is not None and record.type != Kind.FOLDER:
+            continue
+        inside_it = inside(user, None if record is None else record.id)
+        rows = connection.execute(select(*RECORD).where(inside_it, objects.c.name.in_(sorted(names))))
+        found |= {(*folder, row.name): Record(*row) for row in rows}
+    return [found.get(tuple(path)) for path in paths]
 
 
 def folder_for(

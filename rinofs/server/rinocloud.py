@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from starlette.routing import Route
 
+from rinofs.server import bundles
 from rinofs.server import rinocloud_changes as changes
 from rinofs.server import rinocloud_reads as reads
 from rinofs.server import rinocloud_users as users
@@ -48,6 +49,7 @@ ENDPOINTS: tuple[tuple[str, tuple[str, ...], Handler], ...] = (
     ("files/copy/", _POST, changes.copy),
     ("files/delete/", _BOTH, changes.delete),
     ("files/ancestors/", _POST, reads.ancestors),
+    ("files/download_many/", _POST, bundles.download_many),
     ("files/query/", _POST, reads.query),
     ("files/query_count/", _POST, reads.query_count),
     ("files/search/", _POST, reads.search),

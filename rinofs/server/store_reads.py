@@ -61,6 +61,11 @@ class StoreReads:
                 return objects.get(connection, user, where)
             return objects.locate(connection, user, where)
 
+    def locate_many(self, user: User, paths: Sequence[Sequence[str]]) -> list[Record | None]:
+        """Return the current objects at some paths, in one state of everything; None where there is none."""
+        with self._database.read() as connection:
+            return objects.locate_many(connection, user, paths)
+
     def ancestors(self, user: User, number: int) -> list[Record]:
         """Return the folders above an object, from the top level down."""
         with self._database.read() as connection:

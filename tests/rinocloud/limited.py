@@ -79,7 +79,7 @@ class Limited:
             await answer(receive, send, limits.missing[endpoint], b"<html>no such page</html>", "text/html")
         elif endpoint == "download" and limits.redirects:
             await self._redirect(scope, receive, send)
-        elif endpoint == "download":
+        elif endpoint in {"download", "download_many"}:
             await self._download(scope, receive, send)
         else:
             await self._json(endpoint, scope, receive, send)

@@ -417,14 +417,14 @@ def test_a_failing_get_of_many_leaves_no_halves(
 ) -> None:
     fs = RinoFileSystem(**options, timeout=0.5)
     for number in range(20):
-        api.upload(f"dir/{number}", b"x" * 50_000)
+        api.upload(f"dir/{number}", b"x" * 300_000)  # too large to come together with others
     count = iter(range(10_000))
     server.faults = lambda method, path: (
         Fault(status=403, body=b"{}") if path.endswith("download/") and next(count) == 7 else None
     )
     with pytest.raises(NotAllowedError):
         fs.get("dir", str(tmp_path / "got"), recursive=True)
-    assert all(path.stat().st_size == 50_000 for path in (tmp_path / "got").rglob("*") if path.is_file())
+    assert all(path.stat().st_size == 300_000 for path in (tmp_path / "got").rglob("*") if path.is_file())
 
 
 def test_opening_with_a_cache_type_that_does_not_exist_is_refused(fs: RinoFileSystem) -> None:

@@ -53,6 +53,9 @@ SHOWING_ONES_OWN: dict[str, dict[str, Any]] = {
 }
 
 
+OWN_PATHS = {"paths": [["folder", "file"]]}
+
+
 @dataclass
 class Owned:
     api: Api
@@ -79,7 +82,7 @@ def expired(server: LiveServer) -> str:
 
 
 def send(api: Api, path: str, method: str, numbers: dict[str, int]) -> requests.Response:
-    text = json.dumps({**BODIES, **SHOWING_ONES_OWN}[path])
+    text = json.dumps({**BODIES, **SHOWING_ONES_OWN, **dict.fromkeys(BY_PATH, OWN_PATHS)}[path])
     for name, number in numbers.items():
         text = text.replace(f'"{name}"', str(number))
     body = json.loads(text)
@@ -96,8 +99,12 @@ def send(api: Api, path: str, method: str, numbers: dict[str, int]) -> requests.
     return api.session.request(method, url, json=body)
 
 
+# Asked by paths only, which cannot be anybody else's.
+BY_PATH = {"files/download_many/"}
+
+
 def test_every_route_is_asked() -> None:
-    assert {path for path, _ in ROUTES} == {*BODIES, *SHOWING_ONES_OWN}
+    assert {path for path, _ in ROUTES} == {*BODIES, *SHOWING_ONES_OWN, *BY_PATH}
 
 
 @pytest.mark.parametrize(("path", "method"), ROUTES)
@@ -153,6 +160,8 @@ def test_paths_are_ones_own(extended: LiveServer, owned: Owned) -> None:
     assert other.post("files/get_metadata", {"path": path}).status_code == 404
     assert other.post("files/children", {"path": path[:1]}).status_code == 404
     assert other.session.get(other.url("files/download"), params={"path": path}).status_code == 404
+    assert SECRET in owned.api.post("files/download_many", OWN_PATHS).text
+    assert SECRET not in other.post("files/download_many", OWN_PATHS).text
 
 
 def test_an_idempotency_key_is_ones_own(extended: LiveServer, owned: Owned) -> None:

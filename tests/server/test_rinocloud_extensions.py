@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
+import hashlib
+from base64 import b64encode
 from typing import Any
 
 from rinofs.testing import LiveServer, live_server
@@ -9,7 +13,7 @@ from tests.server.api import Api, Files
 
 
 def test_extensions_are_announced_on_every_answer(server: LiveServer, extended: LiveServer) -> None:
-    announced = "path, recursive, after, digest, rename, idempotency"
+    announced = "path, recursive, after, digest, rename, idempotency, bundle"
     for running in (server, extended):
         for token in (running.token, "wrong"):
             for endpoint in ("files/children", "files/nothing", "files/get_metadata"):
@@ -134,3 +138,51 @@ def test_the_published_api_has_none_of_this() -> None:
         key = {"Idempotency-Key": "1"}
         assert api.post("files/create_folder", {"name": "k"}, headers=key).status_code == 201
         assert api.post("files/create_folder", {"name": "k"}, headers=key).status_code == 409
+
+
+def test_bundle(more: Api) -> None:
+    more.file("exp1/a", b"first")
+    more.file("exp1/b", b"second")
+    more.file("large", bytes(256 * 1024 + 1))
+    paths = [
+        ["exp1", "b"],
+        ["exp1", "a"],
+        ["exp1", "b"],
+        ["large"],
+        ["exp1"],
+        ["exp1", "c"],
+        [],
+        ["large", "a"],
+    ]
+    answer = more.post("files/download_many", {"paths": paths})
+    assert answer.status_code == 200
+    message = email.message_from_bytes(
+        f"Content-Type: {answer.headers['Content-Type']}\r\n\r\n".encode() + answer.content,
+        policy=email.policy.HTTP,
+    )
+    parts = list(message.iter_parts())  # type: ignore[attr-defined]
+    sent = [None if part["rinocloud-api-alone"] else part.get_payload(decode=True) for part in parts]
+    assert sent == [b"second", b"first", b"second", None, None, None, None, None]
+    digest = b64encode(hashlib.sha256(b"second").digest()).decode()
+    assert parts[0]["Repr-Digest"] == f"sha-256=:{digest}:"
+    assert parts[0]["Content-Length"] == "6"
+
+
+def test_a_bundle_has_its_bounds(more: Api) -> None:
+    for number in range(10):
+        more.file(f"f{number}", bytes([number]) * 256 * 1024)
+    answer = more.post("files/download_many", {"paths": [[f"f{number}"] for number in range(10)]})
+    assert answer.content.count(b"rinocloud-api-alone") == 2
+    assert len(answer.content) < 2.1 * 1024 * 1024
+    for paths in ([], None, "f1", [["f1"]] * 257, [5], [[5]], [["a", None]], {"f1": 1}):
+        refused = more.post("files/download_many", {"paths": paths})
+        assert refused.status_code == 400, paths
+        assert refused.json()["error"].startswith("path")
+
+
+def test_the_published_api_has_no_bundle() -> None:
+    with live_server(extensions=False) as server:
+        assert (
+            Api(server.endpoint_url, server.token).post("files/download_many", {"paths": [["a"]]}).status_code
+            == 404
+        )

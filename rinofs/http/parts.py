@@ -1,0 +1,88 @@
+"""The parts of a multipart answer (RFC 2046, section 5.1)."""
+
+from __future__ import annotations
+
+import re
+from typing import BinaryIO
+
+__all__ = ["Parts", "boundary_of"]
+
+_BOUNDARY = re.compile(
+    r'multipart/(\w+)\s*;.*?\bboundary=(?:"([^"]{1,70})"|([^\s";,]{1,70})).*', re.IGNORECASE
+)
+_MAX_LINE = 8192
+_MAX_LINES = 32
+
+
+def boundary_of(content_type: str, subtype: str) -> str | None:
+    """Return what stands between the parts of a multipart type, None where it is another type."""
+    match = _BOUNDARY.fullmatch(content_type)
+    if match is None or match[1].lower() != subtype:
+        return None
+    return match[2] or match[3]
+
+
+class Parts:
+    """Reads a multipart body whose parts say how long they are.
+
+    Parameters
+    ----------
+    body : binary file
+        The body.
+    boundary : str
+        What stands between the parts.
+    """
+
+    def __init__(self, body: BinaryIO, boundary: str) -> None:
+        self._body = body
+        self._delimiter = b"--" + boundary.encode("latin-1")
+
+    def begin(self) -> dict[str, str]:
+        """Go to the content of the next part, and return its headers, names in lower case.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        line = self._line() or self._line()  # the line break before it belongs to it
+        if line != self._delimiter:
+            raise ValueError("the parts of the answer are not set apart as announced")
+        headers: dict[str, str] = {}
+        for _ in range(_MAX_LINES):
+            name, _, value = self._line().decode("latin-1").partition(":")
+            if not name:
+                return headers
+            headers[name.strip().lower()] = value.strip()
+        raise ValueError("a part of the answer has too many headers")
+
+    def read(self, size: int) -> bytes:
+        """Return the content of the part, `size` bytes.
+
+        Raises
+        ------
+        ValueError
+            If there are fewer.
+        """
+        data = self._body.read(size)
+        if len(data) < size:
+            raise ValueError("the last part of the answer is too short")
+        return data
+
+    def end(self) -> None:
+        """Take note that there has to be no further part.
+
+        Raises
+        ------
+        ValueError
+            If there is one.
+        """
+        if (self._line() or self._line()) != self._delimiter + b"--":
+            raise ValueError("the answer goes on after what was asked for")
+        self._body.read(_MAX_LINE)  # nothing, most often: then the connection can be used again
+
+    def _line(self) -> bytes:
+        line = self._body.readline(_MAX_LINE)
+        if not line.endswith(b"\n"):
+            raise ValueError("the answer ended before its last part")
+        return line.rstrip(b"\r\n")
