@@ -58,7 +58,9 @@ def upload(fs: Any, folder: Path) -> dict[str, int]:
 
 def upload_few(fs: Any, folder: Path) -> dict[str, int]:
     """Upload what the server alone is measured with, and return the ids by path."""
-    return {name: int(fs.put_file(folder / name, name) or fs.info(name)["id"]) for name in ("warm", "kibi", "big")}
+    return {
+        name: int(fs.put_file(folder / name, name) or fs.info(name)["id"]) for name in ("warm", "kibi", "big")
+    }
 
 
 def widen(fs: Any, database: Path, count: int) -> None:
