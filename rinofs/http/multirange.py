@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from rinofs.errors import ConnectionFailedError, DeadlineError, ProtocolError
+from rinofs.errors import ConnectionFailedError, DeadlineError, ProtocolError, ServiceError
 from rinofs.http.content import read_content
 from rinofs.http.parts import Parts, boundary_of
 from rinofs.http.ranges import parse_content_range
@@ -24,6 +24,8 @@ __all__ = ["MAX_SPANS", "read_spans"]
 
 MAX_SPANS = 16
 """Parts that are asked for at once; with many more a server may see an attack, and send the whole."""
+
+_TOO_MUCH = frozenset({400, 500, 501})  # of a server that cannot read such a header
 
 
 def read_spans(session: HttpSession, content: Content, spans: Sequence[tuple[int, int]]) -> list[bytes]:
@@ -63,17 +65,23 @@ def _read_together(
     session: HttpSession, content: Content, spans: Sequence[tuple[int, int]]
 ) -> list[bytes] | None:
     asked_for = ", ".join(f"{start}-{stop - 1}" for start, stop in spans)
-    answer = session.stream(
-        content.path,
-        params=content.params,
-        headers={"Range": f"bytes={asked_for}", "If-Match": f'"{content.etag}"'},
-        expect=(200, 206, 412, 416),
-        label=content.label,
-    )
+    try:
+        answer = session.stream(
+            content.path,
+            params=content.params,
+            headers={"Range": f"bytes={asked_for}", "If-Match": f'"{content.etag}"'},
+            expect=(200, 206, 412, 416),
+            label=content.label,
+        )
+    except ServiceError as error:
+        if error.status not in _TOO_MUCH:
+            raise
+        session.no_multiranges = True
+        return None
     with answer:
         boundary = boundary_of(answer.headers.get("content-type", ""), "byteranges")
         if answer.status != 206 or boundary is None or answer.foreign:
-            session.no_multiranges = answer.status in {200, 206}
+            session.no_multiranges = answer.foreign or answer.status in {200, 206}
             return None
         source = Source(session, content)
         try:

@@ -128,6 +128,7 @@ MISFITS: dict[str, Step] = {
     "binary garbage": lambda request: send_parts(request, DATA),
     "encoded": lambda request: send_parts(request, body_of(spans_of(request)), Content_Encoding="gzip"),
     "cut": cut,
+    "a bad request": faulty.status(400),
     "refused": lambda request: request.answer(416, b"", Content_Range=f"bytes */{SIZE}"),
 }
 
