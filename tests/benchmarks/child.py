@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -23,6 +24,7 @@ def _peak() -> float:
 def main() -> None:
     case, contender, place = sys.argv[1:]
     work = prepare(case, contender, Place(**json.loads(place)))
+    os.sync()  # what others left to be written is not to be on this one's account
     print("ready", flush=True)
     sys.stdin.readline()
     base = _peak()

@@ -6,6 +6,7 @@ A function prepares (imports, sessions, one warm-up request), and returns what i
 from __future__ import annotations
 
 import asyncio
+import atexit
 import hashlib
 import os
 import random
@@ -107,7 +108,9 @@ def with_filesystem(work: Callable[[Any, Callable[[str], str], Place], Work]) ->
 
 
 def _scratch(name: str) -> str:
-    return str(Path(tempfile.mkdtemp(prefix="rinofs-bench-")) / name)
+    folder = Path(tempfile.mkdtemp(prefix="rinofs-bench-"))
+    atexit.register(shutil.rmtree, folder)  # or the disk has more to do for each that follows
+    return str(folder / name)
 
 
 def _offsets(size: int) -> list[int]:
