@@ -149,13 +149,11 @@ def _variable(cells: list[Any], column: Column, *, timed: bool, label: str) -> x
 
 
 def _number(cell: Any, column: Column, row: int) -> float:
-    if cell is None or (isinstance(cell, str) and is_number(cell) and not cell[-1:].isdigit()):
-        cell = (
-            cell if isinstance(cell, str) and cell.lower().lstrip("+-") in {"inf", "infinity"} else math.nan
-        )
     try:
         return float(cell)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
+        if cell is None or (isinstance(cell, str) and is_number(cell)):  # a word for what is missing
+            return math.nan
         raise InvalidDatapackError(
             f"event {row}: {column.label} is {shortened(repr(cell))}, which is no number"
         ) from None

@@ -154,6 +154,7 @@ def test_types_of_a_datatype(read: Callable[..., xr.Dataset]) -> None:
         ("1,2,3\n4,abc,6\n", {"datatype": THREE}, "row 2 holds 'abc', which is no number"),
         ("dear reader,\nhello\n", {}, "row 2 holds 'hello'"),
         ("[[1,2]]", {"datatype": DRUMS}, r"event 1 has 2 values, .*3 columns \(onset time"),
+        (f"[[{10**400}, 1, null]]", {"datatype": DRUMS}, "event 1: onset time is 1000.*, which is no number"),
         ("0.5,soon,hit\n", {"datatype": DRUMS}, "event 1: offset time is 'soon', which is no number"),
         (wav(np.zeros(9, np.int16)), {"datatype": DRUMS}, "events are read from JSON, CSV and .npy"),
         (wav(np.zeros(9, np.int16))[:30], {}, "ends before its samples"),
@@ -190,6 +191,7 @@ def test_labels_of_columns(read: Callable[..., xr.Dataset]) -> None:
         "onset time,offset time,offset type\n0.5,1,hit\n1.5,,\n",
         "offset type;onset time;offset time\nhit;0.5;1\n;1.5;\n",
         "0.5\t1\thit\n1.5\t\t\n",
+        "5e-1,1.,hit\n+1.5,NA,\n",
         npy(np.array([(0.5, 1, "hit"), (1.5, np.nan, "")], [("a", "f8"), ("b", "f8"), ("c", "U3")])),
     ],
 )
