@@ -79,15 +79,17 @@ class SearchableFileSystem(DescribedFileSystem):
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
             raise ValueError(f"limit: a number from 0 on is expected, not {limit!r}")
         path = self._strip_protocol(path)
-        infos = self._found(path, query, order, scan=scan)
+        infos = self._found(path, query, order, limit, scan=scan)
         return Found(islice(infos, limit), f"{query or 'everything'} in {self.url(path)}")
 
-    def _found(self, path: str, query: Query, sort: str | None, *, scan: bool) -> Iterator[Info]:
+    def _found(
+        self, path: str, query: Query, sort: str | None, limit: int | None, *, scan: bool
+    ) -> Iterator[Info]:
         searcher = self._searcher()
         if scan:
             pages = iter([searcher.scan(path, query, sort, self.options.max_concurrency)])
         else:
-            pages = searcher.find(path, query, sort)
+            pages = searcher.find(path, query, sort, limit)
         for page in pages:
             for where, record in page:
                 yield record.info(where)
@@ -98,7 +100,7 @@ class SearchableFileSystem(DescribedFileSystem):
     def count(
         self, path: str = "", *, where: Mapping[str, Any] | None = None, scan: bool = False, **filters: Any
     ) -> int:
-        """Return how many objects `query` would find; the parameters are the same."""
+        """Return how many objects `query` finds with this path, ``where``, ``scan`` and these filters."""
         query = build(where, filters)
         path = self._strip_protocol(path)
         if scan:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rinofs.rinocloud.records import Record
     from rinofs.rinocloud.resolver import Resolver
 
-Found: TypeAlias = "tuple[str, Record]"
+Placed: TypeAlias = "tuple[str, Record]"
 """A path and what is there."""
 
 AT_ONCE = 5_000
@@ -60,8 +60,10 @@ class Searcher:
         self._url = url
         self._max_age = max_age
 
-    def find(self, path: str, query: Query, sort: str | None) -> Iterator[list[Found]]:
-        """Yield what a query finds below a folder, page by page.
+    def find(
+        self, path: str, query: Query, sort: str | None, limit: int | None = None
+    ) -> Iterator[list[Placed]]:
+        """Yield what a query finds below a folder, page by page; no more than `limit` if that is easy.
 
         Raises
         ------
@@ -75,7 +77,8 @@ class Searcher:
         if folders is not None:
             query = both({"parent": {"$in": list(folders)}}, query)
         start: dict[int | None, str] = {top: path}
-        for page in self._pages(query, sort, self._url(path)):
+        is_all_wanted = top is None or folders is not None
+        for page in self._pages(query, sort, self._url(path), limit if is_all_wanted else None):
             paths = folders if folders is not None else self._paths_of(page, start)
             yield [
                 (join(paths[record.parent], part_of(record.name, record.id)), record)
@@ -98,8 +101,10 @@ class Searcher:
 
     # Asking
 
-    def _pages(self, query: Query, sort: str | None, label: str) -> Iterator[list[Record]]:
-        """Yield the records that a query finds, each once, in pages.
+    def _pages(
+        self, query: Query, sort: str | None, label: str, limit: int | None = None
+    ) -> Iterator[list[Record]]:
+        """Yield the records that a query finds, each once, in pages of at most `limit`.
 
         By id it goes on after the last one, whatever was changed meanwhile: the embedded server has that
         order by itself, others are asked for it. What comes in another order is gone through by position.
@@ -107,18 +112,19 @@ class Searcher:
         seen: set[int] = set()
         last = 0
         by_id = sort is None
+        size = PAGE_SIZE if limit is None else min(limit, PAGE_SIZE)
         order = sort or (None if self._is_extended() else "id")
         while True:
             position = {} if by_id or not seen else {"offset": len(seen)}
             asked = both(query, {"id": {"$gt": last}}) if by_id and last else query
-            body = {"query": asked, "limit": PAGE_SIZE, **position, **({"sort": order} if order else {})}
+            body = {"query": asked, "limit": size, **position, **({"sort": order} if order else {})}
             records = self._client.query(body, label).records
             fresh = [record for record in records if record.id not in seen]
             if fresh:
                 yield fresh
                 seen.update(record.id for record in fresh)
             # Only the embedded server is known to grant the limit that it is asked for.
-            if not records or (self._is_extended() and len(records) < PAGE_SIZE) or not (fresh or by_id):
+            if not records or (self._is_extended() and len(records) < size) or not (fresh or by_id):
                 return
             by_id = by_id and len(fresh) == len(records) and _ascending(records, last)
             last = records[-1].id
@@ -200,7 +206,7 @@ class Searcher:
 
     # Looking through everything
 
-    def scan(self, path: str, query: Query, sort: str | None, concurrency: int) -> list[Found]:
+    def scan(self, path: str, query: Query, sort: str | None, concurrency: int) -> list[Placed]:
         """Return what a query finds below a folder, by looking at all that is there.
 
         Raises

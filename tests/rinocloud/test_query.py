@@ -215,6 +215,19 @@ def test_pages_are_asked_for_as_it_goes_on(fs: RinoFileSystem, runs: list[str], 
     assert names(fs.query("exp", type="file", sort="subject", limit=7)) == [*runs[::2], runs[1]]
 
 
+@pytest.mark.parametrize("folder", ["", "exp", "exp/day 1"])
+def test_no_more_is_asked_for_than_is_wanted(
+    fs: RinoFileSystem, runs: list[str], server: LiveServer, folder: str
+) -> None:
+    assert len(names(fs.query(folder, type="file"))) >= 4
+    server.reset()
+    assert len(names(fs.query(folder, type="file"))) >= 4
+    everything = max(request.bytes_out for request in server.requests)
+    server.reset()
+    assert len(names(fs.query(folder, type="file", limit=1))) == 1
+    assert server.requests[-1].bytes_out < everything / 2
+
+
 @pytest.mark.usefixtures("pages_of_5")
 def test_changes_on_the_way_leave_nothing_out(fs: RinoFileSystem, runs: list[str]) -> None:
     done = []
@@ -324,11 +337,11 @@ def test_ten_thousand_objects_cost_few_requests(
     print(f"{time.perf_counter() - began:.2f} s")
     asked = [request.path for request in server.requests]
     assert len(frame) == len(set(frame.path)) == 10_000
-    # A page, perhaps one that is empty; and as often for the two folders of the path.
-    assert len(asked) <= 2 + 2 * 1, asked
+    # A page, and one that turns out to be empty; and once for each of the two folders of the path.
+    assert len(asked) == 2 + 2, asked
     server.reset()
     assert len(fs.query_frame(type="file", subject="A")) == 10_000
-    assert len(server.requests) <= 2
+    assert len(server.requests) == 2  # the way is known by now
     api.post("delete", id=api.id_of("exp"))
 
 
