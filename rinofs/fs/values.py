@@ -61,11 +61,11 @@ def as_tags(given: object) -> list[str]:
     """
     if isinstance(given, str | bytes) or not isinstance(given, list | tuple | set | frozenset):
         raise TypeError(f"tags: a list of texts is expected, not {_kind(given)}")
-    tags = sorted(given) if isinstance(given, set | frozenset) else given
-    for number, tag in enumerate(tags):
+    for number, tag in enumerate(given):
         if not isinstance(tag, str):
             raise TypeError(f"tags[{number}]: text is expected, not {_kind(tag)}")
-    return [_text(tag, f"tags[{number}]") for number, tag in enumerate(tags)]
+    tags = [_text(tag, f"tags[{number}]") for number, tag in enumerate(given)]
+    return sorted(tags) if isinstance(given, set | frozenset) else tags
 
 
 def attributes_of(given: Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[str] | None]:

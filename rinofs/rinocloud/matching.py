@@ -11,6 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rinofs.errors import InvalidRequestError
+from rinofs.rinocloud.records import FIELDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -20,10 +21,6 @@ __all__ = ["Fields", "matcher", "ordered"]
 Fields: TypeAlias = "Mapping[str, Any]"
 """A record as the service shows it."""
 
-_OWN = frozenset(
-    {"id", "name", "type", "size", "parent", "metadata", "tags", "etag", "sha256", "versions"}
-    | {"project", "project_name", "owner", "shared", "created_on", "updated_on"}
-)
 _ORDERS = {"$lt": operator.lt, "$lte": operator.le, "$gt": operator.gt, "$gte": operator.ge}
 _NUL = "\U0010fffd"
 _DOTS = re.compile(r"\.|__")
@@ -77,7 +74,7 @@ def _field(name: str, wanted: Any, *, digests: bool) -> Callable[[Fields], bool]
 
 def _reader(name: str, *, digests: bool) -> Callable[[Fields], Any]:
     """Return what takes the value of a field out of a record; None where it has none."""
-    if name in _OWN and (digests or name != "sha256"):
+    if name in FIELDS and (digests or name != "sha256"):
         return lambda record: record.get(name)
     inner = _text(_EXPLICIT.sub("", name, count=1) if _EXPLICIT.match(name) else name)
     parts = _DOTS.split(inner)

@@ -10,6 +10,7 @@ from rinofs.errors import ConflictError, NotAllowedError, NotFoundError
 from rinofs.fs.pool import run
 from rinofs.fs.process import Registry, after_fork_in_child
 from rinofs.fs.values import as_metadata, as_tags
+from rinofs.rinocloud.records import FIELDS
 from rinofs.rinocloud.resolver import TOP
 from rinofs.rinocloud.sidecars import SidecarFileSystem
 
@@ -21,10 +22,7 @@ if TYPE_CHECKING:
     from rinofs.rinocloud.records import Record
     from rinofs.rinocloud.resolver import Resolver
 
-RECORD_FIELDS = frozenset(
-    {"id", "name", "type", "size", "parent", "metadata", "tags", "etag", "sha256", "versions", "path"}
-    | {"project", "project_name", "owner", "shared", "created_on", "updated_on", "filepath"}
-)
+RECORD_FIELDS = FIELDS | {"path", "filepath"}
 """What a request that merges names into the metadata cannot mean by these: they are the record's own."""
 
 _PLACES = 64

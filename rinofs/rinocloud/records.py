@@ -15,6 +15,12 @@ if TYPE_CHECKING:
 _TYPES = {"file": "file", "folder": "directory"}
 _SERVICE_TYPES = {"file": "file", "directory": "folder", "other": "object"}
 
+FIELDS = frozenset(
+    {"id", "name", "type", "size", "parent", "metadata", "tags", "etag", "sha256", "versions"}
+    | {"project", "project_name", "owner", "shared", "created_on", "updated_on"}
+)
+"""What the service shows of an object."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,9 +65,8 @@ def check_free(targets: Iterable[str]) -> None:
     names = set(targets)
     for name in sorted(names):
         if name + SUFFIX in names:
-            raise FileExistsError(
-                17, "a file and the metadata of another would have this name", name + SUFFIX
-            )
+            problem = "a file and the metadata of another would have this name"
+            raise FileExistsError(errno.EEXIST, problem, name + SUFFIX)
 
 
 class SidecarFileSystem(ChangeableFileSystem):

@@ -114,7 +114,7 @@ def test_the_deepest_nesting_is_kept() -> None:
 def test_tags() -> None:
     assert as_tags(("a", np.str_("b"), "a")) == ["a", "b", "a"]
     assert as_tags({"b", "a"}) == ["a", "b"]
-    for wrong in ("pilot", b"x", {"a": 1}, 3, ["a", 1], [None]):
+    for wrong in ("pilot", b"x", {"a": 1}, 3, ["a", 1], [None], {"a", 1}):
         with pytest.raises(TypeError, match="tags"):
             as_tags(wrong)
     with pytest.raises(ValueError, match="surrogate"):

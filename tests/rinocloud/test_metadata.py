@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rinofs import RinoFileSystem
 from rinofs.errors import NotAllowedError, NotFoundError
+from rinofs.rinocloud.metadata import RECORD_FIELDS
 from tests.campaign import rounds
 
 if TYPE_CHECKING:
@@ -152,7 +153,7 @@ def test_many_are_set_at_once(fs: RinoFileSystem, server: LiveServer) -> None:
     fs.set_metadata_many({path: {"path": 1, "n": n} for n, path in enumerate(paths)}, replace=True)
     assert len(server.requests) == 40
     assert [info["metadata"]["n"] for info in map(fs.info, paths)] == list(range(40))
-    assert [info["metadata"]["n"] for info in sorted(fs.ls("exp/many"), key=lambda info: info["id"])]
+    assert sorted(info["metadata"]["n"] for info in fs.ls("exp/many")) == list(range(40))
     server.reset()
     with pytest.raises(TypeError, match=r"metadata of exp/many/1\['x'\]"):
         fs.set_metadata_many({paths[0]: {"x": 1}, paths[1]: {"x": {1}}})
@@ -263,3 +264,15 @@ def test_any_json_object_comes_back(fs: RinoFileSystem, metadata: dict[str, Any]
     fs.pipe_file("exp/piped", b"", metadata=metadata)
     fs.invalidate_cache()
     assert same(fs.ls("exp/piped")[0]["metadata"], metadata)
+
+
+@settings(
+    max_examples=rounds(50, 1500),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(metadata=st.dictionaries(keys.filter(lambda key: key not in RECORD_FIELDS), values, max_size=5))
+def test_any_json_object_is_merged(fs: RinoFileSystem, metadata: dict[str, Any]) -> None:
+    before = fs.set_metadata(PATH, {"a": 1, "b": {"c": None}}, replace=True)
+    assert same(fs.set_metadata(PATH, metadata), {**before, **metadata})
+    assert same(fs.get_metadata(PATH), {**before, **metadata})
