@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import rinofs
 
 MIB = 1024 * 1024
+RANGE, RANGES = MIB // 4, 128  # bytes, and how many of them are asked for at once
 SMALL, BIG = "small", "big"
 
 
@@ -53,6 +56,23 @@ def read_in_pieces(fs: rinofs.RinoFileSystem, path: str, local: Path) -> None:
 
 def cat_file(fs: rinofs.RinoFileSystem, path: str, local: Path) -> None:
     assert len(fs.cat_file(path)) == local.stat().st_size
+
+
+def get_eight(fs: rinofs.RinoFileSystem, path: str, local: Path) -> None:
+    def get(_: int) -> int:
+        with Path(os.devnull).open("wb") as sink:
+            fs.get_file(path, outfile=sink)
+        return local.stat().st_size
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(get, range(8))) == 8 * local.stat().st_size
+
+
+def cat_ranges(fs: rinofs.RinoFileSystem, path: str, local: Path) -> None:
+    size = local.stat().st_size
+    starts = list(range(0, size - RANGE + 1, size // min(RANGES, size // RANGE)))
+    parts = fs.cat_ranges([path] * len(starts), starts, [start + RANGE for start in starts], on_error="raise")
+    assert {len(part) for part in parts} == {RANGE}
 
 
 def main(endpoint_url: str, token: str, operation: str, folder: str) -> None:

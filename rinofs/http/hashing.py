@@ -150,7 +150,7 @@ class SideDigests:
         self._parts: list[hashlib._Hash] | None = [] if etag else None
         self._inline = not (sha256 or etag) or (size is not None and size <= INLINE)
         self._lanes: dict[int, _Lane] = {}
-        self._more = 0 if self._inline or not etag else _budget.take(_MORE_BUFFERS)
+        self._more = 0 if self._inline else _budget.take(_MORE_BUFFERS)
         self._ring = _Ring(1 if self._inline else _BUFFERS + self._more)
         self._finalizer = weakref.finalize(self, _drop, self._lanes, self._more)
         self._finalizer.atexit = False

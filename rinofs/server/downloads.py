@@ -263,18 +263,41 @@ class _ContentResponse(Response):
         for index, part in enumerate(self._parts):
             if part.head:
                 await send({"type": "http.response.body", "body": part.head, "more_body": True})
-            left = len(part.span)
             if index:
                 file.seek(part.span.start)
                 chunk = b""
-            while left and not gone.done():
-                chunk = chunk or await to_thread.run_sync(self._read, file, min(left, CHUNK_SIZE))
-                left -= len(chunk)
-                last = left == 0 and part is self._parts[-1] and not self._tail
-                await send({"type": "http.response.body", "body": chunk, "more_body": not last})
-                chunk = b""
+            ends = part is self._parts[-1] and not self._tail
+            await self._send_span(file, chunk, len(part.span), send, gone, ends=ends)
         if self._tail and not gone.done():
             await send({"type": "http.response.body", "body": self._tail, "more_body": False})
+
+    async def _send_span(
+        self,
+        file: BinaryIO,
+        chunk: bytes,
+        left: int,
+        send: Send,
+        gone: asyncio.Future[None],
+        *,
+        ends: bool,
+    ) -> None:
+        """Send `left` bytes, of which `chunk` is the beginning; while one is sent, the next one is read."""
+        ahead: asyncio.Future[bytes] | None = None
+        try:
+            while left and not gone.done():
+                if not chunk:
+                    chunk = await (ahead or self._reading(file, left))
+                left -= len(chunk)
+                ahead = self._reading(file, left) if left else None
+                await send({"type": "http.response.body", "body": chunk, "more_body": bool(left) or not ends})
+                chunk = b""
+        finally:
+            if ahead is not None:
+                await asyncio.wait([ahead])  # the file must not be closed while it is being read
+                ahead.cancelled() or ahead.exception()
+
+    def _reading(self, file: BinaryIO, left: int) -> asyncio.Future[bytes]:
+        return asyncio.ensure_future(to_thread.run_sync(self._read, file, min(left, CHUNK_SIZE)))
 
     def _read(self, file: BinaryIO, length: int) -> bytes:
         data = file.read(length)

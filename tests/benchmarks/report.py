@@ -35,7 +35,7 @@ are medians. fsspec's HTTP filesystem, obstore's HTTP store and requests read fr
 download URLs, so that the server is in both sides; s3fs and the peer's Zarr store read the same files from
 nginx, which does less for each request. Everything is on one machine over loopback: figures of different
 rows, and of other machines, cannot be compared, ratios within a row can. Only rinofs verifies what it reads,
-where nothing else is said.
+where nothing else is said. Downloads go to files in memory, uploads to the server's disk.
 
 """
 
