@@ -107,4 +107,4 @@ def test_peak(server: ServerProcess, folder: Path, operation: str, most: int) ->
     peak = measure(server, operation, folder)
     assert peak.client <= most
     downloads = 8 if operation == "get_eight" else 1
-    assert peak.server <= max(16, 4 * downloads) * MIB
+    assert peak.server <= max(16, 8 * downloads) * MIB
