@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rinofs import RinoFileSystem
 from rinofs.errors import InvalidRequestError
 from rinofs.rinocloud.matching import matcher, ordered
+from rinofs.rinocloud.records import FIELDS, Record
 from rinofs.testing import live_server
 from tests.campaign import rounds
 from tests.server.test_query import OWN, known_fields, metadata, queries, texts
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
 QUERIES, SHELVES = 25, 3
 """In one example: each query is asked of each set of objects, which is far quicker than making more."""
 
+EXAMPLES = rounds(15, 1000)
+
 one_object = st.tuples(
     metadata.map(lambda given: {key: value for key, value in given.items() if fits(value)}),
     st.lists(texts, max_size=3),
     st.sampled_from(["file", "folder", "object"]),
 )
-shelves = st.lists(one_object, min_size=2, max_size=6)
+several_objects = st.lists(one_object, min_size=4, max_size=8)
 
 
 def fits(value: Any) -> bool:
@@ -52,51 +55,62 @@ folders = (f"shelf{number}" for number in itertools.count())
 
 def make(fs: RinoFileSystem, folder: str, shelf: list[Any]) -> None:
     fs.makedirs(folder)
+    about = {"parent": fs.info(folder)["id"]}
     for number, (given_metadata, tags, kind) in enumerate(shelf):
-        path = f"{folder}/o{number}"
+        given = {"metadata": given_metadata, "tags": tags}
         if kind == "file":
-            fs.pipe_file(path, b"x" * number, metadata=given_metadata, tags=tags)
-            continue
-        if kind == "folder":
-            fs.mkdir(path)
+            fs.pipe_file(f"{folder}/o{number}", b"x" * number, **given)
         else:
-            parent = fs.info(folder)["id"]
-            fs._client._post("create_object", {"name": f"o{number}", "parent": parent}, repeatable=False)
-            fs.invalidate_cache()
-        fs.set_metadata(path, given_metadata, replace=True)
-        fs.set_tags(path, tags)
+            fs._client._post(f"create_{kind}", {"name": f"o{number}", **about, **given}, repeatable=False)
+    fs.invalidate_cache()
 
 
-@settings(
-    max_examples=rounds(14, 1000),  # times 25 times 3, on two servers: 2,100 pairs
-    deadline=None,
-    database=None,
-    phases=(
-        Phase.explicit,
-        Phase.generate,
-    ),  # what fails is small as it is, and making it smaller takes minutes
-    suppress_health_check=list(HealthCheck),
-)
-@given(given_shelves=st.lists(shelves, min_size=SHELVES, max_size=SHELVES), data=st.data())
-def test_both_find_the_same(one_server: LiveServer, given_shelves: list[Any], data: st.DataObject) -> None:
-    fs = RinoFileSystem(endpoint_url=one_server.endpoint_url, token=one_server.token)
-    everything = [one for shelf in given_shelves for one in shelf]
-    names = [name for one, _, _ in everything for name, _ in known_fields(one)]
-    fields = st.sampled_from(names + OWN).filter(lambda name: name.strip("-") == name != "")
-    orders = st.none() | fields.flatmap(lambda name: st.sampled_from([name, f"-{name}"]))
-    sendable = queries(everything).filter(is_sendable)
+def test_both_find_the_same(one_server: LiveServer) -> None:
+    sizes: list[int] = []
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        # What fails is small as it is, and making it smaller takes minutes.
+        phases=(Phase.explicit, Phase.generate),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(objects=several_objects, data=st.data())
+    def look(objects: list[Any], data: st.DataObject) -> None:
+        sizes.extend(compare_all(one_server, objects, data))
+
+    look()
+    assert len(sizes) >= 1_000  # pairs, on each of two servers
+    assert sum(map(bool, sizes)) > len(sizes) / 20  # and many of them find something
+
+
+def compare_all(server: LiveServer, objects: list[Any], data: st.DataObject) -> list[int]:
+    """Ask the same queries of several sets of some objects; return how many each of them found."""
+    fs = RinoFileSystem(endpoint_url=server.endpoint_url, token=server.token)
+    names = [name for one, _, _ in objects for name, _ in known_fields(one)]
+    fields = st.sampled_from([name for name in names + OWN if name.strip("-") == name != ""])
+    # What has no such field is left out: with an order for each of them, few queries would find anything.
+    orders = st.sampled_from([None, None, "{}", "-{}"]).flatmap(
+        lambda form: fields.map(form.format) if form else st.none()
+    )
+    sendable = queries(objects).filter(is_sendable)
     asked = data.draw(st.lists(st.tuples(sendable, orders), min_size=QUERIES, max_size=QUERIES))
-    for shelf in given_shelves:
+    sizes: list[int] = []
+    shelf_of_some = st.lists(st.sampled_from(objects), min_size=3, max_size=6)
+    for shelf in [objects, *data.draw(st.lists(shelf_of_some, min_size=SHELVES - 1, max_size=SHELVES - 1))]:
         folder = next(folders)
         make(fs, folder, shelf)
-        compare(fs, folder, asked)
+        sizes += compare(fs, folder, asked)
         fs.rm(folder, recursive=True)
+    return sizes
 
 
-def compare(fs: RinoFileSystem, folder: str, asked: list[Any]) -> None:
-    """Look for what queries find in a folder, here and there."""
+def compare(fs: RinoFileSystem, folder: str, asked: list[Any]) -> list[int]:
+    """Look for what queries find in a folder, here and there; return how many that is."""
     shown = [record.fields() for _, record in fs._searcher().scan(folder, {}, None, 1)]
     digests, inside = fs._features.has("digest"), {"parent": fs.info(folder)["id"]}
+    sizes = []
     for query, order in asked:
         holds = matcher(query, digests=digests)
         found = [fields for fields in shown if holds(fields)]
@@ -105,9 +119,15 @@ def compare(fs: RinoFileSystem, folder: str, asked: list[Any]) -> None:
         body = {"query": {"$and": [inside, query]}, "limit": 100, **({"sort": order} if order else {})}
         expected = [record.id for record in fs._client.query(body, "").records]
         assert [fields["id"] for fields in found] == expected, (query, order)
+        sizes.append(len(found))
     last, _ = asked[-1]
     assert [*fs.query(folder, where=last)] == [*fs.query(folder, where=last, scan=True)]
     assert fs.count(folder, where=last) == fs.count(folder, where=last, scan=True)
+    return sizes
+
+
+def test_records_have_the_fields_that_are_looked_at() -> None:
+    assert Record(1, "a", "file", 0, None).fields().keys() == FIELDS
 
 
 def is_sendable(query: Any) -> bool:

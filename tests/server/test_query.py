@@ -89,7 +89,8 @@ def queries(draw: st.DrawFn, given_objects: list[Any], depth: int = 2) -> dict[s
     query = {}
     for _ in range(draw(st.integers(1, 2))):
         field, value = draw(st.sampled_from(pool))
-        needle = draw(needles_like(value) | values)
+        # Mostly something near to what is there: anything else is hardly ever found.
+        needle = draw(needles_like(value) if draw(st.integers(0, 3)) else values)
         field = draw(st.sampled_from([field, field, field, f"metadata.{field}", draw(keys)]))
         if not field.startswith("$"):
             query[field] = draw(condition(needle))
