@@ -25,7 +25,7 @@ _NO_QUANTITY = Quantity("", "", "")
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class StreamFacts:
     """What is known of a stream beside its file.
 
     Attributes
@@ -61,7 +61,7 @@ class Stream:
         return quantities[0] if quantities else _NO_QUANTITY
 
 
-def stream_dataset(samples: Samples, stream: Stream) -> xr.Dataset:
+def stream_dataset(samples: Samples, stream: StreamFacts) -> xr.Dataset:
     """Return a stream as a dataset of one variable, time x channel.
 
     Raises
@@ -77,7 +77,7 @@ def stream_dataset(samples: Samples, stream: Stream) -> xr.Dataset:
     first = next(iter(coords), "sample")
     others = _other_axes(tail[:-1], stream.lattice.dimensions[1:], first)
     dims = (str(first), *others, "channel")
-    quantity = stream.quantity
+    quantity = _measured(stream)
     name = identifier(quantity.label, taken=dims)
     attrs: dict[str, Any] = {"long_name": quantity.label, "units": quantity.units, "sampling_rate": rate}
     data = indexing.LazilyIndexedArray(SampleArray(samples, tail, dtype))
@@ -91,7 +91,19 @@ def stream_dataset(samples: Samples, stream: Stream) -> xr.Dataset:
     return dataset.assign_coords({**others, "channel": ("channel", np.array(labels, dtype=str))})
 
 
-def _first_axis(size: int, rate: float | None, stream: Stream) -> xr.Coordinates:
+def _measured(stream: StreamFacts) -> Quantity:
+    """Return what is measured; a file holds values of one quantity, so that others are warned of."""
+    if len(stream.lattice.quantities) > 1:
+        first, *others = (quantity.label for quantity in stream.lattice.quantities)
+        warn(
+            stream.label,
+            f"its datatype has several quantities: all values are taken for {first!r},"
+            f" and none for {', '.join(map(repr, others))}",
+        )
+    return stream.quantity
+
+
+def _first_axis(size: int, rate: float | None, stream: StreamFacts) -> xr.Coordinates:
     if rate is None:
         return xr.Coordinates()
     dimensions = stream.lattice.dimensions
@@ -111,7 +123,7 @@ def _other_axes(sizes: tuple[int, ...], dimensions: tuple[Dimension, ...], first
     return found
 
 
-def _rate(samples: Samples, stream: Stream) -> float | None:
+def _rate(samples: Samples, stream: StreamFacts) -> float | None:
     """Return the samples per second: the user's, else the datatype's, unless the file is sure of another."""
     if stream.rate is not None:
         return stream.rate
@@ -129,7 +141,7 @@ def _rate(samples: Samples, stream: Stream) -> float | None:
     return samples.rate
 
 
-def _tail(samples: Samples, stream: Stream, columns: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
+def _tail(samples: Samples, stream: StreamFacts, columns: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
     """Return the shape of one sample, its channels last, and their labels."""
     extra = len(stream.lattice.dimensions[1:])
     shape = samples.shape[1:] or (1,)
@@ -150,7 +162,7 @@ def _tail(samples: Samples, stream: Stream, columns: int) -> tuple[tuple[int, ..
     return shape, _labels(samples, stream, shape[-1])
 
 
-def _labels(samples: Samples, stream: Stream, count: int) -> tuple[str, ...]:
+def _labels(samples: Samples, stream: StreamFacts, count: int) -> tuple[str, ...]:
     said = tuple(channel.label for channel in stream.lattice.channels)
     chosen = stream.channels or said
     if chosen and len(chosen) != count:
@@ -169,11 +181,11 @@ def _labels(samples: Samples, stream: Stream, count: int) -> tuple[str, ...]:
     return chosen or tuple(str(number) for number in range(1, count + 1))
 
 
-def _name(stream: Stream) -> str:
+def _name(stream: StreamFacts) -> str:
     return stream.datatype.name if stream.datatype else ""
 
 
-def _dtype(samples: Samples, stream: Stream) -> np.dtype[Any]:
+def _dtype(samples: Samples, stream: StreamFacts) -> np.dtype[Any]:
     """Return the type of the values: numbers in text have that of the quantity, other files their own."""
     if not isinstance(samples, TableSamples):
         return samples.dtype
@@ -199,7 +211,29 @@ def checked_rate(rate: object) -> float | None:
     """
     if rate is None:
         return None
-    number = float(rate) if isinstance(rate, (int, float, np.number)) and not isinstance(rate, bool) else 0.0
-    if not math.isfinite(number) or number <= 0:
+    number = finite(rate)
+    if number is None or number <= 0:
         raise InvalidOptionError(f"rate={rate!r}: a rate is a positive number of samples per second")
     return number
+
+
+def checked_start(start: object) -> float | None:
+    """Return the seconds of a first sample as a float.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it is no number.
+    """
+    number = finite(start)
+    if start is not None and number is None:
+        raise InvalidOptionError(f"start={start!r}: give a number of seconds")
+    return number
+
+
+def finite(value: object) -> float | None:
+    """Return a finite number, Python's or numpy's, as a float; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from rinofs.datapack.events import events_dataset
 from rinofs.datapack.formats import HEAD, NotDataError, format_of, is_json, says_csv
 from rinofs.datapack.handles import FileHandle
 from rinofs.datapack.known import datatype_of_node, given_datatype, registry_of
-from rinofs.datapack.lattice import Stream, checked_rate, stream_dataset
+from rinofs.datapack.lattice import StreamFacts, checked_rate, checked_start, finite, stream_dataset
 from rinofs.datapack.layouts import Lattice, Sparse
 from rinofs.datapack.samples import samples_of, warn
 from rinofs.errors import InvalidDatapackError, InvalidOptionError
@@ -54,7 +53,7 @@ class Overrides:
 
     @classmethod
     def of(
-        cls, datatype: Any, rate: Any, channels: Sequence[str] | None, start: float | None, datatypes: Any
+        cls, datatype: Any, rate: object, channels: Sequence[str] | None, start: object, datatypes: Any
     ) -> Overrides:
         """Return the overrides that the arguments of the engine are.
 
@@ -69,9 +68,8 @@ class Overrides:
         labels = None if channels is None else tuple(str(label) for label in channels)
         if labels is not None and len(set(labels)) < len(labels):
             raise InvalidOptionError(f"channels={list(labels)!r}: every channel needs a label of its own")
-        if start is not None and (not isinstance(start, (int, float)) or not math.isfinite(start)):
-            raise InvalidOptionError(f"start={start!r}: give a number of seconds")
-        return cls(registry, given_datatype(datatype, registry), checked_rate(rate), labels, start)
+        known = given_datatype(datatype, registry)
+        return cls(registry, known, checked_rate(rate), labels, checked_start(start))
 
 
 def open_located(file: Located, overrides: Overrides) -> xr.Dataset:
@@ -119,7 +117,7 @@ def _dataset(
     layout = datatype.layout if datatype else None
     if isinstance(layout, Sparse):
         return events_dataset(handle, kind, layout, file.label)
-    stream = Stream(file.label, datatype, overrides.rate, overrides.channels, _start(file, overrides))
+    stream = StreamFacts(file.label, datatype, overrides.rate, overrides.channels, _start(file, overrides))
     whole_numbers = stream.quantity.type != "float" if isinstance(layout, Lattice) else None
     samples = samples_of(handle, kind, whole_numbers=whole_numbers)
     if kind == "csv" and datatype is None and not samples.shape[0] and not _is_table(mime, file.path):
@@ -133,12 +131,12 @@ def _is_table(mime: str | None, path: str) -> bool:
 
 def _start(file: Located, overrides: Overrides) -> float:
     if overrides.start is not None:
-        return float(overrides.start)
+        return overrides.start
     start = file.node.meta.get("start", 0.0) if file.node else 0.0
-    if isinstance(start, bool) or not isinstance(start, (int, float)) or not math.isfinite(start):
+    number = finite(start)
+    if number is None:
         warn(file.label, f"the start in its 'meta' is {start!r}, no number of seconds: it is taken for 0")
-        return 0.0
-    return float(start)
+    return number or 0.0
 
 
 def _attributes(node: DataNode | None, datatype: Datatype | None) -> dict[str, Any]:

@@ -182,6 +182,7 @@ def test_rate_channels_and_start_stand_in(session: Session) -> None:
     assert data.time[[0, -1]].values.tolist() == [10.0, 10 + 599 / 50]
     assert data.channel.values.tolist() == ["a", "b", "c"]
     assert opened(session.url("EMG"), rate=100).time[-1] == 5.99
+    assert opened(session.url("EMG"), rate=np.float32(100), start=np.int64(1)).time[-1] == 6.99
 
 
 @pytest.mark.parametrize(
@@ -194,6 +195,7 @@ def test_rate_channels_and_start_stand_in(session: Session) -> None:
             {"datatype": 5},
             {"datatypes": 5},
             {"start": "x"},
+            {"start": True},
         ),
     ],
 )
@@ -344,6 +346,28 @@ def test_datatypes_from_meta_folder_url_and_environment(
         memory.rm("/types", recursive=True)
     monkeypatch.setenv("RINOFS_DATATYPES", str(types))
     assert opened(url % "other").attrs["datatype_name"] == "thermometer"
+
+
+def test_a_second_quantity_is_told_of(tmp_path: Path) -> None:
+    lattice = {
+        "primary_dimensions": [{"label": "time", "units": "seconds", "resolution": 10}],
+        "secondary_dimensions": [
+            {"label": "force", "units": "N", "type": "float"},
+            {"label": "torque", "units": "N m", "type": "float"},
+        ],
+        "channels": [{"label": "left"}, {"label": "right"}],
+    }
+    datatype = {"datatypeID": "x", "name": "pedal", "datatype": {"lattice": lattice}}
+    (tmp_path / "pedal.json").write_text("[[1, 2], [3, 4]]")
+    with pytest.warns(
+        DataWarning, match=r"pedal\.json: .*all values are taken for 'force', and none for 'torque'"
+    ):
+        data = xr.open_dataset(tmp_path / "pedal.json", engine="datapack", datatype=datatype)
+    assert list(data.data_vars) == ["force"]
+    assert data.force.attrs["units"] == "N"
+    (tmp_path / "both.json").write_text("[[1, 2, 3, 4]]")
+    with pytest.raises(InvalidDatapackError, match=r"columns in the file is 4, .*'pedal' has 2"):
+        xr.open_dataset(tmp_path / "both.json", engine="datapack", datatype=datatype)
 
 
 def test_dimensions_between_time_and_channel(tmp_path: Path) -> None:
