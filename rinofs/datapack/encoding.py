@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rinofs.datapack.formats import format_of
+from rinofs.datapack.tables import is_number
 from rinofs.errors import InvalidOptionError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _RIFF = 0xFFFF_0000  # bytes that the lengths in a plain WAV file can count, wit
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
+class FileFormat:
     """A kind of file that arrays are written as.
 
     Attributes
@@ -43,16 +44,16 @@ class Format:
 FORMATS = {
     one.name: one
     for one in (
-        Format("json", ".json", "application/json"),
-        Format("csv", ".csv", "text/csv"),
-        Format("wav", ".wav", "audio/wav"),
-        Format("npy", ".npy", "application/x-npy"),
+        FileFormat("json", ".json", "application/json"),
+        FileFormat("csv", ".csv", "text/csv"),
+        FileFormat("wav", ".wav", "audio/wav"),
+        FileFormat("npy", ".npy", "application/x-npy"),
     )
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Samples:
+class SampleBlocks:
     """A regularly sampled array on its way into a file.
 
     Attributes
@@ -79,7 +80,7 @@ class Samples:
     rate: float | None
 
 
-def check_fits(samples: Samples, form: Format) -> None:
+def check_fits(samples: SampleBlocks, form: FileFormat) -> None:
     """Refuse what a format cannot hold, as far as that can be told without its numbers.
 
     Raises
@@ -100,7 +101,7 @@ def check_fits(samples: Samples, form: Format) -> None:
         _wav_width(samples)
 
 
-def encode_samples(samples: Samples, form: Format, file: BinaryIO) -> None:
+def encode_samples(samples: SampleBlocks, form: FileFormat, file: BinaryIO) -> None:
     """Write samples to a file.
 
     Raises
@@ -112,7 +113,9 @@ def encode_samples(samples: Samples, form: Format, file: BinaryIO) -> None:
     writers[form.name](samples, file)
 
 
-def encode_rows(rows: Iterable[Sequence[Any]], labels: Sequence[str], form: Format, file: BinaryIO) -> None:
+def encode_rows(
+    rows: Iterable[Sequence[Any]], labels: Sequence[str], form: FileFormat, file: BinaryIO
+) -> None:
     """Write the rows of a table of events, as JSON or CSV."""
     text = io.TextIOWrapper(file, "utf-8", newline="")
     if form.name == "json":
@@ -126,13 +129,13 @@ def encode_rows(rows: Iterable[Sequence[Any]], labels: Sequence[str], form: Form
     text.detach()
 
 
-def _json(samples: Samples, file: BinaryIO) -> None:
+def _json(samples: SampleBlocks, file: BinaryIO) -> None:
     text = io.TextIOWrapper(file, "utf-8", newline="")
     _write_lines(_json_lines(samples), text)
     text.detach()
 
 
-def _json_lines(samples: Samples) -> Iterator[str]:
+def _json_lines(samples: SampleBlocks) -> Iterator[str]:
     for block in samples.blocks:
         for row in _listed(block, samples.label):
             yield json.dumps(row, allow_nan=False)
@@ -159,7 +162,7 @@ def _write_lines(lines: Iterable[str], text: io.TextIOWrapper) -> None:
     text.flush()
 
 
-def _csv(samples: Samples, file: BinaryIO) -> None:
+def _csv(samples: SampleBlocks, file: BinaryIO) -> None:
     text = io.TextIOWrapper(file, "utf-8", newline="")
     writer = csv.writer(text, lineterminator="\n")
     if _is_header(samples.channels):
@@ -179,15 +182,7 @@ def _is_header(labels: Sequence[str]) -> bool:
         return False
     if any(set(label) & set("\t;\n\r") for label in labels):
         return False
-    return any(_is_word(label) for label in labels)
-
-
-def _is_word(label: str) -> bool:
-    try:
-        float(label)
-    except ValueError:
-        return label.lower() not in {"", "na", "n/a", "nan", "null", "none"}
-    return False
+    return not all(map(is_number, labels))
 
 
 def _cell(value: object) -> object:
@@ -196,7 +191,7 @@ def _cell(value: object) -> object:
     return "" if value is None else value
 
 
-def _wav(samples: Samples, file: BinaryIO) -> None:
+def _wav(samples: SampleBlocks, file: BinaryIO) -> None:
     import soundfile
 
     rate, (width, written) = _wav_rate(samples), _wav_width(samples)
@@ -209,7 +204,7 @@ def _wav(samples: Samples, file: BinaryIO) -> None:
             sound.write(_narrowed(block, written, samples.label))
 
 
-def _wav_rate(samples: Samples) -> int:
+def _wav_rate(samples: SampleBlocks) -> int:
     if samples.rate is None or samples.rate != round(samples.rate) or not 0 < samples.rate < 2**31:
         told = "unknown" if samples.rate is None else f"{samples.rate:g} Hz"
         raise InvalidOptionError(
@@ -219,7 +214,7 @@ def _wav_rate(samples: Samples) -> int:
     return int(samples.rate)
 
 
-def _wav_width(samples: Samples) -> tuple[str, np.dtype[Any]]:
+def _wav_width(samples: SampleBlocks) -> tuple[str, np.dtype[Any]]:
     """Return what a wav file calls numbers of this width, and the numbers that are handed to it."""
     kind, size = samples.dtype.kind, samples.dtype.itemsize
     if kind == "f" and size <= 8:
@@ -243,7 +238,7 @@ def _narrowed(block: np.ndarray[Any, Any], dtype: np.dtype[Any], label: str) -> 
     return block.astype(dtype)
 
 
-def _npy(samples: Samples, file: BinaryIO) -> None:
+def _npy(samples: SampleBlocks, file: BinaryIO) -> None:
     native = samples.dtype.newbyteorder("<")
     header = {"descr": np.lib.format.dtype_to_descr(native), "fortran_order": False, "shape": samples.shape}
     np.lib.format.write_array_header_1_0(file, header)

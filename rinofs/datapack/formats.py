@@ -9,7 +9,6 @@ from typing import Literal
 from rinofs.errors import InvalidDatapackError
 
 Format = Literal["json", "csv", "wav", "audio", "npy"]
-FORMATS: tuple[Format, ...] = ("json", "csv", "wav", "audio", "npy")
 
 HEAD = 4096
 """Bytes that tell what a file is."""
@@ -38,7 +37,7 @@ def format_of(head: bytes, mime: str | None = None, name: str = "") -> Format | 
     Returns
     -------
     str or None
-        One of `FORMATS`; None for anything else (video, PDF).
+        One of the words of `Format`; None for anything else (video, PDF).
     """
     if head.startswith(b"\x93NUMPY"):
         return "npy"

@@ -14,7 +14,7 @@ from rinofs.datapack import edits
 from rinofs.datapack.annotations import Events, events_of
 from rinofs.datapack.describing import columns_of, datatype_of_events, datatype_of_stream, is_published
 from rinofs.datapack.document import Container, DataNode, Document, Node
-from rinofs.datapack.encoding import FORMATS, Format, check_fits, encode_rows, encode_samples
+from rinofs.datapack.encoding import FORMATS, FileFormat, check_fits, encode_rows, encode_samples
 from rinofs.datapack.filenames import FileNames
 from rinofs.datapack.naming import name_of_part, part_of_name
 from rinofs.datapack.new import guess_mime
@@ -109,7 +109,7 @@ class _Formats:
         self._chosen = {path.strip("/"): FORMATS[each] for path, each in chosen.items()}
         self._unused = set(self._chosen) - {""}
 
-    def of(self, path: str) -> Format:
+    def of(self, path: str) -> FileFormat:
         within = [each for each in self._chosen if each in {"", path} or path.startswith(f"{each}/")]
         self._unused -= set(within)
         return self._chosen[max(within, key=len)]
@@ -217,13 +217,13 @@ def _name(key: str, attrs: Mapping[Hashable, Any]) -> str:
 class _Laid:
     """What goes into one file, and what the node says of it."""
 
-    form: Format
+    form: FileFormat
     write: Callable[[BinaryIO], None]
     datatype: Datatype | None
     start: float = 0.0
 
 
-def _laid_stream(part: xr.Dataset, path: str, form: Format) -> _Laid:
+def _laid_stream(part: xr.Dataset, path: str, form: FileFormat) -> _Laid:
     [variable] = part.data_vars.values()
     stream = stream_of(variable, f"{path}: {variable.name}")
     check_fits(stream.samples(), form)
@@ -231,7 +231,7 @@ def _laid_stream(part: xr.Dataset, path: str, form: Format) -> _Laid:
     return _Laid(form, write, datatype_of_stream(stream, part.attrs), stream.start)
 
 
-def _laid_events(part: xr.Dataset, path: str, form: Format) -> _Laid:
+def _laid_events(part: xr.Dataset, path: str, form: FileFormat) -> _Laid:
     form = form if form.name == "json" else FORMATS["csv"]
     events = events_of(part, path)
     datatype = datatype_of_events(events, part.attrs)
@@ -256,7 +256,7 @@ def _string(attrs: Mapping[Any, Any], key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _write_rows(events: Events, labels: list[str], form: Format, file: BinaryIO) -> None:
+def _write_rows(events: Events, labels: list[str], form: FileFormat, file: BinaryIO) -> None:
     encode_rows(events.rows(), labels, form, file)
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from rinofs.datapack.formats import HEAD, Format, NotDataError
-from rinofs.datapack.handles import BLOCK
 from rinofs.datapack.tables import Table, csv_table, json_table
 from rinofs.datapack.wav import WavLayout, wav_layout
 from rinofs.errors import InvalidDatapackError
@@ -285,4 +284,4 @@ def warn(label: str, problem: str) -> None:
     warnings.warn(f"{label}: {problem}", DataWarning, stacklevel=2)
 
 
-__all__ = ["BLOCK", "CHUNK", "DataWarning", "Samples", "npy_header", "samples_of", "warn"]
+__all__ = ["CHUNK", "DataWarning", "Samples", "npy_header", "samples_of", "warn"]

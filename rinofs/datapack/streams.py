@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rinofs.datapack.encoding import BLOCK, Samples
+from rinofs.datapack.encoding import BLOCK, SampleBlocks
 from rinofs.datapack.labels import seconds_per
 from rinofs.datapack.times import TimeIndex
 from rinofs.errors import InvalidDatapackError
@@ -70,9 +70,9 @@ class Stream:
     axes: tuple[Axis, ...]
     channels: tuple[str, ...]
 
-    def samples(self) -> Samples:
+    def samples(self) -> SampleBlocks:
         """Return it as what encoders take: its rows are read a block at a time."""
-        return Samples(
+        return SampleBlocks(
             self.label, self.array.shape, self.array.dtype, self._blocks(), self.channels, self.rate
         )
 
@@ -127,9 +127,10 @@ def _axis(variable: xr.DataArray, dimension: Hashable, label: str) -> Axis:
         return Axis(str(dimension), "", 1.0)
     coordinate = variable.coords[dimension]
     rate, start = _spacing(_numbers(coordinate, label), None, f"{label}: its {dimension!r}")
-    if start != 0 or rate is None:
+    if start != 0:
         raise InvalidDatapackError(f"{label}: its {dimension!r} is not evenly spaced from 0")
-    return Axis(str(dimension), str(coordinate.attrs.get("units", "")), rate)
+    # Of a single place on it, any spacing is right.
+    return Axis(str(dimension), str(coordinate.attrs.get("units", "")), rate or 1.0)
 
 
 def _labels(array: xr.DataArray, channel: Hashable, label: str) -> tuple[str, ...]:

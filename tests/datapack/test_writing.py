@@ -400,6 +400,11 @@ def test_further_dimensions_are_kept(tmp_path: Path, form: str) -> None:
     )
     document = write(xr.DataTree.from_dict({"/spectrum": spectrum}), tmp_path / "pack", form)
     assert_same(opened(document)["spectrum"].to_dataset(), spectrum)
+    lowest = spectrum.isel(frequency=[0])
+    document = write(xr.DataTree.from_dict({"/spectrum": lowest}), tmp_path / "lowest", form)
+    assert_same(opened(document)["spectrum"].to_dataset(), lowest)
+    with pytest.raises(InvalidDatapackError, match="'frequency' is not evenly spaced from 0"):
+        write(xr.DataTree.from_dict({"/spectrum": spectrum.isel(frequency=[3])}), tmp_path / "high", form)
     with pytest.raises(InvalidOptionError, match="spectrum: power: csv holds time and channels only"):
         write(spectrum.rename(power="power").assign_attrs(name="spectrum"), tmp_path / "flat", "csv")
 
