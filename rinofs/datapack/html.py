@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import TYPE_CHECKING
 
+from rinofs.datapack.jsontext import shortened
 from rinofs.datapack.nodes import Container, DataNode
 from rinofs.datapack.registry import DatatypeRegistry
 
@@ -107,5 +108,4 @@ def _datatype(node: DataNode) -> str:
 
 
 def _quiet(text: str) -> str:
-    shown = text if len(text) <= 120 else f"{text[:117]}..."
-    return f'<span class="quiet">{escape(shown)}</span>' if text else ""
+    return f'<span class="quiet">{escape(shortened(text, 120))}</span>' if text else ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rinofs.datapack.jsontext import shortened
 from rinofs.plotting.envelope import envelope
 from rinofs.plotting.panels import TOGETHER
 
@@ -32,10 +33,8 @@ def title(ax: Axes, path: str, text: str) -> None:
     """Write what a panel shows above it."""
     ax.text(0, 1.0, f"{path}\n", transform=ax.transAxes, fontsize=9, weight="bold", color=INK, va="center")
     if text:
-        shown = text if len(text) <= 90 else f"{text[:87]}..."
-        ax.text(
-            1, 1.0, f"{shown}\n", transform=ax.transAxes, fontsize=8, color=QUIET, ha="right", va="center"
-        )
+        shown = f"{shortened(text, 90)}\n"
+        ax.text(1, 1.0, shown, transform=ax.transAxes, fontsize=8, color=QUIET, ha="right", va="center")
     ax.yaxis.set_label_coords(-0.085, 0.5)
     ax.yaxis.label.set_verticalalignment("center")
     for side in ("top", "right"):
@@ -49,14 +48,14 @@ def heading(figure: Figure, name: str, about: str, height: float) -> None:
     left = 0.95 / figure.get_size_inches()[0]
     figure.text(left, height, name, fontsize=13, weight="bold", color=INK, va="center")
     if about:
-        shown = about if len(about) <= 90 else f"{about[:87]}..."
+        shown = shortened(about, 90)
         figure.text(1 - 0.85 / 0.95 * left, height, shown, fontsize=9, color=QUIET, va="center", ha="right")
 
 
 def footnote(figure: Figure, text: str, height: float) -> None:
     """Write something small at the bottom."""
-    shown = text if len(text) <= 120 else f"{text[:117]}..."
-    figure.text(0.95 / figure.get_size_inches()[0], height, shown, fontsize=8, color=QUIET)
+    left = 0.95 / figure.get_size_inches()[0]
+    figure.text(left, height, shortened(text, 120), fontsize=8, color=QUIET)
 
 
 def stream(ax: Axes, panel: StreamPanel) -> None:
@@ -117,12 +116,15 @@ def _above_each_other(ax: Axes, drawn: Envelope, labels: Sequence[str], units: s
         _signal(ax, drawn, number, COLOURS[0], labels[number], float(shift))
     ax.set_yticks([-space * number for number in range(len(labels))], labels)
     ax.set_ylim(-space * (len(labels) - 1) - 1.1 * reach, 1.1 * reach)
-    bar = _round_number(reach)
-    ends = ax.get_ylim()
-    middle_of_axis = sum(ends) / 2
+    _scale_bar(ax, _round_number(reach), units)
+
+
+def _scale_bar(ax: Axes, length: float, units: str) -> None:
+    """Draw how long some units are, beside channels that are above each other."""
+    centre = sum(ax.get_ylim()) / 2
     ax.plot(
         [1.012, 1.012],
-        [middle_of_axis - bar / 2, middle_of_axis + bar / 2],
+        [centre - length / 2, centre + length / 2],
         transform=ax.get_yaxis_transform(),
         color=INK,
         linewidth=1.6,
@@ -131,8 +133,8 @@ def _above_each_other(ax: Axes, drawn: Envelope, labels: Sequence[str], units: s
     )
     ax.text(
         1.022,
-        middle_of_axis,
-        f"{bar:g} {units}".strip(),
+        centre,
+        f"{length:g} {units}".strip(),
         transform=ax.get_yaxis_transform(),
         fontsize=8,
         color=INK,
