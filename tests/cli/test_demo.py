@@ -94,7 +94,7 @@ def test_the_costs_are_small(kept: tuple[Path, str]) -> None:
     assert costs["fs.info"] == 1
     assert costs["pd.read_csv"] <= 2
     assert costs["fs.put_file"] <= 40
-    assert costs["fs.query"] <= 10
+    assert costs["fs.query"] <= 8  # the way there, six levels of folders, the runs
     assert costs["xr.open_datatree"] <= 20
 
 

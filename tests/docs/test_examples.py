@@ -52,11 +52,10 @@ def test_an_example_runs_with_a_server(example: Path, tmp_path: Path) -> None:
     page = (ROOT / "docs" / "examples.md").read_text()
     assert f"$ python examples/{example.name}\n{shown}```" in page
     left = {path.name: path for path in tmp_path.iterdir()}
-    picture = left.pop(f"{example.stem}.png", None)
+    picture = left.pop(f"{example.stem}.png")
     assert left == {}
-    if picture is not None:
-        assert f"](images/{picture.name})" in page
-        assert_same_picture(ROOT / "docs" / "images" / picture.name, picture)
+    assert f"](images/{picture.name})" in page
+    assert_same_picture(ROOT / "docs" / "images" / picture.name, picture)
 
 
 def assert_same_picture(shown: Path, drawn: Path) -> None:
