@@ -72,7 +72,8 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
         fs = RinoFileSystem(endpoint_url=server.url, token=server.told["token"])
         print("uploading them", flush=True)
         ids = data.upload(fs, files)
-        for count in (1000, 100_000) if any(case.name == "ls" for case in cases) else ():
+        wide = {"ls": (1000, 100_000), "query": (10_000,)}
+        for count in (count for case in cases for count in wide.get(case.name, ())):
             data.widen(fs, Path(server.told["data"]) / "rinofs.sqlite3", count)
         host, _, port = server.url.removeprefix("http://").partition(":")
         late = stack.enter_context(served("late", host, port))

@@ -398,6 +398,17 @@ def _ask(url: str, method: str, headers: dict[str, str], body: bytes | None) -> 
     return lambda: asyncio.run(ask_all())
 
 
+def _query(_contender: str, place: Place) -> Work:
+    fs = rinofs(place)
+
+    def work() -> None:
+        frame = fs.query_frame("wide-10000", run=1)
+        assert len(frame) == 10_000
+        assert frame.path.is_unique
+
+    return work
+
+
 def _ls(contender: str, place: Place) -> Work:
     fs = rinofs(place)
     count = int(contender.split()[0].replace(",", ""))
@@ -443,6 +454,7 @@ BY_CASE: dict[str, Callable[[str, Place], Work]] = {
     "server-small": _server_small,
     "server-metadata": _server_metadata,
     "ls": _ls,
+    "query": _query,
 }
 
 

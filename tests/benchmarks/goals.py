@@ -131,6 +131,7 @@ CASES = (
         (Goal("bare Starlette route", 2.0, 1.43, "rinofs serve"),),
         setting="serve",
     ),
+    Case("query", "query_frame over 10,000 objects", (), ("rinofs",)),
     Case(
         "ls",
         "ls of 100,000 objects, by 100, against 1,000",
