@@ -126,6 +126,25 @@ def compare(fs: RinoFileSystem, folder: str, asked: list[Any]) -> list[int]:
     return sizes
 
 
+ODD: list[Any] = [
+    *(None, True, False, 0, 1, 1.0, -1, -0.0, 0.5, 2**53, 2**53 + 1, 2.0**53, 2**63 - 1, -(2**63), 2.0**63),
+    *("", "a", "A", "ab", "1", "é", "\0", "a\0", "\U0010fffd", "%", "_", '"', "\\"),
+    *([], ["a"], [1, "a"], [[1]], {}, {"a": 1}, {"a": 1.0}, {"b": 1, "a": 2}, {"a": 2, "b": 1}),
+]
+COMPARISONS = ["$eq", "$ne", "$lt", "$lte", "$gt", "$gte", "$string_contains"]
+
+
+def test_every_comparison_of_every_kind_of_value(one_server: LiveServer) -> None:
+    fs = RinoFileSystem(endpoint_url=one_server.endpoint_url, token=one_server.token)
+    folder = next(folders)
+    make(fs, folder, [({"x": value}, [], "object") for value in ODD] + [({}, [], "object")])
+    asked: list[Any] = [({"x": {operation: value}}, None) for operation in COMPARISONS for value in ODD]
+    asked += [({"x": {operation: [1, value]}}, None) for operation in ("$in", "$nin") for value in ODD]
+    asked += [({"x": {"$exists": there}}, order) for there in (True, False) for order in ("x", "-x", "-name")]
+    assert sum(compare(fs, folder, asked)) > 1_000
+    fs.rm(folder, recursive=True)
+
+
 def test_records_have_the_fields_that_are_looked_at() -> None:
     assert Record(1, "a", "file", 0, None).fields().keys() == FIELDS
 
