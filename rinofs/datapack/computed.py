@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import xarray as xr
+
+# From its core: in the oldest release that will do, the public module has no names for these.
 from xarray.core.coordinate_transform import CoordinateTransform
 from xarray.core.indexes import CoordinateTransformIndex
 from xarray.core.indexing import CoordinateTransformIndexingAdapter
