@@ -13,8 +13,8 @@ from fsspec.implementations.local import trailing_sep
 from rinofs.errors import InvalidRequestError
 from rinofs.fs import browse, transfer
 from rinofs.fs.bulk import BulkFileSystem
+from rinofs.fs.outgoing import Upload
 from rinofs.fs.pool import run
-from rinofs.fs.writing import Upload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,7 +11,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import isfilelike
 
 from rinofs.errors import ContentChangedError, InvalidRequestError, NotFoundError
-from rinofs.fs.base import RemoteFileSystem
+from rinofs.fs.browsing import BrowsableFileSystem
 from rinofs.fs.download import download, replacing
 from rinofs.fs.pool import Stop
 from rinofs.fs.reader import RemoteReader, RemoteSource
@@ -52,7 +52,7 @@ class Pinned:
     key: str
 
 
-class ReadableFileSystem(RemoteFileSystem):
+class ReadableFileSystem(BrowsableFileSystem):
     """A filesystem whose files can be read; the parameters are those of its base."""
 
     session: HttpSession

@@ -6,7 +6,6 @@ import io
 import os
 import shutil
 from abc import abstractmethod
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -15,6 +14,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 from rinofs.errors import ConflictError
 from rinofs.fs.download import download
 from rinofs.fs.modes import OpenMode
+from rinofs.fs.outgoing import Upload, Watched
 from rinofs.fs.pool import Stop
 from rinofs.fs.reading import ReadableFileSystem
 from rinofs.fs.values import attributes_of
@@ -29,34 +29,6 @@ if TYPE_CHECKING:
     from rinofs.http.content import Content
 
 _TEXT_OPTIONS = ("encoding", "errors", "newline")
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A content on its way to a path.
-
-    Attributes
-    ----------
-    path : str
-        Where it belongs.
-    source : binary file or bytes
-        The content; a file is read from its current position.
-    size : int
-        Its bytes.
-    exclusive : bool
-        Whether it may only be stored if nothing is there.
-    metadata : mapping, optional
-        Stored with it, where the service knows metadata.
-    tags : sequence of str, optional
-        Stored with it, where the service knows tags.
-    """
-
-    path: str
-    source: IO[bytes] | bytes
-    size: int
-    exclusive: bool = False
-    metadata: Mapping[str, Any] | None = None
-    tags: Sequence[str] | None = None
 
 
 class WritableFileSystem(ReadableFileSystem):
@@ -308,49 +280,6 @@ class WritableFileSystem(ReadableFileSystem):
                 f"{self.service.name} cannot set the time of a file without writing it: {self.url(path)}"
             )
         self.pipe_file(path, b"", **kwargs)
-
-
-class Watched(io.RawIOBase):
-    """A file that tells how far it was read.
-
-    Parameters
-    ----------
-    file : binary file
-        The file.
-    callback : Callback
-        Is told of the bytes.
-    stop : Stop
-        Ends the reading early.
-    """
-
-    def __init__(self, file: IO[bytes], callback: Callback, stop: Stop) -> None:
-        super().__init__()
-        self._file = file
-        self._callback = callback
-        self._stop = stop
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read the next bytes."""
-        self._stop.check()
-        count: int = self._file.readinto(buffer)  # type: ignore[attr-defined]
-        self._callback.relative_update(count)
-        return count
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a position."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Return the position."""
-        return self._file.tell()
 
 
 def write_mode(mode: str) -> OpenMode:

@@ -17,9 +17,9 @@ from rinofs.datapack.links import Links
 from rinofs.datapack.naming import part_of_name
 from rinofs.datapack.validation import check
 from rinofs.errors import InvalidDatapackError, InvalidPathError
+from rinofs.fs.outgoing import Upload
 from rinofs.fs.process import Registry
 from rinofs.fs.sessions import shared_session
-from rinofs.fs.writing import Upload
 from rinofs.http.content import open_content
 from rinofs.repovizz.access import Access
 from rinofs.repovizz.auth import auth_for

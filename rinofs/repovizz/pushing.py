@@ -17,8 +17,8 @@ from rinofs.errors import (
     NotAllowedError,
     NotFoundError,
 )
+from rinofs.fs.outgoing import Upload, Watched
 from rinofs.fs.pool import Stop, run
-from rinofs.fs.writing import Upload, Watched
 from rinofs.http.upload import UploadBody
 from rinofs.repovizz.documents import without_links
 from rinofs.repovizz.paths import is_id, part_of

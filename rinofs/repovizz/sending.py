@@ -15,7 +15,7 @@ from rinofs.repovizz.sources import Hashed
 
 if TYPE_CHECKING:
     from rinofs.datapack import Document
-    from rinofs.fs.writing import Upload
+    from rinofs.fs.outgoing import Upload
 
 
 class Sending:

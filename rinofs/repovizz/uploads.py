@@ -21,7 +21,7 @@ from rinofs.repovizz.sending import Sending
 
 if TYPE_CHECKING:
     from rinofs.datapack import DataNode
-    from rinofs.fs.writing import Upload
+    from rinofs.fs.outgoing import Upload
     from rinofs.repovizz.access import Access
 
 _TRIES = 5

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from rinofs.credentials import Credentials
     from rinofs.fs.browse import Info
-    from rinofs.fs.writing import Upload
+    from rinofs.fs.outgoing import Upload
     from rinofs.http.content import Content
     from rinofs.rinocloud.records import Record
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rinofs.fs.listings import Listings
-    from rinofs.fs.writing import Upload
+    from rinofs.fs.outgoing import Upload
     from rinofs.rinocloud.client import RinocloudClient
     from rinofs.rinocloud.records import Record
     from rinofs.rinocloud.resolver import Resolver

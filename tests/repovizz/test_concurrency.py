@@ -15,7 +15,7 @@ from rinofs import RepovizzFileSystem
 from rinofs.datapack import parse
 from rinofs.datapack.validation import flaws
 from rinofs.errors import PreconditionError
-from rinofs.fs.writing import Upload
+from rinofs.fs.outgoing import Upload
 from rinofs.testing import Fault
 
 if TYPE_CHECKING:
