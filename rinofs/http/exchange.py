@@ -47,8 +47,8 @@ class Call:
     ----------
     headers : Mapping
         All but ``Authorization``.
-    repeatable : bool
-        Whether sending it twice is the same as once.
+    repeatable : bool or callable
+        Whether sending it twice is the same as once; a function where answers to it may change that.
     expect : collection of int or None
         Statuses that are an answer; None: 2xx.
     label : str
@@ -61,10 +61,14 @@ class Call:
     url: str
     headers: Mapping[str, str]
     body: bytes | UploadBody | None
-    repeatable: bool
+    repeatable: bool | Callable[[], bool]
     expect: Collection[int] | None
     label: str
     silence: float | None = None
+
+    def may_repeat(self) -> bool:
+        """Return whether sending it twice is the same as once, as far as is known by now."""
+        return self.repeatable if isinstance(self.repeatable, bool) else self.repeatable()
 
     def expects(self, status: int) -> bool:
         """Return whether `status` is an answer."""
@@ -93,7 +97,7 @@ def run(shared: Shared, call: Call, finish: Finish[T]) -> T:
         Takes the answer and the secret that was sent with the request. What it raises counts as a
         failed try: a body that breaks off or makes no sense.
     """
-    tries = Tries(shared.limits, repeatable=call.repeatable)
+    tries = Tries(shared.limits)
     renewed = False
     while True:
         _wait_at_gate(shared.gate, tries, call)
@@ -114,11 +118,17 @@ def run(shared: Shared, call: Call, finish: Finish[T]) -> T:
             failure = _failed(call, error)
         if failure.asked is not None:
             shared.gate.close_for(failure.asked)
-        pause = None if failure.fault is None else tries.next_pause(failure.fault, failure.asked)
+        pause = _next_pause(tries, call, failure)
         if pause is None:
             raise _last_error(call, failure) from failure.error.__cause__
         if failure.asked is None:
             time.sleep(pause)
+
+
+def _next_pause(tries: Tries, call: Call, failure: _Failure) -> float | None:
+    if failure.fault is None:
+        return None
+    return tries.next_pause(failure.fault, failure.asked, repeatable=call.may_repeat())
 
 
 class _Unreadable(Exception):  # noqa: N818 - carries the error that is raised in the end
@@ -178,6 +188,8 @@ def _send(
     start = time.perf_counter()
     try:
         sent = shared.transport().send(call.method, url, headers, call.body, limits)
+        if call.body is None or isinstance(call.body, bytes):
+            shared.link.answered(time.perf_counter() - start)
         if logger.isEnabledFor(logging.DEBUG):
             _log(call, url, str(sent.status), tries, start, headers)
         return RawAnswer(
@@ -233,7 +245,7 @@ def _failed(call: Call, error: Exception) -> _Failure:
 
 
 def _last_error(call: Call, failure: _Failure) -> RinofsError:
-    if failure.fault is None or call.repeatable or not is_ambiguous(failure.fault):
+    if failure.fault is None or call.may_repeat() or not is_ambiguous(failure.fault):
         return failure.error
     message = getattr(failure.error, "message", str(failure.error))
     return OutcomeUnknownError(

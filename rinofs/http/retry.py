@@ -147,23 +147,20 @@ class Tries:
     ----------
     limits : Limits
         The total is counted from here on.
-    repeatable : bool
-        Whether the request may be sent twice.
     """
 
-    __slots__ = ("_deadline", "_limits", "_repeatable", "count")
+    __slots__ = ("_deadline", "_limits", "count")
 
-    def __init__(self, limits: Limits, *, repeatable: bool) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._deadline = time.monotonic() + limits.total
         self._limits = limits
-        self._repeatable = repeatable
         self.count = 0
 
     def left(self) -> float:
         """Return the seconds until the deadline; never negative."""
         return max(self._deadline - time.monotonic(), 0.0)
 
-    def next_pause(self, fault: Fault, asked: float | None = None) -> float | None:
+    def next_pause(self, fault: Fault, asked: float | None = None, *, repeatable: bool) -> float | None:
         """Return the seconds to wait before the next try, None if there is none.
 
         Parameters
@@ -172,9 +169,11 @@ class Tries:
             How this try failed.
         asked : float, optional
             What the service's ``Retry-After`` asks for, in seconds.
+        repeatable : bool
+            Whether the request may be sent twice.
         """
         self.count += 1
-        if self.count >= MAX_TRIES or not may_repeat(fault, repeatable=self._repeatable):
+        if self.count >= MAX_TRIES or not may_repeat(fault, repeatable=repeatable):
             return None
         pause = pause_after(self.count, self._limits) if asked is None else asked
         return pause if pause < self.left() else None

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import requests
 
     from rinofs.http.auth import Auth
+    from rinofs.http.link import Link
     from rinofs.http.raw import RawAnswer
     from rinofs.http.upload import UploadBody
 
@@ -91,7 +92,7 @@ class HttpSession:
         data: Mapping[str, str] | None = None,
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
-        repeatable: bool,
+        repeatable: bool | Callable[[], bool],
         expect: Collection[int] | None = None,
         label: str = "",
     ) -> Answer:
@@ -107,8 +108,9 @@ class HttpSession:
             Body, sent as a form.
         params, headers : optional
             Query and further headers.
-        repeatable : bool
-            Whether doing it twice is the same as once; such requests are sent again after failures.
+        repeatable : bool or callable
+            Whether doing it twice is the same as once; such requests are sent again after failures. A
+            function is asked after each failure, since answers tell what a server can do.
         expect : collection of int, optional
             Statuses that are returned; 2xx by default. Others raise.
         label : str
@@ -146,7 +148,7 @@ class HttpSession:
         *,
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
-        repeatable: bool = False,
+        repeatable: bool | Callable[[], bool] = False,
         expect: Collection[int] | None = None,
         label: str = "",
     ) -> Answer:
@@ -186,6 +188,16 @@ class HttpSession:
         call = self._call(method, path, params, headers, None, repeatable=True, expect=expect, label=label)
         return run(self._shared, call, lambda answer, _: answer)
 
+    @property
+    def link(self) -> Link:
+        """What was found out about the way to the endpoint."""
+        return self._shared.link
+
+    @property
+    def places(self) -> int:
+        """Connections that could be used at the moment, besides those in use."""
+        return self._shared.slots.free
+
     def requests_session(self) -> requests.Session:
         """Return the ``requests.Session`` whose adapters are used; mount others on it before use."""
         return self._shared.transport().session
@@ -212,7 +224,7 @@ class HttpSession:
         headers: Mapping[str, str] | None,
         body: bytes | UploadBody | None,
         *,
-        repeatable: bool,
+        repeatable: bool | Callable[[], bool],
         expect: Collection[int] | None,
         label: str,
         silence: float | None = None,
@@ -259,7 +271,7 @@ def _whole(answer: RawAnswer, secret: str, call: Call) -> Answer:
         _label=call.label,
         _secrets=(secret,),
     )
-    if call.repeatable and content and "json" in answer.headers.get("content-type", ""):
+    if call.may_repeat() and content and "json" in answer.headers.get("content-type", ""):
         try:
             whole.check_json()
         except ProtocolError as error:

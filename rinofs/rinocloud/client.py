@@ -14,7 +14,7 @@ from rinofs.rinocloud.pages import PAGE_SIZE, all_pages, parse_page
 from rinofs.rinocloud.records import Record, parse_record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rinofs.http.answers import Answer
     from rinofs.http.session import HttpSession
@@ -49,7 +49,7 @@ class RinocloudClient:
         endpoint: str,
         body: Mapping[str, Any],
         *,
-        repeatable: bool,
+        repeatable: bool | Callable[[], bool],
         headers: Mapping[str, str] | None = None,
         label: str = "",
     ) -> Answer:
@@ -59,7 +59,8 @@ class RinocloudClient:
 
     def _create(self, endpoint: str, body: Mapping[str, Any], label: str) -> Answer:
         once = self.once()
-        return self._post(endpoint, body, repeatable=bool(once), headers=once, label=label)
+        repeatable = self._repeats if once else False
+        return self._post(endpoint, body, repeatable=repeatable, headers=once, label=label)
 
     def once(self) -> dict[str, str]:
         """Return the header that has the server carry out a request once, however often it is sent.
@@ -69,7 +70,10 @@ class RinocloudClient:
         dict
             Empty where the server does not know such a header: the request is then not repeatable.
         """
-        return {"Idempotency-Key": secrets.token_hex(16)} if self.features.has("idempotency") else {}
+        return {"Idempotency-Key": secrets.token_hex(16)} if self._repeats() else {}
+
+    def _repeats(self) -> bool:
+        return self.features.has("idempotency")
 
     def _record(self, endpoint: str, body: Mapping[str, Any], label: str) -> Record:
         answer = self._post(endpoint, body, repeatable=True, label=label)
@@ -240,8 +244,9 @@ class RinocloudClient:
         """Send a content and return its record; an exclusive one is refused where the name is taken."""
         once = self.once()
         headers = {**once, **({"If-None-Match": "*"} if exclusive else {})}
+        repeatable = self._repeats if once else False
         answer = self.session.upload(
-            f"{FILES}upload_multipart/", body, headers=headers, repeatable=bool(once), label=label
+            f"{FILES}upload_multipart/", body, headers=headers, repeatable=repeatable, label=label
         )
         return parse_record(answer.json(), answer.url)
 

@@ -113,13 +113,12 @@ def test_pauses_grow_and_are_bounded() -> None:
 
 
 def test_tries_end() -> None:
-    tries = Tries(LIMITS, repeatable=True)
-    assert [tries.next_pause(Fault.LOST) is None for _ in range(MAX_TRIES)] == [False] * (MAX_TRIES - 1) + [
-        True
-    ]
-    assert Tries(LIMITS, repeatable=True).next_pause(Fault.BUSY, asked=119) == 119
-    assert Tries(LIMITS, repeatable=True).next_pause(Fault.BUSY, asked=121) is None
-    assert Tries(LIMITS, repeatable=False).next_pause(Fault.LOST) is None
+    tries = Tries(LIMITS)
+    found = [tries.next_pause(Fault.LOST, repeatable=True) is None for _ in range(MAX_TRIES)]
+    assert found == [False] * (MAX_TRIES - 1) + [True]
+    assert Tries(LIMITS).next_pause(Fault.BUSY, asked=119, repeatable=True) == 119
+    assert Tries(LIMITS).next_pause(Fault.BUSY, asked=121, repeatable=True) is None
+    assert Tries(LIMITS).next_pause(Fault.LOST, repeatable=False) is None
 
 
 def test_retry_after() -> None:

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 from typing import IO, TypeAlias
 from urllib.parse import urlsplit
 
+from rinofs.rinocloud.features import Features
+from rinofs.rinocloud.filesystem import _features
+
 
 class _Gone(Exception):  # noqa: N818
     """The connection is at its end."""
@@ -201,10 +204,7 @@ class Proxy:
     """
 
     def __init__(self, endpoint_url: str) -> None:
-        upstream = urlsplit(endpoint_url)
-        assert upstream.hostname is not None
-        assert upstream.port is not None
-        self.host, self.port = upstream.hostname, upstream.port
+        self.lead_to(endpoint_url)
         self.faults: Faults | None = None
         self.seen: list[str] = []
         self.stopped = threading.Event()
@@ -213,6 +213,13 @@ class Proxy:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def lead_to(self, endpoint_url: str) -> None:
+        """Pass requests on to this server from now on."""
+        upstream = urlsplit(endpoint_url)
+        assert upstream.hostname is not None
+        assert upstream.port is not None
+        self.host, self.port = upstream.hostname, upstream.port
 
     def close(self) -> None:
         self.stopped.set()
@@ -262,6 +269,8 @@ class Proxy:
 @contextlib.contextmanager
 def proxy_to(endpoint_url: str) -> Iterator[Proxy]:
     proxy = Proxy(endpoint_url)
+    # The port may have been that of a proxy before, to a server with other extensions.
+    _features.get(proxy.url, Features).extensions = None
     try:
         yield proxy
     finally:
