@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from tests.benchmarks import data, report
 from tests.benchmarks.contenders import Place
 from tests.benchmarks.goals import CASES, Case
-from tests.benchmarks.servers import Served, Started, nginx, served, started
+from tests.benchmarks.servers import Clocked, Served, nginx, served, started
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +33,13 @@ def install() -> None:
         subprocess.run(["apt-get", "install", "-qq", "--yes", "nginx-light"], check=True)
 
 
-def measure(case: Case, contender: str, place: Place, server: Served | Started) -> dict[str, Any]:
-    """Let one of them do the work once, in a process of its own."""
+def measure(
+    case: Case, contender: str, place: Place, server: Served | Clocked, others: Sequence[Clocked]
+) -> dict[str, Any]:
+    """Let one of them do the work once, in a process of its own.
+
+    `server` counts its requests. It or one of the `others` did the work: the processor time is that of all.
+    """
     command = [
         sys.executable,
         "-m",
@@ -50,12 +55,14 @@ def measure(case: Case, contender: str, place: Place, server: Served | Started) 
         assert child.stdout is not None
         if child.stdout.readline() != "ready\n":
             raise RuntimeError(f"{contender} could not prepare for {case.name}")
-        server.counts()
+        for one in (server, *others):
+            one.counts()
         child.stdin.write("\n")
         child.stdin.flush()
         taken: dict[str, Any] = json.loads(child.stdout.readline())
     counts = server.counts()
-    return {**taken, "requests": counts["requests"], "sent": counts["sent"], "served": counts["cpu"]}
+    served = counts["cpu"] + sum(other.counts()["cpu"] for other in others)
+    return {**taken, "requests": counts["requests"], "sent": counts["sent"], "served": served}
 
 
 def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
@@ -78,11 +85,12 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
         host, _, port = server.url.removeprefix("http://").partition(":")
         late = stack.enter_context(served("late", host, port))
         bare = stack.enter_context(served("bare"))
-        nginx_url = stack.enter_context(nginx(folder, files))
-        place = Place(server.url, server.told["token"], nginx_url, bare.url, ids, str(files))
+        web = stack.enter_context(nginx(folder, files))
+        clocked = (web, Clocked(bare.url, bare.pid))
+        place = Place(server.url, server.told["token"], web.url, bare.url, ids, str(files))
         plain = stack.enter_context(started(folder / "plain"))
         own = data.upload_few(RinoFileSystem(endpoint_url=plain.url, token=plain.token), files)
-        settings: dict[str, tuple[Place, Served | Started]] = {
+        settings: dict[str, tuple[Place, Served | Clocked]] = {
             "live": (place, server),
             "late": (replace(place, url=late.url), server),
             "serve": (replace(place, url=plain.url, token=plain.token, ids=own), plain),
@@ -93,7 +101,7 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
             runs: dict[str, list[dict[str, Any]]] = {name: [] for name in case.contenders}
             for _ in range(rounds or case.rounds):
                 for name in case.contenders:
-                    runs[name].append(measure(case, name, where, asked))
+                    runs[name].append(measure(case, name, where, asked, clocked))
             taken[case.name] = runs
             for goal, ratio in report.ratios(case, taken):
                 wanted = f"(must {goal.must}, aim {goal.aim})"

@@ -33,9 +33,10 @@ Measured by `make bench`, beside what a user would pick instead. Each measuremen
 sessions and a warm-up request are outside of it; all take turns, round by round, in the same run; the figures
 are medians. fsspec's HTTP filesystem, obstore's HTTP store and requests read from the embedded server's own
 download URLs, so that the server is in both sides; s3fs and the peer's Zarr store read the same files from
-nginx, which does less for each request. Everything is on one machine over loopback: figures of different
-rows, and of other machines, cannot be compared, ratios within a row can. Only rinofs verifies what it reads,
-where nothing else is said. Downloads go to files in memory, uploads to the server's disk.
+nginx, which does less for each request: "server CPU s" is the processor time of whichever server answered,
+with its workers. Everything is on one machine over loopback: figures of different rows, and of other
+machines, cannot be compared, ratios within a row can. Only rinofs verifies what it reads, where nothing else
+is said. Downloads go to files in memory, uploads to the server's disk.
 
 """
 

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from rinofs.testing import ServerProcess
-
 # `tcp_nopush on` would hold back the ends of small ranges for 44 ms on loopback.
 NGINX = """
 daemon off;
@@ -51,6 +49,7 @@ class Served:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self.pid = self._process.pid
         self.told = self._read()
         self.url = str(self.told["url"])
 
@@ -73,27 +72,28 @@ class Served:
         self._process.wait(30)
 
 
-class Started:
-    """The server as users start it; it counts nothing."""
+class Clocked:
+    """A server that counts nothing: only its processor time is known, that of its workers with it."""
 
-    def __init__(self, process: ServerProcess) -> None:
-        self.url = process.endpoint_url
-        self.token = process.token
-        self._process = psutil.Process(process.pid)
+    def __init__(self, url: str, pid: int, token: str | None = None) -> None:
+        self.url = url
+        self.token = token
+        self._process = psutil.Process(pid)
         self._before = 0.0
 
     def counts(self) -> dict[str, Any]:
         """Return the seconds of processor time since the last call."""
-        times = self._process.cpu_times()
-        before, self._before = self._before, times.user + times.system
+        every = [self._process, *self._process.children()]
+        times = [process.cpu_times() for process in every]
+        before, self._before = self._before, sum(time.user + time.system for time in times)
         return {"requests": 0, "sent": 0, "cpu": self._before - before}
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[Started]:
-    """Run ``rinofs serve``."""
+def started(folder: Path) -> Iterator[Clocked]:
+    """Run ``rinofs serve``, as users start it."""
     with server_process(folder) as process:
-        yield Started(process)
+        yield Clocked(process.endpoint_url, process.pid, process.token)
 
 
 @contextmanager
@@ -107,8 +107,8 @@ def served(*arguments: str) -> Iterator[Served]:
 
 
 @contextmanager
-def nginx(folder: Path, data: Path) -> Iterator[str]:
-    """Run nginx on a free port, with `data` below ``/bucket``; yields its URL."""
+def nginx(folder: Path, data: Path) -> Iterator[Clocked]:
+    """Run nginx on a free port, with `data` below ``/bucket``."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     configuration = folder / "nginx.conf"
@@ -117,7 +117,7 @@ def nginx(folder: Path, data: Path) -> Iterator[str]:
     process = subprocess.Popen(command, env={**os.environ, "PATH": f"/usr/sbin:{os.environ['PATH']}"})
     try:
         _wait_for(port)
-        yield f"http://127.0.0.1:{port}"
+        yield Clocked(f"http://127.0.0.1:{port}", process.pid)
     finally:
         process.terminate()
         process.wait(30)
