@@ -40,6 +40,8 @@ class Options:
         any of fsspec's own caches.
     verify_content : bool
         Whether whole files are checked against the digest that the service vouches for.
+    parallel_ranges : int
+        Connections that `get` and `get_file` use for one large file; 0 for as many as are seen to pay.
 
     Raises
     ------
@@ -54,6 +56,7 @@ class Options:
     block_size: int = 8 * MEBIBYTE
     cache_type: str = "rinofs"
     verify_content: bool = True
+    parallel_ranges: int = 0
 
     def __post_init__(self) -> None:
         _require("timeout", self.timeout, (int, float), self.timeout_allowed)
@@ -64,6 +67,7 @@ class Options:
         _require("cache_type", self.cache_type, (str,))
         check_cache_type(self.cache_type)
         _require("verify_content", self.verify_content, (bool,))
+        _require("parallel_ranges", self.parallel_ranges, (int,), lambda n: 0 <= n <= 16)
 
     @staticmethod
     def timeout_allowed(seconds: float) -> bool:

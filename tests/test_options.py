@@ -23,6 +23,8 @@ HERE = {"endpoint_url": "http://127.0.0.1:9", "token": "rino_never-sent"}
         {"timeout": 86_400, "max_concurrency": 256, "listings_expiry_time": 1e9},
         {"use_listings_cache": False, "cache_type": "readahead", "verify_content": False},
         {"timeout": 3},
+        {"parallel_ranges": 0},
+        {"parallel_ranges": 16},
     ],
 )
 def test_values_in_range_are_taken(given: dict[str, Any]) -> None:
@@ -58,6 +60,10 @@ def test_values_in_range_are_taken(given: dict[str, Any]) -> None:
         ("cache_type", "raedahead"),
         ("verify_content", 0),
         ("verify_content", "no"),
+        ("parallel_ranges", -1),
+        ("parallel_ranges", 17),
+        ("parallel_ranges", True),
+        ("parallel_ranges", "auto"),
     ],
 )
 def test_other_values_are_refused_by_name(name: str, value: object) -> None:

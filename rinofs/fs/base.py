@@ -49,6 +49,8 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         ``rinofs``, shared by all files of the process, or the name of any of fsspec's own caches.
     verify_content : bool
         Whether whole files are checked against the digest that the service vouches for.
+    parallel_ranges : int
+        Connections that `get` and `get_file` use for one large file; 0 for as many as are seen to pay.
     **fsspec_options
         fsspec's own; anything else is refused.
 
@@ -76,6 +78,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         block_size: int = _DEFAULT.block_size,
         cache_type: str = _DEFAULT.cache_type,
         verify_content: bool = _DEFAULT.verify_content,
+        parallel_ranges: int = _DEFAULT.parallel_ranges,
         **fsspec_options: Any,
     ) -> None:
         refuse_unknown(fsspec_options, _OWN_OPTIONS)
@@ -88,6 +91,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
             block_size=block_size,
             cache_type=cache_type,
             verify_content=verify_content,
+            parallel_ranges=parallel_ranges,
         )
         self.blocksize = self.options.block_size
         credentials = find_credentials(self.service, endpoint_url=endpoint_url, token=token, profile=profile)

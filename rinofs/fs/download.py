@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from rinofs.fs.splitting import Split
 from rinofs.http.content import open_content, pour
 from rinofs.http.verify import Verifier
 
@@ -29,6 +30,7 @@ def download(
     verify: bool,
     callback: Callback,
     stop: Stop,
+    connections: int = 1,
 ) -> None:
     """Write a whole content to a file, in constant memory.
 
@@ -46,6 +48,9 @@ def download(
         Is told of the bytes, in all and as they come.
     stop : Stop
         Ends the download early.
+    connections : int
+        How many may be used, 0 for as many as are seen to pay; other than one only where `file` is a local
+        one, opened by its path, and nobody else's.
 
     Raises
     ------
@@ -62,11 +67,21 @@ def download(
             label=content.label,
         )
 
-        def progress(count: int) -> None:
+        whole = None if connections == 1 else stream.in_parts
+        split = None if whole is None else Split(session, whole, connections)
+
+        def goes_on(count: int, waited: float) -> bool:
             stop.check()
             callback.relative_update(count)
+            return split is None or not split.begins(count, waited)
 
-        pour(stream, file.write, verifier, progress)
+        try:
+            pour(stream, file.write, verifier, goes_on)
+            if split is not None and split.count > 1:
+                file.flush()
+                split.finish(stream, Path(file.name), verifier, callback.relative_update, stop)
+        finally:
+            verifier.abandon()
 
 
 @contextlib.contextmanager

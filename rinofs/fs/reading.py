@@ -126,6 +126,18 @@ class ReadableFileSystem(BrowsableFileSystem):
             If it is a folder.
         """
         path = self._strip_protocol(path)
+        if end is None and not start and kwargs.get("version_id") is None:
+            return self._read_shared(path)
+        return self._read_alone(path, start, end, **kwargs)
+
+    def _read_shared(self, path: str) -> bytes:
+        """Read a whole file, in a request of its own or of several readers."""
+        return self._read_alone(path)
+
+    def _read_alone(
+        self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any
+    ) -> bytes:
+        """Read a file, or a part of it, in a request of its own."""
         version_id = kwargs.get("version_id")
         if end is not None and 0 <= end <= (start or 0):
             self._pinned(path, version_id, max_age=self._read_age())  # raises if there is nothing to read
@@ -194,17 +206,24 @@ class ReadableFileSystem(BrowsableFileSystem):
         path = self._strip_protocol(path)
         file = target if outfile is None and isfilelike(target) else outfile
 
-        def fetch(content: Content, where: IO[bytes]) -> None:
-            verify = self.options.verify_content
-            download(self.session, content, where, verify=verify, callback=callback, stop=stop)
+        def fetch(content: Content, where: IO[bytes], connections: int) -> None:
+            download(
+                self.session,
+                content,
+                where,
+                verify=self.options.verify_content,
+                callback=callback,
+                stop=stop,
+                connections=connections,
+            )
 
         if file is not None:
-            fetch(self._pinned(path, version_id, max_age=self._read_age()).content, file)
+            fetch(self._pinned(path, version_id, max_age=self._read_age()).content, file, 1)
             return
 
         def fetch_to_name(content: Content) -> None:
             with replacing(target) as part:
-                fetch(content, part)
+                fetch(content, part, self.options.parallel_ranges)
 
         try:
             if version_id is not None:

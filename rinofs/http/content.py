@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from rinofs.http.retry import MAX_TRIES
@@ -120,7 +121,7 @@ def pour(
     stream: ContentStream,
     write: Callable[[memoryview], object],
     verifier: Verifier,
-    progress: Callable[[int], object] | None = None,
+    goes_on: Callable[[int, float], bool] | None = None,
 ) -> int:
     """Pass all that is left of a stream on, through a few reused buffers, and verify it.
 
@@ -131,9 +132,10 @@ def pour(
     write : callable
         Takes each piece, whole, before the next is read; must not keep it.
     verifier : Verifier
-        Is fed each piece, and finished.
-    progress : callable, optional
-        Takes the bytes of each piece.
+        Is fed each piece, and finished at the end of the stream.
+    goes_on : callable, optional
+        Takes the bytes of each piece and the seconds that were spent waiting for it; says whether to go on.
+        If not, the rest is the caller's, and so is the verifier.
 
     Returns
     -------
@@ -142,14 +144,20 @@ def pour(
     """
     count = 0
     try:
-        while got := stream.readinto(buffer := verifier.buffer()):
+        while True:
+            buffer = verifier.buffer()
+            began, computed = time.perf_counter(), time.thread_time()
+            if not (got := stream.readinto(buffer)):
+                break
+            waited = time.perf_counter() - began - (time.thread_time() - computed)
             piece = buffer[:got]
             verifier.feed(piece)
             write(piece)
             count += got
-            if progress is not None:
-                progress(got)
+            if goes_on is not None and not goes_on(got, waited):
+                return count
         verifier.finish()
-    finally:
+    except BaseException:
         verifier.abandon()
+        raise
     return count

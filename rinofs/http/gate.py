@@ -45,6 +45,11 @@ class Slots:
         self._changed = threading.Condition()
         self._held: Counter[int] = Counter()
 
+    @property
+    def free(self) -> int:
+        """Places that nobody has taken."""
+        return max(self._free, 0)
+
     def take(self) -> int:
         """Take a place and return the thread to give it back for."""
         owner = threading.get_ident()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rinofs.errors import CredentialsError
 from rinofs.http.gate import Gate, Slots
+from rinofs.http.link import Link
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,6 +45,7 @@ class Shared:
         self.observe = observe
         self.limits = limits
         self.gate = Gate()
+        self.link = Link()
         self._max_concurrency = max_concurrency
         self._parents: list[Transport | None] = []
         self._make()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rinofs.errors import ConnectionFailedError, ContentChangedError, ProtocolError
@@ -85,6 +85,14 @@ class Source:
         self.size = content.size
         self.etag = content.etag
         self.pin: str | None = None
+        self._splits = content.conditional
+
+    @property
+    def in_parts(self) -> Content | None:
+        """The pinned version, where the service brings parts of it and of no other; else None."""
+        if not self._splits or self.pin is None or self.size is None or self.session.no_ranges:
+            return None
+        return replace(self.content, etag=self.pin, size=self.size)
 
     def ask(self, start: int, stop: int | None) -> tuple[RawAnswer, bool]:
         """Ask for [start, stop); return the answer, and whether a range was asked for."""
@@ -133,6 +141,7 @@ class Source:
             raise self.not_resumable("")
         self.pin = self.pin or named or (content.etag if asked_for else None)
         self.etag = self.etag or named
+        self._splits &= not raw.foreign and raw.headers.get("accept-ranges", "").lower() == "bytes"
 
     def part_of(self, raw: RawAnswer) -> tuple[int, int]:
         """Return what a 206 brings as [start, stop), its size being that of the content."""

@@ -24,9 +24,7 @@ _PROGRESS = 1024  # fewer bytes than this since the last break are none
 
 
 class ContentStream(io.RawIOBase):
-    """The bytes [start, stop) of one version of a content; ends exactly at its stop, or raises.
-
-    Made by `open_content`.
+    """The bytes [start, stop) of one version, by `open_content`; ends exactly at its stop, or raises.
 
     Attributes
     ----------
@@ -61,6 +59,11 @@ class ContentStream(io.RawIOBase):
     def etag(self) -> str | None:
         """The version, where anyone said."""
         return self._source.etag
+
+    @property
+    def in_parts(self) -> Content | None:
+        """The version, where the service brings parts of it and of no other; else None."""
+        return self._source.in_parts
 
     def readable(self) -> bool:
         """Return True."""
@@ -250,8 +253,8 @@ class ContentStream(io.RawIOBase):
     def _arrive(self) -> None:
         """Take the stop: a body that is framed by nothing must end where the content does."""
         raw = self._raw
-        unframed = raw is not None and raw.length is None and self.position == self._body_stop
         try:
+            unframed = raw is not None and raw.length is None and self.position == self._body_stop
             if raw is not None and unframed and raw.readinto(memoryview(bytearray(1))):
                 raise self._source.misfit(f"the answer goes on beyond byte {self.position}")
         except (ConnectionFailedError, DeadlineError):
@@ -279,8 +282,7 @@ class ContentStream(io.RawIOBase):
                 filled += count
         if settle is not None:
             settle()  # a piece that somebody still looked at would make a copy of all of it here
-        data = store.getvalue()
-        return data if filled == size else data[:filled]
+        return store.getvalue()[:filled]  # no copy where it is full
 
     def _read_unsized(self, size: int | None, seen: Callable[[memoryview], object] | None) -> bytes:
         """Read at most `size` bytes where nobody has said how many there are."""
