@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from rinofs.server.documents import TEXT_FIELDS, form_fields, parse_form, parse_object
 from rinofs.server.errors import BadRequest, TooLarge, UnsupportedMedia
 from rinofs.server.multipart import FILE_PART, MultipartBody, boundary_of
-from rinofs.server.sinks import receiving
+from rinofs.server.sinks import receiving, wrong_digest
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -28,6 +29,7 @@ __all__ = [
     "body_stream",
     "content_type_of",
     "read_fields",
+    "read_upload",
     "receive_binary",
     "receive_upload",
     "settings_of",
@@ -135,9 +137,7 @@ async def receive_upload(
         If the body is compressed or no multipart.
     """
     settings = settings_of(request)
-    if content_type_of(request) != _MULTIPART:
-        where = "one part" if any_part else f"the part {FILE_PART!r}"
-        raise UnsupportedMedia(f"an upload has to be {_MULTIPART}, its content in {where}")
+    _needs_multipart(request, any_part=any_part)
     body = _multipart(request, takes_file=True, any_part=any_part)
     async with receiving(blobs, settings.max_content_bytes) as sink:
         async for data in body_stream(request, None):
@@ -147,6 +147,49 @@ async def receive_upload(
         pairs, digest = _without_digest(body.fields, settings)
         fields = _joined(pairs, settings, TEXT_FIELDS)
         yield Upload(fields, body.filename, await sink.finish(digest))
+
+
+async def read_upload(request: Request, limit: int) -> tuple[dict[str, object], bytes, str]:
+    """Read a multipart upload, whose content is small, into memory.
+
+    Parameters
+    ----------
+    request : Request
+        The request; its body was not read yet.
+    limit : int
+        Bytes that the content may have.
+
+    Returns
+    -------
+    dict
+        The fields.
+    bytes
+        The content.
+    str
+        Its sha-256, in hex.
+
+    Raises
+    ------
+    BadRequest, TooLarge, Unprocessable, UnsupportedMedia
+        As for `receive_upload`.
+    """
+    settings = settings_of(request)
+    _needs_multipart(request)
+    body = _multipart(request, takes_file=True)
+    hasher = hashlib.sha256()
+    pieces, size = [], 0
+    async for data in body_stream(request, limit + 2 * settings.max_json_bytes):
+        for piece in body.feed(data):
+            size += len(piece)
+            if size > limit:
+                raise TooLarge(f"the content is longer than {limit} bytes")
+            hasher.update(piece)
+            pieces.append(bytes(piece))
+    body.close()
+    pairs, digest = _without_digest(body.fields, settings)
+    if digest not in {None, hasher.hexdigest()}:
+        raise wrong_digest()
+    return _joined(pairs, settings, TEXT_FIELDS), b"".join(pieces), hasher.hexdigest()
 
 
 @asynccontextmanager
@@ -205,6 +248,12 @@ def content_type_of(request: Request) -> str:
         # Unpacking would let a small body become a large one.
         raise UnsupportedMedia(f"a body with Content-Encoding {encoding} is not read here; send it as it is")
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def _needs_multipart(request: Request, *, any_part: bool = False) -> None:
+    if content_type_of(request) != _MULTIPART:
+        where = "one part" if any_part else f"the part {FILE_PART!r}"
+        raise UnsupportedMedia(f"an upload has to be {_MULTIPART}, its content in {where}")
 
 
 def _multipart(request: Request, *, takes_file: bool, any_part: bool = False) -> MultipartBody:

@@ -26,12 +26,12 @@ from rinofs.server.blobs import Blob
 from rinofs.server.errors import Unavailable, storage_failures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from rinofs.server.blobs import Data
 
-__all__ = ["DiskBlobStore", "DiskBlobUpload"]
+__all__ = ["DiskBlobStore", "DiskBlobUpload", "sync_folder"]
 
 # Below this many bytes, handing a digest to another thread costs more than taking it.
 _PARALLEL_FROM = 64 * 1024
@@ -62,7 +62,8 @@ def _is_behind(file: BinaryIO, path: Path) -> bool:
         return False
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -165,7 +166,7 @@ class DiskBlobStore:
         self._temporary = root / "temporary"
         for folder in (self._contents, self._temporary):
             folder.mkdir(parents=True, exist_ok=True)
-            _sync_folder(folder.parent)
+            sync_folder(folder.parent)
         self._threads = ThreadPoolExecutor(thread_name_prefix="rinofs-digest")
 
     def new_upload(self) -> DiskBlobUpload:
@@ -234,25 +235,37 @@ class DiskBlobStore:
             The file behind the name, locked against collection.
         """
         target = self.path(blob.sha256)
-        if not target.parent.exists():
-            target.parent.mkdir(exist_ok=True)
-            _sync_folder(target.parent.parent)
-        lease = self._existing(target, blob.size)
+        self.make_folders([target.parent])
+        lease = self.existing(target, blob.size)
         if lease is None:
             os.fsync(file.fileno())
-        while lease is None:
-            try:
-                os.link(temporary, target)
-            except FileExistsError:
-                lease = self._existing(target, blob.size)
-            else:
-                lease = file
+            lease = self.link(temporary, file, target, blob.size)
         # Also where another upload made the name: its own sync may not have happened yet.
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
         temporary.unlink(missing_ok=True)
         return lease
 
-    def _existing(self, target: Path, size: int) -> BinaryIO | None:
+    def make_folders(self, paths: Iterable[Path]) -> None:
+        """Make those folders that contents go into which are missing."""
+        missing = [path for path in paths if not path.exists()]
+        for path in missing:
+            path.mkdir(exist_ok=True)
+        if missing:
+            sync_folder(self._contents)
+
+    def link(self, temporary: Path, file: BinaryIO, target: Path, size: int) -> BinaryIO:
+        """Give a durable temporary file its name, unless there is one of it; return what `settle` does."""
+        while True:
+            try:
+                os.link(temporary, target)
+            except FileExistsError:
+                lease = self.existing(target, size)
+                if lease is not None:
+                    return lease
+            else:
+                return file
+
+    def existing(self, target: Path, size: int) -> BinaryIO | None:
         """Lock the file that has a content already; None where there is none, or a damaged one."""
         try:
             file = target.open("rb", buffering=0)

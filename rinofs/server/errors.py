@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 from contextlib import contextmanager
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,6 +61,10 @@ class ApiError(Exception):
         self.message = message
         self.field = field
         self.headers = headers
+
+    def about(self, what: str) -> Self:
+        """Return the same refusal, its message naming which of several things it is about."""
+        return type(self)(f"{what}: {self.message}", field=self.field, headers=self.headers)
 
 
 class BadRequest(ApiError):  # noqa: N818 (named as HTTP names them)

@@ -14,7 +14,7 @@ from rinofs.server.records import Kind, NewObject, Record, User, now
 from rinofs.server.tables import objects
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection
 
@@ -24,13 +24,17 @@ if TYPE_CHECKING:
 __all__ = [
     "RECORD",
     "add",
+    "add_all",
     "changeable",
     "child",
+    "children",
     "folder_for",
     "get",
     "locate",
     "locate_many",
+    "refuse_folder",
     "refuse_taken",
+    "row_of",
     "set_values",
 ]
 
@@ -131,10 +135,17 @@ def locate_many(connection: Connection, user: User, paths: Sequence[Sequence[str
             continue
         if record is not None and record.type != Kind.FOLDER:
             continue
-        inside_it = inside(user, None if record is None else record.id)
-        rows = connection.execute(select(*RECORD).where(inside_it, objects.c.name.in_(sorted(names))))
-        found |= {(*folder, row.name): Record(*row) for row in rows}
+        inside_it = children(connection, user, None if record is None else record.id, names)
+        found |= {(*folder, name): child for name, child in inside_it.items()}
     return [found.get(tuple(path)) for path in paths]
+
+
+def children(
+    connection: Connection, user: User, parent: int | None, names: Collection[str]
+) -> dict[str, Record]:
+    """Return the current objects of some names in a folder, by name."""
+    asked = select(*RECORD).where(inside(user, parent), objects.c.name.in_(sorted(names)))
+    return {row.name: Record(*row) for row in connection.execute(asked)}
 
 
 def folder_for(
@@ -206,9 +217,27 @@ def add(
     Conflict
         If the name is taken.
     """
+    values = row_of(user, new, kind, blob=blob, replaced=replaced)
+    try:
+        if replaced is None:
+            return Record(*connection.execute(_INSERT, values).one())
+        return _supersede(connection, replaced, values)
+    except IntegrityError as error:
+        _taken(new.name, error)
+
+
+def add_all(connection: Connection, rows: Sequence[dict[str, object]]) -> Iterator[Record]:
+    """Add objects, given as `row_of` returns them, whose names are known to be free; in any order."""
+    return (Record(*row) for row in connection.execute(_INSERT, rows))
+
+
+def row_of(
+    user: User, new: NewObject, kind: str, *, blob: Blob | None, replaced: Record | None
+) -> dict[str, object]:
+    """Return the columns of an object that is to be added; the parameters are those of `add`."""
     text = dump_metadata(new.metadata)
     moment = now()
-    values: dict[str, object] = {
+    return {
         "owner": user.id,
         "parent": new.parent,
         "name": new.name,
@@ -224,12 +253,6 @@ def add(
         "created_on": moment if replaced is None else replaced.created_on,
         "updated_on": moment,
     }
-    try:
-        if replaced is None:
-            return Record(*connection.execute(_INSERT, dict(values)).one())
-        return _supersede(connection, replaced, values)
-    except IntegrityError as error:
-        _taken(new.name, error)
 
 
 def earlier(replaced: Record | None) -> frozenset[int]:
@@ -265,6 +288,12 @@ def set_values(connection: Connection, record: Record, values: Mapping[str, obje
     if place:
         connection.execute(update(objects).where(objects.c.version_of == record.id).values(place))
     return changed
+
+
+def refuse_folder(present: Record | None) -> None:
+    """Refuse to put a file where a folder is."""
+    if present is not None and present.type == Kind.FOLDER:
+        raise Conflict(f"name: {present.name!r} is a folder", field="name")
 
 
 def refuse_taken(connection: Connection, user: User, parent: int | None, name: str, *, but: int = 0) -> None:

@@ -50,6 +50,7 @@ ENDPOINTS: tuple[tuple[str, tuple[str, ...], Handler], ...] = (
     ("files/delete/", _BOTH, changes.delete),
     ("files/ancestors/", _POST, reads.ancestors),
     ("files/download_many/", _POST, bundles.download_many),
+    ("files/upload_many/", _POST, bundles.upload_many),
     ("files/query/", _POST, reads.query),
     ("files/query_count/", _POST, reads.query_count),
     ("files/search/", _POST, reads.search),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import URL
 
 from rinofs.server.accounts import Accounts
+from rinofs.server.batches import Batches
 from rinofs.server.clients import Clients
 from rinofs.server.database import Database
 from rinofs.server.datapacks import Datapacks
@@ -44,6 +45,8 @@ class Services:
         What users have granted to them.
     blobs : DiskBlobStore
         Contents.
+    batches : Batches
+        What stores many of them at once.
     """
 
     settings: ServerSettings
@@ -54,9 +57,11 @@ class Services:
     clients: Clients
     grants: Grants
     blobs: DiskBlobStore
+    batches: Batches
 
     def close(self) -> None:
         """Let go of files and threads."""
+        self.batches.close()
         self.blobs.close()
         self.database.close()
 
@@ -78,6 +83,7 @@ def open_services(settings: ServerSettings) -> Services:
     file = URL.create("sqlite", database=str(settings.data_dir / "rinofs.sqlite3"))
     database = Database(settings.database_url or file)
     upgrade(database)
+    blobs = DiskBlobStore(settings.data_dir / "blobs")
     return Services(
         settings=settings,
         database=database,
@@ -86,5 +92,6 @@ def open_services(settings: ServerSettings) -> Services:
         accounts=Accounts(database),
         clients=Clients(database),
         grants=Grants(database),
-        blobs=DiskBlobStore(settings.data_dir / "blobs"),
+        blobs=blobs,
+        batches=Batches(blobs),
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from rinofs.server.blobs import BlobStore, BlobUpload
 
-__all__ = ["Sink", "receiving"]
+__all__ = ["Sink", "receiving", "wrong_digest"]
 
 BATCH_SIZE = 1024 * 1024
 """Bytes of content that are handed to the disk at a time."""
@@ -102,8 +102,13 @@ class Sink:
     def _finish(self, sha256: str | None) -> Blob:
         upload = self._write(self._batch)
         if sha256 is not None and sha256 != upload.sha256():
-            raise Unprocessable("the content has not the digest that the part 'sha256' names", field="sha256")
+            raise wrong_digest()
         return upload.finish()
+
+
+def wrong_digest() -> Unprocessable:
+    """Return the refusal of a content that is not what was announced."""
+    return Unprocessable("the content has not the digest that the part 'sha256' names", field="sha256")
 
 
 @asynccontextmanager

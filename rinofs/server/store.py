@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rinofs.server import moves, objects
+from rinofs.server import arrivals, moves, objects
 from rinofs.server.edits import changed_values, metadata_values
 from rinofs.server.errors import Conflict, PreconditionFailed
 from rinofs.server.metadata import load_metadata
@@ -137,11 +137,19 @@ class Store(StoreReads):
             present = objects.child(connection, user, parent, new.name)
             if present is not None and only_new:
                 raise PreconditionFailed(f"name: {new.name!r} exists already", field="name")
-            if present is not None and present.type == Kind.FOLDER:
-                raise Conflict(f"name: {new.name!r} is a folder", field="name")
+            objects.refuse_folder(present)
             record = objects.add(connection, user, _in(new, parent), Kind.FILE, blob=blob, replaced=present)
             _keep(remember, connection, [record])
             return record
+
+    def upload_many(
+        self, user: User, files: Sequence[tuple[NewObject, Blob]], *, remember: Remember | None = None
+    ) -> list[Record]:
+        """Make files of stored contents, all or none; see `rinofs.server.arrivals.add_files`."""
+        with self._database.write() as connection:
+            records = arrivals.add_files(connection, user, files)
+            _keep(remember, connection, records)
+            return records
 
     def replace_content(self, user: User, number: int, blob: Blob, *, expected: str | None) -> Record | None:
         """Give a file a new content under the id that it has.

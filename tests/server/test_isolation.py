@@ -30,6 +30,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "files/upload/": {"name": "n", "parent": "FOLDER"},
     "files/upload_multipart/": {"name": "n", "parent": "FOLDER"},
     "files/upload_binary/": {"name": "n", "parent": "FOLDER"},
+    "files/upload_many/": {"files": [{"name": "n", "size": 1, "parent": "FOLDER"}]},
     "files/update/": {"id": "FILE", "x": 1},
     "files/update_metadata/": {"id": "FILE", "x": 1},
     "files/delete_metadata_field/": {"id": "FILE", "field": "secret"},
@@ -87,7 +88,7 @@ def send(api: Api, path: str, method: str, numbers: dict[str, int]) -> requests.
         text = text.replace(f'"{name}"', str(number))
     body = json.loads(text)
     url = f"{api.endpoint_url}{BASE}{path}"
-    if path in {"files/upload/", "files/upload_multipart/"}:
+    if path in {"files/upload/", "files/upload_multipart/", "files/upload_many/"}:
         files: Files = {"json": (None, json.dumps(body)), "file": ("file", b"x")}
         return api.session.request(method, url, files=files)
     if path == "files/upload_binary/":
