@@ -46,6 +46,11 @@ def get_file(fs: rinofs.RinoFileSystem, path: str, local: Path) -> None:
         assert target.stat().st_size == local.stat().st_size
 
 
+def get_in_parts(fs: rinofs.RinoFileSystem, path: str, local: Path) -> None:
+    options = {"endpoint_url": fs.endpoint_url, "token": fs.storage_options["token"]}
+    get_file(rinofs.RinoFileSystem(**options, parallel_ranges=4), path, local)
+
+
 def read_in_pieces(fs: rinofs.RinoFileSystem, path: str, local: Path) -> None:
     count = 0
     with fs.open(path) as file:

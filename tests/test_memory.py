@@ -97,6 +97,7 @@ def test_put_file(put: Peak) -> None:
     [
         pytest.param("write_in_pieces", 16 * MIB, id="write_in_pieces"),
         pytest.param("get_file", 8 * MIB, id="get_file"),
+        pytest.param("get_in_parts", 8 * MIB, id="get_in_parts"),
         pytest.param("get_eight", 24 * MIB, id="get_eight"),
         pytest.param("read_in_pieces", 48 * MIB, id="read_in_pieces"),  # the cache's 16 MiB are in it
         pytest.param("cat_ranges", (32 + 32) * MIB, id="cat_ranges"),  # half of it is what is returned
@@ -106,5 +107,5 @@ def test_put_file(put: Peak) -> None:
 def test_peak(server: ServerProcess, folder: Path, operation: str, most: int) -> None:
     peak = measure(server, operation, folder)
     assert peak.client <= most
-    downloads = 8 if operation == "get_eight" else 1
+    downloads = {"get_eight": 8, "get_in_parts": 4}.get(operation, 1)
     assert peak.server <= max(16, 8 * downloads) * MIB
