@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 from fsspec.callbacks import DEFAULT_CALLBACK
 
 from rinofs.fs import ranges, transfer
+from rinofs.fs.modes import OpenMode
+from rinofs.fs.outgoing import Upload
 from rinofs.fs.pool import Stop, run
-from rinofs.fs.together import get_together, read_together
+from rinofs.fs.together import get_together, read_together, size_of_file, whole_file, write_together
 from rinofs.fs.values import attributes_of
 from rinofs.fs.writing import WritableFileSystem, write_mode
 from rinofs.http.multirange import MAX_SPANS, read_spans
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
     from fsspec.callbacks import Callback
 
+    from rinofs.fs.together import WriteSmall
     from rinofs.fs.transfer import Copy, Paths
 
 
@@ -219,12 +222,33 @@ class BulkFileSystem(WritableFileSystem):
             Passed to `pipe_file`.
         """
         if isinstance(path, dict):
-            items = path.items()
+            items = list(path.items())
         elif value is not None:
-            items = {path: value}.items()
+            items = [(path, value)]
         else:
             raise ValueError("a path needs a content: pipe(path, value), or pipe({path: value, ...})")
-        run(lambda item: self.pipe_file(*item, **kwargs), items, self.options.max_concurrency)
+        stop, most = Stop(), self.options.max_concurrency
+        if self._replaces(kwargs.get("mode", "overwrite")):
+            metadata, tags = attributes_of(kwargs)
+
+            def upload_of(item: tuple[str, bytes]) -> Upload:
+                return Upload(self._strip_protocol(item[0]), item[1], len(item[1]), False, metadata, tags)
+
+            def size_of(item: tuple[str, bytes]) -> int | None:
+                return len(item[1]) if isinstance(item[1], bytes) else None
+
+            def done(*_: object) -> None: ...
+
+            items = write_together(items, size_of, upload_of, self._write_small, most, stop, done)
+        run(lambda item: self.pipe_file(*item, **kwargs), items, most, stop)
+
+    def _write_small(self) -> WriteSmall | None:
+        """Return what stores several small files at once; None where the service cannot."""
+        return None
+
+    def _replaces(self, mode: str) -> bool:
+        """Tell whether files are stored at once, whatever is there."""
+        return write_mode(mode) is OpenMode.REPLACE and not self._intrans
 
     def put(
         self,
@@ -252,7 +276,8 @@ class BulkFileSystem(WritableFileSystem):
         **kwargs
             Passed to `put_file`.
         """
-        opening = write_mode(kwargs.pop("mode", "overwrite"))
+        mode = kwargs.pop("mode", "overwrite")
+        opening = write_mode(mode)
         attributes_of(kwargs)  # what cannot be stored is refused before anything is sent
         copies = self._to_put(transfer.plan_put(self, lpath, rpath, recursive, maxdepth), kwargs)
         callback.set_size(len(copies))
@@ -263,8 +288,26 @@ class BulkFileSystem(WritableFileSystem):
                 self._put_file(copy.source, copy.target, child, opening, stop, kwargs)
             callback.relative_update(1)
 
+        def upload_of(copy: Copy) -> Upload | None:
+            data = whole_file(copy.source)
+            if data is None:
+                return None
+            metadata, tags = attributes_of(self._attributes(copy.source, kwargs))
+            return Upload(self._strip_protocol(copy.target), data, len(data), False, metadata, tags)
+
+        def done(copy: Copy, upload: Upload) -> None:
+            with callback.branched(copy.source, copy.target) as child:
+                child.set_size(upload.size)
+                child.relative_update(upload.size)
+            callback.relative_update(1)
+
         folders = [copy for copy in copies if copy.is_folder]
         # A folder comes before what is in it, so that each is made once, and by the upload of no file.
         for copy in sorted(folders, key=lambda copy: copy.target):
             send(copy)
-        run(send, [c for c in copies if not c.is_folder], self.options.max_concurrency, stop)
+        files, most = [copy for copy in copies if not copy.is_folder], self.options.max_concurrency
+        if self._replaces(mode):
+            files = write_together(
+                files, lambda copy: size_of_file(copy.source), upload_of, self._write_small, most, stop, done
+            )
+        run(send, files, most, stop)

@@ -1,8 +1,11 @@
-"""Small files that come together: several contents from one answer, where a service can."""
+"""Small files that go together: several contents in one answer or one request, where a service can."""
 
 from __future__ import annotations
 
-from itertools import islice
+import os
+import stat
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rinofs.fs.download import replacing
@@ -14,10 +17,12 @@ if TYPE_CHECKING:
 
     from fsspec.callbacks import Callback
 
+    from rinofs.fs.outgoing import Upload
     from rinofs.fs.pool import Stop
     from rinofs.fs.transfer import Copy
 
     ReadSmall: TypeAlias = Callable[[Sequence[str]], list[bytes | None]]
+    WriteSmall: TypeAlias = Callable[[Sequence[Upload]], list[bool]]
 
 Item = TypeVar("Item")
 
@@ -25,7 +30,13 @@ WORTH_IT = 8
 """Files from which on it is tried, since it costs a request to find out that none of them is small."""
 
 TOGETHER = 64
-"""Files that are asked for at once; several such requests are under way at a time."""
+"""Files that are asked for or sent at once; several such requests are under way at a time."""
+
+SMALL = 256 * 1024
+"""Bytes up to which a file is sent together with others."""
+
+ALL = 2 * 1024 * 1024
+"""Bytes of all that is sent at once."""
 
 
 def read_together(
@@ -107,6 +118,85 @@ def get_together(
     return [copy for copy in copies if copy.is_folder] + [copy for group in left for copy in group]
 
 
-def _groups(items: Iterable[Item]) -> list[list[Item]]:
-    rest = iter(items)
-    return list(iter(lambda: list(islice(rest, TOGETHER)), []))
+def write_together(
+    items: Sequence[Item],
+    size_of: Callable[[Item], int | None],
+    upload_of: Callable[[Item], Upload | None],
+    writer: Callable[[], WriteSmall | None],
+    concurrency: int,
+    stop: Stop,
+    done: Callable[[Item, Upload], object],
+) -> list[Item]:
+    """Upload those of many files that go together with others, and return what is left to upload.
+
+    Parameters
+    ----------
+    items : sequence
+        The files.
+    size_of : callable
+        Returns the bytes of one, None for what has to go alone.
+    upload_of : callable
+        Returns what to send, with its content in memory; None for what has to go alone after all.
+    writer : callable
+        Returns what stores several files at once, and tells which of them it has stored; None where the
+        service cannot.
+    concurrency : int
+        Requests at a time.
+    stop : Stop
+        Ends the work early.
+    done : callable
+        Is told of each file that is stored.
+    """
+
+    def send(write: WriteSmall, group: Sequence[tuple[int, int]]) -> list[int]:
+        uploads = {}
+        for number, _ in group:
+            stop.check()
+            uploads[number] = upload_of(items[number])
+        ready = {number: upload for number, upload in uploads.items() if upload is not None}
+        stored = dict(zip(ready, write(list(ready.values())), strict=True)) if ready else {}
+        for number, upload in ready.items():
+            if stored[number]:
+                done(items[number], upload)
+        return [number for number in uploads if stored.get(number)]
+
+    sizes = [size_of(item) for item in items]
+    small = [(number, size) for number, size in enumerate(sizes) if size is not None and size <= SMALL]
+    write = writer() if len(small) >= WORTH_IT else None
+    if write is None:
+        return list(items)
+    groups = _groups(small, lambda numbered: numbered[1])
+    gone = {number for group in run(partial(send, write), groups, concurrency, stop) for number in group}
+    return [item for number, item in enumerate(items) if number not in gone]
+
+
+def size_of_file(path: str) -> int | None:
+    """Return the size of a local file, None for what is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - twice as fast
+    except OSError:
+        return None  # which is told when it is sent alone
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def whole_file(path: str) -> bytes | None:
+    """Return what is in a local file, if it is small; None as well if it changes at this moment."""
+    try:
+        with Path(path).open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            content = file.read(SMALL + 1)
+    except OSError:
+        return None  # as above
+    return content if len(content) == size <= SMALL else None
+
+
+def _groups(items: Iterable[Item], size_of: Callable[[Item], int] = lambda _: 0) -> list[list[Item]]:
+    groups: list[list[Item]] = []
+    room = 0
+    for item in items:
+        room -= size_of(item)
+        if not groups or len(groups[-1]) == TOGETHER or room < 0:
+            groups.append([])
+            room = ALL - size_of(item)
+        groups[-1].append(item)
+    return groups

@@ -242,6 +242,7 @@ class WritableFileSystem(ReadableFileSystem):
         attributes: Mapping[str, Any],
     ) -> None:
         target = self._strip_protocol(target)
+        attributes = self._attributes(source, attributes)
         metadata, tags = attributes_of(attributes)
         if Path(source).is_dir():
             self.makedirs(target, exist_ok=True)
@@ -257,6 +258,10 @@ class WritableFileSystem(ReadableFileSystem):
             watched = cast("IO[bytes]", Watched(file, callback, stop))
             exclusive = opening is OpenMode.CREATE
             self._send(Upload(target, watched, size, exclusive, metadata, tags))
+
+    def _attributes(self, source: Any, given: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002
+        """Return what a local file is stored with, of what was given for it."""
+        return given
 
     def touch(self, path: str, truncate: bool = True, **kwargs: Any) -> None:
         """Make an empty file.

@@ -1,22 +1,27 @@
-"""The contents of many small files from one answer."""
+"""The contents of many small files from one answer, or in one request."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import io
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from rinofs.errors import ProtocolError
 from rinofs.http.parts import Parts, boundary_of
+from rinofs.http.upload import UploadBody
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rinofs.http.answers import Answer
 
-__all__ = ["read_bundle"]
+__all__ = ["bundle_of", "read_bundle"]
+
+LONGEST = 512 * 1024
+"""Characters of fields that go into one request; a server takes 1 MiB."""
 
 
 def read_bundle(answer: Answer, paths: Sequence[Sequence[str]], *, verify: bool) -> list[bytes | None]:
@@ -52,6 +57,30 @@ def read_bundle(answer: Answer, paths: Sequence[Sequence[str]], *, verify: bool)
     except ValueError as error:
         raise ProtocolError(str(error), answer.url) from error
     return found
+
+
+def bundle_of(files: Sequence[tuple[dict[str, Any], bytes]], *, verify: bool) -> UploadBody | None:
+    """Return the request that stores several files.
+
+    Parameters
+    ----------
+    files : sequence of (dict, bytes)
+        What is said of each, and its content.
+    verify : bool
+        Whether the server is to take only what has its digest.
+
+    Returns
+    -------
+    UploadBody or None
+        None if more is said of them than can be said in one request.
+    """
+    said = [
+        {**fields, "size": len(data)} | ({"sha256": hashlib.sha256(data).hexdigest()} if verify else {})
+        for fields, data in files
+    ]
+    if len(json.dumps(said)) > LONGEST:
+        return None
+    return UploadBody(b"".join(data for _, data in files), fields={"files": said}, filename="files")
 
 
 def _content(parts: Parts, path: Sequence[str], *, verify: bool) -> bytes | None:

@@ -250,6 +250,13 @@ class RinocloudClient:
         )
         return parse_record(answer.json(), answer.url)
 
+    def upload_many(self, body: UploadBody, label: str) -> list[Record]:
+        """Send the contents of several files and return their records; see `rinofs.rinocloud.bundles`."""
+        answer = self.session.upload(
+            f"{FILES}upload_many/", body, headers=self.once(), repeatable=True, label=label
+        )
+        return parse_page(answer.json(), answer.url).records
+
     def create_folder(self, name: str, folder: int | None, *, exist_ok: bool, label: str) -> Record:
         """Make a folder, and those on the way where `name` holds slashes."""
         endpoint = "create_folder_if_not_exist" if exist_ok else "create_folder"

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rinofs.credentials import Credentials
     from rinofs.fs.browse import Info
     from rinofs.fs.outgoing import Upload
+    from rinofs.fs.together import WriteSmall
     from rinofs.http.content import Content
     from rinofs.rinocloud.records import Record
 
@@ -231,6 +232,9 @@ class RinoFileSystem(SearchableFileSystem):
 
     def _send(self, upload: Upload) -> None:
         self._uploader.send(upload, self.options.listing_age)
+
+    def _write_small(self) -> WriteSmall | None:
+        return self._uploader.together(self.options.listing_age)
 
     def _make_folder(self, path: str, *, exist_ok: bool) -> None:
         self._changes.make_folder(path, self.options.listing_age, exist_ok=exist_ok)

@@ -14,10 +14,6 @@ from rinofs.fs.values import as_metadata
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from fsspec.callbacks import Callback
-
-    from rinofs.fs.modes import OpenMode
-    from rinofs.fs.pool import Stop
     from rinofs.fs.transfer import Copy
 
 __all__ = ["SidecarFileSystem", "check_free", "is_sidecar", "read_sidecar", "write_sidecar"]
@@ -83,21 +79,12 @@ class SidecarFileSystem(ChangeableFileSystem):
             read_sidecar(copy.source)  # so that a broken one is found before anything is sent
         return wanted
 
-    def _put_file(
-        self,
-        source: Any,
-        target: str,
-        callback: Callback,
-        opening: OpenMode,
-        stop: Stop,
-        attributes: Mapping[str, Any],
-    ) -> None:
-        given = dict(attributes)
-        if given.pop("sidecars", False):
-            beside = read_sidecar(str(source))
-            if beside is not None:
-                given["metadata"] = {**beside, **(given.get("metadata") or {})}
-        super()._put_file(source, target, callback, opening, stop, given)
+    def _attributes(self, source: Any, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not given.get("sidecars"):
+            return given
+        rest = {name: value for name, value in given.items() if name != "sidecars"}
+        beside = read_sidecar(str(source))
+        return rest if beside is None else {**rest, "metadata": {**beside, **(rest.get("metadata") or {})}}
 
     def _to_get(self, copies: list[Copy], options: Mapping[str, Any]) -> list[Copy]:
         if options.get("sidecars"):
