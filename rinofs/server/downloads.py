@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import os
 import re
 import secrets
-from dataclasses import dataclass
 from email.utils import format_datetime
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from anyio import to_thread
 from starlette.responses import Response
 
 from rinofs.server.conditions import failed_precondition, holds_for_range
-from rinofs.server.errors import Unavailable, storage_failures
-from rinofs.server.page_cache import read_at_once
 from rinofs.server.ranges import ByteRange, parse_ranges
 from rinofs.server.responses import error_response
+from rinofs.server.sending import FileResponse, Part, Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
 
     from starlette.requests import Request
-    from starlette.types import Receive, Scope, Send
 
-__all__ = ["ContentDamagedError", "content_disposition", "content_response"]
-
-CHUNK_SIZE = 1024 * 1024
-"""Bytes read and sent at a time; smaller pieces cost a hop between threads each."""
-
-SMALL = 256 * 1024
-"""Bytes that are read without a thread, if they are in memory."""
+__all__ = ["content_disposition", "content_response"]
 
 _BINARY = "application/octet-stream"
 _SAFE_HEADERS = {
@@ -43,22 +31,6 @@ _SAFE_HEADERS = {
     "content-security-policy": "sandbox; default-src 'none'",
     "cache-control": "private, no-cache",
 }
-
-
-class ContentDamagedError(Exception):
-    """The file that holds a content has become shorter while it was being sent."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    path: Path
-    size: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    head: bytes
-    span: ByteRange
 
 
 def content_response(
@@ -116,7 +88,7 @@ def content_response(
         message = f"the content has {size} bytes, none of them in the range that was asked for"
         return error_response(416, message, {"content-range": f"bytes */{size}"})
     described = {**headers, **_SAFE_HEADERS, **known, "content-disposition": content_disposition(filename)}
-    source = _Source(blob_path, size)
+    source = Source(blob_path, size)
     return _respond(source, ranges, described)
 
 
@@ -159,155 +131,22 @@ def _wanted(
     return parse_ranges(asked[0], size)
 
 
-def _respond(source: _Source, ranges: Sequence[ByteRange] | None, headers: dict[str, str]) -> Response:
+def _respond(source: Source, ranges: Sequence[ByteRange] | None, headers: dict[str, str]) -> Response:
     if ranges is None:
         headers |= {"content-type": _BINARY, "content-length": str(source.size)}
-        return _ContentResponse(source, [_Part(b"", ByteRange(0, source.size))], b"", 200, headers)
+        return FileResponse(source, [Part(b"", ByteRange(0, source.size))], b"", 200, headers)
     if len(ranges) == 1:
         span = ranges[0]
         headers |= {"content-type": _BINARY, "content-length": str(len(span))}
         headers["content-range"] = span.content_range(source.size)
-        return _ContentResponse(source, [_Part(b"", span)], b"", 206, headers)
+        return FileResponse(source, [Part(b"", span)], b"", 206, headers)
     boundary = secrets.token_hex(16)
     head = f"\r\n--{boundary}\r\nContent-Type: {_BINARY}\r\nContent-Range: "
-    parts = [_Part(f"{head}{span.content_range(source.size)}\r\n\r\n".encode(), span) for span in ranges]
+    parts = [Part(f"{head}{span.content_range(source.size)}\r\n\r\n".encode(), span) for span in ranges]
     tail = f"\r\n--{boundary}--\r\n".encode()
     length = sum(len(part.head) + len(part.span) for part in parts) + len(tail)
     headers |= {
         "content-type": f"multipart/byteranges; boundary={boundary}",
         "content-length": str(length),
     }
-    return _ContentResponse(source, parts, tail, 206, headers)
-
-
-class _ContentResponse(Response):
-    """Parts of a file, each behind a head of its own, read chunk by chunk in worker threads."""
-
-    def __init__(
-        self, source: _Source, parts: list[_Part], tail: bytes, status: int, headers: dict[str, str]
-    ) -> None:
-        self.status_code = status
-        self.background = None
-        self.body = b""
-        self.raw_headers = [
-            (key.encode("latin-1"), value.encode("latin-1")) for key, value in headers.items()
-        ]
-        self._source = source
-        self._parts = parts
-        self._tail = tail
-        self._fits = sum(len(part.span) for part in parts) <= CHUNK_SIZE
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the answer; end the connection if the file turns out to be shorter than it has to be."""
-        start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
-        if scope["method"] == "HEAD":
-            await send(start)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-            return
-        small = self._small()
-        if small is not None:
-            await send(start)
-            await send({"type": "http.response.body", "body": small, "more_body": False})
-            return
-        # The file is opened before the answer starts, so that a failure is still an honest 500.
-        file, chunk = await to_thread.run_sync(self._open)
-        with file:
-            await send(start)
-            if self._fits:
-                await send({"type": "http.response.body", "body": chunk, "more_body": False})
-                return
-            gone = asyncio.ensure_future(_disconnected(receive))
-            try:
-                await self._send_parts(file, chunk, send, gone)
-            finally:
-                gone.cancel()
-
-    def _small(self) -> bytes | None:
-        """Return the whole answer if it is small and in memory, where a turn of a thread takes longest."""
-        span = self._parts[0].span
-        if len(self._parts) > 1 or len(span) > SMALL:
-            return None
-        return read_at_once(self._source.path, self._source.size, span.start, span.stop)
-
-    def _open(self) -> tuple[BinaryIO, bytes]:
-        """Open the file, and read the whole answer if it fits into a chunk, else the first chunk."""
-        with storage_failures():
-            file = self._source.path.open("rb", buffering=0)
-        try:
-            self._check_size(file)
-            if self._fits:
-                return file, b"".join(self._pieces(file))
-            span = self._parts[0].span
-            file.seek(span.start)
-            return file, self._read(file, min(len(span), CHUNK_SIZE))
-        except BaseException:
-            file.close()
-            raise
-
-    def _pieces(self, file: BinaryIO) -> Iterator[bytes]:
-        for part in self._parts:
-            yield part.head
-            file.seek(part.span.start)
-            left = len(part.span)
-            while left:
-                data = self._read(file, left)
-                left -= len(data)
-                yield data
-        yield self._tail
-
-    def _check_size(self, file: BinaryIO) -> None:
-        if os.fstat(file.fileno()).st_size != self._source.size:
-            raise Unavailable(f"the content {self._source.path.name} is damaged on the server's disk")
-
-    async def _send_parts(self, file: BinaryIO, chunk: bytes, send: Send, gone: asyncio.Future[None]) -> None:
-        for index, part in enumerate(self._parts):
-            if part.head:
-                await send({"type": "http.response.body", "body": part.head, "more_body": True})
-            if index:
-                file.seek(part.span.start)
-                chunk = b""
-            ends = part is self._parts[-1] and not self._tail
-            await self._send_span(file, chunk, len(part.span), send, gone, ends=ends)
-        if self._tail and not gone.done():
-            await send({"type": "http.response.body", "body": self._tail, "more_body": False})
-
-    async def _send_span(
-        self,
-        file: BinaryIO,
-        chunk: bytes,
-        left: int,
-        send: Send,
-        gone: asyncio.Future[None],
-        *,
-        ends: bool,
-    ) -> None:
-        """Send `left` bytes, of which `chunk` is the beginning; while one is sent, the next one is read."""
-        ahead: asyncio.Future[bytes] | None = None
-        try:
-            while left and not gone.done():
-                if not chunk:
-                    chunk = await (ahead or self._reading(file, left))
-                left -= len(chunk)
-                ahead = self._reading(file, left) if left else None
-                await send({"type": "http.response.body", "body": chunk, "more_body": bool(left) or not ends})
-                chunk = b""
-        finally:
-            if ahead is not None:
-                await asyncio.wait([ahead])  # the file must not be closed while it is being read
-                ahead.cancelled() or ahead.exception()
-
-    def _reading(self, file: BinaryIO, left: int) -> asyncio.Future[bytes]:
-        return asyncio.ensure_future(to_thread.run_sync(self._read, file, min(left, CHUNK_SIZE)))
-
-    def _read(self, file: BinaryIO, length: int) -> bytes:
-        data = file.read(length)
-        if not data and length:
-            raise ContentDamagedError(
-                f"the content {self._source.path.name} has become shorter than {self._source.size} bytes"
-            )
-        return data
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    return FileResponse(source, parts, tail, 206, headers)

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from rinofs.server.zero_copy import ZeroCopy
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -49,6 +51,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.app = ZeroCopy(self.app, self._wait_for)
         limits = self.settings
         self._interval = min(
             1.0,
@@ -69,6 +72,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._seen_at = 0.0  # when a byte of the body was last seen to have come
         self._window_at = 0.0
         self._window_bytes = 0
+        self._sending = 0  # bytes of a file that the kernel sends past the transport
         self._unsent = 0
         self._taken_at = 0.0  # when the client last took something of what waits for it
 
@@ -160,6 +164,9 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.write(STATUS_LINE[status] + defaults + head + body)
         self.transport.close()
 
+    def _wait_for(self, count: int) -> None:
+        self._sending = count
+
     # What the timer does
 
     def _look(self) -> None:
@@ -171,7 +178,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(self._interval, self._look)
 
     def _end(self) -> None:
-        if self.transport.get_write_buffer_size() == 0:
+        if self._left() == 0:
             self.transport.close()
             return
         # That would have the process, and then the kernel, wait for the client to take what it refuses to.
@@ -189,11 +196,14 @@ class GuardedProtocol(HttpToolsProtocol):
         return self.cycle.response_complete and now - self._waiting_since > self.settings.idle_timeout
 
     def _answer_stalls(self, now: float) -> bool:
-        unsent = self.transport.get_write_buffer_size()
+        unsent = self._left()
         if unsent == 0 or unsent != self._unsent:
             self._unsent = unsent
             self._taken_at = now
         return now - self._taken_at > self.settings.write_timeout
+
+    def _left(self) -> int:
+        return self.transport.get_write_buffer_size() + self._sending
 
     def _body_stalls(self, now: float) -> bool:
         if self.flow.read_paused or self.cycle.waiting_for_100_continue:

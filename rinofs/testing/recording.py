@@ -8,13 +8,18 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rinofs.server.guard import GuardedProtocol
+from rinofs.server.zero_copy import EXTENSION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from rinofs.server.settings import ServerSettings
 
 __all__ = ["Fault", "Faults", "Recorder", "SeenRequest", "droppable_protocol"]
+
+_PIECE = 1024 * 1024
 
 _DROP = "rinofs.drop"  # key in the scope of a request: what ends its connection
 
@@ -88,6 +93,20 @@ class _DroppableProtocol(GuardedProtocol):
         scope[_DROP] = self.transport.close
 
 
+def _in_pieces(message: Message) -> Iterator[Message]:
+    """Cut what is to be sent of a file, since what is counted is what was asked to be sent."""
+    ends, more_body = message["offset"] + message["count"], message["more_body"]
+    for offset in range(message["offset"], ends, _PIECE):
+        count = min(ends - offset, _PIECE)
+        yield {**message, "offset": offset, "count": count, "more_body": more_body or offset + count < ends}
+
+
+def _length(message: Message) -> int:
+    """Return the bytes of an answer's body in a message."""
+    length: int = message["count"] if message["type"] == EXTENSION else len(message.get("body", b""))
+    return length
+
+
 class Recorder:
     """Stand before an application, note what it is asked, and put faults in its way.
 
@@ -151,6 +170,13 @@ class _Exchange:
         return message
 
     async def send(self, message: Message) -> None:
+        if message["type"] == EXTENSION:
+            for part in _in_pieces(message):
+                await self._send_one(part)
+        else:
+            await self._send_one(message)
+
+    async def _send_one(self, message: Message) -> None:
         if self._dropped:
             return
         if self._fault.lose_answer:
@@ -161,7 +187,7 @@ class _Exchange:
             self._status = message["status"]
         else:
             message = self._shortened(message)
-            self._bytes_out += len(message.get("body", b""))
+            self._bytes_out += _length(message)
             if not message.get("more_body", False):
                 self.note()
         await self._send(message)
@@ -170,10 +196,11 @@ class _Exchange:
 
     def _shortened(self, message: Message) -> Message:
         limit = self._fault.cut_after
-        body = message.get("body", b"")
-        if limit is None or self._bytes_out + len(body) < limit:
+        if limit is None or self._bytes_out + _length(message) < limit:
             return message
-        return {**message, "body": body[: limit - self._bytes_out], "more_body": True}
+        left = limit - self._bytes_out
+        part = {"count": left} if message["type"] == EXTENSION else {"body": message.get("body", b"")[:left]}
+        return {**message, **part, "more_body": True}
 
     def _drop(self) -> None:
         self._dropped = True
