@@ -19,7 +19,7 @@ MOST = 4
 
 _SMALLEST = 64 * MEBIBYTE
 _LATENCY = 0.005  # seconds; below is this machine, or a network like it
-_FAST = 128 * MEBIBYTE  # bytes a second; what is faster keeps processors busy
+_FAST = 256 * MEBIBYTE  # bytes a second; what is faster keeps processors busy
 _WAITING = 0.7
 _GAIN = 1.25
 _ROUND_TRIPS = 8  # in which a new connection comes up to its rate

@@ -36,8 +36,8 @@ def test_only_what_is_large_and_comes_from_afar_suits(
     ("one", "expected"),
     [
         (pace(10), True),
-        (pace(100), True),
-        (pace(200), False),  # as fast as processors are
+        (pace(200), True),
+        (pace(300), False),  # as fast as processors are
         (pace(10, waited=0.3), False),  # the reader itself is what is slow
     ],
 )
