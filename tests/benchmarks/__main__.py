@@ -84,6 +84,7 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
             data.widen(fs, Path(server.told["data"]) / "rinofs.sqlite3", count)
         host, _, port = server.url.removeprefix("http://").partition(":")
         late = stack.enter_context(served("late", host, port))
+        narrow = stack.enter_context(served("late", host, port, "50e6"))
         bare = stack.enter_context(served("bare"))
         web = stack.enter_context(nginx(folder, files))
         clocked = (web, Clocked(bare.url, bare.pid))
@@ -93,6 +94,7 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
         settings: dict[str, tuple[Place, Served | Clocked]] = {
             "live": (place, server),
             "late": (replace(place, url=late.url), server),
+            "narrow": (replace(place, url=narrow.url), server),
             "serve": (replace(place, url=plain.url, token=plain.token, ids=own), plain),
         }
         taken: report.Taken = {}

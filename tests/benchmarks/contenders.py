@@ -73,6 +73,10 @@ def unverified(place: Place) -> Any:
     return rinofs(place, verify_content=False)
 
 
+def one_connection(place: Place) -> Any:
+    return rinofs(place, parallel_ranges=1)
+
+
 def fsspec_http(place: Place) -> Any:
     import fsspec
 
@@ -94,6 +98,7 @@ def s3fs(place: Place) -> Any:
 FILESYSTEMS: dict[str, tuple[Callable[[Place], Any], Callable[[Place, str], str]]] = {
     "rinofs": (rinofs, lambda _, path: path),
     "rinofs, unverified": (unverified, lambda _, path: path),
+    "rinofs, one connection": (one_connection, lambda _, path: path),
     "fsspec http": (fsspec_http, lambda place, path: place.download(path)),
     "s3fs": (s3fs, lambda _, path: f"bucket/{path}"),
 }
@@ -448,6 +453,7 @@ BY_CASE: dict[str, Callable[[str, Place], Work]] = {
     "zarr": _zarr,
     "late-cat": with_filesystem(_late_cat),
     "late-get": with_filesystem(_late_get),
+    "narrow-get": with_filesystem(_late_get),
     "late-find": _late_find,
     "server-download": _server_download,
     "server-upload": _server_upload,

@@ -40,8 +40,8 @@ class Case:
     others : tuple of str
         Measured too, for orientation.
     setting : str
-        Which server is asked: ``live``, which counts, ``late`` (that one behind 20 ms of latency) or
-        ``serve``, the server as users start it.
+        Which server is asked: ``live``, which counts, ``late`` (that one behind 20 ms of latency),
+        ``narrow`` (which besides limits each connection) or ``serve``, the server as users start it.
     rounds : int
         How often each of them does it.
     """
@@ -104,6 +104,13 @@ CASES = (
         setting="late",
     ),
     Case("late-get", "with 20 ms of latency: get of 256 MiB", (Goal("fsspec http", 0.9),), setting="late"),
+    Case(
+        "narrow-get",
+        "with 20 ms of latency and 50 MB/s a connection: get of 256 MiB",
+        (Goal("fsspec http", None),),
+        ("rinofs, one connection",),
+        setting="narrow",
+    ),
     Case(
         "late-find", "with 20 ms of latency: find of 200 folders", (), ("rinofs", "rinofs, plain API"), "late"
     ),

@@ -6,15 +6,13 @@ it was asked since the last one.
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import os
+import socket
 import sys
 import threading
 
-HALF_WAY = 0.010
-"""Seconds that the late proxy holds back each byte, in each direction."""
+from tests.benchmarks import distance
 
 
 def _tell(**what: object) -> None:
@@ -41,8 +39,6 @@ def embedded() -> None:
 
 def bare() -> None:
     """Run an application of one route that does nothing."""
-    import socket
-
     import uvicorn
     from starlette.applications import Starlette
     from starlette.responses import Response
@@ -65,46 +61,14 @@ def bare() -> None:
     sys.stdin.read()
 
 
-async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    loop = asyncio.get_running_loop()
-    waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(1024)
-
-    async def send() -> None:
-        while True:
-            due, data = await waiting.get()
-            await asyncio.sleep(due - loop.time())
-            if not data:
-                writer.close()
-                return
-            writer.write(data)
-            await writer.drain()
-
-    sending = asyncio.create_task(send())
-    try:
-        while data := await reader.read(256 * 1024):
-            await waiting.put((loop.time() + HALF_WAY, data))
-    except ConnectionError:
-        pass
-    await waiting.put((loop.time() + HALF_WAY, b""))
-    with contextlib.suppress(ConnectionError):
-        await sending
-
-
-def late(host: str, port: str) -> None:
-    """Run a proxy that adds latency, and limits nothing else."""
-    import uvloop
-
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        to_server = await asyncio.open_connection(host, int(port))
-        await asyncio.gather(_pass_on(reader, to_server[1]), _pass_on(to_server[0], writer))
-
-    async def serve() -> None:
-        server = await asyncio.start_server(connected, "127.0.0.1", 0)
-        _tell(url=f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        await asyncio.to_thread(sys.stdin.read)
-        os._exit(0)
-
-    uvloop.run(serve())
+def late(host: str, port: str, rate: str = "0") -> None:
+    """Run a proxy that is far away; of each connection, it lets so many bytes pass in a second, if not 0."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+    _tell(url=f"http://127.0.0.1:{listener.getsockname()[1]}")
+    passing = (listener, host, int(port), float(rate))
+    threading.Thread(target=distance.run, args=passing, daemon=True).start()
+    sys.stdin.read()
+    os._exit(0)
 
 
 if __name__ == "__main__":
