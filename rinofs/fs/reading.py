@@ -126,18 +126,6 @@ class ReadableFileSystem(BrowsableFileSystem):
             If it is a folder.
         """
         path = self._strip_protocol(path)
-        if end is None and not start and kwargs.get("version_id") is None:
-            return self._read_shared(path)
-        return self._read_alone(path, start, end, **kwargs)
-
-    def _read_shared(self, path: str) -> bytes:
-        """Read a whole file, in a request of its own or of several readers."""
-        return self._read_alone(path)
-
-    def _read_alone(
-        self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any
-    ) -> bytes:
-        """Read a file, or a part of it, in a request of its own."""
         version_id = kwargs.get("version_id")
         if end is not None and 0 <= end <= (start or 0):
             self._pinned(path, version_id, max_age=self._read_age())  # raises if there is nothing to read
