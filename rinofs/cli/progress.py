@@ -168,10 +168,11 @@ def for_each(items: Iterable[T], work: Callable[[T], None], progress: Progress) 
         finally:
             ended.put(None)
 
-    for _ in range(workers):
-        threading.Thread(target=worker, daemon=True).start()
-    left = workers
+    left = 0
     try:
+        for _ in range(workers):
+            left += 1  # first: an interruption may come at any moment, also while the first are at work
+            threading.Thread(target=worker, daemon=True).start()
         while left:
             left -= _one_ended(ended)
     except BaseException:
