@@ -109,6 +109,7 @@ class Split:
         ContentMismatchError
             If it is not what the service vouches for.
         """
+        self._watch = Stopwatch(self._round_trip)
         part = part_size(self._left, self.count)
         done, fed = False, stream.position
         with (
