@@ -173,10 +173,11 @@ class Uploader:
             records = self._stored_together(uploads, targets) if targets != before else None
         if records is None:
             return [False] * len(uploads)  # each of them alone gets the answer that it deserves
-        stored = iter(records)
-        for upload, target in zip(uploads, targets, strict=True):
-            if target is not None:
-                self._note(upload.path, target, next(stored))
+        going = [(one.path, target) for one, target in zip(uploads, targets, strict=True) if target]
+        for made in {target.made for _, target in going if target.made is not None}:
+            self._listings.forget(made)
+        for (path, _), record in zip(going, records, strict=True):
+            self._listings.put(path, record)
         return [target is not None for target in targets]
 
     def _stored_together(

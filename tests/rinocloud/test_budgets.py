@@ -251,6 +251,18 @@ def test_cat_of_a_thousand(server: LiveServer, fs: RinoFileSystem, made: Api) ->
     assert {name: asked.count(name) for name in wanted} == wanted
 
 
+def test_put_of_a_thousand(server: LiveServer, fs: RinoFileSystem, tmp_path: Path, is_extended: bool) -> None:
+    count = 1_000 if is_extended else 20
+    for number in range(count):
+        (tmp_path / f"{number}").write_bytes(b"%d" % number)
+    fs.put(str(tmp_path), "lab", recursive=True)
+    asked = seen(server)
+    uploads = {"upload_many": 16} if is_extended else {"upload_multipart": count}
+    assert {name: asked.count(name) for name in uploads} == uploads
+    assert len(asked) <= sum(uploads.values()) + 3
+    assert len(fs.ls("lab")) == count
+
+
 def test_cat_of_a_list(server: LiveServer, fs: RinoFileSystem, made: Api) -> None:
     names = fs.ls("lab/exp 1", detail=False)
     seen(server)

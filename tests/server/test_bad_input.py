@@ -119,10 +119,11 @@ def test_other_types_are_refused(api: Api, kind: str) -> None:
     assert answer.status_code == 415
 
 
+@pytest.mark.parametrize("endpoint", ["files/upload", "files/upload_many"])
 @pytest.mark.parametrize("body", corpus.MULTIPART.values(), ids=corpus.MULTIPART)
-def test_a_bad_multipart_body_is_refused(api: Api, body: bytes) -> None:
+def test_a_bad_multipart_body_is_refused(api: Api, endpoint: str, body: bytes) -> None:
     answer = api.session.post(
-        api.url("files/upload"), data=body, headers={"Content-Type": "multipart/form-data; boundary=b"}
+        api.url(endpoint), data=body, headers={"Content-Type": "multipart/form-data; boundary=b"}
     )
     assert answer.status_code == 400
     assert set(answer.json()) == {"error"}
