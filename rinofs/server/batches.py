@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from rinofs.digests import EtagHasher
 from rinofs.server.blobs import Blob
-from rinofs.server.disk_blobs import sync_folder
 from rinofs.server.errors import storage_failures
+from rinofs.server.leases import sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,8 +42,7 @@ def blob_of(content: Data) -> Blob:
     """Return what a content is known by."""
     etag = EtagHasher()
     etag.update(content)
-    sha1 = hashlib.sha1(content, usedforsecurity=False)
-    return Blob(hashlib.sha256(content).hexdigest(), sha1.hexdigest(), etag.etag(), etag.size)
+    return Blob(hashlib.sha256(content).hexdigest(), etag.etag(), etag.size)
 
 
 class Batches:

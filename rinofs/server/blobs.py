@@ -24,18 +24,33 @@ class Blob:
 
     Attributes
     ----------
-    sha256, sha1 : str
-        Digests, in hex.
+    sha256 : str
+        Its digest, in hex.
     etag : str
         The etag by which Rinocloud names the content.
     size : int
         Bytes.
+    taken_sha1 : str or None
+        Another digest, which only links in datapacks need; None where nobody asked for it.
     """
 
     sha256: str
-    sha1: str
     etag: str
     size: int
+    taken_sha1: str | None = None
+
+    @property
+    def sha1(self) -> str:
+        """Return the digest that datapacks link to.
+
+        Raises
+        ------
+        ValueError
+            If it was not asked for.
+        """
+        if self.taken_sha1 is None:
+            raise ValueError("the sha-1 of this content was not taken")
+        return self.taken_sha1
 
 
 class BlobUpload(Protocol):
@@ -67,8 +82,8 @@ class BlobUpload(Protocol):
 class BlobStore(Protocol):
     """Where contents are kept."""
 
-    def new_upload(self) -> BlobUpload:
-        """Begin a new content."""
+    def new_upload(self, *, sha1: bool = False) -> BlobUpload:
+        """Begin a new content, and take its sha-1 too if that will be asked for."""
 
     def open(self, sha256: str, size: int) -> BinaryIO:
         """Open a content of `size` bytes for reading."""

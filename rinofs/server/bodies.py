@@ -107,7 +107,7 @@ async def read_fields(request: Request, *, text_fields: Collection[str] = ()) ->
 
 @asynccontextmanager
 async def receive_upload(
-    request: Request, blobs: BlobStore, *, any_part: bool = False
+    request: Request, blobs: BlobStore, *, any_part: bool = False, sha1: bool = False
 ) -> AsyncIterator[Upload]:
     """Receive a multipart upload: the part ``file``, and fields before or after it.
 
@@ -119,6 +119,8 @@ async def receive_upload(
         Where the content goes.
     any_part : bool
         Whether the content may come as a part of any name.
+    sha1 : bool
+        Whether its sha-1 is taken too.
 
     Yields
     ------
@@ -139,7 +141,7 @@ async def receive_upload(
     settings = settings_of(request)
     _needs_multipart(request, any_part=any_part)
     body = _multipart(request, takes_file=True, any_part=any_part)
-    async with receiving(blobs, settings.max_content_bytes) as sink:
+    async with receiving(blobs, settings.max_content_bytes, sha1=sha1) as sink:
         async for data in body_stream(request, None):
             for piece in body.feed(data):
                 await sink.add(piece)

@@ -17,13 +17,14 @@ import hashlib
 import os
 import secrets
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from rinofs.digests import EtagHasher
 from rinofs.server.blobs import Blob
 from rinofs.server.errors import Unavailable, storage_failures
+from rinofs.server.leases import exclusive, is_behind, sync_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -37,46 +38,14 @@ __all__ = ["DiskBlobStore", "DiskBlobUpload", "sync_folder"]
 _PARALLEL_FROM = 64 * 1024
 
 
-@contextmanager
-def _exclusive(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold the exclusive lock on the file behind a name; tell whether it was to be had."""
-    try:
-        file = path.open("rb")
-    except FileNotFoundError:
-        yield False
-        return
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield _is_behind(file, path)
-
-
-def _is_behind(file: BinaryIO, path: Path) -> bool:
-    """Tell whether a name still stands for an open file."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 class DiskBlobUpload:
     """A content on its way to a folder; made by `DiskBlobStore.new_upload`."""
 
-    def __init__(self, store: DiskBlobStore) -> None:
+    def __init__(self, store: DiskBlobStore, *, sha1: bool = False) -> None:
         self._store = store
-        self._hashers = (EtagHasher(), hashlib.sha256(), hashlib.sha1(usedforsecurity=False))
+        self._etag = EtagHasher()
+        self._sha256 = hashlib.sha256()
+        self._sha1 = hashlib.sha1(usedforsecurity=False) if sha1 else None
         self._temporary, self._file = store.temporary_file()
         self._lease: BinaryIO | None = self._file
 
@@ -88,9 +57,10 @@ class DiskBlobUpload:
         InsufficientStorage, Unavailable
             If they cannot be written.
         """
-        etag, *fast = self._hashers
+        fast = [self._sha256] if self._sha1 is None else [self._sha256, self._sha1]
         if len(data) < _PARALLEL_FROM:
-            for hasher in self._hashers:
+            self._etag.update(data)
+            for hasher in fast:
                 hasher.update(data)
             self._append(data)
             return
@@ -98,7 +68,7 @@ class DiskBlobUpload:
         beside = [self._store.beside(hasher.update, data) for hasher in fast]
         beside.append(self._store.beside(self._append, data))
         try:
-            etag.update(data)
+            self._etag.update(data)
         finally:
             wait(beside)  # the buffer is the caller's again on return, also after a failure
         for work in beside:
@@ -112,7 +82,7 @@ class DiskBlobUpload:
 
     def sha256(self) -> str:
         """Return the digest of what was written so far, in hex."""
-        return self._hashers[1].hexdigest()
+        return self._sha256.hexdigest()
 
     def finish(self) -> Blob:
         """Store the content durably, and keep it from being collected until `release`.
@@ -122,8 +92,8 @@ class DiskBlobUpload:
         Blob
             What the content is known by from now on.
         """
-        etag, sha256, sha1 = self._hashers
-        blob = Blob(sha256.hexdigest(), sha1.hexdigest(), etag.etag(), etag.size)
+        sha1 = None if self._sha1 is None else self._sha1.hexdigest()
+        blob = Blob(self.sha256(), self._etag.etag(), self._etag.size, sha1)
         with storage_failures():
             lease = self._store.settle(self._temporary, self._file, blob)
         if lease is not self._file:
@@ -169,8 +139,13 @@ class DiskBlobStore:
             sync_folder(folder.parent)
         self._threads = ThreadPoolExecutor(thread_name_prefix="rinofs-digest")
 
-    def new_upload(self) -> DiskBlobUpload:
+    def new_upload(self, *, sha1: bool = False) -> DiskBlobUpload:
         """Begin a new content.
+
+        Parameters
+        ----------
+        sha1 : bool
+            Whether its sha-1 will be asked for, which takes time to find out.
 
         Raises
         ------
@@ -178,7 +153,7 @@ class DiskBlobStore:
             If no file can be made.
         """
         with storage_failures():
-            return DiskBlobUpload(self)
+            return DiskBlobUpload(self, sha1=sha1)
 
     def path(self, sha256: str) -> Path:
         """Return the file that holds, or would hold, a content."""
@@ -222,7 +197,7 @@ class DiskBlobStore:
             file = path.open("xb", buffering=0)
             fcntl.flock(file, fcntl.LOCK_SH)
             # Between its making and the lock, a collection may have taken it for a dead one.
-            if _is_behind(file, path):
+            if is_behind(file, path):
                 return path, file
             file.close()
 
@@ -272,10 +247,10 @@ class DiskBlobStore:
         except FileNotFoundError:
             return None
         fcntl.flock(file, fcntl.LOCK_SH)
-        if _is_behind(file, target) and os.fstat(file.fileno()).st_size == size:
+        if is_behind(file, target) and os.fstat(file.fileno()).st_size == size:
             return file
         file.close()
-        with _exclusive(target, wait=True) as mine:
+        with exclusive(target, wait=True) as mine:
             if mine and target.stat().st_size != size:
                 target.unlink()
         return None
@@ -303,7 +278,7 @@ class DiskBlobStore:
             Whether it was removed.
         """
         path = self.path(sha256)
-        with _exclusive(path, wait=False) as mine:
+        with exclusive(path, wait=False) as mine:
             if not mine or wanted(sha256):
                 return False
             path.unlink()
@@ -313,7 +288,7 @@ class DiskBlobStore:
         """Remove the temporary files of processes that are gone; return how many there were."""
         removed = 0
         for path in self._temporary.iterdir():
-            with _exclusive(path, wait=False) as mine:
+            with exclusive(path, wait=False) as mine:
                 if mine:
                     path.unlink()
                     removed += 1

@@ -55,7 +55,7 @@ async def put(call: Call) -> Response:
     identifier, link = datapack_id(call), link_of(call)
     # Before the content is received, which may take long, and not only after.
     await call.ask(call.services.datapacks.check, identifier)
-    async with receive_upload(call.request, call.services.blobs, any_part=True) as received:
+    async with receive_upload(call.request, call.services.blobs, any_part=True, sha1=True) as received:
         blob = received.blob
         filename = _filename(link, received.filename, blob)
 
@@ -74,7 +74,7 @@ async def store(call: Call) -> Response:
     """Take a content that a later change of the document is going to link to."""
     identifier = datapack_id(call)
     await call.ask(call.services.datapacks.check, identifier)
-    async with receive_upload(call.request, call.services.blobs, any_part=True) as received:
+    async with receive_upload(call.request, call.services.blobs, any_part=True, sha1=True) as received:
         filename = received.filename or received.blob.sha1
         await call.ask(call.services.datapacks.store_content, identifier, received.blob, filename)
         return json_response({"id": received.blob.sha1})

@@ -33,10 +33,13 @@ class Sink:
         Where it goes.
     limit : int or None
         Bytes that it may have.
+    sha1 : bool
+        Whether its sha-1 is taken too.
     """
 
-    def __init__(self, blobs: BlobStore, limit: int | None) -> None:
+    def __init__(self, blobs: BlobStore, limit: int | None, *, sha1: bool = False) -> None:
         self._blobs = blobs
+        self._sha1 = sha1
         self._upload: BlobUpload | None = None
         self._limit = limit
         self._size = 0
@@ -95,7 +98,7 @@ class Sink:
 
     def _write(self, batch: list[bytes]) -> BlobUpload:
         if self._upload is None:
-            self._upload = self._blobs.new_upload()
+            self._upload = self._blobs.new_upload(sha1=self._sha1)
         self._upload.write(batch[0] if len(batch) == 1 else b"".join(batch))
         return self._upload
 
@@ -112,7 +115,7 @@ def wrong_digest() -> Unprocessable:
 
 
 @asynccontextmanager
-async def receiving(blobs: BlobStore, limit: int | None) -> AsyncIterator[Sink]:
+async def receiving(blobs: BlobStore, limit: int | None, *, sha1: bool = False) -> AsyncIterator[Sink]:
     """Receive a content; leaving the context gives up what is not finished, and frees what nobody refers to.
 
     Parameters
@@ -121,8 +124,10 @@ async def receiving(blobs: BlobStore, limit: int | None) -> AsyncIterator[Sink]:
         Where it goes.
     limit : int or None
         Bytes that it may have.
+    sha1 : bool
+        Whether its sha-1 is taken too.
     """
-    sink = Sink(blobs, limit)
+    sink = Sink(blobs, limit, sha1=sha1)
     try:
         yield sink
     finally:

@@ -65,13 +65,13 @@ def url(kept: Kept) -> Iterator[str]:
     def shown(upload: Upload) -> Response:
         blob = upload.blob
         body = {"fields": upload.fields, "filename": upload.filename, "size": blob.size}
-        return json_response(body | {"sha256": blob.sha256, "sha1": blob.sha1, "etag": blob.etag})
+        return json_response(body | {"sha256": blob.sha256, "sha1": blob.taken_sha1, "etag": blob.etag})
 
     async def fields(request: Request) -> Response:
         return json_response(await read_fields(request, text_fields={"query"}))
 
     async def upload(request: Request) -> Response:
-        async with receive_upload(request, blobs) as upload:
+        async with receive_upload(request, blobs, sha1=True) as upload:
             return shown(upload)
 
     async def binary(request: Request) -> Response:
@@ -269,7 +269,7 @@ def test_binary_upload(url: str, size: int) -> None:
     content = os.urandom(size)
     headers = {"rinocloud-api-payload": '{"name": "\\u00fc", "x": 1}'}
     answer = requests.post(f"{url}/binary", data=content, headers=headers, timeout=30).json()
-    assert answer == {"fields": {"name": "ü", "x": 1}, "filename": None, **described(content)}
+    assert answer == {"fields": {"name": "ü", "x": 1}, "filename": None, **described(content), "sha1": None}
 
 
 def test_binary_upload_takes_utf8_in_its_header(url: str) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,8 +27,8 @@ def blobs(root: Path) -> DiskBlobStore:
     return DiskBlobStore(root)
 
 
-def store(blobs: DiskBlobStore, content: bytes, step: int = MIB) -> Blob:
-    with blobs.new_upload() as upload:
+def store(blobs: DiskBlobStore, content: bytes, step: int = MIB, *, sha1: bool = False) -> Blob:
+    with blobs.new_upload(sha1=sha1) as upload:
         for start in range(0, len(content), step):
             upload.write(content[start : start + step])
         return upload.finish()
@@ -42,17 +43,23 @@ def files_below(root: Path) -> list[Path]:
 )
 def test_a_content_comes_back_with_its_digests(blobs: DiskBlobStore, root: Path, size: int) -> None:
     content = os.urandom(size)
-    blob = store(blobs, content)
+    blob = store(blobs, content, sha1=True)
     parts = [hashlib.md5(content[i : i + PART_SIZE]).digest() for i in range(0, size, PART_SIZE)]
     assert blob == Blob(
         sha256=hashlib.sha256(content).hexdigest(),
-        sha1=hashlib.sha1(content).hexdigest(),
         etag=f"{hashlib.md5(b''.join(parts)).hexdigest()}-{len(parts)}",
         size=size,
+        taken_sha1=hashlib.sha1(content).hexdigest(),
     )
+    assert store(blobs, content) == replace(blob, taken_sha1=None)
     with blobs.open(blob.sha256, size) as file:
         assert file.read() == content
     assert files_below(root) == [blobs.path(blob.sha256)]
+
+
+def test_a_sha1_that_nobody_asked_for_is_not_made_up(blobs: DiskBlobStore) -> None:
+    with pytest.raises(ValueError, match="not taken"):
+        _ = store(blobs, b"content").sha1
 
 
 def test_the_example_of_the_protocol_has_its_etag(blobs: DiskBlobStore) -> None:
