@@ -9,18 +9,27 @@ from __future__ import annotations
 
 import http.client
 import io
+import re
+import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
+import urllib3.exceptions
+from urllib3 import HTTPHeaderDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
+from rinofs.http.direct import plain_head, send
 from rinofs.http.retry import FLOOR, WINDOWS
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Mapping
+
+    from rinofs.http.direct import Headers
 
 _SILENCE = 30.0  # seconds, where a socket has no timeout
+_FOLD = re.compile(r"\r?\n[ \t]*")
 _BUFFER = 32 * 1024  # an answer of some KiB arrives with its headers, in one recv
 
 
@@ -124,10 +133,42 @@ class PacedResponse(http.client.HTTPResponse):
         super().begin()
         self._paced.head_is_complete()
 
+    def begin_quickly(self) -> Mapping[str, str]:
+        """Read the status and the headers, and return these; does less than `begin` for most answers."""
+        seen = self.fp.peek()
+        end = seen.find(b"\r\n\r\n")
+        plain = plain_head(seen[:end]) if end > 0 else None
+        if plain is None or not self._take_plain(*plain):
+            self.begin()
+            return HTTPHeaderDict((name, _unfolded(value)) for name, value in self.headers.items())
+        self.fp.read(end + 4)
+        self._paced.head_is_complete()
+        return plain[2]
+
+    def _take_plain(self, status: int, reason: str, headers: Headers) -> bool:
+        """Take what a head says, if it says in the plainest way how long the body is."""
+        length = headers.get("content-length", "")
+        if "transfer-encoding" in headers or not (length.isascii() and length.isdecimal()):
+            return False
+        method: str = self._method  # type: ignore[attr-defined]
+        has_body = method != "HEAD" and status not in {204, 304}
+        self.code = self.status = status
+        self.reason = reason
+        self.version = 11
+        self.headers = self.msg = headers  # type: ignore[assignment]
+        self.chunked = False
+        self.length = int(length) if has_body else 0
+        self.will_close = "close" in headers.get("connection", "").lower()
+        return True
+
     @property
     def failure(self) -> OSError | None:
         """What ended the body, where it was not its end."""
         return self._paced.failure
+
+
+def _unfolded(value: str) -> str:
+    return _FOLD.sub(" ", value)
 
 
 class _PacedSend:
@@ -148,6 +189,80 @@ class _PacedSend:
             data = data[count:]
 
 
+class DirectAnswer:
+    """An answer to a request that was sent without urllib3; has what is used of its response.
+
+    Attributes
+    ----------
+    status : int
+        The HTTP status.
+    headers : Mapping
+        The headers.
+    """
+
+    def __init__(self, pool: DirectPool, connection: Any, response: PacedResponse) -> None:
+        self.headers = response.begin_quickly()
+        self.status = response.status
+        self._pool = pool
+        self._connection = connection
+        self._fp = response
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._fp.close()
+        if self._connection is not None:
+            self._connection.close()
+
+    def release_conn(self) -> None:
+        """Give the connection back, to be used or made again."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._pool.take_back(connection)
+
+
+class DirectPool(HTTPConnectionPool):
+    """Connections to one host, over which requests can also be sent with less work than urllib3's."""
+
+    def take_back(self, connection: Any) -> None:
+        """Keep a connection for the next request."""
+        self._put_conn(connection)
+
+    def send_directly(self, method: str, request: bytes, silence: float) -> DirectAnswer | None:
+        """Send a request over a connection that stands; None if there is none, and nothing was sent.
+
+        Parameters
+        ----------
+        method : str
+            The method.
+        request : bytes
+            Head and body.
+        silence : float
+            Seconds until the answer's headers are complete, and between any two bytes.
+        """
+        connection: Any = self._get_conn()
+        sock = connection.sock
+        if sock is None:
+            self._put_conn(connection)
+            return None
+        response = None
+        try:
+            sock.settimeout(silence)
+            send(sock, request)
+            response = PacedResponse(sock, method=method)
+            answer = DirectAnswer(self, connection, response)
+        except BaseException as error:
+            if response is not None:
+                response.close()
+            connection.close()
+            self._put_conn(connection)
+            if isinstance(error, ssl.SSLError):
+                raise urllib3.exceptions.SSLError(error) from error
+            raise
+        if response.will_close:
+            connection.close()
+        return answer
+
+
 class _PacedHTTPConnection(_PacedSend, HTTPConnection):
     response_class = PacedResponse
 
@@ -156,13 +271,13 @@ class _PacedHTTPSConnection(_PacedSend, HTTPSConnection):
     response_class = PacedResponse
 
 
-class PacedHTTPPool(HTTPConnectionPool):
+class PacedHTTPPool(DirectPool):
     """Connections to one host."""
 
     ConnectionCls = _PacedHTTPConnection
 
 
-class PacedHTTPSPool(HTTPSConnectionPool):
+class PacedHTTPSPool(HTTPSConnectionPool, DirectPool):
     """Connections to one host over TLS."""
 
     ConnectionCls = _PacedHTTPSConnection

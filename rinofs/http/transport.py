@@ -7,6 +7,7 @@ first request only: requests is slow to import.
 
 from __future__ import annotations
 
+import http.client
 import os
 import re
 from dataclasses import dataclass
@@ -21,12 +22,14 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies, select_proxy
 from urllib3.connectionpool import HTTPConnectionPool
 
-from rinofs.http.paced import POOL_CLASSES
+from rinofs.http.direct import request_head
+from rinofs.http.paced import POOL_CLASSES, DirectPool
 from rinofs.http.retry import Fault, Limits, Unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rinofs.http.paced import DirectAnswer
     from rinofs.http.upload import UploadBody
 
 _NO_RETRY = urllib3.Retry(total=False, redirect=False)
@@ -108,6 +111,9 @@ class Transport:
             pool = self._pool(origin)
             if pool is None or self.session.get_adapter(url) is not self._adapter:
                 return self._send_by_requests(method, url, headers, body, limits)
+            answer = _send_directly(pool, method, origin, target, headers, body, limits)
+            if answer is not None:
+                return Sent(answer.status, answer.headers, answer)
             response = pool.urlopen(
                 method,
                 target,
@@ -120,7 +126,12 @@ class Transport:
                 preload_content=False,
                 decode_content=False,
             )
-        except (urllib3.exceptions.HTTPError, requests.RequestException, OSError) as error:
+        except (
+            urllib3.exceptions.HTTPError,
+            http.client.HTTPException,
+            requests.RequestException,
+            OSError,
+        ) as error:
             raise unanswered(error, origin) from root_of(error)
         return Sent(response.status, response.headers, response)
 
@@ -164,6 +175,22 @@ class Transport:
             proxies=get_environ_proxies(url),
         )
         return Sent(response.status_code, response.headers, response.raw)
+
+
+def _send_directly(
+    pool: HTTPConnectionPool,
+    method: str,
+    origin: str,
+    target: str,
+    headers: Mapping[str, str],
+    body: bytes | UploadBody | None,
+    limits: Limits,
+) -> DirectAnswer | None:
+    """Send what is small over a connection that stands; None where that cannot be, and nothing was sent."""
+    if not isinstance(pool, DirectPool) or not (body is None or isinstance(body, bytes)):
+        return None
+    head = request_head(method, origin, target, headers, body)
+    return None if head is None else pool.send_directly(method, head + (body or b""), limits.silence)
 
 
 def split_target(url: str) -> tuple[str, str]:
