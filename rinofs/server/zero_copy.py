@@ -19,7 +19,7 @@ from anyio import to_thread
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -94,7 +94,7 @@ class ZeroCopy:
         while left:
             _check(cycle)
             self._waiting(left)
-            sent = await to_thread.run_sync(_give, out, file, offset, left)
+            sent = await _undisturbed(to_thread.run_sync(_give, out, file, offset, left))
             offset, left = offset + sent, left - sent
             if left:
                 await _writable(out)
@@ -118,6 +118,17 @@ async def _written(cycle: RequestResponseCycle) -> None:
 def _check(cycle: RequestResponseCycle) -> None:
     if cycle.disconnected:
         raise BrokenPipeError(errno.EPIPE, "the client is gone")
+
+
+async def _undisturbed(work: Coroutine[object, object, int]) -> int:
+    """Wait for a thread, also when cancelled: what it works with must not be closed before it is done."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([task])
+    finally:
+        if not task.done():
+            await asyncio.wait([task])
+    return task.result()
 
 
 async def _writable(out: socket.socket) -> None:
