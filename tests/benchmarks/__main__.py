@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 ROOT = Path(__file__).parents[2]
+WINDOW = "4194304"  # what Linux sends ahead by default, at most
 
 
 def install() -> None:
@@ -83,8 +84,10 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
         for count in (count for case in cases for count in wide.get(case.name, ())):
             data.widen(fs, Path(server.told["data"]) / "rinofs.sqlite3", count)
         host, _, port = server.url.removeprefix("http://").partition(":")
-        late = stack.enter_context(served("late", host, port))
-        narrow = stack.enter_context(served("late", host, port, "50e6"))
+        late, narrow, wide = (
+            stack.enter_context(served("late", host, port, window, rate))
+            for window, rate in ((WINDOW, "inf"), (WINDOW, "50e6"), ("inf", "inf"))
+        )
         bare = stack.enter_context(served("bare"))
         web = stack.enter_context(nginx(folder, files))
         clocked = (web, Clocked(bare.url, bare.pid))
@@ -95,6 +98,7 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
             "live": (place, server),
             "late": (replace(place, url=late.url), server),
             "narrow": (replace(place, url=narrow.url), server),
+            "wide": (replace(place, url=wide.url), server),
             "serve": (replace(place, url=plain.url, token=plain.token, ids=own), plain),
         }
         taken: report.Taken = {}

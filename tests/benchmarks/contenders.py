@@ -454,6 +454,7 @@ BY_CASE: dict[str, Callable[[str, Place], Work]] = {
     "late-cat": with_filesystem(_late_cat),
     "late-get": with_filesystem(_late_get),
     "narrow-get": with_filesystem(_late_get),
+    "wide-get": with_filesystem(_late_get),
     "late-find": _late_find,
     "server-download": _server_download,
     "server-upload": _server_upload,

@@ -1,7 +1,9 @@
-"""A proxy that is far away, and may let only so many bytes of each connection pass in a second.
+"""A proxy that is far away.
 
-The kernel moves the bytes, from socket to pipe to socket, so that what is measured is the way and not the
-proxy: copying them here would keep a processor busy that client and server need.
+A connection over a long way never has more under way than its window, and so brings a window in a round
+trip, at most; by default Linux sends up to 4 MiB ahead. The kernel moves the bytes, from socket to
+pipe to socket, so that what is measured is the way and not the proxy: copying them here would keep a
+processor busy that client and server need.
 """
 
 from __future__ import annotations
@@ -12,14 +14,30 @@ import queue
 import socket
 import threading
 import time
+from dataclasses import dataclass
 
 HALF_WAY = 0.010
 """Seconds that each byte takes longer, in each direction."""
 
 _PIECE = 256 * 1024
 _PIPE = 1024 * 1024
-_AHEAD = 128  # pieces that are on their way, at most; fewer where the rate is limited
-_AHEAD_LIMITED = 8
+_PIPES = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """What holds back each connection that comes this way, besides the time it takes.
+
+    Attributes
+    ----------
+    window : float
+        Bytes that are sent before the first of them is acknowledged.
+    rate : float
+        Bytes that arrive in a second.
+    """
+
+    window: float = float("inf")
+    rate: float = float("inf")
 
 
 class _Pipes:
@@ -53,45 +71,66 @@ class _Pipes:
 _Sent = tuple[float, int, tuple[int, int]]
 
 
-def _take(source: socket.socket, pipes: _Pipes, on_the_way: queue.SimpleQueue[_Sent | None]) -> None:
-    try:
-        while True:
-            pipe = pipes.get()
-            count = os.splice(source.fileno(), pipe[1], _PIECE)
-            if not count:
-                return
-            on_the_way.put((time.monotonic() + HALF_WAY, count, pipe))
-    except OSError:
-        pass
-    finally:
-        on_the_way.put(None)
+class _Direction:
+    """One direction of a connection: what comes from one socket arrives at the other."""
 
+    def __init__(self, source: socket.socket, target: socket.socket, way: Way) -> None:
+        self._source = source
+        self._target = target
+        self._way = way
+        self._pipes = _Pipes(_PIPES)
+        self._sent: queue.SimpleQueue[_Sent | None] = queue.SimpleQueue()
+        self._arrived: queue.SimpleQueue[tuple[float, int] | None] = queue.SimpleQueue()
 
-def _pass_on(source: socket.socket, target: socket.socket, rate: float) -> None:
-    """Have what comes from one socket arrive at the other, later and not too fast."""
-    pipes = _Pipes(_AHEAD_LIMITED if rate else _AHEAD)
-    on_the_way: queue.SimpleQueue[_Sent | None] = queue.SimpleQueue()
-    taker = threading.Thread(target=_take, args=(source, pipes, on_the_way), daemon=True)
-    taker.start()
-    free = 0.0  # when the way is free for the next piece
-    try:
-        while (sent := on_the_way.get()) is not None:
-            due, left, pipe = sent
-            time.sleep(max(due - time.monotonic(), free - time.monotonic(), 0.0))
-            free = max(free, time.monotonic() - 0.005) + left / rate if rate else 0.0
-            while left:
-                left -= os.splice(pipe[0], target.fileno(), left)
-            pipes.put(pipe)
-    except OSError:
-        pass
-    for end in (source, target):
+    def run(self) -> None:
+        taker = threading.Thread(target=self._take, daemon=True)
+        taker.start()
         with contextlib.suppress(OSError):
-            end.shutdown(socket.SHUT_RDWR)
-    taker.join()
-    pipes.close()
+            self._bring()
+        self._arrived.put(None)
+        for end in (self._source, self._target):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        taker.join()
+        self._pipes.close()
+
+    def _take(self) -> None:
+        with contextlib.suppress(OSError):
+            under_way = 0
+            while True:
+                while under_way >= self._way.window:
+                    if (arrived := self._arrived.get()) is None:
+                        return
+                    _sleep_until(arrived[0])
+                    under_way -= arrived[1]
+                pipe = self._pipes.get()
+                count = os.splice(self._source.fileno(), pipe[1], _PIECE)
+                if not count:
+                    break
+                under_way += count
+                self._sent.put((time.monotonic() + HALF_WAY, count, pipe))
+        self._sent.put(None)
+
+    def _bring(self) -> None:
+        free = 0.0  # when there is place for the next piece
+        while (sent := self._sent.get()) is not None:
+            due, count, pipe = sent
+            _sleep_until(max(due, free))
+            free = max(free, time.monotonic() - 0.005) + count / self._way.rate
+            left = count
+            try:
+                while left:
+                    left -= os.splice(pipe[0], self._target.fileno(), left)
+            finally:
+                self._pipes.put(pipe)  # somebody may wait for one
+            self._arrived.put((time.monotonic() + HALF_WAY, count))
 
 
-def run(listener: socket.socket, host: str, port: int, rate: float) -> None:
+def _sleep_until(moment: float) -> None:
+    time.sleep(max(moment - time.monotonic(), 0.0))
+
+
+def run(listener: socket.socket, host: str, port: int, way: Way) -> None:
     """Pass connections on to a server, for ever.
 
     Parameters
@@ -100,13 +139,13 @@ def run(listener: socket.socket, host: str, port: int, rate: float) -> None:
         Where they come in.
     host, port : str, int
         The server.
-    rate : float
-        Bytes a second that each of them brings from the server; 0 for as many as can.
+    way : Way
+        What holds back what the server sends.
     """
     while True:
         near, _ = listener.accept()
         far = socket.create_connection((host, port))
         for end in (near, far):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        for way in ((near, far, 0.0), (far, near, rate)):
-            threading.Thread(target=_pass_on, args=way, daemon=True).start()
+        for direction in (_Direction(near, far, Way()), _Direction(far, near, way)):
+            threading.Thread(target=direction.run, daemon=True).start()

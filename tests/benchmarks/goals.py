@@ -40,8 +40,9 @@ class Case:
     others : tuple of str
         Measured too, for orientation.
     setting : str
-        Which server is asked: ``live``, which counts, ``late`` (that one behind 20 ms of latency),
-        ``narrow`` (which besides limits each connection) or ``serve``, the server as users start it.
+        Which server is asked: ``live``, which counts, ``late`` (that one behind 20 ms of latency, with
+        a window of 4 MiB), ``narrow`` (with 50 MB/s a connection, too), ``wide`` (without a window), or
+        ``serve``, the server as users start it.
     rounds : int
         How often each of them does it.
     """
@@ -110,6 +111,12 @@ CASES = (
         (Goal("fsspec http", None),),
         ("rinofs, one connection",),
         setting="narrow",
+    ),
+    Case(
+        "wide-get",
+        "with 20 ms of latency and no window: get of 256 MiB",
+        (Goal("fsspec http", None),),
+        setting="wide",
     ),
     Case(
         "late-find", "with 20 ms of latency: find of 200 folders", (), ("rinofs", "rinofs, plain API"), "late"

@@ -61,12 +61,12 @@ def bare() -> None:
     sys.stdin.read()
 
 
-def late(host: str, port: str, rate: str = "0") -> None:
-    """Run a proxy that is far away; of each connection, it lets so many bytes pass in a second, if not 0."""
+def late(host: str, port: str, window: str, rate: str) -> None:
+    """Run a proxy that is far away; `window` and `rate` limit each connection."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     _tell(url=f"http://127.0.0.1:{listener.getsockname()[1]}")
-    passing = (listener, host, int(port), float(rate))
-    threading.Thread(target=distance.run, args=passing, daemon=True).start()
+    way = distance.Way(float(window), float(rate))
+    threading.Thread(target=distance.run, args=(listener, host, int(port), way), daemon=True).start()
     sys.stdin.read()
     os._exit(0)
 
