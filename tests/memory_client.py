@@ -12,6 +12,7 @@ import rinofs
 
 MIB = 1024 * 1024
 RANGE, RANGES = MIB // 4, 128  # bytes, and how many of them are asked for at once
+PIECE, PIECES = MIB // 8, 512  # bytes of a small file, and how many of them are put at once
 SMALL, BIG = "small", "big"
 
 
@@ -37,6 +38,15 @@ def write_in_pieces(fs: rinofs.RinoFileSystem, path: str, local: Path) -> None:
     with local.open("rb") as source, fs.open(path, "wb") as file:
         while piece := source.read(MIB):
             file.write(piece)
+
+
+def put_many(fs: rinofs.RinoFileSystem, path: str, local: Path) -> None:
+    count = min(local.stat().st_size // PIECE, PIECES)
+    with tempfile.TemporaryDirectory(dir=local.parent) as folder:
+        for number in range(count):
+            (Path(folder) / str(number)).write_bytes(number.to_bytes(8) * (PIECE // 8))
+        fs.put(folder, f"{path} in pieces", recursive=True)
+    assert len(fs.ls(f"{path} in pieces")) == count
 
 
 def get_file(fs: rinofs.RinoFileSystem, path: str, local: Path) -> None:

@@ -38,6 +38,9 @@ SMALL = 256 * 1024
 ALL = 2 * 1024 * 1024
 """Bytes of all that is sent at once."""
 
+UNDER_WAY = 4
+"""Such requests that are under way at a time, since each holds its files in memory."""
+
 
 def read_together(
     paths: Sequence[str], read_small: ReadSmall, concurrency: int, on_error: str
@@ -166,7 +169,11 @@ def write_together(
     if write is None:
         return list(items)
     groups = _groups(small, lambda numbered: numbered[1])
-    gone = {number for group in run(partial(send, write), groups, concurrency, stop) for number in group}
+    gone = {
+        number
+        for group in run(partial(send, write), groups, min(concurrency, UNDER_WAY), stop)
+        for number in group
+    }
     return [item for number, item in enumerate(items) if number not in gone]
 
 

@@ -36,6 +36,7 @@ class Uploaded:
 
     acknowledged: list[str] = field(default_factory=list)
     underway: set[str] = field(default_factory=set)
+    together: str | None = None  # under way with the other names of its writer: all of them, or none
 
     def holds(self, digest: str | None) -> bool:
         return digest in {*self.acknowledged[-1:], *self.underway} or (not self.acknowledged and not digest)
@@ -56,13 +57,20 @@ class Client:
         return answer.status, answer.read()
 
     def upload(self, name: str, content: bytes) -> None:
+        self._send("upload/", {"name": name}, content)
+
+    def upload_many(self, contents: dict[str, bytes]) -> None:
+        files = [{"name": name, "size": len(content)} for name, content in contents.items()]
+        self._send("upload_many/", {"files": files}, b"".join(contents.values()))
+
+    def _send(self, endpoint: str, fields: dict[str, object], content: bytes) -> None:
         head = 'Content-Disposition: form-data; name="'
         parts = (
-            f'--{BOUNDARY}\r\n{head}json"\r\n\r\n{json.dumps({"name": name})}\r\n'
+            f'--{BOUNDARY}\r\n{head}json"\r\n\r\n{json.dumps(fields)}\r\n'
             f'--{BOUNDARY}\r\n{head}file"; filename="file"\r\n\r\n'
         )
         body = parts.encode() + content + f"\r\n--{BOUNDARY}--\r\n".encode()
-        status, answer = self.ask("POST", "upload/", body, f"multipart/form-data; boundary={BOUNDARY}")
+        status, answer = self.ask("POST", endpoint, body, f"multipart/form-data; boundary={BOUNDARY}")
         assert status == 201, answer
 
     def download(self, name: str) -> str | None:
@@ -94,7 +102,7 @@ class Writer(threading.Thread):
     def run(self) -> None:
         try:
             while True:
-                self._upload_one()
+                self._random.choice([self._upload_one, self._upload_all])()
         except (OSError, http.client.HTTPException):
             pass  # the server was killed
         except AssertionError as error:
@@ -112,6 +120,19 @@ class Writer(threading.Thread):
         self._client.upload(name, content)
         upload.acknowledged.append(digest)
         upload.underway.clear()
+        self._acknowledged.release()
+
+    def _upload_all(self) -> None:
+        contents = {name: self._random.randbytes(self._random.choice(SIZES[:4])) for name in self._uploads}
+        digests = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        for name, upload in self._uploads.items():
+            upload.underway.add(digests[name])
+            upload.together = digests[name]
+        self._client.upload_many(contents)
+        for name, upload in self._uploads.items():
+            upload.acknowledged.append(digests[name])
+            upload.underway.clear()
+            upload.together = None
         self._acknowledged.release()
 
 
@@ -135,12 +156,18 @@ def cycle(data_dir: Path, seed: int, names: list[dict[str, Uploaded]]) -> None:
 
 def check(server: ServerProcess, names: list[dict[str, Uploaded]]) -> None:
     client = Client(server)
-    for name, upload in (item for own in names for item in own.items()):
-        found = client.download(name)
-        assert upload.holds(found), name
-        # It is known now which one it is, so the next cycle has to find it again.
-        upload.acknowledged = [] if found is None else [found]
-        upload.underway.clear()
+    for own in names:
+        came = set()
+        for name, upload in own.items():
+            found = client.download(name)
+            assert upload.holds(found), name
+            if upload.together is not None:
+                came.add(found == upload.together)
+            # It is known now which one it is, so the next cycle has to find it again.
+            upload.acknowledged = [] if found is None else [found]
+            upload.underway.clear()
+            upload.together = None
+        assert len(came) <= 1, own
     client.close()
 
 
@@ -159,7 +186,7 @@ def admin(data_dir: Path, command: str) -> dict[str, object]:
 def test_killed_at_any_moment(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     names = [{f"{writer} {number}": Uploaded() for number in range(NAMES)} for writer in range(WRITERS)]
-    for number in range(rounds(50, 1000)):
+    for number in range(rounds(12, 1000)):
         cycle(data_dir, number, names)
         if number % 100 == 99:
             assert admin(data_dir, "fsck")["problems"] == []
