@@ -3,10 +3,11 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+INSTALL := $(BIN)/python -m pip install --quiet $(PIPFLAGS)
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
 # One for each core.
 WORKERS ?= 2
-PARALLEL := -n $(WORKERS) --dist loadfile
+PARALLEL := -n $(WORKERS) --dist worksteal
 # What differs between Python versions shows here first.
 CORE := tests/test_options.py tests/test_credentials.py tests/test_import.py tests/test_layering.py \
 	tests/http/test_session.py tests/http/test_content.py \
@@ -47,12 +48,12 @@ clean:  ## remove what the other verbs made
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	$(INSTALL) --upgrade "pip>=25.1"
 
 $(VENV)/demo.done: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable ".[all]"
+	$(INSTALL) --editable ".[all]"
 	@touch $@
 
 $(VENV)/%.done: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable ".[all]" --group $*
+	$(INSTALL) --editable ".[all]" --group $*
 	@touch $@

@@ -19,6 +19,10 @@ settings.load_profile("rinofs")
 _IN_MEMORY = Path("/dev/shm")
 _ROOM = 4 * 1024**3
 
+# What is drawn is drawn in matplotlib's own style; and where the home folder cannot be written to, matplotlib
+# says so in every process that draws.
+os.environ["MPLCONFIGDIR"] = str(Path(tempfile.gettempdir(), f"rinofs-tests-{getattr(os, 'getuid', int)()}"))
+
 # The server syncs each upload to the disk before it answers, which thousands of tests need not wait for: what
 # a killed process leaves behind is the same in a folder in memory.
 if _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > _ROOM and "TMPDIR" not in os.environ:
