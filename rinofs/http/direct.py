@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _WITHOUT_BODY = frozenset({"DELETE", "GET", "HEAD", "OPTIONS"})
 # The service may answer and close before it has taken all: what it said can be read.
 _ANSWERED_EARLY = frozenset({errno.EPIPE, errno.ECONNRESET, errno.EPROTOTYPE})
 _MOST_LINES = 100
+_LONGEST_NAME = 64
 
 
 class Headers(dict[str, str]):
@@ -85,15 +87,26 @@ def plain_head(head: bytes) -> tuple[int, str, Headers] | None:
     head : bytes
         Up to the end of the last header's line.
     """
-    lines = head.decode("latin-1").split("\r\n")
+    text = head.decode("latin-1")
+    lines = text.split("\r\n")
     status = _STATUS_LINE(lines[0])
-    if status is None or len(lines) > _MOST_LINES:
+    ends = len(lines) - 1
+    if status is None or text.count("\r") != ends or text.count("\n") != ends or ends > _MOST_LINES:
         return None
-    headers = Headers()
+    headers: dict[str, str] = {}
     for line in lines[1:]:
         name, colon, value = line.partition(":")
-        key = name.lower()
-        if not colon or _PLAIN_NAME(key) is None or key in headers or "\r" in value or "\n" in value:
+        if not colon or len(name) > _LONGEST_NAME:
+            return None
+        key = _plain_name(name)
+        if key is None or key in headers:
             return None
         headers[key] = value.strip(" \t")
-    return int(status[1]), status[2].strip(), headers
+    return int(status[1]), status[2].strip(), Headers(headers)
+
+
+@lru_cache(256)
+def _plain_name(name: str) -> str | None:
+    """Return the name of a header in lower case, None if it is no usual one."""
+    key = name.lower()
+    return key if _PLAIN_NAME(key) else None

@@ -233,9 +233,13 @@ class HttpSession:
         label = label or url
         if params:
             pairs = params.items() if isinstance(params, Mapping) else params
-            url += "?" + urlencode([(name, str(value)) for name, value in pairs], quote_via=quote)
+            url += "?" + "&".join([f"{_quoted(name)}={_quoted(str(value))}" for name, value in pairs])
         merged = {**self._headers, **headers} if headers else self._headers
         return Call(method, url, merged, body, repeatable, expect, label, silence)
+
+
+def _quoted(text: str) -> str:
+    return text if text.isascii() and text.isalnum() else quote(text, safe="")
 
 
 def _checked_endpoint(endpoint_url: str) -> str:

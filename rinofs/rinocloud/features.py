@@ -34,12 +34,17 @@ class Features:
     def __init__(self) -> None:
         self.extensions: frozenset[str] | None = None
         self.lacking: frozenset[str] = frozenset()
+        self._said: tuple[str, frozenset[str]] = "", frozenset()
 
     def observe(self, status: int, headers: Mapping[str, str]) -> None:
         """Take note of what an answer says of the server's extensions."""
         named = headers.get(EXTENSIONS_HEADER)
         if named is not None:
-            self.extensions = frozenset(part.strip() for part in named.split(",") if part.strip())
+            said, extensions = self._said
+            if named != said:
+                extensions = frozenset(part.strip() for part in named.split(",") if part.strip())
+                self._said = named, extensions
+            self.extensions = extensions
         elif status in _TELLING:
             # Also where it was known to have some: another server may have taken its place.
             self.extensions = frozenset()

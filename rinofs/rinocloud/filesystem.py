@@ -131,8 +131,9 @@ class RinoFileSystem(SearchableFileSystem):
         return found
 
     def _content(self, path: str) -> Content:
-        names = [part for part in parse(path) if not isinstance(part, ById)]
-        if names and len(names) == len(parse(path)) and self._features.may_have("path"):
+        parts = parse(path)
+        names = [part for part in parts if not isinstance(part, ById)]
+        if names and len(names) == len(parts) and self._features.may_have("path"):
             return self._client.content_at(names, self.url(path))
         return self._pinned(path, max_age=self._read_age()).content
 

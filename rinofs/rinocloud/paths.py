@@ -51,9 +51,11 @@ def parse(path: str) -> tuple[Part, ...]:
 
 
 def _parse_part(part: str, path: str) -> Part:
-    if _ID.fullmatch(part):
-        return ById(int(part[1:]))
-    name = part[1:] if _ESCAPED.fullmatch(part) else part
+    name = part
+    if part.startswith("@"):
+        if _ID.fullmatch(part):
+            return ById(int(part[1:]))
+        name = part[1:] if _ESCAPED.fullmatch(part) else part
     try:
         check_name(name)
     except InvalidNameError as error:
