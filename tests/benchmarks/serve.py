@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import threading
+from collections.abc import Callable
 
 from tests.benchmarks import distance
 
@@ -71,5 +72,7 @@ def late(host: str, port: str, window: str, rate: str) -> None:
     os._exit(0)
 
 
+SERVERS: dict[str, Callable[..., None]] = {"embedded": embedded, "bare": bare, "late": late}
+
 if __name__ == "__main__":
-    {"embedded": embedded, "bare": bare, "late": late}[sys.argv[1]](*sys.argv[2:])
+    SERVERS[sys.argv[1]](*sys.argv[2:])
