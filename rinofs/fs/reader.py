@@ -3,89 +3,27 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from fsspec.caching import BaseCache, register_cache
 from fsspec.spec import AbstractBufferedFile
 
 from rinofs.errors import ContentChangedError
 from rinofs.fs.blocks import BLOCK, shared_blocks
-from rinofs.fs.sequential import Sequential
-from rinofs.http.content import open_content, read_content
+from rinofs.fs.origins import FetcherSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rinofs.fs.base import RemoteFileSystem
-    from rinofs.http.content import Content
-    from rinofs.http.session import HttpSession
+    from rinofs.fs.origins import Source
+    from rinofs.fs.sequential import Sequential
 
 HEADER = 64 * 1024
 """A first read of more than this is the beginning of a read of everything, not a look at a header."""
 
 SMALL = 128 * 1024
 """Bytes up to which a content is fetched whole at the first touch of its beginning."""
-
-
-class Source(Protocol):
-    """Where the bytes of one version of a content come from."""
-
-    key: str
-    size: int
-
-    def load(self, start: int, stop: int) -> bytes:
-        """Download the bytes [start, stop)."""
-        ...
-
-    def stream(self) -> Sequential | None:
-        """Begin to download everything, in order; None where that is not possible."""
-        ...
-
-
-@dataclass(slots=True)
-class RemoteSource:
-    """A pinned content of a service.
-
-    Attributes
-    ----------
-    session : HttpSession
-        Sends the requests.
-    content : Content
-        What to read, with size and version.
-    key : str
-        Names the version among all contents of all endpoints and users.
-    size : int
-        Bytes.
-    verify : bool
-        Whether a content that is read in order from its first to its last byte is checked.
-    """
-
-    session: HttpSession
-    content: Content
-    key: str
-    size: int
-    verify: bool
-
-    def load(self, start: int, stop: int) -> bytes:
-        """Download the bytes [start, stop)."""
-        return read_content(self.session, self.content, start, stop)
-
-    def stream(self) -> Sequential:
-        """Begin to download everything, in order."""
-        return Sequential(open_content(self.session, self.content), self.content, self.size, self.verify)
-
-
-@dataclass(slots=True)
-class _FetcherSource:
-    """What a file of another filesystem can offer: ranges only, shared with no one."""
-
-    load: Callable[[int, int], bytes]
-    size: int
-    key: str
-
-    def stream(self) -> None:
-        return None
 
 
 class SharedCache(BaseCache):  # type: ignore[misc]
@@ -117,7 +55,7 @@ class SharedCache(BaseCache):  # type: ignore[misc]
         source: Source | None = None,
     ) -> None:
         super().__init__(blocksize, fetcher, size)
-        self._source = source or _FetcherSource(fetcher, size, f"private:{uuid.uuid4()}")
+        self._source = source or FetcherSource(fetcher, size, f"private:{uuid.uuid4()}")
         # Content larger than the cache would push everything else out, itself at last.
         self._keep = size <= shared_blocks.max_bytes
         self._stream: Sequential | None = None

@@ -13,8 +13,9 @@ from fsspec.utils import isfilelike
 from rinofs.errors import ContentChangedError, InvalidRequestError, NotFoundError
 from rinofs.fs.browsing import BrowsableFileSystem
 from rinofs.fs.download import download, replacing
+from rinofs.fs.origins import RemoteSource
 from rinofs.fs.pool import Stop
-from rinofs.fs.reader import RemoteReader, RemoteSource
+from rinofs.fs.reader import RemoteReader
 from rinofs.http.content import open_content, read_content
 from rinofs.options import check_cache_type
 

@@ -273,3 +273,16 @@ class CompressedWriter(io.BufferedIOBase):
         self._target.fail()
         if not self.closed:
             super().close()
+
+
+def compressed(writer: RemoteWriter, path: str, compression: str) -> Any:
+    """Return what compresses into a writer: as fsspec calls it, or ``infer`` to go by the path's end."""
+    from fsspec.compression import compr
+    from fsspec.core import get_compression
+
+    try:
+        name = get_compression(path, compression)
+        return writer if name is None else CompressedWriter(compr[name](writer, mode="w"), writer)
+    except BaseException:
+        writer.discard()
+        raise

@@ -18,7 +18,7 @@ from rinofs.fs.outgoing import Upload, Watched
 from rinofs.fs.pool import Stop
 from rinofs.fs.reading import ReadableFileSystem
 from rinofs.fs.values import attributes_of
-from rinofs.fs.writer import CompressedWriter, RemoteWriter, TextWriter
+from rinofs.fs.writer import RemoteWriter, TextWriter, compressed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -101,7 +101,7 @@ class WritableFileSystem(ReadableFileSystem):
             file = super().open(path, "rb", block_size, cache_options, compression, **kwargs)
             return file if "b" in mode else io.TextIOWrapper(file, **text)
         writer = super().open(path, binary.value, block_size, cache_options, None, **kwargs)
-        written = _compressed(writer, path, compression) if compression else writer
+        written = compressed(writer, path, compression) if compression else writer
         return written if "b" in mode else TextWriter(written, writer.fail, **text)
 
     def _open(
@@ -298,15 +298,3 @@ def write_mode(mode: str) -> OpenMode:
     if mode not in {"overwrite", "create"}:
         raise ValueError(f"mode {mode!r} is not possible: use 'overwrite' or 'create'")
     return OpenMode.CREATE if mode == "create" else OpenMode.REPLACE
-
-
-def _compressed(writer: RemoteWriter, path: str, compression: str) -> Any:
-    from fsspec.compression import compr
-    from fsspec.core import get_compression
-
-    try:
-        name = get_compression(path, compression)
-        return writer if name is None else CompressedWriter(compr[name](writer, mode="w"), writer)
-    except BaseException:
-        writer.discard()
-        raise
