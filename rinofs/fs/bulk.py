@@ -12,7 +12,7 @@ from rinofs.fs import ranges, transfer
 from rinofs.fs.modes import OpenMode
 from rinofs.fs.outgoing import Upload
 from rinofs.fs.pool import Stop, run
-from rinofs.fs.together import get_together, read_together, size_of_file, whole_file, write_together
+from rinofs.fs.together import get_together, put_together, read_together, write_together
 from rinofs.fs.values import attributes_of
 from rinofs.fs.writing import WritableFileSystem, write_mode
 from rinofs.http.multirange import MAX_SPANS, read_spans
@@ -237,9 +237,7 @@ class BulkFileSystem(WritableFileSystem):
             def size_of(item: tuple[str, bytes]) -> int | None:
                 return len(item[1]) if isinstance(item[1], bytes) else None
 
-            def done(*_: object) -> None: ...
-
-            items = write_together(items, size_of, upload_of, self._write_small, most, stop, done)
+            items = write_together(items, size_of, upload_of, self._write_small, most, stop)
         run(lambda item: self.pipe_file(*item, **kwargs), items, most, stop)
 
     def _write_small(self) -> WriteSmall | None:
@@ -288,18 +286,9 @@ class BulkFileSystem(WritableFileSystem):
                 self._put_file(copy.source, copy.target, child, opening, stop, kwargs)
             callback.relative_update(1)
 
-        def upload_of(copy: Copy) -> Upload | None:
-            data = whole_file(copy.source)
-            if data is None:
-                return None
+        def upload_of(copy: Copy, data: bytes) -> Upload:
             metadata, tags = attributes_of(self._attributes(copy.source, kwargs))
             return Upload(self._strip_protocol(copy.target), data, len(data), False, metadata, tags)
-
-        def done(copy: Copy, upload: Upload) -> None:
-            with callback.branched(copy.source, copy.target) as child:
-                child.set_size(upload.size)
-                child.relative_update(upload.size)
-            callback.relative_update(1)
 
         folders = [copy for copy in copies if copy.is_folder]
         # A folder comes before what is in it, so that each is made once, and by the upload of no file.
@@ -307,7 +296,5 @@ class BulkFileSystem(WritableFileSystem):
             send(copy)
         files, most = [copy for copy in copies if not copy.is_folder], self.options.max_concurrency
         if self._replaces(mode):
-            files = write_together(
-                files, lambda copy: size_of_file(copy.source), upload_of, self._write_small, most, stop, done
-            )
+            files = put_together(files, upload_of, self._write_small, most, callback, stop)
         run(send, files, most, stop)

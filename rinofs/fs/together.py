@@ -128,7 +128,7 @@ def write_together(
     writer: Callable[[], WriteSmall | None],
     concurrency: int,
     stop: Stop,
-    done: Callable[[Item, Upload], object],
+    done: Callable[[Item, Upload], object] = lambda *_: None,
 ) -> list[Item]:
     """Upload those of many files that go together with others, and return what is left to upload.
 
@@ -177,7 +177,44 @@ def write_together(
     return [item for number, item in enumerate(items) if number not in gone]
 
 
-def size_of_file(path: str) -> int | None:
+def put_together(
+    copies: Sequence[Copy],
+    upload_of: Callable[[Copy, bytes], Upload],
+    writer: Callable[[], WriteSmall | None],
+    concurrency: int,
+    callback: Callback,
+    stop: Stop,
+) -> list[Copy]:
+    """Upload those of many local files that go together with others, and return what is left to upload.
+
+    Parameters
+    ----------
+    copies : sequence of Copy
+        What goes where; folders are left.
+    upload_of : callable
+        Returns what to send, given a content.
+    writer, concurrency, stop
+        As for `write_together`.
+    callback : Callback
+        Its branches are told of the bytes of each file, and itself of each file that is stored.
+    """
+
+    def read(copy: Copy) -> Upload | None:
+        data = _whole_file(copy.source)
+        return None if data is None else upload_of(copy, data)
+
+    def done(copy: Copy, upload: Upload) -> None:
+        with callback.branched(copy.source, copy.target) as child:
+            child.set_size(upload.size)
+            child.relative_update(upload.size)
+        callback.relative_update(1)
+
+    return write_together(
+        copies, lambda copy: _size_of_file(copy.source), read, writer, concurrency, stop, done
+    )
+
+
+def _size_of_file(path: str) -> int | None:
     """Return the size of a local file, None for what is none."""
     try:
         found = os.stat(path)  # noqa: PTH116 - twice as fast
@@ -186,7 +223,7 @@ def size_of_file(path: str) -> int | None:
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
-def whole_file(path: str) -> bytes | None:
+def _whole_file(path: str) -> bytes | None:
     """Return what is in a local file, if it is small; None as well if it changes at this moment."""
     try:
         with Path(path).open("rb") as file:

@@ -196,9 +196,9 @@ class Uploader:
         try:
             records = self._client.upload_many(body, label)
         except ServiceError as error:
-            if isinstance(error, AuthenticationError | UnavailableError) and error.status != _FULL:
-                raise
-            return None
+            if error.status == _FULL or not isinstance(error, AuthenticationError | UnavailableError):
+                return None
+            raise
         if len(records) != len(files):
             raise ProtocolError(f"expected {len(files)} records, got {len(records)}", label)
         return records

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import random
+import threading
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -351,3 +352,24 @@ def test_a_conflict_keeps_its_name(fs: RinoFileSystem, server: LiveServer) -> No
     server.faults = lambda _method, path: taken if "/upload" in path else None
     with pytest.raises(ConflictError):
         fs.pipe(MANY)
+
+
+class Interrupted(fsspec.Callback):  # type: ignore[misc]
+    """Ctrl-C, once the first files are stored."""
+
+    def relative_update(self, inc: int = 1) -> None:
+        super().relative_update(inc)
+        if self.value > 3 and threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+
+
+def test_an_interruption(fs: RinoFileSystem, server: LiveServer, tmp_path: Path) -> None:
+    many = {f"lab/{number:04}": b"%d" % number for number in range(600 if server.extensions else 60)}
+    local = write(tmp_path / "local", many)
+    with pytest.raises(KeyboardInterrupt):
+        fs.put(f"{local}/", "", recursive=True, callback=Interrupted())
+    left = {path.split("/", 1)[1] for path in fs.find("lab")}
+    assert len(left) < len(many)
+    assert {f"lab/{name}" for name in left} <= set(many)
+    if server.extensions:
+        assert len(left) % 64 == 0  # whole requests
