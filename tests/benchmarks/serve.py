@@ -11,9 +11,12 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from tests.benchmarks import distance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _tell(**what: object) -> None:

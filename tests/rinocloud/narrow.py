@@ -45,12 +45,15 @@ class Way:
         Bytes a second that all of them bring.
     cut : callable
         Takes the head of a request; returns the byte of its answer at which the connection breaks, or None.
+    ranges : bool
+        Whether the server is told that a part is asked for.
     """
 
     latency: float = 0.02
     each: float = float("inf")
     together: float = float("inf")
     cut: Callable[[str], int | None] = lambda _head: None
+    ranges: bool = True
 
 
 class _Connection:
@@ -74,7 +77,7 @@ class _Connection:
         while data := self._near.recv(_PIECE):
             time.sleep(self._way.latency)
             self._left = self._way.cut(data.decode("latin-1"))
-            self._far.sendall(data)
+            self._far.sendall(data if self._way.ranges else data.replace(b"Range:", b"Other:"))
 
     def _receive(self) -> None:
         while data := self._far.recv(_PIECE):
