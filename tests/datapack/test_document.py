@@ -291,8 +291,8 @@ def test_numbers_that_json_lacks_are_refused_when_written() -> None:
 def test_ten_thousand_nodes_take_little_time() -> None:
     rows = [DataNode.create(f"n{i % 100}", f"{i}.csv") for i in range(10_000)]
     text = dump(Document.create("x", [Container.create("one", rows), *rows]))
-    start = time.perf_counter()
+    start = time.thread_time()
     document = parse(text)
     assert sum(isinstance(node, DataNode) for node in document.children) == 10_000
-    assert time.perf_counter() - start < 2
+    assert time.thread_time() - start < 2
     assert flaws(document) == []

@@ -168,10 +168,10 @@ def test_walking_yields_every_node_under_the_path_that_finds_it(document: Docume
 
 def test_many_siblings_of_one_name_take_little_time() -> None:
     row = data(*["a"] * 5000, *[f"a~{n}" for n in range(2, 5002)])
-    start = time.perf_counter()
+    start = time.thread_time()
     tree = Tree(Document.create("d", row))
     assert all(f"a~{n}" in tree for n in range(2, 10_001))
-    assert time.perf_counter() - start < 2
+    assert time.thread_time() - start < 2
 
 
 # Edits
@@ -369,11 +369,11 @@ def test_what_is_added_under_a_tricky_name_is_found_under_it(name: str) -> None:
 
 def test_adding_ten_thousand_nodes_takes_little_time() -> None:
     new = {f"c{n % 100}/n{n}": DataNode.create("", f"{n}") for n in range(10_000)}
-    start = time.perf_counter()
+    start = time.thread_time()
     document = edits.add_all(Document.create("d"), new)
     wide = edits.add_all(document, {f"w{n}/n": DataNode.create("", f"{n}") for n in range(10_000)})
     assert count(wide) == 30_100
     assert edits.remove(wide, *[f"w{n}" for n in range(10_000)]) == document
     document = edits.remove(document, *[f"c{n}" for n in range(0, 100, 2)])
-    assert time.perf_counter() - start < 4
+    assert time.thread_time() - start < 4
     assert count(document) == 5050

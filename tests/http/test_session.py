@@ -298,7 +298,7 @@ def test_no_wait_beyond_the_deadline(session_to: MakeSession) -> None:
             session.request("GET", "/a", repeatable=True)
         with pytest.raises(errors.UnavailableError, match=r"left alone for another (59|60) s"):
             session.request("GET", "/b", repeatable=True)
-        assert time.monotonic() - start < 2
+        assert time.monotonic() - start < session.limits.total
     assert len(server.requests) == 1
 
 

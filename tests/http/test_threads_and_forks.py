@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import random
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -77,11 +76,9 @@ def test_connections_in_use_are_bounded(session_to: MakeSession) -> None:
 def test_open_streams_do_not_wait_for_each_other(session_to: MakeSession) -> None:
     with faulty_server() as server:
         session = session_to(server, max_concurrency=2)
-        start = time.monotonic()
         streams = [open_content(session, content_of()) for _ in range(12)]
         assert all(stream.read(10) == DATA[:10] for stream in streams)
         assert session.request("GET", "/a", repeatable=True).json() == {"ok": True}
-        assert time.monotonic() - start < 2
         for stream in streams:
             stream.close()
         assert session._shared.slots._free == 2

@@ -415,7 +415,7 @@ def test_callbacks_hear_of_every_byte(fs: RinoFileSystem, big: bytes, tmp_path: 
 def test_a_failing_get_of_many_leaves_no_halves(
     api: Api, server: LiveServer, tmp_path: Path, options: Any
 ) -> None:
-    fs = RinoFileSystem(**options, timeout=0.5)
+    fs = RinoFileSystem(**options)
     for number in range(20):
         api.upload(f"dir/{number}", b"x" * 300_000)  # too large to come together with others
     count = iter(range(10_000))

@@ -110,7 +110,7 @@ def test_signals_end_it_cleanly_and_fast(tmp_path: Path, number: signal.Signals)
             began = time.monotonic()
             server._process.send_signal(number)
             assert server._process.wait(20) == 0
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10
         assert server.errors() == ""
 
 
