@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from hypothesis import settings
 # How long one example takes says more about what else the machine does than about the code.
 settings.register_profile("rinofs", deadline=None)
 settings.load_profile("rinofs")
+
+# What a shell runs in the background ignores Ctrl-C, and so would all that it starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _IN_MEMORY = Path("/dev/shm")
 _ROOM = 4 * 1024**3
