@@ -47,14 +47,9 @@ NOTES = """
 ## Where a bar is missed
 
 - **Verified downloads of large files** keep three busy: the server that sends, the thread that receives and
-  writes, and the one that takes the SHA-256. Two cores have not the time for it in which others receive
-  without looking: the processor seconds of all three are more than those of the peer and its server.
-- **Uploads of small files** wait for the server's disk, which makes each of them durable before it is
-  answered: one wait for the file, one for its folder, and a commit shared by those that come together, on
-  both sides.
-- **Zarr** runs filesystems that are not coroutines in a handful of threads, and its peer reads from nginx.
-- **Large downloads from the server** are read and written by Python, 1 MiB at a time, where nginx has the
-  kernel copy from file to socket.
+  writes, and the one that takes the SHA-256. Two cores have hardly the time for it in which others receive
+  without looking: all three together need twice the processor seconds of the wall time that is to be reached.
+  Where nothing but processors is in the way, several connections do not help either, and are not used.
 """
 
 
