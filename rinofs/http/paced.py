@@ -7,6 +7,7 @@ waiting for the peer counts, so a reader may take as long as it likes.
 
 from __future__ import annotations
 
+import errno
 import http.client
 import io
 import re
@@ -14,7 +15,6 @@ import ssl
 import time
 from typing import TYPE_CHECKING, Any
 
-import urllib3.exceptions
 from urllib3 import HTTPHeaderDict
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
@@ -85,7 +85,10 @@ class _PacedIO(io.RawIOBase):
             # Headers mostly come at once: the timeout is worth a system call only when they do not.
             if left < 0.9 * self._timeout:
                 self._set_timeout(max(left, 0.001))
-            return self._raw.readinto(buffer) or 0
+            try:
+                return self._raw.readinto(buffer) or 0
+            except ssl.SSLError as error:
+                raise ConnectionAbortedError(_broken(error)) from error
         if self.failure is not None:
             return 0
         start = time.monotonic()
@@ -171,6 +174,11 @@ def _unfolded(value: str) -> str:
     return _FOLD.sub(" ", value)
 
 
+def _broken(error: ssl.SSLError) -> str:
+    """Say what became of a connection whose server was trusted already: a break like others, but for TLS."""
+    return f"TLS: {error.reason or 'the connection was cut off'}"
+
+
 class _PacedSend:
     """Sends large pieces as the peer takes them: ``sendall`` has one timeout for the whole piece."""
 
@@ -178,6 +186,13 @@ class _PacedSend:
 
     def send(self, data: Any) -> None:
         """Send `data`."""
+        try:
+            self._send(data)
+        except ssl.SSLError as error:
+            # As without TLS: what the service may have answered before it closed is read then.
+            raise BrokenPipeError(errno.EPIPE, _broken(error)) from error
+
+    def _send(self, data: Any) -> None:
         if not isinstance(data, memoryview) or self.sock is None:
             super().send(data)  # type: ignore[misc]
             return
@@ -250,13 +265,11 @@ class DirectPool(HTTPConnectionPool):
             send(sock, request)
             response = PacedResponse(sock, method=method)
             answer = DirectAnswer(self, connection, response)
-        except BaseException as error:
+        except BaseException:
             if response is not None:
                 response.close()
             connection.close()
             self._put_conn(connection)
-            if isinstance(error, ssl.SSLError):
-                raise urllib3.exceptions.SSLError(error) from error
             raise
         if response.will_close:
             connection.close()

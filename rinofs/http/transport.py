@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import os
 import re
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -229,7 +230,8 @@ def unanswered(error: Exception, origin: str) -> Unanswered:
 
     if has(urllib3.exceptions.ProxyError, requests.exceptions.ProxyError):
         return Unanswered(Fault.NOT_SENT, f"the proxy for {host} did not connect ({reason})")
-    if has(urllib3.exceptions.SSLError, requests.exceptions.SSLError):
+    is_cut_off = isinstance(root, ssl.SSLEOFError)  # which says nothing about trust
+    if has(urllib3.exceptions.SSLError, requests.exceptions.SSLError) and not is_cut_off:
         advice = "name your certificates in REQUESTS_CA_BUNDLE"
         if "WRONG_VERSION_NUMBER" in reason:
             advice = f"what answers there does not speak https: is it http://{host}?"

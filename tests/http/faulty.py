@@ -14,6 +14,10 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import ssl
 
 DATA = random.Random(7).randbytes(300_000)
 ETAG = "fe743783afdf86af96aac1781ceff960-1"
@@ -227,12 +231,15 @@ class FaultyServer:
         Whether content names no version.
     no_ranges : bool
         Whether ``Range`` is ignored.
+    tls : ssl.SSLContext, optional
+        Its certificate, where it speaks https.
     """
 
     script: list[Step] = field(default_factory=list)
     otherwise: Step = normal
     anonymous: bool = False
     no_ranges: bool = False
+    tls: ssl.SSLContext | None = None
     requests: list[Request] = field(default_factory=list)
     effects: Counter[str] = field(default_factory=Counter)
     stopped: threading.Event = field(default_factory=threading.Event)
@@ -242,7 +249,8 @@ class FaultyServer:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        scheme = "https" if self.tls else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -266,6 +274,15 @@ class FaultyServer:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
+        if self.tls is not None:
+            with self._lock:
+                self._open.discard(connection)
+            try:
+                connection = self.tls.wrap_socket(connection, server_side=True)
+            except OSError:
+                return
+            with self._lock:
+                self._open.add(connection)
         reader = connection.makefile("rb")
         with contextlib.suppress(_Gone, OSError, ValueError):
             while (request := self._read(reader, connection)) is not None:
