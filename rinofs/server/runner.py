@@ -62,7 +62,7 @@ def exclusive(data_dir: Path) -> Iterator[None]:
     DataDirBusyError
         If another process, or another server of this one, serves it.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = FileLock(data_dir / "serve.lock", timeout=0)
     try:
         lock.acquire()

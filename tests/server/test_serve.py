@@ -87,6 +87,11 @@ def test_first_start_makes_and_prints_secrets_once(tmp_path: Path) -> None:
     assert password[1].encode() not in kept
 
 
+def test_a_folder_that_it_makes_is_closed_to_others(tmp_path: Path) -> None:
+    with server_process(tmp_path / "data"):
+        assert (tmp_path / "data").stat().st_mode & 0o777 == 0o700
+
+
 def test_given_secrets_hold_from_this_start_on(tmp_path: Path) -> None:
     with server_process(tmp_path, "--token", "first$token", "--password", "one") as server:
         assert server.token == "first$token"
