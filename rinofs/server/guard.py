@@ -151,7 +151,10 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP, or too much of it, and close."""
+        """Refuse what is not HTTP, or too much of it, and close; amid an answer, close after it."""
+        if self._answering() and not self._in_body:
+            self.cycle.keep_alive = False
+            return
         status, message = 400, msg.rstrip(".")
         if self._too_large:
             status = 431
@@ -163,6 +166,11 @@ class GuardedProtocol(HttpToolsProtocol):
         defaults = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
         self.transport.write(STATUS_LINE[status] + defaults + head + body)
         self.transport.close()
+
+    def _answering(self) -> bool:
+        if self.cycle is None or self.cycle.response_complete:
+            return False
+        return self.cycle.response_started or bool(self.pipeline)
 
     def _wait_for(self, count: int) -> None:
         self._sending = count

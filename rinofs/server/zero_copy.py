@@ -116,7 +116,8 @@ async def _written(cycle: RequestResponseCycle) -> None:
 
 
 def _check(cycle: RequestResponseCycle) -> None:
-    if cycle.disconnected:
+    # Only the last of several requests on a connection is told that it is lost.
+    if cycle.disconnected or cycle.transport.is_closing():
         raise BrokenPipeError(errno.EPIPE, "the client is gone")
 
 

@@ -141,6 +141,16 @@ def test_pipelined_answers_come_in_order(url: str) -> None:
     assert not came
 
 
+def test_nothing_comes_amid_an_answer(url: str) -> None:
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as client:
+        client.sendall(f"GET {target(0, LARGE, 'large')} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        assert client.recv(10) == b"HTTP/1.1 2"
+        client.sendall(b"no request\r\n\r\n")
+        _, _, came = client.makefile("rb").read().partition(b"\r\n\r\n")
+    assert came == b"head" + bytes(LARGE) + b"tail"
+
+
 def test_answers_to_head_have_no_file(url: str) -> None:
     with connected(url) as connection:
         connection.request("HEAD", target(0, 100))
@@ -183,6 +193,24 @@ def test_a_client_that_leaves_is_noticed(url: str) -> None:
     deadline = time.monotonic() + 10
     while open_sockets() > before:
         assert time.monotonic() < deadline
+
+
+def test_a_connection_that_was_given_up_holds_nothing_with_requests_waiting(folder: Path, url: str) -> None:
+    file = (folder / "large").open("rb")
+
+    async def content(_request: Request) -> Response:
+        return FromFile(file.fileno(), 0, LARGE)
+
+    before = open_sockets()
+    with file, served([Route("/", content)], folder, write_timeout=0.5) as other:
+        parts = urlsplit(other)
+        with socket.create_connection((parts.hostname, parts.port), timeout=10) as client:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
+            assert client.recv(10) == b"HTTP/1.1 2"
+            deadline = time.monotonic() + 10
+            while open_sockets() > before + 1:  # but for the client's own one
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
 
 
 def open_sockets() -> int:
