@@ -137,6 +137,7 @@ class DiskBlobStore:
         for folder in (self._contents, self._temporary):
             folder.mkdir(parents=True, exist_ok=True)
             sync_folder(folder.parent)
+        self._durable: set[Path] = set()
         self._threads = ThreadPoolExecutor(thread_name_prefix="rinofs-digest")
 
     def new_upload(self, *, sha1: bool = False) -> DiskBlobUpload:
@@ -221,12 +222,14 @@ class DiskBlobStore:
         return lease
 
     def make_folders(self, paths: Iterable[Path]) -> None:
-        """Make those folders that contents go into which are missing."""
-        missing = [path for path in paths if not path.exists()]
-        for path in missing:
+        """Make those folders that contents go into which are missing, and have the names of all last."""
+        # One that is there may be another upload's: its sync may not have happened yet, or never will.
+        fresh = [path for path in paths if path not in self._durable]
+        for path in fresh:
             path.mkdir(exist_ok=True)
-        if missing:
+        if fresh:
             sync_folder(self._contents)
+            self._durable.update(fresh)
 
     def link(self, temporary: Path, file: BinaryIO, target: Path, size: int) -> BinaryIO:
         """Give a durable temporary file its name, unless there is one of it; return what `settle` does."""

@@ -117,6 +117,23 @@ def test_a_content_is_synced_before_it_has_its_name_and_its_name_before_it_is_ac
     assert seen == ["sync contents"]
 
 
+def test_a_folder_that_another_upload_made_is_made_known_too(
+    blobs: DiskBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whoever made it may still be about to, or was killed before.
+    blobs.path(hashlib.sha256(b"durable").hexdigest()).parent.mkdir()
+    seen: list[str] = []
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        seen.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    store(blobs, b"durable")
+    assert "contents" in seen
+
+
 def test_a_shortened_content_is_refused_and_replaced_by_the_next_upload(blobs: DiskBlobStore) -> None:
     blob = store(blobs, b"whole content")
     os.truncate(blobs.path(blob.sha256), 5)
