@@ -224,9 +224,12 @@ class Uploader:
             self._resolver.record(path, 0)
         except (NotFoundError, NotADirectoryError):
             return
-        raise ConflictError("there is something already", self._url(path))
+        raise self._taken(path)
 
-    def _send(self, path: str, target: Target, upload: Upload) -> Record:
+    def _taken(self, path: str) -> ConflictError:
+        return ConflictError("there is something already", self._url(path), status=_TAKEN)
+
+    def _send(self, path: str, target: Target, upload: Upload, *, again: bool = False) -> Record:
         extended = self._client.features.has("digest")
         body = UploadBody(
             cast("BinaryIO | bytes", upload.source),
@@ -239,13 +242,18 @@ class Uploader:
         try:
             record = self._client.upload(body, exclusive=upload.exclusive and extended, label=self._url(path))
         except PreconditionError:
-            raise ConflictError("there is something already", self._url(path), status=_TAKEN) from None
+            raise self._taken(path) from None
         except OutcomeUnknownError:
             stored = self._stored_by_lost_answer(path, body, upload)
             if stored is not None:
                 return stored
+            if again:
+                raise
             body.rewind()
-            record = self._client.upload(body, exclusive=False, label=self._url(path))
+            if upload.exclusive:
+                self._refuse_taken(path)  # by now it may be somebody else's
+            # Another server may have taken the place of the first one, and be able to do less.
+            return self._send(path, target, upload, again=True)
         if self._verify and not extended:
             self._check(path, record, body)
         return record

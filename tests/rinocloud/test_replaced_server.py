@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rinofs.testing import LiveServer
-    from tests.rinocloud.proxy import Proxy
+    from tests.rinocloud.proxy import Exchange, Proxy
 
 
 @pytest.fixture
@@ -44,3 +44,22 @@ def test_an_upload_is_not_sent_again_once_its_answer_tells(
     direct = RinoFileSystem(endpoint_url=plain_server.endpoint_url, token=plain_server.token)
     assert direct.cat_file("a") == b"content"
     assert direct.info("a", refresh=True)["versions"] == []
+
+
+def test_what_somebody_else_made_after_a_lost_request_is_not_covered(
+    replaced: tuple[RinoFileSystem, Proxy], plain_server: LiveServer
+) -> None:
+    fs, between = replaced
+    direct = RinoFileSystem(endpoint_url=plain_server.endpoint_url, token=plain_server.token)
+
+    def lost(exchange: Exchange) -> None:
+        direct.pipe_file("b", b"theirs")
+        between.faults = lambda _: None
+        exchange.hang_up()
+
+    fs.ls("", refresh=True)  # by now it is known that the server is a plain one
+    between.faults = lambda exchange: lost if exchange.endpoint == "upload_multipart" else None
+    with pytest.raises(FileExistsError):
+        fs.pipe_file("b", b"mine", mode="create")
+    assert direct.cat_file("b") == b"theirs"
+    assert between.seen.count("upload_multipart") == 1
