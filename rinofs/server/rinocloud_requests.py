@@ -30,6 +30,7 @@ __all__ = [
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 1_000_000
 _LARGEST = 2**63 - 1
+_MOST_FOLDERS = 255  # nobody else can write while they are made
 
 _OWN = frozenset(
     {
@@ -195,6 +196,9 @@ def new_object(
     if name is None:
         raise BadRequest("name: a name is missing", field="name")
     *folders, last = name.split("/") if nested else [name]
+    if len(folders) > _MOST_FOLDERS:
+        message = f"it leads through {len(folders)} folders, and at most {_MOST_FOLDERS} are made at once"
+        raise BadRequest(f"name: {message}", field="name")
     metadata = _metadata(fields) or {}
     return NewObject(
         parent=identifier(fields, "parent"),

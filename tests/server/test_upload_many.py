@@ -51,6 +51,15 @@ def bare(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**record, "versions": len(record["versions"])} for record in shown]
 
 
+def test_no_name_leads_through_folders_without_end(more: Api) -> None:
+    # Each is made while nobody else can write.
+    deep = "/".join(["d"] * 255)
+    assert send(more, [({"name": f"{deep}/here"}, b"")]).status_code == 201
+    refused = send(more, [({"name": f"{deep}/d/here"}, b"")])
+    message = "files[0]: name: it leads through 256 folders, and at most 255 are made at once"
+    assert (refused.status_code, refused.json()["error"]) == (400, message)
+
+
 def test_files_come_in_order_with_all_that_is_said_of_them(more: Api) -> None:
     folder = more.folder("there")
     files: list[Sent] = [
