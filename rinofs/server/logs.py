@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import sys
@@ -74,6 +75,15 @@ class RedactingFilter(logging.Filter):
         return True
 
 
+def _shorten(record: logging.LogRecord) -> bool:
+    """Say in a line that a request was cancelled, which only the end of the server does."""
+    if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
+        record.msg, record.args = "the server's end ended a request that was under way", None
+        record.exc_info = record.exc_text = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
+
+
 def configure_logging(level: str, secrets: Collection[str] = ()) -> None:
     """Write the messages of a server process to standard error.
 
@@ -86,6 +96,7 @@ def configure_logging(level: str, secrets: Collection[str] = ()) -> None:
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.addFilter(_shorten)
     handler.addFilter(RedactingFilter(secrets))
     for name in _LOGGERS:
         logger = logging.getLogger(name)

@@ -155,6 +155,8 @@ def test_a_signal_waits_for_no_stalled_request(tmp_path: Path) -> None:
         began = time.monotonic()
         assert server.terminate() == 0
         assert time.monotonic() - began < 10
+        assert "the server's end ended a request that was under way" in server.errors()
+        assert "Traceback" not in server.errors()
 
 
 def test_one_server_for_one_folder(tmp_path: Path) -> None:
