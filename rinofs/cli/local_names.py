@@ -36,9 +36,12 @@ class NameRules:
     @classmethod
     def of(cls, folder: Path) -> NameRules:
         """Find out the rules where `folder` is, by trying; it must exist."""
-        with tempfile.NamedTemporaryFile(prefix=".rinofs-Case-", dir=folder) as probe:
-            made = Path(probe.name)
-            folds = made.with_name(made.name.swapcase()).exists()
+        try:
+            with tempfile.NamedTemporaryFile(prefix=".rinofs-Case-", dir=folder) as probe:
+                made = Path(probe.name)
+                folds = made.with_name(made.name.swapcase()).exists()
+        except OSError as error:  # it names a file that nobody asked for
+            raise OSError(error.errno, error.strerror, str(folder)) from None
         return cls(windows=os.name == "nt", folds_case=folds)
 
     def can_hold(self, name: str) -> bool:

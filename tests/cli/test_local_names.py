@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rinofs.cli.local_names import LocalNames, NameRules
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 POSIX = NameRules(windows=False, folds_case=False)
 MAC = NameRules(windows=False, folds_case=True)
@@ -106,3 +103,8 @@ def test_the_rules_are_found_by_trying(tmp_path: Path) -> None:
     (tmp_path / "Probe").touch()
     assert rules.folds_case == (tmp_path / "pROBE").exists()
     assert {path.name for path in tmp_path.iterdir()} == {"Probe"}
+
+
+def test_a_folder_that_takes_no_files_is_named() -> None:
+    with pytest.raises(OSError, match=r"'/proc'$"):
+        NameRules.of(Path("/proc"))
