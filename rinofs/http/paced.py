@@ -20,6 +20,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 
 from rinofs.http.direct import plain_head, send
+from rinofs.http.raw import length_of
 from rinofs.http.retry import FLOOR, WINDOWS
 
 if TYPE_CHECKING:
@@ -150,8 +151,8 @@ class PacedResponse(http.client.HTTPResponse):
 
     def _take_plain(self, status: int, reason: str, headers: Headers) -> bool:
         """Take what a head says, if it says in the plainest way how long the body is."""
-        length = headers.get("content-length", "")
-        if "transfer-encoding" in headers or not (length.isascii() and length.isdecimal()):
+        length = length_of(headers)
+        if "transfer-encoding" in headers or length is None:
             return False
         method: str = self._method  # type: ignore[attr-defined]
         has_body = method != "HEAD" and status not in {204, 304}
@@ -160,7 +161,7 @@ class PacedResponse(http.client.HTTPResponse):
         self.version = 11
         self.headers = self.msg = headers  # type: ignore[assignment]
         self.chunked = False
-        self.length = int(length) if has_body else 0
+        self.length = length if has_body else 0
         self.will_close = "close" in headers.get("connection", "").lower()
         return True
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rinofs.http.transport import Sent
 
 _PIECE = 256 * 1024
+_MOST_DIGITS = 18
 
 
 class RawAnswer:
@@ -175,8 +176,13 @@ def _body_length(method: str, status: int, headers: Mapping[str, str]) -> int | 
         return 0
     if _is_chunked(headers):
         return None
+    return length_of(headers)
+
+
+def length_of(headers: Mapping[str, str]) -> int | None:
+    """Return what a ``Content-Length`` header says; None without one, or if it makes no sense."""
     value = headers.get("content-length", "")
-    return int(value) if value.isascii() and value.isdecimal() else None
+    return int(value) if value.isascii() and value.isdecimal() and len(value) <= _MOST_DIGITS else None
 
 
 def _is_chunked(headers: Mapping[str, str]) -> bool:

@@ -44,6 +44,9 @@ ODD = {
     "to the end": b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{}",
     "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\n{}",
     "odd length": b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\nConnection: close\r\n\r\n{}",
+    "a length beyond measure": b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: "
+    + b"9" * 5000
+    + b"\r\n\r\n{}",
     "continue": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
     "no reason": b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\n{}",
     "chunked": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
@@ -102,6 +105,15 @@ def outcome(session: HttpSession, *, content: bool) -> object:
         return type(error), str(error).replace(session.endpoint_url, "").replace(
             session.endpoint_url.removeprefix("http://"), ""
         )
+
+
+def test_a_length_beyond_measure_is_none(session_to: MakeSession) -> None:
+    for before in ([], [faulty.normal]):
+        with faulty_server(*before, raw(ODD["a length beyond measure"])) as server:
+            session = session_to(server)
+            for _ in before:
+                session.request("POST", "/x", repeatable=True)
+            assert session.request("POST", "/x", json={}, repeatable=False).content == b"{}"
 
 
 @pytest.mark.parametrize("content", [False, True])
