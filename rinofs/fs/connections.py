@@ -89,7 +89,8 @@ class Connections:
             thread = threading.Thread(
                 target=self._work, args=(part, None if number else first), name="rinofs-part", daemon=True
             )
-            self._at_work += 1
+            with self._changed:
+                self._at_work += 1
             self._threads.append(thread)
             thread.start()
 
