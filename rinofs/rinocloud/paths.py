@@ -17,6 +17,7 @@ from rinofs.names import InvalidNameError, check_name
 _ID = re.compile(r"@[0-9]+")
 _ESCAPED = re.compile(r"@@+[0-9]+")
 _LOOKS_LIKE_ID = re.compile(r"@+[0-9]+")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,9 @@ def _parse_part(part: str, path: str) -> Part:
     try:
         check_name(name)
     except InvalidNameError as error:
-        raise InvalidPathError(f"{path!r} is not a path: {error}") from None
+        # The slashes of a protocol stand around a name that is empty.
+        reason = "it is a URL of something else" if _URL.match(path) else error
+        raise InvalidPathError(f"{path!r} is not a path: {reason}") from None
     return name
 
 

@@ -161,6 +161,12 @@ def test_what_cannot_be_a_path(fs: RinoFileSystem, server: LiveServer, path: str
     assert server.requests == []
 
 
+@pytest.mark.parametrize("url", ["s3://bucket/key", "http://127.0.0.1/a"])
+def test_a_url_of_another_service_is_no_path(fs: RinoFileSystem, url: str) -> None:
+    with pytest.raises(InvalidPathError, match=rf"^'{url}' is not a path: it is a URL of something else$"):
+        fs.cat_file(url)
+
+
 def test_walk(fs: RinoFileSystem, tree: Any) -> None:
     assert list(fs.walk("")) == [
         ("", ["exp 1", "none"], ["top.txt"]),
