@@ -61,6 +61,7 @@ class _Reluctant(FaultyServer):
     def _serve(self, connection: socket.socket) -> None:
         if self.breaks:
             self.breaks -= 1
+            connection.recv(64 * 1024)  # else it would be a reset
             connection.close()
         else:
             super()._serve(connection)
