@@ -55,3 +55,10 @@ def test_making_a_filesystem_imports_no_requests_and_no_extra(statement: str) ->
     packages = {name.split(".")[0] for name in _imported(statement)}
     assert {"rinofs", "cachetools"} <= packages
     assert not packages & ({"requests", "urllib3", "http"} | _of_the_extras())
+
+
+def test_writing_datapacks_without_its_extra_says_which_is_missing() -> None:
+    program = "import sys; sys.modules['xarray'] = None\nimport rinofs.datapack\nrinofs.datapack.write"
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    last = answer.stderr.strip().rpartition("\n")[2]
+    assert last == "ImportError: rinofs.datapack.write needs xarray: pip install 'rinofs[xarray]'"

@@ -17,6 +17,9 @@ def __getattr__(name: str) -> Any:
     # Needs the extra `xarray`, which all the rest does without.
     if name != "write":
         raise AttributeError(f"module 'rinofs.datapack' has no attribute {name!r}")
-    from rinofs.datapack.writing import write
-
+    try:
+        from rinofs.datapack.writing import write
+    except ModuleNotFoundError as error:
+        message = f"rinofs.datapack.write needs {error.name}: pip install 'rinofs[xarray]'"
+        raise ImportError(message) from error
     return write
