@@ -252,8 +252,10 @@ class RinocloudClient:
 
     def upload_many(self, body: UploadBody, label: str) -> list[Record]:
         """Send the contents of several files and return their records; see `rinofs.rinocloud.bundles`."""
+        once = self.once()
+        repeatable = self._repeats if once else False
         answer = self.session.upload(
-            f"{FILES}upload_many/", body, headers=self.once(), repeatable=True, label=label
+            f"{FILES}upload_many/", body, headers=once, repeatable=repeatable, label=label
         )
         return parse_page(answer.json(), answer.url).records
 
