@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import ssl
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+import trustme
 
 from rinofs.errors import ConnectionFailedError, OutcomeUnknownError
 from rinofs.http.content import read_content
@@ -18,24 +18,30 @@ from tests.http.faulty import DATA, FaultyServer, Request, faulty_server
 
 if TYPE_CHECKING:
     import socket
+    from pathlib import Path
 
     from tests.http.faulty import Step
 
-# Made for these tests, for 127.0.0.1, for a hundred years; nobody else trusts it.
-_CERTIFICATE = Path(__file__).parent / "certificate"
 _LARGE = 8 * 1024 * 1024
 
 
-@pytest.fixture
-def tls() -> ssl.SSLContext:
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """Who vouches for the servers of these tests, and is trusted by nobody else."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def tls(authority: trustme.CA) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(_CERTIFICATE / "cert.pem", _CERTIFICATE / "key.pem")
+    authority.issue_cert("127.0.0.1").configure_cert(context)
     return context
 
 
 @pytest.fixture
-def _trusted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(_CERTIFICATE / "cert.pem"))
+def _trusted(authority: trustme.CA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority.cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "authority.pem"))
 
 
 class _Impatient(FaultyServer):
