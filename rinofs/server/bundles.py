@@ -14,8 +14,9 @@ from starlette.responses import Response
 from rinofs.server import batches
 from rinofs.server.arrivals import about
 from rinofs.server.batches import blob_of
-from rinofs.server.bodies import read_fields, read_upload
+from rinofs.server.bodies import read_fields
 from rinofs.server.errors import ApiError, BadRequest, NotFound, Unprocessable
+from rinofs.server.receiving import read_upload
 from rinofs.server.responses import json_response
 from rinofs.server.rinocloud_requests import new_object, path_of, text, whole_number
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
 
-from rinofs.server.objects import RECORD
+from rinofs.server.lookups import RECORD
 from rinofs.server.records import Record, User
 from rinofs.server.tables import objects
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from rinofs.server.bodies import receive_upload
 from rinofs.server.calls import in_thread
 from rinofs.server.downloads import content_response
+from rinofs.server.receiving import receive_upload
 from rinofs.server.repovizz_datapacks import allowed, known_state
 from rinofs.server.repovizz_requests import datapack_id, extended, link_of
 from rinofs.server.responses import json_response

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from rinofs.server.bodies import Upload, read_fields, receive_binary, receive_upload
+from rinofs.server.bodies import read_fields
 from rinofs.server.calls import Call, in_thread
 from rinofs.server.errors import BadRequest, Conflict
+from rinofs.server.receiving import Upload, receive_binary, receive_upload
 from rinofs.server.records import Kind, Record
 from rinofs.server.responses import json_response
 from rinofs.server.rinocloud_requests import (

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rinofs.server import arrivals, moves, objects
+from rinofs.server import arrivals, lookups, moves, objects
 from rinofs.server.edits import changed_values, metadata_values
 from rinofs.server.errors import Conflict, PreconditionFailed
 from rinofs.server.metadata import load_metadata
@@ -80,7 +80,7 @@ class Store(StoreReads):
         """
         with self._database.write() as connection:
             parent = objects.folder_for(connection, user, new.parent, new.folders)
-            present = objects.child(connection, user, parent, new.name)
+            present = lookups.child(connection, user, parent, new.name)
             if present is not None:
                 raise FolderExists(present) if present.type == Kind.FOLDER else Conflict(_TAKEN, field="name")
             record = objects.add(connection, user, _in(new, parent), Kind.FOLDER)
@@ -134,7 +134,7 @@ class Store(StoreReads):
         """
         with self._database.write() as connection:
             parent = objects.folder_for(connection, user, new.parent, new.folders)
-            present = objects.child(connection, user, parent, new.name)
+            present = lookups.child(connection, user, parent, new.name)
             if present is not None and only_new:
                 raise PreconditionFailed(f"name: {new.name!r} exists already", field="name")
             objects.refuse_folder(present)
@@ -171,7 +171,7 @@ class Store(StoreReads):
             None if it has another content by now.
         """
         with self._database.write() as connection:
-            record = objects.changeable(connection, user, number)
+            record = lookups.changeable(connection, user, number)
             if record.sha256 != expected:
                 return None
             content = {"size": blob.size, "etag": blob.etag, "sha256": blob.sha256}
@@ -188,7 +188,7 @@ class Store(StoreReads):
             If the new name is taken, or the object is an earlier version.
         """
         with self._database.write() as connection:
-            record = objects.changeable(connection, user, number)
+            record = lookups.changeable(connection, user, number)
             if change.name is not None and change.name != record.name:
                 objects.refuse_taken(connection, user, record.parent, change.name, but=record.id)
             return objects.set_values(connection, record, changed_values(record, change))
@@ -202,7 +202,7 @@ class Store(StoreReads):
             If there is no such object; that it has no such key is no error.
         """
         with self._database.write() as connection:
-            record = objects.changeable(connection, user, number)
+            record = lookups.changeable(connection, user, number)
             metadata = load_metadata(record.metadata)
             if metadata.pop(field, _NOTHING) is _NOTHING:
                 return record

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, select
 
-from rinofs.server import listings, moves, objects, searches
+from rinofs.server import listings, lookups, moves, searches
 from rinofs.server.errors import BadRequest
 from rinofs.server.query import compile_query, compile_sort
 from rinofs.server.records import Kind, Record, User
@@ -58,18 +58,18 @@ class StoreReads:
         """
         with self._database.look() if at_once else self._database.read() as connection:
             if isinstance(where, int):
-                return objects.get(connection, user, where)
-            return objects.locate(connection, user, where)
+                return lookups.get(connection, user, where)
+            return lookups.locate(connection, user, where)
 
     def locate_many(self, user: User, paths: Sequence[Sequence[str]]) -> list[Record | None]:
         """Return the current objects at some paths, in one state of everything; None where there is none."""
         with self._database.read() as connection:
-            return objects.locate_many(connection, user, paths)
+            return lookups.locate_many(connection, user, paths)
 
     def ancestors(self, user: User, number: int) -> list[Record]:
         """Return the folders above an object, from the top level down."""
         with self._database.read() as connection:
-            return moves.ancestors(connection, user, objects.get(connection, user, number))
+            return moves.ancestors(connection, user, lookups.get(connection, user, number))
 
     def children(
         self, user: User, where: int | Sequence[str] | None, page: Page, *, recursive: bool = False
@@ -96,7 +96,7 @@ class StoreReads:
         """
         with self._database.read() as connection:
             start = _folder(connection, user, where)
-            inside = listings.below(user, start) if recursive else objects.inside(user, start)
+            inside = listings.below(user, start) if recursive else lookups.inside(user, start)
             selection = listings.Selection(inside, below=start, with_paths=recursive)
             return self._listed(connection, user, selection, page, counted=True)
 
@@ -151,9 +151,9 @@ def _folder(connection: Connection, user: User, where: int | Sequence[str] | Non
     if where is None or (not isinstance(where, int) and not where):
         return None
     if isinstance(where, int):
-        found = objects.get(connection, user, where)
+        found = lookups.get(connection, user, where)
     else:
-        found = objects.locate(connection, user, where)
+        found = lookups.locate(connection, user, where)
     if found.type != Kind.FOLDER:
         raise BadRequest(f"id: {found.id} is no folder", field="id")
     return found.id

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from starlette.routing import Route
 
 from rinofs.digests import EtagHasher
-from rinofs.server.bodies import read_fields, receive_binary, receive_upload
+from rinofs.server.bodies import read_fields
 from rinofs.server.disk_blobs import DiskBlobStore
+from rinofs.server.receiving import receive_binary, receive_upload
 from rinofs.server.responses import json_response
 from tests.campaign import rounds
 from tests.server.serving import served
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from rinofs.server.bodies import Upload
+    from rinofs.server.receiving import Upload
 
 MIB = 1024 * 1024
 JSON_LIMIT = 64 * 1024
