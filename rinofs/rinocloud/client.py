@@ -58,22 +58,18 @@ class RinocloudClient:
         )
 
     def _create(self, endpoint: str, body: Mapping[str, Any], label: str) -> Answer:
-        once = self.once()
-        repeatable = self._repeats if once else False
+        once, repeatable = self._once()
         return self._post(endpoint, body, repeatable=repeatable, headers=once, label=label)
 
-    def once(self) -> dict[str, str]:
-        """Return the header that has the server carry out a request once, however often it is sent.
+    def _once(self) -> tuple[dict[str, str], Callable[[], bool]]:
+        """Return the header that has the server carry out a request once, and whether it may be sent again.
 
-        Returns
-        -------
-        dict
-            Empty where the server does not know such a header: the request is then not repeatable.
+        There is no such header where the server does not know it. That is asked again before each
+        repetition: another server may have taken its place.
         """
-        return {"Idempotency-Key": secrets.token_hex(16)} if self._repeats() else {}
-
-    def _repeats(self) -> bool:
-        return self.features.has("idempotency")
+        if self.features.has("idempotency"):
+            return {"Idempotency-Key": secrets.token_hex(16)}, lambda: self.features.has("idempotency")
+        return {}, lambda: False
 
     def _record(self, endpoint: str, body: Mapping[str, Any], label: str) -> Record:
         answer = self._post(endpoint, body, repeatable=True, label=label)
@@ -242,9 +238,8 @@ class RinocloudClient:
 
     def upload(self, body: UploadBody, *, exclusive: bool, label: str) -> Record:
         """Send a content and return its record; an exclusive one is refused where the name is taken."""
-        once = self.once()
+        once, repeatable = self._once()
         headers = {**once, **({"If-None-Match": "*"} if exclusive else {})}
-        repeatable = self._repeats if once else False
         answer = self.session.upload(
             f"{FILES}upload_multipart/", body, headers=headers, repeatable=repeatable, label=label
         )
@@ -252,8 +247,7 @@ class RinocloudClient:
 
     def upload_many(self, body: UploadBody, label: str) -> list[Record]:
         """Send the contents of several files and return their records; see `rinofs.rinocloud.bundles`."""
-        once = self.once()
-        repeatable = self._repeats if once else False
+        once, repeatable = self._once()
         answer = self.session.upload(
             f"{FILES}upload_many/", body, headers=once, repeatable=repeatable, label=label
         )

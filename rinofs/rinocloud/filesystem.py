@@ -16,6 +16,7 @@ from rinofs.fs.process import Registry
 from rinofs.fs.reading import Pinned
 from rinofs.fs.sessions import shared_session
 from rinofs.rinocloud.auth import auth_for
+from rinofs.rinocloud.batches import Batches
 from rinofs.rinocloud.changes import Changes
 from rinofs.rinocloud.client import RinocloudClient
 from rinofs.rinocloud.features import Features
@@ -78,6 +79,9 @@ class RinoFileSystem(SearchableFileSystem):
         self._resolver = Resolver(self._client, self._listings, self.url)
         self._uploader = Uploader(
             self._client, self._resolver, self._listings, self.url, options.verify_content
+        )
+        self._batches = Batches(
+            self._client, self._listings, self._uploader, self.url, options.verify_content
         )
         self._changes = Changes(self._client, self._resolver, self._listings, self._uploader, self.url)
         self._moves = Moves(self._client, self._resolver, self._listings, self._changes, self.url)
@@ -235,7 +239,7 @@ class RinoFileSystem(SearchableFileSystem):
         self._uploader.send(upload, self.options.listing_age)
 
     def _write_small(self) -> WriteSmall | None:
-        return self._uploader.together(self.options.listing_age)
+        return self._batches.writer(self.options.listing_age)
 
     def _make_folder(self, path: str, *, exist_ok: bool) -> None:
         self._changes.make_folder(path, self.options.listing_age, exist_ok=exist_ok)

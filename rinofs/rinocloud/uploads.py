@@ -5,12 +5,10 @@ from __future__ import annotations
 import errno
 import re
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from rinofs.digests import EtagHasher
 from rinofs.errors import (
-    AuthenticationError,
     ConflictError,
     ContentMismatchError,
     InvalidRequestError,
@@ -18,27 +16,21 @@ from rinofs.errors import (
     NotFoundError,
     OutcomeUnknownError,
     PreconditionError,
-    ProtocolError,
-    ServiceError,
-    UnavailableError,
 )
 from rinofs.http.upload import UploadBody
-from rinofs.rinocloud.bundles import bundle_of
 from rinofs.rinocloud.paths import ById, parse
 from rinofs.rinocloud.resolver import TOP
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from rinofs.fs.listings import Listings
     from rinofs.fs.outgoing import Upload
-    from rinofs.fs.together import WriteSmall
     from rinofs.rinocloud.client import RinocloudClient
     from rinofs.rinocloud.records import Record
     from rinofs.rinocloud.resolver import Resolver
 
 _TAKEN = 412
-_FULL = 507
 
 _OWN_ETAG = re.compile(r"[0-9a-f]{32}-[0-9]+")
 
@@ -154,64 +146,6 @@ class Uploader:
         self._note(path, target, record)
         return record
 
-    def together(self, max_age: float) -> WriteSmall | None:
-        """Return what stores several contents by one request; None where the server cannot."""
-        self._client.discover()
-        # Without keys, each of them would have to be looked for after a lost answer.
-        can = all(map(self._client.features.has, ("bundle", "idempotency", "digest")))
-        return partial(self._send_together, max_age) if can else None
-
-    def _send_together(self, max_age: float, uploads: Sequence[Upload]) -> list[bool]:
-        """Store contents that are in memory, and tell of each whether it was; the others have to go alone."""
-        targets = [self._plain_target(upload.path, max_age) for upload in uploads]
-        records = self._stored_together(uploads, targets)
-        if records is None:
-            # What was known of the folders may have been overtaken: look again, and send once more if so.
-            for folder in {upload.path.partition("/")[0] for upload in uploads}:
-                self._listings.forget(folder)
-            before, targets = targets, [self._plain_target(upload.path, max_age) for upload in uploads]
-            records = self._stored_together(uploads, targets) if targets != before else None
-        if records is None:
-            return [False] * len(uploads)  # each of them alone gets the answer that it deserves
-        going = [(one.path, target) for one, target in zip(uploads, targets, strict=True) if target]
-        for made in {target.made for _, target in going if target.made is not None}:
-            self._listings.forget(made)
-        for (path, _), record in zip(going, records, strict=True):
-            self._listings.put(path, record)
-        return [target is not None for target in targets]
-
-    def _stored_together(
-        self, uploads: Sequence[Upload], targets: Sequence[Target | None]
-    ) -> list[Record] | None:
-        """Store those contents that have a target, all or none; None where the server refused."""
-        files = [
-            (_fields(target, upload), cast("bytes", upload.source))
-            for upload, target in zip(uploads, targets, strict=True)
-            if target is not None
-        ]
-        body = bundle_of(files, verify=self._verify) if files else None
-        if body is None:
-            return None
-        label = self._url(uploads[0].path.rpartition("/")[0])
-        try:
-            records = self._client.upload_many(body, label)
-        except ServiceError as error:
-            if error.status == _FULL or not isinstance(error, AuthenticationError | UnavailableError):
-                return None
-            raise
-        if len(records) != len(files):
-            raise ProtocolError(f"expected {len(files)} records, got {len(records)}", label)
-        return records
-
-    def _plain_target(self, path: str, max_age: float) -> Target | None:
-        """Find where a new object goes, if its path is one of names and nothing speaks against it."""
-        try:
-            parts = parse(path)
-            plain = parts and not any(isinstance(part, ById) for part in parts)
-            return self.target(path, max_age) if plain else None
-        except (OSError, ValueError):
-            return None
-
     def _by_name(self, path: str) -> str:
         """Return the path to write to, where the one that was given ends in an id."""
         named = self._resolver.named(path)
@@ -234,7 +168,7 @@ class Uploader:
         body = UploadBody(
             cast("BinaryIO | bytes", upload.source),
             upload.size,
-            fields=_fields(target, upload),
+            fields=fields_of(target, upload),
             filename=target.name.rpartition("/")[2],
             digest=extended and self._verify,
             etag=not extended and self._verify,
@@ -301,7 +235,8 @@ class Uploader:
         self._listings.put(path, record)
 
 
-def _fields(target: Target, upload: Upload) -> dict[str, Any]:
+def fields_of(target: Target, upload: Upload) -> dict[str, Any]:
+    """Return what is said of a content, beside its bytes."""
     fields: dict[str, Any] = {"name": target.name}
     if target.folder is not None:
         fields["parent"] = target.folder
