@@ -12,7 +12,7 @@ PARALLEL := -n $(WORKERS) --dist worksteal
 CORE := tests/test_options.py tests/test_credentials.py tests/test_import.py tests/test_layering.py \
 	tests/http/test_session.py tests/http/test_content.py \
 	tests/rinocloud/test_reading.py tests/rinocloud/test_writing.py tests/fs \
-	tests/server/test_store.py tests/datapack
+	tests/server/catalog/test_store.py tests/datapack
 
 .PHONY: demo test test-core test-browser lint soak docs bench clean
 

@@ -10,7 +10,7 @@ from rinofs.errors import RinofsError
 if TYPE_CHECKING:
     from rinofs.fs.blocks import set_cache_size
     from rinofs.repovizz.filesystem import RepovizzFileSystem
-    from rinofs.repovizz.login import login
+    from rinofs.repovizz.login.login import login
     from rinofs.rinocloud.filesystem import RinoFileSystem
 
 __all__ = ["RepovizzFileSystem", "RinoFileSystem", "RinofsError", "__version__", "login", "set_cache_size"]
@@ -21,7 +21,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "RinoFileSystem": "rinofs.rinocloud.filesystem",
     "RepovizzFileSystem": "rinofs.repovizz.filesystem",
-    "login": "rinofs.repovizz.login",
+    "login": "rinofs.repovizz.login.login",
     "set_cache_size": "rinofs.fs.blocks",
 }
 

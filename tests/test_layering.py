@@ -19,21 +19,20 @@ if TYPE_CHECKING:
 
 ROOT = Path(rinofs.__file__).parent
 
-BOTTOM = {"errors", "names", "digests", "locks"}
+BOTTOM = {"errors", "protocol", "locks"}
 CONFIG = {"credentials", "endpoints", "options", "profiles"}
 CLIENT = BOTTOM | CONFIG | {"http", "fs"}
 
 # What a part may import of rinofs beside itself.
 BELOW: dict[str, set[str]] = {
     "errors": set(),
-    "names": set(),
-    "digests": set(),
+    "protocol": set(),
     "endpoints": {"errors"},
     "locks": set(),
     "options": {"errors"},
     "profiles": {"errors", "endpoints", "locks"},
     "credentials": {"errors", "endpoints", "profiles"},
-    "http": {"errors", "digests"},
+    "http": {"errors", "protocol"},
     "fs": BOTTOM | CONFIG | {"http"},
     "rinocloud": CLIENT,
     "repovizz": CLIENT | {"datapack"},

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, BinaryIO
 from rinofs.cli.errors import CommandError, describe
 from rinofs.cli.output import human
 from rinofs.cli.progress import CancelledError
-from rinofs.digests import EtagHasher
 from rinofs.errors import ContentChangedError, ContentMismatchError
 from rinofs.fs.base import RemoteFileSystem
 from rinofs.locks import try_lock
+from rinofs.protocol.digests import EtagHasher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

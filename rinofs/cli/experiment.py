@@ -11,8 +11,8 @@ import pandas as pd
 import xarray as xr
 from fsspec.implementations.local import LocalFileSystem
 
-from rinofs.datapack.document import dump
-from rinofs.datapack.new import new_document
+from rinofs.datapack.document.document import dump
+from rinofs.datapack.document.new import new_document
 
 if TYPE_CHECKING:
     from pathlib import Path

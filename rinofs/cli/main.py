@@ -27,7 +27,7 @@ class Entry:
     Attributes
     ----------
     target : str
-        Where it is: ``module:name``.
+        Where it is: ``module:name``, in `rinofs.cli.commands`.
     help : str
         One line on what it does.
     extra : str
@@ -40,25 +40,25 @@ class Entry:
 
 
 COMMANDS: dict[str, Entry] = {
-    "ls": Entry("rinofs.cli.listing:ls", "List folders."),
-    "tree": Entry("rinofs.cli.listing:tree", "Show folders and all below them as a tree."),
-    "find": Entry("rinofs.cli.listing:find", "List all files and folders below a folder."),
-    "du": Entry("rinofs.cli.listing:du", "Add up the sizes of files."),
-    "query": Entry("rinofs.cli.query:query", "Find files and folders by what is known about them."),
-    "meta": Entry("rinofs.cli.meta:meta", "Show and change metadata."),
-    "info": Entry("rinofs.cli.content:info", "Show what is known of a file or folder."),
-    "cat": Entry("rinofs.cli.content:cat", "Write the content of files to standard output."),
-    "get": Entry("rinofs.cli.transfer:get", "Download files and folders."),
-    "put": Entry("rinofs.cli.transfer:put", "Upload files and folders."),
-    "cp": Entry("rinofs.cli.transfer:cp", "Copy files and folders."),
-    "mv": Entry("rinofs.cli.changes:mv", "Move or rename files and folders."),
-    "rm": Entry("rinofs.cli.changes:rm", "Delete files and folders."),
-    "datapack": Entry("rinofs.cli.datapack:datapack", "Make and look at datapacks.", "datapack"),
-    "plot": Entry("rinofs.cli.plot:plot", "Draw a stream, or a datapack above one time axis.", "plot"),
-    "login": Entry("rinofs.cli.login:login", "Log in to a service and keep the token."),
-    "demo": Entry("rinofs.cli.demo:demo", "Show everything at work on a generated experiment.", "all"),
-    "serve": Entry("rinofs.cli.serve:serve", "Serve a folder of this machine.", "server"),
-    "admin": Entry("rinofs.cli.admin:admin", "Look after a served folder.", "server"),
+    "ls": Entry("listing:ls", "List folders."),
+    "tree": Entry("listing:tree", "Show folders and all below them as a tree."),
+    "find": Entry("listing:find", "List all files and folders below a folder."),
+    "du": Entry("listing:du", "Add up the sizes of files."),
+    "query": Entry("query:query", "Find files and folders by what is known about them."),
+    "meta": Entry("meta:meta", "Show and change metadata."),
+    "info": Entry("content:info", "Show what is known of a file or folder."),
+    "cat": Entry("content:cat", "Write the content of files to standard output."),
+    "get": Entry("transfer:get", "Download files and folders."),
+    "put": Entry("transfer:put", "Upload files and folders."),
+    "cp": Entry("transfer:cp", "Copy files and folders."),
+    "mv": Entry("changes:mv", "Move or rename files and folders."),
+    "rm": Entry("changes:rm", "Delete files and folders."),
+    "datapack": Entry("datapack:datapack", "Make and look at datapacks.", "datapack"),
+    "plot": Entry("plot:plot", "Draw a stream, or a datapack above one time axis.", "plot"),
+    "login": Entry("login:login", "Log in to a service and keep the token."),
+    "demo": Entry("demo:demo", "Show everything at work on a generated experiment.", "all"),
+    "serve": Entry("serve:serve", "Serve a folder of this machine.", "server"),
+    "admin": Entry("admin:admin", "Look after a served folder.", "server"),
 }
 
 
@@ -84,7 +84,8 @@ class LazyGroup(click.Group):
         entry = self._entries.get(cmd_name)
         if entry is None:
             return super().get_command(ctx, cmd_name)
-        module, _, name = entry.target.partition(":")
+        below, _, name = entry.target.partition(":")
+        module = f"rinofs.cli.commands.{below}"
         try:
             command = getattr(importlib.import_module(module), name)
         except ModuleNotFoundError as error:

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from rinofs.datapack.document import Container, DataNode, Document, Info, Node, dump, from_json, parse
-from rinofs.datapack.tree import Tree
+from rinofs.datapack.document.document import (
+    Container,
+    DataNode,
+    Document,
+    Info,
+    Node,
+    dump,
+    from_json,
+    parse,
+)
+from rinofs.datapack.document.tree import Tree
 
 if TYPE_CHECKING:
-    from rinofs.datapack.writing import write
+    from rinofs.datapack.authoring.writing import write
 
 __all__ = ["Container", "DataNode", "Document", "Info", "Node", "Tree", "dump", "from_json", "parse", "write"]
 
@@ -18,7 +27,7 @@ def __getattr__(name: str) -> Any:
     if name != "write":
         raise AttributeError(f"module 'rinofs.datapack' has no attribute {name!r}")
     try:
-        from rinofs.datapack.writing import write
+        from rinofs.datapack.authoring.writing import write
     except ModuleNotFoundError as error:
         message = f"rinofs.datapack.write needs {error.name}: pip install 'rinofs[xarray]'"
         raise ImportError(message) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from rinofs.datapack.document import DataNode, Document, Node
+from rinofs.datapack.document.document import DataNode, Document, Node
 from rinofs.datapack.links import REPOVIZZ, Place
 
 if TYPE_CHECKING:

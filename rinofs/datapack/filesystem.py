@@ -12,13 +12,13 @@ import fsspec
 from fsspec import AbstractFileSystem
 from fsspec.utils import isfilelike, stringify_path, tokenize
 
-from rinofs.datapack.document import Container, DataNode, Document
+from rinofs.datapack.document.document import Container, DataNode, Document
+from rinofs.datapack.document.tree import DOCUMENT_NAME, Tree
 from rinofs.datapack.downloads import make_parent, plan
 from rinofs.datapack.entries import entry_of, measure
 from rinofs.datapack.links import Links, Place
 from rinofs.datapack.readonly import ReadOnlyFileSystem, refuse_writing
 from rinofs.datapack.source import DocumentSource, Files
-from rinofs.datapack.tree import DOCUMENT_NAME, Tree
 from rinofs.errors import InvalidOptionError
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ _OWN = ("fo", "target_protocol", "target_options", "repovizz", "listings_expiry_
 class DatapackFileSystem(ReadOnlyFileSystem):
     """The files of a datapack as a read-only filesystem.
 
-    Containers are directories and data nodes are files, named as `rinofs.datapack.naming` says. The document
-    itself is ``datapack.json`` at the top; it is not listed.
+    Containers are directories and data nodes are files, named as `rinofs.datapack.document.naming` says. The
+    document itself is ``datapack.json`` at the top; it is not listed.
 
     Parameters
     ----------

@@ -35,5 +35,7 @@ class ReadOnlyFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
 def refuse_writing(path: str) -> NoReturn:
     """Raise the error of a read-only filesystem."""
-    message = "datapack:// is read-only; write beside the document and edit it with rinofs.datapack.edits"
+    message = (
+        "datapack:// is read-only; write beside the document and edit it with rinofs.datapack.document.edits"
+    )
     raise OSError(errno.EROFS, message, path)

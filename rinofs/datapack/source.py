@@ -7,8 +7,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from rinofs.datapack.document import DataNode, parse
-from rinofs.datapack.tree import DOCUMENT_NAME, Tree
+from rinofs.datapack.document.document import DataNode, parse
+from rinofs.datapack.document.tree import DOCUMENT_NAME, Tree
 from rinofs.errors import InvalidDatapackError, InvalidOptionError
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from glob import has_magic
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rinofs.errors import InvalidPathError
-from rinofs.fs.pool import run
+from rinofs.fs.transfer.pool import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -8,22 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.callbacks import DEFAULT_CALLBACK
 
-from rinofs.fs import ranges, transfer
-from rinofs.fs.modes import OpenMode
-from rinofs.fs.outgoing import Upload
-from rinofs.fs.pool import Stop, run
-from rinofs.fs.together import get_together, put_together, read_together, write_together
+from rinofs.fs.files.modes import OpenMode
+from rinofs.fs.transfer import plans as transfer
+from rinofs.fs.transfer import ranges
+from rinofs.fs.transfer.bundles import get_together, put_together, read_together, write_together
+from rinofs.fs.transfer.outgoing import Upload
+from rinofs.fs.transfer.pool import Stop, run
 from rinofs.fs.values import attributes_of
 from rinofs.fs.writing import WritableFileSystem, write_mode
-from rinofs.http.multirange import MAX_SPANS, read_spans
+from rinofs.http.content.multirange import MAX_SPANS, read_spans
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from fsspec.callbacks import Callback
 
-    from rinofs.fs.together import WriteSmall
-    from rinofs.fs.transfer import Copy, Paths
+    from rinofs.fs.transfer.bundles import WriteSmall
+    from rinofs.fs.transfer.plans import Copy, Paths
 
 
 class BulkFileSystem(WritableFileSystem):

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 from fsspec.implementations.local import trailing_sep
 
 from rinofs.errors import InvalidRequestError
-from rinofs.fs import browse, transfer
+from rinofs.fs import browse
 from rinofs.fs.bulk import BulkFileSystem
-from rinofs.fs.outgoing import Upload
-from rinofs.fs.pool import run
+from rinofs.fs.transfer import plans as transfer
+from rinofs.fs.transfer.outgoing import Upload
+from rinofs.fs.transfer.pool import run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rinofs.fs.transfer import Copy, Paths
+    from rinofs.fs.transfer.plans import Copy, Paths
 
 
 class ChangeableFileSystem(BulkFileSystem):

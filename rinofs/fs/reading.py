@@ -12,11 +12,11 @@ from fsspec.utils import isfilelike
 
 from rinofs.errors import ContentChangedError, InvalidRequestError, NotFoundError
 from rinofs.fs.browsing import BrowsableFileSystem
-from rinofs.fs.download import download, replacing
-from rinofs.fs.origins import RemoteSource
-from rinofs.fs.pool import Stop
-from rinofs.fs.reader import RemoteReader
-from rinofs.http.content import open_content, read_content
+from rinofs.fs.files.origins import RemoteSource
+from rinofs.fs.files.reader import RemoteReader
+from rinofs.fs.transfer.download import download, replacing
+from rinofs.fs.transfer.pool import Stop
+from rinofs.http.content.content import open_content, read_content
 from rinofs.options import check_cache_type
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from fsspec.callbacks import Callback
 
     from rinofs.fs.browse import Info
-    from rinofs.http.content import Content
-    from rinofs.http.session import HttpSession
+    from rinofs.http.content.content import Content
+    from rinofs.http.session.session import HttpSession
 
 Result = TypeVar("Result")
 

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from rinofs.credentials import digest_of
 from rinofs.fs.process import Registry
-from rinofs.http.session import HttpSession
+from rinofs.http.session.session import HttpSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rinofs.credentials import Credentials
-    from rinofs.http.auth import Auth
+    from rinofs.http.session.auth import Auth
     from rinofs.options import Options
 
 _sessions: Registry[HttpSession] = Registry()

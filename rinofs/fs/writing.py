@@ -12,13 +12,13 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from fsspec.callbacks import DEFAULT_CALLBACK
 
 from rinofs.errors import ConflictError
-from rinofs.fs.download import download
-from rinofs.fs.modes import OpenMode
-from rinofs.fs.outgoing import Upload, Watched
-from rinofs.fs.pool import Stop
+from rinofs.fs.files.modes import OpenMode
+from rinofs.fs.files.writer import RemoteWriter, TextWriter, compressed
 from rinofs.fs.reading import ReadableFileSystem
+from rinofs.fs.transfer.download import download
+from rinofs.fs.transfer.outgoing import Upload, Watched
+from rinofs.fs.transfer.pool import Stop
 from rinofs.fs.values import attributes_of
-from rinofs.fs.writer import RemoteWriter, TextWriter, compressed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fsspec.callbacks import Callback
 
     from rinofs.fs.reading import Pinned
-    from rinofs.http.content import Content
+    from rinofs.http.content.content import Content
 
 _TEXT_OPTIONS = ("encoding", "errors", "newline")
 

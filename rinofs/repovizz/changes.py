@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
-from rinofs.datapack import Container, DataNode, Tree, edits
-from rinofs.datapack.naming import name_of_part
+from rinofs.datapack import Container, DataNode, Tree
+from rinofs.datapack.document import edits
+from rinofs.datapack.document.naming import name_of_part
 from rinofs.errors import ConflictError, NotFoundError
 from rinofs.repovizz.paths import parse
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rinofs.datapack import Document, Node
-    from rinofs.repovizz.access import Access
+    from rinofs.repovizz.documents.access import Access
     from rinofs.repovizz.records import Datapack
 
 

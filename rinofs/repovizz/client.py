@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from rinofs.datapack.links import REPOVIZZ
 from rinofs.errors import ProtocolError, ServiceError
-from rinofs.http.content import Content, etag_header
+from rinofs.http.content.content import Content, etag_header
 from rinofs.repovizz.features import MISSING
 from rinofs.repovizz.records import Account, Datapack, parse_account, parse_datapack
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rinofs.datapack import Document
-    from rinofs.http.answers import Answer
-    from rinofs.http.session import HttpSession
-    from rinofs.http.upload import UploadBody
+    from rinofs.http.content.upload import UploadBody
+    from rinofs.http.session.answers import Answer
+    from rinofs.http.session.session import HttpSession
     from rinofs.repovizz.features import Features
 
 _API = "/api/v1.0/"

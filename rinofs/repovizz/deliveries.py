@@ -7,14 +7,15 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rinofs.datapack import Container, DataNode, Document, Tree, edits
+from rinofs.datapack import Container, DataNode, Document, Tree
+from rinofs.datapack.document import edits
 from rinofs.datapack.links import REPOVIZZ
 from rinofs.errors import OutcomeUnknownError, RinofsError
 from rinofs.repovizz.records import hash_of
 from rinofs.repovizz.sources import check_hash
 
 if TYPE_CHECKING:
-    from rinofs.repovizz.access import Access
+    from rinofs.repovizz.documents.access import Access
     from rinofs.repovizz.records import Datapack
     from rinofs.repovizz.sending import Sending
 

@@ -13,28 +13,28 @@ from fsspec.utils import tokenize
 from rinofs.credentials import Service
 from rinofs.datapack import DataNode
 from rinofs.datapack import parse as parse_document
+from rinofs.datapack.document.naming import part_of_name
+from rinofs.datapack.document.validation import check
 from rinofs.datapack.links import Links
-from rinofs.datapack.naming import part_of_name
-from rinofs.datapack.validation import check
 from rinofs.errors import InvalidDatapackError, InvalidPathError
-from rinofs.fs.outgoing import Upload
 from rinofs.fs.process import Registry
 from rinofs.fs.sessions import shared_session
-from rinofs.http.content import open_content
-from rinofs.repovizz.access import Access
-from rinofs.repovizz.auth import auth_for
+from rinofs.fs.transfer.outgoing import Upload
+from rinofs.http.content.content import open_content
 from rinofs.repovizz.changes import Changes
 from rinofs.repovizz.client import RepovizzClient
-from rinofs.repovizz.editor import Editor
+from rinofs.repovizz.documents.access import Access
+from rinofs.repovizz.documents.cache import Shelf
+from rinofs.repovizz.documents.editor import Editor
+from rinofs.repovizz.documents.queues import Queues
 from rinofs.repovizz.features import Features
 from rinofs.repovizz.infos import info_of_datapack, info_of_document, info_of_node
+from rinofs.repovizz.login.auth import auth_for
 from rinofs.repovizz.paths import parse
 from rinofs.repovizz.pulling import plan_pull
 from rinofs.repovizz.pushing import Pushed, Pusher
-from rinofs.repovizz.queues import Queues
 from rinofs.repovizz.reading import DatapackReading
 from rinofs.repovizz.resolver import Resolver
-from rinofs.repovizz.shelf import Shelf
 from rinofs.repovizz.sizes import Sizes
 from rinofs.repovizz.uploads import Uploader
 
@@ -59,7 +59,7 @@ class RepovizzFileSystem(DatapackReading):
     """Datapacks in repovizz2, under ``repovizz://``.
 
     The first part of a path is a datapack, by its name or its UUID; then come containers and data nodes by
-    their names, which show as `rinofs.datapack.naming` says. ``datapack.json`` in a datapack is its
+    their names, which show as `rinofs.datapack.document.naming` says. ``datapack.json`` in a datapack is its
     structure: it can be read and written, and is not listed. ``repovizz:`` and a hash in place of a node
     reads the content of that hash.
     """

@@ -1,7 +1,7 @@
 """Paths of repovizz2: a datapack by name or id, then the parts of its tree.
 
-A datapack's name shows as the names of nodes do (`rinofs.datapack.naming`). One whose name is empty or looks
-like an id, or that has the name of an older one, shows as its id.
+A datapack's name shows as the names of nodes do (`rinofs.datapack.document.naming`). One whose name is empty
+or looks like an id, or that has the name of an older one, shows as its id.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rinofs.datapack.document.naming import DOCUMENT_NAME, part_of_name
 from rinofs.datapack.links import REPOVIZZ
-from rinofs.datapack.naming import DOCUMENT_NAME, part_of_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rinofs.datapack import DataNode, dump
+from rinofs.datapack.document.naming import DOCUMENT_NAME
 from rinofs.datapack.links import REPOVIZZ
-from rinofs.datapack.naming import DOCUMENT_NAME
-from rinofs.repovizz.documents import relinked
+from rinofs.repovizz.documents.relink import relinked
 from rinofs.repovizz.records import hash_of
 
 if TYPE_CHECKING:

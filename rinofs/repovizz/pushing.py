@@ -17,10 +17,10 @@ from rinofs.errors import (
     NotAllowedError,
     NotFoundError,
 )
-from rinofs.fs.outgoing import Upload, Watched
-from rinofs.fs.pool import Stop, run
-from rinofs.http.upload import UploadBody
-from rinofs.repovizz.documents import without_links
+from rinofs.fs.transfer.outgoing import Upload, Watched
+from rinofs.fs.transfer.pool import Stop, run
+from rinofs.http.content.upload import UploadBody
+from rinofs.repovizz.documents.relink import without_links
 from rinofs.repovizz.paths import is_id, part_of
 from rinofs.repovizz.records import hash_of
 from rinofs.repovizz.sources import Hashed, check_hash
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from rinofs.datapack import Document
     from rinofs.datapack.links import Links, Place
-    from rinofs.repovizz.access import Access
+    from rinofs.repovizz.documents.access import Access
     from rinofs.repovizz.records import Datapack
     from rinofs.repovizz.uploads import Uploader
 

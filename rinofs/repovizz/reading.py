@@ -14,14 +14,14 @@ from rinofs.errors import (
     NotAllowedError,
     NotFoundError,
 )
-from rinofs.fs import ranges
 from rinofs.fs.blocks import shared_blocks
 from rinofs.fs.changing import ChangeableFileSystem
-from rinofs.fs.download import replacing
-from rinofs.fs.reader import SMALL, RemoteReader
+from rinofs.fs.files.reader import SMALL, RemoteReader
 from rinofs.fs.reading import Pinned
-from rinofs.http.content import open_content, read_content
-from rinofs.http.verify import Verifier
+from rinofs.fs.transfer import ranges
+from rinofs.fs.transfer.download import replacing
+from rinofs.http.content.content import open_content, read_content
+from rinofs.http.content.verify import Verifier
 from rinofs.repovizz.infos import info_of_document, info_of_node
 from rinofs.repovizz.memory import MemorySource
 from rinofs.repovizz.paths import parse
@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from fsspec.callbacks import Callback
 
     from rinofs.fs.browse import Info
-    from rinofs.fs.pool import Stop
-    from rinofs.http.content import Content
+    from rinofs.fs.transfer.pool import Stop
+    from rinofs.http.content.content import Content
     from rinofs.repovizz.client import RepovizzClient
+    from rinofs.repovizz.documents.cache import Shelf
     from rinofs.repovizz.records import Datapack
     from rinofs.repovizz.resolver import Resolver
-    from rinofs.repovizz.shelf import Shelf
 
 Result = TypeVar("Result")
 

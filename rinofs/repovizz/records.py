@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from rinofs.datapack import DataNode, Document, Tree, dump, edits, from_json
+from rinofs.datapack import DataNode, Document, Tree, dump, from_json
+from rinofs.datapack.document import edits
 from rinofs.datapack.links import REPOVIZZ
 from rinofs.errors import InvalidDatapackError, ProtocolError
 

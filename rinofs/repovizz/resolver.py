@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rinofs.datapack import DataNode
-from rinofs.datapack.naming import name_of_part
+from rinofs.datapack.document.naming import name_of_part
 from rinofs.errors import (
     AuthenticationError,
     InvalidDatapackError,
@@ -15,7 +15,7 @@ from rinofs.errors import (
     NotAllowedError,
     NotFoundError,
 )
-from rinofs.fs.pool import run
+from rinofs.fs.transfer.pool import run
 from rinofs.repovizz.paths import is_id, parse, part_of, parts_of
 from rinofs.repovizz.records import hash_of
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from rinofs.datapack import Document, Node
     from rinofs.repovizz.client import RepovizzClient
+    from rinofs.repovizz.documents.cache import Shelf
     from rinofs.repovizz.records import Datapack
-    from rinofs.repovizz.shelf import Shelf
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from rinofs.datapack import DataNode, Tree, edits
-from rinofs.datapack.naming import name_of_part
-from rinofs.datapack.new import guess_mime
+from rinofs.datapack import DataNode, Tree
+from rinofs.datapack.document import edits
+from rinofs.datapack.document.naming import name_of_part
+from rinofs.datapack.document.new import guess_mime
 from rinofs.errors import ConflictError
-from rinofs.http.upload import UploadBody
+from rinofs.http.content.upload import UploadBody
 from rinofs.repovizz.paths import parse
 from rinofs.repovizz.sources import Hashed
 
 if TYPE_CHECKING:
     from rinofs.datapack import Document
-    from rinofs.fs.outgoing import Upload
+    from rinofs.fs.transfer.outgoing import Upload
 
 
 class Sending:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rinofs.errors import NotFoundError
-from rinofs.fs.pool import run
-from rinofs.http.content import open_content
+from rinofs.fs.transfer.pool import run
+from rinofs.http.content.content import open_content
 from rinofs.repovizz.records import hash_of
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from rinofs.fs.browse import Info
     from rinofs.repovizz.client import RepovizzClient
-    from rinofs.repovizz.shelf import Shelf
+    from rinofs.repovizz.documents.cache import Shelf
 
 
 class Sizes:

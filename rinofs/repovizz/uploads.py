@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from rinofs.datapack import parse as parse_document
-from rinofs.datapack.naming import name_of_part
+from rinofs.datapack.document.naming import name_of_part
 from rinofs.errors import (
     ConflictError,
     InvalidDatapackError,
@@ -21,8 +21,8 @@ from rinofs.repovizz.sending import Sending
 
 if TYPE_CHECKING:
     from rinofs.datapack import DataNode
-    from rinofs.fs.outgoing import Upload
-    from rinofs.repovizz.access import Access
+    from rinofs.fs.transfer.outgoing import Upload
+    from rinofs.repovizz.documents.access import Access
 
 _TRIES = 5
 """How often a content is sent to a node that others change meanwhile."""

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rinofs.fs.listings import Listings
-    from rinofs.fs.outgoing import Upload
-    from rinofs.fs.together import WriteSmall
+    from rinofs.fs.transfer.bundles import WriteSmall
+    from rinofs.fs.transfer.outgoing import Upload
     from rinofs.rinocloud.client import RinocloudClient
     from rinofs.rinocloud.records import Record
     from rinofs.rinocloud.uploads import Target, Uploader

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from rinofs.errors import ProtocolError
-from rinofs.http.parts import Parts, boundary_of
-from rinofs.http.upload import UploadBody
+from rinofs.http.content.parts import Parts, boundary_of
+from rinofs.http.content.upload import UploadBody
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rinofs.http.answers import Answer
+    from rinofs.http.session.answers import Answer
 
 __all__ = ["bundle_of", "read_bundle"]
 

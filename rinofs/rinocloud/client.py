@@ -7,7 +7,7 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from rinofs.errors import NotFoundError, ProtocolError, ServiceError
-from rinofs.http.content import Content, etag_header
+from rinofs.http.content.content import Content, etag_header
 from rinofs.rinocloud.bundles import read_bundle
 from rinofs.rinocloud.features import NO_SUCH_ENDPOINT
 from rinofs.rinocloud.pages import PAGE_SIZE, all_pages, parse_page
@@ -16,9 +16,9 @@ from rinofs.rinocloud.records import Record, parse_record
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from rinofs.http.answers import Answer
-    from rinofs.http.session import HttpSession
-    from rinofs.http.upload import UploadBody
+    from rinofs.http.content.upload import UploadBody
+    from rinofs.http.session.answers import Answer
+    from rinofs.http.session.session import HttpSession
     from rinofs.rinocloud.features import Features
     from rinofs.rinocloud.pages import Page
 

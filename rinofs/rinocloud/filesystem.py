@@ -11,10 +11,10 @@ from fsspec.utils import tokenize
 from rinofs.credentials import Service
 from rinofs.errors import NotFoundError, ServiceError
 from rinofs.fs.listings import Listings
-from rinofs.fs.pool import run
 from rinofs.fs.process import Registry
 from rinofs.fs.reading import Pinned
 from rinofs.fs.sessions import shared_session
+from rinofs.fs.transfer.pool import run
 from rinofs.rinocloud.auth import auth_for
 from rinofs.rinocloud.batches import Batches
 from rinofs.rinocloud.changes import Changes
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from rinofs.credentials import Credentials
     from rinofs.fs.browse import Info
-    from rinofs.fs.outgoing import Upload
-    from rinofs.fs.together import WriteSmall
-    from rinofs.http.content import Content
+    from rinofs.fs.transfer.bundles import WriteSmall
+    from rinofs.fs.transfer.outgoing import Upload
+    from rinofs.http.content.content import Content
     from rinofs.rinocloud.records import Record
 
 _HAS_ID = re.compile(r"(^|/)@[0-9]+(/|$)")

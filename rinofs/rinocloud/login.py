@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from rinofs.endpoints import canonical_endpoint, is_loopback
 from rinofs.errors import AuthenticationError, CredentialsError, ProtocolError, UnavailableError
-from rinofs.http.auth import StaticAuth
-from rinofs.http.session import HttpSession
-from rinofs.http.status import service_message
+from rinofs.http.session.auth import StaticAuth
+from rinofs.http.session.session import HttpSession
+from rinofs.http.session.status import service_message
 
 if TYPE_CHECKING:
-    from rinofs.http.answers import Answer
-    from rinofs.http.auth import Auth
+    from rinofs.http.session.answers import Answer
+    from rinofs.http.session.auth import Auth
 
 __all__ = ["CLIENT_ID", "Account", "account_of", "log_in"]
 

@@ -7,8 +7,8 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from rinofs.errors import ConflictError, NotAllowedError, NotFoundError
-from rinofs.fs.pool import run
 from rinofs.fs.process import Registry, after_fork_in_child
+from rinofs.fs.transfer.pool import run
 from rinofs.fs.values import as_metadata, as_tags
 from rinofs.rinocloud.records import FIELDS
 from rinofs.rinocloud.resolver import TOP

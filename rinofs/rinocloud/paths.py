@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from rinofs.errors import InvalidPathError
-from rinofs.names import InvalidNameError, check_name
+from rinofs.protocol.names import InvalidNameError, check_name
 
 _ID = re.compile(r"@[0-9]+")
 _ESCAPED = re.compile(r"@@+[0-9]+")

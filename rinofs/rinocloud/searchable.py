@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.core import OpenFile, OpenFiles
 
-from rinofs.fs.pool import run
-from rinofs.rinocloud.frames import frame_of
+from rinofs.fs.transfer.pool import run
 from rinofs.rinocloud.metadata import DescribedFileSystem
-from rinofs.rinocloud.query import build, sort_of
-from rinofs.rinocloud.results import Found
-from rinofs.rinocloud.searching import Searcher
+from rinofs.rinocloud.queries.frames import frame_of
+from rinofs.rinocloud.queries.query import build, sort_of
+from rinofs.rinocloud.queries.results import Found
+from rinofs.rinocloud.queries.searching import Searcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from rinofs.fs.browse import Info
-    from rinofs.rinocloud.query import Query
+    from rinofs.rinocloud.queries.query import Query
 
 
 class SearchableFileSystem(DescribedFileSystem):

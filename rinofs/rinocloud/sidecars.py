@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rinofs.fs.changing import ChangeableFileSystem
-from rinofs.fs.download import replacing
+from rinofs.fs.transfer.download import replacing
 from rinofs.fs.values import as_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from rinofs.fs.transfer import Copy
+    from rinofs.fs.transfer.plans import Copy
 
 __all__ = ["SidecarFileSystem", "check_free", "is_sidecar", "read_sidecar", "write_sidecar"]
 

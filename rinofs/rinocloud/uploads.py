@@ -7,7 +7,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from rinofs.digests import EtagHasher
 from rinofs.errors import (
     ConflictError,
     ContentMismatchError,
@@ -17,7 +16,8 @@ from rinofs.errors import (
     OutcomeUnknownError,
     PreconditionError,
 )
-from rinofs.http.upload import UploadBody
+from rinofs.http.content.upload import UploadBody
+from rinofs.protocol.digests import EtagHasher
 from rinofs.rinocloud.paths import ById, parse
 from rinofs.rinocloud.resolver import TOP
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rinofs.fs.listings import Listings
-    from rinofs.fs.outgoing import Upload
+    from rinofs.fs.transfer.outgoing import Upload
     from rinofs.rinocloud.client import RinocloudClient
     from rinofs.rinocloud.records import Record
     from rinofs.rinocloud.resolver import Resolver

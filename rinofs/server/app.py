@@ -13,14 +13,15 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from rinofs.server import repovizz, rinocloud
+from rinofs.server.api.repovizz import routes as repovizz
+from rinofs.server.api.rinocloud import routes as rinocloud
+from rinofs.server.auth import routes as web
 from rinofs.server.errors import ApiError
-from rinofs.server.hosts import HostGuard
 from rinofs.server.maintenance import gc
-from rinofs.server.middleware import AnswerFailures, AnswerHeaders
-from rinofs.server.responses import error_response, json_response
 from rinofs.server.services import open_services
-from rinofs.server.web import routes as web
+from rinofs.server.web.hosts import HostGuard
+from rinofs.server.web.middleware import AnswerFailures, AnswerHeaders
+from rinofs.server.web.responses import error_response, json_response
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

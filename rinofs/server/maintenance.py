@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, func, or_, select, text, union
 
-from rinofs.digests import EtagHasher
-from rinofs.server.records import Kind
-from rinofs.server.structures import structure_problem
-from rinofs.server.tables import BLOB_REFERENCES, datapack_contents, datapacks, objects
+from rinofs.protocol.digests import EtagHasher
+from rinofs.server.catalog.records import Kind
+from rinofs.server.catalog.structures import structure_problem
+from rinofs.server.catalog.tables import BLOB_REFERENCES, datapack_contents, datapacks, objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

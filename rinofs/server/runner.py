@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from rinofs.locks import FileLock
-from rinofs.server.guard import guarded_protocol
-from rinofs.server.hosts import is_loopback
+from rinofs.server.web.guard import guarded_protocol
+from rinofs.server.web.hosts import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-    from rinofs.server.guard import GuardedProtocol
     from rinofs.server.settings import ServerSettings
+    from rinofs.server.web.guard import GuardedProtocol
 
 __all__ = [
     "DataDirBusyError",

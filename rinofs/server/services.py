@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import URL
 
-from rinofs.server.accounts import Accounts
-from rinofs.server.batches import Batches
-from rinofs.server.clients import Clients
-from rinofs.server.database import Database
-from rinofs.server.datapacks import Datapacks
-from rinofs.server.disk_blobs import DiskBlobStore
-from rinofs.server.grants import Grants
-from rinofs.server.migrations import upgrade
-from rinofs.server.store import Store
+from rinofs.server.auth.accounts import Accounts
+from rinofs.server.auth.clients import Clients
+from rinofs.server.auth.grants import Grants
+from rinofs.server.blobs.batches import Batches
+from rinofs.server.blobs.disk import DiskBlobStore
+from rinofs.server.catalog.database import Database
+from rinofs.server.catalog.datapacks import Datapacks
+from rinofs.server.catalog.migrations import upgrade
+from rinofs.server.catalog.store import Store
 
 if TYPE_CHECKING:
     from rinofs.server.settings import ServerSettings

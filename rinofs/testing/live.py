@@ -9,8 +9,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rinofs.server.accounts import new_token
 from rinofs.server.app import create_app
+from rinofs.server.auth.accounts import new_token
 from rinofs.server.runner import Server, endpoint_url, exclusive, listen
 from rinofs.server.settings import ServerSettings
 from rinofs.testing.recording import Recorder, droppable_protocol
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
-    from rinofs.server.guard import GuardedProtocol
-    from rinofs.server.records import User
+    from rinofs.server.catalog.records import User
     from rinofs.server.services import Services
+    from rinofs.server.web.guard import GuardedProtocol
     from rinofs.testing.recording import Faults, SeenRequest
 
 __all__ = ["LiveServer", "live_server", "serving"]

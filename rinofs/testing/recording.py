@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from rinofs.server.guard import GuardedProtocol
-from rinofs.server.zero_copy import EXTENSION
+from rinofs.server.web.guard import GuardedProtocol
+from rinofs.server.web.zero_copy import EXTENSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rinofs.datapack import Container, DataNode, Document, dump
-from rinofs.datapack.registry import DatatypeRegistry
+from rinofs.datapack.datatypes.registry import DatatypeRegistry
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given
 
-from rinofs.datapack.datatypes import (
+from rinofs.datapack.datatypes.datatype import (
     Channel,
     Column,
     Datatype,
@@ -20,8 +20,8 @@ from rinofs.datapack.datatypes import (
     Sparse,
     parse_datatype,
 )
-from rinofs.datapack.registry import DatatypeRegistry
-from rinofs.datapack.validation import datatype_problems
+from rinofs.datapack.datatypes.registry import DatatypeRegistry
+from rinofs.datapack.document.validation import datatype_problems
 from rinofs.errors import InvalidDatapackError, UnknownDatatypeError
 from tests.datapack.packs import json_values
 
@@ -69,7 +69,7 @@ PUBLISHED = [
 ]
 
 
-pytestmark = pytest.mark.filterwarnings("ignore::rinofs.datapack.datatypes.DatatypeWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::rinofs.datapack.datatypes.datatype.DatatypeWarning")
 
 
 @pytest.mark.parametrize(("name", "uuid", "rate", "quantity", "units", "kind", "channels"), PUBLISHED)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rinofs.datapack import Container, DataNode, Document, Info, dump, from_json, parse
-from rinofs.datapack.validation import check, flaws
+from rinofs.datapack.document.validation import check, flaws
 from rinofs.errors import InvalidDatapackError
 from tests.datapack.packs import deep_text, documents, json_values, tutorial
 

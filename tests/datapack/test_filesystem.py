@@ -21,8 +21,8 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.tests.abstract import AbstractFixtures, AbstractGetTests
 
 from rinofs.datapack import Container, DataNode, Document, dump
+from rinofs.datapack.document.new import new_document
 from rinofs.datapack.filesystem import DatapackFileSystem
-from rinofs.datapack.new import new_document
 from rinofs.errors import InvalidDatapackError, InvalidOptionError
 from tests.datapack.packs import tutorial, write_tutorial
 

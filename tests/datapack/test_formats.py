@@ -12,9 +12,9 @@ import pytest
 import soundfile
 import xarray as xr
 
-from rinofs.datapack.formats import format_of
-from rinofs.datapack.labels import identifier, seconds_per, unique_labels
-from rinofs.datapack.samples import DataWarning
+from rinofs.datapack.datatypes.labels import identifier, seconds_per, unique_labels
+from rinofs.datapack.formats.detect import format_of
+from rinofs.datapack.formats.samples import DataWarning
 from rinofs.errors import InvalidDatapackError
 from tests.datapack.streams import wav
 

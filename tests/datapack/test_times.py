@@ -13,8 +13,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rinofs.datapack.grid import Grid, fitted
-from rinofs.datapack.times import TimeIndex, time_coordinates
+from rinofs.datapack.arrays.grid import Grid, fitted
+from rinofs.datapack.arrays.times import TimeIndex, time_coordinates
 
 if TYPE_CHECKING:
     from collections.abc import Callable

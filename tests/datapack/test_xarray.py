@@ -15,9 +15,9 @@ import pytest
 import xarray as xr
 
 from rinofs.datapack import Container, DataNode, Document, dump
-from rinofs.datapack.samples import DataWarning
-from rinofs.datapack.times import TimeIndex
-from rinofs.datapack.xarray_backend import DatapackBackend
+from rinofs.datapack.arrays.times import TimeIndex
+from rinofs.datapack.arrays.xarray_backend import DatapackBackend
+from rinofs.datapack.formats.samples import DataWarning
 from rinofs.errors import InvalidDatapackError, InvalidOptionError
 from tests.datapack.streams import KNOWN, RATE, Session, node, record
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import xarray as xr
 
-from tests.memory_client import count_peak_from_here, memory_of
+from tests.scenarios.memory_client import count_peak_from_here, memory_of
 
 
 def open_and_slice(url: str, options: dict[str, Any]) -> xr.DataArray:

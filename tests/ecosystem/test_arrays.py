@@ -19,12 +19,12 @@ from distributed import Client, LocalCluster
 
 from rinofs import RepovizzFileSystem, RinoFileSystem
 from rinofs.datapack import Container, DataNode, Document, dump
-from rinofs.datapack.samples import DataWarning
+from rinofs.datapack.formats.samples import DataWarning
 from rinofs.errors import ContentChangedError
 from rinofs.fs.blocks import shared_blocks
 from rinofs.testing import Fault, live_server
 from tests.datapack.streams import KNOWN, RATE, Session, node, record, wav
-from tests.memory_client import MIB
+from tests.scenarios.memory_client import MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rinofs.fs.parallel import MEBIBYTE, PART, Pace, how_many, is_held_back, paid, part_size, suits
+from rinofs.fs.transfer.parallel import MEBIBYTE, PART, Pace, how_many, is_held_back, paid, part_size, suits
 
 SIZE = 256 * MEBIBYTE
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from rinofs.http.auth import StaticAuth
-from rinofs.http.content import Content
-from rinofs.http.session import HttpSession
+from rinofs.http.content.content import Content
+from rinofs.http.session.auth import StaticAuth
+from rinofs.http.session.session import HttpSession
 from tests.http.faulty import DATA, ETAG, FaultyServer
 
 TOKEN = "canary-5e1f0c77a9"

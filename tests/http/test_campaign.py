@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rinofs import errors
-from rinofs.http.content import open_content, pour, read_content
-from rinofs.http.upload import UploadBody
-from rinofs.http.verify import Verifier
+from rinofs.http.content.content import open_content, pour, read_content
+from rinofs.http.content.upload import UploadBody
+from rinofs.http.content.verify import Verifier
 from tests.campaign import rounds
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of
 from tests.http.faulty import DATA, Request, Step, faulty_server
 
 if TYPE_CHECKING:
-    from rinofs.http.session import HttpSession
+    from rinofs.http.session.session import HttpSession
 
 FAULT_RATE = 0.2
 FAULTS: list[Step] = [

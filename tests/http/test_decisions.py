@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rinofs import errors
-from rinofs.http.answers import Answer, parse_json
-from rinofs.http.ranges import ContentRange, parse_content_range, range_header
-from rinofs.http.redirects import origin, redirect_target
-from rinofs.http.retry import (
+from rinofs.http.content.ranges import ContentRange, parse_content_range, range_header
+from rinofs.http.session.answers import Answer, parse_json
+from rinofs.http.session.redirects import origin, redirect_target
+from rinofs.http.session.retry import (
     MAX_TRIES,
     Fault,
     Limits,
@@ -24,7 +24,7 @@ from rinofs.http.retry import (
     pause_after,
     retry_after,
 )
-from rinofs.http.status import error_for, raise_for_status, service_message
+from rinofs.http.session.status import error_for, raise_for_status, service_message
 
 LIMITS = Limits.for_timeout(30.0)
 

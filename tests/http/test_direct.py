@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rinofs.http.content import read_content
-from rinofs.http.direct import Headers, plain_head, request_head
+from rinofs.http.connection.direct import Headers, plain_head, request_head
+from rinofs.http.content.content import read_content
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of
 from tests.http.faulty import DATA, Request, faulty_server
 
 if TYPE_CHECKING:
-    from rinofs.http.session import HttpSession
+    from rinofs.http.session.session import HttpSession
     from tests.http.faulty import Step
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rinofs import errors
-from rinofs.http.content import open_content, pour, read_content
-from rinofs.http.upload import UploadBody
-from rinofs.http.verify import Verifier
+from rinofs.http.content.content import open_content, pour, read_content
+from rinofs.http.content.upload import UploadBody
+from rinofs.http.content.verify import Verifier
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of
 from tests.http.faulty import DATA, Step, faulty_server
@@ -20,7 +20,7 @@ from tests.http.faulty import DATA, Step, faulty_server
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rinofs.http.session import HttpSession
+    from rinofs.http.session.session import HttpSession
 
 PATIENT, SHORT, SHORTEST = 4.0, 0.6, 0.2
 LABEL = "rino://exp1/a.csv"

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rinofs import errors
-from rinofs.http.multirange import MAX_SPANS, read_spans
+from rinofs.http.content.multirange import MAX_SPANS, read_spans
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of
 from tests.http.faulty import DATA, ETAG, Request, Step, faulty_server

@@ -18,9 +18,9 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from rinofs import errors
-from rinofs.http.auth import StaticAuth
-from rinofs.http.content import open_content, read_content
-from rinofs.http.session import HttpSession
+from rinofs.http.content.content import open_content, read_content
+from rinofs.http.session.auth import StaticAuth
+from rinofs.http.session.session import HttpSession
 from tests.http import faulty
 from tests.http.conftest import TOKEN, MakeSession, content_of
 from tests.http.faulty import DATA, ETAG, Request, faulty_server
@@ -374,9 +374,9 @@ def test_other_urllib3s_have_no_readinto(session_to: MakeSession, monkeypatch: p
 def test_requests_is_imported_at_the_first_use_only() -> None:
     code = """
 import sys
-import rinofs.http.content, rinofs.http.session, rinofs.http.upload
-from rinofs.http.auth import StaticAuth
-rinofs.http.session.HttpSession("http://127.0.0.1:1", StaticAuth("Token", "x"))
+import rinofs.http.content.content, rinofs.http.session.session, rinofs.http.content.upload
+from rinofs.http.session.auth import StaticAuth
+rinofs.http.session.session.HttpSession("http://127.0.0.1:1", StaticAuth("Token", "x"))
 assert not {"requests", "urllib3", "http.client", "ssl", "email"} & set(sys.modules), sorted(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rinofs import errors
-from rinofs.http.content import open_content, read_content
-from rinofs.http.gate import Slots
+from rinofs.http.content.content import open_content, read_content
+from rinofs.http.session.gate import Slots
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of
 from tests.http.faulty import DATA, Request, faulty_server
 
 if TYPE_CHECKING:
-    from rinofs.http.session import HttpSession
+    from rinofs.http.session.session import HttpSession
 
 
 def _echo(request: Request) -> None:

@@ -10,8 +10,8 @@ import pytest
 import trustme
 
 from rinofs.errors import ConnectionFailedError, OutcomeUnknownError
-from rinofs.http.content import read_content
-from rinofs.http.upload import UploadBody
+from rinofs.http.content.content import read_content
+from rinofs.http.content.upload import UploadBody
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of
 from tests.http.faulty import DATA, FaultyServer, Request, faulty_server

@@ -19,11 +19,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rinofs import errors
-from rinofs.digests import EtagHasher
-from rinofs.http.auth import StaticAuth
-from rinofs.http.hashing import INLINE
-from rinofs.http.session import HttpSession
-from rinofs.http.upload import UploadBody
+from rinofs.http.content.hashing import INLINE
+from rinofs.http.content.upload import UploadBody
+from rinofs.http.session.auth import StaticAuth
+from rinofs.http.session.session import HttpSession
+from rinofs.protocol.digests import EtagHasher
 from tests.http import faulty
 from tests.http.faulty import DATA, faulty_server
 
@@ -194,7 +194,7 @@ def test_refused_before_it_is_read(session_to: MakeSession) -> None:
 
 _MEMORY = """
 import resource, sys
-from rinofs.http.upload import UploadBody
+from rinofs.http.content.upload import UploadBody
 path = sys.argv[1]
 with open(path, "rb", buffering=0) as file:
     body = UploadBody(file, fields={}, digest=True, etag=True)

@@ -16,9 +16,9 @@ from rinofs import RepovizzFileSystem
 from rinofs.cli.main import main
 from rinofs.errors import AuthenticationError, CredentialsError, DeadlineError, InvalidOptionError
 from rinofs.profiles import ProfileStore
-from rinofs.repovizz.listener import listening
-from rinofs.repovizz.login import log_in, log_in_by_hand
-from rinofs.repovizz.oauth import OAuthClient
+from rinofs.repovizz.login.listener import listening
+from rinofs.repovizz.login.login import log_in, log_in_by_hand
+from rinofs.repovizz.login.oauth import OAuthClient
 from rinofs.testing import live_server
 from tests.repovizz.logins import Visitor, query_of, registered
 

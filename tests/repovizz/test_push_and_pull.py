@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 
 from rinofs.cli.main import main
 from rinofs.datapack import Container, DataNode, Document, Node, Tree, dump, parse
-from rinofs.datapack.validation import flaws
+from rinofs.datapack.document.validation import flaws
 from rinofs.errors import InvalidDatapackError
 from rinofs.testing import Fault
 from tests.campaign import rounds

@@ -16,7 +16,7 @@ import pytest
 from rinofs import RepovizzFileSystem
 from rinofs.errors import AuthenticationError, CredentialsError
 from rinofs.profiles import ProfileStore
-from rinofs.repovizz.auth import RefreshingAuth
+from rinofs.repovizz.login.auth import RefreshingAuth
 from rinofs.testing import Fault, live_server
 from tests.repovizz.logins import stored_login
 

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from rinofs import RinoFileSystem
 from rinofs.errors import InvalidRequestError
-from rinofs.rinocloud.matching import matcher, ordered
+from rinofs.rinocloud.queries.matching import matcher, ordered
 from rinofs.rinocloud.records import FIELDS, Record
 from rinofs.testing import live_server
 from tests.campaign import rounds
-from tests.server.test_query import OWN, known_fields, metadata, queries, texts
+from tests.server.catalog.test_query import OWN, known_fields, metadata, queries, texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

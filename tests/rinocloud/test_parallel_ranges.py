@@ -12,10 +12,10 @@ from fsspec.callbacks import Callback
 
 from rinofs import RinoFileSystem
 from rinofs.errors import ContentChangedError, ContentMismatchError
-from rinofs.fs.connections import Connections
-from rinofs.fs.download import download, replacing
-from rinofs.fs.pool import Stop, Stopped
-from rinofs.http.content import open_content
+from rinofs.fs.transfer.connections import Connections
+from rinofs.fs.transfer.download import download, replacing
+from rinofs.fs.transfer.pool import Stop, Stopped
+from rinofs.http.content.content import open_content
 from rinofs.testing import live_server
 from tests.rinocloud.api import Api
 from tests.rinocloud.narrow import Way, narrow_way

@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rinofs.rinocloud import searching
-from rinofs.rinocloud.query import build, sort_of
+from rinofs.rinocloud.queries import searching
+from rinofs.rinocloud.queries.query import build, sort_of
 from tests.rinocloud.database import database_of
-from tests.rinocloud.limited import Limits
 from tests.rinocloud.test_tolerance import behind
+from tests.scenarios.rinocloud.limited import Limits
 
 if TYPE_CHECKING:
     from rinofs import RinoFileSystem

@@ -9,7 +9,7 @@ import pytest
 
 from rinofs import RinoFileSystem
 from rinofs.testing import Fault
-from tests.rinocloud.limited import Limited, Limits, limited
+from tests.scenarios.rinocloud.limited import Limited, Limits, limited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,13 +7,13 @@ import pytest
 from rinofs.server.services import Services, open_services
 from rinofs.server.settings import ServerSettings
 from rinofs.testing import LiveServer, live_server
-from tests.server.api import Api
+from tests.server.client import Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from rinofs.server.records import User
+    from rinofs.server.catalog.records import User
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from rinofs.server.app import EXTENSIONS, REFUSALS, answering
-from rinofs.server.responses import stream_json_list
 from rinofs.server.settings import ServerSettings
+from rinofs.server.web.responses import stream_json_list
 from rinofs.testing import live_server
 from rinofs.testing.live import serving
 

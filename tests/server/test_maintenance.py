@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rinofs.server.listings import Page
+from rinofs.server.catalog.listings import Page
+from rinofs.server.catalog.records import NewObject, Record, User
 from rinofs.server.maintenance import GcReport, fsck, gc
-from rinofs.server.records import NewObject, Record, User
 from tests.campaign import rounds
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def test_what_an_upload_is_about_to_refer_to_stays(services: Services, user: Use
 COLLECT = """
 import sys
 from pathlib import Path
-from rinofs.server.listings import Page
+from rinofs.server.catalog.listings import Page
 from rinofs.server.maintenance import gc
 from rinofs.server.services import open_services
 from rinofs.server.settings import ServerSettings

@@ -1,1 +1,1 @@
-"""The pages of the server, on which users sign in and let programs act in their name."""
+"""HTTP for the server: reading requests, answering with contents."""

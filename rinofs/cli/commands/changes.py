@@ -1,0 +1,85 @@
+"""Commands that change what is there: `mv`, `rm`."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import click
+
+from rinofs.cli.commands.transfer import copy_across
+from rinofs.cli.errors import CommandError, Problems
+from rinofs.cli.locations import expand, is_folder
+from rinofs.cli.places import pairs_of
+
+if TYPE_CHECKING:
+    from rinofs.cli.locations import Location
+    from rinofs.cli.places import Pair
+
+
+@click.command()
+@click.argument("urls", metavar="URL...", nargs=-1, required=True)
+@click.option("-r", "-R", "--recursive", is_flag=True, help="Delete folders with all below them.")
+@click.option("-f", "--force", is_flag=True, help="Say nothing of what is not there.")
+def rm(urls: tuple[str, ...], recursive: bool, force: bool) -> None:
+    """Delete files and folders. What is on a server is gone for good, with its versions."""
+    problems = Problems()
+    doomed: list[Location] = []
+    for here in expand(urls, problems):
+        with problems.collected(here.url):
+            if _may_go(here, recursive=recursive, force=force):
+                doomed.append(here)
+    for fs, group in groupby(doomed, key=lambda here: here.fs):
+        with problems.collected():
+            # One call for all: a server that deletes lists gets one request.
+            fs.rm([here.path for here in group], recursive=recursive)
+    problems.exit_if_any()
+
+
+def _may_go(here: Location, *, recursive: bool, force: bool) -> bool:
+    if not here.path.strip("/"):
+        raise CommandError("refusing to delete everything", here.url, "name the folders")
+    try:
+        folder = is_folder(here.fs.info(here.path))
+    except FileNotFoundError:
+        if force:
+            return False
+        raise
+    if folder and not recursive:
+        raise CommandError("is a folder", here.url, "use -r to delete it with all below it")
+    return True
+
+
+@click.command()
+@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
+@click.argument("destination")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress bar.")
+def mv(sources: tuple[str, ...], destination: str, quiet: bool) -> None:
+    """Move or rename files and folders.
+
+    A destination that is a folder gets the sources into it. A file takes the place of a file; a folder takes
+    the place of nothing. Between filesystems, a source is deleted when all of it has been copied.
+    """
+    problems = Problems()
+    for pair in pairs_of(expand(sources, problems), destination, problems):
+        with problems.collected(pair.source.url):
+            _move(pair, problems, quiet=quiet)
+    problems.exit_if_any()
+
+
+def _move(pair: Pair, problems: Problems, *, quiet: bool) -> None:
+    source, target = pair.source, pair.target
+    folder = is_folder(pair.info)
+    if not source.path.strip("/"):
+        raise CommandError("the root cannot be moved", source.url)
+    if pair.replaces is not None and (folder or is_folder(pair.replaces)):
+        raise CommandError("exists already", target.url, "nothing was moved")
+    if source.fs is target.fs:
+        source.fs.mv(source.path, target.path, **({"recursive": True} if folder else {}))
+        return
+    before = len(problems.lines)
+    copy_across([pair], problems, recursive=True, quiet=quiet, resume=True)
+    if len(problems.lines) == before:
+        source.fs.rm([source.path], recursive=folder)
+    else:
+        problems.report(f"was not deleted: {source.url}: not all of it was copied")

@@ -1,0 +1,152 @@
+"""Commands on datapacks: `rinofs datapack new`, `validate`, `tree`; `push` and `pull` are beside."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+import fsspec
+
+from rinofs.cli.commands.push import pull, push
+from rinofs.cli.errors import FAILED, CommandError, complain
+from rinofs.cli.output import counted, show_json, write_lines
+from rinofs.datapack import Container, DataNode, Document, Tree, dump, parse
+from rinofs.datapack.document.new import new_document
+from rinofs.datapack.document.tree import DOCUMENT_NAME
+from rinofs.datapack.document.validation import flaws
+from rinofs.errors import InvalidDatapackError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rinofs.datapack import Node
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+@click.group()
+def datapack() -> None:
+    """Make and look at datapacks: trees of data files described by one JSON document."""
+
+
+@datapack.command()
+@click.argument("folder")
+@click.option(
+    "-o", "--output", help="Where to write the document; FOLDER/datapack.json by default, - prints it."
+)
+@click.option("--name", help="Name of the datapack; the folder's by default.")
+@click.option("--author", default="", help="Who made it.")
+@click.option("--description", default="", help="What it holds.")
+@click.option("--keyword", "keywords", multiple=True, help="A word to find it by; may be given again.")
+@click.option("--force", is_flag=True, help="Replace a document that is there.")
+@_json
+def new(
+    folder: str,
+    output: str | None,
+    name: str | None,
+    author: str,
+    description: str,
+    keywords: tuple[str, ...],
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write a document for the files in FOLDER: containers from folders, data nodes from files."""
+    fs, path = fsspec.url_to_fs(folder)
+    document = new_document(fs, path, name=name, author=author, description=description, keywords=keywords)
+    text = dump(document, indent=2) + "\n"
+    if output == "-":
+        write_lines(text.splitlines())
+        return
+    where = output or f"{folder.rstrip('/')}/{DOCUMENT_NAME}"
+    _write(where, text, force=force)
+    kinds = [node.kind for _, node in Tree(document).walk()]
+    counts = {"containers": kinds.count("container"), "files": kinds.count("data")}
+    if as_json:
+        show_json({"document": where, **counts})
+    else:
+        files, containers = counted(counts["files"], "file"), counted(counts["containers"], "container")
+        write_lines([f"{where}: {files} in {containers}"])
+
+
+def _write(where: str, text: str, *, force: bool) -> None:
+    fs, path = fsspec.url_to_fs(where)
+    if not force and fs.exists(path):
+        raise CommandError("there is a document already", where, "--force replaces it")
+    fs.pipe_file(path, text.encode())
+
+
+@datapack.command()
+@click.argument("document")
+@_json
+def validate(document: str, as_json: bool) -> None:
+    """Check DOCUMENT, a path or URL, against the schema of datapacks; exits 1 if it has flaws."""
+    try:
+        found = [{"path": flaw.path, "problem": flaw.problem} for flaw in flaws(parse(_content(document)))]
+    except InvalidDatapackError as error:
+        found = [{"path": "", "problem": str(error)}]
+    if as_json:
+        show_json({"valid": not found, "flaws": found})
+    for flaw in found if not as_json else []:
+        complain(": ".join(part for part in (document, flaw["path"], flaw["problem"]) if part))
+    if found:
+        sys.exit(FAILED)
+    if not as_json:
+        write_lines([f"{document}: valid"])
+
+
+@datapack.command()
+@click.argument("document")
+@_json
+def tree(document: str, as_json: bool) -> None:
+    """Show the nodes of DOCUMENT, a path or URL, under the names that `datapack://` URLs give them."""
+    try:
+        read = parse(_content(document))
+    except InvalidDatapackError as error:
+        raise CommandError(str(error), document) from error
+    if as_json:
+        show_json(
+            {"info": dict(read.info.fields), "nodes": [_described(*entry) for entry in Tree(read).walk()]}
+        )
+    else:
+        write_lines(_drawn(read))
+
+
+datapack.add_command(push)
+datapack.add_command(pull)
+
+
+def _content(document: str) -> bytes:
+    fs, path = fsspec.url_to_fs(document)
+    content: bytes = fs.cat_file(path)
+    return content
+
+
+def _described(path: str, node: Node) -> dict[str, Any]:
+    about = {"path": path, "class": node.kind, "name": node.name, "text": node.text}
+    if not isinstance(node, DataNode):
+        return about
+    return {**about, "link": node.link, "mime": node.mime, "type": node.datatype}
+
+
+def _drawn(document: Document) -> Iterator[str]:
+    tree = Tree(document)
+    yield document.info.name or "datapack"
+    # How many siblings are still to come on each level on the way.
+    left = [len(document.children)]
+    for path, node in tree.walk():
+        while not left[-1]:
+            left.pop()
+        left[-1] -= 1
+        lines = "".join("│   " if count else "    " for count in left[:-1])
+        branch = "├── " if left[-1] else "└── "
+        yield lines + branch + path.rpartition("/")[2] + _told(node)
+        if isinstance(node, Container):
+            left.append(len(node.children))
+
+
+def _told(node: Node) -> str:
+    if not isinstance(node, DataNode):
+        return "/"
+    return f"  [{node.mime}]" if node.mime else ""

@@ -1,0 +1,152 @@
+"""The command `login`: one subcommand for each service."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from rinofs.cli.errors import printable
+from rinofs.profiles import DEFAULT_PROFILE, Profile, ProfileStore, check_profile_name
+
+
+@click.group()
+def login() -> None:
+    """Log in to a service, and keep the token for later commands and programs.
+
+    Tokens are kept in a file that only you can read, each for the server that gave it and for no other.
+    """
+
+
+@login.command()
+@click.option(
+    "--endpoint-url",
+    default="https://rinocloud.com",
+    envvar="FSSPEC_RINO_ENDPOINT_URL",
+    show_default=True,
+    show_envvar=True,
+    help="The server.",
+)
+@click.option(
+    "--profile", default=DEFAULT_PROFILE, show_default=True, help="The name to keep the token under."
+)
+@click.option("--username", help="Who logs in; asked for by default.")
+@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option(
+    "--token-stdin", is_flag=True, help="Read an API token from standard input, in place of a password."
+)
+@click.option("--client-id", help="The OAuth client to log in as, where a server wants a certain one.")
+def rino(
+    endpoint_url: str,
+    profile: str,
+    username: str | None,
+    password_stdin: bool,
+    token_stdin: bool,
+    client_id: str | None,
+) -> None:
+    """Log in to Rinocloud, or to a server that speaks its API."""
+    from rinofs.rinocloud.login import CLIENT_ID, account_of, log_in
+
+    check_profile_name(profile)
+    if token_stdin and (password_stdin or username):
+        raise click.UsageError("--token-stdin needs no --username and no --password-stdin")
+    store = ProfileStore()
+    store.names("rino")  # a file that cannot be used is better found before a password is typed
+    if token_stdin:
+        account = account_of(endpoint_url, _from_stdin("token"))
+    else:
+        username = username or click.prompt("Username", err=True)
+        password = _from_stdin("password") if password_stdin else _ask_password()
+        account = log_in(endpoint_url, username, password, client_id=client_id or CLIENT_ID)
+    store.save(Profile("rino", profile, endpoint_url, account.username, account.token))
+    click.echo(printable(f"Logged in to {endpoint_url} as {account.username}; the token is in {store.path}."))
+    if profile != DEFAULT_PROFILE:
+        click.echo(
+            f"Use it with profile={profile!r} among the storage options, or FSSPEC_RINO_PROFILE={profile}."
+        )
+
+
+@login.command()
+@click.option(
+    "--endpoint-url",
+    default="https://repovizz2.upf.edu",
+    envvar="FSSPEC_REPOVIZZ_ENDPOINT_URL",
+    show_default=True,
+    show_envvar=True,
+    help="The server.",
+)
+@click.option(
+    "--profile", default=DEFAULT_PROFILE, show_default=True, help="The name to keep the tokens under."
+)
+@click.option("--client-id", help="The OAuth client to log in as; that of the last login by default.")
+@click.option(
+    "--client-secret",
+    envvar="REPOVIZZ_CLIENT_SECRET",
+    show_envvar=True,
+    help="Its secret, if it has one.",
+)
+@click.option("--no-browser", is_flag=True, help="Print the address, and take the code that it leads to.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=50009,
+    show_default=True,
+    help="Wait for the browser at http://localhost:PORT, as it is registered.",
+)
+@click.option(
+    "--timeout", type=click.FloatRange(1), default=300, show_default=True, help="Seconds to wait for it."
+)
+def repovizz(
+    endpoint_url: str,
+    profile: str,
+    client_id: str | None,
+    client_secret: str | None,
+    no_browser: bool,
+    port: int,
+    timeout: float,
+) -> None:
+    """Log in to repovizz2, or to a server that speaks its API, with a browser."""
+    from rinofs.repovizz.login.login import find_client, log_in, log_in_by_hand, store
+
+    check_profile_name(profile)
+    profiles = ProfileStore()
+    profiles.names("repovizz")  # a file that cannot be used is better found before the browser opens
+    client = find_client(endpoint_url, client_id, client_secret, profile)
+    if no_browser:
+        tokens = log_in_by_hand(client, _ask_code)
+    else:
+        tokens = log_in(client, _open, port=port, timeout=timeout)
+    stored = store(client, tokens, profile)
+    click.echo(
+        printable(f"Logged in to {client.endpoint_url} as {stored.username}; tokens are in {profiles.path}.")
+    )
+    if profile != DEFAULT_PROFILE:
+        click.echo(
+            f"Use it with profile={profile!r} among the storage options, "
+            f"or FSSPEC_REPOVIZZ_PROFILE={profile}."
+        )
+
+
+def _open(url: str) -> None:
+    import webbrowser
+
+    click.echo(f"Log in here, if no browser opens by itself: {url}", err=True)
+    webbrowser.open(url)
+
+
+def _ask_code(url: str) -> str:
+    click.echo(f"Log in here: {url}", err=True)
+    code: str = click.prompt("The code that is shown then", err=True)
+    return code
+
+
+def _ask_password() -> str:
+    password: str = click.prompt("Password", hide_input=True, err=True)
+    return password
+
+
+def _from_stdin(what: str) -> str:
+    text = sys.stdin.readline().rstrip("\r\n")
+    if not text:
+        raise click.UsageError(f"no {what} came on standard input")
+    return text

@@ -1,0 +1,109 @@
+"""The commands `rinofs datapack push` and `pull`: between a folder and the service."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import fsspec
+from fsspec.core import split_protocol
+
+from rinofs.cli.errors import CommandError, Problems
+from rinofs.cli.local_names import LocalNames, NameRules
+from rinofs.cli.output import counted, show_json, write_lines
+from rinofs.cli.progress import CancelledError, FileTicks, Progress, for_each
+from rinofs.datapack.document.tree import DOCUMENT_NAME
+from rinofs.repovizz.filesystem import RepovizzFileSystem
+
+if TYPE_CHECKING:
+    from rinofs.repovizz.pulling import Plan
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+_quiet = click.option("-q", "--quiet", is_flag=True, help="Show no progress bar.")
+
+
+@click.command()
+@click.argument("document")
+@click.argument("datapack")
+@_quiet
+@_json
+def push(document: str, datapack: str, quiet: bool, as_json: bool) -> None:
+    """Make DATAPACK, repovizz://NAME, of DOCUMENT and the files that it links to.
+
+    Without a NAME (repovizz://) it is the one in the document. Where the datapack is there already with this
+    structure, only the files are sent that it lacks, or that are other ones by now.
+    """
+    fs, path = _service(datapack)
+    with Progress("sending", 0, shown=not quiet and sys.stderr.isatty()) as progress:
+        done = fs.push(document, path, callback=_Ticks(progress))
+    if as_json:
+        show_json({"id": done.datapack, "created": done.made, "sent": done.sent, "kept": done.kept})
+        return
+    kept = f", {done.kept} there already" if done.kept else ""
+    write_lines([f"{fs.url(done.path)}: {counted(done.sent, 'file')} sent{kept}; its id is {done.datapack}"])
+
+
+class _Ticks(FileTicks):
+    """Tell how much there is to do as soon as it is known."""
+
+    def set_size(self, size: int) -> None:
+        super().set_size(size)
+        self.progress.expect(size)
+
+
+@click.command()
+@click.argument("datapack")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--force", is_flag=True, help="Replace a document that is there, and files of these names.")
+@_quiet
+@_json
+def pull(datapack: str, folder: Path, force: bool, quiet: bool, as_json: bool) -> None:
+    """Write DATAPACK, repovizz://NAME, into FOLDER: its files by their names, and datapack.json beside them.
+
+    What `pull` writes, `push` makes an equal datapack of.
+    """
+    fs, path = _service(datapack)
+    if not force and (folder / DOCUMENT_NAME).exists():
+        raise CommandError("there is a document already", str(folder / DOCUMENT_NAME), "--force replaces it")
+    fs.info(path)  # a datapack that is not there is better found before a folder is made
+    folder.mkdir(parents=True, exist_ok=True)
+    names = LocalNames(NameRules.of(folder))
+    plan = fs.plan_pull(path, names.path)
+    problems = Problems()
+    for lacking in plan.lacking:
+        problems.report(f"nothing was uploaded for this node yet: {datapack.rstrip('/')}/{lacking}")
+    _fetch(fs, plan, folder, problems, shown=not quiet and sys.stderr.isatty())
+    (folder / DOCUMENT_NAME).write_text(plan.document(), "utf-8", newline="")
+    if as_json:
+        show_json({"document": str(folder / DOCUMENT_NAME), "files": plan.files, "lacking": plan.lacking})
+    else:
+        write_lines([f"{folder / DOCUMENT_NAME}: {counted(len(plan.files), 'file')} beside it"])
+    problems.exit_if_any()
+
+
+def _fetch(fs: RepovizzFileSystem, plan: Plan, folder: Path, problems: Problems, *, shown: bool) -> None:
+    infos = fs.find(f"{plan.datapack.id}", detail=True).values()
+    sizes = {info["link"].removeprefix("repovizz:"): info["size"] or 0 for info in infos}
+
+    def fetch(item: tuple[str, str]) -> None:
+        content_hash, relative = item
+        url = f"{plan.datapack.id}/repovizz:{content_hash}"
+        try:
+            fs.get_file(url, folder / relative, callback=FileTicks(progress))
+        except CancelledError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the rest goes on
+            with progress.aside():
+                problems.report(error, fs.url(url))
+
+    with Progress("downloading", sum(sizes.get(each, 0) for each in plan.files), shown=shown) as progress:
+        for_each(list(plan.files.items()), fetch, progress)
+
+
+def _service(url: str) -> tuple[RepovizzFileSystem, str]:
+    if split_protocol(url)[0] not in RepovizzFileSystem.protocol:
+        raise CommandError("this is no datapack at a service", url, "give repovizz://NAME")
+    fs, path = fsspec.url_to_fs(url)
+    return fs, str(path)

@@ -1,0 +1,239 @@
+"""Sampled streams as labelled arrays."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+from xarray.core import indexing
+
+from rinofs.datapack.arrays.lazy import SampleArray
+from rinofs.datapack.arrays.times import time_coordinates
+from rinofs.datapack.datatypes.labels import identifier, seconds_per, unique_labels
+from rinofs.datapack.datatypes.layouts import Dimension, Lattice, Quantity
+from rinofs.datapack.formats.samples import TableSamples, warn
+from rinofs.errors import InvalidDatapackError, InvalidOptionError
+
+if TYPE_CHECKING:
+    from rinofs.datapack.datatypes.layouts import Datatype
+    from rinofs.datapack.formats.samples import Samples
+
+_NO_QUANTITY = Quantity("", "", "")
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFacts:
+    """What is known of a stream beside its file.
+
+    Attributes
+    ----------
+    label : str
+        What it is called in messages.
+    datatype : Datatype or None
+        Says what the numbers are.
+    rate : float or None
+        Samples per second, where the user says so.
+    channels : tuple of str or None
+        Labels of the channels, where the user says so.
+    start : float
+        Seconds of the first sample.
+    """
+
+    label: str
+    datatype: Datatype | None = None
+    rate: float | None = None
+    channels: tuple[str, ...] | None = None
+    start: float = 0.0
+
+    @property
+    def lattice(self) -> Lattice:
+        """The layout; an empty one where there is none."""
+        layout = self.datatype.layout if self.datatype else None
+        return layout if isinstance(layout, Lattice) else Lattice((), (), ())
+
+    @property
+    def quantity(self) -> Quantity:
+        """What is measured."""
+        quantities = self.lattice.quantities
+        return quantities[0] if quantities else _NO_QUANTITY
+
+
+def stream_dataset(samples: Samples, stream: StreamFacts) -> xr.Dataset:
+    """Return a stream as a dataset of one variable, time x channel.
+
+    Raises
+    ------
+    InvalidDatapackError
+        If the file does not have the shape that the datatype says.
+    """
+    columns = samples.shape[1] if len(samples.shape) > 1 else 1
+    tail, labels = _tail(samples, stream, columns)
+    dtype = _dtype(samples, stream)
+    rate = _rate(samples, stream)
+    coords = _first_axis(samples.shape[0], rate, stream)
+    first = next(iter(coords), "sample")
+    others = _other_axes(tail[:-1], stream.lattice.dimensions[1:], first)
+    dims = (str(first), *others, "channel")
+    quantity = _measured(stream)
+    name = identifier(quantity.label, taken=dims)
+    attrs: dict[str, Any] = {"long_name": quantity.label, "units": quantity.units, "sampling_rate": rate}
+    data = indexing.LazilyIndexedArray(SampleArray(samples, tail, dtype))
+    variable = xr.Variable(dims, data, {key: value for key, value in attrs.items() if value})
+    parts = samples.parts and max(1, samples.parts * samples.dtype.itemsize // dtype.itemsize)
+    if parts and parts < samples.shape[0]:
+        # For chunks={}: xarray warns of all others, though the file can be read in those as well.
+        whole = dict(zip(dims, variable.shape, strict=True))
+        variable.encoding["preferred_chunks"] = {**whole, dims[0]: parts}
+    dataset = xr.Dataset({name: variable}, coords=coords)
+    return dataset.assign_coords({**others, "channel": ("channel", np.array(labels, dtype=str))})
+
+
+def _measured(stream: StreamFacts) -> Quantity:
+    """Return what is measured; a file holds values of one quantity, so that others are warned of."""
+    if len(stream.lattice.quantities) > 1:
+        first, *others = (quantity.label for quantity in stream.lattice.quantities)
+        warn(
+            stream.label,
+            f"its datatype has several quantities: all values are taken for {first!r},"
+            f" and none for {', '.join(map(repr, others))}",
+        )
+    return stream.quantity
+
+
+def _first_axis(size: int, rate: float | None, stream: StreamFacts) -> xr.Coordinates:
+    if rate is None:
+        return xr.Coordinates()
+    dimensions = stream.lattice.dimensions
+    name, units = "time", "s"
+    if dimensions and dimensions[0].units and seconds_per(dimensions[0].units) is None:
+        name = identifier(dimensions[0].label, default="position", taken=("channel",))
+        units = dimensions[0].units
+    return time_coordinates(size, rate, stream.start, name=name, units=units)
+
+
+def _other_axes(sizes: tuple[int, ...], dimensions: tuple[Dimension, ...], first: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for size, dimension in zip(sizes, dimensions, strict=True):
+        name = identifier(dimension.label, default="dimension", taken={str(first), "channel", *found})
+        values = np.arange(size) / (dimension.resolution or 1.0)
+        found[name] = (name, values, {"units": dimension.units} if dimension.units else {})
+    return found
+
+
+def _rate(samples: Samples, stream: StreamFacts) -> float | None:
+    """Return the samples per second: the user's, else the datatype's, unless the file is sure of another."""
+    if stream.rate is not None:
+        return stream.rate
+    dimension = stream.lattice.dimensions[0] if stream.lattice.dimensions else None
+    if dimension is None or dimension.resolution is None:
+        return samples.rate
+    said = dimension.resolution / (seconds_per(dimension.units) or 1.0)
+    if samples.rate is None or abs(samples.rate - said) < 1:  # headers of audio have whole rates only
+        return said
+    warn(
+        stream.label,
+        f"the file says {samples.rate:g} Hz and its datatype {said:g} Hz: the file's is taken;"
+        " rate= sets another",
+    )
+    return samples.rate
+
+
+def _tail(samples: Samples, stream: StreamFacts, columns: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Return the shape of one sample, its channels last, and their labels."""
+    extra = len(stream.lattice.dimensions[1:])
+    shape = samples.shape[1:] or (1,)
+    channels = len(stream.channels or stream.lattice.channels)
+    if not samples.shape[0] and not columns:
+        shape = (*((0,) * extra), channels or 1)
+    if len(shape) == extra and (channels or 1) == 1:
+        shape = (*shape, 1)
+    if extra == 1 and len(shape) == 1 and channels and shape[0] % channels == 0:
+        shape = (shape[0] // channels, channels)
+    if len(shape) != extra + 1:
+        axes = " x ".join(["samples", *map(str, shape)])
+        wanted = ", ".join(dimension.label for dimension in stream.lattice.dimensions) or "time"
+        raise InvalidDatapackError(
+            f"the file is an array of {axes}, which does not fit the dimensions {wanted} and channels;"
+            " datatype= names another datatype"
+        )
+    return shape, _labels(samples, stream, shape[-1])
+
+
+def _labels(samples: Samples, stream: StreamFacts, count: int) -> tuple[str, ...]:
+    said = tuple(channel.label for channel in stream.lattice.channels)
+    chosen = stream.channels or said
+    if chosen and len(chosen) != count:
+        source = "channels= has" if stream.channels else f"its datatype {_name(stream)!r} has"
+        raise InvalidDatapackError(
+            f"the number of columns in the file is {count}, and {source} {len(chosen)} ({', '.join(chosen)});"
+            " give as many channels=, or the right datatype="
+        )
+    header = samples.labels
+    if header is not None and len(header) == count and not stream.channels:
+        labels = unique_labels(header)
+        if labels != tuple(header):
+            warn(stream.label, f"labels of its columns are missing or repeated: they are {', '.join(labels)}")
+        if not said or set(labels) == set(said):
+            return labels
+    return chosen or tuple(str(number) for number in range(1, count + 1))
+
+
+def _name(stream: StreamFacts) -> str:
+    return stream.datatype.name if stream.datatype else ""
+
+
+def _dtype(samples: Samples, stream: StreamFacts) -> np.dtype[Any]:
+    """Return the type of the values: numbers in text have that of the quantity, other files their own."""
+    if not isinstance(samples, TableSamples):
+        return samples.dtype
+    kind = stream.quantity.type
+    wanted = {"float": np.float64, "integer": np.int64, "boolean": np.bool_}.get(kind)
+    if wanted is None:
+        return samples.dtype
+    values = samples.values
+    with np.errstate(invalid="ignore"):
+        fits = wanted is np.float64 or bool((values.astype(wanted) == values).all())
+    if not fits:
+        warn(stream.label, f"not all values are of the type {kind}: they stay {samples.dtype}")
+    return np.dtype(wanted) if fits else samples.dtype
+
+
+def checked_rate(rate: object) -> float | None:
+    """Return a sampling rate in Hz as a float.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it is no positive number.
+    """
+    if rate is None:
+        return None
+    number = finite(rate)
+    if number is None or number <= 0:
+        raise InvalidOptionError(f"rate={rate!r}: a rate is a positive number of samples per second")
+    return number
+
+
+def checked_start(start: object) -> float | None:
+    """Return the seconds of a first sample as a float.
+
+    Raises
+    ------
+    InvalidOptionError
+        If it is no number.
+    """
+    number = finite(start)
+    if start is not None and number is None:
+        raise InvalidOptionError(f"start={start!r}: give a number of seconds")
+    return number
+
+
+def finite(value: object) -> float | None:
+    """Return a finite number, Python's or numpy's, as a float; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
+        return None
+    number = float(value)
+    return number if math.isfinite(number) else None

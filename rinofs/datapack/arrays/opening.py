@@ -1,0 +1,209 @@
+"""From files and what is known of them to datasets."""
+
+from __future__ import annotations
+
+import errno
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+from rinofs.datapack.arrays.events import events_dataset
+from rinofs.datapack.arrays.lattice import StreamFacts, checked_rate, checked_start, finite, stream_dataset
+from rinofs.datapack.datatypes.known import datatype_of_node, given_datatype, registry_of
+from rinofs.datapack.datatypes.layouts import Lattice, Sparse
+from rinofs.datapack.document.document import Container, DataNode, Document
+from rinofs.datapack.formats.detect import HEAD, NotDataError, format_of, is_json, says_csv
+from rinofs.datapack.formats.handles import FileHandle
+from rinofs.datapack.formats.samples import samples_of, warn
+from rinofs.errors import InvalidDatapackError, InvalidOptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from rinofs.datapack.arrays.located import Located, Pack
+    from rinofs.datapack.datatypes.datatype import Datatype
+    from rinofs.datapack.datatypes.registry import DatatypeRegistry
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the user says, which goes before what the node says.
+
+    Attributes
+    ----------
+    registry : DatatypeRegistry
+        Where datatypes are looked up.
+    datatype : Datatype or None
+        Of the file.
+    rate : float or None
+        Samples per second.
+    channels : tuple of str or None
+        Labels.
+    start : float or None
+        Seconds of the first sample.
+    """
+
+    registry: DatatypeRegistry
+    datatype: Datatype | None = None
+    rate: float | None = None
+    channels: tuple[str, ...] | None = None
+    start: float | None = None
+
+    @classmethod
+    def of(
+        cls, datatype: Any, rate: object, channels: Sequence[str] | None, start: object, datatypes: Any
+    ) -> Overrides:
+        """Return the overrides that the arguments of the engine are.
+
+        Raises
+        ------
+        InvalidOptionError
+            If one does not have a value that it can have.
+        """
+        registry = registry_of(datatypes)
+        if isinstance(channels, str):
+            raise InvalidOptionError(f"channels={channels!r}: give a list of labels")
+        labels = None if channels is None else tuple(str(label) for label in channels)
+        if labels is not None and len(set(labels)) < len(labels):
+            raise InvalidOptionError(f"channels={list(labels)!r}: every channel needs a label of its own")
+        known = given_datatype(datatype, registry)
+        return cls(registry, known, checked_rate(rate), labels, checked_start(start))
+
+
+def open_located(file: Located, overrides: Overrides) -> xr.Dataset:
+    """Return the dataset of a file.
+
+    Raises
+    ------
+    NotDataError
+        If it is nothing that arrays are read from.
+    InvalidDatapackError
+        If it cannot be read as what its datatype says; both name the file.
+    """
+    handle = FileHandle(file.fs, file.path)
+    datatype = overrides.datatype or datatype_of_node(file.node, overrides.registry, file.label)
+    try:
+        dataset = _dataset(handle, file, datatype, overrides)
+    except NotDataError as error:
+        handle.close()
+        raise NotDataError(f"{file.label}: {error}") from error
+    except InvalidDatapackError as error:
+        handle.close()
+        raise InvalidDatapackError(f"{file.label}: {error}") from error
+    except IsADirectoryError as error:
+        hint = "this is a folder: open a datapack with open_datatree, or name a file"
+        raise IsADirectoryError(errno.EISDIR, hint, file.label) from error
+    except BaseException:
+        handle.close()
+        raise
+    handle.forget()
+    dataset.attrs.update(_attributes(file.node, datatype))
+    dataset.set_close(handle.close)
+    return dataset
+
+
+def _dataset(
+    handle: FileHandle, file: Located, datatype: Datatype | None, overrides: Overrides
+) -> xr.Dataset:
+    mime = file.node.mime if file.node else None
+    kind = format_of(handle.head(HEAD), mime, file.path)
+    if kind == "json" and says_csv(mime, file.path) and not is_json(handle.read_all()):
+        kind = "csv"
+    if kind is None:
+        what = f" ({mime})" if mime else ""
+        raise NotDataError(f"this is no JSON, CSV, audio or .npy{what}; fsspec.open opens it as a file")
+    layout = datatype.layout if datatype else None
+    if isinstance(layout, Sparse):
+        return events_dataset(handle, kind, layout, file.label)
+    stream = StreamFacts(file.label, datatype, overrides.rate, overrides.channels, _start(file, overrides))
+    whole_numbers = stream.quantity.type != "float" if isinstance(layout, Lattice) else None
+    samples = samples_of(handle, kind, whole_numbers=whole_numbers)
+    if kind == "csv" and datatype is None and not samples.shape[0] and not _is_table(mime, file.path):
+        raise NotDataError("this is a line of text")  # which could be the header of an empty table
+    return stream_dataset(samples, stream)
+
+
+def _is_table(mime: str | None, path: str) -> bool:
+    return "csv" in (mime or "") or path.lower().endswith((".csv", ".tsv"))
+
+
+def _start(file: Located, overrides: Overrides) -> float:
+    if overrides.start is not None:
+        return overrides.start
+    start = file.node.meta.get("start", 0.0) if file.node else 0.0
+    number = finite(start)
+    if number is None:
+        warn(file.label, f"the start in its 'meta' is {start!r}, no number of seconds: it is taken for 0")
+    return number or 0.0
+
+
+def _attributes(node: DataNode | None, datatype: Datatype | None) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if node is not None:
+        found = {"name": node.name, "text": node.text, "id": node.id, "mime": node.mime}
+    if datatype is not None:
+        found |= {"datatype": datatype.id or datatype.name, "datatype_name": datatype.name}
+    elif node is not None:
+        found["datatype"] = node.datatype
+    return {key: value for key, value in found.items() if value}
+
+
+def tree_datasets(
+    pack: Pack, overrides: Overrides, map_: Callable[..., Iterable[Any]] = map
+) -> dict[str, xr.Dataset]:
+    """Return a datapack's groups by their paths: containers, and streams in them.
+
+    Files that are no data are named in the attribute ``other_files`` of their group; those that should be
+    data and cannot be read are too, with a warning.
+    """
+    entries = list(pack.groups())
+    nodes = [(path, node) for path, node in entries if isinstance(node, DataNode)]
+    opened = map_(lambda entry: _try(pack, entry[0], overrides), nodes)
+    datasets = dict(zip((path for path, _ in nodes), opened, strict=True))
+    others: dict[str, list[str]] = defaultdict(list)
+    for path, dataset in datasets.items():
+        if dataset is None and path:
+            parent, _, part = path.rpartition("/")
+            others[parent].append(part)
+    groups = {}
+    for path, node in entries:
+        if isinstance(node, DataNode):
+            if (dataset := datasets[path]) is not None:
+                groups[f"/{path}"] = dataset
+            continue
+        attrs = _group_attributes(node)
+        groups[f"/{path}"] = xr.Dataset(
+            attrs={**attrs, **({"other_files": others[path]} if others[path] else {})}
+        )
+    return groups
+
+
+def _try(pack: Pack, path: str, overrides: Overrides) -> xr.Dataset | None:
+    """Return the dataset of a node, None for one that cannot be read as data."""
+    inner = f"{pack.inner}/{path}".strip("/")
+    file = pack.located(inner)
+    try:
+        return open_located(file, overrides)
+    except NotDataError as error:
+        if file.node is not None and file.node.datatype and overrides.registry.get(file.node.datatype):
+            warn(file.label, f"it is left out, {error}")
+    except (InvalidDatapackError, InvalidOptionError, FileNotFoundError) as error:
+        warn(file.label, f"it is left out, {error}")
+    return None
+
+
+def _group_attributes(node: Document | Container) -> dict[str, Any]:
+    if isinstance(node, Container):
+        found: dict[str, Any] = {"name": node.name, "text": node.text, "id": node.id}
+    else:
+        info = node.info
+        found = {
+            "name": info.name,
+            "author": info.author,
+            "description": info.description,
+            "keywords": list(info.keywords),
+            "id": info.id,
+        }
+    return {key: value for key, value in found.items() if value}

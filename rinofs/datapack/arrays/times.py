@@ -1,0 +1,284 @@
+"""The index of sampled time: labels are computed from the rate, and both slices and nearest times select."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from xarray.core.indexing import IndexSelResult
+from xarray.indexes import Index, PandasIndex
+
+from rinofs.datapack.arrays.computed import computed_variables
+from rinofs.datapack.arrays.grid import Grid, fitted
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
+
+_METHODS = {None, "nearest", "pad", "ffill", "backfill", "bfill"}
+
+
+class TimeIndex(Index):
+    """An index of one coordinate in seconds.
+
+    While the times are a `Grid`, none of them is stored; slices keep that. What is no grid any more, as after
+    ``isel(time=[0, 1, 5])``, is kept as pandas keeps it, so that both can still be aligned with each other.
+
+    Selection is that of xarray's default index: slices include both ends, other labels are exact (but for
+    rounding) or go by `method` and `tolerance`.
+
+    Parameters
+    ----------
+    times : Grid or PandasIndex
+        The times.
+    name : hashable, optional
+        Name of the coordinate.
+    dim : str, optional
+        Its dimension.
+
+    See Also
+    --------
+    time_coordinates : Coordinates with such an index.
+    """
+
+    def __init__(self, times: Grid | PandasIndex, name: Hashable = "time", dim: str = "time") -> None:
+        self.held = times
+        self._name = name
+        self._dim = dim
+
+    @classmethod
+    def from_variables(cls, variables: Mapping[Any, xr.Variable], *, options: Mapping[str, Any]) -> Self:
+        """Return the index of a coordinate, which needs no memory if its times are evenly spaced."""
+        if options or len(variables) != 1:
+            raise ValueError("TimeIndex is of one coordinate, and has no options")
+        [(name, variable)] = variables.items()
+        [dim] = variable.dims
+        return cls._of_values(np.asarray(variable.values), name, str(dim))
+
+    @classmethod
+    def _of_values(cls, values: np.ndarray[Any, Any], name: Hashable, dim: str) -> Self:
+        numeric = values.dtype.kind in "iuf"
+        grid = fitted(values) if numeric else None
+        return cls(grid or PandasIndex(pd.Index(values, name=name), dim), name, dim)
+
+    @property
+    def grid(self) -> Grid | None:
+        """The times as a grid, None where they are not evenly spaced."""
+        return self.held if isinstance(self.held, Grid) else None
+
+    def create_variables(self, variables: Mapping[Any, xr.Variable] | None = None) -> dict[Any, xr.Variable]:
+        """Return the coordinate; that of a grid computes the labels that are asked for."""
+        if isinstance(self.held, Grid):
+            return computed_variables(self.held, self._name, self._dim, variables)
+        return dict(self.held.create_variables(variables))
+
+    def to_pandas_index(self) -> pd.Index:
+        """Return all times, in memory."""
+        return self.in_memory().index
+
+    def in_memory(self) -> PandasIndex:
+        """Return the times as pandas keeps them."""
+        if not isinstance(self.held, Grid):
+            return self.held
+        values = self.held.times(np.arange(self.held.size))
+        return PandasIndex(pd.Index(values, name=self._name), self._dim)
+
+    def with_times(self, times: Grid | PandasIndex, dim: str | None = None) -> Self:
+        """Return the index of other times of this coordinate."""
+        return type(self)(times, self._name, dim or self._dim)
+
+    # Selecting
+
+    def isel(self, indexers: Mapping[Any, Any]) -> Self | None:
+        """Return the index of some positions, None for a single one."""
+        indexer = indexers[self._dim]
+        if not isinstance(self.held, Grid):
+            found = self.held.isel(indexers)
+            return None if found is None else self.with_times(found, str(found.dim))
+        if isinstance(indexer, slice):
+            return self.with_times(self.held[indexer])
+        dim = self._dim
+        if isinstance(indexer, xr.Variable):
+            dim = str(indexer.dims[0]) if indexer.ndim == 1 else dim
+            indexer = indexer.values
+        positions = np.asarray(indexer)
+        if positions.ndim != 1:
+            return None
+        if positions.dtype == bool:
+            positions = np.flatnonzero(positions)
+        positions = np.where(positions < 0, positions + self.held.size, positions).astype(np.int64)
+        grid = self.held.at(positions)
+        if grid is not None:
+            return self.with_times(grid, dim)
+        return self.with_times(PandasIndex(pd.Index(self.held.times(positions), name=self._name), dim), dim)
+
+    def sel(
+        self,
+        labels: dict[Any, Any],
+        method: str | None = None,
+        tolerance: float | None = None,
+    ) -> IndexSelResult:
+        """Return the positions of labels.
+
+        Raises
+        ------
+        KeyError
+            If there is no sample at a time, or none within `tolerance` seconds.
+        """
+        if not isinstance(self.held, Grid):
+            return self.held.sel(labels, method, tolerance)
+        [label] = labels.values()
+        if method not in _METHODS:
+            raise ValueError(f"method={method!r}: there are 'nearest', 'pad' and 'backfill'")
+        if isinstance(label, slice):
+            return IndexSelResult({self._dim: self._slice(self.held, label, method)})
+        values = label.values if isinstance(label, (xr.Variable, xr.DataArray)) else np.asarray(label)
+        mask = values.dtype == bool
+        found = values if mask else self._find(self.held, values, method, tolerance)
+        indexer: Any = found if found.ndim else int(found)
+        if isinstance(label, xr.Variable):
+            indexer = xr.Variable(label.dims, found)
+        elif isinstance(label, xr.DataArray):
+            indexer = xr.DataArray(found, dims=label.dims, coords=label._coords)  # noqa: SLF001 - as xarray's own
+        elif found.ndim > 1:
+            raise ValueError(f"times to select are {found.ndim}-dimensional: pass them as a DataArray")
+        return IndexSelResult({self._dim: indexer})
+
+    def _slice(self, grid: Grid, label: slice, method: str | None) -> slice:
+        if method is not None:
+            raise NotImplementedError("a slice of times is selected without method=")
+        ends = [None if end is None else float(_numbers(end)) for end in (label.start, label.stop)]
+        chosen = grid.between(*ends)
+        return slice(chosen.start, chosen.stop, label.step)
+
+    def _find(
+        self, grid: Grid, values: np.ndarray[Any, Any], method: str | None, tolerance: float | None
+    ) -> np.ndarray[Any, Any]:
+        values = _numbers(values)
+        exact = grid.positions(values)
+        if method in {None, "nearest"}:
+            found = np.round(exact) if method is None else np.clip(np.round(exact), 0, grid.size - 1)
+        elif (method in {"pad", "ffill"}) == (grid.stride > 0):
+            found = np.minimum(np.floor(exact + grid.tolerance), grid.size - 1)
+        else:
+            found = np.maximum(np.ceil(exact - grid.tolerance), 0)
+        allowed = np.inf if method else grid.tolerance
+        distance = np.abs(exact - found)
+        if tolerance is not None and method:
+            allowed = float(tolerance) * grid.rate / abs(grid.stride) + grid.tolerance
+        missing = ~(distance <= allowed) | (found < 0) | (found >= grid.size)
+        if bool(missing.any()):
+            raise KeyError(self._why(grid, float(values[missing].flat[0]), method))
+        return np.asarray(found.astype(np.int64))
+
+    def _why(self, grid: Grid, label: float, method: str | None) -> str:
+        if not grid.size:
+            return f"{self._name}: there are no samples"
+        ends = f"{grid.times(0):g} to {grid.times(grid.size - 1):g} s at {grid.rate / abs(grid.stride):g} Hz"
+        hint = "" if method else "; method='nearest' takes the nearest"
+        return f"{self._name}: no sample at {label!r}: there are those from {ends}{hint}"
+
+    # Together with others
+
+    def equals(self, other: Index, *, exclude: frozenset[Hashable] | None = None) -> bool:  # noqa: ARG002 - there is one dimension only
+        """Whether another index has the same times, but for rounding."""
+        if not isinstance(other, TimeIndex):
+            return False
+        if isinstance(self.held, Grid) and isinstance(other.held, Grid):
+            return self.held.same_times(other.held)
+        return bool(self.in_memory().equals(other.in_memory()))
+
+    def join(self, other: Self, how: Any = "inner") -> Self:
+        """Return the times that both have, or either."""
+        if isinstance(self.held, Grid) and isinstance(other.held, Grid):
+            together = self.held.hull if how == "outer" else self.held.overlap
+            grid = together(other.held)
+            if grid is not None:
+                return self.with_times(grid)
+        return self.with_times(self.in_memory().join(other.in_memory(), how))
+
+    def reindex_like(
+        self, other: Self, method: str | None = None, tolerance: float | None = None
+    ) -> dict[Hashable, Any]:
+        """Return the positions of another index's times, -1 for those that are not there."""
+        if isinstance(self.held, Grid) and isinstance(other.held, Grid) and method is None:
+            offset = self.held.offset_to(other.held)
+            if offset is not None:
+                positions = np.arange(offset, offset + other.held.size)
+                inside = (positions >= 0) & (positions < self.held.size)
+                return {self._dim: np.where(inside, positions, -1)}
+        return dict(self.in_memory().reindex_like(other.in_memory(), method, tolerance))
+
+    @classmethod
+    def concat(
+        cls,
+        indexes: Sequence[Self],
+        dim: Hashable,
+        positions: Iterable[Iterable[int]] | None = None,
+    ) -> Self:
+        """Return the index of several, one after the other; a grid if the next goes on where one ends."""
+        first = indexes[0]
+        grid = first.grid if positions is None else None
+        for index in indexes[1:]:
+            following = index.grid
+            if grid is None or following is None or grid.offset_to(following) != grid.size:
+                break
+            grid = grid.hull(following)
+        else:
+            if grid is not None:
+                return first.with_times(grid)
+        return first.with_times(PandasIndex.concat([index.in_memory() for index in indexes], dim, positions))
+
+    def roll(self, shifts: Mapping[Any, int]) -> Self:
+        """Return the index with the times turned around by a number of samples."""
+        return self.with_times(self.in_memory().roll(shifts))
+
+    def rename(self, name_dict: Mapping[Any, Hashable], dims_dict: Mapping[Any, Hashable]) -> Self:
+        """Return the index of a coordinate or a dimension that is called otherwise."""
+        name = name_dict.get(self._name, self._name)
+        dim = str(dims_dict.get(self._dim, self._dim))
+        times = self.held
+        if not isinstance(times, Grid):
+            times = times.rename(name_dict, dims_dict)  # type: ignore[no-untyped-call]
+        return type(self)(times, name, dim)
+
+    def _repr_inline_(self, max_width: int) -> str:
+        if isinstance(self.held, Grid):
+            grid = self.held
+            return f"TimeIndex({grid.size} at {grid.rate / abs(grid.stride):g} Hz)"[:max_width]
+        return f"TimeIndex({len(self.held.index)} times)"[:max_width]
+
+    def __repr__(self) -> str:
+        return f"TimeIndex({self.held!r})"
+
+
+def time_coordinates(
+    size: int, rate: float, start: float = 0.0, *, name: str = "time", units: str = "s"
+) -> xr.Coordinates:
+    """Return a time coordinate of regular sampling that needs no memory, with its index.
+
+    Parameters
+    ----------
+    size : int
+        How many samples there are.
+    rate : float
+        Samples per second.
+    start : float, optional
+        Seconds of the first sample.
+    name : str, optional
+        Name of the coordinate and of its dimension.
+    units : str, optional
+        What its attribute ``units`` says.
+    """
+    index = TimeIndex(Grid(float(start), float(rate), int(size)), name, name)
+    variables = index.create_variables()
+    variables[name].attrs["units"] = units
+    return xr.Coordinates(variables, indexes={name: index})
+
+
+def _numbers(values: Any) -> np.ndarray[Any, Any]:
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"times are numbers of seconds, not {array.dtype}")
+    return array.astype(np.float64)

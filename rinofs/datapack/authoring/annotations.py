@@ -1,0 +1,154 @@
+"""Datasets over ``event`` -> tables of events as they are written: times first, then what is said of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rinofs.datapack.authoring.streams import EVENT
+from rinofs.datapack.datatypes.labels import identifier, seconds_per
+from rinofs.errors import InvalidDatapackError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import xarray as xr
+
+_KINDS = {"b": "boolean", "i": "integer", "u": "integer", "f": "float"}
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A column of a table of events.
+
+    Attributes
+    ----------
+    label : str
+        What it is: ``onset time``.
+    kind : str
+        ``float`` for times, else ``boolean``, ``integer``, ``float`` or ``text``.
+    is_time : bool
+        Whether it says when, in seconds.
+    description : str
+        Free text.
+    values : sequence
+        One of each event; None where there is none.
+    """
+
+    label: str
+    kind: str
+    is_time: bool
+    description: str
+    values: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """A table of events as it is written: times first."""
+
+    fields: tuple[Field, ...]
+
+    @property
+    def labels(self) -> list[str]:
+        """Labels of the columns."""
+        return [field.label for field in self.fields]
+
+    def rows(self) -> Iterator[tuple[Any, ...]]:
+        """Yield the events."""
+        return zip(*(field.values for field in self.fields), strict=True)
+
+
+def events_of(dataset: xr.Dataset, label: str) -> Events:
+    """Return a dataset over ``event`` as a table.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        Variables along ``event``; those with a unit of time say when.
+    label : str
+        What it is, for messages.
+
+    Raises
+    ------
+    InvalidDatapackError
+        If a variable has another dimension, or none says when.
+    """
+    # Coordinates of other dimensions come down from the groups above.
+    columns = [
+        name for name, one in dataset.variables.items() if name in dataset.data_vars or EVENT in one.dims
+    ]
+    found = [_field(str(name), dataset.variables[name], label) for name in columns]
+    fields = sorted(found, key=lambda field: not field.is_time)
+    if not fields or not fields[0].is_time:
+        raise InvalidDatapackError(
+            f"{label}: no variable says when the events are: give one the attribute units='s'"
+        )
+    labels = [field.label for field in fields]
+    twice = {each for each in labels if labels.count(each) > 1}
+    if twice:
+        raise InvalidDatapackError(f"{label}: two columns are called {min(twice)!r}")
+    return Events(tuple(fields))
+
+
+def label_and_text(name: str, attrs: Mapping[Any, Any]) -> tuple[str, str]:
+    """Return the label that a variable has in a datatype, and what else is said of it.
+
+    The name of the variable that is read back comes from the label; so a ``long_name`` is the label only
+    where it leads to the name.
+    """
+    long_name, description = attrs.get("long_name"), attrs.get("description")
+    words = long_name.strip() if isinstance(long_name, str) else ""
+    text = description if isinstance(description, str) else ""
+    if words and identifier(words) == name:
+        return words, text
+    spaced = name.replace("_", " ")
+    return spaced if identifier(spaced) == name else name, text or words
+
+
+def _field(name: str, variable: xr.Variable, label: str) -> Field:
+    label = f"{label}: {name}"
+    if variable.dims != (EVENT,):
+        raise InvalidDatapackError(
+            f"{label} has the dimensions {variable.dims}; beside annotations, which have {EVENT!r} alone,"
+            " streams go into a group of their own"
+        )
+    values = np.asarray(variable.values)
+    factor = _seconds(values, variable.attrs)
+    title, description = label_and_text(name, variable.attrs)
+    if factor is not None:
+        return Field(title, "float", True, description, _floats(values / factor))
+    kind = _KINDS.get(values.dtype.kind, "text")
+    return Field(title, kind, False, description, _listed(values, label))
+
+
+def _seconds(values: np.ndarray[Any, Any], attrs: Mapping[Any, Any]) -> Any:
+    """Return what to divide by for seconds, None for what are no times."""
+    if values.dtype.kind == "m":
+        return np.timedelta64(1, "s")
+    unit = seconds_per(str(attrs.get("units", "")))
+    return 1 / unit if unit is not None and values.dtype.kind in "iuf" else None
+
+
+def _floats(values: np.ndarray[Any, Any]) -> list[float | None]:
+    return [None if np.isnan(value) else value for value in values.astype("float64").tolist()]
+
+
+def _listed(values: np.ndarray[Any, Any], label: str) -> list[Any]:
+    kind = values.dtype.kind
+    if kind == "f":
+        return _floats(values)
+    if kind in "biu":
+        return list(values.tolist())
+    if kind in "OUT":
+        return [_text(value, label) for value in values.tolist()]
+    raise InvalidDatapackError(f"{label}: annotations hold numbers, booleans and text, not {values.dtype}")
+
+
+def _text(value: object, label: str) -> str:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    if not isinstance(value, str):
+        raise InvalidDatapackError(f"{label} holds {value!r}, which is no text")
+    return value

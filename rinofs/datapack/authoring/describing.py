@@ -1,0 +1,128 @@
+"""Streams and tables of events -> documents of datatypes."""
+
+from __future__ import annotations
+
+import json
+import uuid
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from rinofs.datapack.authoring.annotations import label_and_text
+from rinofs.datapack.datatypes.datatype import DatatypeWarning, parse_datatype
+from rinofs.datapack.datatypes.labels import identifier
+from rinofs.datapack.datatypes.layouts import Lattice, Sparse
+from rinofs.datapack.datatypes.registry import DatatypeRegistry
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rinofs.datapack.authoring.annotations import Events
+    from rinofs.datapack.authoring.streams import Stream
+    from rinofs.datapack.datatypes.layouts import Column, Datatype
+
+NAMESPACE = uuid.UUID("6d0e3b1c-1f53-5a5e-9f0a-8a4d6d3f4a10")
+"""What the ids of written datatypes are made in: one description has one id, wherever it is written."""
+
+_KINDS = {"b": "boolean", "i": "integer", "u": "integer"}
+
+
+def datatype_of_stream(stream: Stream, attrs: Mapping[str, Any]) -> Datatype | None:
+    """Return the datatype of a stream: a published one that it names and fits, or one made for it.
+
+    Parameters
+    ----------
+    stream : Stream
+        The stream.
+    attrs : mapping
+        Attributes of its dataset; ``datatype`` and ``datatype_name`` say what it was read as.
+
+    Returns
+    -------
+    Datatype or None
+        None where the sampling rate is not known, without which there is no datatype.
+    """
+    if stream.rate is None:
+        return None
+    label, description = label_and_text(str(stream.array.name), stream.array.attrs)
+    kind = _KINDS.get(stream.array.dtype.kind, "float")
+    units = str(stream.array.attrs.get("units", ""))
+    quantity = _described({"label": label, "units": units, "type": kind}, description)
+    axes = [{"label": axis.label, "units": axis.units, "resolution": axis.rate} for axis in stream.axes]
+    lattice = {
+        "primary_dimensions": [
+            {"label": "time", "units": "seconds", "resolution": _plain(stream.rate)},
+            *axes,
+        ],
+        "secondary_dimensions": [quantity],
+        "channels": [{"label": channel} for channel in stream.channels],
+    }
+    return _datatype({"lattice": lattice}, attrs, label)
+
+
+def datatype_of_events(events: Events, attrs: Mapping[str, Any]) -> Datatype:
+    """Return the datatype of a table of events, as `datatype_of_stream` does."""
+    times = [field for field in events.fields if field.is_time]
+    said = [field for field in events.fields if not field.is_time]
+    sparse = {
+        "dimensions": [{"label": "time", "units": "seconds"}],
+        "format": {
+            "primary_dimensions": [
+                _described({"label": field.label, "primaryDimension": 1}, field.description)
+                for field in times
+            ],
+            "secondary_dimensions": [
+                _described({"label": field.label, "type": field.kind}, field.description) for field in said
+            ],
+        },
+    }
+    return _datatype({"sparse": sparse}, attrs, str(attrs.get("name") or "events"))
+
+
+def columns_of(datatype: Datatype) -> tuple[Column, ...]:
+    """Return the columns of a datatype of events."""
+    return datatype.layout.columns if isinstance(datatype.layout, Sparse) else ()
+
+
+def is_published(datatype: Datatype) -> bool:
+    """Whether a datatype is one that readers know by its id."""
+    return datatype.id is not None and DatatypeRegistry.published().get(datatype.id) == datatype
+
+
+def _datatype(layout: dict[str, Any], attrs: Mapping[str, Any], label: str) -> Datatype:
+    known = DatatypeRegistry.published().get(str(attrs.get("datatype", "")))
+    named = attrs.get("datatype_name")
+    name = f"{known.name} (variant)" if known else named if isinstance(named, str) and named else label
+    document: dict[str, Any] = {"datatypeID": _id(name, layout), "name": name, "datatype": layout}
+    if known is not None and known.id:
+        document["parent"] = known.id
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DatatypeWarning)
+        made = parse_datatype(document)
+    return known if known is not None and known.id and _same(known.layout, made.layout) else made
+
+
+def _described(value: dict[str, Any], description: str) -> dict[str, Any]:
+    return {**value, "description": description} if description else value
+
+
+def _id(name: str, layout: dict[str, Any]) -> str:
+    return str(uuid.uuid5(NAMESPACE, json.dumps([name, layout], sort_keys=True)))
+
+
+def _same(some: Lattice | Sparse | None, other: Lattice | Sparse | None) -> bool:
+    """Whether what is read with one layout is what is read with the other."""
+    return _essence(some) == _essence(other)
+
+
+def _essence(layout: Lattice | Sparse | None) -> object:
+    if isinstance(layout, Lattice):
+        axes = [(axis.label, axis.units, axis.resolution) for axis in layout.dimensions]
+        quantities = [(identifier(each.label), each.units, each.type) for each in layout.quantities]
+        return axes, quantities, [channel.label for channel in layout.channels]
+    if isinstance(layout, Sparse):
+        return [(identifier(column.label), column.type, column.dimension) for column in layout.columns]
+    return None
+
+
+def _plain(rate: float) -> float:
+    return int(rate) if rate == int(rate) else rate

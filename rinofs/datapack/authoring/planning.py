@@ -1,0 +1,279 @@
+"""Trees of labelled arrays -> a document, and the files that it links to."""
+
+from __future__ import annotations
+
+import functools
+import re
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import xarray as xr
+
+from rinofs.datapack.authoring.annotations import Events, events_of
+from rinofs.datapack.authoring.describing import (
+    columns_of,
+    datatype_of_events,
+    datatype_of_stream,
+    is_published,
+)
+from rinofs.datapack.authoring.encoding import FORMATS, FileFormat, check_fits, encode_rows, encode_samples
+from rinofs.datapack.authoring.filenames import FileNames
+from rinofs.datapack.authoring.streams import EVENT, stream_of
+from rinofs.datapack.document import edits
+from rinofs.datapack.document.document import Container, DataNode, Document, Node
+from rinofs.datapack.document.naming import name_of_part, part_of_name
+from rinofs.datapack.document.new import guess_mime
+from rinofs.datapack.document.tree import Tree
+from rinofs.errors import InvalidOptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping
+    from typing import BinaryIO
+
+    from rinofs.datapack.datatypes.layouts import Datatype
+
+_NodeT = TypeVar("_NodeT", Container, DataNode)
+
+_NUMBERED = re.compile(r"~\d+(?=(\.[^.]*)?$)")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedFile:
+    """A file that is still to be written.
+
+    Attributes
+    ----------
+    path : str
+        Of its node in the datapack.
+    link : str
+        Where it goes, from the folder of the document.
+    write : callable
+        Writes its content to a binary file.
+    """
+
+    path: str
+    link: str
+    write: Callable[[BinaryIO], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A datapack that is still to be written: its document, and its files."""
+
+    document: Document
+    files: tuple[PlannedFile, ...]
+
+
+def plan(
+    source: xr.DataTree | xr.Dataset | xr.DataArray,
+    format: str | Mapping[str, str],  # noqa: A002 - the word that xarray and pandas have for it
+    name: str,
+    files: Mapping[str, Callable[[BinaryIO], None]],
+) -> Plan:
+    """Lay a datapack out; everything is checked here that can be before anything is written.
+
+    Parameters
+    ----------
+    source : xarray.DataTree, Dataset or DataArray
+        What is to be in it.
+    format : str or mapping
+        A format for all, or formats by path; the longest path wins, an empty one is for all others.
+    name : str
+        The datapack's name.
+    files : mapping
+        Further files by path, which go along as they are.
+
+    Raises
+    ------
+    InvalidDatapackError
+        If something in it cannot be in a datapack; the message names the variable.
+    InvalidOptionError
+        If there is no such format, or it cannot hold something.
+    """
+    tree = _as_tree(source)
+    planner = _Planner(_Formats(format))
+    about = {key: _string(tree.attrs, key) for key in ("author", "description")}
+    keywords = tree.attrs.get("keywords", ())
+    words = [keywords] if isinstance(keywords, str) else [str(word) for word in keywords]
+    document = Document.create(name, planner.nodes(tree, ""), keywords=words, **about)
+    document = planner.with_files(document, files)
+    planner.formats.check_all_used()
+    _warn_of_left_out(tree, Tree(document))
+    return Plan(document, tuple(planner.files))
+
+
+class _Formats:
+    """Which format a path is written in."""
+
+    def __init__(self, formats: str | Mapping[str, str]) -> None:
+        chosen = {"": formats} if isinstance(formats, str) else {"": "json", **formats}
+        unknown = {str(each) for each in chosen.values()} - set(FORMATS)
+        if unknown:
+            raise InvalidOptionError(f"format={min(unknown)!r}: there are {', '.join(FORMATS)}")
+        self._chosen = {path.strip("/"): FORMATS[each] for path, each in chosen.items()}
+        self._unused = set(self._chosen) - {""}
+
+    def of(self, path: str) -> FileFormat:
+        within = [each for each in self._chosen if each in {"", path} or path.startswith(f"{each}/")]
+        self._unused -= set(within)
+        return self._chosen[max(within, key=len)]
+
+    def check_all_used(self) -> None:
+        if self._unused:
+            raise InvalidOptionError(f"format: nothing is written at {min(self._unused)!r}")
+
+
+class _Planner:
+    def __init__(self, formats: _Formats) -> None:
+        self.formats = formats
+        self.files: list[PlannedFile] = []
+        self._names = FileNames()
+
+    def nodes(self, group: xr.DataTree, path: str) -> list[Node]:
+        """Return the nodes for what is in a group."""
+        found: list[Node] = []
+        for key, part in _parts(group.to_dataset()).items():
+            found.append(self._data_node(part, key, f"{path}{key}", ""))
+        for key, child in group.children.items():
+            found.append(self._node(child, str(key), f"{path}{key}"))
+        return found
+
+    def _node(self, group: xr.DataTree, key: str, path: str) -> Node:
+        parts = _parts(group.to_dataset())
+        name = _name(key, group.attrs)
+        if len(parts) == 1 and not group.children:
+            [part] = parts.values()
+            return self._data_node(part, name, path, _string(group.attrs, "text"))
+        node = Container.create(name, self.nodes(group, f"{path}/"), text=_string(group.attrs, "text"))
+        return _identified(node, group.attrs)
+
+    def _data_node(self, part: xr.Dataset, name: str, path: str, text: str) -> DataNode:
+        form = self.formats.of(path)
+        laid = _laid_events(part, path, form) if EVENT in part.dims else _laid_stream(part, path, form)
+        link = self._names.link(path, laid.form.extension)
+        self.files.append(PlannedFile(path, link, laid.write))
+        node = DataNode.create(
+            name,
+            link,
+            text=text,
+            mime=laid.form.mime,
+            datatype=laid.datatype.id if laid.datatype else None,
+            meta=_meta(laid),
+        )
+        return _identified(node, part.attrs)
+
+    def with_files(self, document: Document, files: Mapping[str, Callable[[BinaryIO], None]]) -> Document:
+        """Return the document with nodes for further files."""
+        nodes = {}
+        for path, write in files.items():
+            path = path.strip("/")
+            link = self._names.link(path)
+            nodes[path] = DataNode.create("", link, mime=guess_mime(path))
+            self.files.append(PlannedFile(path, link, write))
+        return edits.add_all(document, nodes) if nodes else document
+
+
+def _as_tree(source: xr.DataTree | xr.Dataset | xr.DataArray) -> xr.DataTree:
+    if isinstance(source, xr.DataTree):
+        return source
+    if isinstance(source, xr.DataArray):
+        source = source.to_dataset(name=source.name or "value")
+    if not isinstance(source, xr.Dataset):
+        raise InvalidOptionError(
+            "a datapack is written from an xarray DataTree, Dataset or DataArray,"
+            f" not {type(source).__name__}"
+        )
+    parts = _parts(source)
+    name = part_of_name(_string(source.attrs, "name"))
+    if len(parts) == 1 and name:
+        parts = {name: source}
+    return xr.DataTree.from_dict({f"/{part_of_name(key)}": part for key, part in parts.items()})
+
+
+def _parts(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
+    """Return what of a dataset goes into one file each: every stream, or all columns of events."""
+    if not dataset.data_vars and EVENT not in dataset.dims:
+        return {}
+    if EVENT in dataset.dims:
+        return {_string(dataset.attrs, "name") or "events": dataset}
+    alone = len(dataset.data_vars) == 1
+    parts = {str(name): dataset[[name]] for name in dataset.data_vars}
+    shared = dataset.attrs if alone else _of_all(dataset.attrs)
+    return {key: _with_attrs(part, shared) for key, part in parts.items()}
+
+
+def _of_all(attrs: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+    return {key: value for key, value in attrs.items() if key not in {"name", "id", "text"}}
+
+
+def _with_attrs(dataset: xr.Dataset, attrs: Mapping[Hashable, Any]) -> xr.Dataset:
+    return dataset.drop_attrs(deep=False).assign_attrs(attrs)
+
+
+def _name(key: str, attrs: Mapping[Hashable, Any]) -> str:
+    """Return the name of a group's node: its own, if the group is called what that shows as in paths."""
+    name = _string(attrs, "name")
+    shown = part_of_name(name)
+    return name if name and shown in {key, _NUMBERED.sub("", key)} else name_of_part(key)
+
+
+@dataclass(frozen=True, slots=True)
+class _Laid:
+    """What goes into one file, and what the node says of it."""
+
+    form: FileFormat
+    write: Callable[[BinaryIO], None]
+    datatype: Datatype | None
+    start: float = 0.0
+
+
+def _laid_stream(part: xr.Dataset, path: str, form: FileFormat) -> _Laid:
+    [variable] = part.data_vars.values()
+    stream = stream_of(variable, f"{path}: {variable.name}")
+    check_fits(stream.samples(), form)
+    write = functools.partial(encode_samples, stream.samples(), form)
+    return _Laid(form, write, datatype_of_stream(stream, part.attrs), stream.start)
+
+
+def _laid_events(part: xr.Dataset, path: str, form: FileFormat) -> _Laid:
+    form = form if form.name == "json" else FORMATS["csv"]
+    events = events_of(part, path)
+    datatype = datatype_of_events(events, part.attrs)
+    labels = [column.label for column in columns_of(datatype)]
+    return _Laid(form, functools.partial(_write_rows, events, labels, form), datatype)
+
+
+def _meta(laid: _Laid) -> dict[str, Any] | None:
+    meta: dict[str, Any] = {"start": laid.start} if laid.start else {}
+    if laid.datatype is not None and not is_published(laid.datatype):
+        meta["datatype"] = dict(laid.datatype.document)
+    return meta or None
+
+
+def _identified(node: _NodeT, attrs: Mapping[Hashable, Any]) -> _NodeT:
+    identifier = _string(attrs, "id")
+    return node.with_fields(id=identifier) if identifier else node
+
+
+def _string(attrs: Mapping[Any, Any], key: str) -> str:
+    value = attrs.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _write_rows(events: Events, labels: list[str], form: FileFormat, file: BinaryIO) -> None:
+    encode_rows(events.rows(), labels, form, file)
+
+
+def _warn_of_left_out(tree: xr.DataTree, written: Tree) -> None:
+    for group in tree.subtree:
+        before = f"{group.path.strip('/')}/".lstrip("/")
+        other = group.attrs.get("other_files", ())
+        missing = [f"{before}{part}" for part in other if f"{before}{part}" not in written]
+        if missing:
+            warnings.warn(
+                f"files of the datapack that this was read from are left out: {', '.join(missing)};"
+                " files={path: content} takes them along",
+                UserWarning,
+                stacklevel=4,
+            )

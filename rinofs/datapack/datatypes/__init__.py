@@ -1,0 +1,1 @@
+"""Datatypes: what the numbers in a file are."""

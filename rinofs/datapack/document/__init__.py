@@ -1,0 +1,1 @@
+"""The datapack document: nodes, tree, edits, validation."""

@@ -1,0 +1,256 @@
+"""Edits of a document: pure functions from document to document.
+
+What an edit does not touch is shared with the document that it came from. Paths are those of
+`rinofs.datapack.document.tree`. A node that is put at a path gets the name that shows so.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from rinofs.datapack.document import jsontext
+from rinofs.datapack.document.document import Container, DataNode, Document, Node
+from rinofs.datapack.document.naming import DOCUMENT_NAME, name_of_part, parts_of
+from rinofs.datapack.document.nodes import nodes_from_json
+from rinofs.datapack.document.tree import Tree
+from rinofs.errors import InvalidPathError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+Place = tuple[int, ...]
+"""Where a node is: its index among its siblings, after those of the containers around it."""
+
+
+def add(document: Document, path: str, node: Node) -> Document:
+    """Return the document with one more node; containers on the way are made.
+
+    Raises
+    ------
+    FileExistsError
+        If something is at the path.
+    NotADirectoryError
+        If a data node is on the way.
+    InvalidPathError
+        If no node can be there.
+    """
+    return add_all(document, {path: node})
+
+
+def add_all(document: Document, nodes: Mapping[str, Node]) -> Document:
+    """Return the document with more nodes, as many `add` would one by one, only faster."""
+    added: dict[tuple[str, ...], Node] = {}
+    for path, node in nodes.items():
+        parts = tuple(path.split("/"))
+        named = node.with_fields(name=name_of_part(parts[-1]))
+        if 2 * len(parts) + jsontext.nesting(named.to_json()) > jsontext.MAX_NESTING:
+            raise InvalidPathError(f"{path!r} would be nested too deeply")
+        added[parts] = named
+    return document.with_children(_grown(document.children, added, ()))
+
+
+def add_container(document: Document, path: str, *, text: str = "") -> Document:
+    """Return the document with one more, empty container; raises as `add` does."""
+    return add(document, path, Container.create("", text=text))
+
+
+def remove(document: Document, *paths: str) -> Document:
+    """Return the document without the nodes at some paths, which all are paths of the given document.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at one of them.
+    InvalidPathError
+        If one of them is the document's own.
+    """
+    doomed: dict[Place, set[int]] = defaultdict(set)
+    for place in _places(document, paths):
+        doomed[place[:-1]].add(place[-1])
+    # The last first, so that what is removed shifts no place that is still to come.
+    for parent in sorted(doomed, reverse=True):
+        row = enumerate(_children_at(document, parent))
+        kept = [node for index, node in row if index not in doomed[parent]]
+        document = _with_children(document, parent, kept)
+    return document
+
+
+def replace(document: Document, path: str, node: Node) -> Document:
+    """Return the document with another node in the place of the one at a path, under its own name."""
+    place = _place(document, path)
+    return _with_siblings(document, place, [node])
+
+
+def set_link(document: Document, path: str, link: str) -> Document:
+    """Return the document with another link in a data node.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at the path.
+    IsADirectoryError
+        If a container is.
+    """
+    node = Tree(document)[path]
+    if not isinstance(node, DataNode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    return replace(document, path, node.with_fields(link=link))
+
+
+def move(document: Document, source: str, target: str) -> Document:
+    """Return the document with a node at another path; containers on the way are made.
+
+    A node that stays in its container keeps its place among its siblings.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is nothing at `source`.
+    FileExistsError
+        If something is at `target`.
+    InvalidPathError
+        If `target` lies in what is moved, or no node can be there.
+    """
+    if source == target:
+        _place(document, source)
+        return document
+    node = _node(document, source)
+    _refuse_inside(source, target)
+    if source.rpartition("/")[0] == target.rpartition("/")[0]:
+        _refuse_taken(document, target)
+        return replace(document, source, node.with_fields(name=name_of_part(target.rpartition("/")[2])))
+    # Added before it is removed: without it, other nodes may show under other numbers.
+    place = _place(document, source)
+    document = add(document, target, node)
+    return _with_siblings(document, place, [])
+
+
+def copy(document: Document, source: str, target: str) -> Document:
+    """Return the document with a node at a second path too, sharing its links.
+
+    Identifiers of nodes are not copied. Raises as `move` does.
+    """
+    node = _node(document, source)
+    _refuse_inside(source, target)
+    return add(document, target, _without_ids(node))
+
+
+def _grown(
+    children: Sequence[Node], added: Mapping[tuple[str, ...], Node], way: tuple[str, ...]
+) -> list[Node]:
+    """Return the children of the container at the end of a way, with nodes added in and below it."""
+    row = list(children)
+    indexes = _indexes(row, top=not way)
+    groups: dict[str, dict[tuple[str, ...], Node]] = defaultdict(dict)
+    for parts, node in added.items():
+        groups[parts[0]][parts[1:]] = node
+    for part, below in groups.items():
+        here = (*way, part)
+        path = "/".join(here)
+        # What is added below makes a container, onto which the node itself would come too late.
+        late = () in below and next(iter(below)) != ()
+        itself = below.pop((), None)
+        taken = part in indexes or path == DOCUMENT_NAME
+        if itself is not None and (taken or late):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+        if not taken:
+            indexes[part] = len(row)
+            row.append(itself or Container.create(name_of_part(part)))
+        if below:
+            found = row[indexes[part]] if part in indexes else None
+            if not isinstance(found, Container):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+            row[indexes[part]] = found.with_children(_grown(found.children, below, here))
+    return row
+
+
+def _indexes(row: Iterable[Node], *, top: bool) -> dict[str, int]:
+    return {part: index for index, part in enumerate(parts_of(row, top=top))}
+
+
+def _place(document: Document, path: str) -> Place:
+    return _places(document, [path])[0]
+
+
+def _places(document: Document, paths: Iterable[str]) -> list[Place]:
+    known: dict[Place, dict[str, int]] = {}
+
+    def index_of(part: str, outer: Place, path: str) -> int:
+        if outer not in known:
+            found = _at(document, outer)
+            row = () if isinstance(found, DataNode) else found.children
+            known[outer] = _indexes(row, top=not outer)
+        if part not in known[outer]:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return known[outer][part]
+
+    places = []
+    for path in paths:
+        if not path:
+            raise InvalidPathError("the document itself is no node: it cannot be moved, copied or removed")
+        place: Place = ()
+        for part in path.split("/"):
+            place = (*place, index_of(part, place, path))
+        places.append(place)
+    return places
+
+
+def _node(document: Document, path: str) -> Node:
+    found = _at(document, _place(document, path))
+    assert not isinstance(found, Document)
+    return found
+
+
+def _at(document: Document, place: Place) -> Document | Node:
+    found: Document | Node = document
+    for index in place:
+        assert not isinstance(found, DataNode)
+        found = found.children[index]
+    return found
+
+
+def _children_at(document: Document, place: Place) -> Sequence[Node]:
+    found = _at(document, place)
+    assert not isinstance(found, DataNode)
+    return found.children
+
+
+def _with_children(document: Document, place: Place, children: Iterable[Node]) -> Document:
+    """Return the document with other children in the container at a place."""
+    for depth in range(len(place), 0, -1):
+        container = _at(document, place[:depth])
+        assert isinstance(container, Container)
+        siblings = _children_at(document, place[: depth - 1])
+        index = place[depth - 1]
+        children = [*siblings[:index], container.with_children(children), *siblings[index + 1 :]]
+    return document.with_children(children)
+
+
+def _with_siblings(document: Document, place: Place, instead: Iterable[Node]) -> Document:
+    """Return the document with other nodes instead of the one at a place."""
+    *parent, index = place
+    row = _children_at(document, tuple(parent))
+    return _with_children(document, tuple(parent), [*row[:index], *instead, *row[index + 1 :]])
+
+
+def _refuse_inside(source: str, target: str) -> None:
+    if target.startswith(f"{source}/"):
+        raise InvalidPathError(f"{target!r} lies within {source!r} itself")
+
+
+def _refuse_taken(document: Document, target: str) -> None:
+    if target == DOCUMENT_NAME or target in Tree(document):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), target)
+
+
+def _without_ids(node: Node) -> Node:
+    raw = node.to_json()
+    rest = [raw]
+    while rest:
+        fields = rest.pop()
+        fields.pop("id", None)
+        rest += fields["children"] if isinstance(fields.get("children"), list) else ()
+    return nodes_from_json([raw])[0]

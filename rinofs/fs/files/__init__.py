@@ -1,0 +1,1 @@
+"""File objects for reading and writing."""

@@ -1,0 +1,1 @@
+"""Many files at once, and one large one: plans, workers, bundles."""

@@ -1,0 +1,171 @@
+"""The rest of a content by several connections, into one file."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+from rinofs.http.content.content import open_content
+
+if TYPE_CHECKING:
+    from io import FileIO
+    from pathlib import Path
+
+    from rinofs.http.content.content import Content, ContentStream
+    from rinofs.http.session.session import HttpSession
+
+_PIECE = 256 * 1024
+
+
+@dataclass(slots=True)
+class _Part:
+    """Bytes [at, stop) are still to come."""
+
+    at: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """How far it is.
+
+    Attributes
+    ----------
+    arrived : int
+        Bytes that arrived since the last news.
+    complete : int
+        Byte of the content before which everything is in the file.
+    done : bool
+        Whether nothing more will come.
+    """
+
+    arrived: int
+    complete: int
+    done: bool
+
+
+class Connections:
+    """Threads that fetch the rest of a content, each its parts, into one file; a context manager.
+
+    Leaving it waits for all of them, so that nobody writes to the file any more.
+
+    Parameters
+    ----------
+    session : HttpSession
+        Sends the requests.
+    content : Content
+        What is read, pinned to a version.
+    path : Path
+        The file; all before the position of the first stream is in it.
+    part : int
+        Bytes of a part.
+    """
+
+    def __init__(self, session: HttpSession, content: Content, path: Path, part: int) -> None:
+        self._session = session
+        self._content = content
+        self._path = path
+        self._part = part
+        self._size = content.size or 0
+        self._changed = threading.Condition()
+        self._threads: list[threading.Thread] = []
+        self._parts: deque[_Part] = deque()
+        self._unclaimed = 0
+        self._arrived = 0
+        self._at_work = 0
+        self._one = False
+        self._stopped = False
+        self._failure: BaseException | None = None
+
+    def start(self, first: ContentStream, count: int) -> None:
+        """Begin, with an open stream, which is closed where its part ends, and `count` - 1 more."""
+        self._unclaimed = first.position
+        for number in range(count):
+            part = self._claim()
+            if part is None:
+                break
+            thread = threading.Thread(
+                target=self._work, args=(part, None if number else first), name="rinofs-part", daemon=True
+            )
+            with self._changed:
+                self._at_work += 1
+            self._threads.append(thread)
+            thread.start()
+
+    def go_on_with_one(self) -> None:
+        """Have one connection fetch all that nobody has begun with."""
+        self._one = True
+
+    def wait(self, seconds: float) -> News:
+        """Wait for bytes, but not for longer than this.
+
+        Raises
+        ------
+        Exception
+            What one of the connections failed with.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._arrived or self._failure or not self._at_work, seconds)
+            if self._failure is not None:
+                raise self._failure
+            while self._parts and self._parts[0].at == self._parts[0].stop:
+                self._parts.popleft()
+            arrived, self._arrived = self._arrived, 0
+            complete = self._parts[0].at if self._parts else self._unclaimed
+            return News(arrived, complete, not self._at_work)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stopped = True
+        while self._threads:
+            if self._threads[-1].ident is not None:  # an interruption may come just before a thread starts
+                self._threads[-1].join()
+            self._threads.pop()
+
+    def _claim(self) -> _Part | None:
+        with self._changed:
+            start = self._unclaimed
+            if self._stopped or start >= self._size:
+                return None
+            # A server that ignores ranges sends everything before a part, too.
+            alone = self._one or self._session.no_ranges
+            stop = start + self._part
+            if alone or self._size - stop < self._part // 2:
+                stop = self._size
+            part = _Part(start, stop)
+            self._unclaimed = stop
+            self._parts.append(part)
+            return part
+
+    def _work(self, part: _Part | None, stream: ContentStream | None) -> None:
+        try:
+            buffer = memoryview(bytearray(_PIECE))
+            with self._path.open("r+b", buffering=0) as file:
+                while part is not None and not self._stopped:
+                    source = stream or open_content(self._session, self._content, part.at, part.stop)
+                    with source:
+                        self._fetch(part, source, file, buffer)
+                    stream, part = None, self._claim()
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that waits
+            self._stopped = True
+            with self._changed:
+                self._failure = self._failure or error
+        finally:
+            with self._changed:
+                self._at_work -= 1
+                self._changed.notify_all()
+
+    def _fetch(self, part: _Part, source: ContentStream, file: FileIO, buffer: memoryview) -> None:
+        file.seek(part.at)
+        while not self._stopped and (got := source.readinto(buffer[: part.stop - part.at])):
+            piece = buffer[:got]
+            while piece:
+                piece = piece[file.write(piece) :]
+            with self._changed:
+                part.at += got
+                self._arrived += got
+                self._changed.notify_all()

@@ -1,0 +1,117 @@
+"""Downloading a whole content to a file, checked on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from rinofs.fs.transfer.splitting import Split
+from rinofs.http.content.content import open_content, pour
+from rinofs.http.content.verify import Verifier
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+    from fsspec.callbacks import Callback
+
+    from rinofs.fs.transfer.pool import Stop
+    from rinofs.http.content.content import Content
+    from rinofs.http.session.session import HttpSession
+
+
+def download(
+    session: HttpSession,
+    content: Content,
+    file: IO[bytes],
+    *,
+    verify: bool,
+    callback: Callback,
+    stop: Stop,
+    connections: int = 1,
+) -> None:
+    """Write a whole content to a file, in constant memory.
+
+    Parameters
+    ----------
+    session : HttpSession
+        Sends the request.
+    content : Content
+        What to download.
+    file : binary file
+        Where to write it.
+    verify : bool
+        Whether to check it.
+    callback : Callback
+        Is told of the bytes, in all and as they come.
+    stop : Stop
+        Ends the download early.
+    connections : int
+        How many may be used, 0 for as many as are seen to pay; other than one only where `file` is a local
+        one, opened by its path, and nobody else's.
+
+    Raises
+    ------
+    ContentMismatchError
+        If it is not what the service vouches for. What was written is then not to be used.
+    """
+    with open_content(session, content) as stream:
+        callback.set_size(stream.size)
+        size = content.size if stream.size is None else stream.size
+        verifier = Verifier.for_answer(
+            stream.headers if verify else {},
+            (content.etag or stream.etag) if verify else None,
+            size,
+            label=content.label,
+        )
+
+        whole = None if connections == 1 else stream.in_parts
+        split = None if whole is None else Split(session, whole, connections)
+
+        def goes_on(count: int, waited: float) -> bool:
+            stop.check()
+            callback.relative_update(count)
+            return split is None or not split.begins(count, waited)
+
+        try:
+            pour(stream, file.write, verifier, goes_on)
+            if split is not None and split.count > 1:
+                file.flush()
+                split.finish(stream, Path(file.name), verifier, callback.relative_update, stop)
+        finally:
+            verifier.abandon()
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
+    """Give a file to write to, which takes the place of `path` if all goes well, and vanishes if not.
+
+    Parameters
+    ----------
+    path : path-like
+        A local file; its folder is made where missing.
+
+    Yields
+    ------
+    binary file
+        The file.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".rinofs-{secrets.token_hex(8)}.part")
+    try:
+        with _created(temporary) as file:
+            yield file
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _created(path: Path) -> IO[bytes]:
+    try:
+        return path.open("xb")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")

@@ -1,0 +1,87 @@
+"""Contents on their way to a service."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fsspec.callbacks import Callback
+
+    from rinofs.fs.transfer.pool import Stop
+
+__all__ = ["Upload", "Watched"]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A content on its way to a path.
+
+    Attributes
+    ----------
+    path : str
+        Where it belongs.
+    source : binary file or bytes
+        The content; a file is read from its current position.
+    size : int
+        Its bytes.
+    exclusive : bool
+        Whether it may only be stored if nothing is there.
+    metadata : mapping, optional
+        Stored with it, where the service knows metadata.
+    tags : sequence of str, optional
+        Stored with it, where the service knows tags.
+    """
+
+    path: str
+    source: IO[bytes] | bytes
+    size: int
+    exclusive: bool = False
+    metadata: Mapping[str, Any] | None = None
+    tags: Sequence[str] | None = None
+
+
+class Watched(io.RawIOBase):
+    """A file that tells how far it was read.
+
+    Parameters
+    ----------
+    file : binary file
+        The file.
+    callback : Callback
+        Is told of the bytes.
+    stop : Stop
+        Ends the reading early.
+    """
+
+    def __init__(self, file: IO[bytes], callback: Callback, stop: Stop) -> None:
+        super().__init__()
+        self._file = file
+        self._callback = callback
+        self._stop = stop
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read the next bytes."""
+        self._stop.check()
+        count: int = self._file.readinto(buffer)  # type: ignore[attr-defined]
+        self._callback.relative_update(count)
+        return count
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Go to a position."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._file.tell()

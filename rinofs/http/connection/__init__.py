@@ -1,0 +1,1 @@
+"""Connections and what goes over them: one request, one answer."""

@@ -1,0 +1,1 @@
+"""Contents on the wire: ranges, verification, upload bodies."""

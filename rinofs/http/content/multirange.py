@@ -1,0 +1,119 @@
+"""Several parts of a content in one answer (RFC 9110, sections 14.2 and 14.6)."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from rinofs.errors import ConnectionFailedError, DeadlineError, ProtocolError, ServiceError
+from rinofs.http.content.content import read_content
+from rinofs.http.content.parts import Parts, boundary_of
+from rinofs.http.content.ranges import parse_content_range
+from rinofs.http.content.sources import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from _typeshed import WriteableBuffer
+
+    from rinofs.http.connection.raw import RawAnswer
+    from rinofs.http.content.content import Content
+    from rinofs.http.session.session import HttpSession
+
+__all__ = ["MAX_SPANS", "read_spans"]
+
+MAX_SPANS = 16
+"""Parts that are asked for at once; with many more a server may see an attack, and send the whole."""
+
+_TOO_MUCH = frozenset({400, 500, 501})  # of a server that cannot read such a header
+
+
+def read_spans(session: HttpSession, content: Content, spans: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Read several parts of one version of a content, by one request where the server can.
+
+    Parameters
+    ----------
+    session : HttpSession
+        Where to send it.
+    content : Content
+        What to read. Only where a version is named, and the server keeps to it, one request is tried.
+    spans : sequence of (int, int)
+        First byte and byte to end before of each part, within the content and none empty.
+
+    Returns
+    -------
+    list of bytes
+        The parts.
+
+    Raises
+    ------
+    ContentChangedError
+        If the version is gone.
+    RinofsError
+        And all that `read_content` raises, for which the parts are asked for one by one if the one answer is
+        not what it should be.
+    """
+    named = content.conditional and content.etag is not None
+    if named and 1 < len(spans) <= MAX_SPANS and not (session.no_multiranges or session.no_ranges):
+        parts = _read_together(session, content, spans)
+        if parts is not None:
+            return parts
+    return [read_content(session, content, start, stop) for start, stop in spans]
+
+
+def _read_together(
+    session: HttpSession, content: Content, spans: Sequence[tuple[int, int]]
+) -> list[bytes] | None:
+    asked_for = ", ".join(f"{start}-{stop - 1}" for start, stop in spans)
+    try:
+        answer = session.stream(
+            content.path,
+            params=content.params,
+            headers={"Range": f"bytes={asked_for}", "If-Match": f'"{content.etag}"'},
+            expect=(200, 206, 412, 416),
+            label=content.label,
+        )
+    except ServiceError as error:
+        if error.status not in _TOO_MUCH:
+            raise
+        session.no_multiranges = True
+        return None
+    with answer:
+        boundary = boundary_of(answer.headers.get("content-type", ""), "byteranges")
+        if answer.status != 206 or boundary is None or answer.foreign:
+            session.no_multiranges = answer.foreign or answer.status in {200, 206}
+            return None
+        source = Source(session, content)
+        try:
+            source.check(answer, resumed=False)
+            return _read_parts(answer, boundary, spans, source)
+        except (ConnectionFailedError, DeadlineError, ProtocolError, ValueError):
+            return None
+
+
+class _Body(io.RawIOBase):
+    """The body of an answer, as `io.BufferedReader` wants it."""
+
+    def __init__(self, answer: RawAnswer) -> None:
+        self._answer = answer
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        return self._answer.readinto(memoryview(buffer).cast("B"))
+
+
+def _read_parts(
+    answer: RawAnswer, boundary: str, spans: Sequence[tuple[int, int]], source: Source
+) -> list[bytes]:
+    parts = Parts(io.BufferedReader(_Body(answer)), boundary)
+    found = []
+    for start, stop in spans:
+        came = parse_content_range(parts.begin().get("content-range"))
+        if came is None or (came.start, came.stop) != (start, stop):
+            raise source.misfit(f"another part came than the bytes from {start} to {stop}")
+        source.set_size(came.total)
+        found.append(parts.read(stop - start))
+    parts.end()
+    return found

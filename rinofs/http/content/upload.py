@@ -1,0 +1,174 @@
+"""A multipart body that is sent as it is read, in constant memory."""
+
+from __future__ import annotations
+
+import io
+import json
+import secrets
+from typing import TYPE_CHECKING, BinaryIO
+
+from rinofs.http.content.hashing import INLINE, SideDigests
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_CRLF = b"\r\n"
+_SHA256_LENGTH = 64
+
+
+class UploadBody:
+    """A sized, rewindable multipart/form-data body with the parts `json`, `file` and `sha256`.
+
+    Each iteration sends it from its first byte. A file is read while it is sent, and must not be used
+    by others meanwhile.
+
+    Parameters
+    ----------
+    source : binary file or bytes
+        The content: a seekable file, read from its current position, or bytes.
+    size : int, optional
+        Bytes to send; found out where None.
+    fields : Mapping, optional
+        Sent as the part `json`; no such part where None.
+    filename : str
+        File name of the part `file`.
+    digest : bool
+        Whether to end with a part `sha256`, taken on the way.
+    etag : bool
+        Whether to take the content's etag on the way.
+
+    Attributes
+    ----------
+    content_type : str
+        Value of the ``Content-Type`` header.
+    size : int
+        Bytes of content, without the parts' heads.
+    failure : BaseException or None
+        What broke the last iteration off, where that was reading the source.
+    """
+
+    def __init__(
+        self,
+        source: BinaryIO | bytes,
+        size: int | None = None,
+        *,
+        fields: Mapping[str, object] | None = None,
+        filename: str = "file",
+        digest: bool = False,
+        etag: bool = False,
+    ) -> None:
+        self._bytes = source if isinstance(source, bytes) else None
+        self._file: BinaryIO = io.BytesIO(source) if isinstance(source, bytes) else source
+        self._start = self._file.tell()
+        if size is None:
+            size = self._file.seek(0, io.SEEK_END) - self._start
+        self.size = size
+        self.failure: BaseException | None = None
+        self._wants_digest = digest
+        self._wants_etag = etag
+        self._digests: SideDigests | None = None
+        self._results: tuple[str | None, str | None] | None = None
+        boundary = secrets.token_hex(16)
+        self.content_type = f"multipart/form-data; boundary={boundary}"
+        self._head = _head(boundary, fields, filename)
+        self._sha256_head = _part(boundary, "sha256") if digest else b""
+        self._tail = _CRLF + f"--{boundary}--".encode() + _CRLF
+
+    def __len__(self) -> int:
+        trailer = _CRLF + self._sha256_head
+        digest = len(trailer) + _SHA256_LENGTH if self._wants_digest else 0
+        return len(self._head) + self.size + digest + len(self._tail)
+
+    def __iter__(self) -> Iterator[bytes | memoryview]:
+        self.rewind()
+        return self._whole() if self.size <= INLINE else self._pieces()
+
+    def rewind(self) -> None:
+        """Start again from the first byte."""
+        if self._digests is not None:
+            self._digests.abandon()
+        self._digests = SideDigests(sha256=self._wants_digest, etag=self._wants_etag, size=self.size)
+        self._results = None
+        self.failure = None
+        self._file.seek(self._start)
+
+    def etag(self) -> str:
+        """Return the etag of the content that was sent; needs ``etag=True`` and a body sent whole."""
+        return self._result(1)
+
+    def sha256(self) -> str:
+        """Return the hex sha-256 of the content that was sent; needs ``digest=True``."""
+        return self._result(0)
+
+    def _result(self, index: int) -> str:
+        result = None if self._results is None else self._results[index]
+        if result is None:
+            raise ValueError("not taken: it was not asked for, or the body was not sent whole")
+        return result
+
+    def _whole(self) -> Iterator[bytes]:
+        """Give a small body in one piece: one write, one packet."""
+        # Copied one by one, since a file's pieces share their buffer.
+        yield b"".join([self._head, *map(bytes, self._content()), self._end()])
+
+    def _pieces(self) -> Iterator[bytes | memoryview]:
+        yield self._head
+        yield from self._content()
+        yield self._end()
+
+    def _content(self) -> Iterator[bytes | memoryview]:
+        digests = self._digests
+        assert digests is not None
+        left = self.size
+        try:
+            while left and len(piece := self._read(digests, left)):
+                digests.feed(piece, stable=self._bytes is not None)
+                yield piece
+                left -= len(piece)
+            self._check_all_sent(left)
+            self._results = digests.finish()
+        except BaseException as error:
+            if not isinstance(error, GeneratorExit):
+                self.failure = error
+            raise
+        finally:
+            digests.abandon()
+
+    def _read(self, digests: SideDigests, left: int) -> bytes | memoryview:
+        if self._bytes is not None:
+            start = self._start + self.size - left
+            return memoryview(self._bytes)[start : start + min(left, INLINE)]
+        readinto = getattr(self._file, "readinto", None)
+        if readinto is None:
+            return self._file.read(min(left, INLINE))
+        buffer = digests.buffer()
+        return buffer[: readinto(buffer[:left])]
+
+    def _check_all_sent(self, left: int) -> None:
+        if left:
+            raise OSError(f"the file ended {left} bytes before its size: it changed while it was sent")
+
+    def _end(self) -> bytes:
+        if not self._wants_digest:
+            return self._tail
+        return _CRLF + self._sha256_head + self.sha256().encode() + self._tail
+
+
+def _head(boundary: str, fields: Mapping[str, object] | None, filename: str) -> bytes:
+    head = b""
+    if fields is not None:
+        # ASCII, so that no parser has to guess at the encoding.
+        text = json.dumps(fields, allow_nan=False, separators=(",", ":")).encode("ascii")
+        head = _part(boundary, "json", "application/json") + text + _CRLF
+    return head + _part(boundary, "file", "application/octet-stream", filename)
+
+
+def _part(boundary: str, name: str, content_type: str | None = None, filename: str | None = None) -> bytes:
+    disposition = f'form-data; name="{name}"'
+    if filename is not None:
+        quoted = filename.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+        disposition += f'; filename="{quoted}"'
+    lines = [f"--{boundary}", f"Content-Disposition: {disposition}"]
+    if content_type is not None:
+        lines.append(f"Content-Type: {content_type}")
+    return "\r\n".join([*lines, "", ""]).encode("utf-8", "replace")

@@ -1,0 +1,1 @@
+"""Documents of datapacks at the service: kept, edited."""

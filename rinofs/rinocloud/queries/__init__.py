@@ -1,0 +1,1 @@
+"""Queries: keywords to the query language, and what was found."""

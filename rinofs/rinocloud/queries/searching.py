@@ -1,0 +1,250 @@
+"""Finding objects by what is known about them, and the paths of what was found."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
+
+from rinofs.errors import NotFoundError
+from rinofs.fs.browse import ABSENT
+from rinofs.fs.transfer.pool import run
+from rinofs.rinocloud.pages import PAGE_SIZE
+from rinofs.rinocloud.paths import join, part_of
+from rinofs.rinocloud.queries.matching import matcher, ordered
+from rinofs.rinocloud.queries.query import both
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from rinofs.fs.listings import Listings
+    from rinofs.rinocloud.client import RinocloudClient
+    from rinofs.rinocloud.queries.query import Query
+    from rinofs.rinocloud.records import Record
+    from rinofs.rinocloud.resolver import Resolver
+
+Placed: TypeAlias = "tuple[str, Record]"
+"""A path and what is there."""
+
+AT_ONCE = 5_000
+"""Ids in one question; servers take twice as many values."""
+
+
+class Searcher:
+    """Ask for objects of a folder and all below it.
+
+    Parameters
+    ----------
+    client : RinocloudClient
+        Asks the server.
+    resolver : Resolver
+        Finds the folder.
+    listings : Listings
+        Remembers the folders that paths lead through, by id.
+    url : callable
+        Turns a path into what messages call it.
+    max_age : float
+        Seconds that what is known of folders may be old.
+    """
+
+    def __init__(
+        self,
+        client: RinocloudClient,
+        resolver: Resolver,
+        listings: Listings[Record],
+        url: Callable[[str], str],
+        max_age: float,
+    ) -> None:
+        self._client = client
+        self._resolver = resolver
+        self._listings = listings
+        self._url = url
+        self._max_age = max_age
+
+    def find(
+        self, path: str, query: Query, sort: str | None, limit: int | None = None
+    ) -> Iterator[list[Placed]]:
+        """Yield what a query finds below a folder, page by page; no more than `limit` if that is easy.
+
+        Raises
+        ------
+        NotImplementedError
+            If the server has no queries.
+        NotFoundError, NotADirectoryError
+            If there is no folder at the path.
+        """
+        top = self._resolver.folder_id(path, self._max_age)
+        folders = None if top is None else self._below(top, path)
+        if folders is not None:
+            query = both({"parent": {"$in": list(folders)}}, query)
+        start: dict[int | None, str] = {top: path}
+        is_all_wanted = top is None or folders is not None
+        for page in self._pages(query, sort, self._url(path), limit if is_all_wanted else None):
+            paths = folders if folders is not None else self._paths_of(page, start)
+            yield [
+                (join(paths[record.parent], part_of(record.name, record.id)), record)
+                for record in page
+                if record.parent in paths
+            ]
+
+    def count(self, path: str, query: Query) -> int:
+        """Return how many objects a query finds below a folder; raises as `find` does."""
+        top = self._resolver.folder_id(path, self._max_age)
+        folders = None if top is None else self._below(top, path)
+        if folders is not None:
+            query = both({"parent": {"$in": list(folders)}}, query)
+        if top is None or folders is not None:
+            try:
+                return self._client.count(query, self._url(path))
+            except NotImplementedError:
+                pass  # it may still be able to say which they are
+        return sum(len(page) for page in self.find(path, query, None))
+
+    # Asking
+
+    def _pages(
+        self, query: Query, sort: str | None, label: str, limit: int | None = None
+    ) -> Iterator[list[Record]]:
+        """Yield the records that a query finds, each once, in pages of at most `limit`.
+
+        By id it goes on after the last one, whatever was changed meanwhile: the embedded server has that
+        order by itself, others are asked for it. What comes in another order is gone through by position.
+        """
+        seen: set[int] = set()
+        last = 0
+        by_id = sort is None
+        size = PAGE_SIZE if limit is None else min(limit, PAGE_SIZE)
+        order = sort or (None if self._is_extended() else "id")
+        while True:
+            position = {} if by_id or not seen else {"offset": len(seen)}
+            asked = both(query, {"id": {"$gt": last}}) if by_id and last else query
+            body = {"query": asked, "limit": size, **position, **({"sort": order} if order else {})}
+            records = self._client.query(body, label).records
+            fresh = [record for record in records if record.id not in seen]
+            if fresh:
+                yield fresh
+                seen.update(record.id for record in fresh)
+            # Only the embedded server is known to grant the limit that it is asked for.
+            if not records or (self._is_extended() and len(records) < size) or not (fresh or by_id):
+                return
+            by_id = by_id and len(fresh) == len(records) and _ascending(records, last)
+            last = records[-1].id
+
+    def _is_extended(self) -> bool:
+        return bool(self._client.features.extensions)
+
+    # Paths
+
+    def _below(self, top: int, path: str) -> dict[int | None, str] | None:
+        """Return the paths of a folder and all folders below it, by id; None if they are too many."""
+        paths: dict[int | None, str] = {top: path}
+        level = [top]
+        while level:
+            query: Query = {"type": "folder", "parent": {"$in": level}}
+            level = []
+            for page in self._pages(query, None, self._url(path)):
+                for record in page:
+                    if record.parent in paths and record.id not in paths:
+                        paths[record.id] = join(paths[record.parent], part_of(record.name, record.id))
+                        level.append(record.id)
+                if len(paths) > AT_ONCE:
+                    return None
+        return paths
+
+    def _paths_of(self, page: list[Record], start: Mapping[int | None, str]) -> dict[int | None, str]:
+        """Return the paths of the folders that records are in, by id: of those below `start`."""
+        records: dict[int, Record] = {}
+        above = {record.parent for record in page}
+        while missing := {number for number in above if number is not None} - records.keys() - start.keys():
+            found = self._folders(missing)
+            records |= found
+            above = {record.parent for record in found.values()}
+        paths = dict(start)
+        for number in {record.parent for record in page}:
+            self._place(number, records, paths)
+        return paths
+
+    @staticmethod
+    def _place(number: int | None, records: Mapping[int, Record], paths: dict[int | None, str]) -> None:
+        chain: list[Record] = []
+        above = number
+        while above not in paths:
+            if above is None or above not in records or len(chain) > len(records):
+                return  # outside of where is looked, or gone meanwhile
+            chain.append(records[above])
+            above = records[above].parent
+        for record in reversed(chain):
+            paths[record.id] = join(paths[record.parent], part_of(record.name, record.id))
+
+    def _folders(self, wanted: Iterable[int]) -> dict[int, Record]:
+        """Return the records of folders by id: what is remembered, and the rest in few requests."""
+        found: dict[int, Record] = {}
+        for number in wanted:
+            known = self._listings.get(f"@{number}", self._max_age)
+            if known is not None and known.entry is not None:
+                found[number] = known.entry
+        left = sorted(set(wanted) - found.keys())
+        for start in range(0, len(left), AT_ONCE):
+            found |= self._asked_for(left[start : start + AT_ONCE])
+        return found
+
+    def _asked_for(self, numbers: list[int]) -> dict[int, Record]:
+        moment = self._listings.moment()
+        found: dict[int, Record] = {}
+        for page in self._pages({"id": {"$in": numbers}}, None, "rino://"):
+            found |= {record.id: record for record in page}
+            if len(found) == len(numbers):
+                break
+        for number in numbers:
+            if number not in found:
+                try:
+                    found[number] = self._client.metadata(number, f"rino://@{number}")
+                except NotFoundError:
+                    continue
+        for number, record in found.items():
+            self._listings.keep(f"@{number}", record, moment)
+        return found
+
+    # Looking through everything
+
+    def scan(self, path: str, query: Query, sort: str | None, concurrency: int) -> list[Placed]:
+        """Return what a query finds below a folder, by looking at all that is there.
+
+        Raises
+        ------
+        InvalidRequestError
+            If it is no query.
+        NotFoundError, NotADirectoryError
+            If there is no folder at the path.
+        """
+        matcher(query, digests=True)  # what is no query is refused before anything is asked
+        tree = self._resolver.tree(path)
+        if tree is None:
+            tree = self._walk(path, concurrency)
+        digests = self._client.features.has("digest")
+        holds = matcher(query, digests=digests)
+        found = [item for item in tree.items() if holds(item[1].fields())]
+        found.sort(key=lambda item: item[1].id)
+        if sort is None:
+            return found
+        order = ordered([record.fields() for _, record in found], sort, digests=digests)
+        return [found[position] for position in order]
+
+    def _walk(self, path: str, concurrency: int) -> dict[str, Record]:
+        found = self._resolver.children(path, self._max_age)
+        level = found
+        while folders := [where for where, record in level.items() if record.type == "directory"]:
+            listings = run(self._listed, folders, concurrency)
+            level = {where: record for listing in listings for where, record in listing.items()}
+            found = {**found, **level}
+        return found
+
+    def _listed(self, path: str) -> dict[str, Record]:
+        try:
+            return self._resolver.children(path, self._max_age)
+        except ABSENT:
+            return {}  # it went while its siblings were listed
+
+
+def _ascending(records: list[Record], last: int) -> bool:
+    numbers = [last, *(record.id for record in records)]
+    return all(one < other for one, other in pairwise(numbers))

@@ -1,0 +1,1 @@
+"""The repovizz2 API, version 1.0."""

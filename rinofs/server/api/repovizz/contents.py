@@ -1,0 +1,103 @@
+"""The endpoints of the repovizz2 API that list, take and send the contents of datapacks."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+from rinofs.server.api.calls import in_thread
+from rinofs.server.api.repovizz.datapacks import allowed, known_state
+from rinofs.server.api.repovizz.requests import datapack_id, extended, link_of
+from rinofs.server.catalog.structures import CONTENT_LINK, json_text
+from rinofs.server.web.downloads import content_response
+from rinofs.server.web.receiving import receive_upload
+from rinofs.server.web.responses import json_response
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rinofs.server.api.calls import Call
+    from rinofs.server.blobs.store import Blob
+    from rinofs.server.catalog.datapack_records import Datapack
+    from rinofs.server.catalog.idempotency import Remember
+
+__all__ = ["put", "send", "show_all", "store"]
+
+
+async def show_all(call: Call) -> Response:
+    """List the data nodes of a datapack, by their links."""
+    body = await in_thread(_listed, call)
+    headers = {"cache-control": "private, no-cache"}
+    if extended(call):
+        etag = hashlib.sha256(body).hexdigest()[:32]
+        headers["etag"] = f'"{etag}"'
+        if known_state(call, etag) == 304:
+            return Response(status_code=304, headers=headers)
+    return Response(body, headers=headers, media_type="application/json")
+
+
+def _listed(call: Call) -> bytes:
+    found, known = call.services.datapacks.contents(call.user, datapack_id(call))
+    listed: dict[str, dict[str, object]] = {}
+    for node in found.structure.data_nodes():
+        link = node["link"]
+        content = known.get(link) if extended(call) else None
+        if content is not None:
+            node |= {"size": content.size, "sha256": content.sha256}
+        listed.setdefault(link, node)
+    return json_text(listed)
+
+
+async def put(call: Call) -> Response:
+    """Take a content for the nodes of a link."""
+    identifier, link = datapack_id(call), link_of(call)
+    # Before the content is received, which may take long, and not only after.
+    await call.ask(call.services.datapacks.check, identifier)
+    async with receive_upload(call.request, call.services.blobs, any_part=True, sha1=True) as received:
+        blob = received.blob
+        filename = _filename(link, received.filename, blob)
+
+        def work(remember: Remember[Datapack]) -> Datapack:
+            return call.services.datapacks.put_content(
+                call.user, identifier, link, blob, filename, allowed=allowed(call), remember=remember
+            )
+
+        def render(_changed: Sequence[Datapack]) -> Response:
+            return json_response({"id": blob.sha1})
+
+        return await call.answers.once(call.request, call.user, blob.sha256, work, render)
+
+
+async def store(call: Call) -> Response:
+    """Take a content that a later change of the document is going to link to."""
+    identifier = datapack_id(call)
+    await call.ask(call.services.datapacks.check, identifier)
+    async with receive_upload(call.request, call.services.blobs, any_part=True, sha1=True) as received:
+        filename = received.filename or received.blob.sha1
+        await call.ask(call.services.datapacks.store_content, identifier, received.blob, filename)
+        return json_response({"id": received.blob.sha1})
+
+
+def _filename(link: str, sent: str | None, blob: Blob) -> str:
+    if not link.startswith(CONTENT_LINK):
+        return link.rpartition("/")[2]
+    return sent or blob.sha1
+
+
+async def send(call: Call) -> Response:
+    """Send a content."""
+    sha1 = link_of(call).removeprefix(CONTENT_LINK)
+    content = await call.ask(call.services.datapacks.content, datapack_id(call), sha1)
+    return content_response(
+        call.request,
+        blob_path=call.services.blobs.path(content.sha256),
+        size=content.size,
+        etag=content.etag,
+        sha256=content.sha256,
+        filename=content.filename,
+        modified=content.modified,
+        headers={},
+        digests=extended(call),
+    )

@@ -1,0 +1,196 @@
+"""The endpoints of the repovizz2 API that show and change users and their datapacks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import orjson
+from anyio import to_thread
+from starlette.responses import Response
+
+from rinofs.server.api.repovizz.requests import datapack_id, extended, name_of, parse_document, read_document
+from rinofs.server.catalog.structures import Structure, structure_of
+from rinofs.server.errors import Forbidden, PreconditionFailed, Unprocessable
+from rinofs.server.web.conditions import failed_precondition
+from rinofs.server.web.responses import json_response, stream_json_list
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from anyio import CapacityLimiter
+
+    from rinofs.server.api.calls import Call
+    from rinofs.server.catalog.datapack_records import Datapack
+    from rinofs.server.catalog.idempotency import Remember
+
+__all__ = ["Writing", "allowed", "delete", "known_state", "me", "show", "show_all", "user"]
+
+_PIECE = 1024 * 1024  # characters of documents that are held at a time
+_OK = {"result": "OK"}
+
+
+async def me(call: Call) -> Response:
+    """Show the user, and which datapacks there are."""
+    user = call.user
+    shown = {
+        "id": user.id,
+        "username": user.username,
+        "email": user.email,
+        "datapacks": await call.ask(call.services.datapacks.ids),
+        "folders": [],
+        "groups": [],
+        "_links": {"self": f"/api/v1.0/users/{user.username}", "collection": "/api/v1.0/users"},
+    }
+    return json_response(shown)
+
+
+async def user(call: Call) -> Response:
+    """Show a user by name; of others, nothing is said."""
+    if call.request.path_params["name"] != call.user.username:
+        raise Forbidden("Method not allowed.")
+    return await me(call)
+
+
+async def show_all(call: Call) -> Response:
+    """List the datapacks of the user; only that of a name where one is given."""
+    name = call.request.query_params.get("name")
+    found = await call.ask(call.services.datapacks.ids, name)
+    each = call.services.datapacks.each(call.user, found)
+    return stream_json_list(_pieces(call, each), key="items")
+
+
+async def show(call: Call) -> Response:
+    """Show a datapack."""
+    found = await call.ask(call.services.datapacks.get, datapack_id(call))
+    return _conditional(call, found.etag, lambda: orjson.dumps(_item(call, found)))
+
+
+async def delete(call: Call) -> Response:
+    """Remove a datapack with its contents."""
+    await call.ask(call.services.datapacks.delete, datapack_id(call), allowed=allowed(call))
+    return json_response(_OK)
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """The endpoints that take the document of a datapack.
+
+    Attributes
+    ----------
+    turns : CapacityLimiter
+        How many documents are read at a time: in memory, a large one is many times as large.
+    """
+
+    turns: CapacityLimiter
+
+    async def create(self, call: Call) -> Response:
+        """Make a datapack."""
+        fields, structure = await self._read(call)
+        name = name_of(fields)
+        if name is None or structure is None:
+            missing = "name" if name is None else "structure"
+            raise Unprocessable(f"{missing}: a new datapack needs one", field=missing)
+        # The owner can only be the user, by number as the service has it, or by name.
+        owner = fields.get("owner")
+        if owner is not None and owner != call.user.id and owner != call.user.username:
+            raise Forbidden("Method not allowed.")
+
+        def work(remember: Remember[Datapack]) -> Datapack:
+            return call.services.datapacks.create(call.user, name, structure, remember=remember)
+
+        def render(made: Sequence[Datapack]) -> Response:
+            return json_response({"item": _item(call, made[0]), **_OK}, headers=_named(call, made[0].etag))
+
+        return await call.answers.once(call.request, call.user, [name, structure.text], work, render)
+
+    async def edit(self, call: Call) -> Response:
+        """Change the name of a datapack, its document, or both."""
+        identifier = datapack_id(call)
+        fields, structure = await self._read(call)
+        name = name_of(fields)
+        if name is None and structure is None:
+            raise Unprocessable("name, structure: there is neither, so nothing to change")
+
+        def work(remember: Remember[Datapack]) -> Datapack:
+            return call.services.datapacks.edit(
+                call.user,
+                identifier,
+                name=name,
+                structure=structure,
+                allowed=allowed(call),
+                remember=remember,
+            )
+
+        def render(changed: Sequence[Datapack]) -> Response:
+            return json_response(_OK, headers=_named(call, changed[0].etag))
+
+        said = [name, structure and structure.text]
+        return await call.answers.once(call.request, call.user, said, work, render)
+
+    async def _read(self, call: Call) -> tuple[dict[str, object], Structure | None]:
+        raw = await read_document(call.request)
+        return await to_thread.run_sync(_parse, call, raw, limiter=self.turns)
+
+
+def _parse(call: Call, raw: bytes) -> tuple[dict[str, object], Structure | None]:
+    fields = parse_document(raw, call.services.settings)
+    value = fields.pop("structure", None)
+    return fields, None if value is None else structure_of(value)
+
+
+def allowed(call: Call) -> Callable[[Datapack], None]:
+    """Return what refuses a change of a datapack that is not as the request wants it (412)."""
+
+    def check(present: Datapack) -> None:
+        if extended(call) and known_state(call, present.etag) == 412:
+            message = "the datapack is not in the state that the request is about; read it again"
+            raise PreconditionFailed(message, headers=_named(call, present.etag))
+
+    return check
+
+
+def known_state(call: Call, etag: str) -> int | None:
+    """Return 304 or 412 where a condition of the request asks for it, or None."""
+    # No date names a state, since there may be many within a second.
+    return failed_precondition(call.request.method, call.request.headers, etag, datetime.now(UTC))
+
+
+def _conditional(call: Call, etag: str, render: Callable[[], bytes]) -> Response:
+    headers = {"cache-control": "private, no-cache", **_named(call, etag)}
+    if extended(call):
+        status = known_state(call, etag)
+        if status == 304:
+            return Response(status_code=304, headers=headers)
+        if status == 412:
+            raise PreconditionFailed("the datapack is not in this state", headers=headers)
+    return Response(render(), headers=headers, media_type="application/json")
+
+
+def _named(call: Call, etag: str) -> dict[str, str]:
+    return {"etag": f'"{etag}"'} if extended(call) else {}
+
+
+def _item(call: Call, datapack: Datapack) -> dict[str, object]:
+    return {
+        "id": datapack.id,
+        "name": datapack.name,
+        "owner": call.user.id,
+        "folder": None,
+        "structure": orjson.Fragment(datapack.structure.text),
+        "group_edit_permissions": [],
+    }
+
+
+def _pieces(call: Call, found: Iterable[Datapack]) -> Iterator[list[dict[str, object]]]:
+    piece: list[dict[str, object]] = []
+    size = 0
+    for datapack in found:
+        # Who lists need not ask for each one to know its state.
+        piece.append({**_item(call, datapack), "etag": datapack.etag})
+        size += len(datapack.structure.text)
+        if size > _PIECE:
+            yield piece
+            piece, size = [], 0
+    yield piece

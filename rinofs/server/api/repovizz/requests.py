@@ -1,0 +1,95 @@
+"""What requests to the repovizz2 API ask for, as values that are known to be in order."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from rinofs.datapack.document.jsontext import MAX_NESTING
+from rinofs.server.catalog.structures import check_link
+from rinofs.server.errors import Unprocessable, UnsupportedMedia
+from rinofs.server.web.bodies import body_stream, content_type_of, settings_of
+from rinofs.server.web.parsing import parse_object
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from starlette.requests import Request
+
+    from rinofs.server.api.calls import Call
+    from rinofs.server.settings import ServerSettings
+
+__all__ = ["datapack_id", "extended", "link_of", "name_of", "parse_document", "read_document"]
+
+_LONGEST_NAME = 1000
+_MAX_DEPTH = MAX_NESTING + 300
+"""Levels of a request: enough to read what is nested too deeply, and say where it is."""
+
+
+def extended(call: Call) -> bool:
+    """Tell whether this server's additions to the API are offered."""
+    return call.services.settings.repovizz_extensions
+
+
+def datapack_id(call: Call) -> str:
+    """Return the id of the datapack that a request is about."""
+    found: str = call.request.path_params["id"]
+    return found.lower()
+
+
+def link_of(call: Call) -> str:
+    """Return the link that a request is about.
+
+    Raises
+    ------
+    Unprocessable
+        If it cannot be one.
+    """
+    link: str = call.request.path_params["link"]
+    check_link(link)
+    return link
+
+
+def name_of(fields: Mapping[str, object]) -> str | None:
+    """Return the name that a datapack is to have; None where there is none.
+
+    Raises
+    ------
+    Unprocessable
+        If it cannot be one.
+    """
+    name = fields.get("name")
+    if name is None:
+        return None
+    if not isinstance(name, str) or not 1 <= len(name) <= _LONGEST_NAME or any(char < " " for char in name):
+        message = f"name: 1 to {_LONGEST_NAME} characters without control characters are needed"
+        raise Unprocessable(message, field="name")
+    return name
+
+
+async def read_document(request: Request) -> bytes:
+    """Read a body of JSON, whatever it says that it is: published clients call it a form.
+
+    Raises
+    ------
+    TooLarge
+        If it is longer than documents may be.
+    UnsupportedMedia
+        If it is compressed, or of several parts.
+    """
+    kind = content_type_of(request)
+    if kind.startswith("multipart/"):
+        raise UnsupportedMedia(f"a body of type {kind} is not read here; send JSON")
+    limit = settings_of(request).max_structure_bytes
+    return b"".join([data async for data in body_stream(request, limit)])
+
+
+def parse_document(raw: bytes, settings: ServerSettings) -> dict[str, object]:
+    """Return the fields of a JSON body.
+
+    Raises
+    ------
+    BadRequest
+        If it is no JSON object.
+    """
+    return parse_object(raw, replace(settings, max_json_depth=_MAX_DEPTH))

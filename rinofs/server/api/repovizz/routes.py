@@ -1,0 +1,109 @@
+"""The repovizz2 HTTP API, version 1.0: which path leads to which handler, and how refusals look."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anyio import CapacityLimiter
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.routing import Route
+
+from rinofs.server.api.calls import Call, in_thread, presented_token
+from rinofs.server.api.repovizz import contents, datapacks
+from rinofs.server.catalog.idempotency import Answers
+from rinofs.server.errors import ApiError
+from rinofs.server.web.responses import json_response
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import TypeAlias
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from rinofs.server.services import Services
+
+    Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
+
+__all__ = ["BASE", "EXTENSIONS", "routes"]
+
+BASE = "/api/v1.0"
+
+EXTENSIONS = "list, delete, sizes, etag, digest, sha1, idempotency, store"
+"""What this server adds to the published API, as its answers tell."""
+
+_UNAUTHORIZED = "You are unauthorized to make this request."
+
+
+class _LinkConvertor(Convertor[str]):
+    """Takes the rest of a path whatever it holds, line breaks too, which Starlette's own does not."""
+
+    regex = r"[\s\S]*"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("link", _LinkConvertor())
+
+
+def routes(services: Services) -> list[Route]:
+    """Return the routes of the API.
+
+    Parameters
+    ----------
+    services : Services
+        What the handlers work with.
+    """
+    writing = datapacks.Writing(CapacityLimiter(2))
+    endpoints: list[tuple[str, str, Handler]] = [
+        ("/user", "GET", datapacks.me),
+        ("/users/{name}", "GET", datapacks.user),
+        ("/datapacks", "POST", writing.create),
+        ("/datapacks/{id}", "GET", datapacks.show),
+        ("/datapacks/{id}", "POST", writing.edit),
+        ("/datapacks/{id}/content", "GET", contents.show_all),
+        ("/datapacks/{id}/content/{link:link}", "POST", contents.put),
+        ("/datapacks/{id}/content/{link:link}", "GET", contents.send),
+    ]
+    if services.settings.repovizz_extensions:
+        endpoints += [
+            ("/datapacks", "GET", datapacks.show_all),
+            ("/datapacks/{id}", "DELETE", datapacks.delete),
+            ("/datapacks/{id}/content", "POST", contents.store),
+        ]
+    answers = Answers(services.database)
+    return [
+        Route(BASE + path, _signed_in(services, answers, handle), methods=[method])
+        for path, method, handle in endpoints
+    ]
+
+
+def _signed_in(
+    services: Services, answers: Answers, handle: Handler
+) -> Callable[[Request], Awaitable[Response]]:
+    """Make an endpoint of a handler: for signed-in users, and with the service's own refusals."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            token = presented_token(request)
+            user = services.accounts.remembered(token)
+            if user is None:
+                user = await in_thread(services.accounts.authenticate, token, granted=True)
+            return await handle(Call(request, user, services, answers))
+        except ApiError as error:
+            return _refusal(request, error)
+
+    return endpoint
+
+
+def _refusal(request: Request, error: ApiError) -> Response:
+    if error.status != 401:
+        return json_response({"error": error.message}, error.status, error.headers)
+    # Clients that look after their tokens tell by this that there is something to refresh (RFC 6750).
+    presented = "authorization" in request.headers
+    challenge = 'Bearer error="invalid_token"' if presented else "Bearer"
+    return json_response({"error": _UNAUTHORIZED}, 401, {"www-authenticate": challenge})

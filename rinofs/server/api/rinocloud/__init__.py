@@ -1,0 +1,1 @@
+"""The Rinocloud API, version 1."""

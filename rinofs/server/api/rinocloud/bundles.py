@@ -1,0 +1,150 @@
+"""Many small files by one request: their contents in one answer, or in one body."""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from rinofs.server.api.rinocloud.requests import new_object, path_of, text, whole_number
+from rinofs.server.blobs import batches
+from rinofs.server.blobs.batches import blob_of
+from rinofs.server.catalog.bulk_insert import about
+from rinofs.server.errors import ApiError, BadRequest, NotFound, Unprocessable
+from rinofs.server.web.bodies import read_fields
+from rinofs.server.web.receiving import read_upload
+from rinofs.server.web.responses import json_response
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from rinofs.server.api.calls import Call
+    from rinofs.server.blobs.store import Blob
+    from rinofs.server.catalog.idempotency import Remember
+    from rinofs.server.catalog.records import NewObject, Record
+
+__all__ = ["MOST", "SMALL", "TOGETHER", "download_many", "upload_many"]
+
+MOST = 256
+"""Files that can be asked for at once; `rinofs.server.blobs.batches.MOST` can be sent."""
+
+SMALL = 256 * 1024
+"""Bytes up to which a file is sent along."""
+
+TOGETHER = 2 * 1024 * 1024
+"""Bytes of all that is sent along, and of all that is sent here."""
+
+_DIGEST = re.compile("[0-9a-f]{64}")
+
+
+async def download_many(call: Call) -> Response:
+    """Send the contents of small files; of the others say that they are to be asked for alone."""
+    if not call.extended:
+        raise NotFound("this server has no files/download_many/")
+    fields = await read_fields(call.request)
+    paths = fields.get("paths")
+    if not isinstance(paths, list) or not 0 < len(paths) <= MOST:
+        raise BadRequest(f"paths: a list of 1 to {MOST} paths is expected", field="paths")
+    wanted = [path_of(path) for path in paths]
+    boundary = secrets.token_hex(16)
+    body = await call.ask(_answer, call, wanted, boundary)
+    return Response(body, media_type=f"multipart/mixed; boundary={boundary}")
+
+
+def _answer(_user: object, call: Call, paths: Sequence[Sequence[str]], boundary: str) -> bytes:
+    records = call.services.store.locate_many(call.user, paths)
+    return b"".join(_parts(call, paths, records, boundary))
+
+
+def _parts(
+    call: Call, paths: Sequence[Sequence[str]], records: Sequence[Record | None], boundary: str
+) -> Iterator[bytes]:
+    room = TOGETHER
+    for path, record in zip(paths, records, strict=True):
+        content = None if record is None else _content(call, record, min(SMALL, room))
+        where = "/".join(quote(name, safe="") for name in path)
+        yield f"\r\n--{boundary}\r\nContent-Location: {where}\r\n".encode()
+        if content is None or record is None or record.sha256 is None:
+            yield b"rinocloud-api-alone: true\r\nContent-Length: 0\r\n\r\n"
+            continue
+        room -= len(content)
+        digest = base64.b64encode(bytes.fromhex(record.sha256)).decode("ascii")
+        yield f"Repr-Digest: sha-256=:{digest}:\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+        yield content
+    yield f"\r\n--{boundary}--\r\n".encode()
+
+
+def _content(call: Call, record: Record, most: int) -> bytes | None:
+    if record.sha256 is None or record.size is None or record.size > most:
+        return None
+    try:
+        with call.services.blobs.open(record.sha256, record.size) as file:
+            content = file.read()
+    except ApiError:
+        return None  # whoever asks for it alone is told what is wrong
+    return content if len(content) == record.size else None
+
+
+async def upload_many(call: Call) -> Response:
+    """Make files of the pieces of one content, all or none of them."""
+    if not call.extended:
+        raise NotFound("this server has no files/upload_many/")
+    fields, content, digest = await read_upload(call.request, TOGETHER)
+
+    def work(remember: Remember[Record]) -> list[Record]:
+        arriving = _arriving(fields.get("files"), memoryview(content))
+        with call.services.batches.keeping({one.blob: one.content for one in arriving}):
+            files = [(one.new, one.blob) for one in arriving]
+            return call.services.store.upload_many(call.user, files, remember=remember)
+
+    def render(records: Sequence[Record]) -> Response:
+        return json_response({"result": [call.shown(record) for record in records]}, 201)
+
+    return await call.answers.once(call.request, call.user, [fields, digest], work, render)
+
+
+@dataclass(frozen=True, slots=True)
+class _Arriving:
+    """A file among others."""
+
+    new: NewObject
+    blob: Blob
+    content: memoryview
+
+
+def _arriving(files: object, content: memoryview) -> list[_Arriving]:
+    if not isinstance(files, list) or not 0 < len(files) <= batches.MOST:
+        raise BadRequest(f"files: a list of 1 to {batches.MOST} files is expected", field="files")
+    found, start = [], 0
+    for number, fields in enumerate(files):
+        with about(number):
+            one = _one(fields, content[start:])
+        found.append(one)
+        start += one.blob.size
+    if start != len(content):
+        message = f"files: their sizes make {start} bytes, and {len(content)} were sent"
+        raise BadRequest(message, field="files")
+    return found
+
+
+def _one(fields: object, rest: memoryview) -> _Arriving:
+    if not isinstance(fields, dict):
+        raise BadRequest("an object is expected", field="files")
+    if fields.get("size") is None:
+        raise BadRequest("size: the bytes of the file are missing", field="size")
+    size = whole_number(fields, "size")
+    if size > len(rest):
+        raise BadRequest(f"size: {len(rest)} bytes are left of the content, not {size}", field="size")
+    new = new_object(fields, extended=True, nested=True)
+    blob = blob_of(rest[:size])
+    digest = text(fields, "sha256")
+    if digest is not None and not _DIGEST.fullmatch(digest):
+        raise BadRequest("sha256: a digest of 64 hex digits is expected", field="sha256")
+    if digest not in {None, blob.sha256}:
+        raise Unprocessable("sha256: the content has another digest", field="sha256")
+    return _Arriving(new, blob, rest[:size])

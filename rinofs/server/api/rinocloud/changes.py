@@ -1,0 +1,181 @@
+"""The endpoints of the Rinocloud API that make and change objects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.responses import Response
+
+from rinofs.server.api.calls import Call, in_thread
+from rinofs.server.api.rinocloud.requests import (
+    change,
+    identifier,
+    identifiers,
+    name_of,
+    needed_identifier,
+    new_object,
+    text,
+)
+from rinofs.server.catalog.records import Kind, Record
+from rinofs.server.catalog.store import FolderExists
+from rinofs.server.errors import BadRequest, Conflict
+from rinofs.server.web.bodies import read_fields
+from rinofs.server.web.receiving import Upload, receive_binary, receive_upload
+from rinofs.server.web.responses import json_response
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rinofs.server.blobs.store import BlobUpload
+    from rinofs.server.catalog.idempotency import Remember
+
+_COPY_SIZE = 1024 * 1024
+_APPEND_TRIES = 20
+
+
+async def create_folder(call: Call) -> Response:
+    """Make a folder."""
+    fields = await read_fields(call.request)
+    new = new_object(fields, extended=call.extended, nested=True)
+
+    def work(remember: Remember[Record]) -> Record:
+        return call.services.store.create_folder(call.user, new, remember=remember)
+
+    return await call.answers.once(call.request, call.user, fields, work, _created(call))
+
+
+async def create_folder_if_not_exist(call: Call) -> Response:
+    """Make a folder, or find the one that is there."""
+    try:
+        return await create_folder(call)
+    except FolderExists as found:
+        return call.one(found.record)
+
+
+async def create_object(call: Call) -> Response:
+    """Make an object without content, or update the one whose id is given."""
+    fields = await read_fields(call.request)
+    number = identifier(fields)
+    if number is not None:
+        changed = change(fields, extended=call.extended)
+        return call.one(await call.ask(call.services.store.update, number, changed), 201)
+    new = new_object(fields, extended=call.extended, nested=False)
+
+    def work(remember: Remember[Record]) -> Record:
+        return call.services.store.create_object(call.user, new, remember=remember)
+
+    return await call.answers.once(call.request, call.user, fields, work, _created(call))
+
+
+async def upload(call: Call) -> Response:
+    """Make a file of a multipart body."""
+    async with receive_upload(call.request, call.services.blobs) as received:
+        return await _store(call, received)
+
+
+async def upload_binary(call: Call) -> Response:
+    """Make a file of a bare body."""
+    async with receive_binary(call.request, call.services.blobs) as received:
+        return await _store(call, received)
+
+
+async def _store(call: Call, received: Upload) -> Response:
+    new = new_object(received.fields, extended=call.extended, nested=True, filename=received.filename)
+    only_new = call.extended and call.request.headers.get("if-none-match", "").strip() == "*"
+
+    def work(remember: Remember[Record]) -> Record:
+        return call.services.store.upload(call.user, new, received.blob, only_new=only_new, remember=remember)
+
+    said = [received.fields, received.filename, received.blob.sha256]
+    return await call.answers.once(call.request, call.user, said, work, _created(call))
+
+
+async def update(call: Call) -> Response:
+    """Change the name, the metadata or the tags of an object."""
+    fields = await read_fields(call.request)
+    number = needed_identifier(fields)
+    changed = change(fields, extended=call.extended)
+    return call.one(await call.ask(call.services.store.update, number, changed))
+
+
+async def delete_metadata_field(call: Call) -> Response:
+    """Remove a key from the metadata of an object."""
+    fields = await read_fields(call.request)
+    field = text(fields, "field")
+    if field is None:
+        raise BadRequest("field: the name of a metadata field is missing", field="field")
+    return call.one(await call.ask(call.services.store.delete_field, needed_identifier(fields), field))
+
+
+async def append(call: Call) -> Response:
+    """Let the content of a file grow by a chunk of text."""
+    fields = await read_fields(call.request)
+    number = needed_identifier(fields)
+    chunk = text(fields, "chunk")
+    if chunk is None:
+        raise BadRequest("chunk: the text to append is missing", field="chunk")
+    return call.one(await in_thread(_append, call, number, chunk.encode()))
+
+
+def _append(call: Call, number: int, chunk: bytes) -> Record:
+    for _ in range(_APPEND_TRIES):
+        record = call.services.store.get(call.user, number)
+        if record.version_of is not None:
+            raise Conflict(f"id: {number} is an earlier version, read-only", field="id")
+        if record.type == Kind.FOLDER:
+            raise BadRequest(f"id: {number} is a folder, which has no content", field="id")
+        with call.services.blobs.new_upload() as grown:
+            _copy_content(call, record, grown)
+            grown.write(chunk)
+            changed = call.services.store.replace_content(
+                call.user, number, grown.finish(), expected=record.sha256
+            )
+        if changed is not None:
+            return changed
+    raise Conflict(f"id: too many requests append to {number} at once", field="id")
+
+
+def _copy_content(call: Call, record: Record, target: BlobUpload) -> None:
+    if record.sha256 is None or record.size is None:
+        return
+    with call.services.blobs.open(record.sha256, record.size) as source:
+        while data := source.read(_COPY_SIZE):
+            target.write(data)
+
+
+async def move(call: Call) -> Response:
+    """Put objects into another folder."""
+    fields = await read_fields(call.request)
+    numbers = identifiers(fields, "items", "id")
+    name = name_of(fields) if call.extended else None
+    moved = await call.ask(call.services.store.move, numbers, identifier(fields, "parent"), name)
+    return json_response({"result": [call.shown(record) for record in moved]})
+
+
+async def copy(call: Call) -> Response:
+    """Copy objects into a folder."""
+    fields = await read_fields(call.request)
+    numbers = identifiers(fields, "items", "id")
+    parent, name = identifier(fields, "parent"), name_of(fields)
+
+    def work(remember: Remember[Record]) -> list[Record]:
+        return call.services.store.copy(call.user, numbers, parent, name, remember=remember)
+
+    def render(records: Sequence[Record]) -> Response:
+        return json_response({"result": [call.shown(record) for record in records]}, 201)
+
+    return await call.answers.once(call.request, call.user, fields, work, render)
+
+
+async def delete(call: Call) -> Response:
+    """Delete objects."""
+    fields = await read_fields(call.request)
+    await call.ask(call.services.store.delete, identifiers(fields, "id"))
+    return Response(status_code=204)
+
+
+def _created(call: Call) -> Callable[[Sequence[Record]], Response]:
+    def render(records: Sequence[Record]) -> Response:
+        return call.one(records[0], 201)
+
+    return render

@@ -1,0 +1,146 @@
+"""The endpoints of the Rinocloud API that show objects and their contents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rinofs.server.api.rinocloud.requests import (
+    flag,
+    needed_identifier,
+    page,
+    path_of,
+    text,
+    where,
+    whole_number,
+)
+from rinofs.server.errors import BadRequest
+from rinofs.server.web.bodies import read_fields
+from rinofs.server.web.downloads import content_response
+from rinofs.server.web.responses import json_response, stream_json_list
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.responses import Response
+
+    from rinofs.server.api.calls import Call
+    from rinofs.server.catalog.listings import Listing
+
+
+async def get_metadata(call: Call) -> Response:
+    """Show an object."""
+    fields = await read_fields(call.request, text_fields=("path",))
+    wanted = _needed(where(fields, extended=call.extended))
+    truncated = flag(fields, "truncate_metadata")
+    record = await call.find(wanted)
+    return json_response(call.shown(record, truncated=truncated))
+
+
+async def children(call: Call) -> Response:
+    """List a folder, or what is at the top level."""
+    fields = await read_fields(call.request, text_fields=("path",))
+    wanted = page(fields, extended=call.extended)
+    recursive = call.extended and flag(fields, "recursive")
+    start = where(fields, extended=call.extended)
+    truncated = flag(fields, "truncate_metadata")
+    listing = await call.ask(call.services.store.children, start, wanted, recursive=recursive)
+    counts = {"count": listing.total, "limit": wanted.limit, "offset": wanted.offset}
+    return stream_json_list(_shown(call, listing, truncated=truncated), rest=counts)
+
+
+async def query(call: Call) -> Response:
+    """List what a query finds."""
+    fields = await read_fields(call.request, text_fields=("sort",))
+    listing = await call.ask(
+        call.services.store.query,
+        fields.get("query"),
+        page(fields, extended=False),
+        sort=fields.get("sort"),
+        digests=call.extended,
+    )
+    return stream_json_list(_shown(call, listing, truncated=flag(fields, "truncate_metadata")))
+
+
+async def query_count(call: Call) -> Response:
+    """Count what a query finds."""
+    fields = await read_fields(call.request)
+    count = await call.ask(call.services.store.count, fields.get("query"), digests=call.extended)
+    return json_response({"count": count})
+
+
+async def search(call: Call) -> Response:
+    """List what has a text in it."""
+    fields = await read_fields(call.request, text_fields=("query",))
+    words = text(fields, "query")
+    if words is None:
+        raise BadRequest("query: the text to search for is missing", field="query")
+    listing = await call.ask(call.services.store.search, words, page(fields, extended=False))
+    return stream_json_list(_shown(call, listing, truncated=flag(fields, "truncate_metadata")))
+
+
+async def autocomplete_search(call: Call) -> Response:
+    """List the names of metadata fields."""
+    await read_fields(call.request)
+    return json_response({"result": await call.ask(call.services.store.field_names)})
+
+
+async def autocomplete_values(call: Call) -> Response:
+    """List the values of a field."""
+    fields = await read_fields(call.request)
+    field = text(fields, "field")
+    if not field:
+        raise BadRequest("field: the name of a field is missing", field="field")
+    found = await call.ask(call.services.store.field_values, field, digests=call.extended)
+    return json_response({"result": found})
+
+
+async def ancestors(call: Call) -> Response:
+    """List the folders above an object."""
+    fields = await read_fields(call.request)
+    found = await call.ask(call.services.store.ancestors, needed_identifier(fields))
+    return json_response([call.shown(record) for record in found])
+
+
+async def download(call: Call) -> Response:
+    """Send the content of a file."""
+    fields = await _download_fields(call)
+    wanted = _needed(where(fields, extended=call.extended))
+    record = await call.find(wanted)
+    if record.sha256 is None or record.size is None or record.etag is None:
+        raise BadRequest(f"id: {record.id} is a {record.type}, which has no content", field="id")
+    return content_response(
+        call.request,
+        blob_path=call.services.blobs.path(record.sha256),
+        size=record.size,
+        etag=record.etag,
+        sha256=record.sha256,
+        filename=record.name,
+        modified=record.modified,
+        headers={"rinocloud-api-result": record.header(call.user, sha256=call.extended)},
+        digests=call.extended,
+        offset=whole_number(fields, "from"),
+    )
+
+
+async def _download_fields(call: Call) -> dict[str, object]:
+    if call.request.method == "POST":
+        return await read_fields(call.request, text_fields=("path",))
+    asked = call.request.query_params
+    fields: dict[str, object] = {name: asked[name] for name in ("id", "from") if name in asked}
+    if "path" in asked:
+        fields["path"] = path_of(asked.getlist("path"))
+    return fields
+
+
+def _needed(found: int | list[str] | None) -> int | list[str]:
+    if found is None or found == []:
+        raise BadRequest("id: the id of an object is missing", field="id")
+    return found
+
+
+def _shown(call: Call, listing: Listing, *, truncated: bool) -> Iterator[list[dict[str, object]]]:
+    for piece in listing.pieces():
+        yield [
+            record.shown(call.user, sha256=call.extended, truncated=truncated, path=path)
+            for record, path in piece
+        ]

@@ -1,0 +1,257 @@
+"""What requests to the Rinocloud API ask for, as values that are known to be in order."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from rinofs.protocol.names import InvalidNameError, check_name
+from rinofs.server.catalog.listings import Page
+from rinofs.server.catalog.records import Change, NewObject
+from rinofs.server.errors import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = [
+    "change",
+    "flag",
+    "identifier",
+    "identifiers",
+    "name_of",
+    "new_object",
+    "page",
+    "path_of",
+    "text",
+    "where",
+    "whole_number",
+]
+
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 1_000_000
+_LARGEST = 2**63 - 1
+_MOST_FOLDERS = 255  # nobody else can write while they are made
+
+_OWN = frozenset(
+    {
+        "id",
+        "name",
+        "type",
+        "size",
+        "parent",
+        "metadata",
+        "tags",
+        "etag",
+        "versions",
+        "project",
+        "project_name",
+        "owner",
+        "shared",
+        "created_on",
+        "updated_on",
+        "filepath",
+    }
+)
+"""Fields of a record, which clients send back: never metadata, and all but a few the server's to know."""
+_OWN_EXTENDED = _OWN | {"sha256", "path"}
+
+
+def text(fields: Mapping[str, object], field: str) -> str | None:
+    """Return a field that is text; None where it is absent or null.
+
+    Raises
+    ------
+    BadRequest
+        If it is something else.
+    """
+    value = fields.get(field)
+    if value is None:
+        return None
+    return _text(value, field)
+
+
+def _text(value: object, field: str) -> str:
+    if not isinstance(value, str):
+        raise BadRequest(f"{field}: text is expected, not {_kind(value)}", field=field)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise BadRequest(f"{field}: half of a surrogate pair is no text", field=field) from None
+    return value
+
+
+def flag(fields: Mapping[str, object], field: str) -> bool:
+    """Return a field that is true or false; false where it is absent or null."""
+    value = fields.get(field)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise BadRequest(f"{field}: true or false is expected, not {_kind(value)}", field=field)
+
+
+def whole_number(fields: Mapping[str, object], field: str, default: int = 0) -> int:
+    """Return a field that is a whole number from 0 on, also as text; the default where it is absent."""
+    value = fields.get(field)
+    return default if value is None else _whole(value, field)
+
+
+def _whole(value: object, field: str) -> int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise BadRequest(f"{field}: a whole number is expected, not {_kind(value)}", field=field)
+    return min(value, _LARGEST)
+
+
+def identifier(fields: Mapping[str, object], field: str = "id") -> int | None:
+    """Return a field that is the id of an object; None where it is absent or null."""
+    value = fields.get(field)
+    return None if value is None else _whole(value, field)
+
+
+def needed_identifier(fields: Mapping[str, object], field: str = "id") -> int:
+    """Return a field that has to be the id of an object."""
+    value = identifier(fields, field)
+    if value is None:
+        raise BadRequest(f"{field}: the id of an object is missing", field=field)
+    return value
+
+
+def identifiers(fields: Mapping[str, object], *names: str) -> list[int]:
+    """Return the ids in the first of some fields that is there: one id, or a list of them.
+
+    Raises
+    ------
+    BadRequest
+        If there is none.
+    """
+    for name in names:
+        value = fields.get(name)
+        if value is not None:
+            found = [_whole(one, name) for one in (value if isinstance(value, list) else [value])]
+            if not found:
+                raise BadRequest(f"{name}: there is no id in the list", field=name)
+            return found
+    raise BadRequest(f"{names[0]}: the ids of objects are missing", field=names[0])
+
+
+def path_of(value: object) -> list[str]:
+    """Return a path, given as a list of names or, in a form, as one name."""
+    parts = value if isinstance(value, list) else [value]
+    return [_text(part, "path") for part in parts]
+
+
+def where(fields: Mapping[str, object], *, extended: bool) -> int | list[str] | None:
+    """Return what object is asked for: an id, a path where that is understood, or None for neither."""
+    number = identifier(fields)
+    if number is None and extended and fields.get("path") is not None:
+        return path_of(fields["path"])
+    return number
+
+
+def page(fields: Mapping[str, object], *, extended: bool) -> Page:
+    """Return the part of a list that is asked for."""
+    limit = min(whole_number(fields, "limit", DEFAULT_LIMIT), MAX_LIMIT)
+    after = identifier(fields, "after") if extended else None
+    return Page(limit, whole_number(fields, "offset"), after)
+
+
+def name_of(fields: Mapping[str, object]) -> str | None:
+    """Return a name that an object can have; None where it is absent or null."""
+    name = text(fields, "name")
+    return None if name is None else _checked(name)
+
+
+def _checked(name: str) -> str:
+    try:
+        check_name(name)
+    except InvalidNameError as error:
+        raise BadRequest(f"name: {error}", field="name") from error
+    return name
+
+
+def new_object(
+    fields: Mapping[str, object], *, extended: bool, nested: bool, filename: str | None = None
+) -> NewObject:
+    """Return the object that a request wants to have made.
+
+    Parameters
+    ----------
+    fields : mapping
+        The request.
+    extended : bool
+        Whether the fields of the extensions are known.
+    nested : bool
+        Whether slashes in the name lead through folders.
+    filename : str, optional
+        The name of the file that was sent, for requests that give no other.
+
+    Raises
+    ------
+    BadRequest
+        If a field is not in order; the message names it.
+    """
+    name = text(fields, "name")
+    if name is None and filename is not None:
+        name = filename.rpartition("/")[2]
+    if name is None:
+        raise BadRequest("name: a name is missing", field="name")
+    *folders, last = name.split("/") if nested else [name]
+    if len(folders) > _MOST_FOLDERS:
+        message = f"it leads through {len(folders)} folders, and at most {_MOST_FOLDERS} are made at once"
+        raise BadRequest(f"name: {message}", field="name")
+    metadata = _metadata(fields) or {}
+    return NewObject(
+        parent=identifier(fields, "parent"),
+        name=_checked(last),
+        folders=tuple(_checked(folder) for folder in folders),
+        metadata={**metadata, **_loose(fields, extended=extended)},
+        tags=_tags(fields) or (),
+        versions=_versions(fields),
+    )
+
+
+def change(fields: Mapping[str, object], *, extended: bool) -> Change:
+    """Return the change that a request wants to have made to an object."""
+    return Change(
+        name=name_of(fields),
+        metadata=_metadata(fields),
+        merged=_loose(fields, extended=extended),
+        tags=_tags(fields),
+        versions=_versions(fields),
+    )
+
+
+def _loose(fields: Mapping[str, object], *, extended: bool) -> dict[str, object]:
+    own = _OWN_EXTENDED if extended else _OWN
+    return {key: value for key, value in fields.items() if key not in own}
+
+
+def _metadata(fields: Mapping[str, object]) -> dict[str, object] | None:
+    value = fields.get("metadata")
+    if value is None or isinstance(value, dict):
+        return value
+    raise BadRequest(f"metadata: an object is expected, not {_kind(value)}", field="metadata")
+
+
+def _tags(fields: Mapping[str, object]) -> list[str] | None:
+    value = fields.get("tags")
+    if value is None:
+        return None
+    tags = value if isinstance(value, list) else [value]
+    # A form cannot tell the tag 2016 from a number.
+    return [json.dumps(tag) if type(tag) in {int, float} else _text(tag, "tags") for tag in tags]
+
+
+def _versions(fields: Mapping[str, object]) -> frozenset[int]:
+    value = fields.get("versions")
+    if value is None:
+        return frozenset()
+    if not isinstance(value, list):
+        raise BadRequest(f"versions: a list is expected, not {_kind(value)}", field="versions")
+    return frozenset(_whole(one, "versions") for one in value)
+
+
+def _kind(value: object) -> str:
+    known = {str: "text", bool: "true or false", list: "a list", dict: "an object", type(None): "null"}
+    kind = known.get(type(value))
+    return kind or f"the number {value}"

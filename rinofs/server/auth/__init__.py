@@ -1,0 +1,1 @@
+"""Accounts, OAuth2, and its pages."""

@@ -1,0 +1,234 @@
+"""The page on which a user signs in, and lets a program act in the user's name, or not."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import urlsplit
+
+from anyio import CapacityLimiter, to_thread
+from oauthlib.common import add_params_to_uri
+from oauthlib.oauth2 import OAuth2Error
+from oauthlib.oauth2.rfc6749.errors import AccessDeniedError, FatalClientError
+from starlette.responses import Response
+
+from rinofs.server.api.calls import in_thread
+from rinofs.server.auth.oauth import read_form
+from rinofs.server.auth.pages import page
+from rinofs.server.auth.redirects import policy_source
+from rinofs.server.auth.sessions import LIFETIME, Sessions
+from rinofs.server.errors import ApiError, TooManyRequests, Unauthorized
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+    from rinofs.server.auth.clients import Client
+    from rinofs.server.auth.oauth import Provider
+    from rinofs.server.catalog.records import User
+    from rinofs.server.services import Services
+
+__all__ = ["AuthorizePage"]
+
+COOKIE = "rinofs_session"
+PATH = "/oauth/authorize"
+
+_STALE = "This form had been open for too long, or was sent already. Please try again."
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a program asks for, checked."""
+
+    uri: str
+    client: Client
+    redirect_uri: str
+    state: str | None
+    scopes: list[str]
+
+
+class _RefusedPageError(Exception):
+    """The request cannot go on; the page says why."""
+
+    def __init__(self, answer: Response) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class AuthorizePage:
+    """``/oauth/authorize``: shown to users, and sent back by them.
+
+    Parameters
+    ----------
+    services : Services
+        What the server works with.
+    provider : Provider
+        The rules of the flow.
+    """
+
+    def __init__(self, services: Services, provider: Provider) -> None:
+        self._services = services
+        self._provider = provider
+        self._sessions = Sessions()
+        # Waiting for a turn must not take the threads that other requests need.
+        self._turns = CapacityLimiter(2)
+
+    async def endpoint(self, request: Request) -> Response:
+        """Answer one request for the page."""
+        try:
+            asked = await in_thread(self._asked, request)
+            if request.method == "POST":
+                return await self._sent(request, asked)
+            return self._shown(request, asked)
+        except _RefusedPageError as refusal:
+            return refusal.answer
+
+    def _asked(self, request: Request) -> _Asked:
+        uri = f"http://localhost{PATH}?{request.url.query}"
+        try:
+            scopes, found = self._provider.validate_authorization_request(uri)
+        except FatalClientError as error:
+            # Nobody knows that the place to go back to is the program's own: the user stays here.
+            _refuse(error.description or error.error or "The request is not valid.")
+        except OAuth2Error as error:
+            told = add_params_to_uri(error.redirect_uri, error.twotuples)
+            raise _RefusedPageError(_redirect(told)) from error
+        except ValueError:
+            _refuse("The address has characters in it that have no place there.")
+        return _Asked(uri, found["request"].client, found["redirect_uri"], found["state"], scopes)
+
+    def _shown(
+        self,
+        request: Request,
+        asked: _Asked,
+        *,
+        status: int = 200,
+        problem: str = "",
+        username: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> Response:
+        session = request.cookies.get(COOKIE, "")
+        user = self._sessions.user(session)
+        session = session or secrets.token_urlsafe(32)
+        answer = self._page(asked, session, user, status, problem, username)
+        answer.headers.update(headers or {})
+        return _with_session(request, answer, session)
+
+    def _page(
+        self, asked: _Asked, session: str, user: User | None, status: int, problem: str, username: str
+    ) -> Response:
+        name = "login" if user is None else "consent"
+        return page(
+            name,
+            status,
+            leads_to=policy_source(asked.redirect_uri),
+            form_token=self._sessions.form_token(session, f"{name} {asked.uri}"),
+            client=asked.client.name,
+            place=_place(asked.redirect_uri),
+            username=username if user is None else user.username,
+            problem=problem,
+        )
+
+    async def _sent(self, request: Request, asked: _Asked) -> Response:
+        fields = await _form(request)
+        _refuse_foreign(request)
+        session = request.cookies.get(COOKIE, "")
+        user = self._sessions.user(session)
+        name = "login" if user is None else "consent"
+        good = self._sessions.is_good(fields.get("form_token", ""), session, f"{name} {asked.uri}")
+        if not session or not good:
+            return self._shown(request, asked, status=403, problem=_STALE)
+        if user is None:
+            return await self._log_in(request, asked, fields)
+        return await self._decide(asked, session, user, fields.get("decision"))
+
+    async def _log_in(self, request: Request, asked: _Asked, fields: dict[str, str]) -> Response:
+        username, password = fields.get("username", ""), fields.get("password", "")
+        address = request.client.host if request.client else ""
+        log_in = self._services.accounts.log_in
+        try:
+            user = await to_thread.run_sync(log_in, username, password, address, limiter=self._turns)
+        except Unauthorized:
+            problem = "The username or the password is wrong."
+            return self._shown(request, asked, status=403, problem=problem, username=username)
+        except TooManyRequests as error:
+            wait = error.headers["Retry-After"]
+            problem = f"There were too many wrong passwords. Please wait {wait} seconds and try again."
+            return self._shown(
+                request, asked, status=429, problem=problem, username=username, headers=dict(error.headers)
+            )
+        # A new value, so that who knew the one from before is not signed in as well.
+        return _with_session(request, _here(request), self._sessions.sign_in(user))
+
+    async def _decide(self, asked: _Asked, session: str, user: User, decision: str | None) -> Response:
+        if decision == "allow":
+            return _redirect(await in_thread(self._allow, asked, user))
+        if decision == "leave":
+            self._sessions.sign_out(session)
+            return _redirect(asked.uri.removeprefix("http://localhost"))
+        denied = AccessDeniedError(state=asked.state)
+        return _redirect(denied.in_uri(asked.redirect_uri))
+
+    def _allow(self, asked: _Asked, user: User) -> str:
+        headers, _, _ = self._provider.create_authorization_response(
+            asked.uri, scopes=asked.scopes, credentials={"user": user}
+        )
+        location: str = headers["Location"]
+        return location
+
+
+def _refuse(problem: str) -> NoReturn:
+    raise _RefusedPageError(page("refused", 400, problem=problem))
+
+
+async def _form(request: Request) -> dict[str, str]:
+    try:
+        return await read_form(request)
+    except ApiError as error:
+        answer = page("refused", error.status, problem=f"The form could not be read: {error.message}.")
+        raise _RefusedPageError(answer) from error
+
+
+def _refuse_foreign(request: Request) -> None:
+    """Refuse a form that another site has sent, as far as the browser says."""
+    origin = request.headers.get("origin")
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    # The scheme is the proxy's, where there is one that encrypts.
+    same = origin is None or urlsplit(origin).netloc.lower() == request.headers["host"].lower()
+    if not same or site not in {"same-origin", "none"}:
+        problem = "This form was sent by another site. Nothing has been done."
+        raise _RefusedPageError(page("refused", 403, problem=problem))
+
+
+def _place(redirect_uri: str) -> str:
+    parts = urlsplit(redirect_uri)
+    return parts.netloc or f"{parts.scheme}:"
+
+
+def _here(request: Request) -> Response:
+    return _redirect(f"{PATH}?{request.url.query}")
+
+
+def _redirect(location: str) -> Response:
+    # 303, after which no browser sends the form once more (RFC 9700, section 4.12).
+    headers = {"location": location, "cache-control": "no-store", "referrer-policy": "no-referrer"}
+    return Response(status_code=303, headers=headers)
+
+
+def _with_session(request: Request, answer: Response, session: str) -> Response:
+    answer.set_cookie(
+        COOKIE,
+        session,
+        max_age=int(LIFETIME),
+        path="/oauth",
+        secure=_is_encrypted(request),
+        httponly=True,
+        samesite="lax",
+    )
+    return answer
+
+
+def _is_encrypted(request: Request) -> bool:
+    # The word of anybody is taken for it: who claims it wrongly keeps the cookie from no browser but his own.
+    outermost = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
+    return "https" in {request.url.scheme, outermost}

@@ -1,0 +1,138 @@
+"""OAuth2: programs get tokens for what users granted to them."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from oauthlib.oauth2 import (
+    AuthorizationEndpoint,
+    BearerToken,
+    OAuth2Error,
+    RefreshTokenGrant,
+    RevocationEndpoint,
+    TokenEndpoint,
+)
+from starlette.responses import Response
+
+from rinofs.server.api.calls import in_thread
+from rinofs.server.auth.accounts import new_token
+from rinofs.server.auth.grants import ACCESS_LIFETIME
+from rinofs.server.auth.oauth_rules import CodeGrant, Rules, check_authorization
+from rinofs.server.catalog.grant_records import new_refresh_token
+from rinofs.server.errors import BadRequest, UnsupportedMedia
+from rinofs.server.web.bodies import body_stream, content_type_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from oauthlib.common import Request as OAuthRequest
+    from starlette.requests import Request
+
+    from rinofs.server.services import Services
+
+__all__ = ["Provider", "read_form", "read_form_text"]
+
+MAX_FORM = 64 * 1024
+"""Bytes of a form."""
+_MAX_FIELDS = 100
+_NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+
+# At this level it writes down codes and tokens.
+logging.getLogger("oauthlib").setLevel(logging.INFO)
+
+
+class Provider(AuthorizationEndpoint, TokenEndpoint, RevocationEndpoint):  # type: ignore[misc]
+    """The flows that this server offers, and nothing more.
+
+    Parameters
+    ----------
+    services : Services
+        Where programs and grants are kept.
+    """
+
+    def __init__(self, services: Services) -> None:
+        rules = Rules(services.clients, services.grants)
+        code = CodeGrant(rules, pre_auth=[check_authorization])
+        bearer = BearerToken(
+            rules,
+            token_generator=lambda _request: new_token(),
+            refresh_token_generator=_refresh_token,
+            expires_in=ACCESS_LIFETIME,
+        )
+        AuthorizationEndpoint.__init__(
+            self, default_response_type="code", response_types={"code": code}, default_token_type=bearer
+        )
+        grants = {"authorization_code": code, "refresh_token": RefreshTokenGrant(rules)}
+        TokenEndpoint.__init__(
+            self, default_grant_type="authorization_code", grant_types=grants, default_token_type=bearer
+        )
+        RevocationEndpoint.__init__(self, rules)
+
+    async def token(self, request: Request) -> Response:
+        """Exchange a code or a refresh token for tokens (``/oauth/token``)."""
+        return await _answer(request, self.create_token_response)
+
+    async def revoke(self, request: Request) -> Response:
+        """Make a token void (``/oauth/revoke``, RFC 7009)."""
+        return await _answer(request, self.create_revocation_response)
+
+
+def _refresh_token(request: OAuthRequest) -> str:
+    return new_refresh_token(request.refresh_token)
+
+
+async def _answer(request: Request, create: Callable[..., tuple[Mapping[str, str], str, int]]) -> Response:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    if "authorization" in request.headers:
+        headers["Authorization"] = request.headers["authorization"]
+    body = await read_form_text(request)
+    query = request.url.query
+    uri = f"http://localhost{request.url.path}" + (f"?{query}" if query else "")
+
+    def work() -> tuple[Mapping[str, str], str, int]:
+        try:
+            return create(uri, "POST", body, headers)
+        except OAuth2Error as error:
+            return error.headers, error.json, error.status_code
+
+    own, text, status = await in_thread(work)
+    return Response(text, status, {**own, **_NO_STORE}, media_type="application/json")
+
+
+async def read_form_text(request: Request) -> str:
+    """Read a form, and leave it as it was sent.
+
+    Raises
+    ------
+    UnsupportedMedia
+        If it is none.
+    BadRequest
+        If it is no ASCII.
+    TooLarge
+        If it is too long.
+    """
+    kind = content_type_of(request)
+    if kind != "application/x-www-form-urlencoded":
+        raise UnsupportedMedia("a form (application/x-www-form-urlencoded) is expected here")
+    raw = b"".join([data async for data in body_stream(request, MAX_FORM)])
+    try:
+        return raw.decode("ascii")
+    except UnicodeDecodeError as error:
+        raise BadRequest("the form is not percent-encoded") from error
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """Read a form; of fields that are there several times, the last one counts.
+
+    Raises
+    ------
+    BadRequest
+        If it cannot be read.
+    """
+    text = await read_form_text(request)
+    try:
+        return dict(parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS))
+    except ValueError as error:
+        raise BadRequest("the form cannot be read") from error

@@ -1,0 +1,51 @@
+"""Which path leads to which page, and to the endpoints that programs use beside them."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from starlette.routing import Route
+
+from rinofs.server.auth.authorize import PATH, AuthorizePage
+from rinofs.server.auth.oauth import Provider
+from rinofs.server.auth.pages import STYLE_PATH, page, style
+from rinofs.server.auth.redirects import SHOW_TOKEN
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from rinofs.server.services import Services
+
+__all__ = ["routes"]
+
+_CODE = re.compile(r"[A-Za-z0-9_-]{1,200}")
+
+
+def routes(services: Services) -> list[Route]:
+    """Return the routes of OAuth2.
+
+    Parameters
+    ----------
+    services : Services
+        What the handlers work with.
+    """
+    provider = Provider(services)
+    return [
+        Route(PATH, AuthorizePage(services, provider).endpoint, methods=["GET", "POST"]),
+        Route("/oauth/token", provider.token, methods=["POST"]),
+        Route("/oauth/revoke", provider.revoke, methods=["POST"]),
+        Route(SHOW_TOKEN, _show_token, methods=["GET"]),
+        Route(STYLE_PATH, style, methods=["GET"]),
+    ]
+
+
+async def _show_token(request: Request) -> Response:
+    """Show the code that the user was sent here with, to be copied by hand."""
+    code = request.query_params.get("code", "")
+    if _CODE.fullmatch(code):
+        return page("code", code=code)
+    if request.query_params.get("error") == "access_denied":
+        return page("refused", problem="You did not allow access. You can close this page.")
+    return page("refused", 400, problem="There is no code in this address.")

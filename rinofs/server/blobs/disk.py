@@ -1,0 +1,298 @@
+"""Contents on the local disk.
+
+A content is written to a temporary file while its digests are taken, and then linked to the name that its
+sha-256 gives it. What makes removing safe while other threads and processes store contents:
+
+- A writer holds a shared lock on the file that it stores, from its first byte until `DiskBlobUpload.release`.
+  The kernel lets go of it when the process dies.
+- A name is only ever made where there is none, by a link, and only taken away by one who holds the exclusive
+  lock on the very file behind the name. So nothing is removed that an upload is about to refer to, and
+  whoever gets the exclusive lock on a temporary file knows that its writer is gone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, Self
+
+from rinofs.protocol.digests import EtagHasher
+from rinofs.server.blobs.leases import exclusive, is_behind, sync_folder
+from rinofs.server.blobs.store import Blob
+from rinofs.server.errors import Unavailable, storage_failures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import TracebackType
+
+    from rinofs.server.blobs.store import Data
+
+__all__ = ["DiskBlobStore", "DiskBlobUpload", "sync_folder"]
+
+# Below this many bytes, handing a digest to another thread costs more than taking it.
+_PARALLEL_FROM = 64 * 1024
+
+
+class DiskBlobUpload:
+    """A content on its way to a folder; made by `DiskBlobStore.new_upload`."""
+
+    def __init__(self, store: DiskBlobStore, *, sha1: bool = False) -> None:
+        self._store = store
+        self._etag = EtagHasher()
+        self._sha256 = hashlib.sha256()
+        self._sha1 = hashlib.sha1(usedforsecurity=False) if sha1 else None
+        self._temporary, self._file = store.temporary_file()
+        self._lease: BinaryIO | None = self._file
+
+    def write(self, data: Data) -> None:
+        """Add the next bytes of the content.
+
+        Raises
+        ------
+        InsufficientStorage, Unavailable
+            If they cannot be written.
+        """
+        fast = [self._sha256] if self._sha1 is None else [self._sha256, self._sha1]
+        if len(data) < _PARALLEL_FROM:
+            self._etag.update(data)
+            for hasher in fast:
+                hasher.update(data)
+            self._append(data)
+            return
+        # md5 is by far the slowest, so the rest has time to run in one other thread.
+        beside = [self._store.beside(hasher.update, data) for hasher in fast]
+        beside.append(self._store.beside(self._append, data))
+        try:
+            self._etag.update(data)
+        finally:
+            wait(beside)  # the buffer is the caller's again on return, also after a failure
+        for work in beside:
+            work.result()
+
+    def _append(self, data: Data) -> None:
+        with storage_failures():
+            view = memoryview(data)
+            while view:
+                view = view[self._file.write(view) :]
+
+    def sha256(self) -> str:
+        """Return the digest of what was written so far, in hex."""
+        return self._sha256.hexdigest()
+
+    def finish(self) -> Blob:
+        """Store the content durably, and keep it from being collected until `release`.
+
+        Returns
+        -------
+        Blob
+            What the content is known by from now on.
+        """
+        sha1 = None if self._sha1 is None else self._sha1.hexdigest()
+        blob = Blob(self.sha256(), self._etag.etag(), self._etag.size, sha1)
+        with storage_failures():
+            lease = self._store.settle(self._temporary, self._file, blob)
+        if lease is not self._file:
+            self._file.close()
+        self._lease = lease
+        return blob
+
+    def release(self) -> None:
+        """Allow the content to be collected if nothing refers to it."""
+        if self._lease is not None:
+            self._lease.close()
+            self._lease = None
+
+    def discard(self) -> None:
+        """Give up; nothing stays behind."""
+        with suppress(OSError):
+            self._temporary.unlink(missing_ok=True)
+        self.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.discard()
+
+
+class DiskBlobStore:
+    """Contents in a folder of the local disk.
+
+    Parameters
+    ----------
+    root : Path
+        The folder; made where missing.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._contents = root / "contents"
+        self._temporary = root / "temporary"
+        for folder in (self._contents, self._temporary):
+            folder.mkdir(parents=True, exist_ok=True)
+            sync_folder(folder.parent)
+        self._durable: set[Path] = set()
+        self._threads = ThreadPoolExecutor(thread_name_prefix="rinofs-digest")
+
+    def new_upload(self, *, sha1: bool = False) -> DiskBlobUpload:
+        """Begin a new content.
+
+        Parameters
+        ----------
+        sha1 : bool
+            Whether its sha-1 will be asked for, which takes time to find out.
+
+        Raises
+        ------
+        InsufficientStorage, Unavailable
+            If no file can be made.
+        """
+        with storage_failures():
+            return DiskBlobUpload(self, sha1=sha1)
+
+    def path(self, sha256: str) -> Path:
+        """Return the file that holds, or would hold, a content."""
+        # Asked for with every download; joining takes three times as long.
+        return Path(f"{self._contents}/{sha256[:2]}/{sha256}")
+
+    def open(self, sha256: str, size: int) -> BinaryIO:
+        """Open a content for reading.
+
+        Parameters
+        ----------
+        sha256 : str
+            Its digest, in hex.
+        size : int
+            Its bytes.
+
+        Raises
+        ------
+        Unavailable
+            If it is not there, or not whole; ``rinofs admin fsck`` tells more.
+        """
+        with storage_failures():
+            file = self.path(sha256).open("rb", buffering=0)
+        if os.fstat(file.fileno()).st_size != size:
+            file.close()
+            raise Unavailable(f"the content {sha256} is damaged on the server's disk")
+        return file
+
+    def close(self) -> None:
+        """Let go of the threads that take digests."""
+        self._threads.shutdown()
+
+    def beside(self, work: Callable[[Data], None], data: Data) -> Future[None]:
+        """Begin some work on a piece of content in another thread."""
+        return self._threads.submit(work, data)
+
+    def temporary_file(self) -> tuple[Path, BinaryIO]:
+        """Make a file that is known to be in use."""
+        while True:
+            path = self._temporary / secrets.token_hex(16)
+            file = path.open("xb", buffering=0)
+            fcntl.flock(file, fcntl.LOCK_SH)
+            # Between its making and the lock, a collection may have taken it for a dead one.
+            if is_behind(file, path):
+                return path, file
+            file.close()
+
+    def settle(self, temporary: Path, file: BinaryIO, blob: Blob) -> BinaryIO:
+        """Give a whole temporary file its name, or let go of it where the content is there already.
+
+        Returns
+        -------
+        BinaryIO
+            The file behind the name, locked against collection.
+        """
+        target = self.path(blob.sha256)
+        self.make_folders([target.parent])
+        lease = self.existing(target, blob.size)
+        if lease is None:
+            os.fsync(file.fileno())
+            lease = self.link(temporary, file, target, blob.size)
+        # Also where another upload made the name: its own sync may not have happened yet.
+        sync_folder(target.parent)
+        temporary.unlink(missing_ok=True)
+        return lease
+
+    def make_folders(self, paths: Iterable[Path]) -> None:
+        """Make those folders that contents go into which are missing, and have the names of all last."""
+        # One that is there may be another upload's: its sync may not have happened yet, or never will.
+        fresh = [path for path in paths if path not in self._durable]
+        for path in fresh:
+            path.mkdir(exist_ok=True)
+        if fresh:
+            sync_folder(self._contents)
+            self._durable.update(fresh)
+
+    def link(self, temporary: Path, file: BinaryIO, target: Path, size: int) -> BinaryIO:
+        """Give a durable temporary file its name, unless there is one of it; return what `settle` does."""
+        while True:
+            try:
+                os.link(temporary, target)
+            except FileExistsError:
+                lease = self.existing(target, size)
+                if lease is not None:
+                    return lease
+            else:
+                return file
+
+    def existing(self, target: Path, size: int) -> BinaryIO | None:
+        """Lock the file that has a content already; None where there is none, or a damaged one."""
+        try:
+            file = target.open("rb", buffering=0)
+        except FileNotFoundError:
+            return None
+        fcntl.flock(file, fcntl.LOCK_SH)
+        if is_behind(file, target) and os.fstat(file.fileno()).st_size == size:
+            return file
+        file.close()
+        with exclusive(target, wait=True) as mine:
+            if mine and target.stat().st_size != size:
+                target.unlink()
+        return None
+
+    def stored(self) -> Iterator[tuple[str, int]]:
+        """List the contents: sha-256 and bytes on the disk, in the order of their names."""
+        for folder in sorted(self._contents.iterdir()):
+            for file in sorted(folder.iterdir()):
+                with suppress(FileNotFoundError):
+                    yield file.name, file.stat().st_size
+
+    def remove_unless(self, sha256: str, wanted: Callable[[str], bool]) -> bool:
+        """Remove a content that nobody is about to refer to.
+
+        Parameters
+        ----------
+        sha256 : str
+            Its digest, in hex.
+        wanted : callable
+            Asked while no upload can hold the content: is it referred to?
+
+        Returns
+        -------
+        bool
+            Whether it was removed.
+        """
+        path = self.path(sha256)
+        with exclusive(path, wait=False) as mine:
+            if not mine or wanted(sha256):
+                return False
+            path.unlink()
+            return True
+
+    def remove_abandoned(self) -> int:
+        """Remove the temporary files of processes that are gone; return how many there were."""
+        removed = 0
+        for path in self._temporary.iterdir():
+            with exclusive(path, wait=False) as mine:
+                if mine:
+                    path.unlink()
+                    removed += 1
+        return removed

@@ -1,0 +1,170 @@
+"""Moving, copying and deleting objects with all that is below them, within one transaction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete as sql_delete
+from sqlalchemy import insert, or_, select
+
+from rinofs.server.catalog import lookups, objects
+from rinofs.server.catalog.records import Kind, Record, User, now
+from rinofs.server.catalog.tables import objects as table
+from rinofs.server.errors import BadRequest, Conflict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import Connection
+
+__all__ = ["ancestors", "copy", "delete", "move"]
+
+_CHUNK = 1000
+"""Values bound in one statement."""
+
+
+def ancestors(connection: Connection, user: User, record: Record) -> list[Record]:
+    """Return the folders above an object, from the top level down."""
+    found: list[Record] = []
+    parent = record.parent
+    while parent is not None:
+        folder = lookups.get(connection, user, parent)
+        found.append(folder)
+        parent = folder.parent
+    return found[::-1]
+
+
+def move(
+    connection: Connection, user: User, numbers: Sequence[int], parent: int | None, name: str | None
+) -> list[Record]:
+    """Put objects into a folder, under another name where one is given.
+
+    Raises
+    ------
+    NotFound
+        If an object or the folder is not there.
+    BadRequest
+        If a folder would come to be below itself, or several objects are to have one name.
+    Conflict
+        If a name is taken.
+    """
+    records = _several(connection, user, numbers, name, changed=True)
+    _refuse_loops(connection, user, records, parent)
+    moved = []
+    for record in records:
+        target = name or record.name
+        objects.refuse_taken(connection, user, parent, target, but=record.id)
+        moved.append(objects.set_values(connection, record, {"parent": parent, "name": target}))
+    return moved
+
+
+def copy(
+    connection: Connection, user: User, numbers: Sequence[int], parent: int | None, name: str | None
+) -> list[Record]:
+    """Copy objects, folders with all below them, into a folder.
+
+    Contents are shared, metadata and tags kept, earlier versions left behind.
+
+    Raises
+    ------
+    NotFound, BadRequest, Conflict
+        As for `move`.
+    """
+    records = _several(connection, user, numbers, name, changed=False)
+    _refuse_loops(connection, user, records, parent)
+    copies = []
+    for record in records:
+        target = name or record.name
+        objects.refuse_taken(connection, user, parent, target)
+        values = _duplicate(user, record, parent, now()) | {"name": target}
+        made = Record(*connection.execute(insert(table).values(values).returning(*lookups.RECORD)).one())
+        copies.append(made)
+        if record.type == Kind.FOLDER:
+            _copy_below(connection, user, {record.id: made.id})
+    return copies
+
+
+def delete(connection: Connection, user: User, numbers: Sequence[int]) -> None:
+    """Delete objects with their earlier versions and all that is below them; all of them, or none.
+
+    Raises
+    ------
+    NotFound
+        If one is not there.
+    Conflict
+        If one is an earlier version, and its current object is not among them.
+    """
+    wanted = set(numbers)
+    for number in wanted:
+        record = lookups.get(connection, user, number)
+        if record.version_of is not None and record.version_of not in wanted:
+            raise Conflict(
+                f"id: {number} is an earlier version of {record.version_of}, read-only", field="id"
+            )
+    for chunk in _chunks(sorted(wanted)):
+        start = select(table.c.id).where(or_(table.c.id.in_(chunk), table.c.version_of.in_(chunk)))
+        doomed = start.where(table.c.owner == user.id).cte("doomed", recursive=True)
+        inner = table.alias()
+        below = select(inner.c.id).join(doomed, inner.c.parent == doomed.c.id)
+        doomed = doomed.union(below.where(inner.c.owner == user.id))
+        # One statement, since a row that others refer to can only go together with them.
+        connection.execute(sql_delete(table).where(table.c.id.in_(select(doomed.c.id))))
+
+
+def _several(
+    connection: Connection, user: User, numbers: Sequence[int], name: str | None, *, changed: bool
+) -> list[Record]:
+    find = lookups.changeable if changed else lookups.get
+    found = [find(connection, user, number, field="items") for number in dict.fromkeys(numbers)]
+    if name is not None and len(found) != 1:
+        raise BadRequest("name: only one object can get the name", field="name")
+    return found
+
+
+def _refuse_loops(connection: Connection, user: User, records: Sequence[Record], parent: int | None) -> None:
+    if parent is None:
+        return
+    target = lookups.get(connection, user, parent, field="parent")
+    around = {target.id, *(folder.id for folder in ancestors(connection, user, target))}
+    for record in records:
+        if record.id in around:
+            raise BadRequest(f"parent: {parent} is {record.id} itself, or below it", field="parent")
+
+
+def _duplicate(user: User, record: Record, parent: int | None, moment: str) -> dict[str, Any]:
+    kept = ("name", "type", "size", "etag", "sha256", "metadata", "metadata_size", "tags")
+    values: dict[str, Any] = {column: getattr(record, column) for column in kept}
+    return values | {
+        "owner": user.id,
+        "parent": parent,
+        "versions": "[]",
+        "version_of": None,
+        "created_on": moment,
+        "updated_on": moment,
+    }
+
+
+def _copy_below(connection: Connection, user: User, made: dict[int, int]) -> None:
+    """Copy what is in some folders into their copies, level by level."""
+    moment = now()
+    returning = insert(table).returning(table.c.id, sort_by_parameter_order=True)
+    while made:
+        deeper: dict[int, int] = {}
+        for chunk in _chunks(sorted(made)):
+            inside = select(*lookups.RECORD).where(table.c.parent.in_(chunk), table.c.owner == user.id)
+            found = connection.execute(inside.where(table.c.version_of.is_(None))).all()
+            for part in _chunks(found):
+                records = [Record(*row) for row in part]
+                copies = [_duplicate(user, record, made[record.parent or 0], moment) for record in records]
+                numbers = connection.scalars(returning, copies).all()
+                deeper |= {
+                    record.id: number
+                    for record, number in zip(records, numbers, strict=True)
+                    if record.type == Kind.FOLDER
+                }
+        made = deeper
+
+
+def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(values), _CHUNK):
+        yield values[start : start + _CHUNK]

@@ -1,0 +1,166 @@
+"""Fields of objects in SQL: columns, and values in the JSON text of the metadata.
+
+Keys are compared with those that `json_each` finds and never made part of a JSON path, in which a quote would
+end them, and reach somewhere else.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Protocol
+
+from rinofs.server.catalog.queries.values import Bound, Cell, any_of, compared, text_value
+from rinofs.server.errors import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rinofs.server.catalog.records import User
+
+__all__ = ["RECORD_FIELDS", "Field", "field_of", "ordering"]
+
+RECORD_FIELDS = {
+    "id": "integer",
+    "name": "text",
+    "type": "text",
+    "size": "integer",
+    "parent": "integer",
+    "metadata": "object",
+    "tags": "array",
+    "etag": "text",
+    "sha256": "text",
+    "versions": "array",
+    "project": "integer",
+    "project_name": "text",
+    "owner": "text",
+    "shared": "false",
+    "created_on": "text",
+    "updated_on": "text",
+}
+"""The fields of records that can be asked for, with the JSON type of their values."""
+
+MAX_PARTS = 16
+"""Levels that a field can reach down."""
+
+_RANKS = "CASE {} WHEN 'text' THEN 2 WHEN 'array' THEN 3 WHEN 'object' THEN 4 WHEN 'integer' THEN 1 \
+WHEN 'real' THEN 1 ELSE 0 END"
+
+
+class Field(Protocol):
+    """Where the values of a field are."""
+
+    def where(self, holds: Callable[[Cell], str]) -> str:
+        """Return whether an object has the field and something holds for its value; never null."""
+
+    def present(self) -> str:
+        """Return whether an object has the field; never null."""
+
+    def absent(self) -> str:
+        """Return whether an object has not got the field; never null."""
+
+    def scalar(self) -> tuple[str, str]:
+        """Return the value of the field and its JSON type; null for objects without it."""
+
+
+class _ColumnField:
+    """A record's own field."""
+
+    def __init__(self, bound: Bound, column: str, kind: str) -> None:
+        self._bound = bound
+        self._column = compared(column) if kind in {"array", "object"} else column
+        self._kind = f"'{kind}'"
+
+    def where(self, holds: Callable[[Cell], str]) -> str:
+        return f"({self.present()} AND {holds(Cell(self._bound, self._column, self._kind))})"
+
+    def present(self) -> str:
+        return f"{self._column} IS NOT NULL"
+
+    def absent(self) -> str:
+        return f"{self._column} IS NULL"
+
+    def scalar(self) -> tuple[str, str]:
+        return self._column, self._kind
+
+
+class _MetadataField:
+    """A field in the metadata."""
+
+    def __init__(self, bound: Bound, name: str) -> None:
+        self._bound = bound
+        self._whole = [text_value(name)]
+        parts = re.split(r"\.|__", self._whole[0])
+        self._parts = parts if len(parts) > 1 and all(parts) else None
+        if len(parts) > MAX_PARTS:
+            raise BadRequest(f"query: a field has at most {MAX_PARTS} parts", field="query")
+
+    def where(self, holds: Callable[[Cell], str]) -> str:
+        found = self._at(self._whole, holds)
+        if self._parts is None:
+            return found
+        return f"({found} OR (NOT {self._at(self._whole)} AND {self._at(self._parts, holds)}))"
+
+    def present(self) -> str:
+        found = self._at(self._whole)
+        return found if self._parts is None else any_of([found, self._at(self._parts)])
+
+    def absent(self) -> str:
+        return f"NOT {self.present()}"
+
+    def scalar(self) -> tuple[str, str]:
+        value, kind = self._taken(self._whole)
+        if self._parts is None:
+            return value, kind
+        inner, inner_kind = self._taken(self._parts)
+        return f"CASE WHEN {kind} IS NULL THEN {inner} ELSE {value} END", f"coalesce({kind}, {inner_kind})"
+
+    def _at(self, keys: Sequence[str], holds: Callable[[Cell], str] | None = None) -> str:
+        last, found = self._reach(keys)
+        condition = (
+            "" if holds is None else f" AND {holds(Cell(self._bound, f'{last}.value', f'{last}.type'))}"
+        )
+        return f"EXISTS (SELECT 1 {found}{condition})"
+
+    def _taken(self, keys: Sequence[str]) -> tuple[str, str]:
+        last, found = self._reach(keys)
+        return f"(SELECT {last}.value {found})", f"(SELECT {last}.type {found})"
+
+    def _reach(self, keys: Sequence[str]) -> tuple[str, str]:
+        """Return the name of what is below some keys, one in the other, and the clauses that find it."""
+        sources, conditions = [], []
+        document = compared("objects.metadata")
+        for depth, key in enumerate(keys):
+            sources.append(f"json_each({document}) AS at{depth}")
+            conditions.append(f"at{depth}.key = {self._bound.name(key)}")
+            document = f"CASE at{depth}.type WHEN 'object' THEN at{depth}.value ELSE '{{}}' END"
+        last = f"at{len(keys) - 1}"
+        return last, f"FROM {', '.join(sources)} WHERE {' AND '.join(conditions)} AND {last}.type <> 'null'"
+
+
+def field_of(bound: Bound, user: User, name: str, *, digests: bool) -> Field:
+    """Return where a field is.
+
+    Parameters
+    ----------
+    bound : Bound
+        Where the values of the statement go.
+    user : User
+        Whose objects are looked at.
+    name : str
+        The field.
+    digests : bool
+        Whether ``sha256`` is a field of records.
+    """
+    if name in RECORD_FIELDS and (digests or name != "sha256"):
+        same = {"project": user.id, "project_name": user.project, "owner": user.username, "shared": 0}
+        column = bound.name(same[name]) if name in same else f"objects.{name}"
+        return _ColumnField(bound, column, RECORD_FIELDS[name])
+    explicit = re.match(r"metadata(\.|__)(?=.)", name, re.DOTALL)
+    return _MetadataField(bound, name[explicit.end() :] if explicit else name)
+
+
+def ordering(field: Field) -> list[str]:
+    """Return what to sort by a field: by the type of its value, by the value, by id."""
+    value, kind = field.scalar()
+    plain = f"CASE WHEN {kind} NOT IN ('array', 'object') THEN {value} END"
+    return [_RANKS.format(kind), plain, "objects.id"]

@@ -1,0 +1,155 @@
+"""Values in SQL, and what a query compares them with.
+
+The SQL is put together as text, which is a hundred times cheaper than expressions that are compiled: nobody
+asks the same question often enough for these to be kept. Nothing in it comes from a client. What does is
+bound.
+"""
+
+# ruff: noqa: S608 (only constants and names of bound values are joined)
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+from rinofs.server.catalog.metadata import dump
+from rinofs.server.errors import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Bound", "Cell", "any_of", "compared", "text_value"]
+
+_NUL = "\U0010fffd"
+
+
+class Bound:
+    """The values of one statement, by the names that stand for them in its text.
+
+    Parameters
+    ----------
+    prefix : str
+        What the names begin with; texts that go into one statement need different ones.
+    """
+
+    def __init__(self, prefix: str = "q") -> None:
+        self.values: dict[str, Any] = {}
+        self._prefix = prefix
+
+    def name(self, value: object) -> str:
+        """Return what stands for a value in the text."""
+        name = f"{self._prefix}{len(self.values)}"
+        self.values[name] = value
+        return f":{name}"
+
+
+def text_value(text: str) -> str:
+    """Return a text as it is compared.
+
+    SQLite ends a text that it takes out of JSON at the first NUL, so another character stands for it.
+
+    Raises
+    ------
+    BadRequest
+        If it holds half of a surrogate pair.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise BadRequest("query: half of a surrogate pair is no text", field="query") from None
+    return text.replace("\0", _NUL)
+
+
+def compared(column: str) -> str:
+    """Return a column of stored JSON text in the form that is compared."""
+    return f"replace({column}, '\\u0000', char({ord(_NUL)}))"
+
+
+def any_of(conditions: Sequence[str]) -> str:
+    """Return the condition that one of some holds."""
+    return f"({' OR '.join(conditions)})" if conditions else "0"
+
+
+class Cell:
+    """One value in SQL, with its JSON type.
+
+    Parameters
+    ----------
+    bound : Bound
+        Where the values that it is compared with go.
+    value : str
+        The value, as SQLite takes it out of JSON.
+    kind : str
+        Its JSON type, as SQLite calls them: an expression, or between quotes one that all values have.
+    """
+
+    def __init__(self, bound: Bound, value: str, kind: str) -> None:
+        self._bound = bound
+        self._value = value
+        self._kind = kind
+
+    def matches(self, values: Sequence[object]) -> str:
+        """Return whether the value, or an item of it where it is a list, equals one of some values."""
+        itself = self.equals(values)
+        if self._fixed not in {None, "array"}:
+            return itself
+        items = f"json_each(CASE {self._kind} WHEN 'array' THEN {self._value} ELSE '[]' END) AS item"
+        item = Cell(self._bound, "item.value", "item.type").equals(values)
+        return any_of([itself, f"EXISTS (SELECT 1 FROM {items} WHERE {item})"])
+
+    def equals(self, values: Sequence[object]) -> str:
+        """Return whether the value itself equals one of some values."""
+        truths = {"true" if value else "false" for value in values if isinstance(value, bool)}
+        found = [self._typed("1", truth) for truth in sorted(truths)]
+        wanted = (
+            (("integer", "real"), [_number(self._bound, value) for value in values if _is_number(value)]),
+            (("text",), [self._name(text_value(value)) for value in values if isinstance(value, str)]),
+            (("array",), [self._name(_written(value)) for value in values if isinstance(value, list)]),
+            (("object",), [self._name(_written(value)) for value in values if isinstance(value, dict)]),
+        )
+        found += [
+            self._typed(f"{self._value} IN ({', '.join(names)})", *kinds) for kinds, names in wanted if names
+        ]
+        return any_of(found)
+
+    def ordered(self, comparison: str, value: object) -> str:
+        """Return whether the value stands in an order (``<``...) to another one."""
+        if isinstance(value, str):
+            return self._typed(f"{self._value} {comparison} {self._name(text_value(value))}", "text")
+        if _is_number(value):
+            wanted = _number(self._bound, value)
+            return self._typed(f"{self._value} {comparison} {wanted}", "integer", "real")
+        return "0"
+
+    def contains(self, part: str) -> str:
+        """Return whether the value is a text that holds another one."""
+        return self._typed(f"instr({self._value}, {self._name(text_value(part))}) > 0", "text")
+
+    def _name(self, value: object) -> str:
+        return self._bound.name(value)
+
+    @property
+    def _fixed(self) -> str | None:
+        return self._kind.strip("'") if self._kind.startswith("'") else None
+
+    def _typed(self, condition: str, *kinds: str) -> str:
+        """Return a condition that holds for values of some types only."""
+        if self._fixed is not None:
+            # Whatever else stood beside it would keep an index on the column from being used.
+            return condition if self._fixed in kinds else "0"
+        known = ", ".join(f"'{kind}'" for kind in kinds)
+        return f"({self._kind} IN ({known}) AND {condition})"
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(bound: Bound, value: float) -> str:
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return bound.name(value)
+    # Given as text, it goes through the same conversion as the text in the JSON, to the same last bit.
+    return f"CAST({bound.name(repr(value))} AS REAL)"
+
+
+def _written(value: object) -> str:
+    return dump(value).replace("\\u0000", _NUL)

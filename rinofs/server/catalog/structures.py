@@ -1,0 +1,138 @@
+"""Structures of datapacks: checked when they come in, searched and changed as they are kept.
+
+What is kept is JSON text of a document that fits the schema. Documents may be nested more deeply than a
+recursion reaches, so none of this recurses.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from rinofs.datapack.document import document, jsontext, validation
+from rinofs.errors import InvalidDatapackError
+from rinofs.server.errors import Unprocessable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["CONTENT_LINK", "Structure", "check_link", "json_text", "structure_of", "structure_problem"]
+
+CONTENT_LINK = "repovizz:"
+"""What a link to a content of the datapack begins with; its hash follows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """The document of a datapack.
+
+    Attributes
+    ----------
+    text : str
+        The document, as JSON.
+    """
+
+    text: str
+
+    def data_nodes(self) -> Iterator[dict[str, Any]]:
+        """Yield the data nodes, as fresh JSON objects, in the order of the document."""
+        return _data_nodes(orjson.loads(self.text))
+
+    def hashes(self) -> frozenset[str]:
+        """Return the hashes of the contents that nodes link to."""
+        return _hashes(orjson.loads(self.text))
+
+    def linked(self, link: str, content: str) -> tuple[Structure, frozenset[str]] | None:
+        """Let the nodes of a link have a content.
+
+        Parameters
+        ----------
+        link : str
+            Their link.
+        content : str
+            The hash of the content.
+
+        Returns
+        -------
+        tuple of Structure and frozenset, or None
+            The structure in which they link to the content, and the hashes that nodes of it link to; None
+            where no node has the link.
+        """
+        whole = orjson.loads(self.text)
+        found = [node for node in _data_nodes(whole) if node["link"] == link]
+        for node in found:
+            node["link"] = CONTENT_LINK + content
+        return (Structure(json_text(whole).decode()), _hashes(whole)) if found else None
+
+    def etag(self, name: str) -> str:
+        """Return what names this very document under a name."""
+        return hashlib.sha256(f"{name}\0{self.text}".encode()).hexdigest()[:32]
+
+
+def structure_of(value: object) -> Structure:
+    """Take in a document.
+
+    Parameters
+    ----------
+    value : object
+        The document, as `rinofs.server.web.parsing.parse_json` returns it.
+
+    Raises
+    ------
+    Unprocessable
+        If it does not fit the schema; the message names the node.
+    """
+    try:
+        validation.check(document.from_json(value))
+        return Structure(json_text(value).decode())
+    except InvalidDatapackError as error:
+        raise Unprocessable(f"structure: {error}", field="structure") from error
+
+
+def structure_problem(text: str) -> str | None:
+    """Return what is wrong with a document as it is kept; None where nothing is."""
+    try:
+        validation.check(document.parse(text))
+    except InvalidDatapackError as error:
+        return str(error)
+    return None
+
+
+def check_link(link: str) -> None:
+    """Refuse what is no link of a data node.
+
+    Raises
+    ------
+    Unprocessable
+        If it has empty segments, or ``.`` or ``..`` among them.
+    """
+    if {"", ".", ".."} & set(link.split("/")):
+        raise Unprocessable(f"link: {link!r} has an empty segment, or '.' or '..' as one", field="link")
+
+
+def json_text(value: object) -> bytes:
+    """Return the JSON text of a value that came from a document, however deeply it is nested."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return jsontext.dumps(value).encode()
+
+
+def _data_nodes(whole: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    rows = [iter(whole["children"])]
+    while rows:
+        for node in rows[-1]:
+            if node["class"] == "container":
+                rows.append(iter(node["children"]))
+                break
+            yield node
+        else:
+            rows.pop()
+
+
+def _hashes(whole: dict[str, Any]) -> frozenset[str]:
+    links = (node["link"] for node in _data_nodes(whole))
+    return frozenset(link.removeprefix(CONTENT_LINK) for link in links if link.startswith(CONTENT_LINK))

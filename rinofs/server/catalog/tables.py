@@ -1,0 +1,215 @@
+"""The tables of the database, as `rinofs.server.catalog.migrations` makes them."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+__all__ = [
+    "BLOB_REFERENCES",
+    "answers",
+    "datapack_contents",
+    "datapacks",
+    "metadata",
+    "oauth_clients",
+    "oauth_codes",
+    "oauth_grants",
+    "objects",
+    "tokens",
+    "users",
+]
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# SQLite numbers only what is called INTEGER by itself.
+_ID = BigInteger().with_variant(Integer(), "sqlite")
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("username", Text, nullable=False, unique=True),
+    Column("email", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("password", Text),
+    Column("created_on", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""Who may sign in. ``password`` is an argon2 hash, or null where none opens the account."""
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("sha256", Text, nullable=False, unique=True),
+    Column("user", _ID, ForeignKey("users.id"), nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("scope", Text),
+    Column("client", Text),
+    Column("expires", BigInteger),
+    Column("created_on", Text, nullable=False),
+    Column("grant", _ID, ForeignKey("oauth_grants.id"), index=True),
+    sqlite_autoincrement=True,
+)
+"""What users sign in with: digests of tokens, with the second since 1970 from which each is void.
+
+``grant`` is what a token goes back to that a program was given in the name of the user.
+"""
+
+objects = Table(
+    "objects",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("owner", _ID, ForeignKey("users.id"), nullable=False),
+    Column("parent", _ID, ForeignKey("objects.id")),
+    Column("name", Text, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("size", BigInteger),
+    Column("etag", Text),
+    Column("sha256", Text, index=True),
+    Column("metadata", Text, nullable=False),
+    Column("metadata_size", Integer, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("versions", Text, nullable=False),
+    Column("version_of", _ID, ForeignKey("objects.id"), index=True),
+    Column("created_on", Text, nullable=False),
+    Column("updated_on", Text, nullable=False),
+    Index("ix_objects_children", "parent", "owner", "version_of", "id"),
+    # Two, since nulls are all different from each other: one below folders, one at the top level.
+    Index(
+        "uq_objects_in_folder",
+        "owner",
+        "parent",
+        "name",
+        unique=True,
+        sqlite_where=text("version_of IS NULL"),
+        postgresql_where=text("version_of IS NULL"),
+    ),
+    Index(
+        "uq_objects_at_top",
+        "owner",
+        "name",
+        unique=True,
+        sqlite_where=text("version_of IS NULL AND parent IS NULL"),
+        postgresql_where=text("version_of IS NULL AND parent IS NULL"),
+    ),
+    # Ids tell the newer of two versions, so none may be given twice.
+    sqlite_autoincrement=True,
+)
+"""Files, folders and data-less objects.
+
+``version_of`` names the current object in place of which an earlier one was; null: it is current itself.
+``metadata``, ``tags`` and ``versions`` are JSON, ready to be put into answers, and ``metadata_size`` is the
+length of the first, so that long lists can be cut into pieces of bounded size. Times are ISO 8601 in UTC, all
+of one length, so that their order is that of time.
+"""
+
+answers = Table(
+    "answers",
+    metadata,
+    Column("owner", _ID, ForeignKey("users.id"), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("created", BigInteger, nullable=False, index=True),
+)
+"""Answers to requests that carried an idempotency key, with the second since 1970 of each."""
+
+datapacks = Table(
+    "datapacks",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner", _ID, ForeignKey("users.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("structure", Text, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("created_on", Text, nullable=False),
+    Column("updated_on", Text, nullable=False),
+    UniqueConstraint("owner", "name"),
+)
+"""Datapacks: ``structure`` is the document, as JSON; ``etag`` names this very state of name and document."""
+
+datapack_contents = Table(
+    "datapack_contents",
+    metadata,
+    Column("datapack", Text, ForeignKey("datapacks.id"), primary_key=True),
+    Column("sha1", Text, primary_key=True),
+    Column("sha256", Text, nullable=False, index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("created_on", Text, nullable=False),
+    Column("unlinked", BigInteger, index=True),
+)
+"""Contents of datapacks, with the second since 1970 from which on no node links to one any more."""
+
+oauth_clients = Table(
+    "oauth_clients",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("secret", Text),
+    Column("redirect_uris", Text, nullable=False),
+    Column("created_on", Text, nullable=False),
+)
+"""Programs that may ask users for access.
+
+``secret`` is a digest, null for programs without one; ``redirect_uris`` is a JSON list.
+"""
+
+oauth_grants = Table(
+    "oauth_grants",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("user", _ID, ForeignKey("users.id"), nullable=False),
+    Column("client", Text, ForeignKey("oauth_clients.id"), nullable=False, index=True),
+    Column("scope", Text, nullable=False),
+    Column("family", Text, nullable=False, unique=True),
+    Column("refresh", Text, nullable=False),
+    Column("previous", Text),
+    Column("rotated", BigInteger),
+    Column("expires", BigInteger, nullable=False),
+    Column("created_on", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What users have granted to programs, each with digests of its refresh tokens.
+
+``family`` is that of the part which all of them share, ``refresh`` that of the one which is good, and
+``previous`` that of the one before, which was exchanged in the second ``rotated``.
+"""
+
+oauth_codes = Table(
+    "oauth_codes",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("user", _ID, ForeignKey("users.id"), nullable=False),
+    Column("client", Text, ForeignKey("oauth_clients.id"), nullable=False, index=True),
+    Column("redirect_uri", Text, nullable=False),
+    Column("scope", Text, nullable=False),
+    Column("challenge", Text),
+    Column("expires", BigInteger, nullable=False, index=True),
+    Column("grant", _ID, ForeignKey("oauth_grants.id"), index=True),
+)
+"""Authorization codes, by digest, each with the grant that it was exchanged for."""
+
+BLOB_REFERENCES = (objects.c.sha256, datapack_contents.c.sha256)
+"""Every column that refers to a stored content. What none of them names is collected."""

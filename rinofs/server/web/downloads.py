@@ -1,0 +1,152 @@
+"""Answering with the content of a file: whole, in part, or not at all."""
+
+from __future__ import annotations
+
+import base64
+import re
+import secrets
+from email.utils import format_datetime
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from starlette.responses import Response
+
+from rinofs.server.web.conditions import failed_precondition, holds_for_range
+from rinofs.server.web.ranges import ByteRange, parse_ranges
+from rinofs.server.web.responses import error_response
+from rinofs.server.web.sending import FileResponse, Part, Source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from starlette.requests import Request
+
+__all__ = ["content_disposition", "content_response"]
+
+_BINARY = "application/octet-stream"
+_SAFE_HEADERS = {
+    # What users upload is data: no browser is to run or show it, whatever it may be.
+    "content-security-policy": "sandbox; default-src 'none'",
+    "cache-control": "private, no-cache",
+}
+
+
+def content_response(
+    request: Request,
+    *,
+    blob_path: Path,
+    size: int,
+    etag: str,
+    sha256: str,
+    filename: str,
+    modified: datetime,
+    headers: Mapping[str, str],
+    digests: bool,
+    offset: int = 0,
+) -> Response:
+    """Answer a GET, HEAD or POST for a content, as RFC 9110 says.
+
+    Parameters
+    ----------
+    request : Request
+        The request; its ``Range`` is honoured, its conditions where `digests` is set.
+    blob_path : Path
+        The file that holds the content.
+    size : int
+        Bytes of the content.
+    etag, sha256 : str
+        Etag and SHA-256 of the content, in hex and without quotes.
+    filename : str
+        The name to save the content under.
+    modified : datetime
+        When the content was last modified, with its time zone.
+    headers : mapping of str
+        Further headers of a successful answer.
+    digests : bool
+        Whether validators and digests are sent, and conditions honoured.
+    offset : int
+        The first byte wanted, for clients that do not ask by ``Range``.
+
+    Returns
+    -------
+    Response
+        200, 206, 304, 412 or 416.
+    """
+    known = _validators(etag, sha256, modified) if digests else {}
+    status = failed_precondition(request.method, request.headers, etag, modified) if digests else None
+    if status == 304:
+        known.pop("repr-digest")
+        return Response(status_code=304, headers={**_SAFE_HEADERS, **known})
+    if status == 412:
+        return error_response(412, "the content is not the one that the request is about", known)
+    ranges = _wanted(request, size, etag, modified, digests=digests)
+    if ranges is None and offset > 0:
+        ranges = [ByteRange(offset, size)] if offset < size else []
+    if ranges == []:
+        message = f"the content has {size} bytes, none of them in the range that was asked for"
+        return error_response(416, message, {"content-range": f"bytes */{size}"})
+    described = {**headers, **_SAFE_HEADERS, **known, "content-disposition": content_disposition(filename)}
+    source = Source(blob_path, size)
+    return _respond(source, ranges, described)
+
+
+def content_disposition(filename: str) -> str:
+    """Return the value of ``Content-Disposition`` that saves a content under any name (RFC 6266, RFC 8187).
+
+    Parameters
+    ----------
+    filename : str
+        The name; characters that the plain form cannot carry are left to the encoded one.
+    """
+    plain = re.sub(r"[^A-Za-z0-9 !#$&'()+,.;=@^_`{}~\[\]-]", "_", filename)
+    if plain == filename:
+        return f'attachment; filename="{plain}"'
+    # Half a surrogate pair has no encoding; it can only come from a name that never passed the checks.
+    encoded = quote(filename.encode("utf-8", "replace"), safe="!#$&+-.^_`|~")
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
+
+
+def _validators(etag: str, sha256: str, modified: datetime) -> dict[str, str]:
+    digest = base64.b64encode(bytes.fromhex(sha256)).decode("ascii")
+    return {
+        "accept-ranges": "bytes",
+        "etag": f'"{etag}"',
+        "last-modified": format_datetime(modified, usegmt=True),
+        "repr-digest": f"sha-256=:{digest}:",
+    }
+
+
+def _wanted(
+    request: Request, size: int, etag: str, modified: datetime, *, digests: bool
+) -> list[ByteRange] | None:
+    asked = request.headers.getlist("range")
+    if request.method == "HEAD" or len(asked) != 1:
+        return None
+    condition = request.headers.get("if-range")
+    # Without validators no condition can be met, and joining ranges of two versions must not happen.
+    if not (holds_for_range(condition, etag, modified) if digests else condition is None):
+        return None
+    return parse_ranges(asked[0], size)
+
+
+def _respond(source: Source, ranges: Sequence[ByteRange] | None, headers: dict[str, str]) -> Response:
+    if ranges is None:
+        headers |= {"content-type": _BINARY, "content-length": str(source.size)}
+        return FileResponse(source, [Part(b"", ByteRange(0, source.size))], b"", 200, headers)
+    if len(ranges) == 1:
+        span = ranges[0]
+        headers |= {"content-type": _BINARY, "content-length": str(len(span))}
+        headers["content-range"] = span.content_range(source.size)
+        return FileResponse(source, [Part(b"", span)], b"", 206, headers)
+    boundary = secrets.token_hex(16)
+    head = f"\r\n--{boundary}\r\nContent-Type: {_BINARY}\r\nContent-Range: "
+    parts = [Part(f"{head}{span.content_range(source.size)}\r\n\r\n".encode(), span) for span in ranges]
+    tail = f"\r\n--{boundary}--\r\n".encode()
+    length = sum(len(part.head) + len(part.span) for part in parts) + len(tail)
+    headers |= {
+        "content-type": f"multipart/byteranges; boundary={boundary}",
+        "content-length": str(length),
+    }
+    return FileResponse(source, parts, tail, 206, headers)

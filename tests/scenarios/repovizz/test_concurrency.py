@@ -1,0 +1,200 @@
+"""Several writers of one datapack at the same time lose nothing of each other's."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rinofs import RepovizzFileSystem
+from rinofs.datapack import parse
+from rinofs.datapack.document.validation import flaws
+from rinofs.errors import PreconditionError
+from rinofs.fs.transfer.outgoing import Upload
+from rinofs.testing import Fault
+
+if TYPE_CHECKING:
+    from rinofs.testing import LiveServer
+
+PROGRAM = """
+import sys
+from rinofs import RepovizzFileSystem
+fs = RepovizzFileSystem(endpoint_url=sys.argv[1], token=sys.argv[2])
+for number in range(int(sys.argv[5])):
+    fs.pipe_file(f"{sys.argv[3]}/{sys.argv[4]}/{number}.txt", f"{sys.argv[4]} {number}".encode())
+"""
+
+
+class Stranger(RepovizzFileSystem):
+    """Shares nothing with the others: as if it were in a process of its own."""
+
+    cachable = False
+
+    def _connect(self, credentials: Any) -> None:
+        super()._connect(credentials)
+        from rinofs.repovizz.changes import Changes
+        from rinofs.repovizz.documents.access import Access
+        from rinofs.repovizz.documents.cache import Shelf
+        from rinofs.repovizz.documents.editor import Editor
+        from rinofs.repovizz.documents.queues import Queues
+        from rinofs.repovizz.resolver import Resolver
+        from rinofs.repovizz.uploads import Uploader
+
+        self._shelf = Shelf()
+        self._resolver = Resolver(self._client, self._shelf, self.url, 8)
+        editor = Editor(self._client, self._resolver, self._shelf, Queues())
+        access = Access(self._client, self._resolver, self._shelf, editor, self.url)
+        self._uploader = Uploader(access, verify=True)
+        self._changes = Changes(access)
+
+
+def stranger(server: LiveServer) -> Stranger:
+    return Stranger(endpoint_url=server.endpoint_url, token=server.token)
+
+
+def written(server: LiveServer, pack: str) -> dict[str, bytes]:
+    """Return all contents as an outsider sees them, and look that the document is valid."""
+    fs = stranger(server)
+    assert not flaws(parse(fs.cat_file(f"{pack}/datapack.json")))
+    found: dict[str, bytes] = fs.cat(pack, recursive=True)
+    return {path.removeprefix(f"{pack}/"): data for path, data in found.items()}
+
+
+def test_fifty_writers_at_once_all_succeed(extended: LiveServer, name: str) -> None:
+    stranger(extended).mkdir(name)
+    together = threading.Barrier(50)
+
+    def write(number: int) -> None:
+        fs = stranger(extended)
+        together.wait()
+        fs.pipe_file(f"{name}/c{number % 7}/{number}.txt", str(number).encode())
+
+    with ThreadPoolExecutor(50) as executor:
+        list(executor.map(write, range(50)))
+    assert written(extended, name) == {f"c{n % 7}/{n}.txt": str(n).encode() for n in range(50)}
+
+
+def test_fifty_threads_of_one_process_take_turns(
+    server: LiveServer, fs: RepovizzFileSystem, pack: str
+) -> None:
+    with ThreadPoolExecutor(50) as executor:
+        list(executor.map(lambda n: fs.pipe_file(f"{pack}/{n}.txt", str(n).encode()), range(50)))
+    assert written(server, pack) == {f"{n}.txt": str(n).encode() for n in range(50)}
+    conflicts = [request for request in server.requests if request.status == 412]
+    assert len(conflicts) < 10
+
+
+def test_two_processes_lose_nothing(extended: LiveServer, name: str) -> None:
+    stranger(extended).mkdir(name)
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROGRAM, extended.endpoint_url, extended.token, name, who, "10"]
+        )
+        for who in ("one", "two")
+    ]
+    assert [program.wait(120) for program in programs] == [0, 0]
+    expected = {f"{who}/{n}.txt": f"{who} {n}".encode() for who in ("one", "two") for n in range(10)}
+    assert written(extended, name) == expected
+
+
+def test_an_edit_is_applied_to_what_others_made_of_the_document(extended: LiveServer, name: str) -> None:
+    one, two = stranger(extended), stranger(extended)
+    one.mkdir(name)
+    two.ls(name)  # knows the empty datapack
+    one.pipe_file(f"{name}/theirs.txt", b"theirs")
+    two.pipe_file(f"{name}/mine.txt", b"mine")
+    two.mkdir(f"{name}/folder")
+    one.rm(f"{name}/theirs.txt")
+    two.mv(f"{name}/mine.txt", f"{name}/folder/mine.txt")
+    assert written(extended, name) == {"folder/mine.txt": b"mine"}
+
+
+def test_what_is_not_there_any_more_is_not_found(extended: LiveServer, name: str) -> None:
+    one, two = stranger(extended), stranger(extended)
+    one.pipe_file(f"{name}/a.txt", b"a")
+    two.ls(name)
+    one.rm(f"{name}/a.txt")
+    with pytest.raises(FileNotFoundError):
+        two.rm(f"{name}/a.txt")
+    one.pipe_file(f"{name}/b.txt", b"b")
+    with pytest.raises(FileExistsError):
+        two.pipe_file(f"{name}/b.txt", b"other", mode="create")
+    assert two.cat_file(f"{name}/b.txt") == b"b"
+
+
+def test_overwriting_does_not_touch_who_shares_the_content(
+    server: LiveServer, fs: RepovizzFileSystem, pack: str
+) -> None:
+    fs.pipe_file(f"{pack}/a.txt", b"same")
+    fs.cp_file(f"{pack}/a.txt", f"{pack}/b.txt")
+    fs.pipe_file(f"{pack}/c.txt", b"same")
+    fs.pipe_file(f"{pack}/a.txt", b"other")
+    assert written(server, pack) == {"a.txt": b"other", "b.txt": b"same", "c.txt": b"same"}
+
+
+def test_overwriting_does_not_touch_who_begins_to_share_it_meanwhile(extended: LiveServer, name: str) -> None:
+    one, two = stranger(extended), stranger(extended)
+    one.pipe_file(f"{name}/a.txt", b"same")
+    two.ls(name)
+    one.cp_file(f"{name}/a.txt", f"{name}/b.txt")  # two does not know of it
+    two.pipe_file(f"{name}/a.txt", b"other")
+    assert written(extended, name) == {"a.txt": b"other", "b.txt": b"same"}
+
+
+def test_others_edits_between_look_and_edit_are_kept_on_a_plain_server(
+    plain_server: LiveServer, name: str
+) -> None:
+    plain_server.reset()
+    one, two = stranger(plain_server), stranger(plain_server)
+    one.mkdir(name)
+    two.ls(name)
+    one.pipe_file(f"{name}/one.txt", b"1")
+    two.pipe_file(f"{name}/two.txt", b"2")
+    assert written(plain_server, name) == {"one.txt": b"1", "two.txt": b"2"}
+
+
+@pytest.mark.parametrize("path", ["new.txt", "shared.txt"])
+def test_others_edits_while_a_content_is_sent_are_kept(server: LiveServer, name: str, path: str) -> None:
+    one, two = stranger(server), stranger(server)
+    one.pipe_file(f"{name}/shared.txt", b"shared")
+    one.cp_file(f"{name}/shared.txt", f"{name}/twin.txt")
+    two.ls(name)
+
+    class Slow(io.BytesIO):
+        """A content that somebody else is faster than."""
+
+        done = False
+
+        def readinto(self, buffer: Any) -> int:
+            if not self.done:
+                self.done = True
+                one.mkdir(f"{name}/meanwhile")
+                one.mv(f"{name}/twin.txt", f"{name}/meanwhile/twin.txt")
+            return super().readinto(buffer)
+
+    slow = Slow(b"slow")
+    two._send(Upload(f"{name}/{path}", slow, 4))
+    assert slow.done
+    expected = {"shared.txt": b"shared", "meanwhile/twin.txt": b"shared", path: b"slow"}
+    assert written(server, name) == expected
+
+
+def test_a_writer_gives_up_on_a_datapack_that_never_rests(
+    extended: LiveServer, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import rinofs.repovizz.documents.editor
+
+    monkeypatch.setattr(rinofs.repovizz.documents.editor, "MAX_TRIES", 3)
+    fs = stranger(extended)
+    fs.mkdir(name)
+    identifier = fs.info(name)["id"]
+    edits = lambda method, path: method == "POST" and path.endswith(identifier)  # noqa: E731
+    extended.faults = lambda method, path: Fault(status=412) if edits(method, path) else None
+    with pytest.raises(PreconditionError, match="3 times"):
+        fs.mkdir(f"{name}/folder")
+    assert len([request for request in extended.requests if request.status == 412]) == 3

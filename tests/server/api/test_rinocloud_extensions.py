@@ -1,0 +1,188 @@
+"""What this server adds to the published API, and that it can be left out."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import hashlib
+from base64 import b64encode
+from typing import Any
+
+from rinofs.testing import LiveServer, live_server
+from tests.server.client import Api, Files
+
+
+def test_extensions_are_announced_on_every_answer(server: LiveServer, extended: LiveServer) -> None:
+    announced = "path, recursive, after, digest, rename, idempotency, bundle"
+    for running in (server, extended):
+        for token in (running.token, "wrong"):
+            for endpoint in ("files/children", "files/nothing", "files/get_metadata"):
+                header = (
+                    Api(running.endpoint_url, token)
+                    .post(endpoint, {})
+                    .headers.get("rinocloud-api-extensions")
+                )
+                assert header in {announced, None}
+                assert running is server or header == announced
+
+
+def test_path(more: Api) -> None:
+    record = more.file("exp1/run 3/a.csv", b"content")
+    assert more.ok("files/get_metadata", {"path": ["exp1", "run 3", "a.csv"]}) == record
+    assert more.ok("files/children", {"path": ["exp1", "run 3"]})["result"] == [record]
+    assert more.ok("files/children", {"path": []})["count"] == 1
+    query = [("path", "exp1"), ("path", "run 3"), ("path", "a.csv")]
+    answer = more.session.get(more.url("files/download"), params=query)
+    assert answer.content == b"content"
+    missing = more.post("files/get_metadata", {"path": ["exp1", "run 4", "a.csv"]})
+    assert missing.status_code == 404
+    assert "'run 4'" in missing.json()["error"]
+    assert more.form("files/get_metadata", {"path": ["exp1", "run 3"]}).json()["name"] == "run 3"
+
+
+def test_recursive(more: Api) -> None:
+    more.file("f/g/a")
+    more.file("f/b")
+    listed = more.ok("files/children", {"path": ["f"], "recursive": True, "limit": 100})
+    assert listed["count"] == 3
+    assert sorted(record["path"] for record in listed["result"]) == [["b"], ["g"], ["g", "a"]]
+    top = more.ok("files/children", {"recursive": True, "limit": 100})["result"]
+    assert ["f", "g", "a"] in [record["path"] for record in top]
+
+
+def test_after(more: Api) -> None:
+    numbers = [more.file(name)["id"] for name in "abcde"]
+    page = more.ok("files/children", {"limit": 2, "after": numbers[1]})
+    assert [record["id"] for record in page["result"]] == numbers[2:4]
+    assert page["count"] == 5
+
+
+def test_digest(more: Api) -> None:
+    record = more.file("a", b"content")
+    assert record["sha256"] == "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
+    answer = more.session.get(more.url("files/download"), params={"id": record["id"]})
+    assert answer.headers["etag"] == f'"{record["etag"]}"'
+    assert answer.headers["repr-digest"].startswith("sha-256=:7XACtDnprIRfIjV9giusFERzD722AW0+yUMil7nsn3M=:")
+    changed = more.session.get(
+        more.url("files/download"), params={"id": record["id"]}, headers={"If-Match": '"other-1"'}
+    )
+    assert changed.status_code == 412
+    parts: Files = {"json": (None, '{"name": "b"}'), "file": ("b", b"content"), "sha256": (None, "0" * 64)}
+    refused = more.session.post(more.url("files/upload"), files=parts)
+    assert refused.status_code == 422
+    assert more.names() == ["a"]
+    new = {"If-None-Match": "*"}
+    parts = {"json": (None, '{"name": "a"}'), "file": ("a", b"other")}
+    assert more.session.post(more.url("files/upload"), files=parts, headers=new).status_code == 412
+    assert more.content(record["id"]) == b"content"
+
+
+def test_rename(more: Api) -> None:
+    folder, file = more.folder("f"), more.file("a")
+    moved = more.ok("files/move", {"items": [file["id"]], "parent": folder["id"], "name": "b"})["result"]
+    assert (moved[0]["name"], moved[0]["parent"]) == ("b", folder["id"])
+    other = more.file("c")
+    both = {"items": [file["id"], other["id"]], "parent": folder["id"], "name": "d"}
+    assert more.post("files/move", both).status_code == 400
+
+
+def test_idempotency(more: Api) -> None:
+    parts: Files = {"json": (None, '{"name": "a"}'), "file": ("a", b"content")}
+    for endpoint, send in (
+        ("files/upload", {"files": parts}),
+        ("files/create_folder", {"json": {"name": "f"}}),
+        ("files/create_object", {"json": {"name": "o"}}),
+    ):
+        options: dict[str, Any] = {
+            **send,
+            "headers": {"Idempotency-Key": f"key {endpoint}".replace(" ", "-")},
+        }
+        answers = [more.session.post(more.url(endpoint), **options) for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [201] * 3
+        assert len({answer.content for answer in answers}) == 1
+    key = {"Idempotency-Key": "copy-1"}
+    copies = [
+        more.ok(
+            "files/copy",
+            {"id": 0 + more.ok("files/get_metadata", {"path": ["a"]})["id"], "name": "b"},
+            201,
+            headers=key,
+        )
+        for _ in range(2)
+    ]
+    assert copies[0] == copies[1]
+    assert more.names() == ["a", "f", "o", "b"]
+
+
+def test_the_published_api_has_none_of_this() -> None:
+    with live_server(extensions=False) as running:
+        api = Api(running.endpoint_url, running.token)
+        folder, file = api.folder("f"), api.file("a", b"content")
+        assert "sha256" not in file
+        assert api.post("files/get_metadata", {"path": ["a"]}).status_code == 400
+        assert api.ok("files/children", {"path": ["f"]})["count"] == 2
+        listed = api.ok("files/children", {"recursive": True, "after": file["id"]})["result"]
+        assert [record["name"] for record in listed] == ["f", "a"]
+        assert all("path" not in record for record in listed)
+        loose = api.ok("files/create_object", {"name": "o", "path": "p", "sha256": "s"}, 201)
+        assert loose["metadata"] == {"path": "p", "sha256": "s"}
+        assert api.ok("files/query", {"query": {"sha256": "s"}})["result"] == [loose]
+        moved = api.ok("files/move", {"id": file["id"], "parent": folder["id"], "name": "b"})["result"]
+        assert moved[0]["name"] == "a"
+        answer = api.session.get(api.url("files/download"), params={"id": file["id"]})
+        assert "repr-digest" not in answer.headers
+        assert "etag" not in answer.headers
+        parts: Files = {"json": (None, '{"name": "o"}'), "file": ("o", b"x")}
+        sent = api.session.post(api.url("files/upload"), files=parts, headers={"If-None-Match": "*"})
+        assert sent.status_code == 201
+        key = {"Idempotency-Key": "1"}
+        assert api.post("files/create_folder", {"name": "k"}, headers=key).status_code == 201
+        assert api.post("files/create_folder", {"name": "k"}, headers=key).status_code == 409
+
+
+def test_bundle(more: Api) -> None:
+    more.file("exp1/a", b"first")
+    more.file("exp1/b", b"second")
+    more.file("large", bytes(256 * 1024 + 1))
+    paths = [
+        ["exp1", "b"],
+        ["exp1", "a"],
+        ["exp1", "b"],
+        ["large"],
+        ["exp1"],
+        ["exp1", "c"],
+        [],
+        ["large", "a"],
+    ]
+    answer = more.post("files/download_many", {"paths": paths})
+    assert answer.status_code == 200
+    message = email.message_from_bytes(
+        f"Content-Type: {answer.headers['Content-Type']}\r\n\r\n".encode() + answer.content,
+        policy=email.policy.HTTP,
+    )
+    parts = list(message.iter_parts())  # type: ignore[attr-defined]
+    sent = [None if part["rinocloud-api-alone"] else part.get_payload(decode=True) for part in parts]
+    assert sent == [b"second", b"first", b"second", None, None, None, None, None]
+    digest = b64encode(hashlib.sha256(b"second").digest()).decode()
+    assert parts[0]["Repr-Digest"] == f"sha-256=:{digest}:"
+    assert parts[0]["Content-Length"] == "6"
+
+
+def test_a_bundle_has_its_bounds(more: Api) -> None:
+    for number in range(10):
+        more.file(f"f{number}", bytes([number]) * 256 * 1024)
+    answer = more.post("files/download_many", {"paths": [[f"f{number}"] for number in range(10)]})
+    assert answer.content.count(b"rinocloud-api-alone") == 2
+    assert len(answer.content) < 2.1 * 1024 * 1024
+    for paths in ([], None, "f1", [["f1"]] * 257, [5], [[5]], [["a", None]], {"f1": 1}):
+        refused = more.post("files/download_many", {"paths": paths})
+        assert refused.status_code == 400, paths
+        assert refused.json()["error"].startswith("path")
+
+
+def test_the_published_api_has_no_bundle() -> None:
+    with live_server(extensions=False) as server:
+        assert (
+            Api(server.endpoint_url, server.token).post("files/download_many", {"paths": [["a"]]}).status_code
+            == 404
+        )

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rinofs.server.auth.accounts import ACCESS, REMEMBERED, Accounts, new_token
+from rinofs.server.errors import BadRequest, Conflict, TooManyRequests, Unauthorized
+
+if TYPE_CHECKING:
+    from rinofs.server.catalog.records import User
+    from rinofs.server.services import Services
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def accounts(services: Services, clock: Clock) -> Accounts:
+    return Accounts(services.database, clock=clock)
+
+
+@pytest.fixture
+def ada(accounts: Accounts) -> User:
+    return accounts.add_user("ada", email="ada@example.org", project="engines", password="difference")
+
+
+def test_a_token_signs_its_user_in(accounts: Accounts, ada: User) -> None:
+    token = accounts.mint_token(ada)
+    assert accounts.authenticate(token) == ada
+    assert token.startswith("rino_")
+    assert len(token) >= len("rino_") + 43  # 256 bits in base64
+    with pytest.raises(Unauthorized):
+        accounts.authenticate(token + "x")
+    with pytest.raises(Unauthorized):
+        accounts.authenticate("")
+
+
+def test_a_revoked_token_is_refused_at_once(accounts: Accounts, ada: User) -> None:
+    token = accounts.mint_token(ada)
+    accounts.authenticate(token)
+    assert accounts.remembered(token) == ada
+    accounts.revoke_token(token)
+    assert accounts.remembered(token) is None
+    with pytest.raises(Unauthorized):
+        accounts.authenticate(token)
+
+
+def test_a_token_is_looked_up_again_after_a_moment(accounts: Accounts, ada: User, clock: Clock) -> None:
+    token = accounts.mint_token(ada)
+    accounts.authenticate(token)
+    clock.time += REMEMBERED + 1
+    assert accounts.remembered(token) is None
+
+
+def test_an_expired_token_is_refused(accounts: Accounts, ada: User, clock: Clock) -> None:
+    token = accounts.mint_token(ada, kind=ACCESS, lifetime=60)
+    assert accounts.authenticate(token) == ada
+    assert accounts.remembered(token) is None
+    clock.time += 61
+    with pytest.raises(Unauthorized):
+        accounts.authenticate(token)
+
+
+def test_a_lasting_token_is_handed_back_and_an_access_token_exchanged(accounts: Accounts, ada: User) -> None:
+    lasting = accounts.mint_token(ada)
+    assert accounts.lasting_token(ada, lasting) == lasting
+    passing = accounts.mint_token(ada, kind=ACCESS, lifetime=60)
+    made = accounts.lasting_token(ada, passing)
+    assert made not in {passing, lasting}
+    assert accounts.lasting_token(ada, made) == made
+
+
+def test_a_given_token_takes_the_place_of_the_one_before(accounts: Accounts, ada: User) -> None:
+    minted = accounts.mint_token(ada)
+    accounts.set_token(ada, "first")
+    accounts.authenticate("first")
+    accounts.set_token(ada, "second")
+    assert accounts.authenticate("second") == ada
+    assert accounts.authenticate(minted) == ada
+    with pytest.raises(Unauthorized):
+        accounts.authenticate("first")
+    accounts.set_token(ada, minted)
+    assert accounts.authenticate(minted) == ada
+
+
+def test_two_users_cannot_have_one_token(accounts: Accounts, ada: User) -> None:
+    accounts.set_token(ada, "shared")
+    with pytest.raises(Conflict) as refused:
+        accounts.set_token(accounts.add_user("bob"), "shared")
+    assert "shared" not in refused.value.message
+    assert accounts.authenticate("shared") == ada
+
+
+@pytest.mark.parametrize("token", ["", "two words", "line\nbreak", "é"])
+def test_a_token_that_no_header_can_carry_is_refused(accounts: Accounts, ada: User, token: str) -> None:
+    with pytest.raises(BadRequest, match="token"):
+        accounts.set_token(ada, token)
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "a\nb", "x" * 256])
+def test_a_bad_username_is_refused(accounts: Accounts, name: str) -> None:
+    with pytest.raises(BadRequest, match="username"):
+        accounts.add_user(name)
+
+
+def test_a_username_is_taken_once(accounts: Accounts, ada: User) -> None:
+    with pytest.raises(Conflict, match="username"):
+        accounts.add_user("ada")
+    assert accounts.user("ada") == ada
+    assert accounts.user("nobody") is None
+
+
+def test_a_password_signs_in(accounts: Accounts, ada: User) -> None:
+    assert accounts.log_in("ada", "difference", "127.0.0.1") == ada
+    accounts.set_password(ada, "analytical")
+    assert accounts.log_in("ada", "analytical", "127.0.0.1") == ada
+    with pytest.raises(Unauthorized):
+        accounts.log_in("ada", "difference", "127.0.0.1")
+
+
+def test_unknown_users_and_users_without_a_password_look_like_a_wrong_password(
+    accounts: Accounts, ada: User
+) -> None:
+    accounts.add_user("open")
+    messages = set()
+    for name in ("ada", "open", "nobody"):
+        with pytest.raises(Unauthorized) as refused:
+            accounts.log_in(name, "wrong", "127.0.0.1")
+        messages.add(refused.value.message)
+    assert len(messages) == 1
+
+
+def test_too_many_wrong_passwords_have_to_wait_longer_and_longer(
+    accounts: Accounts, ada: User, clock: Clock
+) -> None:
+    def wrong() -> None:
+        accounts.log_in("ada", "wrong", "1.2.3.4")
+
+    for _ in range(6):
+        with pytest.raises(Unauthorized):
+            wrong()
+    with pytest.raises(TooManyRequests) as refused:
+        accounts.log_in("ada", "difference", "1.2.3.4")
+    assert refused.value.headers["Retry-After"] == "2"
+    assert accounts.log_in("ada", "difference", "5.6.7.8") == ada
+    clock.time += 2
+    with pytest.raises(Unauthorized):
+        wrong()
+    with pytest.raises(TooManyRequests) as refused:
+        wrong()
+    assert refused.value.headers["Retry-After"] == "3"
+    clock.time += 3
+    assert accounts.log_in("ada", "difference", "1.2.3.4") == ada
+    with pytest.raises(Unauthorized):
+        wrong()
+
+
+def test_many_attempts_at_once_do_not_get_around_the_wait(accounts: Accounts, ada: User) -> None:
+    start = threading.Barrier(16)
+
+    def attempt(number: int) -> str:
+        start.wait()
+        try:
+            accounts.log_in("ada", f"guess {number}", "1.2.3.4")
+        except (Unauthorized, TooManyRequests) as error:
+            return type(error).__name__
+        return "in"
+
+    with ThreadPoolExecutor(16) as pool:
+        outcomes = list(pool.map(attempt, range(16)))
+    assert outcomes.count("Unauthorized") <= 6
+    assert outcomes.count("TooManyRequests") >= 10
+
+
+def test_neither_tokens_nor_passwords_are_found_in_the_database(
+    services: Services, accounts: Accounts, ada: User
+) -> None:
+    accounts.set_token(ada, "canary-token-1")
+    minted = accounts.mint_token(ada, kind=ACCESS, lifetime=60)
+    accounts.authenticate("canary-token-1")
+    folder = services.settings.data_dir
+    kept = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    assert kept
+    for secret in ("canary-token-1", minted, "difference"):
+        assert secret.encode() not in kept
+    with sqlite3.connect(folder / "rinofs.sqlite3") as database:
+        (password,) = database.execute("SELECT password FROM users").fetchone()
+    database.close()
+    assert password.startswith("$argon2id$")
+
+
+def test_tokens_are_random() -> None:
+    assert len({new_token() for _ in range(100)}) == 100

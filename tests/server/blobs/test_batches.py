@@ -1,0 +1,146 @@
+"""Many contents that are stored together: each as durable as if it were stored alone."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from rinofs.server.blobs.batches import MOST, Batches, blob_of
+from rinofs.server.blobs.disk import DiskBlobStore
+from rinofs.server.errors import InsufficientStorage
+from tests.server.blobs.test_disk import files_below, store
+
+CONTENTS = [b"", b"1", *(str(number).encode() * number for number in range(1, 40))]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "blobs"
+
+
+@pytest.fixture
+def blobs(root: Path) -> DiskBlobStore:
+    return DiskBlobStore(root)
+
+
+@pytest.fixture
+def batches(blobs: DiskBlobStore) -> Batches:
+    return Batches(blobs)
+
+
+def test_contents_are_known_by_the_same_as_alone(blobs: DiskBlobStore, batches: Batches, root: Path) -> None:
+    with batches.keeping({blob_of(content): content for content in CONTENTS}):
+        for content in CONTENTS:
+            assert blobs.path(blob_of(content).sha256).read_bytes() == content
+    assert len(files_below(root)) == len(set(CONTENTS))  # nothing temporary is left
+    for content in CONTENTS:
+        assert store(blobs, content) == blob_of(content)
+
+
+def test_each_is_synced_before_it_has_its_name_and_its_name_before_it_is_kept(
+    blobs: DiskBlobStore, batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    present = store(blobs, b"present")
+    seen: list[tuple[str, str]] = []
+    guard = threading.Lock()
+    sync, link = os.fsync, os.link
+
+    def fsync(descriptor: int) -> None:
+        sync(descriptor)
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        with guard:
+            seen.append(("sync", path.name))
+
+    def linked(source: Path, target: Path) -> None:
+        link(source, target)
+        with guard:
+            seen.append((source.name, target.name))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", linked)
+    contents = {blob_of(content): content for content in [*CONTENTS, b"present"]}
+    with batches.keeping(contents):
+        named = {target: seen.index((source, target)) for source, target in seen if source != "sync"}
+        sources = {target: source for source, target in seen if source != "sync"}
+        assert set(named) == {blob.sha256 for blob in contents} - {present.sha256}
+        for sha256, when in named.items():
+            assert seen.index(("sync", sources[sha256])) < when
+            folder_synced = max(index for index, event in enumerate(seen) if event == ("sync", sha256[:2]))
+            assert folder_synced > when
+        assert seen.index(("sync", "contents")) < min(named.values())  # where the new folders are
+        # The name may be another upload's, which was killed before it synced the folder.
+        assert ("sync", present.sha256[:2]) in seen
+        assert len(seen) == len(set(seen))  # and nothing twice
+
+
+def test_contents_stay_until_the_batch_lets_go_of_them(
+    blobs: DiskBlobStore, batches: Batches, root: Path
+) -> None:
+    other = DiskBlobStore(root)
+    present = store(blobs, b"present")
+    new = blob_of(b"new")
+    with batches.keeping({present: b"present", new: b"new"}):
+        for blob in (present, new):
+            assert not other.remove_unless(blob.sha256, lambda _: False)
+    assert other.remove_abandoned() == 0
+    for blob in (present, new):
+        assert other.remove_unless(blob.sha256, lambda _: False)
+    assert files_below(root) == []
+
+
+def test_a_damaged_content_is_replaced(blobs: DiskBlobStore, batches: Batches) -> None:
+    blob = store(blobs, b"whole content")
+    os.truncate(blobs.path(blob.sha256), 5)
+    with batches.keeping({blob: b"whole content"}):
+        assert blobs.path(blob.sha256).read_bytes() == b"whole content"
+
+
+def test_a_full_disk_is_an_answer_and_leaves_nothing(
+    blobs: DiskBlobStore, root: Path, batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = blobs.temporary_file
+    count = 0
+
+    def temporary_file() -> object:
+        nonlocal count
+        count += 1
+        path, file = made()
+        if count < 5:
+            return path, file
+        file.close()
+        return path, Path("/dev/full").open("wb", buffering=0)
+
+    monkeypatch.setattr(blobs, "temporary_file", temporary_file)
+    contents = {blob_of(content): content for content in CONTENTS}
+    with pytest.raises(InsufficientStorage), batches.keeping(contents):
+        pytest.fail("not stored")
+    assert files_below(root) == []
+
+
+def test_many_batches_of_the_same_contents_at_once(
+    blobs: DiskBlobStore, batches: Batches, root: Path
+) -> None:
+    contents = {blob_of(content): content for content in CONTENTS}
+    failures: list[BaseException] = []
+    most = 0
+
+    def keep() -> None:
+        nonlocal most
+        try:
+            with batches.keeping(contents):
+                most = max(most, len(list(Path("/proc/self/fd").iterdir())))
+        except BaseException as error:  # noqa: BLE001 - shown below
+            failures.append(error)
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    threads = [threading.Thread(target=keep) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert len(files_below(root)) == len(set(CONTENTS))
+    assert most - before < 6 * MOST  # of twelve batches, which have files open

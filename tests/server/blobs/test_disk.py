@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rinofs.protocol.digests import PART_SIZE
+from rinofs.server.blobs.disk import DiskBlobStore
+from rinofs.server.blobs.store import Blob
+from rinofs.server.errors import InsufficientStorage, Unavailable
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "blobs"
+
+
+@pytest.fixture
+def blobs(root: Path) -> DiskBlobStore:
+    return DiskBlobStore(root)
+
+
+def store(blobs: DiskBlobStore, content: bytes, step: int = MIB, *, sha1: bool = False) -> Blob:
+    with blobs.new_upload(sha1=sha1) as upload:
+        for start in range(0, len(content), step):
+            upload.write(content[start : start + step])
+        return upload.finish()
+
+
+def files_below(root: Path) -> list[Path]:
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    "size", [0, 1, 9, 65_535, 65_536, 3 * MIB + 1, PART_SIZE, PART_SIZE + 1, 2 * PART_SIZE]
+)
+def test_a_content_comes_back_with_its_digests(blobs: DiskBlobStore, root: Path, size: int) -> None:
+    content = os.urandom(size)
+    blob = store(blobs, content, sha1=True)
+    parts = [hashlib.md5(content[i : i + PART_SIZE]).digest() for i in range(0, size, PART_SIZE)]
+    assert blob == Blob(
+        sha256=hashlib.sha256(content).hexdigest(),
+        etag=f"{hashlib.md5(b''.join(parts)).hexdigest()}-{len(parts)}",
+        size=size,
+        taken_sha1=hashlib.sha1(content).hexdigest(),
+    )
+    assert store(blobs, content) == replace(blob, taken_sha1=None)
+    with blobs.open(blob.sha256, size) as file:
+        assert file.read() == content
+    assert files_below(root) == [blobs.path(blob.sha256)]
+
+
+def test_a_sha1_that_nobody_asked_for_is_not_made_up(blobs: DiskBlobStore) -> None:
+    with pytest.raises(ValueError, match="not taken"):
+        _ = store(blobs, b"content").sha1
+
+
+def test_the_example_of_the_protocol_has_its_etag(blobs: DiskBlobStore) -> None:
+    assert store(blobs, b"1\n2\n3\n4\n5").etag == "fe743783afdf86af96aac1781ceff960-1"
+
+
+def test_a_buffer_may_be_reused_after_a_write(blobs: DiskBlobStore) -> None:
+    buffer = bytearray(MIB)
+    with blobs.new_upload() as upload:
+        for byte in range(5):
+            buffer[:] = bytes([byte]) * MIB
+            upload.write(memoryview(buffer))
+        blob = upload.finish()
+    content = b"".join(bytes([byte]) * MIB for byte in range(5))
+    assert blob.sha256 == hashlib.sha256(content).hexdigest()
+    assert blobs.path(blob.sha256).read_bytes() == content
+
+
+def test_one_content_is_kept_once(blobs: DiskBlobStore, root: Path) -> None:
+    first = store(blobs, b"same")
+    modified = blobs.path(first.sha256).stat().st_mtime_ns
+    assert store(blobs, b"same", step=1) == first
+    assert files_below(root) == [blobs.path(first.sha256)]
+    assert blobs.path(first.sha256).stat().st_mtime_ns == modified
+
+
+def test_giving_up_leaves_nothing(blobs: DiskBlobStore, root: Path) -> None:
+    with blobs.new_upload() as upload:
+        upload.write(b"x" * MIB)
+        assert files_below(root)
+    assert files_below(root) == []
+
+
+def test_a_content_is_synced_before_it_has_its_name_and_its_name_before_it_is_acknowledged(
+    blobs: DiskBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    sync, link = os.fsync, os.link
+
+    def fsync(descriptor: int) -> None:
+        seen.append("sync " + Path(f"/proc/self/fd/{descriptor}").readlink().parent.name)
+        sync(descriptor)
+
+    def linked(source: Path, target: Path) -> None:
+        seen.append("link")
+        link(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "link", linked)
+    store(blobs, b"durable")
+    # The folder of the first two digits is new, so it is made known in its own folder first.
+    assert seen == ["sync blobs", "sync temporary", "link", "sync contents"]
+    seen.clear()
+    store(blobs, b"durable")
+    assert seen == ["sync contents"]
+
+
+def test_a_folder_that_another_upload_made_is_made_known_too(
+    blobs: DiskBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Whoever made it may still be about to, or was killed before.
+    blobs.path(hashlib.sha256(b"durable").hexdigest()).parent.mkdir()
+    seen: list[str] = []
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        seen.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    store(blobs, b"durable")
+    assert "contents" in seen
+
+
+def test_a_shortened_content_is_refused_and_replaced_by_the_next_upload(blobs: DiskBlobStore) -> None:
+    blob = store(blobs, b"whole content")
+    os.truncate(blobs.path(blob.sha256), 5)
+    with pytest.raises(Unavailable, match=r"damaged"):
+        blobs.open(blob.sha256, blob.size)
+    assert store(blobs, b"whole content") == blob
+    assert blobs.path(blob.sha256).read_bytes() == b"whole content"
+
+
+def test_a_missing_content_is_an_answer(blobs: DiskBlobStore) -> None:
+    with pytest.raises(Unavailable):
+        blobs.open("0" * 64, 1)
+
+
+@pytest.mark.parametrize("size", [100, MIB])
+def test_a_full_disk_is_an_answer_and_leaves_nothing(blobs: DiskBlobStore, root: Path, size: int) -> None:
+    with blobs.new_upload() as upload:
+        upload._file.close()
+        upload._file = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115
+        with pytest.raises(InsufficientStorage):
+            upload.write(b"x" * size)
+    assert files_below(root) == []
+
+
+def test_a_content_stays_until_the_upload_lets_go_of_it(blobs: DiskBlobStore, root: Path) -> None:
+    other = DiskBlobStore(root)
+    with blobs.new_upload() as first, blobs.new_upload() as second:
+        for upload in (first, second):
+            upload.write(b"leased")
+        sha256 = first.finish().sha256
+        assert second.finish().sha256 == sha256
+        assert not other.remove_unless(sha256, lambda _: False)
+        first.release()
+        assert not other.remove_unless(sha256, lambda _: False)
+        second.release()
+        assert not other.remove_unless(sha256, lambda _: True)
+        assert other.remove_unless(sha256, lambda _: False)
+        assert not other.remove_unless(sha256, lambda _: False)
+    assert files_below(root) == []
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from rinofs.server.blobs.disk import DiskBlobStore
+upload = DiskBlobStore(Path(sys.argv[1])).new_upload()
+upload.write(b"content of a process")
+if sys.argv[2] == "finish":
+    upload.finish()
+print("ready", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("stage", ["write", "finish"])
+def test_another_process_keeps_what_it_works_on_until_it_is_killed(
+    blobs: DiskBlobStore, root: Path, stage: str
+) -> None:
+    command = [sys.executable, "-c", CHILD, str(root), stage]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"ready\n"
+        assert blobs.remove_abandoned() == 0
+        stored = list(blobs.stored())
+        assert len(stored) == (stage == "finish")
+        assert not any(blobs.remove_unless(sha256, lambda _: False) for sha256, _ in stored)
+        child.kill()
+    assert blobs.remove_abandoned() == (stage == "write")
+    assert all(blobs.remove_unless(sha256, lambda _: False) for sha256, _ in stored)
+    assert files_below(root) == []

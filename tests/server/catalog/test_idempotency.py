@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import http.client
+import json
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from rinofs.server.catalog.idempotency import KEPT
+from rinofs.testing import Fault, LiveServer, live_server, server_process
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def server() -> Iterator[LiveServer]:
+    with live_server() as server:
+        yield server
+
+
+class Client:
+    """Sends requests with a key."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._base = f"{url}/api/1/files/"
+        self._headers = {"Authorization": f"Token {token}"}
+
+    def post(self, endpoint: str, key: str | None, **how: Any) -> requests.Response:
+        headers = self._headers | ({"Idempotency-Key": key} if key is not None else {})
+        return requests.post(f"{self._base}{endpoint}/", headers=headers, timeout=30, **how)
+
+    def names(self) -> list[str]:
+        answer = self.post("children", None, json={"limit": 1000}).json()
+        return [record["name"] for record in answer["result"]]
+
+
+@pytest.fixture
+def client(server: LiveServer) -> Client:
+    return Client(server.endpoint_url, server.token)
+
+
+def upload(name: str = "f", content: bytes = b"content") -> dict[str, Any]:
+    return {"files": {"json": (None, json.dumps({"name": name})), "file": ("f", content)}}
+
+
+CREATING = [
+    ("create_folder", {"json": {"name": "f"}}),
+    ("create_folder_if_not_exist", {"json": {"name": "f"}}),
+    ("create_object", {"json": {"name": "f", "x": 1}}),
+    ("create_empty", {"data": {"name": "f", "x": "1"}}),
+    ("upload", upload()),
+    ("upload_multipart", upload()),
+]
+
+
+@pytest.mark.parametrize(("endpoint", "how"), CREATING)
+def test_the_first_answer_is_given_again(client: Client, endpoint: str, how: dict[str, Any]) -> None:
+    # Multipart bodies of the same content differ in their boundary.
+    first, second = client.post(endpoint, "key-1", **how), client.post(endpoint, "key-1", **how)
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert second.content == first.content
+    assert second.headers["Content-Type"] == "application/json"
+    assert [answer.headers.get("Idempotency-Replayed") for answer in (first, second)] == [None, "true"]
+    assert client.names() == ["f"]
+
+
+def test_copying(client: Client) -> None:
+    number = client.post("upload", None, **upload()).json()["id"]
+    folder = client.post("create_folder", None, json={"name": "d"}).json()["id"]
+    how = {"json": {"items": [number], "parent": folder}}
+    first, second = client.post("copy", "key-1", **how), client.post("copy", "key-1", **how)
+    assert first.status_code == 201
+    assert second.content == first.content
+    assert client.post("children", None, json={"id": folder}).json()["count"] == 1
+
+
+def test_without_a_key_every_request_counts(client: Client) -> None:
+    numbers = [client.post("upload", None, **upload()).json()["id"] for _ in range(2)]
+    assert numbers[0] != numbers[1]
+
+
+def test_another_key_is_another_request(client: Client) -> None:
+    numbers = [client.post("upload", key, **upload()).json()["id"] for key in ("a", "b", '"c"', "c")]
+    assert len(set(numbers)) == 3
+    assert numbers[2] == numbers[3]
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "how"),
+    [
+        ("upload", upload("g")),
+        ("upload", upload(content=b"else")),
+        ("upload_multipart", upload()),
+        ("create_object", {"json": {"name": "f"}}),
+    ],
+)
+def test_a_key_of_another_request_is_refused(client: Client, endpoint: str, how: dict[str, Any]) -> None:
+    assert client.post("upload", "key-1", **upload()).status_code == 201
+    refused = client.post(endpoint, "key-1", **how)
+    assert refused.status_code == 422
+    assert "Idempotency-Key" in refused.json()["error"]
+    assert client.names() == ["f"]
+
+
+def test_keys_belong_to_their_users(server: LiveServer, client: Client) -> None:
+    other = Client(server.endpoint_url, server.add_user("other"))
+    mine, theirs = client.post("upload", "key-1", **upload()), other.post("upload", "key-1", **upload())
+    assert mine.json()["id"] != theirs.json()["id"]
+    assert theirs.status_code == 201
+
+
+def test_a_request_that_failed_may_be_sent_again(client: Client) -> None:
+    client.post("create_object", None, json={"name": "f"})
+    assert client.post("create_object", "key-1", json={"name": "f"}).status_code == 409
+    number = client.post("query", None, json={"query": {"name": "f"}}).json()["result"][0]["id"]
+    client.post("delete", None, json={"id": number})
+    assert client.post("create_object", "key-1", json={"name": "f"}).status_code == 201
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a b", "\x80", '"open'])
+def test_keys_that_are_none(client: Client, key: str) -> None:
+    assert client.post("create_object", key, json={"name": "f"}).status_code == 400
+    assert client.names() == []
+
+
+@pytest.mark.parametrize(("endpoint", "how"), CREATING)
+def test_many_at_once_are_one(client: Client, endpoint: str, how: dict[str, Any]) -> None:
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(lambda _: client.post(endpoint, "key-1", **how), range(24)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.content for answer in answers}) == 1
+    assert client.names() == ["f"]
+
+
+def test_a_lost_answer_can_be_asked_for_again(server: LiveServer, client: Client) -> None:
+    server.faults = lambda _, path: Fault(lose_answer=True) if "upload" in path else None
+    with pytest.raises(requests.ConnectionError):
+        client.post("upload", "key-1", **upload())
+    server.faults = None
+    again = client.post("upload", "key-1", **upload())
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert client.names() == ["f"]
+    assert again.json()["versions"] == []
+
+
+def test_a_killed_server_remembers(tmp_path: Path) -> None:
+    """The answer is in the same transaction as the work: after a crash both are there, or neither."""
+    with server_process(tmp_path, "--token", "t") as server:
+        first = Client(server.endpoint_url, "t").post("upload", "key-1", **upload())
+        server.kill()
+    with server_process(tmp_path) as server:
+        second = Client(server.endpoint_url, "t").post("upload", "key-1", **upload())
+    assert second.content == first.content
+
+
+def test_answers_are_kept_for_a_day(server: LiveServer, client: Client) -> None:
+    first = client.post("upload", "key-1", **upload()).json()["id"]
+
+    def age(seconds: float) -> int:
+        with sqlite3.connect(server.data_dir / "rinofs.sqlite3") as connection:
+            connection.execute("UPDATE answers SET created = ?", (int(time.time() - seconds),))
+        connection.close()
+        return int(client.post("upload", "key-1", **upload()).json()["id"])
+
+    assert age(KEPT - 60) == first
+    assert age(KEPT + 60) != first
+    client.post("upload", "key-2", **upload())
+    with sqlite3.connect(server.data_dir / "rinofs.sqlite3") as connection:
+        assert connection.execute("SELECT count(*) FROM answers").fetchone() == (2,)
+    connection.close()
+
+
+def test_the_published_api_has_no_keys() -> None:
+    with live_server(extensions=False) as server:
+        client = Client(server.endpoint_url, server.token)
+        numbers = [client.post("upload", "key-1", **upload()).json()["id"] for _ in range(2)]
+    assert numbers[0] != numbers[1]
+
+
+def test_a_client_that_gave_up_holds_nobody_up(server: LiveServer, client: Client) -> None:
+    parts = urlsplit(server.endpoint_url)
+    assert parts.hostname
+    headers = {"Authorization": f"Token {server.token}", "Idempotency-Key": "key-1"}
+    for _ in range(5):
+        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=10)
+        connection.request("POST", "/api/1/files/create_object/", b'{"name": "f"}', headers)
+        connection.close()
+    assert client.post("create_object", "key-1", json={"name": "f"}).status_code == 201
+    assert client.names() == ["f"]

@@ -1,0 +1,541 @@
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import and_, insert, select, text
+from sqlalchemy.exc import IntegrityError
+
+from rinofs.server.catalog.database import Database
+from rinofs.server.catalog.listings import PIECE_ROWS, Page
+from rinofs.server.catalog.queries import searches
+from rinofs.server.catalog.queries.query import compile_query
+from rinofs.server.catalog.records import Change, Kind, NewObject, Record, User
+from rinofs.server.catalog.store import FolderExists, Store
+from rinofs.server.catalog.tables import objects
+from rinofs.server.errors import (
+    BadRequest,
+    Conflict,
+    InsufficientStorage,
+    NotFound,
+    PreconditionFailed,
+    TooLarge,
+    Unavailable,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rinofs.server.catalog.listings import Listing
+    from rinofs.server.services import Services
+
+MOMENT = "2026-01-01T00:00:00.000000Z"
+ALL = Page(limit=1_000_000)
+
+
+@pytest.fixture
+def store(services: Services) -> Store:
+    return services.store
+
+
+def upload(services: Services, user: User, name: str, content: bytes, **known: Any) -> Record:
+    folders = tuple(name.split("/"))
+    new = NewObject(known.pop("parent", None), folders[-1], folders[:-1], **known)
+    with services.blobs.new_upload() as sent:
+        sent.write(content)
+        return services.store.upload(user, new, sent.finish())
+
+
+def content(services: Services, record: Record) -> bytes:
+    assert record.sha256 is not None
+    assert record.size is not None
+    with services.blobs.open(record.sha256, record.size) as file:
+        return file.read()
+
+
+def records(listing: Listing) -> list[Record]:
+    return [item.record for piece in listing.pieces() for item in piece]
+
+
+def names(store: Store, user: User, where: int | None = None) -> list[str]:
+    return [record.name for record in records(store.children(user, where, ALL))]
+
+
+def test_a_second_upload_makes_the_first_an_earlier_version(
+    services: Services, user: User, store: Store
+) -> None:
+    made = [upload(services, user, "a.csv", f"v{n}".encode()) for n in range(4)]
+    assert [record.id for record in made] == sorted(record.id for record in made)
+    current = made[-1]
+    assert json.loads(current.versions) == [record.id for record in made[:-1]]
+    assert records(store.children(user, None, ALL)) == [current]
+    assert store.get(user, ["a.csv"]) == current
+    assert {record.created_on for record in made} == {made[0].created_on}
+    assert current.updated_on > made[0].updated_on
+    for number, record in enumerate(made):
+        assert content(services, store.get(user, record.id)) == f"v{number}".encode()
+    for record in made[:-1]:
+        assert store.get(user, record.id).version_of == current.id
+
+
+def test_earlier_versions_can_only_be_read(services: Services, user: User, store: Store) -> None:
+    old = upload(services, user, "a.csv", b"1")
+    new = upload(services, user, "a.csv", b"2")
+    with pytest.raises(Conflict, match="read-only"):
+        store.update(user, old.id, Change(name="b.csv"))
+    with pytest.raises(Conflict, match="read-only"):
+        store.delete_field(user, old.id, "x")
+    with pytest.raises(Conflict, match="read-only"):
+        store.move(user, [old.id], None, "b.csv")
+    with pytest.raises(Conflict, match="read-only"):
+        store.delete(user, [old.id])
+    copied = store.copy(user, [old.id], None, "old.csv")
+    assert content(services, copied[0]) == b"1"
+    store.delete(user, [old.id, new.id])
+    for record in (old, new):
+        with pytest.raises(NotFound):
+            store.get(user, record.id)
+
+
+def test_versions_follow_their_object(services: Services, user: User, store: Store) -> None:
+    old = upload(services, user, "a.csv", b"1")
+    new = upload(services, user, "a.csv", b"2")
+    folder = store.create_folder(user, NewObject(None, "f"))
+    store.move(user, [new.id], folder.id, "b.csv")
+    followed = store.get(user, old.id)
+    assert (followed.name, followed.parent) == ("b.csv", folder.id)
+    store.delete(user, [folder.id])
+    for number in (old.id, new.id, folder.id):
+        with pytest.raises(NotFound):
+            store.get(user, number)
+
+
+def test_concurrent_uploads_of_one_name_all_become_versions(
+    services: Services, user: User, store: Store
+) -> None:
+    start = threading.Barrier(8)
+
+    def writer(number: int) -> Record:
+        start.wait()
+        return upload(services, user, "deep/er/a.csv", f"writer {number}".encode())
+
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(writer, range(8)))
+    current = store.get(user, ["deep", "er", "a.csv"])
+    assert current.id == max(record.id for record in made)
+    assert sorted([*json.loads(current.versions), current.id]) == sorted(record.id for record in made)
+    assert {content(services, store.get(user, record.id)) for record in made} == {
+        f"writer {number}".encode() for number in range(8)
+    }
+    assert names(store, user) == ["deep"]
+
+
+def test_versions_that_a_client_names_are_kept_beside_the_known_ones(services: Services, user: User) -> None:
+    first = upload(services, user, "a", b"1", versions=frozenset({900}))
+    assert json.loads(first.versions) == [900]
+    second = upload(services, user, "a", b"2", versions=frozenset({7}))
+    assert json.loads(second.versions) == sorted([7, 900, first.id])
+    changed = services.store.update(user, second.id, Change(versions=frozenset({8})))
+    assert json.loads(changed.versions) == sorted([7, 8, 900, first.id])
+
+
+@pytest.mark.parametrize("top", [True, False])
+def test_the_database_itself_refuses_a_second_current_object_of_a_name(
+    services: Services, user: User, store: Store, *, top: bool
+) -> None:
+    parent = None if top else store.create_folder(user, NewObject(None, "f")).id
+    made = store.create_object(user, NewObject(parent, "taken"))
+    columns = [column for column in objects.c if column.name != "id"]
+    with services.database.read() as connection:
+        row = dict(connection.execute(select(*columns).where(objects.c.id == made.id)).one()._mapping)
+    with pytest.raises(IntegrityError), services.database.write() as connection:
+        connection.execute(insert(objects).values(row))
+    with services.database.write() as connection:
+        connection.execute(insert(objects).values(row | {"version_of": made.id}))
+
+
+def test_taken_names_are_conflicts(services: Services, user: User, store: Store) -> None:
+    folder = store.create_folder(user, NewObject(None, "f"))
+    file = upload(services, user, "a", b"1")
+    with pytest.raises(FolderExists, match=r"^Folder name conflict\.$") as refused:
+        store.create_folder(user, NewObject(None, "f"))
+    assert refused.value.record == folder
+    with pytest.raises(Conflict, match=r"^Folder name conflict\.$"):
+        store.create_folder(user, NewObject(None, "a"))
+    with pytest.raises(Conflict, match="name: 'a'"):
+        store.create_object(user, NewObject(None, "a"))
+    with pytest.raises(Conflict, match="name: 'f'"):
+        upload(services, user, "f", b"over a folder")
+    with pytest.raises(Conflict, match="name: 'a'"):
+        upload(services, user, "a/b", b"below a file")
+    with pytest.raises(Conflict, match="name: 'f'"):
+        store.update(user, file.id, Change(name="f"))
+    with pytest.raises(Conflict, match="name: 'a'"):
+        store.copy(user, [file.id], None)
+    upload(services, user, "f/a", b"1")
+    with pytest.raises(Conflict, match="name: 'a'"):
+        store.move(user, [file.id], folder.id)
+    assert names(store, user) == ["f", "a"]
+    assert store.update(user, file.id, Change(name="a")).name == "a"
+    assert store.move(user, [file.id], None) == [file]
+
+
+def test_an_upload_can_ask_for_a_free_name(services: Services, user: User, store: Store) -> None:
+    upload(services, user, "a", b"1")
+    with services.blobs.new_upload() as sent, pytest.raises(PreconditionFailed):
+        store.upload(user, NewObject(None, "a"), sent.finish(), only_new=True)
+
+
+def test_a_failed_upload_makes_no_folders(services: Services, user: User, store: Store) -> None:
+    upload(services, user, "a", b"1")
+    folder = store.create_folder(user, NewObject(None, "new", ("x", "y")))
+    with pytest.raises(Conflict):
+        upload(services, user, "x/y/new", b"1")
+    with pytest.raises(BadRequest, match="parent"):
+        upload(services, user, "p/q/r", b"1", parent=store.get(user, ["a"]).id)
+    with pytest.raises(TooLarge), services.blobs.new_upload() as sent:
+        store.upload(user, NewObject(None, "r", ("p", "q"), {"x": "y" * 5_000_000}), sent.finish())
+    assert names(store, user) == ["a", "x"]
+    assert [record.name for record in store.ancestors(user, folder.id)] == ["x", "y"]
+
+
+@pytest.mark.parametrize("number", [0, 10**9, 2**63 - 1])
+def test_an_unknown_id_is_not_found_everywhere(
+    services: Services, user: User, store: Store, number: int
+) -> None:
+    here = upload(services, user, "a", b"1").id
+    for ask in (
+        lambda: store.get(user, number),
+        lambda: store.update(user, number, Change(name="b")),
+        lambda: store.delete_field(user, number, "x"),
+        lambda: store.ancestors(user, number),
+        lambda: store.children(user, number, ALL),
+        lambda: store.move(user, [here, number], None),
+        lambda: store.move(user, [here], number),
+        lambda: store.copy(user, [number], None),
+        lambda: store.delete(user, [here, number]),
+        lambda: store.create_object(user, NewObject(number, "x")),
+    ):
+        with pytest.raises(NotFound, match=str(number)):
+            ask()
+    assert names(store, user) == ["a"]
+
+
+def test_the_first_missing_part_of_a_path_is_named(services: Services, user: User, store: Store) -> None:
+    upload(services, user, "exp1/run 3/a.csv", b"1")
+    with pytest.raises(NotFound, match="'run 4' in exp1"):
+        store.get(user, ["exp1", "run 4", "a.csv"])
+    with pytest.raises(NotFound, match="'exp2' at the top level"):
+        store.get(user, ["exp2", "x"])
+    with pytest.raises(NotFound, match="no folder"):
+        store.get(user, ["exp1", "run 3", "a.csv", "deeper"])
+
+
+def test_metadata_are_merged_or_replaced(user: User, store: Store) -> None:
+    made = store.create_object(user, NewObject(None, "o", metadata={"a": 1, "b": {"c": 2}}, tags=["t"]))
+    merged = store.update(user, made.id, Change(merged={"b": 3, "d": None}))
+    assert json.loads(merged.metadata) == {"a": 1, "b": 3, "d": None}
+    assert merged.tags == made.tags
+    replaced = store.update(user, made.id, Change(metadata={"x": 1}, merged={"y": 2}, tags=[]))
+    assert json.loads(replaced.metadata) == {"x": 1, "y": 2}
+    assert replaced.tags == "[]"
+    assert json.loads(store.delete_field(user, made.id, "x").metadata) == {"y": 2}
+    assert json.loads(store.delete_field(user, made.id, "x").metadata) == {"y": 2}
+    assert replaced.updated_on > made.updated_on
+
+
+def test_integers_of_any_size_keep_their_digits(user: User, store: Store) -> None:
+    made = store.create_object(user, NewObject(None, "o", metadata={"n": 2**200, "m": -(2**63)}))
+    assert made.metadata == f'{{"n":{2**200},"m":{-(2**63)}}}'
+    assert json.loads(store.update(user, made.id, Change(merged={"x": 1})).metadata)["n"] == 2**200
+
+
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), "\udc80", {"\ud800": 1}, 10**400, {1, 2}, b"bytes"], ids=ascii
+)
+def test_what_json_cannot_hold_is_refused(user: User, store: Store, value: Any) -> None:
+    with pytest.raises(BadRequest, match="metadata"):
+        store.create_object(user, NewObject(None, "o", metadata={"x": [value]}))
+    deep: Any = 1
+    for _ in range(64):
+        deep = [deep]
+    with pytest.raises(BadRequest, match="metadata"):
+        store.create_object(user, NewObject(None, "o", metadata={"x": deep}))
+    assert names(store, user) == []
+
+
+def test_the_time_of_a_file_is_that_of_its_content(services: Services, user: User, store: Store) -> None:
+    file = upload(services, user, "a", b"1")
+    assert store.update(user, file.id, Change(name="b", merged={"x": 1})).updated_on == file.updated_on
+    with services.blobs.new_upload() as sent:
+        sent.write(b"22")
+        blob = sent.finish()
+        assert store.replace_content(user, file.id, blob, expected="0" * 64) is None
+        grown = store.replace_content(user, file.id, blob, expected=file.sha256)
+    assert grown is not None
+    assert grown.updated_on > file.updated_on
+    assert (grown.id, grown.size, grown.etag) == (file.id, 2, blob.etag)
+
+
+def test_a_copy_is_deep_and_keeps_metadata_and_tags(services: Services, user: User, store: Store) -> None:
+    upload(services, user, "f/g/a", b"old")
+    upload(services, user, "f/g/a", b"content", metadata={"x": 1}, tags=["t"])
+    source = store.update(user, store.get(user, ["f"]).id, Change(merged={"of": "folder"}))
+    (copied,) = store.copy(user, [source.id], None, "h")
+    assert copied.metadata == source.metadata
+    inner = store.get(user, ["h", "g", "a"])
+    assert content(services, inner) == b"content"
+    assert (inner.metadata, inner.tags, inner.versions) == ('{"x":1}', '["t"]', "[]")
+    assert store.get(user, ["f", "g", "a"]).id != inner.id
+    store.delete(user, [source.id])
+    assert content(services, store.get(user, ["h", "g", "a"])) == b"content"
+
+
+def test_a_large_folder_is_copied_and_deleted_whole(services: Services, user: User, store: Store) -> None:
+    folder = store.create_folder(user, NewObject(None, "many"))
+    fill(services, user, folder.id, 2500)
+    (copied,) = store.copy(user, [folder.id], None, "again")
+    assert len(names(store, user, copied.id)) == 2500
+    store.delete(user, [folder.id, copied.id])
+    assert store.count(user, {}) == 0
+
+
+def test_a_folder_cannot_go_into_itself(user: User, store: Store) -> None:
+    inner = store.create_folder(user, NewObject(None, "c", ("a", "b")))
+    outer = store.get(user, ["a"])
+    for act in (store.move, store.copy):
+        for target in (outer.id, inner.id):
+            with pytest.raises(BadRequest, match="parent"):
+                act(user, [outer.id], target)
+    assert store.get(user, ["a", "b", "c"]) == inner
+
+
+def test_moves_of_several_are_done_whole_or_not_at_all(services: Services, user: User, store: Store) -> None:
+    folder = store.create_folder(user, NewObject(None, "f"))
+    one, two = upload(services, user, "1", b""), upload(services, user, "2", b"")
+    upload(services, user, "f/2", b"")
+    for act in (store.move, store.copy):
+        with pytest.raises(Conflict):
+            act(user, [one.id, two.id], folder.id)
+        with pytest.raises(BadRequest, match="name"):
+            act(user, [one.id, two.id], folder.id, "both")
+    assert names(store, user) == ["f", "1", "2"]
+    assert names(store, user, folder.id) == ["2"]
+
+
+def test_a_target_has_to_be_a_current_folder(services: Services, user: User, store: Store) -> None:
+    old = store.create_object(user, NewObject(None, "a"))
+    file = upload(services, user, "a", b"1")
+    assert file.versions == f"[{old.id}]"
+    for number, error in ((file.id, BadRequest), (old.id, Conflict)):
+        with pytest.raises(error, match="parent"):
+            store.create_folder(user, NewObject(number, "x"))
+    with pytest.raises(BadRequest, match="no folder"):
+        store.children(user, file.id, ALL)
+
+
+def fill(services: Services, user: User, parent: int | None, count: int, metadata: str = "{}") -> None:
+    row = {
+        "owner": user.id, "parent": parent, "type": Kind.OBJECT, "tags": "[]", "versions": "[]",
+        "metadata": metadata, "metadata_size": len(metadata), "created_on": MOMENT, "updated_on": MOMENT,
+    }  # fmt: skip
+    with services.database.write() as connection:
+        connection.execute(insert(objects), [row | {"name": f"n{number}"} for number in range(count)])
+
+
+def test_long_lists_come_in_pieces_that_show_one_moment(services: Services, user: User, store: Store) -> None:
+    fill(services, user, None, 3 * PIECE_ROWS + 1)
+    listing = store.children(user, None, ALL)
+    assert listing.total == 3 * PIECE_ROWS + 1
+    pieces = listing.pieces()
+    found = [item.record.name for item in next(pieces)]
+    gone = store.get(user, ["n7000"])
+    store.delete(user, [gone.id])
+    store.create_object(user, NewObject(None, "later"))
+    for piece in pieces:
+        assert len(piece) <= PIECE_ROWS
+        found += [item.record.name for item in piece]
+    assert found == [f"n{number}" for number in range(3 * PIECE_ROWS + 1) if number != 7000]
+
+
+def test_records_with_large_metadata_come_in_small_pieces(
+    services: Services, user: User, store: Store
+) -> None:
+    fill(services, user, None, 40, metadata=json.dumps({"x": "y" * 500_000}))
+    listing = store.query(user, {}, ALL, sort="-name")
+    sizes = [len(piece) for piece in listing.pieces()]
+    assert sum(sizes) == 40
+    assert max(sizes) <= 6
+
+
+def test_pages_join_without_gaps(services: Services, user: User, store: Store) -> None:
+    fill(services, user, None, 100)
+    every = records(store.children(user, None, ALL))
+    by_offset = [records(store.children(user, None, Page(7, offset))) for offset in range(0, 100, 7)]
+    assert [record for page in by_offset for record in page] == every
+    last, by_id = 0, []
+    while page := records(store.children(user, None, Page(7, after=last))):
+        by_id += page
+        last = page[-1].id
+    assert by_id == every
+    assert records(store.children(user, None, Page(0))) == []
+    assert records(store.children(user, None, Page(5, 1000))) == []
+
+
+def test_a_recursive_list_has_all_below_with_paths(services: Services, user: User, store: Store) -> None:
+    upload(services, user, "f/g/h/a", b"")
+    upload(services, user, "f/b", b"")
+    upload(services, user, "other/c", b"")
+    # A folder may be newer than what is in it.
+    late = store.create_folder(user, NewObject(None, "late"))
+    store.move(user, [store.get(user, ["f", "g"]).id], late.id)
+    store.move(user, [late.id], store.get(user, ["f"]).id)
+    everything = {
+        "/".join(item.path or ()): item.record.name
+        for piece in store.children(user, None, ALL, recursive=True).pieces()
+        for item in piece
+    }
+    paths = ["f", "f/b", "f/late", "f/late/g", "f/late/g/h", "f/late/g/h/a", "other", "other/c"]
+    assert everything == {path: path.rpartition("/")[2] for path in paths}
+    below = store.children(user, ["f", "late"], ALL, recursive=True)
+    assert below.total == 3
+    found = ["/".join(item.path or ()) for piece in below.pieces() for item in piece]
+    assert sorted(found) == ["g", "g/h", "g/h/a"]
+
+
+@pytest.mark.parametrize("parent", ["parent = 5", "parent IS NULL"])
+def test_listing_a_folder_reads_only_what_it_shows(services: Services, parent: str) -> None:
+    wanted = f"{parent} AND owner = 1 AND version_of IS NULL"
+    page = f"SELECT * FROM objects WHERE {wanted} AND id > 100 ORDER BY id LIMIT 1000"
+    count = f"SELECT count(*) FROM objects WHERE {wanted}"
+    child = f"SELECT * FROM objects WHERE {wanted} AND name = 'x'"
+    with services.database.read() as connection:
+        plans = [
+            " ".join(row[3] for row in connection.execute(text("EXPLAIN QUERY PLAN " + statement)))
+            for statement in (page, count, child)
+        ]
+    assert "ix_objects_children (parent=? AND owner=? AND version_of=? AND id>?)" in plans[0]
+    assert "B-TREE" not in plans[0]
+    assert "COVERING INDEX" in plans[1]
+    assert "name=?" in plans[2]
+
+
+@pytest.mark.parametrize("parent", [5, None])
+def test_a_file_is_looked_up_by_name_and_parent_in_an_index(
+    services: Services, user: User, parent: int | None
+) -> None:
+    """Published clients, and plain ones of any kind, do so for every part of a path."""
+    wanted = and_(searches.mine(user), compile_query(user, {"name": "a", "parent": parent}))
+    asked = select(objects.c.id).where(wanted).compile(dialect=services.database.engine.dialect)
+    with services.database.read() as connection:
+        sql = re.sub(r":\w+", "?", str(asked))
+        plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, tuple(asked.params.values())).all()
+    index = "uq_objects_in_folder (owner=? AND parent=? AND name=?)"
+    assert [row[3] for row in plan] == [f"SEARCH objects USING INDEX {index}"]
+
+
+def test_one_user_does_not_see_what_is_anothers(services: Services, user: User, store: Store) -> None:
+    other = services.accounts.add_user("bob")
+    mine = upload(services, user, "f/a", b"1", metadata={"x": 1}, tags=["t"])
+    assert mine.parent is not None
+    for ask in (
+        lambda: store.get(other, mine.id),
+        lambda: store.get(other, ["f", "a"]),
+        lambda: store.children(other, mine.parent, ALL),
+        lambda: store.children(other, ["f"], ALL),
+        lambda: store.ancestors(other, mine.id),
+        lambda: store.update(other, mine.id, Change(name="b")),
+        lambda: store.delete_field(other, mine.id, "x"),
+        lambda: store.move(other, [mine.id], None),
+        lambda: store.copy(other, [mine.id], None),
+        lambda: store.delete(other, [mine.id]),
+        lambda: store.create_folder(other, NewObject(mine.parent, "x")),
+    ):
+        with pytest.raises(NotFound):
+            ask()
+    for listing in (
+        store.children(other, None, ALL),
+        store.children(other, None, ALL, recursive=True),
+        store.query(other, {}, ALL),
+        store.query(other, {"$or": [{"x": 1}, {"id": mine.id}]}, ALL, sort="x"),
+        store.search(other, "*", ALL),
+    ):
+        assert records(listing) == []
+    assert store.count(other, {}) == 0
+    assert store.field_names(other) == []
+    assert store.field_values(other, "x") == []
+    assert upload(services, other, "f/a", b"2").versions == "[]"
+    assert content(services, store.get(user, ["f", "a"])) == b"1"
+
+
+def test_text_is_searched_in_names_tags_and_metadata(services: Services, user: User, store: Store) -> None:
+    made = [
+        upload(services, user, "Needle.csv", b""),
+        upload(services, user, "b", b"", tags=["a needle"]),
+        upload(services, user, "c", b"", metadata={"x": [{"y": "NEEDLEwork"}]}),
+        upload(services, user, "d", b"", metadata={"needles": 1}),
+        upload(services, user, "e", b"", metadata={"x": 12345}),
+    ]
+    assert records(store.search(user, "needle", ALL)) == made[3::-1]
+    assert records(store.search(user, "234", ALL)) == [made[4]]
+    assert records(store.search(user, "*", ALL)) == made[::-1]
+    assert records(store.search(user, "%", ALL)) == []
+    assert records(store.search(user, '{"', ALL)) == []
+    with pytest.raises(BadRequest, match="query"):
+        store.search(user, "x" * 257, ALL)
+
+
+def test_known_fields_and_values_are_suggested(user: User, store: Store) -> None:
+    for number, value in enumerate([2, 1.5, "two", True, [1, {"a": "b"}], 2, None]):
+        store.create_object(user, NewObject(None, f"o{number}", metadata={"x": value, 'a"b': 0}))
+    assert store.field_names(user) == ['a"b', "x"]
+    assert sorted(map(str, store.field_values(user, "x"))) == sorted(
+        ["2", "1.5", "two", "True", "[1, {'a': 'b'}]"]
+    )
+
+
+def test_a_locked_database_is_an_answer_and_reading_goes_on(
+    services: Services, user: User, tmp_path: Path
+) -> None:
+    file = services.settings.data_dir / "rinofs.sqlite3"
+    hasty = Store(Database(f"sqlite:///{file}", busy_timeout=0.05))
+    holder = sqlite3.connect(file, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable) as refused:
+        hasty.create_object(user, NewObject(None, "o"))
+    assert refused.value.status == 503
+    assert "Retry-After" in refused.value.headers
+    assert names(hasty, user) == []
+    holder.execute("COMMIT")
+    holder.close()
+    hasty.create_object(user, NewObject(None, "o"))
+    assert names(hasty, user) == ["o"]
+
+
+def test_a_full_database_is_an_answer(services: Services, user: User, store: Store) -> None:
+    services.database.engine.dispose()
+    with services.database.write() as connection:
+        connection.execute(text("PRAGMA max_page_count = 40"))
+        # The setting belongs to this connection, which the next transaction gets again.
+
+    def fill_up() -> None:
+        for number in range(100):
+            store.create_object(user, NewObject(None, f"o{number}", metadata={"x": "y" * 100_000}))
+
+    with pytest.raises(InsufficientStorage) as refused:
+        fill_up()
+    assert refused.value.status == 507
+    kept = records(store.children(user, None, ALL))
+    assert all(record.metadata_size == 100_008 for record in kept)
+
+
+def test_a_broken_database_is_an_answer(services: Services, user: User, store: Store) -> None:
+    with services.database.write() as connection:
+        connection.execute(text("ALTER TABLE objects RENAME TO hidden"))
+    with pytest.raises(Unavailable):
+        store.get(user, 1)
