@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from rinofs import _moved
 from rinofs.errors import RinofsError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ _WHERE = {
     "login": "rinofs.repovizz.login.login",
     "set_cache_size": "rinofs.fs.blocks",
 }
+
+_moved.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -40,7 +40,9 @@ BELOW: dict[str, set[str]] = {
     "plotting": BOTTOM | {"datapack"},
     "server": BOTTOM | {"datapack"},
     "testing": BOTTOM | {"server"},
-    "__init__": {"errors", "fs", "rinocloud", "repovizz", "datapack"},
+    "_moved": {"datapack", "fs"},
+    "__main__": {"cli"},
+    "__init__": {"errors", "_moved", "fs", "rinocloud", "repovizz", "datapack"},
     "cli": CLIENT | {"__init__", "rinocloud", "repovizz", "datapack", "plotting", "server", "testing"},
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rinofs.datapack.document.document import (
@@ -18,17 +19,44 @@ from rinofs.datapack.document.tree import Tree
 
 if TYPE_CHECKING:
     from rinofs.datapack.authoring.writing import write
+    from rinofs.datapack.datatypes.datatype import DatatypeWarning
+    from rinofs.datapack.datatypes.registry import DatatypeRegistry
+    from rinofs.datapack.formats.samples import DataWarning
 
-__all__ = ["Container", "DataNode", "Document", "Info", "Node", "Tree", "dump", "from_json", "parse", "write"]
+__all__ = [
+    "Container",
+    "DataNode",
+    "DataWarning",
+    "DatatypeRegistry",
+    "DatatypeWarning",
+    "Document",
+    "Info",
+    "Node",
+    "Tree",
+    "dump",
+    "from_json",
+    "parse",
+    "write",
+]
+
+# Imported when they are first asked for: `write` and `DataWarning` need the extra `xarray`.
+_WHERE = {
+    "DataWarning": "rinofs.datapack.formats.samples",
+    "DatatypeRegistry": "rinofs.datapack.datatypes.registry",
+    "DatatypeWarning": "rinofs.datapack.datatypes.datatype",
+    "write": "rinofs.datapack.authoring.writing",
+}
 
 
 def __getattr__(name: str) -> Any:
-    # Needs the extra `xarray`, which all the rest does without.
-    if name != "write":
+    if name not in _WHERE:
         raise AttributeError(f"module 'rinofs.datapack' has no attribute {name!r}")
     try:
-        from rinofs.datapack.authoring.writing import write
+        return getattr(import_module(_WHERE[name]), name)
     except ModuleNotFoundError as error:
-        message = f"rinofs.datapack.write needs {error.name}: pip install 'rinofs[xarray]'"
+        message = f"rinofs.datapack.{name} needs {error.name}: pip install 'rinofs[xarray]'"
         raise ImportError(message) from error
-    return write
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,1 +1,7 @@
-"""Datatypes: what the numbers in a file are."""
+"""What the values of a stream are: datatypes, their registry, and the layouts of samples."""
+
+from __future__ import annotations
+
+from rinofs.datapack.datatypes.datatype import DatatypeWarning
+
+__all__ = ["DatatypeWarning"]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from rinofs.server.api.rinocloud.routes import BASE, ENDPOINTS
 from tests.campaign import rounds
-from tests.server.client import Api
 from tests.server.api import bad_input as corpus
+from tests.server.client import Api
 
 if TYPE_CHECKING:
     from rinofs.testing import LiveServer
