@@ -41,7 +41,7 @@ def format_of(head: bytes, mime: str | None = None, name: str = "") -> Format | 
     """
     if head.startswith(b"\x93NUMPY"):
         return "npy"
-    if head[:4] in {b"RIFF", b"RF64"} and head[8:12] == b"WAVE":
+    if head[:4] in {b"RIFF", b"RF64", b"BW64"} and head[8:12] == b"WAVE":
         return "wav"
     if head.startswith(_AUDIO) or (head[:4] == b"FORM" and head[8:12] in {b"AIFF", b"AIFC"}):
         return "audio"

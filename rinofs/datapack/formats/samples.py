@@ -77,8 +77,8 @@ def samples_of(handle: FileHandle, kind: Format, *, whole_numbers: bool | None =
     if kind == "wav":
         layout = wav_layout(handle.read, handle.size)
         if layout is not None:
-            if layout.missing:
-                warn(handle.path, f"the file ends early: {layout.missing} samples at its end are missing")
+            if layout.problem:
+                warn(handle.path, layout.problem)
             return WavSamples(handle, layout, scaled=scaled)
     return SoundSamples(handle, scaled=scaled)
 
@@ -171,10 +171,12 @@ class WavSamples(RawSamples):
 
     def __init__(self, handle: FileHandle, layout: WavLayout, *, scaled: bool) -> None:
         self._bits = layout.bits
+        self._packing = layout.packing
         self._scaled = scaled and not layout.is_float
         kind = "<f" if layout.is_float else "<i"
         # 24 bits are read as bytes, and 8 are the only ones without a sign.
-        stored = np.dtype({8: "u1", 24: "V3"}.get(layout.bits, f"{kind}{layout.bits // 8}"))
+        name = {8: "u1", 24: "<i4" if layout.packing else "V3"}.get(layout.bits, f"{kind}{layout.bits // 8}")
+        stored = np.dtype(name)
         super().__init__(handle, layout.offset, stored, (layout.frames, layout.channels))
         self.rate = layout.rate
         self.dtype = _audio_dtype(layout.bits, is_float=layout.is_float, scaled=self._scaled)
@@ -183,6 +185,8 @@ class WavSamples(RawSamples):
         raw = self._raw(start, stop)
         if self._bits == 8:
             raw = (raw.astype(np.int16) - 128).astype(np.int8)
+        elif self._packing:
+            raw = (raw << 8 if self._packing == "low" else raw) >> 8
         elif self._bits == 24:
             wide = np.zeros((*raw.shape, 4), np.uint8)
             wide[..., 1:] = raw.view(np.uint8).reshape(*raw.shape, 3)

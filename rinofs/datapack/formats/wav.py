@@ -1,18 +1,37 @@
-"""Where the samples of a WAV file are, so that any of them can be read without the others."""
+"""Where the samples of a WAV file are, so that any of them can be read without the others.
+
+Sizes in headers are often wrong: recorders that lose power leave 0, streams have no size at all, and 32 bits
+wrap at 4 GiB. What is in the file decides then, and the layout says what was made of it.
+
+RF64 is EBU Tech 3306, BW64 its successor ITU-R BS.2088; chunks and formats are those of RIFF and of
+``WAVEFORMATEXTENSIBLE`` (https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html).
+"""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Literal, TypeAlias
 
 from rinofs.errors import InvalidDatapackError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+Read: TypeAlias = Callable[[int, int], bytes]
+Packing: TypeAlias = Literal["", "low", "high"]
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
-_OPEN_ENDED = 0xFFFFFFFF
+_UNKNOWN_SIZE = 0xFFFFFFFF
+_WRAP = 1 << 32
+_PROBE = 48 * 1024  # bytes of samples that tell how 24 bits lie in 4 bytes
+_MOST_CHUNKS = 64  # that are looked at behind the samples
+
+_BEFORE_SAMPLES = frozenset({b"fmt ", b"data", b"ds64", b"fact", b"JUNK", b"junk", b"PAD ", b"FLLR", b"minf"})
+_ANYWHERE = frozenset(
+    {b"LIST", b"bext", b"iXML", b"cue ", b"smpl", b"inst", b"axml", b"chna", b"PEAK", b"id3 ", b"ID3 "}
+    | {b"_PMX", b"afsp", b"DISP", b"plst", b"labl", b"note", b"umid", b"cart", b"link", b"levl", b"acid"}
+)
+_KNOWN = _BEFORE_SAMPLES | _ANYWHERE
+_TAGS = (b"ID3", b"TAG", b"APETAGEX")  # what taggers append to any file
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +52,10 @@ class WavLayout:
         Byte at which they begin.
     frames : int
         How many frames there are.
-    missing : int
-        How many more there should be, in a file that ends early.
+    packing : str
+        Where the 24 bits of a sample are that takes 4 bytes: the ``low`` or the ``high`` three.
+    problem : str
+        What is wrong with the sizes in the header, and what was made of it; empty if they are right.
     """
 
     rate: float
@@ -43,10 +64,11 @@ class WavLayout:
     is_float: bool
     offset: int
     frames: int
-    missing: int = 0
+    packing: Packing = ""
+    problem: str = ""
 
 
-def wav_layout(read: Callable[[int, int], bytes], size: int) -> WavLayout | None:
+def wav_layout(read: Read, size: int) -> WavLayout | None:
     """Return where the samples of a WAV file are, None for one that is compressed.
 
     Parameters
@@ -74,30 +96,146 @@ def wav_layout(read: Callable[[int, int], bytes], size: int) -> WavLayout | None
         elif identifier == b"data":
             if form is None:
                 raise InvalidDatapackError("this WAV file has samples, but does not say what they are")
-            if length == _OPEN_ENDED:
-                length = size - body if long_size is None else long_size
-            return _layout(form, body, length, size)
-        position = body + length + length % 2
+            return _layout(form, _Samples(read, size, body, length, long_size))
+        position = _next_chunk(read, body + length)
     raise InvalidDatapackError("this WAV file ends before its samples")
 
 
-def _whole(read: Callable[[int, int], bytes], start: int, count: int) -> bytes:
+def _whole(read: Read, start: int, count: int) -> bytes:
     data = read(start, count)
     if len(data) < count:
         raise InvalidDatapackError("this WAV file ends before its samples")
     return data
 
 
-def _layout(form: bytes, offset: int, length: int, size: int) -> WavLayout | None:
+def _next_chunk(read: Read, end: int) -> int:
+    """Return where the chunk behind one begins: at an even byte, unless its writer forgot to pad."""
+    if end % 2 == 0:
+        return end
+    around = read(end, 5)
+    unpadded, padded = around[:4], around[1:5]
+    if padded in _KNOWN or around[:1] == b"\0":
+        return end + 1
+    return end if unpadded in _KNOWN or not _is_identifier(padded) else end + 1
+
+
+def _is_identifier(word: bytes) -> bool:
+    return len(word) == 4 and word.isascii() and word.decode("ascii").isprintable()
+
+
+@dataclass(frozen=True, slots=True)
+class _Samples:
+    """The data chunk: what its header says, and how many bytes of samples there are in truth."""
+
+    read: Read
+    size: int
+    offset: int
+    said: int
+    long_size: int | None
+
+    def length(self, frame: int) -> tuple[int, str]:
+        """Return the bytes of samples, and what is wrong with the sizes in the header."""
+        there = self.size - self.offset
+        said = self.said
+        if self.long_size is not None and said in {0, _UNKNOWN_SIZE}:
+            said = self.long_size
+        elif said == _UNKNOWN_SIZE:  # a stream, whose length nobody knew when it began
+            return there, ""
+        if said > there:
+            missing = said // frame - there // frame
+            return there, f"the file ends early: {missing} samples at its end are missing" if missing else ""
+        if there - said <= 1 or self._only_chunks(self.offset + said):
+            return said, ""
+        return self._too_small(said, there, frame)
+
+    def _too_small(self, said: int, there: int, frame: int) -> tuple[int, str]:
+        if there // frame == said // frame:
+            return said, ""
+        if said and self.read(self.offset + said, 8).startswith(_TAGS):
+            return said, "a tag follows its samples, which is no part of a WAV file: it is left out"
+        real = there
+        for wrapped in range(said + _WRAP, there + 1, _WRAP):
+            if there - wrapped <= 1 or self._only_chunks(self.offset + wrapped):
+                real = wrapped
+        what = "was never completed: it speaks of no samples" if not said else "speaks of too few samples"
+        count = f", {said // frame}" if said else ""
+        return real, f"its header {what}{count}; all {real // frame} that follow it are read"
+
+    def _only_chunks(self, end: int) -> bool:
+        """Whether nothing but chunks is between a byte and the end of the file."""
+        return self._chunks_follow(end) or (end % 2 == 1 and self._chunks_follow(end + 1))
+
+    def _chunks_follow(self, position: int) -> bool:
+        for _ in range(_MOST_CHUNKS):
+            if self.size - position < 8:
+                return self.size - position <= 1
+            identifier, length = struct.unpack("<4sI", self.read(position, 8))
+            end = position + 8 + length
+            if identifier in _KNOWN and end >= self.size:
+                return True  # the last one, which may have been cut off
+            if not _is_identifier(identifier) or end > self.size:
+                return False
+            position = _next_chunk(self.read, end)
+        return True
+
+    def packing(self) -> tuple[Packing, str]:
+        """Return where 24 bits are in 4 bytes, by samples at the beginning, in the middle and at the end.
+
+        The standard has them in the high bytes. ALSA writes a number of 24 bits, its sign carried on or not.
+        """
+        there = (self.size - self.offset) // 4 * 4
+        places = {0, there // 2 // 4 * 4, max(0, there - _PROBE) // 4 * 4}
+        parts = [self.read(self.offset + place, min(_PROBE, there - place)) for place in sorted(places)]
+        used = b"".join(part[: len(part) // 4 * 4] for part in parts)
+        small = all(top in {0, 0xFF} for top in used[3::4])
+        if not small:
+            return "high", ""
+        if any(used[0::4]):
+            return "low", ""
+        fits = all(top >> 7 == middle >> 7 for middle, top in zip(used[2::4], used[3::4], strict=True))
+        if not fits or not any(used):
+            return "high", ""
+        return "high", "24 bits lie in 4 bytes: the high ones are read, the low ones are possible too"
+
+
+def _layout(form: bytes, samples: _Samples) -> WavLayout | None:
+    packing: Packing
     if len(form) < 16:
         raise InvalidDatapackError("the 'fmt ' chunk of this WAV file is too short")
     code, channels, rate, _, frame, bits = struct.unpack("<HHIIHH", form[:16])
     if code == _EXTENSIBLE and len(form) >= 26:
         code = struct.unpack("<H", form[24:26])[0]
-    known = (code == _PCM and bits in {8, 16, 24, 32}) or (code == _FLOAT and bits in {32, 64})
-    if not known or frame != channels * bits // 8:
+    if code not in {_PCM, _FLOAT}:
         return None
     if not channels or not rate:
         raise InvalidDatapackError(f"this WAV file says that it has {channels} channels at {rate} Hz")
-    frames = min(length, size - offset) // frame
-    return WavLayout(float(rate), channels, bits, code == _FLOAT, offset, frames, length // frame - frames)
+    stored = _stored_bits(code, bits, frame, channels)
+    if stored is None:
+        return None
+    packed = stored == 32 and bits == 24
+    frame = channels * stored // 8
+    length, problem = samples.length(frame)
+    packing, doubt = samples.packing() if packed else ("", "")
+    return WavLayout(
+        float(rate),
+        channels,
+        24 if packed else stored,
+        code == _FLOAT,
+        samples.offset,
+        length // frame,
+        packing,
+        "; ".join(filter(None, (problem, doubt))),
+    )
+
+
+def _stored_bits(code: int, bits: int, frame: int, channels: int) -> int | None:
+    """Return the bits that a sample takes in the file, None for samples that are left to libsndfile."""
+    whole = (bits + 7) // 8 * 8
+    stored, odd = divmod(frame * 8, channels) if frame else (whole, 0)
+    if code == _FLOAT:
+        return stored if not odd and stored == bits and bits in {32, 64} else None
+    fits = stored == whole or (bits, stored) == (24, 32)
+    return stored if not odd and fits and stored in {8, 16, 24, 32} else None
+
+
+__all__ = ["Packing", "WavLayout", "wav_layout"]
