@@ -1,3 +1,5 @@
-"""The embedded server: both APIs on data kept in a folder."""
+"""The server: both HTTP APIs over a catalog in SQL and a store of contents.
 
-from __future__ import annotations
+`app` answers requests, `runner` runs it in a process; it imports `rinofs.protocol` and `rinofs.datapack`,
+never the client. It serves `rinofs.cli` and `rinofs.testing`.
+"""

@@ -15,12 +15,11 @@ from starlette.routing import Route
 
 from rinofs.server.api.repovizz import routes as repovizz
 from rinofs.server.api.rinocloud import routes as rinocloud
-from rinofs.server.auth import routes as web
+from rinofs.server.auth import routes as oauth
 from rinofs.server.errors import ApiError
 from rinofs.server.maintenance import gc
 from rinofs.server.services import open_services
-from rinofs.server.web.hosts import HostGuard
-from rinofs.server.web.middleware import AnswerFailures, AnswerHeaders
+from rinofs.server.web.middleware import AnswerFailures, AnswerHeaders, HostGuard
 from rinofs.server.web.responses import error_response, json_response
 
 if TYPE_CHECKING:
@@ -63,7 +62,7 @@ def create_app(settings: ServerSettings) -> Starlette:
             Route("/health", _health),
             *rinocloud.routes(services),
             *repovizz.routes(services),
-            *web.routes(services),
+            *oauth.routes(services.accounts, services.clients, services.grants),
         ],
         middleware=answering(settings),
         exception_handlers=REFUSALS,

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from rinofs.locks import FileLock
-from rinofs.server.web.guard import guarded_protocol
-from rinofs.server.web.hosts import is_loopback
+from rinofs.server.web.connections import guarded_protocol
+from rinofs.server.web.middleware import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from rinofs.server.settings import ServerSettings
-    from rinofs.server.web.guard import GuardedProtocol
+    from rinofs.server.web.connections import GuardedProtocol
 
 __all__ = [
     "DataDirBusyError",

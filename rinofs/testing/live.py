@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rinofs.server.catalog.records import User
     from rinofs.server.services import Services
-    from rinofs.server.web.guard import GuardedProtocol
+    from rinofs.server.web.connections import GuardedProtocol
     from rinofs.testing.recording import Faults, SeenRequest
 
 __all__ = ["LiveServer", "live_server", "serving"]

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from rinofs.server.web.guard import GuardedProtocol
-from rinofs.server.web.zero_copy import EXTENSION
+from rinofs.server.web.connections import EXTENSION, GuardedProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     T = TypeVar("T")
 
-__all__ = ["Call", "in_thread", "presented_token", "signed_in"]
+__all__ = ["Call", "presented_token", "run_in_thread", "signed_in"]
 
 SHALLOW = 16
 """Length of the paths that are followed while other requests wait: a lookup for every name."""
@@ -58,15 +58,15 @@ class Call:
         """Whether the extensions of this server are offered."""
         return self.services.settings.extensions
 
-    def shown(self, record: Record, *, truncated: bool = False) -> dict[str, object]:
+    def to_json(self, record: Record, *, truncated: bool = False) -> dict[str, object]:
         """Return an object as the user sees it."""
-        return record.shown(self.user, sha256=self.extended, truncated=truncated)
+        return record.to_json(self.user, sha256=self.extended, truncated=truncated)
 
-    def one(self, record: Record, status: int = 200) -> Response:
+    def respond(self, record: Record, status: int = 200) -> Response:
         """Answer with an object."""
-        return json_response(self.shown(record), status)
+        return json_response(self.to_json(record), status)
 
-    async def ask(
+    async def run_in_thread(
         self,
         method: Callable[Concatenate[User, P], T],
         /,
@@ -88,10 +88,10 @@ class Call:
         if isinstance(where, int) or len(where) <= SHALLOW:
             with suppress(WouldWait):
                 return store.get(self.user, where, at_once=True)
-        return await self.ask(store.get, where)
+        return await self.run_in_thread(store.get, where)
 
 
-async def in_thread(work: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> T:
+async def run_in_thread(work: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> T:
     """Call something that blocks in a worker thread."""
     return await to_thread.run_sync(partial(work, *arguments, **options))
 
@@ -119,7 +119,7 @@ def signed_in(
         token = presented_token(request)
         user = services.accounts.remembered(token)
         if user is None:
-            user = await in_thread(services.accounts.authenticate, token)
+            user = await run_in_thread(services.accounts.authenticate, token)
         return await handle(Call(request, user, services, answers))
 
     return endpoint

@@ -13,20 +13,19 @@ from oauthlib.oauth2 import OAuth2Error
 from oauthlib.oauth2.rfc6749.errors import AccessDeniedError, FatalClientError
 from starlette.responses import Response
 
-from rinofs.server.api.calls import in_thread
 from rinofs.server.auth.oauth import read_form
 from rinofs.server.auth.pages import page
-from rinofs.server.auth.redirects import policy_source
+from rinofs.server.auth.redirect_uris import policy_source
 from rinofs.server.auth.sessions import LIFETIME, Sessions
 from rinofs.server.errors import ApiError, TooManyRequests, Unauthorized
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
+    from rinofs.server.auth.accounts import Accounts
     from rinofs.server.auth.clients import Client
     from rinofs.server.auth.oauth import Provider
     from rinofs.server.catalog.records import User
-    from rinofs.server.services import Services
 
 __all__ = ["AuthorizePage"]
 
@@ -60,14 +59,14 @@ class AuthorizePage:
 
     Parameters
     ----------
-    services : Services
-        What the server works with.
+    accounts : Accounts
+        Users.
     provider : Provider
         The rules of the flow.
     """
 
-    def __init__(self, services: Services, provider: Provider) -> None:
-        self._services = services
+    def __init__(self, accounts: Accounts, provider: Provider) -> None:
+        self._accounts = accounts
         self._provider = provider
         self._sessions = Sessions()
         # Waiting for a turn must not take the threads that other requests need.
@@ -76,7 +75,7 @@ class AuthorizePage:
     async def endpoint(self, request: Request) -> Response:
         """Answer one request for the page."""
         try:
-            asked = await in_thread(self._asked, request)
+            asked = await to_thread.run_sync(self._asked, request)
             if request.method == "POST":
                 return await self._sent(request, asked)
             return self._shown(request, asked)
@@ -145,7 +144,7 @@ class AuthorizePage:
     async def _log_in(self, request: Request, asked: _Asked, fields: dict[str, str]) -> Response:
         username, password = fields.get("username", ""), fields.get("password", "")
         address = request.client.host if request.client else ""
-        log_in = self._services.accounts.log_in
+        log_in = self._accounts.log_in
         try:
             user = await to_thread.run_sync(log_in, username, password, address, limiter=self._turns)
         except Unauthorized:
@@ -162,7 +161,7 @@ class AuthorizePage:
 
     async def _decide(self, asked: _Asked, session: str, user: User, decision: str | None) -> Response:
         if decision == "allow":
-            return _redirect(await in_thread(self._allow, asked, user))
+            return _redirect(await to_thread.run_sync(self._allow, asked, user))
         if decision == "leave":
             self._sessions.sign_out(session)
             return _redirect(asked.uri.removeprefix("http://localhost"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, insert, select
 
 from rinofs.server.auth.accounts import new_token, token_digest
-from rinofs.server.auth.redirects import check_redirect_uri
+from rinofs.server.auth.redirect_uris import check_redirect_uri
 from rinofs.server.catalog.grant_records import end_grants
 from rinofs.server.catalog.records import now
 from rinofs.server.catalog.tables import oauth_clients, oauth_codes, oauth_grants

@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
+from anyio import to_thread
 from oauthlib.oauth2 import (
     AuthorizationEndpoint,
     BearerToken,
@@ -16,7 +17,6 @@ from oauthlib.oauth2 import (
 )
 from starlette.responses import Response
 
-from rinofs.server.api.calls import in_thread
 from rinofs.server.auth.accounts import new_token
 from rinofs.server.auth.grants import ACCESS_LIFETIME
 from rinofs.server.auth.oauth_rules import CodeGrant, Rules, check_authorization
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from oauthlib.common import Request as OAuthRequest
     from starlette.requests import Request
 
-    from rinofs.server.services import Services
+    from rinofs.server.auth.clients import Clients
+    from rinofs.server.auth.grants import Grants
 
 __all__ = ["Provider", "read_form", "read_form_text"]
 
@@ -48,12 +49,14 @@ class Provider(AuthorizationEndpoint, TokenEndpoint, RevocationEndpoint):  # typ
 
     Parameters
     ----------
-    services : Services
-        Where programs and grants are kept.
+    clients : Clients
+        The programs.
+    grants : Grants
+        What users granted to them.
     """
 
-    def __init__(self, services: Services) -> None:
-        rules = Rules(services.clients, services.grants)
+    def __init__(self, clients: Clients, grants: Grants) -> None:
+        rules = Rules(clients, grants)
         code = CodeGrant(rules, pre_auth=[check_authorization])
         bearer = BearerToken(
             rules,
@@ -64,9 +67,9 @@ class Provider(AuthorizationEndpoint, TokenEndpoint, RevocationEndpoint):  # typ
         AuthorizationEndpoint.__init__(
             self, default_response_type="code", response_types={"code": code}, default_token_type=bearer
         )
-        grants = {"authorization_code": code, "refresh_token": RefreshTokenGrant(rules)}
+        grant_types = {"authorization_code": code, "refresh_token": RefreshTokenGrant(rules)}
         TokenEndpoint.__init__(
-            self, default_grant_type="authorization_code", grant_types=grants, default_token_type=bearer
+            self, default_grant_type="authorization_code", grant_types=grant_types, default_token_type=bearer
         )
         RevocationEndpoint.__init__(self, rules)
 
@@ -97,7 +100,7 @@ async def _answer(request: Request, create: Callable[..., tuple[Mapping[str, str
         except OAuth2Error as error:
             return error.headers, error.json, error.status_code
 
-    own, text, status = await in_thread(work)
+    own, text, status = await to_thread.run_sync(work)
     return Response(text, status, {**own, **_NO_STORE}, media_type="application/json")
 
 

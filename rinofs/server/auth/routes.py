@@ -10,30 +10,36 @@ from starlette.routing import Route
 from rinofs.server.auth.authorize import PATH, AuthorizePage
 from rinofs.server.auth.oauth import Provider
 from rinofs.server.auth.pages import STYLE_PATH, page, style
-from rinofs.server.auth.redirects import SHOW_TOKEN
+from rinofs.server.auth.redirect_uris import SHOW_TOKEN
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from rinofs.server.services import Services
+    from rinofs.server.auth.accounts import Accounts
+    from rinofs.server.auth.clients import Clients
+    from rinofs.server.auth.grants import Grants
 
 __all__ = ["routes"]
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
-def routes(services: Services) -> list[Route]:
+def routes(accounts: Accounts, clients: Clients, grants: Grants) -> list[Route]:
     """Return the routes of OAuth2.
 
     Parameters
     ----------
-    services : Services
-        What the handlers work with.
+    accounts : Accounts
+        Users.
+    clients : Clients
+        Programs that may ask users for access.
+    grants : Grants
+        What users granted to them.
     """
-    provider = Provider(services)
+    provider = Provider(clients, grants)
     return [
-        Route(PATH, AuthorizePage(services, provider).endpoint, methods=["GET", "POST"]),
+        Route(PATH, AuthorizePage(accounts, provider).endpoint, methods=["GET", "POST"]),
         Route("/oauth/token", provider.token, methods=["POST"]),
         Route("/oauth/revoke", provider.revoke, methods=["POST"]),
         Route(SHOW_TOKEN, _show_token, methods=["GET"]),

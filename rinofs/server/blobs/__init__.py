@@ -1,1 +1,4 @@
-"""Contents of files, kept by digest."""
+"""Contents, kept by their SHA-256: the `BlobStore` protocol, and the stores that implement it.
+
+It imports the server's `errors` alone. It serves `web`, `catalog`, `services` and `maintenance`.
+"""

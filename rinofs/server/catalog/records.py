@@ -124,7 +124,7 @@ class Record:
     created_on: str
     updated_on: str
 
-    def shown(
+    def to_json(
         self, user: User, *, sha256: bool = True, truncated: bool = False, path: Sequence[str] | None = None
     ) -> dict[str, object]:
         """Return the object as the API shows it, for `orjson`.
@@ -170,7 +170,7 @@ class Record:
 
     def header(self, user: User, *, sha256: bool, limit: int = 8192) -> str:
         """Return the object as ASCII JSON, its metadata left out where that would pass `limit` bytes."""
-        shown = self.shown(user, sha256=sha256)
+        shown = self.to_json(user, sha256=sha256)
         if self.metadata_size <= limit:
             whole = _ascii(shown)
             if len(whole) <= limit:

@@ -78,7 +78,7 @@ def structure_of(value: object) -> Structure:
     Parameters
     ----------
     value : object
-        The document, as `rinofs.server.web.parsing.parse_json` returns it.
+        The document, as `rinofs.server.web.bodies.parse_json` returns it.
 
     Raises
     ------

@@ -1,1 +1,4 @@
-"""HTTP for the server: reading requests, answering with contents."""
+"""HTTP, and no service: connections, middleware, reading requests, answering with JSON and with content.
+
+It imports the server's `errors` and `settings`, and the protocol of `blobs`. It serves `auth` and `api`.
+"""

@@ -1,28 +1,43 @@
-"""Reading the bodies of requests: their bytes, and documents."""
+"""Reading the bodies of requests, within bounds: their bytes, JSON documents, forms and multipart bodies."""
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote
 
+import orjson
+from multipart import (
+    MultipartError,
+    MultipartSegment,
+    ParserLimitReached,
+    PushMultipartParser,
+    parse_options_header,
+)
 from starlette.requests import ClientDisconnect
 
 from rinofs.server.errors import BadRequest, TooLarge, UnsupportedMedia
-from rinofs.server.web.multipart import MultipartBody, boundary_of
-from rinofs.server.web.parsing import TEXT_FIELDS, form_fields, parse_form, parse_object
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection
+    from collections.abc import AsyncIterator, Collection, Iterable, Iterator
 
     from starlette.requests import Request
 
     from rinofs.server.settings import ServerSettings
 
 __all__ = [
+    "FILE_PART",
     "MULTIPART",
+    "TEXT_FIELDS",
+    "MultipartBody",
     "body_stream",
     "content_type_of",
     "joined",
     "multipart_body",
+    "parse_form",
+    "parse_json",
+    "parse_object",
     "read_fields",
     "settings_of",
 ]
@@ -138,3 +153,310 @@ def joined(
         if name == "json":
             fields |= parse_object(value.encode(), settings, what="the part 'json'")
     return fields
+
+
+FILE_PART = "file"
+"""The name of the part that holds the content."""
+
+_MAX_PARTS = 1000
+_FIELDS = frozenset({"json", "sha256"})
+_EXTENDED_NAME = re.compile(r";\s*filename\*\s*=\s*utf-8'[^']*'([^;\s]+)", re.IGNORECASE)
+
+
+def boundary_of(content_type: str) -> str:
+    """Return the boundary that a multipart ``Content-Type`` names.
+
+    Raises
+    ------
+    BadRequest
+        If it names none, or one that cannot be.
+    """
+    boundary: str = parse_options_header(content_type)[1].get("boundary", "")
+    if not re.fullmatch(r"[\x20-\x7e]{0,199}[\x21-\x7e]", boundary):
+        raise BadRequest("the Content-Type of a multipart body needs a boundary")
+    return boundary
+
+
+class MultipartBody:
+    """One body on its way in: fields are kept, the content is handed on.
+
+    Parameters
+    ----------
+    boundary : str
+        What stands between the parts.
+    max_field_bytes : int
+        Bytes of all fields together.
+    takes_file : bool
+        Whether a part with content is expected.
+    any_part : bool
+        Whether that may have any name: it is then the part that has a file's name, or the name of no field.
+
+    Attributes
+    ----------
+    fields : list of (str, str)
+        Names and values of the parts other than the content, in the order of the body.
+    filename : str or None
+        The name of the file that was sent, if it has one.
+    has_file : bool
+        Whether the part with the content has begun.
+    """
+
+    def __init__(
+        self, boundary: str, max_field_bytes: int, *, takes_file: bool, any_part: bool = False
+    ) -> None:
+        self.fields: list[tuple[str, str]] = []
+        self.filename: str | None = None
+        self.has_file = False
+        self._takes_file = takes_file
+        self._any_part = any_part
+        self._room = max_field_bytes
+        self._parser = PushMultipartParser(boundary, max_segment_count=_MAX_PARTS)
+        self._name: str | None = None  # of the field that is being received
+        self._value = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Take the next bytes of the body; go through what is returned to the end.
+
+        Parameters
+        ----------
+        data : bytes
+            Not empty.
+
+        Yields
+        ------
+        bytes
+            The pieces of the content that these bytes hold.
+
+        Raises
+        ------
+        BadRequest
+            If they are no multipart body, or have parts that are not expected.
+        TooLarge
+            If fields or headers of parts are too long.
+        """
+        try:
+            for event in self._parser.parse(data):
+                if isinstance(event, MultipartSegment):
+                    self._begin(event)
+                elif event is None:
+                    self._end()
+                elif self._name is None:
+                    yield event
+                else:
+                    self._extend(event)
+        except ParserLimitReached as error:
+            raise TooLarge(f"the multipart body is out of bounds: {error}") from error
+        except MultipartError as error:
+            raise BadRequest(f"the multipart body is malformed: {error}") from error
+
+    def close(self) -> None:
+        """Take note that the body has ended.
+
+        Raises
+        ------
+        BadRequest
+            If it ended too early, or held no content although it should.
+        """
+        try:
+            self._parser.close()
+        except MultipartError as error:
+            raise BadRequest("the multipart body ends before its last boundary") from error
+        if self._takes_file and not self.has_file:
+            wanted = "with a file" if self._any_part else repr(FILE_PART)
+            raise BadRequest(f"the multipart body has no part {wanted}", field=FILE_PART)
+
+    def _begin(self, segment: MultipartSegment) -> None:
+        name = segment.name or ""
+        if self._takes_file and self._is_content(name, segment):
+            if self.has_file:
+                raise BadRequest(f"the multipart body has two parts {name!r} with content", field=name)
+            self.has_file = True
+            self.filename = _filename(segment)
+            self._name = None
+        elif not name:
+            raise BadRequest("the multipart body has a part without a name")
+        elif segment.filename is not None and name != "json":
+            message = f"a file was sent as {name!r}; it belongs into the part {FILE_PART!r}"
+            raise BadRequest(message, field=name)
+        else:
+            self._name = name
+            self._value.clear()
+
+    def _is_content(self, name: str, segment: MultipartSegment) -> bool:
+        if not self._any_part:
+            return name == FILE_PART
+        return segment.filename is not None or name not in _FIELDS
+
+    def _extend(self, data: bytes) -> None:
+        self._room -= len(data)
+        if self._room < 0:
+            raise TooLarge(f"the fields beside the content are too long: {self._name!r}", field=self._name)
+        self._value += data
+
+    def _end(self) -> None:
+        if self._name is None:
+            return
+        try:
+            self.fields.append((self._name, self._value.decode()))
+        except UnicodeDecodeError as error:
+            raise BadRequest(f"the part {self._name!r} is not UTF-8 text", field=self._name) from error
+
+
+def _filename(segment: MultipartSegment) -> str | None:
+    # Older clients send names beyond ASCII in this form only, though RFC 7578 forbids it.
+    disposition = dict(segment.headerlist).get("Content-Disposition", "")
+    extended = _EXTENDED_NAME.search(disposition)
+    return unquote(extended.group(1), errors="replace") if extended else segment.filename
+
+
+TEXT_FIELDS = frozenset(
+    {
+        "chunk",
+        "client_id",
+        "client_secret",
+        "code",
+        "field",
+        "filename",
+        "grant_type",
+        "name",
+        "password",
+        "refresh_token",
+        "sha256",
+        "username",
+    }
+)
+"""Fields of forms that are text even where they look like a JSON literal."""
+
+_MAX_FORM_FIELDS = 1000
+_BEYOND = 2**63  # the first integer that does not fit into 64 bits with a sign
+
+
+def parse_json(raw: bytes, settings: ServerSettings, *, what: str = "the body") -> object:
+    """Read a JSON document that a client sent.
+
+    Parameters
+    ----------
+    raw : bytes
+        The document, in UTF-8.
+    settings : ServerSettings
+        Where the limit on its depth comes from.
+    what : str
+        What the document is, for the message of an error.
+
+    Returns
+    -------
+    object
+        Its value. Every number is finite, every integer fits into 64 bits with a sign, every text can be
+        written as UTF-8.
+
+    Raises
+    ------
+    BadRequest
+        If it is not such a document.
+    """
+    try:
+        value: object = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise BadRequest(f"{what} is not valid JSON: {error}") from error
+    if _check(value, settings.max_json_depth, what):
+        _refuse_huge_integers(raw, what)
+    return value
+
+
+def parse_object(raw: bytes, settings: ServerSettings, *, what: str = "the body") -> dict[str, object]:
+    """Read a JSON document that has to be an object; an empty one stands for an empty object.
+
+    Raises
+    ------
+    BadRequest
+        If it is not valid, or something else than an object.
+    """
+    value = parse_json(raw, settings, what=what) if raw.strip() else {}
+    if not isinstance(value, dict):
+        raise BadRequest(f"{what} has to be a JSON object")
+    return value
+
+
+def parse_form(raw: bytes, settings: ServerSettings, text_fields: Collection[str]) -> dict[str, object]:
+    """Read a form (application/x-www-form-urlencoded).
+
+    Parameters
+    ----------
+    raw : bytes
+        The form.
+    settings : ServerSettings
+        Where the limits on JSON literals come from.
+    text_fields : collection of str
+        Fields whose values are text in any case.
+
+    Raises
+    ------
+    BadRequest
+        If it has too many fields, or is not UTF-8.
+    """
+    try:
+        pairs = parse_qsl(
+            raw.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FORM_FIELDS
+        )
+    except UnicodeError as error:
+        raise BadRequest("the form is not UTF-8") from error
+    except ValueError as error:
+        raise BadRequest(f"the form has more than {_MAX_FORM_FIELDS} fields") from error
+    return form_fields(pairs, settings, text_fields)
+
+
+def form_fields(
+    pairs: Iterable[tuple[str, str]], settings: ServerSettings, text_fields: Collection[str]
+) -> dict[str, object]:
+    """Make fields of a form's names and values.
+
+    Parameters
+    ----------
+    pairs : iterable of (str, str)
+        Names and values; the values of a repeated name make a list.
+    settings : ServerSettings
+        Where the limits on JSON literals come from.
+    text_fields : collection of str
+        Fields whose values are text in any case; every other value that is a JSON literal is read as one.
+    """
+    fields: dict[str, list[object]] = {}
+    for name, text in pairs:
+        value = text if name in text_fields else _literal(text, settings)
+        fields.setdefault(name, []).append(value)
+    return {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
+
+
+def _literal(text: str, settings: ServerSettings) -> object:
+    try:
+        return parse_json(text.encode(), settings)
+    except BadRequest:
+        return text
+
+
+def _check(value: object, max_depth: int, what: str) -> bool:
+    """Check the depth and the integers of a value; tell whether a float may have been an integer."""
+    suspicious = False
+    level = [value]
+    for depth in range(max_depth + 1):
+        containers = [item for item in level if isinstance(item, (dict, list))]
+        for item in level:
+            if isinstance(item, float):
+                suspicious = suspicious or abs(item) >= _BEYOND
+            elif isinstance(item, int) and item >= _BEYOND:
+                raise BadRequest(f"{what} has an integer beyond 64 bits")
+        if not containers:
+            break
+        if depth == max_depth:
+            raise BadRequest(f"{what} is nested more than {max_depth} levels deep")
+        level = [item for one in containers for item in (one.values() if isinstance(one, dict) else one)]
+    return suspicious
+
+
+def _refuse_huge_integers(raw: bytes, what: str) -> None:
+    # The fast parser turns integers beyond 64 bits into floats, which are not what was sent.
+    def refuse(digits: str) -> int:
+        if len(digits) > 20 or not -_BEYOND <= int(digits) < _BEYOND:
+            raise BadRequest(f"{what} has an integer beyond 64 bits")
+        return int(digits)
+
+    json.loads(raw, parse_int=refuse)

@@ -12,8 +12,7 @@ from anyio import to_thread
 from starlette.responses import Response
 
 from rinofs.server.errors import Unavailable, storage_failures
-from rinofs.server.web.page_cache import read_at_once
-from rinofs.server.web.zero_copy import EXTENSION
+from rinofs.server.web.connections import EXTENSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from rinofs.server.web.ranges import ByteRange
 
-__all__ = ["CHUNK_SIZE", "ContentDamagedError", "FileResponse", "Part", "Source"]
+__all__ = ["CHUNK_SIZE", "ContentDamagedError", "FileResponse", "Part", "Source", "read_at_once"]
 
 CHUNK_SIZE = 1024 * 1024
 """Bytes read and sent at a time; smaller pieces cost a hop between threads each."""
@@ -221,3 +220,36 @@ class FileResponse(Response):
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def read_at_once(path: Path, size: int, start: int, stop: int) -> bytes | None:
+    """Return a part of a file if the disk need not be waited for, for threads that must not wait.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    size : int
+        Bytes that it has to have.
+    start, stop : int
+        The part of it that is wanted.
+
+    Returns
+    -------
+    bytes or None
+        None if the part is not in memory, the system cannot tell, or the file is not there or not whole.
+    """
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        if os.fstat(file).st_size != size:
+            return None
+        buffer = bytearray(stop - start)
+        read = os.preadv(file, [buffer], start, os.RWF_NOWAIT)
+    except (AttributeError, OSError):  # not on every system, nor every file system
+        return None
+    finally:
+        os.close(file)
+    return bytes(buffer) if read == len(buffer) else None

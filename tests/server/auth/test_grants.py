@@ -16,7 +16,7 @@ from rinofs.server.auth.grants import (
     GRANT_LIFETIME,
     Grants,
 )
-from rinofs.server.auth.redirects import check_redirect_uri, policy_source
+from rinofs.server.auth.redirect_uris import check_redirect_uri, policy_source
 from rinofs.server.catalog.grant_records import new_refresh_token
 from rinofs.server.errors import BadRequest, Unauthorized
 

@@ -17,8 +17,8 @@ from starlette.routing import Route
 from rinofs.protocol.digests import EtagHasher
 from rinofs.server.blobs.disk import DiskBlobStore
 from rinofs.server.web.bodies import read_fields
-from rinofs.server.web.receiving import receive_binary, receive_upload
 from rinofs.server.web.responses import json_response
+from rinofs.server.web.uploads import receive_binary, receive_upload
 from tests.campaign import rounds
 from tests.server.serving import served
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from rinofs.server.web.receiving import Upload
+    from rinofs.server.web.uploads import Upload
 
 MIB = 1024 * 1024
 JSON_LIMIT = 64 * 1024

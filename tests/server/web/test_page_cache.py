@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rinofs.server.web.page_cache import read_at_once
+from rinofs.server.web.sending import read_at_once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -19,7 +19,7 @@ from anyio import to_thread
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
-from rinofs.server.web.zero_copy import EXTENSION
+from rinofs.server.web.connections import EXTENSION
 from tests.server.serving import served
 
 if TYPE_CHECKING:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from rinofs.server.api.calls import in_thread
+from rinofs.server.api.calls import run_in_thread
 from rinofs.server.api.repovizz.datapacks import allowed, known_state
 from rinofs.server.api.repovizz.requests import datapack_id, extended, link_of
 from rinofs.server.catalog.structures import CONTENT_LINK, json_text
 from rinofs.server.web.downloads import content_response
-from rinofs.server.web.receiving import receive_upload
 from rinofs.server.web.responses import json_response
+from rinofs.server.web.uploads import receive_upload
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +28,7 @@ __all__ = ["put", "send", "show_all", "store"]
 
 async def show_all(call: Call) -> Response:
     """List the data nodes of a datapack, by their links."""
-    body = await in_thread(_listed, call)
+    body = await run_in_thread(_listed, call)
     headers = {"cache-control": "private, no-cache"}
     if extended(call):
         etag = hashlib.sha256(body).hexdigest()[:32]
@@ -54,7 +54,7 @@ async def put(call: Call) -> Response:
     """Take a content for the nodes of a link."""
     identifier, link = datapack_id(call), link_of(call)
     # Before the content is received, which may take long, and not only after.
-    await call.ask(call.services.datapacks.check, identifier)
+    await call.run_in_thread(call.services.datapacks.check, identifier)
     async with receive_upload(call.request, call.services.blobs, any_part=True, sha1=True) as received:
         blob = received.blob
         filename = _filename(link, received.filename, blob)
@@ -73,10 +73,10 @@ async def put(call: Call) -> Response:
 async def store(call: Call) -> Response:
     """Take a content that a later change of the document is going to link to."""
     identifier = datapack_id(call)
-    await call.ask(call.services.datapacks.check, identifier)
+    await call.run_in_thread(call.services.datapacks.check, identifier)
     async with receive_upload(call.request, call.services.blobs, any_part=True, sha1=True) as received:
         filename = received.filename or received.blob.sha1
-        await call.ask(call.services.datapacks.store_content, identifier, received.blob, filename)
+        await call.run_in_thread(call.services.datapacks.store_content, identifier, received.blob, filename)
         return json_response({"id": received.blob.sha1})
 
 
@@ -89,7 +89,7 @@ def _filename(link: str, sent: str | None, blob: Blob) -> str:
 async def send(call: Call) -> Response:
     """Send a content."""
     sha1 = link_of(call).removeprefix(CONTENT_LINK)
-    content = await call.ask(call.services.datapacks.content, datapack_id(call), sha1)
+    content = await call.run_in_thread(call.services.datapacks.content, datapack_id(call), sha1)
     return content_response(
         call.request,
         blob_path=call.services.blobs.path(content.sha256),

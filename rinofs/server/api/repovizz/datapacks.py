@@ -38,7 +38,7 @@ async def me(call: Call) -> Response:
         "id": user.id,
         "username": user.username,
         "email": user.email,
-        "datapacks": await call.ask(call.services.datapacks.ids),
+        "datapacks": await call.run_in_thread(call.services.datapacks.ids),
         "folders": [],
         "groups": [],
         "_links": {"self": f"/api/v1.0/users/{user.username}", "collection": "/api/v1.0/users"},
@@ -56,20 +56,20 @@ async def user(call: Call) -> Response:
 async def show_all(call: Call) -> Response:
     """List the datapacks of the user; only that of a name where one is given."""
     name = call.request.query_params.get("name")
-    found = await call.ask(call.services.datapacks.ids, name)
+    found = await call.run_in_thread(call.services.datapacks.ids, name)
     each = call.services.datapacks.each(call.user, found)
     return stream_json_list(_pieces(call, each), key="items")
 
 
 async def show(call: Call) -> Response:
     """Show a datapack."""
-    found = await call.ask(call.services.datapacks.get, datapack_id(call))
+    found = await call.run_in_thread(call.services.datapacks.get, datapack_id(call))
     return _conditional(call, found.etag, lambda: orjson.dumps(_item(call, found)))
 
 
 async def delete(call: Call) -> Response:
     """Remove a datapack with its contents."""
-    await call.ask(call.services.datapacks.delete, datapack_id(call), allowed=allowed(call))
+    await call.run_in_thread(call.services.datapacks.delete, datapack_id(call), allowed=allowed(call))
     return json_response(_OK)
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from rinofs.datapack.document.jsontext import MAX_NESTING
 from rinofs.server.catalog.structures import check_link
 from rinofs.server.errors import Unprocessable, UnsupportedMedia
-from rinofs.server.web.bodies import body_stream, content_type_of, settings_of
-from rinofs.server.web.parsing import parse_object
+from rinofs.server.web.bodies import body_stream, content_type_of, parse_object, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,7 +8,7 @@ from anyio import CapacityLimiter
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import Route
 
-from rinofs.server.api.calls import Call, in_thread, presented_token
+from rinofs.server.api.calls import Call, presented_token, run_in_thread
 from rinofs.server.api.repovizz import contents, datapacks
 from rinofs.server.catalog.idempotency import Answers
 from rinofs.server.errors import ApiError
@@ -92,7 +92,7 @@ def _signed_in(
             token = presented_token(request)
             user = services.accounts.remembered(token)
             if user is None:
-                user = await in_thread(services.accounts.authenticate, token, granted=True)
+                user = await run_in_thread(services.accounts.authenticate, token, granted=True)
             return await handle(Call(request, user, services, answers))
         except ApiError as error:
             return _refusal(request, error)

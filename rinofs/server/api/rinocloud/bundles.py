@@ -17,8 +17,8 @@ from rinofs.server.blobs.batches import blob_of
 from rinofs.server.catalog.bulk_insert import about
 from rinofs.server.errors import ApiError, BadRequest, NotFound, Unprocessable
 from rinofs.server.web.bodies import read_fields
-from rinofs.server.web.receiving import read_upload
 from rinofs.server.web.responses import json_response
+from rinofs.server.web.uploads import read_upload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,7 +52,7 @@ async def download_many(call: Call) -> Response:
         raise BadRequest(f"paths: a list of 1 to {MOST} paths is expected", field="paths")
     wanted = [path_of(path) for path in paths]
     boundary = secrets.token_hex(16)
-    body = await call.ask(_answer, call, wanted, boundary)
+    body = await call.run_in_thread(_answer, call, wanted, boundary)
     return Response(body, media_type=f"multipart/mixed; boundary={boundary}")
 
 
@@ -103,7 +103,7 @@ async def upload_many(call: Call) -> Response:
             return call.services.store.upload_many(call.user, files, remember=remember)
 
     def render(records: Sequence[Record]) -> Response:
-        return json_response({"result": [call.shown(record) for record in records]}, 201)
+        return json_response({"result": [call.to_json(record) for record in records]}, 201)
 
     return await call.answers.once(call.request, call.user, [fields, digest], work, render)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from rinofs.server.api.calls import Call, in_thread
+from rinofs.server.api.calls import Call, run_in_thread
 from rinofs.server.api.rinocloud.requests import (
     change,
     identifier,
@@ -20,8 +20,8 @@ from rinofs.server.catalog.records import Kind, Record
 from rinofs.server.catalog.store import FolderExists
 from rinofs.server.errors import BadRequest, Conflict
 from rinofs.server.web.bodies import read_fields
-from rinofs.server.web.receiving import Upload, receive_binary, receive_upload
 from rinofs.server.web.responses import json_response
+from rinofs.server.web.uploads import Upload, receive_binary, receive_upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -49,7 +49,7 @@ async def create_folder_if_not_exist(call: Call) -> Response:
     try:
         return await create_folder(call)
     except FolderExists as found:
-        return call.one(found.record)
+        return call.respond(found.record)
 
 
 async def create_object(call: Call) -> Response:
@@ -58,7 +58,7 @@ async def create_object(call: Call) -> Response:
     number = identifier(fields)
     if number is not None:
         changed = change(fields, extended=call.extended)
-        return call.one(await call.ask(call.services.store.update, number, changed), 201)
+        return call.respond(await call.run_in_thread(call.services.store.update, number, changed), 201)
     new = new_object(fields, extended=call.extended, nested=False)
 
     def work(remember: Remember[Record]) -> Record:
@@ -95,7 +95,7 @@ async def update(call: Call) -> Response:
     fields = await read_fields(call.request)
     number = needed_identifier(fields)
     changed = change(fields, extended=call.extended)
-    return call.one(await call.ask(call.services.store.update, number, changed))
+    return call.respond(await call.run_in_thread(call.services.store.update, number, changed))
 
 
 async def delete_metadata_field(call: Call) -> Response:
@@ -104,7 +104,9 @@ async def delete_metadata_field(call: Call) -> Response:
     field = text(fields, "field")
     if field is None:
         raise BadRequest("field: the name of a metadata field is missing", field="field")
-    return call.one(await call.ask(call.services.store.delete_field, needed_identifier(fields), field))
+    return call.respond(
+        await call.run_in_thread(call.services.store.delete_field, needed_identifier(fields), field)
+    )
 
 
 async def append(call: Call) -> Response:
@@ -114,7 +116,7 @@ async def append(call: Call) -> Response:
     chunk = text(fields, "chunk")
     if chunk is None:
         raise BadRequest("chunk: the text to append is missing", field="chunk")
-    return call.one(await in_thread(_append, call, number, chunk.encode()))
+    return call.respond(await run_in_thread(_append, call, number, chunk.encode()))
 
 
 def _append(call: Call, number: int, chunk: bytes) -> Record:
@@ -148,8 +150,8 @@ async def move(call: Call) -> Response:
     fields = await read_fields(call.request)
     numbers = identifiers(fields, "items", "id")
     name = name_of(fields) if call.extended else None
-    moved = await call.ask(call.services.store.move, numbers, identifier(fields, "parent"), name)
-    return json_response({"result": [call.shown(record) for record in moved]})
+    moved = await call.run_in_thread(call.services.store.move, numbers, identifier(fields, "parent"), name)
+    return json_response({"result": [call.to_json(record) for record in moved]})
 
 
 async def copy(call: Call) -> Response:
@@ -162,7 +164,7 @@ async def copy(call: Call) -> Response:
         return call.services.store.copy(call.user, numbers, parent, name, remember=remember)
 
     def render(records: Sequence[Record]) -> Response:
-        return json_response({"result": [call.shown(record) for record in records]}, 201)
+        return json_response({"result": [call.to_json(record) for record in records]}, 201)
 
     return await call.answers.once(call.request, call.user, fields, work, render)
 
@@ -170,12 +172,12 @@ async def copy(call: Call) -> Response:
 async def delete(call: Call) -> Response:
     """Delete objects."""
     fields = await read_fields(call.request)
-    await call.ask(call.services.store.delete, identifiers(fields, "id"))
+    await call.run_in_thread(call.services.store.delete, identifiers(fields, "id"))
     return Response(status_code=204)
 
 
 def _created(call: Call) -> Callable[[Sequence[Record]], Response]:
     def render(records: Sequence[Record]) -> Response:
-        return call.one(records[0], 201)
+        return call.respond(records[0], 201)
 
     return render

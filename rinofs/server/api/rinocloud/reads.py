@@ -33,7 +33,7 @@ async def get_metadata(call: Call) -> Response:
     wanted = _needed(where(fields, extended=call.extended))
     truncated = flag(fields, "truncate_metadata")
     record = await call.find(wanted)
-    return json_response(call.shown(record, truncated=truncated))
+    return json_response(call.to_json(record, truncated=truncated))
 
 
 async def children(call: Call) -> Response:
@@ -43,7 +43,7 @@ async def children(call: Call) -> Response:
     recursive = call.extended and flag(fields, "recursive")
     start = where(fields, extended=call.extended)
     truncated = flag(fields, "truncate_metadata")
-    listing = await call.ask(call.services.store.children, start, wanted, recursive=recursive)
+    listing = await call.run_in_thread(call.services.store.children, start, wanted, recursive=recursive)
     counts = {"count": listing.total, "limit": wanted.limit, "offset": wanted.offset}
     return stream_json_list(_shown(call, listing, truncated=truncated), rest=counts)
 
@@ -51,7 +51,7 @@ async def children(call: Call) -> Response:
 async def query(call: Call) -> Response:
     """List what a query finds."""
     fields = await read_fields(call.request, text_fields=("sort",))
-    listing = await call.ask(
+    listing = await call.run_in_thread(
         call.services.store.query,
         fields.get("query"),
         page(fields, extended=False),
@@ -64,7 +64,7 @@ async def query(call: Call) -> Response:
 async def query_count(call: Call) -> Response:
     """Count what a query finds."""
     fields = await read_fields(call.request)
-    count = await call.ask(call.services.store.count, fields.get("query"), digests=call.extended)
+    count = await call.run_in_thread(call.services.store.count, fields.get("query"), digests=call.extended)
     return json_response({"count": count})
 
 
@@ -74,14 +74,14 @@ async def search(call: Call) -> Response:
     words = text(fields, "query")
     if words is None:
         raise BadRequest("query: the text to search for is missing", field="query")
-    listing = await call.ask(call.services.store.search, words, page(fields, extended=False))
+    listing = await call.run_in_thread(call.services.store.search, words, page(fields, extended=False))
     return stream_json_list(_shown(call, listing, truncated=flag(fields, "truncate_metadata")))
 
 
 async def autocomplete_search(call: Call) -> Response:
     """List the names of metadata fields."""
     await read_fields(call.request)
-    return json_response({"result": await call.ask(call.services.store.field_names)})
+    return json_response({"result": await call.run_in_thread(call.services.store.field_names)})
 
 
 async def autocomplete_values(call: Call) -> Response:
@@ -90,15 +90,15 @@ async def autocomplete_values(call: Call) -> Response:
     field = text(fields, "field")
     if not field:
         raise BadRequest("field: the name of a field is missing", field="field")
-    found = await call.ask(call.services.store.field_values, field, digests=call.extended)
+    found = await call.run_in_thread(call.services.store.field_values, field, digests=call.extended)
     return json_response({"result": found})
 
 
 async def ancestors(call: Call) -> Response:
     """List the folders above an object."""
     fields = await read_fields(call.request)
-    found = await call.ask(call.services.store.ancestors, needed_identifier(fields))
-    return json_response([call.shown(record) for record in found])
+    found = await call.run_in_thread(call.services.store.ancestors, needed_identifier(fields))
+    return json_response([call.to_json(record) for record in found])
 
 
 async def download(call: Call) -> Response:
@@ -141,6 +141,6 @@ def _needed(found: int | list[str] | None) -> int | list[str]:
 def _shown(call: Call, listing: Listing, *, truncated: bool) -> Iterator[list[dict[str, object]]]:
     for piece in listing.pieces():
         yield [
-            record.shown(call.user, sha256=call.extended, truncated=truncated, path=path)
+            record.to_json(call.user, sha256=call.extended, truncated=truncated, path=path)
             for record, path in piece
         ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from anyio import CapacityLimiter, to_thread
 
-from rinofs.server.api.calls import Call, in_thread, presented_token
+from rinofs.server.api.calls import Call, presented_token, run_in_thread
 from rinofs.server.auth.accounts import ACCESS
 from rinofs.server.errors import Unauthorized
 from rinofs.server.web.bodies import read_fields
@@ -40,7 +40,7 @@ async def details(call: Call) -> Response:
 
 async def _lasting(call: Call) -> str:
     presented = presented_token(call.request)
-    return await in_thread(call.services.accounts.lasting_token, call.user, presented)
+    return await run_in_thread(call.services.accounts.lasting_token, call.user, presented)
 
 
 def password_grant(services: Services) -> Callable[[Request], Awaitable[Response]]:
@@ -62,7 +62,7 @@ def password_grant(services: Services) -> Callable[[Request], Awaitable[Response
             )
         except Unauthorized as error:
             return _refused("invalid_grant", error.message)
-        made = await in_thread(services.accounts.mint_token, user, kind=ACCESS, lifetime=LIFETIME)
+        made = await run_in_thread(services.accounts.mint_token, user, kind=ACCESS, lifetime=LIFETIME)
         granted = {
             "access_token": made,
             "token_type": "Bearer",
