@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.types import ExceptionHandler
 
+    from rinofs.server.blobs.store import BlobStore
     from rinofs.server.services import Services
     from rinofs.server.settings import ServerSettings
 
@@ -43,20 +44,22 @@ COLLECT_EVERY = 3600.0
 _log = logging.getLogger("rinofs.server")
 
 
-def create_app(settings: ServerSettings) -> Starlette:
+def create_app(settings: ServerSettings, *, blobs: BlobStore | None = None) -> Starlette:
     """Open a server's folder and make the application that answers for it.
 
     Parameters
     ----------
     settings : ServerSettings
         How to serve, and what.
+    blobs : BlobStore, optional
+        Where contents are kept; by default in the folder.
 
     Returns
     -------
     Starlette
         The application; ``state.services`` has what it works with, closed when its lifespan ends.
     """
-    services = open_services(settings)
+    services = open_services(settings, blobs=blobs)
     app = Starlette(
         routes=[
             Route("/health", _health),

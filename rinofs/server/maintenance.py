@@ -5,28 +5,27 @@ Both may run beside a serving process.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, func, or_, select, text, union
 
-from rinofs.protocol.digests import EtagHasher
 from rinofs.server.catalog.records import Kind
 from rinofs.server.catalog.structures import structure_problem
 from rinofs.server.catalog.tables import BLOB_REFERENCES, datapack_contents, datapacks, objects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import Connection, Select
 
+    from rinofs.server.blobs.store import Blob
     from rinofs.server.services import Services
 
 __all__ = ["FsckReport", "GcReport", "fsck", "gc"]
 
 _CHUNK = 500
-_READ_SIZE = 1024 * 1024
 _NAMED = 5
 
 
@@ -85,17 +84,8 @@ def gc(services: Services) -> GcReport:
         Whose contents they are.
     """
     services.datapacks.forget_unlinked()
-    temporary = services.blobs.remove_abandoned()
-    removed = size = 0
-    for chunk in _chunks(services.blobs.stored()):
-        referred = _referred(services, [name for name, _ in chunk])
-        for name, length in chunk:
-            if name not in referred and services.blobs.remove_unless(
-                name, lambda wanted: bool(_referred(services, [wanted]))
-            ):
-                removed += 1
-                size += length
-    return GcReport(removed, size, temporary)
+    removed = services.blobs.collect(partial(_referred, services))
+    return GcReport(removed.blobs, removed.bytes, removed.temporary)
 
 
 def _referred(services: Services, names: Sequence[str]) -> set[str]:
@@ -195,28 +185,14 @@ def _content_problems(services: Services) -> Iterator[tuple[int, list[str]]]:
 
 
 def _check(services: Services, name: str) -> tuple[int, list[str]]:
-    sha256, sha1, etag = hashlib.sha256(), hashlib.sha1(usedforsecurity=False), EtagHasher()
-    problem = None
-    try:
-        with services.blobs.path(name).open("rb", buffering=0) as file:
-            while data := file.read(_READ_SIZE):
-                sha256.update(data)
-                sha1.update(data)
-                etag.update(data)
-    except FileNotFoundError:
-        problem = "is missing"
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
-    else:
-        if sha256.hexdigest() != name:
-            problem = f"is damaged: the {etag.size} bytes on the disk have the digest {sha256.hexdigest()}"
+    read = services.blobs.verify(name)
     with services.database.read() as connection:
-        if problem is None:
-            return etag.size, _claims(connection, name, etag, sha1.hexdigest())
+        if read.problem is None:
+            return read.found.size, _claims(connection, read.found)
         if not _referred(services, [name]):
-            return etag.size, []  # what it belonged to was deleted meanwhile
+            return read.found.size, []  # what it belonged to was deleted meanwhile
         holders = ", ".join(_holders(connection, name))
-    return etag.size, [f"content {name} (of {holders}) {problem}"]
+    return read.found.size, [f"content {name} (of {holders}) {read.problem}"]
 
 
 def _holders(connection: Connection, name: str) -> Iterator[str]:
@@ -227,31 +203,20 @@ def _holders(connection: Connection, name: str) -> Iterator[str]:
     yield from (f"datapack {identifier}" for identifier in connection.scalars(packs))
 
 
-def _claims(connection: Connection, name: str, found: EtagHasher, sha1: str) -> list[str]:
+def _claims(connection: Connection, found: Blob) -> list[str]:
     """Compare what objects and datapacks say about a content with what it is."""
     of_packs = datapack_contents.c
-    other = or_(of_packs.size != found.size, of_packs.etag != found.etag(), of_packs.sha1 != sha1)
-    packs = select(of_packs.datapack).where(of_packs.sha256 == name, other)
-    differs = or_(objects.c.size != found.size, objects.c.etag != found.etag())
-    wrong = select(objects.c.id).where(objects.c.sha256 == name, differs)
+    other = or_(of_packs.size != found.size, of_packs.etag != found.etag, of_packs.sha1 != found.sha1)
+    packs = select(of_packs.datapack).where(of_packs.sha256 == found.sha256, other)
+    differs = or_(objects.c.size != found.size, objects.c.etag != found.etag)
+    wrong = select(objects.c.id).where(objects.c.sha256 == found.sha256, differs)
     return [
         *(
             f"object {number}: its size or etag is not that of its content"
             for number in connection.scalars(wrong)
         ),
         *(
-            f"datapack {identifier}: the size, etag or hash that it has for {name} is not that of the content"
+            f"datapack {identifier}: the size, etag or hash of {found.sha256} do not match its content"
             for identifier in connection.scalars(packs)
         ),
     ]
-
-
-def _chunks(pairs: Iterable[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
-    chunk: list[tuple[str, int]] = []
-    for pair in pairs:
-        chunk.append(pair)
-        if len(chunk) == _CHUNK:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk

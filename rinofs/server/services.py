@@ -10,7 +10,6 @@ from sqlalchemy import URL
 from rinofs.server.auth.accounts import Accounts
 from rinofs.server.auth.clients import Clients
 from rinofs.server.auth.grants import Grants
-from rinofs.server.blobs.batches import Batches
 from rinofs.server.blobs.disk import DiskBlobStore
 from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.datapacks import Datapacks
@@ -18,6 +17,7 @@ from rinofs.server.catalog.migrations import upgrade
 from rinofs.server.catalog.store import Store
 
 if TYPE_CHECKING:
+    from rinofs.server.blobs.store import BlobStore
     from rinofs.server.settings import ServerSettings
 
 __all__ = ["Services", "open_services"]
@@ -43,10 +43,8 @@ class Services:
         Programs that may ask users for access.
     grants : Grants
         What users have granted to them.
-    blobs : DiskBlobStore
+    blobs : BlobStore
         Contents.
-    batches : Batches
-        What stores many of them at once.
     """
 
     settings: ServerSettings
@@ -56,23 +54,23 @@ class Services:
     accounts: Accounts
     clients: Clients
     grants: Grants
-    blobs: DiskBlobStore
-    batches: Batches
+    blobs: BlobStore
 
     def close(self) -> None:
         """Let go of files and threads."""
-        self.batches.close()
         self.blobs.close()
         self.database.close()
 
 
-def open_services(settings: ServerSettings) -> Services:
+def open_services(settings: ServerSettings, *, blobs: BlobStore | None = None) -> Services:
     """Open, and where needed make or upgrade, what is kept in a server's folder.
 
     Parameters
     ----------
     settings : ServerSettings
         Where it is.
+    blobs : BlobStore, optional
+        Where contents are kept; by default in the folder. Closed with the services.
 
     Returns
     -------
@@ -83,7 +81,6 @@ def open_services(settings: ServerSettings) -> Services:
     file = URL.create("sqlite", database=str(settings.data_dir / "rinofs.sqlite3"))
     database = Database(settings.database_url or file)
     upgrade(database)
-    blobs = DiskBlobStore(settings.data_dir / "blobs")
     return Services(
         settings=settings,
         database=database,
@@ -92,6 +89,5 @@ def open_services(settings: ServerSettings) -> Services:
         accounts=Accounts(database),
         clients=Clients(database),
         grants=Grants(database),
-        blobs=blobs,
-        batches=Batches(blobs),
+        blobs=DiskBlobStore(settings.data_dir / "blobs") if blobs is None else blobs,
     )

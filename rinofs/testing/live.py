@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp
 
+    from rinofs.server.blobs.store import BlobStore
     from rinofs.server.catalog.records import User
     from rinofs.server.services import Services
     from rinofs.server.web.connections import GuardedProtocol
@@ -120,6 +121,7 @@ def live_server(
     data_dir: Path | None = None,
     token: str | None = None,
     configure: Callable[[ServerSettings], ServerSettings] | None = None,
+    blobs: BlobStore | None = None,
 ) -> Iterator[LiveServer]:
     """Run a server in a thread of this process, on a free port of the loopback interface.
 
@@ -135,6 +137,9 @@ def live_server(
         The token of the user ``rino``; a random one by default.
     configure : callable, optional
         Takes the settings and returns those to use, made by ``dataclasses.replace``.
+    blobs : BlobStore, optional
+        Where contents are kept, such as a
+        `rinofs.server.blobs.memory.MemoryBlobStore`; by default in the folder.
 
     Yields
     ------
@@ -151,7 +156,7 @@ def live_server(
         )
         settings = configure(settings) if configure else settings
         stack.enter_context(exclusive(folder))
-        app = create_app(settings)
+        app = create_app(settings, blobs=blobs)
         recorder = Recorder(app)
         protocol = droppable_protocol(settings)
         url = stack.enter_context(serving(recorder, settings, protocol=protocol))

@@ -29,7 +29,7 @@ def upload(services: Services, user: User, name: str, content: bytes) -> Record:
 
 def path_of(services: Services, record: Record) -> Path:
     assert record.sha256 is not None
-    return services.blobs.path(record.sha256)
+    return services.blobs.local_path(record.sha256)
 
 
 def test_only_what_nobody_refers_to_is_collected(services: Services, user: User) -> None:

@@ -1,13 +1,18 @@
 """Contents on the local disk.
 
 A content is written to a temporary file while its digests are taken, and then linked to the name that its
-sha-256 gives it. What makes removing safe while other threads and processes store contents:
+SHA-256 gives it. What makes removing safe while other threads and processes store contents:
 
 - A writer holds a shared lock on the file that it stores, from its first byte until `DiskBlobUpload.release`.
   The kernel lets go of it when the process dies.
 - A name is only ever made where there is none, by a link, and only taken away by one who holds the exclusive
   lock on the very file behind the name. So nothing is removed that an upload is about to refer to, and
   whoever gets the exclusive lock on a temporary file knows that its writer is gone.
+
+Many small contents are made durable together. The disk takes about as long for one content as for many that
+wait for it at the same time: all are written, and on their way, before the first of them is waited for; they
+are waited for by several threads, whose commands to empty the disk's cache become one; and each folder is
+waited for once.
 """
 
 from __future__ import annotations
@@ -16,26 +21,30 @@ import fcntl
 import hashlib
 import os
 import secrets
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar
 
 from rinofs.protocol.digests import EtagHasher
-from rinofs.server.blobs.leases import exclusive, is_behind, sync_folder
-from rinofs.server.blobs.store import Blob
+from rinofs.server.blobs.store import Blob, Collected, Verified, chunks, verify
 from rinofs.server.errors import Unavailable, storage_failures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
-    from rinofs.server.blobs.store import Data
+    from rinofs.server.blobs.store import BlobReader, Data
 
-__all__ = ["DiskBlobStore", "DiskBlobUpload", "sync_folder"]
+__all__ = ["DiskBlobStore", "DiskBlobUpload"]
+
+T = TypeVar("T")
 
 # Below this many bytes, handing a digest to another thread costs more than taking it.
 _PARALLEL_FROM = 64 * 1024
+_BATCHES = 4  # that are written at once: each content takes a file descriptor, and a process often has 1024
+_SYNC_THREADS = 8
 
 
 class DiskBlobUpload:
@@ -122,6 +131,31 @@ class DiskBlobUpload:
         self.discard()
 
 
+class _FileRange:
+    """A range of an open file."""
+
+    def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
+        self._file = file
+        self._left = stop - start
+        file.seek(start)
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._file.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 class DiskBlobStore:
     """Contents in a folder of the local disk.
 
@@ -139,6 +173,8 @@ class DiskBlobStore:
             sync_folder(folder.parent)
         self._durable: set[Path] = set()
         self._threads = ThreadPoolExecutor(thread_name_prefix="rinofs-digest")
+        self._turns = threading.BoundedSemaphore(_BATCHES)
+        self._sync_threads = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="rinofs-sync")
 
     def new_upload(self, *, sha1: bool = False) -> DiskBlobUpload:
         """Begin a new content.
@@ -156,20 +192,30 @@ class DiskBlobStore:
         with storage_failures():
             return DiskBlobUpload(self, sha1=sha1)
 
-    def path(self, sha256: str) -> Path:
+    def local_path(self, sha256: str) -> Path:
         """Return the file that holds, or would hold, a content."""
         # Asked for with every download; joining takes three times as long.
         return Path(f"{self._contents}/{sha256[:2]}/{sha256}")
 
-    def open(self, sha256: str, size: int) -> BinaryIO:
-        """Open a content for reading.
+    def size(self, sha256: str) -> int | None:
+        """Return the bytes of a content; None where it is not stored."""
+        with storage_failures():
+            try:
+                return self.local_path(sha256).stat().st_size
+            except FileNotFoundError:
+                return None
+
+    def open_range(self, sha256: str, size: int, start: int = 0, stop: int | None = None) -> BlobReader:
+        """Open a range of a content for reading.
 
         Parameters
         ----------
         sha256 : str
             Its digest, in hex.
         size : int
-            Its bytes.
+            Bytes of the whole content.
+        start, stop : int
+            What of it is wanted; all by default.
 
         Raises
         ------
@@ -177,15 +223,20 @@ class DiskBlobStore:
             If it is not there, or not whole; ``rinofs admin fsck`` tells more.
         """
         with storage_failures():
-            file = self.path(sha256).open("rb", buffering=0)
+            file = self.local_path(sha256).open("rb", buffering=0)
         if os.fstat(file.fileno()).st_size != size:
             file.close()
             raise Unavailable(f"the content {sha256} is damaged on the server's disk")
-        return file
+        return _FileRange(file, start, size if stop is None else stop)
+
+    def verify(self, sha256: str) -> Verified:
+        """Read a content whole and compare it with its digest."""
+        return verify(sha256, lambda: self.local_path(sha256).open("rb", buffering=0))
 
     def close(self) -> None:
-        """Let go of the threads that take digests."""
+        """Let go of the threads that take digests and wait for the disk."""
         self._threads.shutdown()
+        self._sync_threads.shutdown()
 
     def beside(self, work: Callable[[Data], None], data: Data) -> Future[None]:
         """Begin some work on a piece of content in another thread."""
@@ -210,7 +261,7 @@ class DiskBlobStore:
         BinaryIO
             The file behind the name, locked against collection.
         """
-        target = self.path(blob.sha256)
+        target = self.local_path(blob.sha256)
         self.make_folders([target.parent])
         lease = self.existing(target, blob.size)
         if lease is None:
@@ -245,18 +296,69 @@ class DiskBlobStore:
 
     def existing(self, target: Path, size: int) -> BinaryIO | None:
         """Lock the file that has a content already; None where there is none, or a damaged one."""
+        lease = _leased(target, size)
+        if lease is None:
+            with exclusive(target, wait=True) as mine:
+                if mine and target.stat().st_size != size:
+                    target.unlink()
+        return lease
+
+    @contextmanager
+    def keep(self, sha256: str, size: int) -> Iterator[bool]:
+        """Keep a content from being collected until the context is left; tell whether it is stored whole."""
+        with storage_failures():
+            lease = _leased(self.local_path(sha256), size)
         try:
-            file = target.open("rb", buffering=0)
-        except FileNotFoundError:
-            return None
-        fcntl.flock(file, fcntl.LOCK_SH)
-        if is_behind(file, target) and os.fstat(file.fileno()).st_size == size:
-            return file
-        file.close()
-        with exclusive(target, wait=True) as mine:
-            if mine and target.stat().st_size != size:
-                target.unlink()
-        return None
+            yield lease is not None
+        finally:
+            if lease is not None:
+                lease.close()
+
+    @contextmanager
+    def write_many(self, contents: Mapping[Blob, Data]) -> Iterator[None]:
+        """Store contents durably, and keep them from being collected until the context is left.
+
+        Parameters
+        ----------
+        contents : mapping
+            At most `rinofs.server.blobs.store.MAX_TOGETHER` contents, by what they are known by.
+
+        Raises
+        ------
+        InsufficientStorage, Unavailable
+            If they cannot be stored. What was begun of them goes with the next collection at the latest.
+        """
+        with self._turns, ExitStack() as leases:
+            with storage_failures():
+                self._write_all(contents, leases)
+            yield
+
+    def _write_all(self, contents: Mapping[Blob, Data], leases: ExitStack) -> None:
+        targets = {blob: self.local_path(blob.sha256) for blob in contents}
+        folders = {target.parent for target in targets.values()}
+        self.make_folders(folders)
+        with ExitStack() as temporaries:
+            written = []
+            for blob, target in targets.items():
+                present = self.existing(target, blob.size)
+                if present is not None:
+                    leases.enter_context(present)
+                    continue
+                temporary, file = self.temporary_file()
+                temporaries.callback(_remove, temporary)
+                _write_through(leases.enter_context(file), contents[blob])
+                written.append((temporary, file, target, blob.size))
+            self._each(os.fsync, [file.fileno() for _, file, _, _ in written])
+            for temporary, file, target, size in written:
+                leases.enter_context(self.link(temporary, file, target, size))
+            # Also where another upload made the name: its own sync may not have happened yet.
+            self._each(sync_folder, folders)
+
+    def _each(self, sync: Callable[[T], None], things: Iterable[T]) -> None:
+        waiting = [self._sync_threads.submit(sync, thing) for thing in things]
+        wait(waiting)  # also after a failure: what is being synced must not be closed
+        for done in waiting:
+            done.result()
 
     def stored(self) -> Iterator[tuple[str, int]]:
         """List the contents: sha-256 and bytes on the disk, in the order of their names."""
@@ -264,6 +366,17 @@ class DiskBlobStore:
             for file in sorted(folder.iterdir()):
                 with suppress(FileNotFoundError):
                     yield file.name, file.stat().st_size
+
+    def collect(self, referred: Callable[[Sequence[str]], set[str]]) -> Collected:
+        """Remove what nothing refers to and no upload keeps, and what killed processes left behind."""
+        temporary = self.remove_abandoned()
+        removed = size = 0
+        for chunk in chunks(self.stored()):
+            wanted = referred([sha256 for sha256, _ in chunk])
+            for sha256, length in chunk:
+                if sha256 not in wanted and self.remove_unless(sha256, lambda one: bool(referred([one]))):
+                    removed, size = removed + 1, size + length
+        return Collected(removed, size, temporary)
 
     def remove_unless(self, sha256: str, wanted: Callable[[str], bool]) -> bool:
         """Remove a content that nobody is about to refer to.
@@ -280,7 +393,7 @@ class DiskBlobStore:
         bool
             Whether it was removed.
         """
-        path = self.path(sha256)
+        path = self.local_path(sha256)
         with exclusive(path, wait=False) as mine:
             if not mine or wanted(sha256):
                 return False
@@ -296,3 +409,64 @@ class DiskBlobStore:
                     path.unlink()
                     removed += 1
         return removed
+
+
+def _write_through(file: BinaryIO, content: Data) -> None:
+    view = memoryview(content)
+    while view:
+        view = view[file.write(view) :]
+    if hasattr(os, "posix_fadvise"):  # not on every system
+        # So that it is on its way to the disk while the others are being written.
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _remove(temporary: Path) -> None:
+    with suppress(OSError):
+        temporary.unlink(missing_ok=True)
+
+
+def _leased(path: Path, size: int) -> BinaryIO | None:
+    """Open a file and lock it against collection; None where it is missing or has another size."""
+    try:
+        file = path.open("rb", buffering=0)
+    except FileNotFoundError:
+        return None
+    fcntl.flock(file, fcntl.LOCK_SH)
+    if is_behind(file, path) and os.fstat(file.fileno()).st_size == size:
+        return file
+    file.close()
+    return None
+
+
+@contextmanager
+def exclusive(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold the exclusive lock on the file behind a name; tell whether it was to be had."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        yield False
+        return
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield is_behind(file, path)
+
+
+def is_behind(file: BinaryIO, path: Path) -> bool:
+    """Tell whether a name still stands for an open file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -14,12 +14,11 @@ from starlette.responses import Response
 from rinofs.server.web.conditions import failed_precondition, holds_for_range
 from rinofs.server.web.ranges import ByteRange, parse_ranges
 from rinofs.server.web.responses import error_response
-from rinofs.server.web.sending import FileResponse, Part, Source
+from rinofs.server.web.sending import ContentResponse, Part, StoredContent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
-    from pathlib import Path
 
     from starlette.requests import Request
 
@@ -36,10 +35,8 @@ _SAFE_HEADERS = {
 def content_response(
     request: Request,
     *,
-    blob_path: Path,
-    size: int,
+    content: StoredContent,
     etag: str,
-    sha256: str,
     filename: str,
     modified: datetime,
     headers: Mapping[str, str],
@@ -52,12 +49,10 @@ def content_response(
     ----------
     request : Request
         The request; its ``Range`` is honoured, its conditions where `digests` is set.
-    blob_path : Path
-        The file that holds the content.
-    size : int
-        Bytes of the content.
-    etag, sha256 : str
-        Etag and SHA-256 of the content, in hex and without quotes.
+    content : StoredContent
+        The content.
+    etag : str
+        Its etag, without quotes.
     filename : str
         The name to save the content under.
     modified : datetime
@@ -74,22 +69,21 @@ def content_response(
     Response
         200, 206, 304, 412 or 416.
     """
-    known = _validators(etag, sha256, modified) if digests else {}
+    known = _validators(etag, content.sha256, modified) if digests else {}
     status = failed_precondition(request.method, request.headers, etag, modified) if digests else None
     if status == 304:
         known.pop("repr-digest")
         return Response(status_code=304, headers={**_SAFE_HEADERS, **known})
     if status == 412:
         return error_response(412, "the content is not the one that the request is about", known)
-    ranges = _wanted(request, size, etag, modified, digests=digests)
+    ranges = _wanted(request, content.size, etag, modified, digests=digests)
     if ranges is None and offset > 0:
-        ranges = [ByteRange(offset, size)] if offset < size else []
+        ranges = [ByteRange(offset, content.size)] if offset < content.size else []
     if ranges == []:
-        message = f"the content has {size} bytes, none of them in the range that was asked for"
-        return error_response(416, message, {"content-range": f"bytes */{size}"})
+        message = f"the content has {content.size} bytes, none of them in the range that was asked for"
+        return error_response(416, message, {"content-range": f"bytes */{content.size}"})
     described = {**headers, **_SAFE_HEADERS, **known, "content-disposition": content_disposition(filename)}
-    source = Source(blob_path, size)
-    return _respond(source, ranges, described)
+    return _respond(content, ranges, described)
 
 
 def content_disposition(filename: str) -> str:
@@ -131,22 +125,22 @@ def _wanted(
     return parse_ranges(asked[0], size)
 
 
-def _respond(source: Source, ranges: Sequence[ByteRange] | None, headers: dict[str, str]) -> Response:
+def _respond(content: StoredContent, ranges: Sequence[ByteRange] | None, headers: dict[str, str]) -> Response:
     if ranges is None:
-        headers |= {"content-type": _BINARY, "content-length": str(source.size)}
-        return FileResponse(source, [Part(b"", ByteRange(0, source.size))], b"", 200, headers)
+        headers |= {"content-type": _BINARY, "content-length": str(content.size)}
+        return ContentResponse(content, [Part(b"", ByteRange(0, content.size))], b"", 200, headers)
     if len(ranges) == 1:
         span = ranges[0]
         headers |= {"content-type": _BINARY, "content-length": str(len(span))}
-        headers["content-range"] = span.content_range(source.size)
-        return FileResponse(source, [Part(b"", span)], b"", 206, headers)
+        headers["content-range"] = span.content_range(content.size)
+        return ContentResponse(content, [Part(b"", span)], b"", 206, headers)
     boundary = secrets.token_hex(16)
     head = f"\r\n--{boundary}\r\nContent-Type: {_BINARY}\r\nContent-Range: "
-    parts = [Part(f"{head}{span.content_range(source.size)}\r\n\r\n".encode(), span) for span in ranges]
+    parts = [Part(f"{head}{span.content_range(content.size)}\r\n\r\n".encode(), span) for span in ranges]
     tail = f"\r\n--{boundary}--\r\n".encode()
     length = sum(len(part.head) + len(part.span) for part in parts) + len(tail)
     headers |= {
         "content-type": f"multipart/byteranges; boundary={boundary}",
         "content-length": str(length),
     }
-    return FileResponse(source, parts, tail, 206, headers)
+    return ContentResponse(content, parts, tail, 206, headers)

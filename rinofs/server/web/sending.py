@@ -1,4 +1,4 @@
-"""Sending parts of files: by the kernel where it can, from memory where they are there, else by threads."""
+"""Sending parts of contents: by the kernel where it can, else from memory, else read by threads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from anyio import to_thread
 from starlette.responses import Response
@@ -15,14 +15,14 @@ from rinofs.server.errors import Unavailable, storage_failures
 from rinofs.server.web.connections import EXTENSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from starlette.types import Receive, Scope, Send
 
+    from rinofs.server.blobs.store import BlobReader, BlobStore
     from rinofs.server.web.ranges import ByteRange
 
-__all__ = ["CHUNK_SIZE", "ContentDamagedError", "FileResponse", "Part", "Source", "read_at_once"]
+__all__ = ["CHUNK_SIZE", "ContentDamagedError", "ContentResponse", "Part", "StoredContent", "read_at_once"]
 
 CHUNK_SIZE = 1024 * 1024
 """Bytes read and sent at a time; smaller pieces cost a hop between threads each."""
@@ -35,23 +35,30 @@ SMALL = 256 * 1024
 
 
 class ContentDamagedError(Exception):
-    """The file that holds a content has become shorter while it was being sent."""
+    """A content has become shorter while it was being sent."""
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A file.
+class StoredContent:
+    """A content, and where it is kept.
 
     Attributes
     ----------
-    path : Path
-        Where it is.
+    blobs : BlobStore
+        Where it is kept.
+    sha256 : str
+        Its digest, in hex.
     size : int
         Bytes that it has to have.
     """
 
-    path: Path
+    blobs: BlobStore
+    sha256: str
     size: int
+
+    def open(self, span: ByteRange) -> BlobReader:
+        """Open a range of it for reading."""
+        return self.blobs.open_range(self.sha256, self.size, span.start, span.stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +70,20 @@ class Part:
     head : bytes
         What is sent first.
     span : ByteRange
-        What of the file is sent then.
+        What of the content is sent then.
     """
 
     head: bytes
     span: ByteRange
 
 
-class FileResponse(Response):
-    """Parts of a file, each behind a head of its own.
+class ContentResponse(Response):
+    """Parts of a content, each behind a head of its own.
 
     Parameters
     ----------
-    source : Source
-        The file.
+    content : StoredContent
+        The content.
     parts : list of Part
         What of it is sent.
     tail : bytes
@@ -88,7 +95,7 @@ class FileResponse(Response):
     """
 
     def __init__(
-        self, source: Source, parts: list[Part], tail: bytes, status: int, headers: dict[str, str]
+        self, content: StoredContent, parts: list[Part], tail: bytes, status: int, headers: dict[str, str]
     ) -> None:
         self.status_code = status
         self.background = None
@@ -96,79 +103,87 @@ class FileResponse(Response):
         self.raw_headers = [
             (key.encode("latin-1"), value.encode("latin-1")) for key, value in headers.items()
         ]
-        self._source = source
+        self._content = content
+        self._path = content.blobs.local_path(content.sha256)
         self._parts = parts
         self._tail = tail
         self._fits = sum(len(part.span) for part in parts) <= CHUNK_SIZE
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the answer; end the connection if the file turns out to be shorter than it has to be."""
+        """Send the answer; end the connection if the content turns out to be shorter than it has to be."""
         start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         if scope["method"] == "HEAD":
             await send(start)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await send(_body(b"", more=False))
             return
         small = self._small()
         if small is not None:
             await send(start)
-            await send({"type": "http.response.body", "body": small, "more_body": False})
+            await send(_body(small, more=False))
             return
-        # The file is opened before the answer starts, so that a failure is still an honest 500.
-        file, whole = await to_thread.run_sync(self._open)
-        with file, suppress(ConnectionError):  # nobody is left to be told that the client has gone
+        # The content is opened before the answer starts, so that a failure is still an honest 503.
+        if self._fits:
+            whole = await to_thread.run_sync(self._whole)
+            with suppress(ConnectionError):  # nobody is left to be told that the client has gone
+                await send(start)
+                await send(_body(whole, more=False))
+            return
+        by_kernel = self._path is not None and EXTENSION in scope.get("extensions", {})
+        opened = await to_thread.run_sync(self._open_file if by_kernel else self._open_first)
+        with opened, suppress(ConnectionError):
             await send(start)
-            if whole is not None:
-                await send({"type": "http.response.body", "body": whole, "more_body": False})
-                return
             gone = asyncio.ensure_future(_disconnected(receive))
             try:
-                await self._send_parts(file, send, gone, by_kernel=EXTENSION in scope.get("extensions", {}))
+                await self._send_parts(opened, send, gone, by_kernel=by_kernel)
             finally:
                 gone.cancel()
 
     def _small(self) -> bytes | None:
         """Return the whole answer if it is small and in memory, where a turn of a thread takes longest."""
         span = self._parts[0].span
-        if len(self._parts) > 1 or len(span) > SMALL:
+        if self._path is None or len(self._parts) > 1 or len(span) > SMALL:
             return None
-        return read_at_once(self._source.path, self._source.size, span.start, span.stop)
+        return read_at_once(self._path, self._content.size, span.start, span.stop)
 
-    def _open(self) -> tuple[BinaryIO, bytes | None]:
-        """Open the file, and read the whole answer if it fits into a chunk."""
-        with storage_failures():
-            file = self._source.path.open("rb", buffering=0)
-        try:
-            self._check_size(file)
-            return file, b"".join(self._pieces(file)) if self._fits else None
-        except BaseException:
-            file.close()
-            raise
-
-    def _check_size(self, file: BinaryIO) -> None:
-        if os.fstat(file.fileno()).st_size != self._source.size:
-            raise Unavailable(f"the content {self._source.path.name} is damaged on the server's disk")
-
-    def _pieces(self, file: BinaryIO) -> Iterator[bytes]:
+    def _whole(self) -> bytes:
+        pieces = []
         for part in self._parts:
-            yield part.head
-            position, left = part.span.start, len(part.span)
-            while left:
-                data = self._read(file, position, left)
-                position, left = position + len(data), left - len(data)
-                yield data
-        yield self._tail
+            pieces.append(part.head)
+            with self._content.open(part.span) as reader:
+                left = len(part.span)
+                while left:
+                    pieces.append(self._read(reader, left))
+                    left -= len(pieces[-1])
+        return b"".join([*pieces, self._tail])
+
+    def _open_file(self) -> BinaryIO:
+        assert self._path is not None
+        with storage_failures():
+            file = self._path.open("rb", buffering=0)
+        if os.fstat(file.fileno()).st_size != self._content.size:
+            file.close()
+            raise Unavailable(f"the content {self._content.sha256} is damaged on the server's disk")
+        return file
+
+    def _open_first(self) -> BlobReader:
+        return self._content.open(self._parts[0].span)
 
     async def _send_parts(
-        self, file: BinaryIO, send: Send, gone: asyncio.Future[None], *, by_kernel: bool
+        self, opened: BinaryIO | BlobReader, send: Send, gone: asyncio.Future[None], *, by_kernel: bool
     ) -> None:
         for part in self._parts:
             if part.head:
-                await send({"type": "http.response.body", "body": part.head, "more_body": True})
+                await send(_body(part.head, more=True))
             ends = part is self._parts[-1] and not self._tail
-            send_span = self._send_by_kernel if by_kernel else self._send_by_threads
-            await send_span(file, part.span, send, gone, ends=ends)
+            if by_kernel:
+                await self._send_by_kernel(cast("BinaryIO", opened), part.span, send, gone, ends=ends)
+            elif part is self._parts[0]:
+                await self._send_by_threads(opened, part.span, send, gone, ends=ends)
+            elif not gone.done():
+                with await to_thread.run_sync(self._content.open, part.span) as reader:
+                    await self._send_by_threads(reader, part.span, send, gone, ends=ends)
         if self._tail and not gone.done():
-            await send({"type": "http.response.body", "body": self._tail, "more_body": False})
+            await send(_body(self._tail, more=False))
 
     async def _send_by_kernel(
         self, file: BinaryIO, span: ByteRange, send: Send, gone: asyncio.Future[None], *, ends: bool
@@ -184,37 +199,39 @@ class FileResponse(Response):
                 raise self._damaged() from None
 
     async def _send_by_threads(
-        self, file: BinaryIO, span: ByteRange, send: Send, gone: asyncio.Future[None], *, ends: bool
+        self, reader: BlobReader, span: ByteRange, send: Send, gone: asyncio.Future[None], *, ends: bool
     ) -> None:
         """Read and send; while one chunk is sent, the next one is read."""
-        position = span.start
+        left = len(span)
         ahead: asyncio.Future[bytes] | None = None
         try:
-            while position < span.stop and not gone.done():
-                chunk = await (ahead or self._reading(file, position, span.stop))
-                position += len(chunk)
-                left = position < span.stop
-                ahead = self._reading(file, position, span.stop) if left else None
-                await send({"type": "http.response.body", "body": chunk, "more_body": left or not ends})
+            while left and not gone.done():
+                chunk = await (ahead or self._reading(reader, left))
+                left -= len(chunk)
+                ahead = self._reading(reader, left) if left else None
+                await send(_body(chunk, more=bool(left) or not ends))
         finally:
             if ahead is not None:
-                await asyncio.wait([ahead])  # the file must not be closed while it is being read
+                await asyncio.wait([ahead])  # the reader must not be closed while it is in use
                 ahead.cancelled() or ahead.exception()
 
-    def _reading(self, file: BinaryIO, position: int, stop: int) -> asyncio.Future[bytes]:
-        length = min(stop - position, CHUNK_SIZE)
-        return asyncio.ensure_future(to_thread.run_sync(self._read, file, position, length))
+    def _reading(self, reader: BlobReader, left: int) -> asyncio.Future[bytes]:
+        return asyncio.ensure_future(to_thread.run_sync(self._read, reader, min(left, CHUNK_SIZE)))
 
-    def _read(self, file: BinaryIO, position: int, length: int) -> bytes:
-        data = os.pread(file.fileno(), length, position)
+    def _read(self, reader: BlobReader, length: int) -> bytes:
+        data = reader.read(length)
         if not data and length:
             raise self._damaged()
         return data
 
     def _damaged(self) -> ContentDamagedError:
         return ContentDamagedError(
-            f"the content {self._source.path.name} has become shorter than {self._source.size} bytes"
+            f"the content {self._content.sha256} has become shorter than {self._content.size} bytes"
         )
+
+
+def _body(data: bytes, *, more: bool) -> dict[str, object]:
+    return {"type": "http.response.body", "body": data, "more_body": more}
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -52,9 +52,9 @@ def test_a_content_comes_back_with_its_digests(blobs: DiskBlobStore, root: Path,
         taken_sha1=hashlib.sha1(content).hexdigest(),
     )
     assert store(blobs, content) == replace(blob, taken_sha1=None)
-    with blobs.open(blob.sha256, size) as file:
+    with blobs.open_range(blob.sha256, size) as file:
         assert file.read() == content
-    assert files_below(root) == [blobs.path(blob.sha256)]
+    assert files_below(root) == [blobs.local_path(blob.sha256)]
 
 
 def test_a_sha1_that_nobody_asked_for_is_not_made_up(blobs: DiskBlobStore) -> None:
@@ -75,15 +75,15 @@ def test_a_buffer_may_be_reused_after_a_write(blobs: DiskBlobStore) -> None:
         blob = upload.finish()
     content = b"".join(bytes([byte]) * MIB for byte in range(5))
     assert blob.sha256 == hashlib.sha256(content).hexdigest()
-    assert blobs.path(blob.sha256).read_bytes() == content
+    assert blobs.local_path(blob.sha256).read_bytes() == content
 
 
 def test_one_content_is_kept_once(blobs: DiskBlobStore, root: Path) -> None:
     first = store(blobs, b"same")
-    modified = blobs.path(first.sha256).stat().st_mtime_ns
+    modified = blobs.local_path(first.sha256).stat().st_mtime_ns
     assert store(blobs, b"same", step=1) == first
-    assert files_below(root) == [blobs.path(first.sha256)]
-    assert blobs.path(first.sha256).stat().st_mtime_ns == modified
+    assert files_below(root) == [blobs.local_path(first.sha256)]
+    assert blobs.local_path(first.sha256).stat().st_mtime_ns == modified
 
 
 def test_giving_up_leaves_nothing(blobs: DiskBlobStore, root: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_folder_that_another_upload_made_is_made_known_too(
     blobs: DiskBlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Whoever made it may still be about to, or was killed before.
-    blobs.path(hashlib.sha256(b"durable").hexdigest()).parent.mkdir()
+    blobs.local_path(hashlib.sha256(b"durable").hexdigest()).parent.mkdir()
     seen: list[str] = []
     sync = os.fsync
 
@@ -136,16 +136,16 @@ def test_a_folder_that_another_upload_made_is_made_known_too(
 
 def test_a_shortened_content_is_refused_and_replaced_by_the_next_upload(blobs: DiskBlobStore) -> None:
     blob = store(blobs, b"whole content")
-    os.truncate(blobs.path(blob.sha256), 5)
+    os.truncate(blobs.local_path(blob.sha256), 5)
     with pytest.raises(Unavailable, match=r"damaged"):
-        blobs.open(blob.sha256, blob.size)
+        blobs.open_range(blob.sha256, blob.size)
     assert store(blobs, b"whole content") == blob
-    assert blobs.path(blob.sha256).read_bytes() == b"whole content"
+    assert blobs.local_path(blob.sha256).read_bytes() == b"whole content"
 
 
 def test_a_missing_content_is_an_answer(blobs: DiskBlobStore) -> None:
     with pytest.raises(Unavailable):
-        blobs.open("0" * 64, 1)
+        blobs.open_range("0" * 64, 1)
 
 
 @pytest.mark.parametrize("size", [100, MIB])

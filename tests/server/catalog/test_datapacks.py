@@ -178,7 +178,7 @@ def test_fsck_reads_datapacks_too(services: Services, user: User) -> None:
     report = fsck(services)
     assert (report.datapacks_checked, report.blobs_checked, report.problems) == (1, 2, ())
     (damaged,) = digests(b"damaged")
-    services.blobs.path(damaged).write_bytes(b"demaged")
+    services.blobs.local_path(damaged).write_bytes(b"demaged")
     whole = json.dumps(pack("pack", {"class": "data", "name": "n", "text": ""}))
     with services.database.write() as connection:
         connection.exec_driver_sql("UPDATE datapacks SET structure = ?", (whole,))

@@ -54,7 +54,7 @@ def upload(services: Services, user: User, name: str, content: bytes, **known: A
 def content(services: Services, record: Record) -> bytes:
     assert record.sha256 is not None
     assert record.size is not None
-    with services.blobs.open(record.sha256, record.size) as file:
+    with services.blobs.open_range(record.sha256, record.size) as file:
         return file.read()
 
 

@@ -21,8 +21,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.routing import Route
 
+from rinofs.server.blobs.disk import DiskBlobStore
+from rinofs.server.blobs.memory import MemoryBlobStore
 from rinofs.server.web.downloads import content_disposition, content_response
-from rinofs.server.web.sending import CHUNK_SIZE
+from rinofs.server.web.sending import CHUNK_SIZE, StoredContent
 from tests.server.serving import served
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
     from starlette.responses import Response
+
+    from rinofs.server.blobs.store import BlobReader
 
 ETAG = "0123456789abcdef0123456789abcdef-3"
 MODIFIED = datetime(2026, 3, 1, 12, 30, 15, 999_999, tzinfo=UTC)
@@ -54,19 +58,45 @@ def _filled(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[http.client.HTTPConnection]:
+class Files(DiskBlobStore):
+    """Contents that are files of any name and any length."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder / "blobs")
+        self.paths: dict[str, Path] = {}
+
+    def local_path(self, sha256: str) -> Path:
+        return self.paths[sha256]
+
+
+class Readers(MemoryBlobStore):
+    """The same, of which only readers are known."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._files = Files(folder)
+        self.paths = self._files.paths
+
+    def open_range(self, sha256: str, size: int, start: int = 0, stop: int | None = None) -> BlobReader:
+        return self._files.open_range(sha256, size, start, stop)
+
+
+@pytest.fixture(scope="module", params=[Files, Readers])
+def server(folder: Path, request: pytest.FixtureRequest) -> Iterator[http.client.HTTPConnection]:
+    blobs = request.param(folder)
+
     async def download(request: Request) -> Response:
         path = folder / request.path_params["name"]
         size = path.stat().st_size if path.name != "gone" else 0
         content = path.read_bytes() if 0 < size <= SIZE else b""
+        known = content or path.name == "empty"
+        sha256 = hashlib.sha256(content if known else path.name.encode()).hexdigest()
+        blobs.paths[sha256] = path
         modified = datetime.now(UTC) if request.path_params["mode"] == "fresh" else MODIFIED
         return content_response(
             request,
-            blob_path=path,
-            size=size,
+            content=StoredContent(blobs, sha256, size),
             etag=ETAG,
-            sha256=hashlib.sha256(content).hexdigest(),
             filename="a.csv",
             modified=modified,
             headers={"rinocloud-api-result": "{}"},
@@ -331,6 +361,7 @@ def test_content_that_is_gone_is_an_error(server: http.client.HTTPConnection) ->
 def test_content_that_becomes_shorter_ends_the_connection(
     server: http.client.HTTPConnection, folder: Path
 ) -> None:
+    os.truncate(folder / "short", SHORTENED)
     server.request("GET", "/digests/short")
     answer = server.getresponse()
     os.truncate(folder / "short", 2 * CHUNK_SIZE)

@@ -13,6 +13,7 @@ from rinofs.server.api.repovizz.requests import datapack_id, extended, link_of
 from rinofs.server.catalog.structures import CONTENT_LINK, json_text
 from rinofs.server.web.downloads import content_response
 from rinofs.server.web.responses import json_response
+from rinofs.server.web.sending import StoredContent
 from rinofs.server.web.uploads import receive_upload
 
 if TYPE_CHECKING:
@@ -92,10 +93,8 @@ async def send(call: Call) -> Response:
     content = await call.run_in_thread(call.services.datapacks.content, datapack_id(call), sha1)
     return content_response(
         call.request,
-        blob_path=call.services.blobs.path(content.sha256),
-        size=content.size,
+        content=StoredContent(call.services.blobs, content.sha256, content.size),
         etag=content.etag,
-        sha256=content.sha256,
         filename=content.filename,
         modified=content.modified,
         headers={},

@@ -12,8 +12,7 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from rinofs.server.api.rinocloud.requests import new_object, path_of, text, whole_number
-from rinofs.server.blobs import batches
-from rinofs.server.blobs.batches import blob_of
+from rinofs.server.blobs.store import MAX_TOGETHER, blob_of
 from rinofs.server.catalog.bulk_insert import about
 from rinofs.server.errors import ApiError, BadRequest, NotFound, Unprocessable
 from rinofs.server.web.bodies import read_fields
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST", "SMALL", "TOGETHER", "download_many", "upload_many"]
 
 MOST = 256
-"""Files that can be asked for at once; `rinofs.server.blobs.batches.MOST` can be sent."""
+"""Files that can be asked for at once; `rinofs.server.blobs.store.MAX_TOGETHER` can be sent."""
 
 SMALL = 256 * 1024
 """Bytes up to which a file is sent along."""
@@ -83,8 +82,8 @@ def _content(call: Call, record: Record, most: int) -> bytes | None:
     if record.sha256 is None or record.size is None or record.size > most:
         return None
     try:
-        with call.services.blobs.open(record.sha256, record.size) as file:
-            content = file.read()
+        with call.services.blobs.open_range(record.sha256, record.size) as reader:
+            content = reader.read(record.size)
     except ApiError:
         return None  # whoever asks for it alone is told what is wrong
     return content if len(content) == record.size else None
@@ -98,7 +97,7 @@ async def upload_many(call: Call) -> Response:
 
     def work(remember: Remember[Record]) -> list[Record]:
         arriving = _arriving(fields.get("files"), memoryview(content))
-        with call.services.batches.keeping({one.blob: one.content for one in arriving}):
+        with call.services.blobs.write_many({one.blob: one.content for one in arriving}):
             files = [(one.new, one.blob) for one in arriving]
             return call.services.store.upload_many(call.user, files, remember=remember)
 
@@ -118,8 +117,8 @@ class _Arriving:
 
 
 def _arriving(files: object, content: memoryview) -> list[_Arriving]:
-    if not isinstance(files, list) or not 0 < len(files) <= batches.MOST:
-        raise BadRequest(f"files: a list of 1 to {batches.MOST} files is expected", field="files")
+    if not isinstance(files, list) or not 0 < len(files) <= MAX_TOGETHER:
+        raise BadRequest(f"files: a list of 1 to {MAX_TOGETHER} files is expected", field="files")
     found, start = [], 0
     for number, fields in enumerate(files):
         with about(number):

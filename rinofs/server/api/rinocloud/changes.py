@@ -140,7 +140,7 @@ def _append(call: Call, number: int, chunk: bytes) -> Record:
 def _copy_content(call: Call, record: Record, target: BlobUpload) -> None:
     if record.sha256 is None or record.size is None:
         return
-    with call.services.blobs.open(record.sha256, record.size) as source:
+    with call.services.blobs.open_range(record.sha256, record.size) as source:
         while data := source.read(_COPY_SIZE):
             target.write(data)
 

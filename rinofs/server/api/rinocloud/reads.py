@@ -17,6 +17,7 @@ from rinofs.server.errors import BadRequest
 from rinofs.server.web.bodies import read_fields
 from rinofs.server.web.downloads import content_response
 from rinofs.server.web.responses import json_response, stream_json_list
+from rinofs.server.web.sending import StoredContent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,10 +111,8 @@ async def download(call: Call) -> Response:
         raise BadRequest(f"id: {record.id} is a {record.type}, which has no content", field="id")
     return content_response(
         call.request,
-        blob_path=call.services.blobs.path(record.sha256),
-        size=record.size,
+        content=StoredContent(call.services.blobs, record.sha256, record.size),
         etag=record.etag,
-        sha256=record.sha256,
         filename=record.name,
         modified=record.modified,
         headers={"rinocloud-api-result": record.header(call.user, sha256=call.extended)},

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rinofs.server.blobs.batches import MOST, Batches, blob_of
 from rinofs.server.blobs.disk import DiskBlobStore
+from rinofs.server.blobs.store import MAX_TOGETHER, blob_of
 from rinofs.server.errors import InsufficientStorage
 from tests.server.blobs.test_disk import files_below, store
 
@@ -26,22 +26,17 @@ def blobs(root: Path) -> DiskBlobStore:
     return DiskBlobStore(root)
 
 
-@pytest.fixture
-def batches(blobs: DiskBlobStore) -> Batches:
-    return Batches(blobs)
-
-
-def test_contents_are_known_by_the_same_as_alone(blobs: DiskBlobStore, batches: Batches, root: Path) -> None:
-    with batches.keeping({blob_of(content): content for content in CONTENTS}):
+def test_contents_are_known_by_the_same_as_alone(blobs: DiskBlobStore, root: Path) -> None:
+    with blobs.write_many({blob_of(content): content for content in CONTENTS}):
         for content in CONTENTS:
-            assert blobs.path(blob_of(content).sha256).read_bytes() == content
+            assert blobs.local_path(blob_of(content).sha256).read_bytes() == content
     assert len(files_below(root)) == len(set(CONTENTS))  # nothing temporary is left
     for content in CONTENTS:
         assert store(blobs, content) == blob_of(content)
 
 
 def test_each_is_synced_before_it_has_its_name_and_its_name_before_it_is_kept(
-    blobs: DiskBlobStore, batches: Batches, monkeypatch: pytest.MonkeyPatch
+    blobs: DiskBlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     present = store(blobs, b"present")
     seen: list[tuple[str, str]] = []
@@ -62,7 +57,7 @@ def test_each_is_synced_before_it_has_its_name_and_its_name_before_it_is_kept(
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "link", linked)
     contents = {blob_of(content): content for content in [*CONTENTS, b"present"]}
-    with batches.keeping(contents):
+    with blobs.write_many(contents):
         named = {target: seen.index((source, target)) for source, target in seen if source != "sync"}
         sources = {target: source for source, target in seen if source != "sync"}
         assert set(named) == {blob.sha256 for blob in contents} - {present.sha256}
@@ -76,13 +71,11 @@ def test_each_is_synced_before_it_has_its_name_and_its_name_before_it_is_kept(
         assert len(seen) == len(set(seen))  # and nothing twice
 
 
-def test_contents_stay_until_the_batch_lets_go_of_them(
-    blobs: DiskBlobStore, batches: Batches, root: Path
-) -> None:
+def test_contents_stay_until_the_batch_lets_go_of_them(blobs: DiskBlobStore, root: Path) -> None:
     other = DiskBlobStore(root)
     present = store(blobs, b"present")
     new = blob_of(b"new")
-    with batches.keeping({present: b"present", new: b"new"}):
+    with blobs.write_many({present: b"present", new: b"new"}):
         for blob in (present, new):
             assert not other.remove_unless(blob.sha256, lambda _: False)
     assert other.remove_abandoned() == 0
@@ -91,15 +84,15 @@ def test_contents_stay_until_the_batch_lets_go_of_them(
     assert files_below(root) == []
 
 
-def test_a_damaged_content_is_replaced(blobs: DiskBlobStore, batches: Batches) -> None:
+def test_a_damaged_content_is_replaced(blobs: DiskBlobStore) -> None:
     blob = store(blobs, b"whole content")
-    os.truncate(blobs.path(blob.sha256), 5)
-    with batches.keeping({blob: b"whole content"}):
-        assert blobs.path(blob.sha256).read_bytes() == b"whole content"
+    os.truncate(blobs.local_path(blob.sha256), 5)
+    with blobs.write_many({blob: b"whole content"}):
+        assert blobs.local_path(blob.sha256).read_bytes() == b"whole content"
 
 
 def test_a_full_disk_is_an_answer_and_leaves_nothing(
-    blobs: DiskBlobStore, root: Path, batches: Batches, monkeypatch: pytest.MonkeyPatch
+    blobs: DiskBlobStore, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = blobs.temporary_file
     count = 0
@@ -115,14 +108,12 @@ def test_a_full_disk_is_an_answer_and_leaves_nothing(
 
     monkeypatch.setattr(blobs, "temporary_file", temporary_file)
     contents = {blob_of(content): content for content in CONTENTS}
-    with pytest.raises(InsufficientStorage), batches.keeping(contents):
+    with pytest.raises(InsufficientStorage), blobs.write_many(contents):
         pytest.fail("not stored")
     assert files_below(root) == []
 
 
-def test_many_batches_of_the_same_contents_at_once(
-    blobs: DiskBlobStore, batches: Batches, root: Path
-) -> None:
+def test_many_batches_of_the_same_contents_at_once(blobs: DiskBlobStore, root: Path) -> None:
     contents = {blob_of(content): content for content in CONTENTS}
     failures: list[BaseException] = []
     most = 0
@@ -130,7 +121,7 @@ def test_many_batches_of_the_same_contents_at_once(
     def keep() -> None:
         nonlocal most
         try:
-            with batches.keeping(contents):
+            with blobs.write_many(contents):
                 most = max(most, len(list(Path("/proc/self/fd").iterdir())))
         except BaseException as error:  # noqa: BLE001 - shown below
             failures.append(error)
@@ -143,4 +134,4 @@ def test_many_batches_of_the_same_contents_at_once(
         thread.join()
     assert failures == []
     assert len(files_below(root)) == len(set(CONTENTS))
-    assert most - before < 6 * MOST  # of twelve batches, which have files open
+    assert most - before < 6 * MAX_TOGETHER  # of twelve batches, which have files open

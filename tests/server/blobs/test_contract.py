@@ -1,0 +1,257 @@
+"""What every place for contents has to do; a new one joins `STORES`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rinofs.protocol.digests import PART_SIZE
+from rinofs.server.blobs.disk import DiskBlobStore
+from rinofs.server.blobs.memory import MemoryBlobStore
+from rinofs.server.blobs.store import Blob, BlobStore, blob_of
+from rinofs.server.errors import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+MIB = 1024 * 1024
+CONTENT = os.urandom(3 * MIB + 1)
+
+STORES: dict[str, Callable[[Path], BlobStore]] = {
+    "disk": lambda folder: DiskBlobStore(folder / "blobs"),
+    "memory": lambda _folder: MemoryBlobStore(),
+}
+
+
+@pytest.fixture(params=STORES)
+def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlobStore]:
+    store = STORES[request.param](tmp_path)
+    yield store
+    store.close()
+
+
+def store(blobs: BlobStore, content: bytes, *, step: int = MIB, sha1: bool = False) -> Blob:
+    with blobs.new_upload(sha1=sha1) as upload:
+        for start in range(0, len(content), step):
+            upload.write(content[start : start + step])
+        return upload.finish()
+
+
+def read(blobs: BlobStore, blob: Blob, start: int = 0, stop: int | None = None, step: int = MIB) -> bytes:
+    with blobs.open_range(blob.sha256, blob.size, start, stop) as reader:
+        pieces = []
+        while piece := reader.read(step):
+            assert len(piece) <= step
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+def none_referred(_sha256s: Sequence[str]) -> set[str]:
+    return set()
+
+
+@pytest.mark.parametrize("size", [0, 1, 65_536, PART_SIZE + 1])
+def test_a_content_comes_back_with_its_digests(blobs: BlobStore, size: int) -> None:
+    content = os.urandom(size)
+    blob = store(blobs, content, sha1=True)
+    assert blob == Blob(
+        blob_of(content).sha256, blob_of(content).etag, size, hashlib.sha1(content).hexdigest()
+    )
+    assert blob.sha256 == hashlib.sha256(content).hexdigest()
+    assert read(blobs, blob) == content
+    assert blobs.size(blob.sha256) == size
+    assert list(blobs.stored()) == [(blob.sha256, size)]
+
+
+def test_without_being_asked_no_sha1_is_taken(blobs: BlobStore) -> None:
+    assert store(blobs, b"content").taken_sha1 is None
+
+
+def test_the_digest_so_far_is_known_before_the_end(blobs: BlobStore) -> None:
+    with blobs.new_upload() as upload:
+        upload.write(b"con")
+        upload.write(b"tent")
+        assert upload.sha256() == hashlib.sha256(b"content").hexdigest()
+        assert blobs.size(upload.sha256()) is None
+    assert list(blobs.stored()) == []
+
+
+def test_a_buffer_may_be_reused_after_a_write(blobs: BlobStore) -> None:
+    buffer = bytearray(MIB)
+    with blobs.new_upload() as upload:
+        for byte in range(3):
+            buffer[:] = bytes([byte]) * MIB
+            upload.write(memoryview(buffer))
+        blob = upload.finish()
+    assert read(blobs, blob) == b"".join(bytes([byte]) * MIB for byte in range(3))
+
+
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [
+        (0, None),
+        (0, 0),
+        (0, 1),
+        (1, 3),
+        (MIB - 1, 2 * MIB + 1),
+        (len(CONTENT) - 1, None),
+        (len(CONTENT), None),
+    ],
+)
+@pytest.mark.parametrize("step", [MIB, 65_537])
+def test_ranges(blobs: BlobStore, start: int, stop: int | None, step: int) -> None:
+    blob = store(blobs, CONTENT)
+    assert read(blobs, blob, start, stop, step) == CONTENT[start:stop]
+
+
+def test_readers_do_not_disturb_each_other(blobs: BlobStore) -> None:
+    blob = store(blobs, CONTENT)
+    with (
+        blobs.open_range(blob.sha256, blob.size) as first,
+        blobs.open_range(blob.sha256, blob.size, 5) as second,
+    ):
+        assert (first.read(3), second.read(3), first.read(3)) == (CONTENT[:3], CONTENT[5:8], CONTENT[3:6])
+
+
+def test_what_is_not_there_or_not_whole_is_an_answer(blobs: BlobStore) -> None:
+    blob = store(blobs, b"content")
+    with pytest.raises(Unavailable):
+        blobs.open_range("0" * 64, 1)
+    with pytest.raises(Unavailable):
+        blobs.open_range(blob.sha256, blob.size + 1)
+    assert blobs.size("0" * 64) is None
+
+
+def test_giving_up_leaves_nothing(blobs: BlobStore) -> None:
+    with blobs.new_upload() as upload:
+        upload.write(CONTENT)
+    with blobs.new_upload() as upload:
+        upload.write(CONTENT)
+        upload.discard()
+        upload.discard()
+    assert list(blobs.stored()) == []
+    assert blobs.collect(none_referred).blobs == 0
+
+
+def test_one_content_is_stored_once(blobs: BlobStore) -> None:
+    first = store(blobs, b"same")
+    assert store(blobs, b"same", step=1) == first
+    with blobs.write_many({first: b"same"}):
+        assert len(list(blobs.stored())) == 1
+
+
+def test_many_are_stored_together_and_kept(blobs: BlobStore) -> None:
+    contents = {blob_of(content): content for content in (b"", b"1", b"22", CONTENT[:70_000])}
+    with blobs.write_many(contents):
+        for blob, content in contents.items():
+            assert read(blobs, blob) == content
+        assert blobs.collect(none_referred).blobs == 0
+    collected = blobs.collect(none_referred)
+    assert (collected.blobs, collected.bytes) == (4, 70_003)
+    assert list(blobs.stored()) == []
+
+
+def test_what_is_referred_to_stays(blobs: BlobStore) -> None:
+    wanted, other = store(blobs, b"wanted"), store(blobs, b"other")
+    collected = blobs.collect(lambda sha256s: {wanted.sha256} & set(sha256s))
+    assert (collected.blobs, collected.bytes, collected.temporary) == (1, 5, 0)
+    assert list(blobs.stored()) == [(wanted.sha256, 6)]
+    assert blobs.size(other.sha256) is None
+
+
+def test_what_comes_to_be_referred_to_during_a_collection_stays(blobs: BlobStore) -> None:
+    blob = store(blobs, b"late")
+    asked: list[Sequence[str]] = []
+
+    def referred(sha256s: Sequence[str]) -> set[str]:
+        asked.append(sha256s)
+        return set() if len(asked) < 2 else set(sha256s)
+
+    blobs.collect(referred)
+    # Whoever asks once only has to do so when no upload can hold the content any more.
+    assert blobs.size(blob.sha256) == 4 or len(asked) == 1
+
+
+def test_an_upload_keeps_its_content_until_it_lets_go(blobs: BlobStore) -> None:
+    with blobs.new_upload() as first, blobs.new_upload() as second:
+        for upload in (first, second):
+            upload.write(b"leased")
+            blob = upload.finish()
+        assert blobs.collect(none_referred).blobs == 0
+        first.release()
+        first.release()
+        assert blobs.collect(none_referred).blobs == 0
+        assert read(blobs, blob) == b"leased"
+        second.release()
+        assert blobs.collect(none_referred).blobs == 1
+
+
+def test_keeping_what_is_stored(blobs: BlobStore) -> None:
+    blob = store(blobs, b"kept")
+    with blobs.keep(blob.sha256, blob.size) as there:
+        assert there
+        assert blobs.collect(none_referred).blobs == 0
+    with blobs.keep(blob.sha256, blob.size + 1) as there:
+        assert not there
+    with blobs.keep("0" * 64, 1) as there:
+        assert not there
+    assert blobs.collect(none_referred).blobs == 1
+
+
+def test_verifying(blobs: BlobStore) -> None:
+    blob = store(blobs, CONTENT, sha1=True)
+    assert (blobs.verify(blob.sha256).found, blobs.verify(blob.sha256).problem) == (blob, None)
+    missing = blobs.verify("0" * 64)
+    assert missing.problem == "is missing"
+
+
+def test_a_local_path_leads_to_the_content(blobs: BlobStore) -> None:
+    blob = store(blobs, b"content")
+    path = blobs.local_path(blob.sha256)
+    assert path is None or path.read_bytes() == b"content"
+
+
+def test_many_threads_store_and_collect_at_once(blobs: BlobStore) -> None:
+    contents = [str(number).encode() * 100 for number in range(20)]
+    kept: set[str] = set()
+    lock = threading.Lock()
+    stop = threading.Event()
+    failures: list[BaseException] = []
+
+    def referred(sha256s: Sequence[str]) -> set[str]:
+        with lock:
+            return kept & set(sha256s)
+
+    def collect() -> None:
+        while not stop.is_set():
+            blobs.collect(referred)
+
+    def upload(mine: list[bytes]) -> None:
+        try:
+            for content in mine:
+                with blobs.new_upload() as upload:
+                    upload.write(content)
+                    blob = upload.finish()
+                    with lock:
+                        kept.add(blob.sha256)
+        except BaseException as error:  # noqa: BLE001 - shown below
+            failures.append(error)
+
+    collector = threading.Thread(target=collect)
+    collector.start()
+    writers = [
+        threading.Thread(target=upload, args=(contents[start:] + contents[:start],)) for start in range(4)
+    ]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    stop.set()
+    collector.join()
+    assert failures == []
+    assert {sha256 for sha256, _ in blobs.stored()} == kept == {blob_of(one).sha256 for one in contents}

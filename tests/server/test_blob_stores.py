@@ -1,0 +1,148 @@
+"""The whole server on each place for contents: nothing but the store knows where they are."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from rinofs.server.blobs.memory import MemoryBlobStore
+from rinofs.server.maintenance import fsck, gc
+from rinofs.server.services import open_services
+from rinofs.server.settings import ServerSettings
+from rinofs.testing import LiveServer, live_server
+from tests.server import packs
+from tests.server.client import Api
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import requests
+
+    from rinofs.server.blobs.store import BlobStore
+    from rinofs.server.services import Services
+
+LARGE = os.urandom(3 * 1024 * 1024 + 1)
+
+STORES: dict[str, Callable[[], BlobStore | None]] = {"disk": lambda: None, "memory": MemoryBlobStore}
+
+
+class Running:
+    """A server, and what it works with, opened once more."""
+
+    def __init__(self, server: LiveServer, blobs: BlobStore | None) -> None:
+        self.server = server
+        self.api = Api(server.endpoint_url, server.token)
+        self._blobs = blobs
+
+    @contextmanager
+    def services(self) -> Iterator[Services]:
+        services = open_services(ServerSettings(self.server.data_dir), blobs=self._blobs)
+        yield services
+        services.close()
+
+    def get(self, number: int, **headers: str) -> requests.Response:
+        answer = self.api.session.get(
+            self.api.url("files/download"), params={"id": number}, headers=headers, timeout=30
+        )
+        assert "error" not in answer.headers.get("content-type", ""), answer.text
+        return answer
+
+
+@pytest.fixture(params=STORES)
+def running(request: pytest.FixtureRequest) -> Iterator[Running]:
+    blobs = STORES[request.param]()
+    with live_server(blobs=blobs) as server:
+        yield Running(server, blobs)
+
+
+@pytest.mark.parametrize("content", [b"", b"small", LARGE], ids=["empty", "small", "large"])
+def test_files_come_back_whole_and_in_parts(running: Running, content: bytes) -> None:
+    number = running.api.file("f", content)["id"]
+    whole = running.get(number)
+    assert whole.content == content
+    digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
+    assert whole.headers["repr-digest"] == f"sha-256=:{digest}:"
+    head = running.api.session.head(running.api.url("files/download"), params={"id": number})
+    assert (head.headers["content-length"], head.content) == (str(len(content)), b"")
+    if content:
+        for start, stop in [(0, 1), (1, len(content) - 1), (len(content) - 1, len(content))]:
+            part = running.get(number, range=f"bytes={start}-{stop - 1}")
+            assert (part.status_code, part.content) == (206, content[start:stop])
+
+
+def test_several_ranges_come_in_one_answer(running: Running) -> None:
+    number = running.api.file("f", LARGE)["id"]
+    spans = [(5, 2_000_000), (2_500_000, 2_500_001), (3_000_000, len(LARGE))]
+    asked = ",".join(f"{start}-{stop - 1}" for start, stop in spans)
+    answer = running.get(number, range=f"bytes={asked}")
+    boundary = answer.headers["content-type"].partition("boundary=")[2].encode()
+    parts = answer.content.split(b"\r\n--" + boundary)
+    assert len(answer.content) == int(answer.headers["content-length"])
+    assert [part.partition(b"\r\n\r\n")[2] for part in parts[1:-1]] == [
+        LARGE[start:stop] for start, stop in spans
+    ]
+
+
+def test_many_small_files_by_one_request(running: Running) -> None:
+    contents = {f"f{number}": str(number).encode() * number for number in range(1, 20)}
+    files = [{"name": name, "size": len(content)} for name, content in contents.items()]
+    parts: Any = {"json": (None, json.dumps({"files": files})), "file": ("f", b"".join(contents.values()))}
+    made = running.api.session.post(running.api.url("files/upload_many"), files=parts, timeout=30)
+    assert made.status_code == 201, made.text
+    paths = [[name] for name in contents]
+    answer = running.api.post("files/download_many", {"paths": paths}, timeout=30)
+    assert answer.status_code == 200
+    for content in contents.values():
+        assert b"\r\n\r\n" + content + b"\r\n--" in answer.content
+
+
+def test_appending(running: Running) -> None:
+    number = running.api.file("f", b"first")["id"]
+    running.api.ok("files/append", {"id": number, "chunk": ", second"})
+    assert running.api.content(number) == b"first, second"
+
+
+def test_what_was_deleted_is_collected_and_nothing_else(running: Running) -> None:
+    kept, gone = running.api.file("kept", LARGE)["id"], running.api.file("gone", b"gone")["id"]
+    running.api.ok("files/delete", {"id": gone}, 204)
+    with running.services() as services:
+        assert fsck(services).problems == ()
+        report = gc(services)
+        assert (report.blobs_removed, report.bytes_removed) == (1, 4)
+        assert [size for _, size in services.blobs.stored()] == [len(LARGE)]
+        checked = fsck(services)
+    assert (checked.blobs_checked, checked.bytes_checked, checked.problems) == (1, len(LARGE), ())
+    assert running.api.content(kept) == LARGE
+
+
+def test_a_content_that_is_missing_is_named_and_answered_with_503(running: Running) -> None:
+    number = running.api.file("f", LARGE)["id"]
+    with running.services() as services:
+        services.blobs.collect(lambda _: set())
+        problems = fsck(services).problems
+    assert len(problems) == 1
+    assert f"object {number}" in problems[0]
+    assert "is missing" in problems[0]
+    answer = running.get(number)
+    assert answer.status_code == 503
+    assert "error" in answer.json()
+
+
+def test_contents_of_datapacks(running: Running) -> None:
+    api = packs.Api(running.server.endpoint_url, running.server.token)
+    identifier = api.create(packs.pack("p", packs.data("video", "video.mp4")))
+    assert api.put(identifier, "video.mp4", LARGE).status_code == 200
+    sha1 = hashlib.sha1(LARGE).hexdigest()
+    path = f"/datapacks/{identifier}/content/repovizz:{sha1}"
+    assert api.get(path).content == LARGE
+    part = api.get(path, headers={"range": "bytes=7-2000000"})
+    assert (part.status_code, part.content) == (206, LARGE[7:2_000_001])
+    with running.services() as services:
+        assert gc(services).blobs_removed == 0
+        assert fsck(services).problems == ()
