@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 from fsspec.implementations.local import LocalFileSystem
 
-from rinofs.datapack.document.document import dump
+from rinofs.datapack.document.model import dump
 from rinofs.datapack.document.new import new_document
 
 if TYPE_CHECKING:

@@ -1,27 +1,31 @@
-"""Datapacks: trees of data files described by one JSON document, wherever the files are."""
+"""Datapacks: trees of data files described by one JSON document, wherever the files are.
+
+Rooms, each importing only those before it: `document`, `datatypes`, `formats`, `arrays`, `authoring`; and the
+filesystem ``datapack://`` (`links`, `source`, `filesystem`), on `document` alone.
+"""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from rinofs.datapack.document.document import (
+from rinofs.datapack.document.model import (
     Container,
     DataNode,
     Document,
     Info,
     Node,
+    Tree,
     dump,
     from_json,
     parse,
 )
-from rinofs.datapack.document.tree import Tree
 
 if TYPE_CHECKING:
     from rinofs.datapack.authoring.writing import write
     from rinofs.datapack.datatypes.datatype import DatatypeWarning
     from rinofs.datapack.datatypes.registry import DatatypeRegistry
-    from rinofs.datapack.formats.samples import DataWarning
+    from rinofs.datapack.document.messages import DataWarning
 
 __all__ = [
     "Container",
@@ -39,9 +43,9 @@ __all__ = [
     "write",
 ]
 
-# Imported when they are first asked for: `write` and `DataWarning` need the extra `xarray`.
+# Imported when they are first asked for: `write` needs the extra `xarray`.
 _WHERE = {
-    "DataWarning": "rinofs.datapack.formats.samples",
+    "DataWarning": "rinofs.datapack.document.messages",
     "DatatypeRegistry": "rinofs.datapack.datatypes.registry",
     "DatatypeWarning": "rinofs.datapack.datatypes.datatype",
     "write": "rinofs.datapack.authoring.writing",

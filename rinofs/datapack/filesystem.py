@@ -6,26 +6,51 @@ import difflib
 import errno
 import os
 from collections.abc import Mapping
+from glob import has_magic
 from typing import TYPE_CHECKING, Any
 
 import fsspec
 from fsspec import AbstractFileSystem
-from fsspec.utils import isfilelike, stringify_path, tokenize
+from fsspec.implementations.local import make_path_posix, trailing_sep
+from fsspec.utils import isfilelike, other_paths, stringify_path, tokenize
 
-from rinofs.datapack.document.document import Container, DataNode, Document
-from rinofs.datapack.document.tree import DOCUMENT_NAME, Tree
-from rinofs.datapack.downloads import make_parent, plan
-from rinofs.datapack.entries import entry_of, measure
-from rinofs.datapack.links import Links, Place
-from rinofs.datapack.readonly import ReadOnlyFileSystem, refuse_writing
+from rinofs.datapack.document.model import Container, DataNode, Document, Tree
+from rinofs.datapack.document.naming import DOCUMENT_NAME
+from rinofs.datapack.links import Links, Place, entry_of, measure
 from rinofs.datapack.source import DocumentSource, Files
-from rinofs.errors import InvalidOptionError
+from rinofs.errors import InvalidOptionError, InvalidPathError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import NoReturn
 
 _OF_FSSPEC = frozenset({"add_aliases", "add_docs", "asynchronous", "batch_size", "loop", "max_paths"})
 _OWN = ("fo", "target_protocol", "target_options", "repovizz", "listings_expiry_time", "use_listings_cache")
+
+
+class ReadOnlyFileSystem(AbstractFileSystem):  # type: ignore[misc]
+    """Refuses every change with ``EROFS``, where fsspec's base class would pass over some in silence."""
+
+    def mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:  # noqa: ARG002
+        """Refuse: read-only."""
+        _refuse_writing(path)
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """Refuse, unless there is such a container and that is well: read-only."""
+        if not (exist_ok and self.isdir(path)):
+            _refuse_writing(path)
+
+    def rmdir(self, path: str) -> None:
+        """Refuse: read-only."""
+        _refuse_writing(path)
+
+    def rm_file(self, path: str) -> None:
+        """Refuse: read-only."""
+        _refuse_writing(path)
+
+    def cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:  # noqa: ARG002
+        """Refuse: read-only."""
+        _refuse_writing(path2)
 
 
 class DatapackFileSystem(ReadOnlyFileSystem):
@@ -221,7 +246,7 @@ class DatapackFileSystem(ReadOnlyFileSystem):
     ) -> None:
         """Copy files, patterns of files, or (with `recursive`) containers to a local path."""
         if isinstance(rpath, str) and not isinstance(lpath, list):
-            rpath, lpath = plan(self, rpath, lpath, recursive, maxdepth)
+            rpath, lpath = _download_plan(self, rpath, lpath, recursive, maxdepth)
         super().get(rpath, lpath, recursive, maxdepth=maxdepth, **kwargs)
 
     def get_file(self, rpath: str, lpath: Any, **kwargs: Any) -> None:
@@ -232,12 +257,12 @@ class DatapackFileSystem(ReadOnlyFileSystem):
             return
         place = self._files.place(rpath)
         if not isfilelike(lpath):
-            make_parent(lpath)
+            _make_parent(lpath)
         self._of(rpath, lambda: place.fs.get_file(place.path, lpath, **kwargs))
 
     def _open(self, path: str, mode: str = "rb", block_size: Any = None, **kwargs: Any) -> Any:
         if mode != "rb":
-            refuse_writing(path)
+            _refuse_writing(path)
         kwargs.pop("autocommit", None)
         place = self._files.place(path)
         return self._of(path, lambda: place.fs.open(place.path, mode="rb", block_size=block_size, **kwargs))
@@ -295,3 +320,60 @@ def _refuse_unknown(options: Mapping[str, Any]) -> None:
         similar = difflib.get_close_matches(name, _OWN, n=1)
         hint = f"did you mean {similar[0]!r}?" if similar else f"there are {', '.join(_OWN)}"
         raise InvalidOptionError(f"datapack has no option {name!r}; {hint}")
+
+
+def _refuse_writing(path: str) -> NoReturn:
+    """Raise the error of a read-only filesystem."""
+    message = (
+        "datapack:// is read-only; write beside the document and edit it with rinofs.datapack.document.edits"
+    )
+    raise OSError(errno.EROFS, message, path)
+
+
+def _download_plan(
+    fs: AbstractFileSystem, source: str, target: Any, recursive: bool, maxdepth: int | None
+) -> tuple[list[str], list[str]]:
+    """Lay out what one path or pattern stands for below a local path, as fsspec's ``get`` defines it.
+
+    Returns
+    -------
+    tuple of two lists of str
+        The paths of nodes, and where each goes.
+
+    Raises
+    ------
+    InvalidPathError
+        If a node's name would lead out of the target.
+    """
+    target = make_path_posix(stringify_path(target))
+    path = fs._strip_protocol(source)  # noqa: SLF001 - fsspec's own way
+    pattern = has_magic(path) and not fs.exists(path)
+    if pattern:
+        paths = fs.expand_path(path, recursive=recursive, maxdepth=maxdepth)
+    else:
+        below = fs.find(path, maxdepth=maxdepth, withdirs=True) if recursive else []
+        paths = sorted({path, *below})
+    if not recursive or maxdepth is not None:
+        paths = [each for each in paths if not fs.isdir(each)]
+    if not paths:
+        return [], []
+    into = trailing_sep(target) or os.path.isdir(target)  # noqa: PTH112 - posix, also on Windows
+    inside = len(paths) == 1 if pattern else into and not trailing_sep(source)
+    # With a slash in front: of a path without any, fsspec takes the name for the folder that it is in.
+    targets = other_paths([f"/{each}" for each in paths], target, exists=inside)
+    for where in targets:
+        _refuse_outside(target, where)
+    return paths, targets
+
+
+def _refuse_outside(target: str, where: str) -> None:
+    # No part of a path is "..", but where a backslash separates names, a name may hold some.
+    inner, outer = os.path.abspath(where), os.path.abspath(target)  # noqa: PTH100
+    if inner != outer and not inner.startswith(outer.rstrip(os.sep) + os.sep):
+        raise InvalidPathError(f"{where!r} lies outside of {target!r}")
+
+
+def _make_parent(lpath: Any) -> None:
+    """Make the folder that a local path is in."""
+    if parent := os.path.dirname(stringify_path(lpath).rstrip("/")):  # noqa: PTH120 - as fsspec
+        os.makedirs(parent, exist_ok=True)  # noqa: PTH103

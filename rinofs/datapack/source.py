@@ -7,8 +7,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from rinofs.datapack.document.document import DataNode, parse
-from rinofs.datapack.document.tree import DOCUMENT_NAME, Tree
+from rinofs.datapack.document.model import DataNode, Tree, parse
+from rinofs.datapack.document.naming import DOCUMENT_NAME
 from rinofs.errors import InvalidDatapackError, InvalidOptionError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rinofs.datapack.document.jsontext import shortened
+from rinofs.datapack.document.messages import shortened
 from rinofs.plotting.envelope import envelope
 from rinofs.plotting.panels import TOGETHER
 

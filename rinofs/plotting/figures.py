@@ -15,8 +15,8 @@ from matplotlib.ticker import FuncFormatter
 from PIL import Image
 
 from rinofs.datapack.arrays.located import filesystem_of, pack_of
+from rinofs.datapack.document.naming import DOCUMENT_NAME
 from rinofs.datapack.document.nodes import DataNode
-from rinofs.datapack.document.tree import DOCUMENT_NAME
 from rinofs.errors import InvalidDatapackError
 from rinofs.plotting import drawing
 from rinofs.plotting.panels import EventPanel, StreamPanel, panels_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rinofs.datapack import DataNode, Document
-from rinofs.datapack.entries import entry_of
+from rinofs.datapack.links import entry_of
 
 if TYPE_CHECKING:
     from rinofs.datapack import Node

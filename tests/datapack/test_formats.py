@@ -13,8 +13,8 @@ import soundfile
 import xarray as xr
 
 from rinofs.datapack.datatypes.labels import identifier, seconds_per, unique_labels
+from rinofs.datapack.document.messages import DataWarning
 from rinofs.datapack.formats.detect import format_of
-from rinofs.datapack.formats.samples import DataWarning
 from rinofs.errors import InvalidDatapackError
 from tests.datapack.streams import wav
 

@@ -90,7 +90,7 @@ def test_large_and_deep_trees_stay_readable() -> None:
     assert Outline(html).texts[-1] == "and 1,500 more nodes"
 
     node: Container | DataNode = DataNode.create("leaf", "x")
-    for _ in range(200):
+    for _ in range(45):
         node = Container.create("c", [node])
     deep = Outline(Document.create("deep", [node])._repr_html_())
     assert deep.deepest <= 40

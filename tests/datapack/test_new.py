@@ -10,7 +10,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 
 from rinofs.datapack import Tree
-from rinofs.datapack.document.document import dump
+from rinofs.datapack.document.model import dump
 from rinofs.datapack.document.new import guess_mime, new_document
 from rinofs.datapack.document.validation import flaws
 from rinofs.datapack.filesystem import DatapackFileSystem

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rinofs.datapack import Container, DataNode, Document, Node, Tree
 from rinofs.datapack.document import edits
-from rinofs.datapack.document.tree import DOCUMENT_NAME, name_of_part, part_of_name, parts_of
+from rinofs.datapack.document.naming import DOCUMENT_NAME, name_of_part, part_of_name, parts_of
 from rinofs.errors import InvalidPathError
 from tests.datapack.packs import TRICKY, documents, names, nodes
 

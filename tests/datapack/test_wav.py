@@ -14,7 +14,7 @@ import scipy.io.wavfile
 import soundfile
 import xarray as xr
 
-from rinofs.datapack.formats.samples import DataWarning
+from rinofs.datapack import DataWarning
 from rinofs.datapack.formats.wav import wav_layout
 
 if TYPE_CHECKING:

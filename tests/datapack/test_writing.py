@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from rinofs.datapack import parse, write
-from rinofs.datapack.document.tree import Tree, name_of_part
+from rinofs.datapack.document.model import Tree
+from rinofs.datapack.document.naming import name_of_part
 from rinofs.datapack.document.validation import datatype_problems, flaws
 from rinofs.errors import ConflictError, InvalidDatapackError, InvalidOptionError, InvalidPathError
 from rinofs.testing import live_server

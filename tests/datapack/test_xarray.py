@@ -17,7 +17,7 @@ import xarray as xr
 from rinofs.datapack import Container, DataNode, Document, dump
 from rinofs.datapack.arrays.times import TimeIndex
 from rinofs.datapack.arrays.xarray_backend import DatapackBackend
-from rinofs.datapack.formats.samples import DataWarning
+from rinofs.datapack.document.messages import DataWarning
 from rinofs.errors import InvalidDatapackError, InvalidOptionError
 from tests.datapack.streams import KNOWN, RATE, Session, node, record
 

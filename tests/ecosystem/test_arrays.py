@@ -19,7 +19,7 @@ from distributed import Client, LocalCluster
 
 from rinofs import RepovizzFileSystem, RinoFileSystem
 from rinofs.datapack import Container, DataNode, Document, dump
-from rinofs.datapack.formats.samples import DataWarning
+from rinofs.datapack.document.messages import DataWarning
 from rinofs.errors import ContentChangedError
 from rinofs.fs.blocks import shared_blocks
 from rinofs.testing import Fault, live_server

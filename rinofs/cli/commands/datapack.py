@@ -12,8 +12,8 @@ from rinofs.cli.commands.push import pull, push
 from rinofs.cli.errors import FAILED, CommandError, complain
 from rinofs.cli.output import counted, show_json, write_lines
 from rinofs.datapack import Container, DataNode, Document, Tree, dump, parse
+from rinofs.datapack.document.naming import DOCUMENT_NAME
 from rinofs.datapack.document.new import new_document
-from rinofs.datapack.document.tree import DOCUMENT_NAME
 from rinofs.datapack.document.validation import flaws
 from rinofs.errors import InvalidDatapackError
 

@@ -14,7 +14,7 @@ from rinofs.cli.errors import CommandError, Problems
 from rinofs.cli.local_names import LocalNames, NameRules
 from rinofs.cli.output import counted, show_json, write_lines
 from rinofs.cli.progress import CancelledError, FileTicks, Progress, for_each
-from rinofs.datapack.document.tree import DOCUMENT_NAME
+from rinofs.datapack.document.naming import DOCUMENT_NAME
 from rinofs.repovizz.filesystem import RepovizzFileSystem
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 
 from rinofs.datapack.datatypes.labels import identifier, seconds_per
-from rinofs.datapack.document.jsontext import shortened
+from rinofs.datapack.document.messages import shortened, warn
 from rinofs.datapack.formats.detect import Format, NotDataError
-from rinofs.datapack.formats.samples import npy_header, warn
+from rinofs.datapack.formats.npy import npy_header
 from rinofs.datapack.formats.tables import csv_rows, is_number, json_rows
 from rinofs.errors import InvalidDatapackError
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import fsspec
 
-from rinofs.datapack.document.document import Container, DataNode, Document, parse
-from rinofs.datapack.document.tree import DOCUMENT_NAME, Tree
-from rinofs.datapack.filesystem import DatapackFileSystem
+from rinofs.datapack.document.model import Container, DataNode, Document, Tree, parse
+from rinofs.datapack.document.naming import DOCUMENT_NAME
 from rinofs.errors import InvalidDatapackError, InvalidOptionError
 
 if TYPE_CHECKING:
@@ -129,7 +128,7 @@ def filesystem_of(name: Any, storage_options: Mapping[str, Any] | None) -> tuple
 
 def pack_of(fs: AbstractFileSystem, path: str) -> Pack | None:
     """Return the datapack that a path leads into by its protocol, None where that says nothing of one."""
-    if isinstance(fs, DatapackFileSystem):
+    if "datapack" in _protocols(fs):
         return Pack(fs, Tree(fs.document), "", "" if path == DOCUMENT_NAME else path)
     if "repovizz" in _protocols(fs):
         root, _, inner = path.partition("/")
@@ -161,7 +160,8 @@ def pack_at(fs: AbstractFileSystem, path: str) -> Pack:
             shown(fs, document),
         )
     # An object of its own: one that fsspec keeps may still answer with an earlier document.
-    pack = DatapackFileSystem(
+    pack = fsspec.filesystem(
+        "datapack",
         fo=document,
         target_protocol=_protocols(fs)[0],
         target_options=fs.storage_options,
@@ -192,7 +192,7 @@ def located(fs: AbstractFileSystem, path: str) -> Located:
 
 def shown(fs: AbstractFileSystem, path: str) -> str:
     """Return the URL of a path for messages, without what may be secret in it."""
-    if isinstance(fs, DatapackFileSystem):
+    if "datapack" in _protocols(fs):
         options = fs.storage_options
         document, protocol = str(options.get("fo", "")), options.get("target_protocol")
         prefix = f"{protocol}://" if protocol and "://" not in document else ""

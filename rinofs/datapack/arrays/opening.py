@@ -11,12 +11,13 @@ import xarray as xr
 
 from rinofs.datapack.arrays.events import events_dataset
 from rinofs.datapack.arrays.lattice import StreamFacts, checked_rate, checked_start, finite, stream_dataset
-from rinofs.datapack.datatypes.known import datatype_of_node, given_datatype, registry_of
 from rinofs.datapack.datatypes.layouts import Lattice, Sparse
-from rinofs.datapack.document.document import Container, DataNode, Document
+from rinofs.datapack.datatypes.registry import datatype_of_node, given_datatype, registry_of
+from rinofs.datapack.document.messages import warn
+from rinofs.datapack.document.model import Container, DataNode, Document
 from rinofs.datapack.formats.detect import HEAD, NotDataError, format_of, is_json, says_csv
 from rinofs.datapack.formats.handles import FileHandle
-from rinofs.datapack.formats.samples import samples_of, warn
+from rinofs.datapack.formats.readers import samples_of
 from rinofs.errors import InvalidDatapackError, InvalidOptionError
 
 if TYPE_CHECKING:

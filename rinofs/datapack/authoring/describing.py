@@ -7,7 +7,7 @@ import uuid
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from rinofs.datapack.authoring.annotations import label_and_text
+from rinofs.datapack.authoring.events import label_and_text
 from rinofs.datapack.datatypes.datatype import DatatypeWarning, parse_datatype
 from rinofs.datapack.datatypes.labels import identifier
 from rinofs.datapack.datatypes.layouts import Lattice, Sparse
@@ -16,7 +16,7 @@ from rinofs.datapack.datatypes.registry import DatatypeRegistry
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rinofs.datapack.authoring.annotations import Events
+    from rinofs.datapack.authoring.events import Events
     from rinofs.datapack.authoring.streams import Stream
     from rinofs.datapack.datatypes.layouts import Column, Datatype
 

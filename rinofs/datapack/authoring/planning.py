@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import xarray as xr
 
-from rinofs.datapack.authoring.annotations import Events, events_of
 from rinofs.datapack.authoring.describing import (
     columns_of,
     datatype_of_events,
@@ -18,13 +17,12 @@ from rinofs.datapack.authoring.describing import (
     is_published,
 )
 from rinofs.datapack.authoring.encoding import FORMATS, FileFormat, check_fits, encode_rows, encode_samples
-from rinofs.datapack.authoring.filenames import FileNames
+from rinofs.datapack.authoring.events import Events, events_of
 from rinofs.datapack.authoring.streams import EVENT, stream_of
 from rinofs.datapack.document import edits
-from rinofs.datapack.document.document import Container, DataNode, Document, Node
-from rinofs.datapack.document.naming import name_of_part, part_of_name
+from rinofs.datapack.document.model import Container, DataNode, Document, Node, Tree
+from rinofs.datapack.document.naming import DOCUMENT_NAME, name_of_part, part_of_name
 from rinofs.datapack.document.new import guess_mime
-from rinofs.datapack.document.tree import Tree
 from rinofs.errors import InvalidOptionError
 
 if TYPE_CHECKING:
@@ -35,6 +33,8 @@ if TYPE_CHECKING:
 
 _NodeT = TypeVar("_NodeT", Container, DataNode)
 
+_UNFIT = re.compile(r'[<>:"\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
+_LONGEST = 120  # characters of a file's name
 _NUMBERED = re.compile(r"~\d+(?=(\.[^.]*)?$)")
 
 
@@ -277,3 +277,51 @@ def _warn_of_left_out(tree: xr.DataTree, written: Tree) -> None:
                 UserWarning,
                 stacklevel=4,
             )
+
+
+class FileNames:
+    """The names of files that are taken in the folder of one datapack; any system takes them."""
+
+    def __init__(self) -> None:
+        self._files = {DOCUMENT_NAME}
+        self._folders: set[str] = set()
+
+    def link(self, path: str, extension: str = "") -> str:
+        """Take a free name like a path in the datapack.
+
+        Parameters
+        ----------
+        path : str
+            The path.
+        extension : str, optional
+            Of the file, in place of that of another format; by default the path's own.
+        """
+        parts = [_fit(name_of_part(part)) for part in path.split("/")]
+        stem, dot, suffix = parts[-1].rpartition(".")
+        if not extension:
+            stem, extension = (stem, dot + suffix) if stem else (parts[-1], "")
+        elif f".{suffix.lower()}" not in {form.extension for form in FORMATS.values()} or not stem:
+            stem = parts[-1]
+        link = _free(self._folder(parts[:-1]) + stem, extension, self._files | self._folders)
+        self._files.add(link.lower())
+        return link
+
+    def _folder(self, parts: list[str]) -> str:
+        folder = ""
+        for part in parts:
+            folder = _free(f"{folder}{part}", "", self._files)
+            self._folders.add(folder.lower())
+            folder += "/"
+        return folder
+
+
+def _free(stem: str, extension: str, taken: set[str]) -> str:
+    # Not all systems tell cases apart.
+    chosen, number = f"{stem}{extension}", 2
+    while chosen.lower() in taken:
+        chosen, number = f"{stem}~{number}{extension}", number + 1
+    return chosen
+
+
+def _fit(name: str) -> str:
+    return _UNFIT.sub("_", name.replace("/", "_")).strip(" .")[:_LONGEST] or "_"

@@ -16,7 +16,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from rinofs.datapack.authoring.planning import plan
-from rinofs.datapack.document.document import dump
+from rinofs.datapack.document.model import dump
 from rinofs.datapack.document.naming import DOCUMENT_NAME, name_of_part
 from rinofs.errors import InvalidOptionError, InvalidPathError
 

@@ -1,4 +1,7 @@
-"""What the values of a stream are: datatypes, their registry, and the layouts of samples."""
+"""Datatypes: what the numbers in a data node's file are, and how a datatype is found by name or UUID.
+
+Imports `document`. Serves `formats` and what opens and writes arrays.
+"""
 
 from __future__ import annotations
 

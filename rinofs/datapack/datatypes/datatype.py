@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from rinofs.datapack.datatypes.layouts import Channel, Column, Datatype, Dimension, Lattice, Quantity, Sparse
 from rinofs.datapack.document import jsontext
-from rinofs.datapack.document.jsontext import shortened
+from rinofs.datapack.document.messages import shortened
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def parse_datatype(document: str | bytes | Mapping[str, Any], source: str = "") 
     if not isinstance(value, dict) or not ({"datatype", "datatypeID"} & value.keys()):
         raise InvalidDatapackError(f"{where}: a datatype is a JSON object with 'datatype' and 'datatypeID'")
     if jsontext.nesting(value) > jsontext.MAX_NESTING:
-        raise InvalidDatapackError(f"{where}: nested too deeply")
+        raise InvalidDatapackError(f"{where}: {jsontext.TOO_DEEP}")
     return _Reader(source or str(value.get("name") or value.get("datatypeID"))).datatype(value)
 
 

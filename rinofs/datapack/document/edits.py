@@ -1,7 +1,7 @@
 """Edits of a document: pure functions from document to document.
 
 What an edit does not touch is shared with the document that it came from. Paths are those of
-`rinofs.datapack.document.tree`. A node that is put at a path gets the name that shows so.
+`rinofs.datapack.document.model`. A node that is put at a path gets the name that shows so.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from rinofs.datapack.document import jsontext
-from rinofs.datapack.document.document import Container, DataNode, Document, Node
+from rinofs.datapack.document.model import Container, DataNode, Document, Node, Tree
 from rinofs.datapack.document.naming import DOCUMENT_NAME, name_of_part, parts_of
 from rinofs.datapack.document.nodes import nodes_from_json
-from rinofs.datapack.document.tree import Tree
 from rinofs.errors import InvalidPathError
 
 if TYPE_CHECKING:

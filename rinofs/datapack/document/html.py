@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from html import escape
+from importlib.resources import files
+from itertools import islice
 from typing import TYPE_CHECKING
 
-from rinofs.datapack.datatypes.registry import DatatypeRegistry
-from rinofs.datapack.document.jsontext import shortened
+from rinofs.datapack.document.messages import shortened
 from rinofs.datapack.document.nodes import Container, DataNode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from rinofs.datapack.document.document import Document
     from rinofs.datapack.document.nodes import Node
-    from rinofs.datapack.document.tree import Tree
 
 MOST_NODES = 500
 """Nodes that are shown; of larger trees the first, with a word on the rest."""
@@ -34,37 +35,32 @@ _STYLE = """
 """.replace("\n", "")
 
 
-def tree_html(tree: Tree) -> str:
-    """Return a tree as HTML: what the datapack says about itself, then its nodes."""
-    document = tree.document
-    nodes = list(_first(tree))
-    more = _count(document) - len(nodes)
-    body = "".join(_lines(nodes))
-    rest = f'<div class="quiet">and {more:,} more nodes</div>' if more > 0 else ""
-    return f'<div class="rinofs-pack"><style>{_STYLE}</style>{_head(document)}{body}{rest}</div>'
+def tree_html(
+    name: str, said: Iterable[str], children: Sequence[Node], walk: Iterable[tuple[str, Node]]
+) -> str:
+    """Return a datapack as HTML: what it says about itself, then its nodes.
 
-
-def _first(tree: Tree) -> Iterator[tuple[str, Node]]:
-    for number, entry in enumerate(tree.walk()):
-        if number == MOST_NODES:
-            return
-        yield entry
-
-
-def _count(document: Document) -> int:
-    count, rows = 0, [document.children]
-    while rows:
-        row = rows.pop()
-        count += len(row)
-        rows += [node.children for node in row if isinstance(node, Container)]
-    return count
-
-
-def _head(document: Document) -> str:
-    info = document.info
-    said = [info.author, info.description, ", ".join(info.keywords)]
+    Parameters
+    ----------
+    name : str
+        Name of the datapack.
+    said : iterable of str
+        What else it says about itself.
+    children : sequence of nodes
+        Its nodes.
+    walk : iterable of tuple
+        All nodes with their paths, containers before what they hold.
+    """
+    nodes = list(islice(walk, MOST_NODES))
+    more = _count(children) - len(nodes)
     about = "".join(_quiet(text) for text in said if text)
-    return f'<div class="head"><span class="name">{escape(info.name or "datapack")}</span>{about}</div>'
+    head = f'<div class="head"><span class="name">{escape(name or "datapack")}</span>{about}</div>'
+    rest = f'<div class="quiet">and {more:,} more nodes</div>' if more > 0 else ""
+    return f'<div class="rinofs-pack"><style>{_STYLE}</style>{head}{"".join(_lines(nodes))}{rest}</div>'
+
+
+def _count(children: Sequence[Node]) -> int:
+    return sum(1 + (_count(node.children) if isinstance(node, Container) else 0) for node in children)
 
 
 def _lines(nodes: list[tuple[str, Node]]) -> Iterator[str]:
@@ -103,8 +99,16 @@ def _datatype(node: DataNode) -> str:
     own = node.meta.get("datatype")
     if isinstance(own, dict) and isinstance(own.get("name"), str):
         return str(own["name"])
-    known = DatatypeRegistry.published().get(node.datatype)
-    return known.name if known else f"datatype {node.datatype}"
+    return _published_names().get(node.datatype.lower()) or f"datatype {node.datatype}"
+
+
+@cache
+def _published_names() -> dict[str, str]:
+    """Return the names of the published datatypes by their ids; `datatypes` lies above this room."""
+    documents = [
+        json.loads(entry.read_bytes()) for entry in files("rinofs.datapack").joinpath("data").iterdir()
+    ]
+    return {str(document.get("datatypeID")).lower(): document["name"] for document in reversed(documents)}
 
 
 def _quiet(text: str) -> str:

@@ -6,7 +6,7 @@ import errno
 import mimetypes
 from typing import TYPE_CHECKING, Any
 
-from rinofs.datapack.document.document import Container, DataNode, Document, Node
+from rinofs.datapack.document.model import Container, DataNode, Document, Node
 from rinofs.datapack.document.naming import DOCUMENT_NAME
 from rinofs.errors import InvalidPathError
 

@@ -12,12 +12,32 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from rinofs.datapack.document import jsontext
-from rinofs.datapack.document.jsontext import shortened
-from rinofs.datapack.document.record import ELSEWHERE, Record
+from rinofs.datapack.document.messages import shortened
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+
+ELSEWHERE: tuple[()] = ()
+"""Stands in ``fields`` for a value that has an attribute of its own; no JSON value is a tuple."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Record:
+    """A JSON object: typed views of the keys that are known, and every key as it came."""
+
+    fields: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "fields", MappingProxyType(dict(self.fields)))
+
+    def _string(self, key: str) -> str:
+        value = self.fields.get(key)
+        return value if isinstance(value, str) else ""
+
+    def _optional(self, key: str) -> str | None:
+        return self._string(key) or None
 
 
 class _Node(Record):
@@ -48,19 +68,18 @@ class _Node(Record):
 
     def to_json(self) -> dict[str, Any]:
         """Return the node as a fresh JSON object."""
-        return nodes_to_json([self])[0]
+        return dict(self.fields)
 
     def _with(self, fields: Mapping[str, Any]) -> Self:
         raise NotImplementedError
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Node) and equal([self], [other])
+        return type(self) is type(other) and self.fields == other.fields
 
     def __hash__(self) -> int:
         return hash((self.kind, self.name))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # As text, since pickle descends by recursion and a document may be deep.
         return node_from_text, (jsontext.dumps(self.to_json()),)
 
 
@@ -155,6 +174,16 @@ class Container(_Node):
     def _with(self, fields: Mapping[str, Any]) -> Self:
         return type(self)(fields, self.children)
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the container, and all that is in it, as a fresh JSON object."""
+        fields = dict(self.fields)
+        if fields.get("children") is ELSEWHERE:
+            fields["children"] = [child.to_json() for child in self.children]
+        return fields
+
+    def __eq__(self, other: object) -> bool:
+        return super().__eq__(other) and self.children == other.children  # type: ignore[attr-defined]
+
     __hash__ = _Node.__hash__
 
     def __repr__(self) -> str:
@@ -165,42 +194,6 @@ Node = Container | DataNode
 """What a datapack is made of."""
 
 
-_TOO_DEEP = f"is nested too deeply: at most {jsontext.MAX_NESTING} levels of JSON can be read"
-
-
-def equal(some: Sequence[object], others: Sequence[object]) -> bool:
-    """Whether two rows of nodes are equal, all the way down."""
-    rows = [(some, others)]
-    while rows:
-        left, right = rows.pop()
-        if len(left) != len(right):
-            return False
-        for one, other in zip(left, right, strict=True):
-            if one is other:
-                continue
-            if not isinstance(one, Record) or type(one) is not type(other) or one.fields != other.fields:
-                return False
-            if isinstance(one, Container) and isinstance(other, Container):
-                rows.append((one.children, other.children))
-    return True
-
-
-def nodes_to_json(nodes: Iterable[object]) -> list[dict[str, Any]]:
-    """Return nodes as fresh JSON objects."""
-    top: list[dict[str, Any]] = []
-    rows = [(nodes, top)]
-    while rows:
-        row, into = rows.pop()
-        for node in row:
-            assert isinstance(node, _Node)
-            fields = dict(node.fields)
-            if isinstance(node, Container) and fields.get("children") is ELSEWHERE:
-                fields["children"] = []
-                rows.append((node.children, fields["children"]))
-            into.append(fields)
-    return top
-
-
 def nodes_from_json(children: Sequence[Any]) -> tuple[Node, ...]:
     """Return the nodes that a JSON array holds.
 
@@ -209,23 +202,7 @@ def nodes_from_json(children: Sequence[Any]) -> tuple[Node, ...]:
     InvalidDatapackError
         If something in it cannot be read as a node, or is nested too deeply; the message names it.
     """
-    top: list[Node] = []
-    open_rows: list[_Row] = [_Row(children, top)]
-    while open_rows:
-        row = open_rows[-1]
-        for raw in row.rest:
-            row.index += 1
-            inner = _children_of(raw, open_rows)
-            if inner is None:
-                row.nodes.append(DataNode(raw))
-            else:
-                open_rows.append(_Row(inner, [], raw))
-                break
-        else:
-            open_rows.pop()
-            if open_rows:
-                open_rows[-1].nodes.append(row.container())
-    return tuple(top)
+    return _nodes(children, ())
 
 
 def node_from_text(text: str) -> Node:
@@ -233,65 +210,49 @@ def node_from_text(text: str) -> Node:
     return nodes_from_json([jsontext.loads(text)])[0]
 
 
-class _Row:
-    """Children of one container, while they are read."""
-
-    def __init__(
-        self, children: Sequence[Any], nodes: list[Node], owner: Mapping[str, Any] | None = None
-    ) -> None:
-        self.rest = iter(children)
-        self.nodes = nodes
-        self.owner = owner
-        self.children = children
-        self.index = -1
-
-    def container(self) -> Container:
-        assert self.owner is not None
-        fields = dict(self.owner)
-        if isinstance(fields.get("children"), list):
-            fields["children"] = ELSEWHERE
-        return Container(fields, tuple(self.nodes))
-
-    def label(self) -> str:
-        """How the child that is being read is called in messages."""
-        raw = self.children[self.index]
-        for key in ("name", "link"):
-            if isinstance(raw, dict) and isinstance(raw.get(key), str) and raw[key]:
-                return str(raw[key]).replace("/", "%2F")
-        return f"[{self.index}]"
+def _nodes(children: Sequence[Any], way: tuple[str, ...]) -> tuple[Node, ...]:
+    return tuple([_node(raw, (*way, _label(raw, index))) for index, raw in enumerate(children)])
 
 
-def _children_of(raw: Any, rows: Sequence[_Row]) -> list[Any] | None:
-    """Return what a raw container holds, None for a data node; refuse what is neither."""
+def _label(raw: Any, index: int) -> str:
+    """Return what a node is called in messages."""
+    for key in ("name", "link"):
+        if isinstance(raw, dict) and isinstance(raw.get(key), str) and raw[key]:
+            return str(raw[key]).replace("/", "%2F")
+    return f"[{index}]"
+
+
+def _node(raw: Any, way: tuple[str, ...]) -> Node:
+    """Return the node that a JSON object is; refuse what is none."""
     if not isinstance(raw, dict):
-        raise _refusal(rows, f"is not a JSON object but {shortened(repr(raw))}")
-    level = 2 * len(rows) + 1  # the document, and an object and an array for every container on the way
-    if level > jsontext.MAX_NESTING:
-        raise _refusal(rows, _TOO_DEEP)
-    is_container = _is_container(raw, rows)
+        raise _refusal(way, f"is not a JSON object but {shortened(repr(raw))}")
+    level = 2 * len(way) + 1  # the document, and an object and an array for every container on the way
+    is_container = _is_container(raw, way)
     own = (value for key, value in raw.items() if not (is_container and key == "children"))
     if level + max(map(jsontext.nesting, own), default=0) > jsontext.MAX_NESTING:
-        raise _refusal(rows, _TOO_DEEP)
+        raise _refusal(way, f"is {jsontext.TOO_DEEP}")
     if not is_container:
-        return None
+        return DataNode(raw)
     children = raw.get("children")
-    if not isinstance(children, list) and children is not None:
-        raise _refusal(rows, f"'children' is not an array but {shortened(repr(children))}")
-    return children or []
+    if not isinstance(children, list):
+        if children is not None:
+            raise _refusal(way, f"'children' is not an array but {shortened(repr(children))}")
+        return Container(raw)
+    return Container({**raw, "children": ELSEWHERE}, _nodes(children, way))
 
 
-def _is_container(raw: Mapping[str, Any], rows: Sequence[_Row]) -> bool:
+def _is_container(raw: Mapping[str, Any], way: tuple[str, ...]) -> bool:
     kind = raw.get("class")
     if kind in ("container", "data"):
         return bool(kind == "container")
     if "children" in raw or "link" in raw:
         return "children" in raw
     problem = "is missing" if kind is None else f"is {shortened(repr(kind))}, neither 'container' nor 'data'"
-    raise _refusal(rows, f"'class' {problem}, and without it this is no node")
+    raise _refusal(way, f"'class' {problem}, and without it this is not a node")
 
 
-def _refusal(rows: Sequence[_Row], problem: str) -> InvalidDatapackError:
-    labels = [row.label() for row in rows]
+def _refusal(way: tuple[str, ...], problem: str) -> InvalidDatapackError:
+    labels = list(way)
     if len(labels) > 12:
         labels[6:-6] = ["..."]
     return InvalidDatapackError(f"{'/'.join(labels)}: {problem}")

@@ -12,9 +12,9 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from rinofs.datapack.document.jsontext import shortened
+from rinofs.datapack.document.messages import shortened
+from rinofs.datapack.document.model import Tree
 from rinofs.datapack.document.nodes import Container
-from rinofs.datapack.document.tree import Tree
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from jsonschema import Draft202012Validator, ValidationError
 
-    from rinofs.datapack.document.document import Document
+    from rinofs.datapack.document.model import Document
 
 _KINDS = {"array": "an array", "integer": "an integer", "object": "an object"}
 

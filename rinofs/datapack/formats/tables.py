@@ -6,11 +6,12 @@ import csv
 import io
 import json
 import math
+import threading
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from rinofs.datapack.document.jsontext import shortened
+from rinofs.datapack.document.messages import shortened
 from rinofs.datapack.formats.detect import NotDataError, text_of
 from rinofs.errors import InvalidDatapackError
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from rinofs.datapack.formats.detect import Format
+    from rinofs.datapack.formats.handles import FileHandle
 
 _DELIMITERS = (",", "\t", ";")
 _MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
@@ -281,3 +285,44 @@ def _number(cell: str, row: int) -> float:
         return float(cell)
     except ValueError:
         raise NotDataError(f"row {row} holds {shortened(repr(cell))}, which is no number") from None
+
+
+class TableSamples:
+    """Samples written as text, which can only be read whole; another process reads them once more."""
+
+    rate = None
+    parts = None
+
+    def __init__(self, handle: FileHandle, kind: Format) -> None:
+        self._handle = handle
+        self._kind = kind
+        self._lock = threading.Lock()
+        self._values: NDArray[Any] | None = None
+        table = self._load()
+        self._values = table.values
+        self.labels = table.labels
+        self.shape = table.values.shape
+        self.dtype = table.values.dtype
+
+    def _load(self) -> Table:
+        data = self._handle.read_all()
+        return json_table(data) if self._kind == "json" else csv_table(data)
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Return some samples."""
+        with self._lock:
+            if self._values is None:
+                self._values = self._load().values
+        return self._values[start:stop].copy()
+
+    @property
+    def values(self) -> NDArray[Any]:
+        """All of them."""
+        return self.read(0, self.shape[0])
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_lock": None, "_values": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._lock = threading.Lock()

@@ -12,9 +12,17 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import numpy as np
+
+from rinofs.datapack.formats.samples import RawSamples
 from rinofs.errors import InvalidDatapackError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rinofs.datapack.formats.handles import FileHandle
 
 Read: TypeAlias = Callable[[int, int], bytes]
 Packing: TypeAlias = Literal["", "low", "high"]
@@ -238,4 +246,45 @@ def _stored_bits(code: int, bits: int, frame: int, channels: int) -> int | None:
     return stored if not odd and fits and stored in {8, 16, 24, 32} else None
 
 
-__all__ = ["Packing", "WavLayout", "wav_layout"]
+class WavSamples(RawSamples):
+    """Samples of an uncompressed WAV file, integers as they are or as parts of full scale."""
+
+    def __init__(self, handle: FileHandle, layout: WavLayout, *, scaled: bool) -> None:
+        self._bits = layout.bits
+        self._packing = layout.packing
+        self._scaled = scaled and not layout.is_float
+        kind = "<f" if layout.is_float else "<i"
+        # 24 bits are read as bytes, and 8 are the only ones without a sign.
+        name = {8: "u1", 24: "<i4" if layout.packing else "V3"}.get(layout.bits, f"{kind}{layout.bits // 8}")
+        stored = np.dtype(name)
+        super().__init__(handle, layout.offset, stored, (layout.frames, layout.channels))
+        self.rate = layout.rate
+        self.dtype = audio_dtype(layout.bits, is_float=layout.is_float, scaled=self._scaled)
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Return some samples."""
+        raw = self._raw(start, stop)
+        if self._bits == 8:
+            raw = (raw.astype(np.int16) - 128).astype(np.int8)
+        elif self._packing:
+            raw = (raw << 8 if self._packing == "low" else raw) >> 8
+        elif self._bits == 24:
+            wide = np.zeros((*raw.shape, 4), np.uint8)
+            wide[..., 1:] = raw.view(np.uint8).reshape(*raw.shape, 3)
+            raw = wide.view("<i4")[..., 0] >> 8
+        if self._scaled:
+            scale = self.dtype.type(2.0 ** (1 - self._bits))
+            return np.asarray(raw.astype(self.dtype) * scale)
+        return raw.astype(self.dtype, copy=False)
+
+
+def audio_dtype(bits: int, *, is_float: bool, scaled: bool) -> np.dtype[Any]:
+    """Return the type of the values of audio of so many bits."""
+    if is_float:
+        return np.dtype(np.float64 if bits == 64 else np.float32)
+    if scaled:
+        return np.dtype(np.float64 if bits == 32 else np.float32)
+    return np.dtype({8: np.int8, 16: np.int16}.get(bits, np.int32))
+
+
+__all__ = ["Packing", "WavLayout", "WavSamples", "audio_dtype", "wav_layout"]

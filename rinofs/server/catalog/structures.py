@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from rinofs.datapack.document import document, jsontext, validation
+from rinofs.datapack.document import jsontext, model, validation
 from rinofs.errors import InvalidDatapackError
 from rinofs.server.errors import Unprocessable
 
@@ -86,7 +86,7 @@ def structure_of(value: object) -> Structure:
         If it does not fit the schema; the message names the node.
     """
     try:
-        validation.check(document.from_json(value))
+        validation.check(model.from_json(value))
         return Structure(json_text(value).decode())
     except InvalidDatapackError as error:
         raise Unprocessable(f"structure: {error}", field="structure") from error
@@ -95,7 +95,7 @@ def structure_of(value: object) -> Structure:
 def structure_problem(text: str) -> str | None:
     """Return what is wrong with a document as it is kept; None where nothing is."""
     try:
-        validation.check(document.parse(text))
+        validation.check(model.parse(text))
     except InvalidDatapackError as error:
         return str(error)
     return None

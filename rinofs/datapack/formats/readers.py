@@ -1,0 +1,42 @@
+"""Which reader a file is read with."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rinofs.datapack.document.messages import warn
+from rinofs.datapack.formats.audio import SoundSamples
+from rinofs.datapack.formats.npy import npy_samples
+from rinofs.datapack.formats.tables import TableSamples
+from rinofs.datapack.formats.wav import WavSamples, wav_layout
+
+if TYPE_CHECKING:
+    from rinofs.datapack.formats.detect import Format
+    from rinofs.datapack.formats.handles import FileHandle
+    from rinofs.datapack.formats.samples import Samples
+
+
+def samples_of(handle: FileHandle, kind: Format, *, whole_numbers: bool | None = None) -> Samples:
+    """Return the samples of a file.
+
+    Parameters
+    ----------
+    handle : FileHandle
+        The file.
+    kind : str
+        What it is, as `rinofs.datapack.formats.detect.format_of` tells.
+    whole_numbers : bool, optional
+        False returns the integers of audio files as parts of full scale, -1 to 1; otherwise they stay.
+    """
+    scaled = whole_numbers is False
+    if kind in {"json", "csv"}:
+        return TableSamples(handle, kind)
+    if kind == "npy":
+        return npy_samples(handle)
+    if kind == "wav":
+        layout = wav_layout(handle.read, handle.size)
+        if layout is not None:
+            if layout.problem:
+                warn(handle.path, layout.problem)
+            return WavSamples(handle, layout, scaled=scaled)
+    return SoundSamples(handle, scaled=scaled)
