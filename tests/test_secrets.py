@@ -18,7 +18,7 @@ from fsspec.config import conf
 from rinofs import RinoFileSystem
 from rinofs.credentials import ConfiguredToken, find_credentials
 from rinofs.errors import RinofsError
-from rinofs.http.session.auth import StaticAuth
+from rinofs.http.session.shared import StaticAuth
 from rinofs.profiles import Profile, ProfileStore
 from rinofs.testing import Fault, live_server
 

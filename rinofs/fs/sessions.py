@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from rinofs.credentials import Credentials
-    from rinofs.http.session.auth import Auth
+    from rinofs.http.session.shared import Auth
     from rinofs.options import Options
 
 _sessions: Registry[HttpSession] = Registry()

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rinofs.datapack import Document
+    from rinofs.http.connection.response import Response
     from rinofs.http.content.upload import UploadBody
-    from rinofs.http.session.answers import Answer
     from rinofs.http.session.session import HttpSession
     from rinofs.repovizz.features import Features
 
@@ -239,7 +239,7 @@ class RepovizzClient:
         )
         return _hash_in(answer, label)
 
-    def _post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str], label: str) -> Answer:
+    def _post(self, path: str, body: Mapping[str, Any], headers: Mapping[str, str], label: str) -> Response:
         return self.session.request(
             "POST",
             path,
@@ -261,7 +261,7 @@ def _only_as_known(datapack: Datapack) -> dict[str, str]:
     return {"If-Match": f'"{datapack.etag}"'} if datapack.etag else {}
 
 
-def _hash_in(answer: Answer, label: str) -> str:
+def _hash_in(answer: Response, label: str) -> str:
     made = answer.json()
     found = made.get("id") if isinstance(made, dict) else None
     if not isinstance(found, str) or not found:

@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, NoReturn
 
 from rinofs.fs.process import after_fork_in_child
-from rinofs.http.session.auth import Auth, StaticAuth
+from rinofs.http.session.shared import Auth, StaticAuth
 from rinofs.profiles import ProfileStore
 
 if TYPE_CHECKING:

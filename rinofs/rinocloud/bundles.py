@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from rinofs.errors import ProtocolError
-from rinofs.http.content.parts import Parts, boundary_of
+from rinofs.http.content.byteranges import Parts, boundary_of
 from rinofs.http.content.upload import UploadBody
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rinofs.http.session.answers import Answer
+    from rinofs.http.connection.response import Response
 
 __all__ = ["bundle_of", "read_bundle"]
 
@@ -24,12 +24,12 @@ LONGEST = 512 * 1024
 """Characters of fields that go into one request; a server takes 1 MiB."""
 
 
-def read_bundle(answer: Answer, paths: Sequence[Sequence[str]], *, verify: bool) -> list[bytes | None]:
+def read_bundle(answer: Response, paths: Sequence[Sequence[str]], *, verify: bool) -> list[bytes | None]:
     """Read the contents from the answer to a request for many.
 
     Parameters
     ----------
-    answer : Answer
+    answer : Response
         The answer.
     paths : sequence of sequence of str
         What was asked for, as names.

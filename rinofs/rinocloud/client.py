@@ -16,8 +16,8 @@ from rinofs.rinocloud.records import Record, parse_record
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from rinofs.http.connection.response import Response
     from rinofs.http.content.upload import UploadBody
-    from rinofs.http.session.answers import Answer
     from rinofs.http.session.session import HttpSession
     from rinofs.rinocloud.features import Features
     from rinofs.rinocloud.pages import Page
@@ -52,12 +52,12 @@ class RinocloudClient:
         repeatable: bool | Callable[[], bool],
         headers: Mapping[str, str] | None = None,
         label: str = "",
-    ) -> Answer:
+    ) -> Response:
         return self.session.request(
             "POST", f"{FILES}{endpoint}/", json=body, headers=headers, repeatable=repeatable, label=label
         )
 
-    def _create(self, endpoint: str, body: Mapping[str, Any], label: str) -> Answer:
+    def _create(self, endpoint: str, body: Mapping[str, Any], label: str) -> Response:
         once, repeatable = self._once()
         return self._post(endpoint, body, repeatable=repeatable, headers=once, label=label)
 
@@ -77,7 +77,7 @@ class RinocloudClient:
 
     def _try_extended(
         self, extension: str, endpoint: str, body: Mapping[str, Any], label: str
-    ) -> Answer | None:
+    ) -> Response | None:
         if not self.features.may_have(extension):
             return None
         try:
@@ -160,7 +160,7 @@ class RinocloudClient:
         return max(found, key=lambda record: record.id, default=None)
 
     def _all(
-        self, endpoint: str, body: Mapping[str, Any], label: str, first: Answer | None = None
+        self, endpoint: str, body: Mapping[str, Any], label: str, first: Response | None = None
     ) -> list[Record]:
         """Return the records of all pages; `first` is the answer to the first one, if it was asked for."""
         waiting = [first] if first is not None else []
@@ -189,7 +189,7 @@ class RinocloudClient:
             raise ProtocolError("expected a count", answer.url)
         return count
 
-    def _ask_query(self, endpoint: str, body: Mapping[str, Any], label: str) -> Answer:
+    def _ask_query(self, endpoint: str, body: Mapping[str, Any], label: str) -> Response:
         if endpoint not in self.features.lacking:
             try:
                 return self._post(endpoint, body, repeatable=True, label=label)

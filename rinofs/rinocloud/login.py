@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from rinofs.endpoints import canonical_endpoint, is_loopback
 from rinofs.errors import AuthenticationError, CredentialsError, ProtocolError, UnavailableError
-from rinofs.http.session.auth import StaticAuth
 from rinofs.http.session.session import HttpSession
+from rinofs.http.session.shared import StaticAuth
 from rinofs.http.session.status import service_message
 
 if TYPE_CHECKING:
-    from rinofs.http.session.answers import Answer
-    from rinofs.http.session.auth import Auth
+    from rinofs.http.connection.response import Response
+    from rinofs.http.session.shared import Auth
 
 __all__ = ["CLIENT_ID", "Account", "account_of", "log_in"]
 
@@ -132,7 +132,7 @@ def _account(session: HttpSession) -> Account:
     )
 
 
-def _refusal(answer: Answer, endpoint_url: str) -> Exception:
+def _refusal(answer: Response, endpoint_url: str) -> Exception:
     said = service_message(answer.content)
     if answer.status == 429:
         return UnavailableError(said or "too many attempts; try again later", endpoint_url, status=429)
@@ -145,7 +145,7 @@ def _refusal(answer: Answer, endpoint_url: str) -> Exception:
     )
 
 
-def _error_code(answer: Answer) -> object:
+def _error_code(answer: Response) -> object:
     try:
         body = answer.json()
     except ProtocolError:
@@ -153,7 +153,7 @@ def _error_code(answer: Answer) -> object:
     return body.get("error") if isinstance(body, dict) else None
 
 
-def _object(answer: Answer) -> dict[str, Any]:
+def _object(answer: Response) -> dict[str, Any]:
     body = answer.json()
     if not isinstance(body, dict):
         raise ProtocolError(

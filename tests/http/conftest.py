@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from rinofs.http.content.content import Content
-from rinofs.http.session.auth import StaticAuth
 from rinofs.http.session.session import HttpSession
+from rinofs.http.session.shared import StaticAuth
 from tests.http.faulty import DATA, ETAG, FaultyServer
 
 TOKEN = "canary-5e1f0c77a9"

@@ -10,17 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rinofs import errors
-from rinofs.http.content.ranges import ContentRange, parse_content_range, range_header
-from rinofs.http.session.answers import Answer, parse_json
+from rinofs.http.connection.limits import Fault, Limits
+from rinofs.http.connection.response import Response, parse_json
+from rinofs.http.content.byteranges import ContentRange, parse_content_range, range_header
 from rinofs.http.session.redirects import origin, redirect_target
 from rinofs.http.session.retry import (
     MAX_TRIES,
-    Fault,
-    Limits,
-    Tries,
+    Failure,
     fault_of_status,
     is_ambiguous,
     may_repeat,
+    next_pause,
     pause_after,
     retry_after,
 )
@@ -101,9 +101,9 @@ def test_long_messages_are_cut() -> None:
 
 
 def test_raise_for_status() -> None:
-    raise_for_status(Answer(201, {}, b"", "u"), "x")
+    raise_for_status(Response(201, {}, b"", "u"), "x")
     with pytest.raises(errors.ConflictError):
-        raise_for_status(Answer(409, {}, b"", "u"), "x")
+        raise_for_status(Response(409, {}, b"", "u"), "x")
 
 
 def test_pauses_grow_and_are_bounded() -> None:
@@ -112,13 +112,18 @@ def test_pauses_grow_and_are_bounded() -> None:
     assert all(pause_after(50, LIMITS) <= 10 for _ in range(100))
 
 
-def test_tries_end() -> None:
-    tries = Tries(LIMITS)
-    found = [tries.next_pause(Fault.LOST, repeatable=True) is None for _ in range(MAX_TRIES)]
+def test_attempts_end() -> None:
+    def pause(
+        fault: Fault, failures: int, *, asked: float | None = None, repeatable: bool = True
+    ) -> float | None:
+        failure = Failure(fault, errors.UnavailableError("x", "y"), "y", asked)
+        return next_pause(failure, failures, LIMITS, LIMITS.total, repeatable=repeatable)
+
+    found = [pause(Fault.LOST, count) is None for count in range(1, MAX_TRIES + 1)]
     assert found == [False] * (MAX_TRIES - 1) + [True]
-    assert Tries(LIMITS).next_pause(Fault.BUSY, asked=119, repeatable=True) == 119
-    assert Tries(LIMITS).next_pause(Fault.BUSY, asked=121, repeatable=True) is None
-    assert Tries(LIMITS).next_pause(Fault.LOST, repeatable=False) is None
+    assert pause(Fault.BUSY, 1, asked=119) == 119
+    assert pause(Fault.BUSY, 1, asked=121) is None
+    assert pause(Fault.LOST, 1, repeatable=False) is None
 
 
 def test_retry_after() -> None:
@@ -204,7 +209,7 @@ def test_json_that_is() -> None:
 
 def _shown_of(content: bytes) -> str:
     try:
-        Answer(200, {}, content, "http://a/x").json()
+        Response(200, {}, content, "http://a/x").json()
     except errors.ProtocolError as error:
         return str(error)
     return ""
@@ -218,8 +223,8 @@ def test_any_bytes_are_json_or_a_clear_error(content: bytes) -> None:
 
 
 def test_pages_are_recognised() -> None:
-    by_type = Answer(200, {"content-type": "text/html; charset=x"}, b"hello", "u")
-    by_content = Answer(200, {}, b"  <!doctype HTML><p>", "u")
+    by_type = Response(200, {"content-type": "text/html; charset=x"}, b"hello", "u")
+    by_content = Response(200, {}, b"  <!doctype HTML><p>", "u")
     for answer in (by_type, by_content):
         with pytest.raises(errors.ProtocolError, match="proxy or login page"):
             answer.json()

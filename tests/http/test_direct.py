@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rinofs.http.connection.direct import Headers, plain_head, request_head
+from rinofs.http.connection.http1 import host_header, plain_head, request_head
+from rinofs.http.connection.response import Headers
 from rinofs.http.content.content import read_content
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of
@@ -156,38 +157,38 @@ def test_the_request_is_the_same(session_to: MakeSession) -> None:
 
 
 @pytest.mark.parametrize(
-    ("origin", "target", "headers"),
+    ("host", "target", "headers"),
     [
-        ("http://a", "/x", {"A": "1\r\nB: 2"}),
-        ("http://a", "/x", {"A": "1\nB: 2"}),
-        ("http://a", "/x", {"A\r\nB": "2"}),
-        ("http://a", "/x", {"A": "ü"}),
-        ("http://a", "/x y", {}),
-        ("http://a", "/x\r\nA: 1", {}),
-        ("http://a", "/ü", {}),
-        ("http://a", "/x#y", {}),
-        ("http://user@a", "/x", {}),
-        ("http://ä.example", "/x", {}),
+        ("a", "/x", {"A": "1\r\nB: 2"}),
+        ("a", "/x", {"A": "1\nB: 2"}),
+        ("a", "/x", {"A\r\nB": "2"}),
+        ("a", "/x", {"A": "ü"}),
+        ("a", "/x y", {}),
+        ("a", "/x\r\nA: 1", {}),
+        ("a", "/ü", {}),
+        ("a", "/x#y", {}),
+        ("a", "http://a/x", {}),
+        ("user@a", "/x", {}),
+        ("ä.example", "/x", {}),
     ],
 )
-def test_what_is_left_to_others_to_write(origin: str, target: str, headers: dict[str, str]) -> None:
-    assert request_head("GET", origin, target, headers, None) is None
+def test_what_the_standard_library_writes(host: str, target: str, headers: dict[str, str]) -> None:
+    assert request_head("GET", host_header(host, 80, 80), target, headers, None) is None
 
 
 @pytest.mark.parametrize(
-    ("origin", "host"),
+    ("host", "port", "default", "named"),
     [
-        ("http://a.example", "a.example"),
-        ("http://a.example:80", "a.example"),
-        ("http://a.example:8080", "a.example:8080"),
-        ("https://a.example:443", "a.example"),
-        ("https://a.example:80", "a.example:80"),
-        ("http://[::1]:8440", "[::1]:8440"),
+        ("a.example", 80, 80, "a.example"),
+        ("a.example", 8080, 80, "a.example:8080"),
+        ("a.example", 443, 443, "a.example"),
+        ("a.example", 80, 443, "a.example:80"),
+        ("::1", 8440, 80, "[::1]:8440"),
     ],
 )
-def test_the_host_is_named_without_the_usual_port(origin: str, host: str) -> None:
-    head = request_head("GET", origin, "/x?y=%20", {"A": "1"}, None)
-    assert head == f"GET /x?y=%20 HTTP/1.1\r\nHost: {host}\r\nA: 1\r\n\r\n".encode()
+def test_the_host_is_named_without_the_usual_port(host: str, port: int, default: int, named: str) -> None:
+    head = request_head("GET", host_header(host, port, default), "/x?y=%20", {"A": "1"}, None)
+    assert head == f"GET /x?y=%20 HTTP/1.1\r\nHost: {named}\r\nA: 1\r\n\r\n".encode()
 
 
 def test_heads_are_read_as_the_standard_library_reads_them() -> None:

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rinofs import errors
+from rinofs.http.connection.redact import excerpt, redact
 from rinofs.http.content.content import read_content
 from rinofs.http.content.upload import UploadBody
-from rinofs.http.session.auth import StaticAuth
-from rinofs.http.session.redact import excerpt, redact
 from rinofs.http.session.session import HttpSession
+from rinofs.http.session.shared import StaticAuth
 from tests.http import faulty
 from tests.http.conftest import TOKEN, MakeSession, content_of
 from tests.http.faulty import Step, faulty_server

@@ -19,8 +19,8 @@ from requests.adapters import HTTPAdapter
 
 from rinofs import errors
 from rinofs.http.content.content import open_content, read_content
-from rinofs.http.session.auth import StaticAuth
 from rinofs.http.session.session import HttpSession
+from rinofs.http.session.shared import StaticAuth
 from tests.http import faulty
 from tests.http.conftest import TOKEN, MakeSession, content_of
 from tests.http.faulty import DATA, ETAG, Request, faulty_server
@@ -280,7 +280,7 @@ def test_retry_after_holds_all_threads(as_date: bool, session_to: MakeSession) -
     with faulty_server(refuse, otherwise=note) as server, ThreadPoolExecutor(9) as pool:
         session = session_to(server)
         first = pool.submit(session.request, "GET", "/first", repeatable=False)
-        while not session._shared.gate.closed_for():
+        while not session._shared.retry_after.seconds_left():
             assert not first.done()
         others = [pool.submit(session.request, "GET", f"/{n}", repeatable=False) for n in range(8)]
         for future in (first, *others):
@@ -296,7 +296,7 @@ def test_no_wait_beyond_the_deadline(session_to: MakeSession) -> None:
         start = time.monotonic()
         with pytest.raises(errors.UnavailableError, match="not available"):
             session.request("GET", "/a", repeatable=True)
-        with pytest.raises(errors.UnavailableError, match=r"left alone for another (59|60) s"):
+        with pytest.raises(errors.UnavailableError, match=r"wait another (59|60) s"):
             session.request("GET", "/b", repeatable=True)
         assert time.monotonic() - start < session.limits.total
     assert len(server.requests) == 1
@@ -375,7 +375,7 @@ def test_requests_is_imported_at_the_first_use_only() -> None:
     code = """
 import sys
 import rinofs.http.content.content, rinofs.http.session.session, rinofs.http.content.upload
-from rinofs.http.session.auth import StaticAuth
+from rinofs.http.session.shared import StaticAuth
 rinofs.http.session.session.HttpSession("http://127.0.0.1:1", StaticAuth("Token", "x"))
 assert not {"requests", "urllib3", "http.client", "ssl", "email"} & set(sys.modules), sorted(sys.modules)
 """

@@ -13,7 +13,7 @@ import pytest
 
 from rinofs import errors
 from rinofs.http.content.content import open_content, read_content
-from rinofs.http.session.gate import Slots
+from rinofs.http.session.shared import Slots
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of
 from tests.http.faulty import DATA, Request, faulty_server

@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rinofs import errors
-from rinofs.http.content.hashing import INLINE
 from rinofs.http.content.upload import UploadBody
-from rinofs.http.session.auth import StaticAuth
+from rinofs.http.content.verify import INLINE
 from rinofs.http.session.session import HttpSession
+from rinofs.http.session.shared import StaticAuth
 from rinofs.protocol.digests import EtagHasher
 from tests.http import faulty
 from tests.http.faulty import DATA, faulty_server

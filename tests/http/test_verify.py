@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rinofs.errors import ContentMismatchError
-from rinofs.http.content.hashing import INLINE, SideDigests
-from rinofs.http.content.verify import Verifier, repr_sha256
+from rinofs.http.content.verify import INLINE, SideDigests, Verifier, repr_sha256
 from rinofs.protocol.digests import PART_SIZE, EtagHasher
 
 SIZES = [0, 1, 1000, INLINE, INLINE + 1, PART_SIZE - 1, PART_SIZE, PART_SIZE + 1, 2 * PART_SIZE + 12345]

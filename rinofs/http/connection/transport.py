@@ -1,8 +1,8 @@
-"""Sends one request over one connection: urllib3's pools, as requests configures them.
+"""Sends one request over one connection: through urllib3's pools, as requests configures them.
 
-Requests go to the pools directly, which costs less than half of what ``requests.Session`` does. A
-proxy, or an adapter that was mounted on the session, takes the way through requests. Imported at the
-first request only: requests is slow to import.
+Requests go to the pools directly, which takes less than half the time of ``requests.Session``; a proxy is
+one more pool. An adapter that was mounted on the session is used through requests. Imported at the first
+request only: requests is slow to import.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import http.client
 import os
 import re
 import ssl
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,57 +20,22 @@ import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies, select_proxy
-from urllib3.connectionpool import HTTPConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from rinofs.http.connection.direct import request_head
-from rinofs.http.connection.paced import POOL_CLASSES, DirectPool
-from rinofs.http.session.retry import Fault, Limits, Unanswered
+from rinofs.http.connection.http1 import CONNECTIONS
+from rinofs.http.connection.limits import Fault, Limits, Unanswered
+from rinofs.http.connection.response import StreamedResponse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
-    from rinofs.http.connection.paced import DirectAnswer
-    from rinofs.http.content.upload import UploadBody
+    from urllib3.connectionpool import HTTPConnectionPool
 
 _NO_RETRY = urllib3.Retry(total=False, redirect=False)
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 # `Slots` bounds what is in use; a pool that is smaller than that would throw connections away.
 _POOL_SIZE = 256
-
-
-class PooledAdapter(HTTPAdapter):
-    """requests' adapter with connections that notice a trickling peer."""
-
-    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-        """Make the pools, with our connections."""
-        super().init_poolmanager(*args, **kwargs)
-        self.poolmanager.pool_classes_by_scheme = POOL_CLASSES
-
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the pools behind a proxy, with our connections."""
-        manager = super().proxy_manager_for(*args, **kwargs)
-        manager.pool_classes_by_scheme = POOL_CLASSES
-        return manager
-
-    def pool_for(self, url: str, verify: str | bool) -> HTTPConnectionPool:
-        """Return the pool for a URL's origin, TLS settings and all."""
-        request = requests.PreparedRequest()
-        request.prepare_method("GET")
-        request.prepare_url(url, None)
-        pool: Any = self.get_connection_with_tls_context(request, verify)
-        configure: Any = self.cert_verify
-        configure(pool, url, verify, None)
-        assert isinstance(pool, HTTPConnectionPool)
-        return pool
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What came back: status, headers, and urllib3's response to read the body from."""
-
-    status: int
-    headers: Mapping[str, str]
-    raw: Any
+_USUAL = (HTTPConnection, HTTPSConnection)
 
 
 class Transport:
@@ -86,47 +50,61 @@ class Transport:
     def __init__(self) -> None:
         self.session = requests.Session()
         self.session.trust_env = False  # ~/.netrc would replace the Authorization header
-        self._adapter = PooledAdapter(pool_maxsize=_POOL_SIZE, max_retries=0)
+        self._adapter = HTTPAdapter(pool_maxsize=_POOL_SIZE, max_retries=0)
         self.session.mount("http://", self._adapter)
         self.session.mount("https://", self._adapter)
         self._verify = next((os.environ[v] for v in _CA_VARIABLES if os.environ.get(v)), True)
-        self._pools: dict[str, HTTPConnectionPool | None] = {}
+        self._pools: dict[str, tuple[HTTPConnectionPool, bool]] = {}
 
     def send(
         self,
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | UploadBody | None,
+        body: bytes | Iterable[bytes | memoryview] | None,
         limits: Limits,
-    ) -> Sent:
-        """Send a request once and return its answer, whose body is still to be read.
+        *,
+        label: str,
+        on_close: Callable[[], None],
+    ) -> StreamedResponse:
+        """Send a request once and return its response, whose body is still to be read.
+
+        Parameters
+        ----------
+        method, url, headers, body
+            The request; a body that is not bytes is announced by its ``Content-Length``.
+        limits : Limits
+            How long it may take.
+        label : str
+            What the request is about, for messages.
+        on_close : callable
+            Called once, when the connection is no longer used.
 
         Raises
         ------
         Unanswered
-            If none came.
+            If there was no response. `on_close` is not called then.
         """
         origin, target = split_target(url)
         try:
-            pool = self._pool(origin)
-            if pool is None or self.session.get_adapter(url) is not self._adapter:
-                return self._send_by_requests(method, url, headers, body, limits)
-            answer = _send_directly(pool, method, origin, target, headers, body, limits)
-            if answer is not None:
-                return Sent(answer.status, answer.headers, answer)
-            response = pool.urlopen(
-                method,
-                target,
-                body=body,  # type: ignore[arg-type]
-                headers=headers,
-                retries=_NO_RETRY,
-                redirect=False,
-                assert_same_host=False,
-                timeout=urllib3.Timeout(connect=limits.connect, read=limits.silence),
-                preload_content=False,
-                decode_content=False,
-            )
+            if self.session.get_adapter(url) is self._adapter:
+                pool, forwarded = self._pools.get(origin) or self._pool(origin)
+                raw: Any = pool.urlopen(
+                    method,
+                    url if forwarded else target,
+                    body=body,  # type: ignore[arg-type]
+                    headers=headers,
+                    retries=_NO_RETRY,
+                    redirect=False,
+                    assert_same_host=False,
+                    timeout=urllib3.Timeout(connect=limits.connect, read=limits.silence),
+                    preload_content=False,
+                    decode_content=False,
+                )
+                status, answered = raw.status, raw.headers
+            else:
+                response = self._send_by_requests(method, url, headers, body, limits)
+                raw, status, answered = response.raw, response.status_code, response.headers
         except (
             urllib3.exceptions.HTTPError,
             http.client.HTTPException,
@@ -134,64 +112,52 @@ class Transport:
             OSError,
         ) as error:
             raise unanswered(error, origin) from root_of(error)
-        return Sent(response.status, response.headers, response)
+        return StreamedResponse(raw, status, answered, method=method, url=url, label=label, on_close=on_close)
 
     def close(self) -> None:
         """Close idle connections."""
         self.session.close()
 
-    def _pool(self, origin: str) -> HTTPConnectionPool | None:
-        """Return the pool for an origin, None where a proxy is between."""
-        try:
-            return self._pools[origin]
-        except KeyError:
-            pass
-        pool = None
-        if select_proxy(origin, get_environ_proxies(origin)) is None:
-            pool = self._adapter.pool_for(origin, self._verify)
-        self._pools[origin] = pool
-        return pool
+    def _pool(self, origin: str) -> tuple[HTTPConnectionPool, bool]:
+        """Return the pool for an origin, and whether it belongs to a proxy that wants whole URLs."""
+        request = requests.PreparedRequest()
+        request.prepare_method("GET")
+        request.prepare_url(origin, None)
+        proxies = get_environ_proxies(origin)
+        pool: Any = self._adapter.get_connection_with_tls_context(request, self._verify, proxies=proxies)
+        configure: Any = self._adapter.cert_verify
+        configure(pool, origin, self._verify, None)
+        if pool.ConnectionCls in _USUAL:  # not behind a SOCKS proxy
+            pool.ConnectionCls = CONNECTIONS[pool.scheme]
+        proxy = select_proxy(origin, proxies)
+        forwarded = proxy is not None and not proxy.startswith("socks") and not origin.startswith("https:")
+        self._pools[origin] = pool, forwarded
+        return pool, forwarded
 
     def _send_by_requests(
         self,
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | UploadBody | None,
+        body: bytes | Iterable[bytes | memoryview] | None,
         limits: Limits,
-    ) -> Sent:
+    ) -> requests.Response:
         # Not Session.send: it would follow redirects, keep cookies and look for credentials.
         request = requests.PreparedRequest()
         request.prepare_method(method)
         request.prepare_url(url, None)
         request.headers = CaseInsensitiveDict(headers)
         request.body = body  # type: ignore[assignment]
-        if method not in {"GET", "HEAD"}:
+        if method not in {"GET", "HEAD"} and "Content-Length" not in request.headers:
+            assert body is None or isinstance(body, bytes)
             request.headers["Content-Length"] = str(len(body or b""))
-        response = self.session.get_adapter(url).send(
+        return self.session.get_adapter(url).send(
             request,
             stream=True,
             timeout=(limits.connect, limits.silence),
             verify=self._verify,
             proxies=get_environ_proxies(url),
         )
-        return Sent(response.status_code, response.headers, response.raw)
-
-
-def _send_directly(
-    pool: HTTPConnectionPool,
-    method: str,
-    origin: str,
-    target: str,
-    headers: Mapping[str, str],
-    body: bytes | UploadBody | None,
-    limits: Limits,
-) -> DirectAnswer | None:
-    """Send what is small over a connection that stands; None where that cannot be, and nothing was sent."""
-    if not isinstance(pool, DirectPool) or not (body is None or isinstance(body, bytes)):
-        return None
-    head = request_head(method, origin, target, headers, body)
-    return None if head is None else pool.send_directly(method, head + (body or b""), limits.silence)
 
 
 def split_target(url: str) -> tuple[str, str]:

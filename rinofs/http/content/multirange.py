@@ -6,9 +6,8 @@ import io
 from typing import TYPE_CHECKING
 
 from rinofs.errors import ConnectionFailedError, DeadlineError, ProtocolError, ServiceError
+from rinofs.http.content.byteranges import Parts, boundary_of, parse_content_range
 from rinofs.http.content.content import read_content
-from rinofs.http.content.parts import Parts, boundary_of
-from rinofs.http.content.ranges import parse_content_range
 from rinofs.http.content.sources import Source
 
 if TYPE_CHECKING:
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
-    from rinofs.http.connection.raw import RawAnswer
+    from rinofs.http.connection.response import StreamedResponse
     from rinofs.http.content.content import Content
     from rinofs.http.session.session import HttpSession
 
@@ -94,7 +93,7 @@ def _read_together(
 class _Body(io.RawIOBase):
     """The body of an answer, as `io.BufferedReader` wants it."""
 
-    def __init__(self, answer: RawAnswer) -> None:
+    def __init__(self, answer: StreamedResponse) -> None:
         self._answer = answer
 
     def readable(self) -> bool:
@@ -105,7 +104,7 @@ class _Body(io.RawIOBase):
 
 
 def _read_parts(
-    answer: RawAnswer, boundary: str, spans: Sequence[tuple[int, int]], source: Source
+    answer: StreamedResponse, boundary: str, spans: Sequence[tuple[int, int]], source: Source
 ) -> list[bytes]:
     parts = Parts(io.BufferedReader(_Body(answer)), boundary)
     found = []

@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rinofs.errors import ConnectionFailedError, ContentChangedError, ProtocolError
-from rinofs.http.content.ranges import parse_content_range, range_header
-from rinofs.http.session.answers import is_web_page, web_page_message
+from rinofs.http.connection.response import is_web_page, web_page_message
+from rinofs.http.content.byteranges import parse_content_range, range_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from rinofs.http.connection.raw import RawAnswer
+    from rinofs.http.connection.response import StreamedResponse
     from rinofs.http.session.session import HttpSession
 
 PIECE = 1024 * 1024
@@ -94,7 +94,7 @@ class Source:
             return None
         return replace(self.content, etag=self.pin, size=self.size)
 
-    def ask(self, start: int, stop: int | None) -> tuple[RawAnswer, bool]:
+    def ask(self, start: int, stop: int | None) -> tuple[StreamedResponse, bool]:
         """Ask for [start, stop); return the answer, and whether a range was asked for."""
         headers: dict[str, str] = {}
         whole = start == 0 and (stop is None or stop == self.size)
@@ -111,12 +111,12 @@ class Source:
         )
         return answer, "Range" in headers
 
-    def check(self, raw: RawAnswer, *, resumed: bool) -> None:
+    def check(self, raw: StreamedResponse, *, resumed: bool) -> None:
         """Refuse an answer that is encoded, a web page, or not (known to be) of the pinned version.
 
         Parameters
         ----------
-        raw : RawAnswer
+        raw : StreamedResponse
             The answer.
         resumed : bool
             Whether its bytes are to follow bytes of an earlier one.
@@ -143,7 +143,7 @@ class Source:
         self.etag = self.etag or named
         self._splits &= not raw.foreign and raw.headers.get("accept-ranges", "").lower() == "bytes"
 
-    def part_of(self, raw: RawAnswer) -> tuple[int, int]:
+    def part_of(self, raw: StreamedResponse) -> tuple[int, int]:
         """Return what a 206 brings as [start, stop), its size being that of the content."""
         value = raw.headers.get("content-range", "")
         part = parse_content_range(value)
@@ -161,7 +161,7 @@ class Source:
             raise self.misfit(f"the answer is of {size} bytes, the record says {self.size}; look again")
         self.size = size
 
-    def nothing_at(self, position: int, raw: RawAnswer) -> None:
+    def nothing_at(self, position: int, raw: StreamedResponse) -> None:
         """Take a 416: there is nothing at the position."""
         part = parse_content_range(raw.headers.get("content-range"))
         raw.read_start(PIECE)
@@ -189,7 +189,7 @@ class Source:
         """Return the error for an answer that is not what was asked for."""
         return ProtocolError(reason, self.content.label)
 
-    def _is_vouched_for(self, raw: RawAnswer, named: str | None) -> bool:
+    def _is_vouched_for(self, raw: StreamedResponse, named: str | None) -> bool:
         """Return whether anything says that a web page is the content, and not in its place."""
         sized = self.content.size is not None and raw.length == self.content.size
         return named is not None or raw.status == 206 or sized or "content-disposition" in raw.headers

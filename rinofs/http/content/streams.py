@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
-    from rinofs.http.connection.raw import RawAnswer
+    from rinofs.http.connection.response import StreamedResponse
     from rinofs.http.content.sources import Content
     from rinofs.http.session.session import HttpSession
 
@@ -41,7 +41,7 @@ class ContentStream(io.RawIOBase):
         self._source = Source(session, content)
         self._first = start
         self._stop = stop
-        self._raw: RawAnswer | None = None
+        self._raw: StreamedResponse | None = None
         self._body_stop: int | None = None
         self._asked_at = start
         self._asked_since = time.monotonic()
@@ -163,7 +163,7 @@ class ContentStream(io.RawIOBase):
     def _at_end(self) -> bool:
         return (end := self._end()) is not None and self.position >= end
 
-    def _accept(self, raw: RawAnswer, *, ranged: bool) -> None:
+    def _accept(self, raw: StreamedResponse, *, ranged: bool) -> None:
         """Check an answer and go to its byte at the position."""
         if raw.status == 412:
             raise self._source.changed("the service has another version now")
@@ -182,7 +182,7 @@ class ContentStream(io.RawIOBase):
         if self._at_end():
             self._release()
 
-    def _accept_part(self, raw: RawAnswer) -> None:
+    def _accept_part(self, raw: StreamedResponse) -> None:
         start, stop = self._source.part_of(raw)
         if self.position < 0:
             self._place_from_end()
@@ -195,7 +195,7 @@ class ContentStream(io.RawIOBase):
             )
         self._body_stop = stop
 
-    def _accept_all(self, raw: RawAnswer, *, ranged: bool) -> None:
+    def _accept_all(self, raw: StreamedResponse, *, ranged: bool) -> None:
         """Take a whole content from the position on, reading over what is before."""
         self._source.set_size(raw.length)
         if self.position < 0:

@@ -7,7 +7,7 @@ import json
 import secrets
 from typing import TYPE_CHECKING, BinaryIO
 
-from rinofs.http.content.hashing import INLINE, SideDigests
+from rinofs.http.content.verify import INLINE, SideDigests
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

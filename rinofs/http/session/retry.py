@@ -1,89 +1,39 @@
-"""What may be sent again, and when: decisions only, nothing is sent or awaited here."""
+"""Retry policy: what a failed attempt means, what may be sent again, and when.
+
+Nothing is sent or awaited here.
+"""
 
 from __future__ import annotations
 
 import random
 import time
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING
+
+from rinofs.errors import (
+    ConnectionFailedError,
+    DeadlineError,
+    OutcomeUnknownError,
+    ProtocolError,
+    RinofsError,
+)
+from rinofs.http.connection.limits import Fault, Unanswered
+from rinofs.http.session.status import error_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from rinofs.http.connection.limits import Limits
+
 MAX_TRIES = 5
-"""How often one request is sent, or one position of a content asked for, without progress."""
+"""How often one request is sent, or one position of a content requested, without progress."""
 
 MAX_RETRY_AFTER = 60.0
 """Longest wait that a service can ask for, in seconds."""
 
-FLOOR = 1024
-"""Fewest bytes per second that a body may bring, over its window."""
-
-WINDOWS = 2
-"""How many times the longest silence that window is."""
-
 _LONGEST_PAUSE = 10.0
 _NOT_NOW = frozenset({408, 425, 429, 503})
 _DEFINITE = frozenset({501, 505, 506, 507, 508, 510, 511})
-
-
-class Fault(Enum):
-    """How a try failed, as far as sending again is concerned."""
-
-    NOT_SENT = "nothing was sent"
-    UNTRUSTED = "the server's certificate was not accepted"
-    LOST = "the connection broke"
-    SLOW = "the answer did not come in time"
-    BUSY = "the service asks to come back later"
-    CRASHED = "the service failed on the way"
-    UNREADABLE = "the answer makes no sense"
-
-
-class Unanswered(Exception):  # noqa: N818 - not an error to its callers until they give up
-    """A try that got no answer.
-
-    Attributes
-    ----------
-    fault : Fault
-        What that means for sending again.
-    """
-
-    def __init__(self, fault: Fault, reason: str) -> None:
-        super().__init__(reason)
-        self.fault = fault
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How long things may take, in seconds.
-
-    Attributes
-    ----------
-    connect : float
-        Until a connection stands.
-    silence : float
-        Until an answer's headers are complete, and between any two bytes of its body.
-    total : float
-        Until giving up when nothing comes forward, over all tries.
-    pause : float
-        Before the second try; twice as long before each further one.
-    """
-
-    connect: float
-    silence: float
-    total: float
-    pause: float
-
-    @classmethod
-    def for_timeout(cls, timeout: float) -> Limits:
-        """Derive all limits from the one that users set."""
-        return cls(
-            connect=min(timeout, 10.0),
-            silence=timeout,
-            total=4 * timeout,
-            pause=min(timeout / 100, 0.1),
-        )
 
 
 def fault_of_status(status: int) -> Fault | None:
@@ -98,7 +48,7 @@ def fault_of_status(status: int) -> Fault | None:
 def may_repeat(fault: Fault, *, repeatable: bool) -> bool:
     """Return whether a request that failed so may be sent again.
 
-    A request that changes something is sent again only if the failed try cannot have been carried out.
+    A request that changes something is sent again only if the failed attempt cannot have been carried out.
     """
     if fault is Fault.UNTRUSTED:
         return False
@@ -106,7 +56,7 @@ def may_repeat(fault: Fault, *, repeatable: bool) -> bool:
 
 
 def is_ambiguous(fault: Fault) -> bool:
-    """Return whether a try that failed so may still have been carried out."""
+    """Return whether an attempt that failed so may still have been carried out."""
     return fault in {Fault.LOST, Fault.SLOW, Fault.CRASHED, Fault.UNREADABLE}
 
 
@@ -140,40 +90,89 @@ def _seconds(date: str) -> float | None:
         return None
 
 
-class Tries:
-    """How often one request was tried, and whether there is a next time.
+class UnreadableError(Exception):
+    """A response that makes no sense, and may be better the next time."""
+
+    def __init__(self, error: ProtocolError) -> None:
+        super().__init__()
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A failed attempt.
+
+    Attributes
+    ----------
+    fault : Fault or None
+        What it means for sending again; None: the service has decided.
+    error : RinofsError
+        What to raise if it was the last.
+    label : str
+        What the request is about.
+    asked : float or None
+        Seconds that the service's ``Retry-After`` asks for.
+    """
+
+    fault: Fault | None
+    error: RinofsError
+    label: str
+    asked: float | None = None
+
+    def final(self, method: str, *, repeatable: bool) -> RinofsError:
+        """Return what to raise after the last attempt."""
+        if self.fault is None or repeatable or not is_ambiguous(self.fault):
+            return self.error
+        message = getattr(self.error, "message", str(self.error))
+        return OutcomeUnknownError(
+            f"{message}; whether the {method} was carried out is not known: check before sending it again",
+            self.label,
+        )
+
+
+def refused(status: int, headers: Mapping[str, str], content: bytes, label: str, secret: str) -> Failure:
+    """Return what an unexpected status means."""
+    fault = fault_of_status(status)
+    error = error_for(status, headers, content, label=label, secrets=(secret,))
+    return Failure(fault, error, label, retry_after(headers) if fault is Fault.BUSY else None)
+
+
+def broken(error: Exception, label: str) -> Failure:
+    """Return what an attempt without a usable response means."""
+    if isinstance(error, UnreadableError):
+        return Failure(Fault.UNREADABLE, error.error, label)
+    if isinstance(error, DeadlineError):
+        return Failure(Fault.SLOW, error, label)
+    if isinstance(error, ConnectionFailedError):
+        return Failure(Fault.LOST, error, label)
+    assert isinstance(error, Unanswered)
+    kind = DeadlineError if error.fault is Fault.SLOW else ConnectionFailedError
+    final = kind(str(error), label)
+    final.__cause__ = error.__cause__
+    return Failure(error.fault, final, label)
+
+
+def next_pause(
+    failure: Failure, failures: int, limits: Limits, left: float, *, repeatable: bool
+) -> float | None:
+    """Return the seconds to wait before the next attempt, None if there is none.
 
     Parameters
     ----------
+    failure : Failure
+        How this attempt failed.
+    failures : int
+        Attempts that failed, this one included.
     limits : Limits
-        The total is counted from here on.
+        Give the pause.
+    left : float
+        Seconds until the deadline.
+    repeatable : bool
+        Whether the request may be sent twice.
     """
-
-    __slots__ = ("_deadline", "_limits", "count")
-
-    def __init__(self, limits: Limits) -> None:
-        self._deadline = time.monotonic() + limits.total
-        self._limits = limits
-        self.count = 0
-
-    def left(self) -> float:
-        """Return the seconds until the deadline; never negative."""
-        return max(self._deadline - time.monotonic(), 0.0)
-
-    def next_pause(self, fault: Fault, asked: float | None = None, *, repeatable: bool) -> float | None:
-        """Return the seconds to wait before the next try, None if there is none.
-
-        Parameters
-        ----------
-        fault : Fault
-            How this try failed.
-        asked : float, optional
-            What the service's ``Retry-After`` asks for, in seconds.
-        repeatable : bool
-            Whether the request may be sent twice.
-        """
-        self.count += 1
-        if self.count >= MAX_TRIES or not may_repeat(fault, repeatable=repeatable):
-            return None
-        pause = pause_after(self.count, self._limits) if asked is None else asked
-        return pause if pause < self.left() else None
+    if failure.fault is None or failures >= MAX_TRIES:
+        return None
+    if not may_repeat(failure.fault, repeatable=repeatable):
+        return None
+    pause = pause_after(failures, limits) if failure.asked is None else failure.asked
+    return pause if pause < left else None

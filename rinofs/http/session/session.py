@@ -1,33 +1,107 @@
-"""One session per process, endpoint and identity: every request of rinofs goes through here."""
+"""One session per process, endpoint and identity: every request of rinofs goes through here.
+
+A request is sent until it has a response or an error that stands: attempts, waits, redirects, renewed
+credentials. What may be sent again, and when, is decided in `retry`.
+"""
 
 from __future__ import annotations
 
 import json as jsonlib
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+import logging
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from rinofs.errors import InvalidOptionError, ProtocolError
-from rinofs.http.session.answers import Answer, is_web_page, web_page_message
-from rinofs.http.session.exchange import Call, run, unreadable
-from rinofs.http.session.redact import excerpt
-from rinofs.http.session.redirects import origin
-from rinofs.http.session.retry import Limits
+from rinofs.errors import (
+    ConnectionFailedError,
+    DeadlineError,
+    InvalidOptionError,
+    ProtocolError,
+    UnavailableError,
+)
+from rinofs.http.connection.limits import Limits, Unanswered
+from rinofs.http.connection.redact import excerpt, redact
+from rinofs.http.connection.response import Response, is_web_page, web_page_message
+from rinofs.http.session.redirects import MAX_REDIRECTS, REDIRECTS, origin, redirect_target
+from rinofs.http.session.retry import UnreadableError, broken, next_pause, refused
 from rinofs.http.session.shared import Shared
 
 if TYPE_CHECKING:
     import requests
 
-    from rinofs.http.connection.link import Link
-    from rinofs.http.connection.raw import RawAnswer
-    from rinofs.http.content.upload import UploadBody
-    from rinofs.http.session.auth import Auth
+    from rinofs.http.connection.response import StreamedResponse
+    from rinofs.http.session.retry import Failure
+    from rinofs.http.session.shared import Auth, Link
+
+T = TypeVar("T")
+
+logger = logging.getLogger("rinofs.http")
 
 Params = Mapping[str, str | int] | Sequence[tuple[str, str]]
 
-_LONGEST_ANSWER = 512 * 1024 * 1024
+_ERROR_BODY = 64 * 1024  # as much of a refusal as is read
+_LONGEST_RESPONSE = 512 * 1024 * 1024
 # A server that stores before it answers needs time after the last byte: this many bytes a second.
 _STORING_RATE = 8 * 1024 * 1024
+# What another origin gets to see: enough to answer a ranged read, nothing that names the user.
+_FOREIGN_HEADERS = frozenset({"accept-encoding", "range", "user-agent"})
+
+
+class StreamedBody(Protocol):
+    """A body of known length that is sent as it is read, from its first byte each time.
+
+    Attributes
+    ----------
+    content_type : str
+        Value of the ``Content-Type`` header.
+    failure : BaseException or None
+        What ended the last iteration, where that was reading the source.
+    """
+
+    content_type: str
+    failure: BaseException | None
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[bytes | memoryview]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request, as often as it is sent.
+
+    Attributes
+    ----------
+    headers : Mapping
+        All but ``Authorization``.
+    repeatable : bool or callable
+        Whether sending it twice is the same as once; a function where responses may change that.
+    expect : collection of int or None
+        Statuses that are returned; None: 2xx.
+    label : str
+        What it is about, for messages.
+    silence : float or None
+        Seconds until the response's headers, where not the session's.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    body: bytes | StreamedBody | None
+    repeatable: bool | Callable[[], bool]
+    expect: Collection[int] | None
+    label: str
+    silence: float | None = None
+
+    def may_repeat(self) -> bool:
+        """Return whether sending it twice is the same as once, as far as is known by now."""
+        return self.repeatable if isinstance(self.repeatable, bool) else self.repeatable()
+
+    def expects(self, status: int) -> bool:
+        """Return whether `status` is returned to the caller."""
+        return 200 <= status < 300 if self.expect is None else status in self.expect
 
 
 class HttpSession:
@@ -40,13 +114,13 @@ class HttpSession:
     auth : Auth
         Gives the ``Authorization`` header; sent to no other origin.
     timeout : float
-        Seconds that an answer may be silent; all other limits follow from it.
+        Seconds that a response may be silent; all other limits follow from it.
     max_concurrency : int
         Connections in use at a time.
     headers : Mapping, optional
         Sent with every request to the endpoint, and to no other origin.
     observe : callable, optional
-        Takes status and headers of each answer of the endpoint's own, before anything is made of it.
+        Takes status and headers of each response of the endpoint's own, before anything is made of it.
 
     Attributes
     ----------
@@ -60,7 +134,7 @@ class HttpSession:
     Raises
     ------
     InvalidOptionError
-        If `endpoint_url` is no http or https URL, or holds a login; if a number is not positive.
+        If `endpoint_url` is not an http or https URL, or holds a login; if a number is not positive.
     """
 
     def __init__(
@@ -95,8 +169,8 @@ class HttpSession:
         repeatable: bool | Callable[[], bool],
         expect: Collection[int] | None = None,
         label: str = "",
-    ) -> Answer:
-        """Send a request and read the whole answer.
+    ) -> Response:
+        """Send a request and read the whole response.
 
         Parameters
         ----------
@@ -110,7 +184,7 @@ class HttpSession:
             Query and further headers.
         repeatable : bool or callable
             Whether doing it twice is the same as once; such requests are sent again after failures. A
-            function is asked after each failure, since answers tell what a server can do.
+            function is asked after each failure, since responses tell what a server can do.
         expect : collection of int, optional
             Statuses that are returned; 2xx by default. Others raise.
         label : str
@@ -118,17 +192,17 @@ class HttpSession:
 
         Returns
         -------
-        Answer
-            The whole answer. A JSON body of a repeatable request is known to be readable.
+        Response
+            The whole response. A JSON body of a repeatable request is known to be readable.
 
         Raises
         ------
         ServiceError
             If the service refused; a subclass says how.
         OutcomeUnknownError
-            If the request is not repeatable and no answer says whether it was carried out.
+            If the request is not repeatable and no response says whether it was carried out.
         ConnectionFailedError, DeadlineError, ProtocolError
-            If no (usable) answer came.
+            If no (usable) response came.
         """
         own = dict(headers or {})
         body: bytes | None = None
@@ -139,19 +213,19 @@ class HttpSession:
             body = urlencode(data).encode("ascii")
             own["Content-Type"] = "application/x-www-form-urlencoded"
         call = self._call(method, path, params, own, body, repeatable=repeatable, expect=expect, label=label)
-        return run(self._shared, call, lambda answer, secret: _whole(answer, secret, call))
+        return _read_whole(self._shared, call)
 
     def upload(
         self,
         path: str,
-        body: UploadBody,
+        body: StreamedBody,
         *,
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
         repeatable: bool | Callable[[], bool] = False,
         expect: Collection[int] | None = None,
         label: str = "",
-    ) -> Answer:
+    ) -> Response:
         """POST a body that is sent as it is read.
 
         Raises what `request` raises, and whatever reading the body raises.
@@ -169,7 +243,7 @@ class HttpSession:
             label=label,
             silence=silence,
         )
-        return run(self._shared, call, lambda answer, secret: _whole(answer, secret, call))
+        return _read_whole(self._shared, call)
 
     def stream(
         self,
@@ -180,13 +254,13 @@ class HttpSession:
         method: str = "GET",
         expect: Collection[int] = (200, 206),
         label: str = "",
-    ) -> RawAnswer:
+    ) -> StreamedResponse:
         """Send a repeatable request and return as soon as its headers are there.
 
-        The answer holds a connection until it is read to its end or closed. Raises what `request` raises.
+        The response holds a connection until it is read to its end or closed. Raises what `request` raises.
         """
         call = self._call(method, path, params, headers, None, repeatable=True, expect=expect, label=label)
-        return run(self._shared, call, lambda answer, _: answer)
+        return _send(self._shared, call, lambda response, _: response)
 
     @property
     def link(self) -> Link:
@@ -195,7 +269,7 @@ class HttpSession:
 
     @property
     def places(self) -> int:
-        """Connections that could be used at the moment, besides those in use."""
+        """Connections that could be used now, besides those in use."""
         return self._shared.slots.free
 
     def requests_session(self) -> requests.Session:
@@ -222,20 +296,20 @@ class HttpSession:
         path: str,
         params: Params | None,
         headers: Mapping[str, str] | None,
-        body: bytes | UploadBody | None,
+        body: bytes | StreamedBody | None,
         *,
         repeatable: bool | Callable[[], bool],
         expect: Collection[int] | None,
         label: str,
         silence: float | None = None,
-    ) -> Call:
+    ) -> _Call:
         url = f"{self.endpoint_url}/{path.lstrip('/')}"
         label = label or url
         if params:
             pairs = params.items() if isinstance(params, Mapping) else params
             url += "?" + "&".join([f"{_quoted(name)}={_quoted(str(value))}" for name, value in pairs])
         merged = {**self._headers, **headers} if headers else self._headers
-        return Call(method, url, merged, body, repeatable, expect, label, silence)
+        return _Call(method, url, merged, body, repeatable, expect, label, silence)
 
 
 def _quoted(text: str) -> str:
@@ -248,7 +322,9 @@ def _checked_endpoint(endpoint_url: str) -> str:
         origin(url)
         parts = urlsplit(url)
     except ValueError:
-        raise InvalidOptionError(f"endpoint_url {excerpt(endpoint_url)!r} is no http or https URL") from None
+        raise InvalidOptionError(
+            f"endpoint_url {excerpt(endpoint_url)!r} is not an http or https URL"
+        ) from None
     if parts.username is not None or parts.password is not None:
         raise InvalidOptionError("endpoint_url must not hold a login: pass a token")
     if parts.query or parts.fragment:
@@ -256,28 +332,167 @@ def _checked_endpoint(endpoint_url: str) -> str:
     return url
 
 
-def _whole(answer: RawAnswer, secret: str, call: Call) -> Answer:
-    """Read an answer to its end; what can be read again is also known to be readable."""
-    encoding = answer.headers.get("content-encoding", "identity")
-    if encoding.lower() != "identity":
-        answer.close()
-        shown = excerpt(encoding, secret)
-        raise ProtocolError(f"the answer is encoded ({shown}), which was not asked for", call.label)
-    content = answer.read_all(_LONGEST_ANSWER)
-    if is_web_page(answer.headers, content):
-        # Also where the caller looks at the status only: a login page's 200 is no consent.
-        raise ProtocolError(web_page_message(answer.status), call.label)
-    whole = Answer(
-        answer.status,
-        answer.headers,
-        content,
-        answer.url,
-        _label=call.label,
-        _secrets=(secret,),
+def _read_whole(shared: Shared, call: _Call) -> Response:
+    return _send(shared, call, lambda response, secret: _whole(response, secret, call))
+
+
+def _send(shared: Shared, call: _Call, finish: Callable[[StreamedResponse, str], T]) -> T:
+    """Send `call` until there is a response, and return what `finish` makes of it.
+
+    Parameters
+    ----------
+    shared : Shared
+        The session's connections and limits.
+    call : _Call
+        What to send.
+    finish : callable
+        Takes the response and the secret that was sent with the request. What it raises counts as a
+        failed attempt: a body that breaks off or makes no sense.
+    """
+    deadline = time.monotonic() + shared.limits.total
+    failures = 0
+    renewed = False
+    while True:
+        _wait_for_service(shared, deadline, call)
+        authorization = shared.authorization()
+        try:
+            response = _follow(shared, call, authorization, deadline, failures)
+            if shared.observe is not None and not response.foreign:
+                shared.observe(response.status, response.headers)
+            if call.expects(response.status):
+                return finish(response, authorization)
+            content = response.read_start(_ERROR_BODY)
+            if response.status == 401 and not renewed and not response.foreign:
+                renewed = shared.auth.renew(authorization)
+                if renewed:
+                    continue
+            failure = refused(response.status, response.headers, content, call.label, authorization)
+        except (Unanswered, ConnectionFailedError, DeadlineError, UnreadableError) as error:
+            failure = _broken(call, error)
+        failures += 1
+        _wait_or_raise(shared, call, failure, failures, deadline)
+
+
+def _broken(call: _Call, error: Exception) -> Failure:
+    source_error: BaseException | None = getattr(call.body, "failure", None)
+    if source_error is not None:
+        raise source_error from None  # the file that was sent could not be read: the network is not at fault
+    return broken(error, call.label)
+
+
+def _wait_or_raise(shared: Shared, call: _Call, failure: Failure, failures: int, deadline: float) -> None:
+    """Wait until the next attempt, or raise if there is none."""
+    if failure.asked is not None:
+        shared.retry_after.wait_for(failure.asked)
+    repeatable = call.may_repeat()
+    pause = next_pause(failure, failures, shared.limits, _left(deadline), repeatable=repeatable)
+    if pause is None:
+        raise failure.final(call.method, repeatable=repeatable) from failure.error.__cause__
+    if failure.asked is None:
+        time.sleep(pause)
+
+
+def _left(deadline: float) -> float:
+    return max(deadline - time.monotonic(), 0.0)
+
+
+def _wait_for_service(shared: Shared, deadline: float, call: _Call) -> None:
+    while seconds := shared.retry_after.seconds_left():
+        if seconds > _left(deadline):
+            raise UnavailableError(
+                f"the service asked to wait another {seconds:.0f} s (Retry-After); try again later",
+                call.label,
+                status=429,
+            )
+        time.sleep(seconds)
+
+
+def _follow(
+    shared: Shared, call: _Call, authorization: str, deadline: float, failures: int
+) -> StreamedResponse:
+    """Send `call` once, and again to where redirects lead."""
+    url = call.url
+    headers = {**call.headers, "Authorization": authorization} if authorization else call.headers
+    foreign = False
+    for _ in range(MAX_REDIRECTS + 1):
+        response = _send_once(shared, call, url, headers, deadline, failures)
+        response.foreign = foreign
+        if response.status not in REDIRECTS or call.expects(response.status):
+            return response
+        location = response.headers.get("location")
+        if not location:
+            return response
+        response.read_start(_ERROR_BODY)
+        target = redirect_target(call.method, url, response.status, location, label=call.label)
+        if not foreign and origin(target) != origin(url):
+            foreign = True
+            headers = {name: value for name, value in headers.items() if name.lower() in _FOREIGN_HEADERS}
+        url = target
+    raise ProtocolError(f"more than {MAX_REDIRECTS} redirects; check endpoint_url", call.label)
+
+
+def _send_once(
+    shared: Shared, call: _Call, url: str, headers: Mapping[str, str], deadline: float, failures: int
+) -> StreamedResponse:
+    limits = shared.limits
+    silence = call.silence if call.silence is not None else min(limits.silence, max(_left(deadline), 0.001))
+    if silence != limits.silence:
+        limits = replace(limits, silence=silence)
+    release = shared.take_slot()
+    start = time.perf_counter()
+    try:
+        response = shared.transport().send(
+            call.method, url, headers, call.body, limits, label=call.label, on_close=release
+        )
+    except BaseException as error:
+        release()
+        if isinstance(error, Unanswered) and logger.isEnabledFor(logging.DEBUG):
+            _log(call, url, str(error), failures, start, headers)
+        raise
+    if call.body is None or isinstance(call.body, bytes):
+        shared.link.note_round_trip(time.perf_counter() - start)
+    if logger.isEnabledFor(logging.DEBUG):
+        _log(call, url, str(response.status), failures, start, headers)
+    return response
+
+
+def _log(
+    call: _Call, url: str, outcome: str, failures: int, start: float, headers: Mapping[str, str]
+) -> None:
+    secret = headers.get("Authorization", "")
+    shown = url if secret else url.partition("?")[0]  # another origin's query may hold a signature
+    logger.debug(
+        "%s %s: %s (try %d, %.1f ms)",
+        call.method,
+        redact(shown, secret),
+        redact(outcome, secret),
+        failures + 1,
+        (time.perf_counter() - start) * 1000,
     )
-    if call.may_repeat() and content and "json" in answer.headers.get("content-type", ""):
+
+
+def _whole(response: StreamedResponse, secret: str, call: _Call) -> Response:
+    """Read a response to its end; JSON that can be requested again is checked too."""
+    encoding = response.headers.get("content-encoding", "identity")
+    if encoding.lower() != "identity":
+        response.close()
+        shown = excerpt(encoding, secret)
+        raise ProtocolError(f"the response is encoded ({shown}), which was not requested", call.label)
+    content = response.read_all(_LONGEST_RESPONSE)
+    if is_web_page(response.headers, content):
+        # Also where the caller looks at the status only: a login page's 200 is not a success.
+        raise ProtocolError(web_page_message(response.status), call.label)
+    whole = Response(
+        response.status,
+        response.headers,
+        content,
+        response.url,
+        label=call.label,
+        secrets=(secret,),
+    )
+    if call.may_repeat() and content and "json" in response.headers.get("content-type", ""):
         try:
             whole.check_json()
         except ProtocolError as error:
-            raise unreadable(error) from None
+            raise UnreadableError(error) from None
     return whole

@@ -1,26 +1,180 @@
-"""What the requests of one session share: connections, places, the gate; all of it made anew in a fork."""
+"""What the requests of one session share: credentials, connections, slots for them, and ``Retry-After``."""
 
 from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
-from typing import TYPE_CHECKING
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NoReturn, Protocol
 
 from rinofs.errors import CredentialsError
-from rinofs.http.connection.link import Link
-from rinofs.http.session.gate import Gate, Slots
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
+    from rinofs.http.connection.limits import Limits
     from rinofs.http.connection.transport import Transport
-    from rinofs.http.session.auth import Auth
-    from rinofs.http.session.retry import Limits
 
-    Observer = Callable[[int, Mapping[str, str]], None]
+Observer = Callable[[int, Mapping[str, str]], None]
 
 _SLOT_PATIENCE = 2.0  # seconds
+_ROUND_TRIPS = 32
+_REMEMBERED = 300.0  # seconds: networks change
+
+
+class Auth(Protocol):
+    """Gives a session its ``Authorization`` header; thread-safe."""
+
+    def header(self) -> str:
+        """Return the value of the header for the next request; empty to send none."""
+        ...
+
+    def renew(self, refused: str) -> bool:
+        """Get a new value after a refusal (401).
+
+        Parameters
+        ----------
+        refused : str
+            The header value that was refused; another thread may have renewed it already.
+
+        Returns
+        -------
+        bool
+            Whether `header` now gives something else, so that trying once more makes sense.
+        """
+        ...
+
+
+class StaticAuth:
+    """A token that does not change.
+
+    Parameters
+    ----------
+    scheme : str
+        The word before the token: ``Token`` or ``Bearer``.
+    token : str
+        The secret.
+
+    Raises
+    ------
+    CredentialsError
+        If the token is empty or holds characters that no header can carry.
+    """
+
+    __slots__ = ("_header", "scheme")
+
+    def __init__(self, scheme: str, token: str) -> None:
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
+            raise CredentialsError(
+                "the token is empty or holds spaces, line ends or characters beyond ASCII: copy it again"
+            )
+        self.scheme = scheme
+        self._header = f"{scheme} {token}"
+
+    def header(self) -> str:
+        """Return the scheme and the token."""
+        return self._header
+
+    def renew(self, refused: str) -> bool:  # noqa: ARG002 - the protocol's signature
+        """Return False: there is no other token."""
+        return False
+
+    def __repr__(self) -> str:
+        return f"StaticAuth({self.scheme!r}, '***')"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("credentials are not pickled: make them anew from the options")
+
+
+class RetryAfter:
+    """When the service wants the next request; shared by all threads of a session."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+
+    def wait_for(self, seconds: float) -> None:
+        """Send nothing for at least `seconds` from now."""
+        self._until = max(self._until, time.monotonic() + seconds)
+
+    def seconds_left(self) -> float:
+        """Return the seconds until the next request may be sent."""
+        if not self._until:  # no clock in the common case
+            return 0.0
+        return max(self._until - time.monotonic(), 0.0)
+
+
+class Slots:
+    """Limits the connections in use.
+
+    A thread waits for a slot while others hold all of them, but not for one that it holds itself (a
+    stream left open would wait for itself), and not for long: a slot held by a stream that nobody
+    reads must not stop the program.
+
+    Parameters
+    ----------
+    count : int
+        Slots.
+    patience : float
+        Longest wait for one, in seconds.
+    """
+
+    def __init__(self, count: int, patience: float) -> None:
+        self._free = count
+        self._patience = patience
+        self._changed = threading.Condition()
+        self._held: Counter[int] = Counter()
+
+    @property
+    def free(self) -> int:
+        """Slots that nobody has taken."""
+        return max(self._free, 0)
+
+    def take(self) -> int:
+        """Take a slot and return the thread to give it back for."""
+        owner = threading.get_ident()
+        with self._changed:
+            if self._free <= 0 and not self._held[owner]:
+                self._changed.wait_for(lambda: self._free > 0, self._patience)
+            self._free -= 1
+            self._held[owner] += 1
+        return owner
+
+    def give(self, owner: int) -> None:
+        """Give back a slot that `owner` took."""
+        with self._changed:
+            self._free += 1
+            self._held[owner] -= 1
+            if self._held[owner] <= 0:
+                del self._held[owner]
+            self._changed.notify()
+
+
+class Link:
+    """How far away an endpoint is, and whether several connections bring a content sooner than one."""
+
+    def __init__(self) -> None:
+        self._round_trips: deque[float] = deque(maxlen=_ROUND_TRIPS)
+        self._pays: bool | None = None
+        self._pays_until = 0.0
+
+    def note_round_trip(self, seconds: float) -> None:
+        """Note the time from a request to the first byte of its response."""
+        self._round_trips.append(seconds)
+
+    @property
+    def round_trip(self) -> float | None:
+        """The shortest recent one, in seconds: the others include work of the server. None before any."""
+        return min(tuple(self._round_trips), default=None)
+
+    @property
+    def several_pay(self) -> bool | None:
+        """What was found out about several connections lately; None if nothing."""
+        return self._pays if time.monotonic() < self._pays_until else None
+
+    def tried_several(self, *, paid: bool) -> None:
+        """Remember for some minutes what came out of a try."""
+        self._pays, self._pays_until = paid, time.monotonic() + _REMEMBERED
 
 
 class Shared:
@@ -35,7 +189,7 @@ class Shared:
     max_concurrency : int
         Connections in use at a time.
     observe : callable, optional
-        Takes status and headers of each answer of the endpoint's own.
+        Takes status and headers of each response of the endpoint's own.
     """
 
     def __init__(
@@ -44,7 +198,7 @@ class Shared:
         self.auth = auth
         self.observe = observe
         self.limits = limits
-        self.gate = Gate()
+        self.retry_after = RetryAfter()
         self.link = Link()
         self._max_concurrency = max_concurrency
         self._parents: list[Transport | None] = []
@@ -64,10 +218,16 @@ class Shared:
         self._parents.append(self._transport)
         self._make()
 
-    def give_back(self, slots: Slots, owner: int) -> None:
-        """Give a place back, unless it is the parent's: its lock may be held for ever."""
-        if slots is self.slots:
-            slots.give(owner)
+    def take_slot(self) -> Callable[[], None]:
+        """Take a slot for a connection; return what gives it back."""
+        slots = self.slots
+        owner = slots.take()
+
+        def release() -> None:
+            if slots is self.slots:  # after a fork they are the parent's, whose lock may be held for ever
+                slots.give(owner)
+
+        return release
 
     def transport(self) -> Transport:
         """Return the connections, made at the first use."""

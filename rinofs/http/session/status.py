@@ -16,13 +16,13 @@ from rinofs.errors import (
     TooLargeError,
     UnavailableError,
 )
-from rinofs.http.session.answers import is_web_page, parse_json, web_page_message
-from rinofs.http.session.redact import excerpt
+from rinofs.http.connection.redact import excerpt
+from rinofs.http.connection.response import is_web_page, parse_json, web_page_message
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from rinofs.http.session.answers import Answer
+    from rinofs.http.connection.response import Response
 
 _MEANINGS: dict[int, tuple[type[ServiceError], str, str]] = {
     400: (InvalidRequestError, "the service does not accept the request", ""),
@@ -49,14 +49,14 @@ _CRASHED = (UnavailableError, "the service failed", "try again later")
 def error_for(
     status: int, headers: Mapping[str, str], content: bytes, *, label: str, secrets: tuple[str, ...] = ()
 ) -> ServiceError | ProtocolError:
-    """Return the error that an answer stands for.
+    """Return the error that a response stands for.
 
     Parameters
     ----------
     status : int
         The status, one that was not asked for.
     headers, content : Mapping, bytes
-        The rest of the answer, or its beginning; the service's own words are quoted from it.
+        The rest of the response, or its beginning; the service's own words are quoted from it.
     label : str
         The path or URL that the request was about.
     secrets : tuple of str
@@ -73,18 +73,20 @@ def error_for(
     return kind("; ".join(part for part in parts if part), label, status=status)
 
 
-def raise_for_status(answer: Answer, label: str) -> None:
-    """Raise what an answer stands for, unless it is a success (2xx).
+def raise_for_status(response: Response, label: str) -> None:
+    """Raise what a response stands for, unless it is a success (2xx).
 
     Parameters
     ----------
-    answer : Answer
-        An answer of any status, as `HttpSession.request` returns where it is told to expect it.
+    response : Response
+        A response of any status, as `HttpSession.request` returns where it is told to expect it.
     label : str
         The path or URL that the request was about.
     """
-    if not 200 <= answer.status < 300:
-        raise error_for(answer.status, answer.headers, answer.content, label=label, secrets=answer.secrets)
+    if not 200 <= response.status < 300:
+        raise error_for(
+            response.status, response.headers, response.content, label=label, secrets=response.secrets
+        )
 
 
 def service_message(content: bytes, secrets: tuple[str, ...] = ()) -> str:

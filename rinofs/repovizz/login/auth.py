@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from rinofs.errors import AuthenticationError, CredentialsError, RinofsError
 from rinofs.fs.process import after_fork_in_child
-from rinofs.http.session.auth import Auth, StaticAuth
+from rinofs.http.session.shared import Auth, StaticAuth
 from rinofs.profiles import DEFAULT_PROFILE, ProfileStore
 from rinofs.repovizz.login.oauth import OAuthClient
 

@@ -12,8 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 from rinofs.credentials import digest_of
 from rinofs.endpoints import same_endpoint
 from rinofs.errors import AuthenticationError, CredentialsError, InvalidOptionError
-from rinofs.http.session.auth import StaticAuth
 from rinofs.http.session.session import HttpSession
+from rinofs.http.session.shared import StaticAuth
 from rinofs.profiles import DEFAULT_PROFILE, Profile, ProfileStore, check_profile_name
 from rinofs.repovizz.client import RepovizzClient
 from rinofs.repovizz.features import Features

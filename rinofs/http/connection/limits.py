@@ -1,0 +1,70 @@
+"""How long a request may take, and how an attempt that got no response failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+MIN_RATE = 1024
+"""Fewest bytes per second that a body may bring, over its window."""
+
+RATE_WINDOW = 2
+"""That window, in multiples of the longest silence."""
+
+
+class Fault(Enum):
+    """How an attempt failed, as far as sending again is concerned."""
+
+    NOT_SENT = "nothing was sent"
+    UNTRUSTED = "the server's certificate was not accepted"
+    LOST = "the connection broke"
+    SLOW = "the response did not come in time"
+    BUSY = "the service asks to come back later"
+    CRASHED = "the service failed on the way"
+    UNREADABLE = "the response makes no sense"
+
+
+class Unanswered(Exception):  # noqa: N818 - not an error to its callers until they give up
+    """An attempt that got no response.
+
+    Attributes
+    ----------
+    fault : Fault
+        What that means for sending again.
+    """
+
+    def __init__(self, fault: Fault, reason: str) -> None:
+        super().__init__(reason)
+        self.fault = fault
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How long things may take, in seconds.
+
+    Attributes
+    ----------
+    connect : float
+        Until a connection is established.
+    silence : float
+        Until a response's headers are complete, and between any two bytes of its body.
+    total : float
+        Until giving up without progress, over all attempts.
+    pause : float
+        Before the second attempt; twice as long before each further one.
+    """
+
+    connect: float
+    silence: float
+    total: float
+    pause: float
+
+    @classmethod
+    def for_timeout(cls, timeout: float) -> Limits:
+        """Derive all limits from the one that users set."""
+        return cls(
+            connect=min(timeout, 10.0),
+            silence=timeout,
+            total=4 * timeout,
+            pause=min(timeout / 100, 0.1),
+        )

@@ -1,0 +1,306 @@
+"""The two kinds of responses: one whose body is read as it arrives, and one read whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn, Self
+
+from rinofs.errors import ConnectionFailedError, DeadlineError, ProtocolError
+from rinofs.http.connection.redact import excerpt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_PIECE = 256 * 1024
+_MOST_DIGITS = 18
+
+
+class Headers(dict[str, str]):
+    """The headers of a response, by names in lower case; found by names in any case."""
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.lower())
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and super().__contains__(name.lower())
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """Return the value of a header."""
+        return super().get(name.lower(), default)
+
+
+def content_length(headers: Mapping[str, str]) -> int | None:
+    """Return the value of ``Content-Length``; None without one, or if it is not valid."""
+    value = headers.get("content-length", "")
+    return int(value) if value.isascii() and value.isdecimal() and len(value) <= _MOST_DIGITS else None
+
+
+def is_web_page(headers: Mapping[str, str], content: bytes = b"") -> bool:
+    """Return whether a response is HTML: by its type, or by how it begins."""
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in {"text/html", "application/xhtml+xml"}:
+        return True
+    return content[:64].lstrip()[:14].lower().startswith((b"<!doctype html", b"<html"))
+
+
+def web_page_message(status: int) -> str:
+    """Return the message for a web page in place of a response."""
+    return f"got HTML ({status}): a proxy or login page? check endpoint_url and the network's sign-in"
+
+
+class StreamedResponse:
+    """A response whose body is still on its way; a context manager.
+
+    Parameters
+    ----------
+    raw : ConnectionResponse or file
+        What to read from; where an adapter was mounted, whatever it gives.
+    status, headers
+        As the attributes.
+    method, url, label : str
+        The request.
+    on_close : callable
+        Called once, when the connection is no longer used.
+
+    Attributes
+    ----------
+    status : int
+        The HTTP status.
+    headers : Mapping
+        The headers; names in any case.
+    url : str
+        The URL that answered, after redirects.
+    foreign : bool
+        Whether another origin than the session's answered.
+    length : int or None
+        Bytes of the body, where its headers say.
+    framed : bool
+        Whether an end of the connection can be told from the end of the body.
+    """
+
+    def __init__(
+        self,
+        raw: Any,
+        status: int,
+        headers: Mapping[str, str],
+        *,
+        method: str,
+        url: str,
+        label: str,
+        on_close: Callable[[], None],
+    ) -> None:
+        self.status = status
+        self.headers = headers
+        self.url = url
+        self.foreign = False
+        chunked = "chunked" in headers.get("transfer-encoding", "").lower()
+        if method == "HEAD" or status in {204, 304}:
+            self.length: int | None = 0
+        else:
+            self.length = None if chunked else content_length(headers)
+        self.framed = self.length is not None or chunked
+        self._label = label
+        self._raw = raw
+        # Only ours has it. The readinto of urllib3's responses copies, and other files have none.
+        self._disconnect: Callable[[], None] | None = getattr(raw, "disconnect", None)
+        self._readinto: Callable[[memoryview], int] = (
+            self._read_copied if self._disconnect is None else raw.readinto
+        )
+        self._left = self.length
+        self._on_close: Callable[[], None] | None = on_close
+        if self._left == 0:
+            self._finish()
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Read into `buffer`; 0 only at the end of a complete body.
+
+        Raises
+        ------
+        ConnectionFailedError
+            If the body ended early.
+        DeadlineError
+            If it stopped coming.
+        """
+        if self._on_close is None:
+            return 0
+        if self._left is not None and len(buffer) > self._left:
+            buffer = buffer[: self._left]
+        try:
+            count = self._readinto(buffer)
+        except Exception as error:  # noqa: BLE001 - `_broken` raises again what is not the connection's
+            raise self._broken(error) from None
+        if count and self._left is not None:
+            self._left -= count
+        if self._left == 0:
+            self._finish()
+        elif not count and len(buffer):
+            failure = getattr(self._raw, "failure", None)
+            if failure is not None or self._left:
+                raise self._broken(failure)
+            self._finish()
+        return count
+
+    def read(self, size: int = -1) -> bytes:
+        """Read up to `size` bytes, all that is left where negative."""
+        if size < 0:
+            return self.read_all()
+        buffer = bytearray(size)
+        count = self.readinto(memoryview(buffer))
+        return bytes(memoryview(buffer)[:count])
+
+    def read_all(self, limit: int | None = None) -> bytes:
+        """Read all that is left; ProtocolError beyond `limit` bytes."""
+        pieces: list[bytes] = []
+        count = 0
+        while limit is None or count <= limit:
+            piece = self.read(_PIECE if self._left is None else min(self._left, 16 * _PIECE))
+            if not piece:
+                return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+            pieces.append(piece)
+            count += len(piece)
+        self.close()
+        raise ProtocolError(f"the response is longer than {limit} bytes", self._label)
+
+    def read_start(self, size: int) -> bytes:
+        """Read at most `size` bytes, what comes of them, and close."""
+        with self:
+            try:
+                return self.read(size)
+            except (ConnectionFailedError, DeadlineError):
+                return b""
+
+    def close(self) -> None:
+        """Release the connection; it is closed where the body was not read to its end."""
+        self._release(reuse=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        on_close = getattr(self, "_on_close", None)
+        if on_close is not None:
+            # Not into the pool: its lock may be held by the very thread that collects this.
+            self._raw.close()
+            connection = getattr(self._raw, "_connection", None)
+            if connection is not None:
+                connection.close()
+            on_close()
+
+    def _read_copied(self, buffer: memoryview) -> int:
+        data = self._raw.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def _finish(self) -> None:
+        if self._disconnect is not None:
+            self._raw.close()  # tells http.client's connection that its response was read
+        self._release(reuse=True)
+
+    def _broken(self, error: Exception | None) -> ConnectionFailedError | DeadlineError:
+        import http.client  # slow to import, and loaded by now
+
+        import urllib3.exceptions
+
+        self._release(reuse=False)
+        known = OSError, http.client.HTTPException, urllib3.exceptions.HTTPError, ValueError
+        if error is not None and not isinstance(error, known):
+            raise error
+        got = (
+            "" if self.length is None else f" after {self.length - (self._left or 0)} of {self.length} bytes"
+        )
+        if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
+            return DeadlineError(f"the answer stopped coming{got}; try again", self._label)
+        reason = type(error).__name__ if error is not None else "the server ended it"
+        return ConnectionFailedError(f"the answer broke off{got} ({reason}); try again", self._label)
+
+    def _release(self, *, reuse: bool) -> None:
+        on_close, self._on_close = self._on_close, None
+        if on_close is None:
+            return
+        try:
+            if not reuse:
+                (self._disconnect or self._raw.close)()
+            release: Any = getattr(self._raw, "release_conn", None)
+            if release is not None:
+                release()
+        finally:
+            on_close()
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response read whole.
+
+    Attributes
+    ----------
+    status : int
+        The HTTP status.
+    headers : Mapping
+        The headers; names in any case.
+    content : bytes
+        The body.
+    url : str
+        The URL that answered.
+    label : str
+        What the request was about, for messages.
+    secrets : tuple of str
+        What was sent with the request, and must not be shown, should the response quote it.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    content: bytes = field(repr=False)
+    url: str = field(repr=False)
+    label: str = field(default="", repr=False, compare=False)
+    secrets: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    _parsed: list[Any] = field(default_factory=list, repr=False, compare=False)
+
+    def json(self) -> Any:
+        """Return the body as JSON.
+
+        Raises
+        ------
+        ProtocolError
+            If the body is a web page, not JSON, too deep, or holds NaN or Infinity.
+        """
+        if self._parsed:
+            return self._parsed.pop()
+        try:
+            return parse_json(self.content)
+        except ValueError as error:
+            # The decoder's own error holds the whole body: no cause is kept.
+            reason = str(error) if not isinstance(error, UnicodeDecodeError) else "not UTF-8"
+        if is_web_page(self.headers, self.content):
+            raise ProtocolError(web_page_message(self.status), self.label or self.url)
+        shown = excerpt(self.content, *self.secrets)
+        raise ProtocolError(
+            f"the response ({self.status}) is not valid JSON ({reason}): {shown!r};"
+            " check endpoint_url, or try again",
+            self.label or self.url,
+        )
+
+    def check_json(self) -> None:
+        """Raise what `json` would; what is parsed here is kept for it."""
+        self._parsed.append(self.json())
+
+
+def parse_json(content: bytes) -> Any:
+    """Parse strict JSON.
+
+    Raises
+    ------
+    ValueError
+        If it is malformed, not UTF-8, too deep, or holds NaN, Infinity or a number of thousands of digits.
+    """
+    try:
+        return json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")
