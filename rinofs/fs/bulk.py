@@ -16,7 +16,8 @@ from rinofs.fs.transfer.outgoing import Upload
 from rinofs.fs.transfer.pool import Stop, run
 from rinofs.fs.values import attributes_of
 from rinofs.fs.writing import WritableFileSystem, write_mode
-from rinofs.http.content.multirange import MAX_SPANS, read_spans
+from rinofs.http.content.multirange import read_spans
+from rinofs.protocol.limits import MAX_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -147,7 +148,7 @@ class BulkFileSystem(WritableFileSystem):
             spans = [(part.start, part.stop) for part in batch]
             return ranges.Fetch(partial(read_spans, self.session, content, spans), batch)
 
-        return [fetch(batch) for batch in ranges.batches(parts, MAX_SPANS)]
+        return [fetch(batch) for batch in ranges.batches(parts, MAX_RANGES)]
 
     def get(
         self,

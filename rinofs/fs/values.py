@@ -8,10 +8,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import PurePath
 from typing import Any
 
+from rinofs.protocol.limits import MAX_METADATA_DEPTH
+
 __all__ = ["as_json", "as_metadata", "as_tags", "attributes_of", "moment_text"]
 
-MAX_DEPTH = 63
-"""Levels of lists and objects; what is sent with the metadata around it has 64."""
+MAX_DEPTH = MAX_METADATA_DEPTH - 1
+"""Levels of lists and objects; what is sent has the metadata around it."""
 
 _BEYOND = 2**63  # the first integer that does not fit into 64 bits with a sign
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 from rinofs.datapack.links import REPOVIZZ
 from rinofs.errors import ProtocolError, ServiceError
 from rinofs.http.content.content import Content, etag_header
+from rinofs.protocol.extensions import IDEMPOTENCY_KEY
 from rinofs.repovizz.features import MISSING
 from rinofs.repovizz.records import Account, Datapack, parse_account, parse_datapack
 
@@ -250,7 +251,7 @@ class RepovizzClient:
         )
 
     def _once(self) -> dict[str, str]:
-        return {"Idempotency-Key": secrets.token_hex(16)} if self.features.repeats else {}
+        return {IDEMPOTENCY_KEY: secrets.token_hex(16)} if self.features.repeats else {}
 
 
 def _path(identifier: str) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rinofs.protocol.extensions import REPOVIZZ_EXTENSIONS, RepovizzExtension, extensions_in
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-EXTENSIONS_HEADER = "repovizz-api-extensions"
 
 MISSING = frozenset({404, 405, 501})
 """What a server answers that has no such endpoint."""
@@ -35,20 +35,20 @@ class Features:
 
     def observe(self, status: int, headers: Mapping[str, str]) -> None:  # noqa: ARG002 - as sessions call it
         """Take note of what an answer says of the server's extensions."""
-        named = headers.get(EXTENSIONS_HEADER)
+        named = headers.get(REPOVIZZ_EXTENSIONS)
         if named is not None:
-            self.extensions = frozenset(part.strip() for part in named.split(",") if part.strip())
-            self.sha1 = self.sha1 or "sha1" in self.extensions
+            self.extensions = extensions_in(named)
+            self.sha1 = self.sha1 or RepovizzExtension.SHA1 in self.extensions
 
     @property
     def repeats(self) -> bool:
         """Whether the server carries out a request with an ``Idempotency-Key`` once."""
-        return "idempotency" in self.extensions
+        return RepovizzExtension.IDEMPOTENCY in self.extensions
 
     @property
     def stores(self) -> bool:
         """Whether the server takes contents that no node links to yet."""
-        return "store" in self.extensions
+        return RepovizzExtension.STORE in self.extensions
 
     def lacks(self, what: str) -> None:
         """Take note that the server has no such thing."""

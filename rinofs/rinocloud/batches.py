@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, cast
 
 from rinofs.errors import AuthenticationError, ProtocolError, ServiceError, UnavailableError
+from rinofs.protocol.extensions import RinocloudExtension
 from rinofs.rinocloud.bundles import bundle_of
 from rinofs.rinocloud.paths import ById, parse
 from rinofs.rinocloud.uploads import fields_of
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rinofs.rinocloud.uploads import Target, Uploader
 
 _FULL = 507
+_NEEDED = (RinocloudExtension.BUNDLE, RinocloudExtension.IDEMPOTENCY, RinocloudExtension.DIGEST)
 
 
 class Batches:
@@ -58,7 +60,7 @@ class Batches:
         """Return what stores several contents by one request; None where the server cannot."""
         self._client.discover()
         # Without keys, each of them would have to be looked for after a lost answer.
-        can = all(map(self._client.features.has, ("bundle", "idempotency", "digest")))
+        can = all(map(self._client.features.has, _NEEDED))
         return partial(self._send, max_age) if can else None
 
     def _send(self, max_age: float, uploads: Sequence[Upload]) -> list[bool]:

@@ -12,6 +12,8 @@ from urllib.parse import quote
 from rinofs.errors import ProtocolError
 from rinofs.http.content.byteranges import Parts, boundary_of
 from rinofs.http.content.upload import UploadBody
+from rinofs.protocol.extensions import REPR_DIGEST, RINOCLOUD_ALONE, repr_digest
+from rinofs.protocol.limits import MAX_JSON_BODY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["bundle_of", "read_bundle"]
 
-LONGEST = 512 * 1024
-"""Characters of fields that go into one request; a server takes 1 MiB."""
+LONGEST = MAX_JSON_BODY // 2
+"""Characters of fields that go into one request; as bytes they may be more."""
 
 
 def read_bundle(answer: Response, paths: Sequence[Sequence[str]], *, verify: bool) -> list[bytes | None]:
@@ -88,7 +90,7 @@ def _content(parts: Parts, path: Sequence[str], *, verify: bool) -> bytes | None
     if headers.get("content-location") != "/".join(quote(name, safe="") for name in path):
         raise ValueError("the answer has other files than those that were asked for")
     data = parts.read(int(headers.get("content-length", "")))
-    if "rinocloud-api-alone" in headers:
+    if RINOCLOUD_ALONE in headers:
         return None
     digest = base64.b64encode(hashlib.sha256(data).digest()).decode("ascii") if verify else ""
-    return data if not verify or headers.get("repr-digest") == f"sha-256=:{digest}:" else None
+    return data if not verify or headers.get(REPR_DIGEST) == repr_digest(digest) else None

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from rinofs.errors import NotFoundError, ProtocolError, ServiceError
 from rinofs.http.content.content import Content, etag_header
+from rinofs.protocol.extensions import IDEMPOTENCY_KEY, RINOCLOUD_RESULT, RinocloudExtension
+from rinofs.protocol.limits import CLIENT_PAGE, LARGEST_ID
 from rinofs.rinocloud.bundles import read_bundle
 from rinofs.rinocloud.features import NO_SUCH_ENDPOINT
-from rinofs.rinocloud.pages import PAGE_SIZE, all_pages, parse_page
+from rinofs.rinocloud.pages import all_pages, parse_page
 from rinofs.rinocloud.records import Record, parse_record
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from rinofs.rinocloud.pages import Page
 
 FILES = "/api/1/files/"
-LARGEST_ID = 2**63 - 1
 
 
 class RinocloudClient:
@@ -67,8 +68,10 @@ class RinocloudClient:
         There is no such header where the server does not know it. That is asked again before each
         repetition: another server may have taken its place.
         """
-        if self.features.has("idempotency"):
-            return {"Idempotency-Key": secrets.token_hex(16)}, lambda: self.features.has("idempotency")
+        if self.features.has(RinocloudExtension.IDEMPOTENCY):
+            return {IDEMPOTENCY_KEY: secrets.token_hex(16)}, lambda: self.features.has(
+                RinocloudExtension.IDEMPOTENCY
+            )
         return {}, lambda: False
 
     def _record(self, endpoint: str, body: Mapping[str, Any], label: str) -> Record:
@@ -76,7 +79,7 @@ class RinocloudClient:
         return parse_record(answer.json(), answer.url)
 
     def _try_extended(
-        self, extension: str, endpoint: str, body: Mapping[str, Any], label: str
+        self, extension: RinocloudExtension, endpoint: str, body: Mapping[str, Any], label: str
     ) -> Response | None:
         if not self.features.may_have(extension):
             return None
@@ -106,7 +109,7 @@ class RinocloudClient:
 
     def metadata_at(self, names: Sequence[str], label: str) -> Record | None:
         """Return the record of the object at a path of names from the top level."""
-        answer = self._try_extended("path", "get_metadata", {"path": list(names)}, label)
+        answer = self._try_extended(RinocloudExtension.PATH, "get_metadata", {"path": list(names)}, label)
         return None if answer is None else parse_record(answer.json(), answer.url)
 
     def children(self, folder: int | None, label: str) -> list[Record]:
@@ -131,13 +134,17 @@ class RinocloudClient:
     def children_at(self, names: Sequence[str], label: str) -> list[Record] | None:
         """Return the records of all objects in the folder at a path of names."""
         body = {"path": list(names)}
-        answer = self._try_extended("path", "children", {**body, "limit": PAGE_SIZE}, label)
+        answer = self._try_extended(
+            RinocloudExtension.PATH, "children", {**body, "limit": CLIENT_PAGE}, label
+        )
         return None if answer is None else self._all("children", body, label, answer)
 
     def descendants(self, names: Sequence[str], label: str) -> list[Record] | None:
         """Return the records of all that is below the folder at a path of names, with their `path`."""
         body = {"path": list(names), "recursive": True}
-        answer = self._try_extended("recursive", "children", {**body, "limit": PAGE_SIZE}, label)
+        answer = self._try_extended(
+            RinocloudExtension.RECURSIVE, "children", {**body, "limit": CLIENT_PAGE}, label
+        )
         return None if answer is None else self._all("children", body, label, answer)
 
     def lookup(self, name: str, folder: int | None, label: str) -> Record | None:
@@ -149,7 +156,7 @@ class RinocloudClient:
             If the server cannot be asked so.
         """
         body = {"query": {"name": name, "parent": folder}}
-        answer = self._post("query", {**body, "limit": PAGE_SIZE}, repeatable=True, label=label)
+        answer = self._post("query", {**body, "limit": CLIENT_PAGE}, repeatable=True, label=label)
         records = parse_page(answer.json(), answer.url).records
         # What an unknown server makes of a missing parent is not known, so the answer is looked through; only
         # one that holds other objects too may go on.
@@ -173,7 +180,7 @@ class RinocloudClient:
             )
             return parse_page(answer.json(), answer.url)
 
-        by_id = endpoint == "children" and self.features.has("after")
+        by_id = endpoint == "children" and self.features.has(RinocloudExtension.AFTER)
         return list(all_pages(fetch, by_id=by_id))
 
     def query(self, body: Mapping[str, Any], label: str) -> Page:
@@ -222,7 +229,7 @@ class RinocloudClient:
     def _content(
         self, params: tuple[tuple[str, str], ...], label: str, size: int | None, etag: str | None
     ) -> Content:
-        extended = self.features.has("digest")
+        extended = self.features.has(RinocloudExtension.DIGEST)
         return Content(
             f"{FILES}download/",
             params,
@@ -305,7 +312,7 @@ def _parent(folder: int | None) -> dict[str, int]:
 
 def etag_in_result(headers: Mapping[str, str]) -> str | None:
     """Return the etag in the record that comes with a download, or None where there is none."""
-    text = headers.get("rinocloud-api-result")
+    text = headers.get(RINOCLOUD_RESULT)
     if not text:
         return None
     try:

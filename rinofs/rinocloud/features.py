@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rinofs.protocol.extensions import RINOCLOUD_EXTENSIONS, RinocloudExtension, extensions_in
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-EXTENSIONS_HEADER = "rinocloud-api-extensions"
 
 # A refusal without the header tells just as an answer does. What a proxy or a limiter may have said in the
 # server's place tells nothing.
@@ -38,22 +38,22 @@ class Features:
 
     def observe(self, status: int, headers: Mapping[str, str]) -> None:
         """Take note of what an answer says of the server's extensions."""
-        named = headers.get(EXTENSIONS_HEADER)
+        named = headers.get(RINOCLOUD_EXTENSIONS)
         if named is not None:
             said, extensions = self._said
             if named != said:
-                extensions = frozenset(part.strip() for part in named.split(",") if part.strip())
+                extensions = extensions_in(named)
                 self._said = named, extensions
             self.extensions = extensions
         elif status in _TELLING:
             # Also where it was known to have some: another server may have taken its place.
             self.extensions = frozenset()
 
-    def has(self, extension: str) -> bool:
+    def has(self, extension: RinocloudExtension) -> bool:
         """Tell whether the server is known to have an extension."""
         return self.extensions is not None and extension in self.extensions
 
-    def may_have(self, extension: str) -> bool:
+    def may_have(self, extension: RinocloudExtension) -> bool:
         """Tell whether it is worth asking the server in the extended way."""
         return self.extensions is None or extension in self.extensions
 

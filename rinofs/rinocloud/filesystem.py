@@ -15,6 +15,7 @@ from rinofs.fs.process import Registry
 from rinofs.fs.reading import Pinned
 from rinofs.fs.sessions import shared_session
 from rinofs.fs.transfer.pool import run
+from rinofs.protocol.extensions import REQUESTED_WITH, RinocloudExtension
 from rinofs.rinocloud.auth import auth_for
 from rinofs.rinocloud.batches import Batches
 from rinofs.rinocloud.changes import Changes
@@ -70,7 +71,7 @@ class RinoFileSystem(SearchableFileSystem):
             auth_for,
             options,
             self._features.observe,
-            headers={"X-Requested-With": "XMLHttpRequest"},
+            headers={REQUESTED_WITH: "XMLHttpRequest"},
         )
         self._listings = _listings.get(
             (self.endpoint_url, self._identity), lambda: Listings(_is_alias, _is_newer)
@@ -125,7 +126,7 @@ class RinoFileSystem(SearchableFileSystem):
         }
         found: list[bytes | None] = [None] * len(paths)
         self._client.discover()
-        if named and self._features.has("bundle"):
+        if named and self._features.has(RinocloudExtension.BUNDLE):
             names = [[str(part) for part in way] for way in named.values()]
             verify = self.options.verify_content
             label = self.url(self._parent(paths[0]))
@@ -137,7 +138,7 @@ class RinoFileSystem(SearchableFileSystem):
     def _content(self, path: str) -> Content:
         parts = parse(path)
         names = [part for part in parts if not isinstance(part, ById)]
-        if names and len(names) == len(parts) and self._features.may_have("path"):
+        if names and len(names) == len(parts) and self._features.may_have(RinocloudExtension.PATH):
             return self._client.content_at(names, self.url(path))
         return self._pinned(path, max_age=self._read_age()).content
 
@@ -146,13 +147,13 @@ class RinoFileSystem(SearchableFileSystem):
         try:
             return super()._read_current(path, read)
         except ServiceError:
-            if known or self._features.may_have("path"):
+            if known or self._features.may_have(RinocloudExtension.PATH):
                 raise
             return super()._read_current(path, read)  # now in the way of the published API
 
     def _read_age(self) -> float:
         # The extended API finds by path in one request, so that what is read is always the current version.
-        return 0.0 if self._features.may_have("path") else self.options.listing_age
+        return 0.0 if self._features.may_have(RinocloudExtension.PATH) else self.options.listing_age
 
     def _pinned(self, path: str, version_id: int | str | None = None, *, max_age: float = 0.0) -> Pinned:
         if version_id is None:

@@ -10,6 +10,7 @@ from rinofs.errors import AuthenticationError, CredentialsError, ProtocolError, 
 from rinofs.http.session.session import HttpSession
 from rinofs.http.session.shared import StaticAuth
 from rinofs.http.session.status import service_message
+from rinofs.protocol.extensions import REQUESTED_WITH
 
 if TYPE_CHECKING:
     from rinofs.http.connection.response import Response
@@ -117,7 +118,7 @@ def _session(endpoint_url: str, auth: Auth, timeout: float) -> HttpSession:
     where = canonical_endpoint(endpoint_url)
     if where.startswith("http://") and not is_loopback(where):
         raise CredentialsError("passwords and tokens are sent over https only; use the https URL", where)
-    return HttpSession(where, auth, timeout=timeout, headers={"X-Requested-With": "XMLHttpRequest"})
+    return HttpSession(where, auth, timeout=timeout, headers={REQUESTED_WITH: "XMLHttpRequest"})
 
 
 def _account(session: HttpSession) -> Account:

@@ -10,7 +10,7 @@ from rinofs.errors import ConflictError, NotAllowedError, NotFoundError
 from rinofs.fs.process import Registry, after_fork_in_child
 from rinofs.fs.transfer.pool import run
 from rinofs.fs.values import as_metadata, as_tags
-from rinofs.rinocloud.records import FIELDS
+from rinofs.protocol.records import ALSO_SENT, record_names
 from rinofs.rinocloud.resolver import TOP
 from rinofs.rinocloud.sidecars import SidecarFileSystem
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rinofs.rinocloud.records import Record
     from rinofs.rinocloud.resolver import Resolver
 
-RECORD_FIELDS = FIELDS | {"path", "filepath"}
+RECORD_FIELDS = record_names(extended=True) | ALSO_SENT | {"path"}
 """What a request that merges names into the metadata cannot mean by these: they are the record's own."""
 
 _PLACES = 64

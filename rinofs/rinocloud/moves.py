@@ -13,6 +13,7 @@ from rinofs.errors import (
     ProtocolError,
     ServiceError,
 )
+from rinofs.protocol.extensions import RinocloudExtension
 from rinofs.rinocloud.features import NO_SUCH_ENDPOINT
 from rinofs.rinocloud.paths import parse
 from rinofs.rinocloud.undo import kept_aside, move_in_steps
@@ -136,7 +137,7 @@ class Moves:
             self._client.update(record.id, {"name": name}, label)
         elif name == record.name:
             self._client.move([record.id], folder, None, label)
-        elif self._client.features.has("rename"):
+        elif self._client.features.has(RinocloudExtension.RENAME):
             self._client.move([record.id], folder, name, label)
         else:
             move_in_steps(self._client, record, folder, name, label)

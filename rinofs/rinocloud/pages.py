@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rinofs.errors import ProtocolError
+from rinofs.protocol.limits import CLIENT_PAGE
 from rinofs.rinocloud.records import Record, parse_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-PAGE_SIZE = 10_000
-"""Records asked for in one request; the server's default of 20 is far too few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ def all_pages(fetch: Callable[[dict[str, int]], Page], *, by_id: bool) -> Iterat
     position: dict[str, int] = {}
     received = 0
     while True:
-        page = fetch({"limit": PAGE_SIZE, **position})
+        page = fetch({"limit": CLIENT_PAGE, **position})
         fresh = [record for record in page.records if record.id not in seen]
         yield from fresh
         received += len(page.records)

@@ -8,18 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from rinofs.errors import ProtocolError
 from rinofs.fs.values import moment_text
+from rinofs.protocol.records import RECORD_FIELDS, SERVICE_TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _TYPES = {"file": "file", "folder": "directory"}
-_SERVICE_TYPES = {"file": "file", "directory": "folder", "other": "object"}
-
-FIELDS = frozenset(
-    {"id", "name", "type", "size", "parent", "metadata", "tags", "etag", "sha256", "versions"}
-    | {"project", "project_name", "owner", "shared", "created_on", "updated_on"}
-)
-"""What the service shows of an object."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +46,8 @@ class Record:
         Whose it is.
     shared : bool or None
         Whether others see it.
+    more : mapping
+        The values of all other fields that records have, as the service gives them, by name.
     created, modified : datetime or None
         When its first version and its content came to be, in UTC.
     path : tuple of str
@@ -75,6 +71,7 @@ class Record:
     project: int | None = None
     project_name: str | None = None
     shared: bool | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def info(self, path: str) -> dict[str, Any]:
         """Describe the object as fsspec does.
@@ -102,6 +99,7 @@ class Record:
             "metadata": _copy(self.metadata),
             "tags": list(self.tags),
             "versions": list(self.versions),
+            **{known.info: self.more.get(known.name) for known in _MORE if known.info is not None},
         }
 
     def fields(self) -> dict[str, Any]:
@@ -109,7 +107,7 @@ class Record:
         return {
             "id": self.id,
             "name": self.name,
-            "type": _SERVICE_TYPES[self.type],
+            "type": SERVICE_TYPES[self.type],
             "size": self.size if self.type == "file" else None,
             "parent": self.parent,
             "metadata": self.metadata,
@@ -123,7 +121,13 @@ class Record:
             "shared": self.shared,
             "created_on": None if self.created is None else moment_text(self.created),
             "updated_on": None if self.modified is None else moment_text(self.modified),
+            **self.more,
         }
+
+
+_NAMED = frozenset({*Record.__dataclass_fields__, "created_on", "updated_on"})
+_MORE = tuple(known for known in RECORD_FIELDS.values() if known.name not in _NAMED)
+"""The fields that nothing here treats by name."""
 
 
 def parse_record(data: object, where: str) -> Record:
@@ -176,6 +180,7 @@ def _parse(data: Mapping[str, Any]) -> Record:
         project=data.get("project"),
         project_name=data.get("project_name"),
         shared=data.get("shared"),
+        more={known.name: data.get(known.name) for known in _MORE},
     )
 
 

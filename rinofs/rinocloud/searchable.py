@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from fsspec.core import OpenFile, OpenFiles
 
 from rinofs.fs.transfer.pool import run
 from rinofs.rinocloud.metadata import DescribedFileSystem
-from rinofs.rinocloud.queries.frames import frame_of
-from rinofs.rinocloud.queries.query import build, sort_of
-from rinofs.rinocloud.queries.results import Found
-from rinofs.rinocloud.queries.searching import Searcher
+from rinofs.rinocloud.queries.search import Queries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     import pandas as pd
 
-    from rinofs.fs.browse import Info
-    from rinofs.rinocloud.queries.query import Query
+    from rinofs.rinocloud.queries.results import Found
 
 
 class SearchableFileSystem(DescribedFileSystem):
@@ -75,37 +68,32 @@ class SearchableFileSystem(DescribedFileSystem):
         While it is gone through, it raises NotImplementedError if the server has no queries, and
         NotFoundError or NotADirectoryError if there is no folder at the path.
         """
-        query, order = build(where, filters), sort_of(sort, descending=descending)
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-            raise ValueError(f"limit: a number from 0 on is expected, not {limit!r}")
-        path = self._strip_protocol(path)
-        infos = self._found(path, query, order, limit, scan=scan)
-        return Found(islice(infos, limit), f"{query or 'everything'} in {self.url(path)}")
+        return self._queries.query(
+            self._strip_protocol(path),
+            sort=sort,
+            descending=descending,
+            limit=limit,
+            where=where,
+            scan=scan,
+            **filters,
+        )
 
-    def _found(
-        self, path: str, query: Query, sort: str | None, limit: int | None, *, scan: bool
-    ) -> Iterator[Info]:
-        searcher = self._searcher()
-        if scan:
-            pages = iter([searcher.scan(path, query, sort, self.options.max_concurrency)])
-        else:
-            pages = searcher.find(path, query, sort, limit)
-        for page in pages:
-            for where, record in page:
-                yield record.info(where)
-
-    def _searcher(self) -> Searcher:
-        return Searcher(self._client, self._resolver, self._listings, self.url, self.options.listing_age)
+    @property
+    def _queries(self) -> Queries:
+        return Queries(
+            self._client,
+            self._resolver,
+            self._listings,
+            url=self.url,
+            max_age=self.options.listing_age,
+            concurrency=self.options.max_concurrency,
+        )
 
     def count(
         self, path: str = "", *, where: Mapping[str, Any] | None = None, scan: bool = False, **filters: Any
     ) -> int:
         """Return how many objects `query` finds with this path, ``where``, ``scan`` and these filters."""
-        query = build(where, filters)
-        path = self._strip_protocol(path)
-        if scan:
-            return len(self._searcher().scan(path, query, None, self.options.max_concurrency))
-        return self._searcher().count(path, query)
+        return self._queries.count(self._strip_protocol(path), where=where, scan=scan, **filters)
 
     def query_frame(self, path: str = "", **query: Any) -> pd.DataFrame:
         """Return what `query` finds as a data frame, one row an object.
@@ -128,7 +116,7 @@ class SearchableFileSystem(DescribedFileSystem):
         ImportError
             If pandas is missing.
         """
-        return frame_of(self.query(path, **query))
+        return self._queries.frame(self._strip_protocol(path), **query)
 
     def open_many(self, files: Iterable[Any], mode: str = "rb", **kwargs: Any) -> Any:
         """Open many files, several at a time.

@@ -18,6 +18,7 @@ from rinofs.errors import (
 )
 from rinofs.http.content.upload import UploadBody
 from rinofs.protocol.digests import EtagHasher
+from rinofs.protocol.extensions import RinocloudExtension
 from rinofs.rinocloud.paths import ById, parse
 from rinofs.rinocloud.resolver import TOP
 
@@ -125,7 +126,7 @@ class Uploader:
         """
         path = self._by_name(upload.path)
         self._client.discover()
-        if upload.exclusive and not self._client.features.has("digest"):
+        if upload.exclusive and not self._client.features.has(RinocloudExtension.DIGEST):
             self._refuse_taken(path)
         start = 0 if isinstance(upload.source, bytes) else upload.source.tell()
         target = self.target(path, max_age)
@@ -164,7 +165,7 @@ class Uploader:
         return ConflictError("there is something already", self._url(path), status=_TAKEN)
 
     def _send(self, path: str, target: Target, upload: Upload, *, again: bool = False) -> Record:
-        extended = self._client.features.has("digest")
+        extended = self._client.features.has(RinocloudExtension.DIGEST)
         body = UploadBody(
             cast("BinaryIO | bytes", upload.source),
             upload.size,

@@ -13,6 +13,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from rinofs.protocol.extensions import (
+    REPOVIZZ_EXTENSIONS,
+    RINOCLOUD_EXTENSIONS,
+    RepovizzExtension,
+    RinocloudExtension,
+)
 from rinofs.server.api.repovizz import routes as repovizz
 from rinofs.server.api.rinocloud import routes as rinocloud
 from rinofs.server.auth import routes as oauth
@@ -33,9 +39,8 @@ if TYPE_CHECKING:
     from rinofs.server.services import Services
     from rinofs.server.settings import ServerSettings
 
-__all__ = ["COLLECT_EVERY", "EXTENSIONS", "REFUSALS", "answering", "create_app"]
+__all__ = ["COLLECT_EVERY", "REFUSALS", "answering", "create_app"]
 
-EXTENSIONS = "path, recursive, after, digest, rename, idempotency, bundle"
 """What this server adds to the published Rinocloud API."""
 
 COLLECT_EVERY = 3600.0
@@ -83,10 +88,10 @@ def answering(settings: ServerSettings) -> list[Middleware]:
     stamps = [Middleware(AnswerHeaders, headers={"x-content-type-options": "nosniff"})]
     if settings.extensions:
         # Not on other paths: the answer to a wrong endpoint must not look like one of the API's.
-        extensions = {"rinocloud-api-extensions": EXTENSIONS}
+        extensions = {RINOCLOUD_EXTENSIONS: ", ".join(RinocloudExtension)}
         stamps.append(Middleware(AnswerHeaders, headers=extensions, below="/api/1/"))
     if settings.repovizz_extensions:
-        extensions = {"repovizz-api-extensions": repovizz.EXTENSIONS}
+        extensions = {REPOVIZZ_EXTENSIONS: ", ".join(RepovizzExtension)}
         stamps.append(Middleware(AnswerHeaders, headers=extensions, below=f"{repovizz.BASE}/"))
     return [
         *stamps,

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rinofs import errors
-from rinofs.http.content.multirange import MAX_SPANS, read_spans
+from rinofs.http.content.multirange import read_spans
+from rinofs.protocol.limits import MAX_RANGES
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of
 from tests.http.faulty import DATA, ETAG, Request, Step, faulty_server
@@ -72,14 +73,14 @@ def test_one_request_brings_them_all(session_to: MakeSession) -> None:
             lambda pair: (pair[0], min(sum(pair), SIZE))
         ),
         min_size=1,
-        max_size=MAX_SPANS + 2,
+        max_size=MAX_RANGES + 2,
     )
 )
 def test_any_parts_in_any_order(spans: list[tuple[int, int]], session_to: MakeSession) -> None:
     with faulty_server(otherwise=together) as server:
         found = read_spans(session_to(server), content_of(), spans)
         assert found == [DATA[start:stop] for start, stop in spans]
-        assert len(server.requests) == (1 if len(spans) <= MAX_SPANS else len(spans))
+        assert len(server.requests) == (1 if len(spans) <= MAX_RANGES else len(spans))
 
 
 @pytest.mark.parametrize(

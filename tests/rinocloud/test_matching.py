@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from rinofs import RinoFileSystem
 from rinofs.errors import InvalidRequestError
+from rinofs.protocol.records import RECORD_FIELDS
 from rinofs.rinocloud.queries.matching import matcher, ordered
-from rinofs.rinocloud.records import FIELDS, Record
+from rinofs.rinocloud.records import Record
 from rinofs.testing import live_server
 from tests.campaign import rounds
 from tests.server.catalog.test_query import OWN, known_fields, metadata, queries, texts
@@ -108,7 +109,7 @@ def compare_all(server: LiveServer, objects: list[Any], data: st.DataObject) -> 
 
 def compare(fs: RinoFileSystem, folder: str, asked: list[Any]) -> list[int]:
     """Look for what queries find in a folder, here and there; return how many that is."""
-    shown = [record.fields() for _, record in fs._searcher().scan(folder, {}, None, 1)]
+    shown = [record.fields() for _, record in fs._queries.scan(folder, {})]
     digests, inside = fs._features.has("digest"), {"parent": fs.info(folder)["id"]}
     sizes = []
     for query, order in asked:
@@ -146,7 +147,7 @@ def test_every_comparison_of_every_kind_of_value(one_server: LiveServer) -> None
 
 
 def test_records_have_the_fields_that_are_looked_at() -> None:
-    assert Record(1, "a", "file", 0, None).fields().keys() == FIELDS
+    assert Record(1, "a", "file", 0, None).fields().keys() == RECORD_FIELDS.keys()
 
 
 def is_sendable(query: Any) -> bool:

@@ -199,7 +199,7 @@ def test_names_that_are_no_parts_of_paths(fs: RinoFileSystem, api: Api, server: 
 
 @pytest.fixture
 def pages_of_5(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(searching, "PAGE_SIZE", 5)
+    monkeypatch.setattr(searching, "CLIENT_PAGE", 5)
 
 
 @pytest.mark.usefixtures("pages_of_5")

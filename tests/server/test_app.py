@@ -7,7 +7,8 @@ import requests
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from rinofs.server.app import EXTENSIONS, REFUSALS, answering
+from rinofs.protocol.extensions import RinocloudExtension
+from rinofs.server.app import REFUSALS, answering
 from rinofs.server.settings import ServerSettings
 from rinofs.server.web.responses import stream_json_list
 from rinofs.testing import live_server
@@ -97,7 +98,9 @@ def test_every_answer_of_the_api_says_what_the_server_can(extensions: bool) -> N
             answer = requests.request(method, url + path, headers=headers, timeout=10, allow_redirects=False)
             assert answer.status_code == status
             in_api = path.startswith("/api/1/")
-            assert answer.headers.get(HEADER) == (EXTENSIONS if extensions and in_api else None)
+            assert answer.headers.get(HEADER) == (
+                ", ".join(RinocloudExtension) if extensions and in_api else None
+            )
             assert answer.headers["X-Content-Type-Options"] == "nosniff"
             assert answer.headers["Content-Type"] == "application/json"
             if status == 401:

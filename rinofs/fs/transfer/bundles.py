@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rinofs.fs.transfer.download import replacing
 from rinofs.fs.transfer.pool import run
+from rinofs.protocol.limits import MAX_BUNDLE, MAX_BUNDLE_UPLOAD, MAX_BUNDLED_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -29,13 +30,13 @@ Item = TypeVar("Item")
 WORTH_IT = 8
 """Files from which on it is tried, since it costs a request to find out that none of them is small."""
 
-TOGETHER = 64
+TOGETHER = MAX_BUNDLE_UPLOAD
 """Files that are asked for or sent at once; several such requests are under way at a time."""
 
-SMALL = 256 * 1024
+SMALL = MAX_BUNDLED_FILE
 """Bytes up to which a file is sent together with others."""
 
-ALL = 2 * 1024 * 1024
+ALL = MAX_BUNDLE
 """Bytes of all that is sent at once."""
 
 UNDER_WAY = 4

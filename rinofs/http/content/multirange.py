@@ -9,6 +9,7 @@ from rinofs.errors import ConnectionFailedError, DeadlineError, ProtocolError, S
 from rinofs.http.content.byteranges import Parts, boundary_of, parse_content_range
 from rinofs.http.content.content import read_content
 from rinofs.http.content.sources import Source
+from rinofs.protocol.limits import MAX_RANGES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,10 +20,7 @@ if TYPE_CHECKING:
     from rinofs.http.content.content import Content
     from rinofs.http.session.session import HttpSession
 
-__all__ = ["MAX_SPANS", "read_spans"]
-
-MAX_SPANS = 16
-"""Parts that are asked for at once; with many more a server may see an attack, and send the whole."""
+__all__ = ["read_spans"]
 
 _TOO_MUCH = frozenset({400, 500, 501})  # of a server that cannot read such a header
 
@@ -53,7 +51,7 @@ def read_spans(session: HttpSession, content: Content, spans: Sequence[tuple[int
         not what it should be.
     """
     named = content.conditional and content.etag is not None
-    if named and 1 < len(spans) <= MAX_SPANS and not (session.no_multiranges or session.no_ranges):
+    if named and 1 < len(spans) <= MAX_RANGES and not (session.no_multiranges or session.no_ranges):
         parts = _read_together(session, content, spans)
         if parts is not None:
             return parts

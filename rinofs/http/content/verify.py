@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from rinofs.errors import ContentMismatchError
 from rinofs.protocol.digests import PART_SIZE, etag_of_parts
+from rinofs.protocol.extensions import REPR_DIGEST
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -335,7 +336,7 @@ class Verifier:
 
 def repr_sha256(headers: Mapping[str, str]) -> str | None:
     """Return the hex sha-256 in an answer's ``Repr-Digest`` header (RFC 9530), or None."""
-    match = _REPR_SHA256.search(headers.get("repr-digest", ""))
+    match = _REPR_SHA256.search(headers.get(REPR_DIGEST, ""))
     if match is None:
         return None
     try:

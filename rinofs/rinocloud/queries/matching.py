@@ -1,30 +1,29 @@
-"""The service's query language, followed here: for servers that cannot.
+"""The query language over records, for servers without queries.
 
-The rules are those of the embedded server, to the last odd key, so that it does not matter who looks.
+The rules are those of `rinofs.protocol.operators`, to the last odd key, so that it does not matter who looks.
+How each operator is evaluated is in `MATCHERS`.
 """
 
 from __future__ import annotations
 
 import json
 import operator
-import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rinofs.errors import InvalidRequestError
-from rinofs.rinocloud.records import FIELDS
+from rinofs.protocol import operators
+from rinofs.protocol.operators import Operator, QueryError
+from rinofs.protocol.records import METADATA, NUL_STAND_IN, field_parts, metadata_name, record_field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-__all__ = ["Fields", "matcher", "ordered"]
+    Holds: TypeAlias = Callable[[Any], bool]
+
+__all__ = ["MATCHERS", "Fields", "matcher", "ordered", "value_reader"]
 
 Fields: TypeAlias = "Mapping[str, Any]"
 """A record as the service shows it."""
-
-_ORDERS = {"$lt": operator.lt, "$lte": operator.le, "$gt": operator.gt, "$gte": operator.ge}
-_NUL = "\U0010fffd"
-_DOTS = re.compile(r"\.|__")
-_EXPLICIT = re.compile(r"metadata(?:\.|__)(?=.)", re.DOTALL)
 
 
 def matcher(query: Mapping[str, Any], *, digests: bool) -> Callable[[Fields], bool]:
@@ -42,6 +41,13 @@ def matcher(query: Mapping[str, Any], *, digests: bool) -> Callable[[Fields], bo
     InvalidRequestError
         If it is no query, as the server would say too.
     """
+    try:
+        return _query(query, digests=digests)
+    except QueryError as error:
+        raise InvalidRequestError(f"query: {error}") from error
+
+
+def _query(query: Mapping[str, Any], *, digests: bool) -> Callable[[Fields], bool]:
     return _all([_part(key, wanted, digests=digests) for key, wanted in query.items()])
 
 
@@ -50,20 +56,18 @@ def _all(conditions: Sequence[Callable[[Fields], bool]]) -> Callable[[Fields], b
 
 
 def _part(key: str, wanted: Any, *, digests: bool) -> Callable[[Fields], bool]:
-    if not key.startswith("$"):
+    if not operators.is_group(key):
         return _field(key, wanted, digests=digests)
-    if key not in {"$or", "$and"}:
-        raise InvalidRequestError(f"query: {key!r} is no operator known here")
     if not isinstance(wanted, list) or not wanted or not all(isinstance(one, dict) for one in wanted):
-        raise InvalidRequestError(f"query: {key} takes a list of queries")
-    parts = [matcher(one, digests=digests) for one in wanted]
-    return _all(parts) if key == "$and" else lambda record: any(part(record) for part in parts)
+        raise QueryError(f"{key} takes a list of queries")
+    parts = [_query(one, digests=digests) for one in wanted]
+    return _all(parts) if key == operators.AND else lambda record: any(part(record) for part in parts)
 
 
 def _field(name: str, wanted: Any, *, digests: bool) -> Callable[[Fields], bool]:
-    value_of = _reader(name, digests=digests)
-    is_condition = isinstance(wanted, dict) and any(key.startswith("$") for key in wanted)
-    terms = [_term(name, *item) for item in wanted.items()] if is_condition else [_is_one_of([wanted])]
+    value_of = value_reader(name, digests=digests)
+    conditions = wanted if operators.is_condition(wanted) else {operators.EQ.name: wanted}
+    terms = [_term(name, *item) for item in conditions.items()]
 
     def holds(record: Fields) -> bool:
         value = value_of(record)
@@ -72,18 +76,27 @@ def _field(name: str, wanted: Any, *, digests: bool) -> Callable[[Fields], bool]
     return holds
 
 
-def _reader(name: str, *, digests: bool) -> Callable[[Fields], Any]:
+def _term(name: str, operator_name: str, wanted: Any) -> Holds:
+    try:
+        found = operators.find_operator(operator_name)
+        found.check(wanted)
+    except QueryError as error:
+        raise QueryError(f"{name}: {error}") from error
+    return MATCHERS[found](wanted)
+
+
+def value_reader(name: str, *, digests: bool) -> Callable[[Fields], Any]:
     """Return what takes the value of a field out of a record; None where it has none."""
-    if name in FIELDS and (digests or name != "sha256"):
+    if record_field(name, digests=digests) is not None:
         return lambda record: record.get(name)
-    inner = _text(_EXPLICIT.sub("", name, count=1) if _EXPLICIT.match(name) else name)
-    parts = _DOTS.split(inner)
+    inner = _text(metadata_name(name))
+    parts = field_parts(inner)
 
     def value_of(record: Fields) -> Any:
-        metadata = record.get("metadata") or {}
+        metadata = record.get(METADATA) or {}
         value = _at(metadata, [inner])
         # The key of exactly that name counts first, with all its dots.
-        return _at(metadata, parts) if value is None and len(parts) > 1 and all(parts) else value
+        return _at(metadata, parts) if value is None and len(parts) > 1 else value
 
     return value_of
 
@@ -92,29 +105,12 @@ def _at(value: Any, keys: Sequence[str]) -> Any:
     for key in keys:
         if not isinstance(value, dict):
             return None
-        value = ({_text(name): item for name, item in value.items()} if _NUL in key else value).get(key)
+        known = {_text(name): item for name, item in value.items()} if NUL_STAND_IN in key else value
+        value = known.get(key)
     return value
 
 
-def _term(name: str, operation: str, wanted: Any) -> Callable[[Any], bool]:
-    if operation in {"$eq", "$ne", "$in", "$nin"}:
-        if operation in {"$in", "$nin"} and not isinstance(wanted, list):
-            raise InvalidRequestError(f"query: {name}: {operation} takes a list")
-        found = _is_one_of(wanted if operation in {"$in", "$nin"} else [wanted])
-        return found if operation in {"$eq", "$in"} else lambda value: not found(value)
-    if operation in _ORDERS:
-        return _ordered(operation, wanted)
-    if operation == "$exists":
-        if not isinstance(wanted, bool):
-            raise InvalidRequestError(f"query: {name}: $exists takes true or false")
-        return lambda value: (value is not None) is wanted
-    if operation == "$string_contains":
-        part = _text(wanted) if isinstance(wanted, str) else None
-        return lambda value: part is not None and isinstance(value, str) and part in _text(value)
-    raise InvalidRequestError(f"query: {name}: {operation!r} is no operator known here")
-
-
-def _is_one_of(wanted: Sequence[Any]) -> Callable[[Any], bool]:
+def _is_one_of(wanted: Sequence[Any]) -> Holds:
     """Tell of a value whether it is one of some, or a list that holds one; null is absence."""
     absent = any(one is None for one in wanted)
     keys = {_key(one) for one in wanted if one is not None}
@@ -127,15 +123,44 @@ def _is_one_of(wanted: Sequence[Any]) -> Callable[[Any], bool]:
     return holds
 
 
-def _ordered(operation: str, wanted: Any) -> Callable[[Any], bool]:
-    kind, limit = _key(wanted)
-    compare = _ORDERS[operation]
+def _not(holds: Holds) -> Holds:
+    return lambda value: not holds(value)
 
-    def holds(value: Any) -> bool:
-        other, found = _key(value)
-        return other == kind and kind in {"number", "text"} and bool(compare(found, limit))
 
-    return holds
+def _ordered(compare: Callable[[Any, Any], bool]) -> Callable[[Any], Holds]:
+    def matcher_of(wanted: Any) -> Holds:
+        kind, limit = _key(wanted)
+
+        def holds(value: Any) -> bool:
+            other, found = _key(value)
+            return other == kind and kind in {"number", "text"} and bool(compare(found, limit))
+
+        return holds
+
+    return matcher_of
+
+
+def _contains(wanted: Any) -> Holds:
+    part = _text(wanted) if isinstance(wanted, str) else None
+    return lambda value: part is not None and isinstance(value, str) and part in _text(value)
+
+
+MATCHERS: dict[Operator, Callable[[Any], Holds]] = {
+    operators.EQ: lambda wanted: _is_one_of([wanted]),
+    operators.NE: lambda wanted: _not(_is_one_of([wanted])),
+    operators.IN: lambda wanted: _is_one_of(wanted),
+    operators.NIN: lambda wanted: _not(_is_one_of(wanted)),
+    operators.LT: _ordered(operator.lt),
+    operators.LTE: _ordered(operator.le),
+    operators.GT: _ordered(operator.gt),
+    operators.GTE: _ordered(operator.ge),
+    operators.EXISTS: lambda wanted: lambda value: (value is not None) is wanted,
+    operators.STRING_CONTAINS: _contains,
+}
+"""What tells by operator, given what the operator is used with, whether the value of a field matches.
+
+The value is None where an object does not have the field.
+"""
 
 
 def _key(value: Any) -> tuple[str, Any]:
@@ -153,7 +178,7 @@ def _key(value: Any) -> tuple[str, Any]:
 
 def _text(value: str) -> str:
     # SQLite ends texts at NUL, so the server has another character stand for it.
-    return value.replace("\0", _NUL)
+    return value.replace("\0", NUL_STAND_IN)
 
 
 def _written(value: Any) -> str:
@@ -177,7 +202,7 @@ def ordered(records: Sequence[Fields], sort: str, *, digests: bool) -> list[int]
     digests : bool
         Whether ``sha256`` is a field of records.
     """
-    value_of = _reader(sort.removeprefix("-"), digests=digests)
+    value_of = value_reader(sort.removeprefix("-"), digests=digests)
     keyed = [
         (_rank(value), record["id"], position)
         for position, record in enumerate(records)

@@ -11,16 +11,12 @@ from datetime import datetime
 from typing import Any, TypeAlias
 
 from rinofs.fs.values import as_json
+from rinofs.protocol.operators import AND, EQ, GT, IN, OR, OR_SUFFIX, Operator, Takes, operator_of_keyword
+from rinofs.protocol.records import RECORD_FIELDS, SERVICE_TYPES, service_name
 
-__all__ = ["OPERATORS", "Query", "both", "build", "field_of", "sort_of"]
+__all__ = ["Query", "after_id", "among", "both", "build", "sort_of"]
 
 Query: TypeAlias = dict[str, Any]
-
-OPERATORS = frozenset({"eq", "ne", "lt", "lte", "gt", "gte", "in", "nin", "exists", "string_contains"})
-
-# What infos call differently.
-_FIELDS = {"created": "created_on", "modified": "updated_on"}
-_TYPES = {"directory": "folder", "other": "object"}
 
 
 def build(where: object, filters: Mapping[str, Any]) -> Query:
@@ -46,56 +42,53 @@ def build(where: object, filters: Mapping[str, Any]) -> Query:
         field, operator, is_either = _taken_apart(keyword)
         wanted = _wanted(field, operator, value, keyword)
         if is_either:
-            either.append({field: _condition({f"${operator}": wanted})})
+            either.append({field: _condition({operator.name: wanted})})
         else:
-            fields.setdefault(field, {})[f"${operator}"] = wanted
+            fields.setdefault(field, {})[operator.name] = wanted
     query: Query = {field: _condition(conditions) for field, conditions in fields.items()}
     raw: Query = {} if where is None else as_json(where, "where")
-    return both(raw, {**query, "$or": either} if either else query)
+    return both(raw, {**query, OR: either} if either else query)
 
 
-def _taken_apart(keyword: str) -> tuple[str, str, bool]:
+def _taken_apart(keyword: str) -> tuple[str, Operator, bool]:
     """Return the field, the operator, and whether the condition is one of several that may hold."""
     field, _, last = keyword.rpartition("__")
-    is_either = bool(field) and last == "or"
+    is_either = bool(field) and last == OR_SUFFIX
     rest = field if is_either else keyword
-    field, separator, operator = rest.rpartition("__")
-    if not separator or operator not in OPERATORS:
-        field, operator = rest, "eq"
+    field, separator, last = rest.rpartition("__")
+    operator = operator_of_keyword(last) if separator else None
+    if operator is None:
+        field, operator = rest, EQ
     if not field:
         raise ValueError(f"{keyword}: the name of a field is missing")
-    return field_of(field), operator, is_either
+    return service_name(field), operator, is_either
 
 
-def field_of(name: str) -> str:
-    """Return the service's name of a field."""
-    return _FIELDS.get(name, name)
-
-
-def _wanted(field: str, operator: str, value: Any, keyword: str) -> Any:
-    if operator in {"in", "nin"}:
+def _wanted(field: str, operator: Operator, value: Any, keyword: str) -> Any:
+    if operator.takes is Takes.LIST:
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
             raise TypeError(f"{keyword}: a list is expected, not {type(value).__name__}")
         return [_value(field, item, f"{keyword}[{number}]") for number, item in enumerate(value)]
-    if operator == "exists" and not isinstance(value, bool):
-        raise TypeError(f"{keyword}: True or False is expected, not {value!r}")
-    if operator == "string_contains" and not isinstance(value, str):
-        raise TypeError(f"{keyword}: text is expected, not {type(value).__name__}")
-    return _value(field, value, keyword)
+    wanted = _value(field, value, keyword)
+    if not operator.takes.admits(wanted):
+        expected = "True or False" if operator.takes is Takes.TRUTH else operator.takes.value
+        raise TypeError(f"{keyword}: {expected} is expected, not {value!r}")
+    return wanted
 
 
 def _value(field: str, value: Any, keyword: str) -> Any:
-    if field in _FIELDS.values() and isinstance(value, datetime) and value.tzinfo is None:
+    own = RECORD_FIELDS.get(field)
+    if own is not None and own.is_time and isinstance(value, datetime) and value.tzinfo is None:
         raise ValueError(f"{keyword}: the service's times are in UTC: give {value} a time zone")
     if field == "type" and isinstance(value, str):
-        return _TYPES.get(value, value)
+        return SERVICE_TYPES.get(value, value)
     return as_json(value, keyword)
 
 
 def _condition(conditions: dict[str, Any]) -> Any:
     """Write a condition in the shortest way, which all servers know."""
-    value = conditions.get("$eq")
-    if len(conditions) > 1 or "$eq" not in conditions or isinstance(value, dict):
+    value = conditions.get(EQ.name)
+    if len(conditions) > 1 or EQ.name not in conditions or isinstance(value, dict):
         return conditions
     return value
 
@@ -105,7 +98,17 @@ def both(*queries: Query) -> Query:
     given = [query for query in queries if query]
     merged = {key: value for query in given for key, value in query.items()}
     # Side by side is what every server understands; the same field twice needs more.
-    return merged if len(merged) == sum(map(len, given)) else {"$and": given}
+    return merged if len(merged) == sum(map(len, given)) else {AND: given}
+
+
+def among(field: str, values: Iterable[object]) -> Query:
+    """Return the query for what has one of some values in a field."""
+    return {field: {IN.name: list(values)}}
+
+
+def after_id(number: int) -> Query:
+    """Return the query for what has a larger id."""
+    return {"id": {GT.name: number}}
 
 
 def sort_of(sort: str | None, *, descending: bool) -> str | None:
@@ -120,7 +123,7 @@ def sort_of(sort: str | None, *, descending: bool) -> str | None:
         if descending:
             raise ValueError("descending needs a field to sort by: sort='...'")
         return None
-    field = field_of(sort.removeprefix("-"))
+    field = service_name(sort.removeprefix("-"))
     if not field:
         raise ValueError("sort: the name of a field is missing")
     return f"-{field}" if descending or sort.startswith("-") else field

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, TypeAlias
 from rinofs.errors import NotFoundError
 from rinofs.fs.browse import ABSENT
 from rinofs.fs.transfer.pool import run
-from rinofs.rinocloud.pages import PAGE_SIZE
+from rinofs.protocol.extensions import RinocloudExtension
+from rinofs.protocol.limits import CLIENT_PAGE
+from rinofs.protocol.records import SERVICE_TYPES
 from rinofs.rinocloud.paths import join, part_of
 from rinofs.rinocloud.queries.matching import matcher, ordered
-from rinofs.rinocloud.queries.query import both
+from rinofs.rinocloud.queries.query import after_id, among, both
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -75,7 +77,7 @@ class Searcher:
         top = self._resolver.folder_id(path, self._max_age)
         folders = None if top is None else self._below(top, path)
         if folders is not None:
-            query = both({"parent": {"$in": list(folders)}}, query)
+            query = both(among("parent", folders), query)
         start: dict[int | None, str] = {top: path}
         is_all_wanted = top is None or folders is not None
         for page in self._pages(query, sort, self._url(path), limit if is_all_wanted else None):
@@ -91,7 +93,7 @@ class Searcher:
         top = self._resolver.folder_id(path, self._max_age)
         folders = None if top is None else self._below(top, path)
         if folders is not None:
-            query = both({"parent": {"$in": list(folders)}}, query)
+            query = both(among("parent", folders), query)
         if top is None or folders is not None:
             try:
                 return self._client.count(query, self._url(path))
@@ -112,11 +114,11 @@ class Searcher:
         seen: set[int] = set()
         last = 0
         by_id = sort is None
-        size = PAGE_SIZE if limit is None else min(limit, PAGE_SIZE)
+        size = CLIENT_PAGE if limit is None else min(limit, CLIENT_PAGE)
         order = sort or (None if self._is_extended() else "id")
         while True:
             position = {} if by_id or not seen else {"offset": len(seen)}
-            asked = both(query, {"id": {"$gt": last}}) if by_id and last else query
+            asked = both(query, after_id(last)) if by_id and last else query
             body = {"query": asked, "limit": size, **position, **({"sort": order} if order else {})}
             records = self._client.query(body, label).records
             fresh = [record for record in records if record.id not in seen]
@@ -139,7 +141,7 @@ class Searcher:
         paths: dict[int | None, str] = {top: path}
         level = [top]
         while level:
-            query: Query = {"type": "folder", "parent": {"$in": level}}
+            query: Query = both({"type": SERVICE_TYPES["directory"]}, among("parent", level))
             level = []
             for page in self._pages(query, None, self._url(path)):
                 for record in page:
@@ -190,7 +192,7 @@ class Searcher:
     def _asked_for(self, numbers: list[int]) -> dict[int, Record]:
         moment = self._listings.moment()
         found: dict[int, Record] = {}
-        for page in self._pages({"id": {"$in": numbers}}, None, "rino://"):
+        for page in self._pages(among("id", numbers), None, "rino://"):
             found |= {record.id: record for record in page}
             if len(found) == len(numbers):
                 break
@@ -220,7 +222,7 @@ class Searcher:
         tree = self._resolver.tree(path)
         if tree is None:
             tree = self._walk(path, concurrency)
-        digests = self._client.features.has("digest")
+        digests = self._client.features.has(RinocloudExtension.DIGEST)
         holds = matcher(query, digests=digests)
         found = [item for item in tree.items() if holds(item[1].fields())]
         found.sort(key=lambda item: item[1].id)

@@ -321,7 +321,7 @@ class DiskBlobStore:
         Parameters
         ----------
         contents : mapping
-            At most `rinofs.server.blobs.store.MAX_TOGETHER` contents, by what they are known by.
+            At most `rinofs.protocol.limits.MAX_BUNDLE_UPLOAD` contents, by what they are known by.
 
         Raises
         ------

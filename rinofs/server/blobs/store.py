@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = [
-    "MAX_TOGETHER",
     "Blob",
     "BlobReader",
     "BlobStore",
@@ -33,9 +32,6 @@ __all__ = [
     "chunks",
     "verify",
 ]
-
-MAX_TOGETHER = 64
-"""Contents that `BlobStore.write_many` takes. On a disk each takes a file descriptor."""
 
 _READ_SIZE = 1024 * 1024
 _CHUNK = 500
@@ -157,7 +153,7 @@ class BlobStore(Protocol):
         """Begin a new content, and take its SHA-1 too if that will be asked for."""
 
     def write_many(self, contents: Mapping[Blob, Data]) -> AbstractContextManager[None]:
-        """Store at most `MAX_TOGETHER` contents durably, and keep them until the context is left."""
+        """Store at most `rinofs.protocol.limits.MAX_BUNDLE_UPLOAD` contents durably, and keep them until the context is left."""
 
     def open_range(self, sha256: str, size: int, start: int = 0, stop: int | None = None) -> BlobReader:
         """Open the bytes from `start` up to `stop` of a content, which must have `size` bytes."""

@@ -19,6 +19,7 @@ from anyio import to_thread
 from sqlalchemy import bindparam, delete, insert, select
 from starlette.responses import Response
 
+from rinofs.protocol.extensions import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
 from rinofs.server.catalog.inline_reader import WouldWait
 from rinofs.server.catalog.tables import answers
 from rinofs.server.errors import BadRequest, Unprocessable
@@ -103,12 +104,12 @@ class Answers:
         Unprocessable
             If the key was used for another request.
         """
-        header = request.headers.get("idempotency-key") if request.app.state.settings.extensions else None
+        header = request.headers.get(IDEMPOTENCY_KEY) if request.app.state.settings.extensions else None
         if header is None:
             return await to_thread.run_sync(_carry_out, work, render, None)
         match = _KEY.fullmatch(header)
         if match is None:
-            raise BadRequest("Idempotency-Key: 1 to 255 printable ASCII characters are allowed")
+            raise BadRequest(f"{IDEMPOTENCY_KEY}: 1 to 255 printable ASCII characters are allowed")
         key = match.group(2)
         digest = _digest(request, said)
         async with self._turn(user.id, key):
@@ -118,7 +119,7 @@ class Answers:
                 return await to_thread.run_sync(_carry_out, work, render, keep)
         request_digest, answer = kept
         if request_digest != digest:
-            raise Unprocessable("Idempotency-Key: this key was used for another request")
+            raise Unprocessable(f"{IDEMPOTENCY_KEY}: this key was used for another request")
         return answer
 
     @asynccontextmanager
@@ -166,7 +167,7 @@ def _present(reader: Reader, wanted: Mapping[str, object]) -> tuple[str, Respons
     if row is None:
         return None
     request, status, body = row
-    return request, Response(bytes(body), status, {"idempotency-replayed": "true"}, "application/json")
+    return request, Response(bytes(body), status, {IDEMPOTENCY_REPLAYED: "true"}, "application/json")
 
 
 def _carry_out(

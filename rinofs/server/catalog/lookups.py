@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, select
 
+from rinofs.protocol.limits import LARGEST_ID
 from rinofs.server.catalog.records import Kind, Record, User
 from rinofs.server.catalog.tables import objects
 from rinofs.server.errors import Conflict, NotFound
@@ -21,8 +22,6 @@ __all__ = ["RECORD", "changeable", "child", "children", "get", "inside", "locate
 
 RECORD = tuple(objects.c[name] for name in Record.__dataclass_fields__)
 """The columns of a `Record`, in its order."""
-
-_LARGEST_ID = 2**63 - 1
 
 # What is behind almost every request. Putting such a statement together takes longer than running it.
 _MINE = objects.c.owner == bindparam("user")
@@ -40,7 +39,7 @@ def get(reader: Reader, user: User, number: int, *, field: str = "id") -> Record
     NotFound
         If the user has none of that id; whether others have is not told.
     """
-    if 0 < number <= _LARGEST_ID:
+    if 0 < number <= LARGEST_ID:
         row = reader.execute(_BY_ID, {"user": user.id, "number": number}).one_or_none()
         if row is not None:
             return Record(*row)

@@ -10,17 +10,14 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
+from rinofs.protocol.limits import MAX_METADATA, MAX_METADATA_DEPTH
 from rinofs.server.errors import BadRequest, TooLarge
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["MAX_METADATA", "dump", "dump_list", "dump_metadata", "load_metadata"]
+__all__ = ["dump", "dump_list", "dump_metadata", "load_metadata"]
 
-MAX_METADATA = 4 * 1024 * 1024
-"""Bytes that the metadata of one object may have, as JSON."""
-MAX_DEPTH = 64
-"""Levels of lists and objects in metadata."""
 _MAX_INTEGER = 10**300
 
 
@@ -32,7 +29,7 @@ def dump(value: object) -> str:
     BadRequest
         If JSON cannot hold it, or it is nested too deeply.
     """
-    _check(value, MAX_DEPTH)
+    _check(value, MAX_METADATA_DEPTH)
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     # Escapes are the only places with a backslash, and an escaped one the only place with two.
     return text.replace("\\\\", "\\u005c")
@@ -85,7 +82,9 @@ def _check(value: object, depth: int) -> None:
 
 def _check_nested(value: object, depth: int) -> None:
     if depth == 0:
-        raise BadRequest(f"metadata: at most {MAX_DEPTH} levels of nesting are kept", field="metadata")
+        raise BadRequest(
+            f"metadata: at most {MAX_METADATA_DEPTH} levels of nesting are kept", field="metadata"
+        )
     if isinstance(value, dict):
         for key, item in value.items():
             _check(key, depth)

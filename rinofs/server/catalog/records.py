@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, make_dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import orjson
 
+from rinofs.protocol.limits import TRUNCATED_FROM
+from rinofs.protocol.records import RECORD_FIELDS
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 __all__ = ["Change", "Kind", "NewObject", "Record", "User", "now"]
-
-TRUNCATED_FROM = 300_000
-"""Bytes of metadata above which ``truncate_metadata`` leaves them out."""
 
 
 class Kind:
@@ -98,8 +98,8 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """An object, as a row of the database has it.
+class NamedColumns:
+    """An object, as a row of the database has it, by the columns that code treats by name.
 
     Attributes
     ----------
@@ -159,6 +159,8 @@ class Record:
         }
         if sha256 and self.sha256 is not None:
             shown["sha256"] = self.sha256
+        for name in _MORE:
+            shown[name] = getattr(self, name)
         if path is not None:
             shown["path"] = path
         return shown
@@ -182,6 +184,19 @@ class Record:
     def modified(self) -> datetime:
         """When its content was last modified."""
         return datetime.fromisoformat(self.updated_on)
+
+
+# Of a user's objects all the same, and so in no column.
+_OF_USER = {"project", "project_name", "owner", "shared"}
+_MORE = tuple(name for name in RECORD_FIELDS if name not in {*NamedColumns.__dataclass_fields__, *_OF_USER})
+
+if TYPE_CHECKING:
+    Record = NamedColumns
+else:
+    # With the columns of the fields that only the table in `rinofs.protocol` names.
+    Record = make_dataclass(
+        "Record", [(name, object) for name in _MORE], bases=(NamedColumns,), frozen=True, slots=True
+    )
 
 
 def _ascii(shown: dict[str, object]) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy import and_, func, select
 
 from rinofs.server.catalog import listings, lookups, moves
 from rinofs.server.catalog.queries import searches
-from rinofs.server.catalog.queries.query import compile_query, compile_sort
+from rinofs.server.catalog.queries.conditions import compile_query, compile_sort
 from rinofs.server.catalog.records import Kind, Record, User
 from rinofs.server.catalog.tables import objects as table
 from rinofs.server.errors import BadRequest

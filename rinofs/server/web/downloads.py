@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
+from rinofs.protocol.extensions import REPR_DIGEST, repr_digest
 from rinofs.server.web.conditions import failed_precondition, holds_for_range
 from rinofs.server.web.ranges import ByteRange, parse_ranges
 from rinofs.server.web.responses import error_response
@@ -72,7 +73,7 @@ def content_response(
     known = _validators(etag, content.sha256, modified) if digests else {}
     status = failed_precondition(request.method, request.headers, etag, modified) if digests else None
     if status == 304:
-        known.pop("repr-digest")
+        known.pop(REPR_DIGEST)
         return Response(status_code=304, headers={**_SAFE_HEADERS, **known})
     if status == 412:
         return error_response(412, "the content is not the one that the request is about", known)
@@ -108,7 +109,7 @@ def _validators(etag: str, sha256: str, modified: datetime) -> dict[str, str]:
         "accept-ranges": "bytes",
         "etag": f'"{etag}"',
         "last-modified": format_datetime(modified, usegmt=True),
-        "repr-digest": f"sha-256=:{digest}:",
+        REPR_DIGEST: repr_digest(digest),
     }
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-__all__ = ["MAX_RANGES", "ByteRange", "parse_ranges"]
+from rinofs.protocol.limits import MAX_RANGES
 
-MAX_RANGES = 16
-"""Ranges answered in one request; one that asks for more gets the whole content."""
+__all__ = ["ByteRange", "parse_ranges"]
 
 _SPEC = re.compile(r"(\d*)-(\d*)", re.ASCII)
 _BEYOND = 10**18  # more bytes than any content has

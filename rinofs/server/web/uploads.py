@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
+from rinofs.protocol.extensions import RINOCLOUD_PAYLOAD
 from rinofs.server.blobs.store import Blob
 from rinofs.server.errors import BadRequest, TooLarge, Unprocessable, UnsupportedMedia
 from rinofs.server.web.bodies import (
@@ -33,10 +34,7 @@ if TYPE_CHECKING:
     from rinofs.server.blobs.store import BlobStore, BlobUpload
     from rinofs.server.settings import ServerSettings
 
-__all__ = ["PAYLOAD_HEADER", "Upload", "read_upload", "receive_binary", "receive_upload"]
-
-PAYLOAD_HEADER = "rinocloud-api-payload"
-"""The header that carries the fields of an upload whose body is the bare content."""
+__all__ = ["Upload", "read_upload", "receive_binary", "receive_upload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,10 +172,10 @@ async def receive_binary(request: Request, blobs: BlobStore) -> AsyncIterator[Up
     """
     settings = settings_of(request)
     content_type_of(request)
-    payload = request.headers.get(PAYLOAD_HEADER)
+    payload = request.headers.get(RINOCLOUD_PAYLOAD)
     if payload is None:
-        raise BadRequest(f"the header {PAYLOAD_HEADER} with the name of the file is missing")
-    fields = parse_object(payload.encode("latin-1"), settings, what=f"the header {PAYLOAD_HEADER}")
+        raise BadRequest(f"the header {RINOCLOUD_PAYLOAD} with the name of the file is missing")
+    fields = parse_object(payload.encode("latin-1"), settings, what=f"the header {RINOCLOUD_PAYLOAD}")
     async with receiving(blobs, settings.max_content_bytes) as sink:
         async for data in body_stream(request, None):
             await sink.add(data)

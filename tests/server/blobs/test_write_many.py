@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from rinofs.protocol.limits import MAX_BUNDLE_UPLOAD
 from rinofs.server.blobs.disk import DiskBlobStore
-from rinofs.server.blobs.store import MAX_TOGETHER, blob_of
+from rinofs.server.blobs.store import blob_of
 from rinofs.server.errors import InsufficientStorage
 from tests.server.blobs.test_disk import files_below, store
 
@@ -134,4 +135,4 @@ def test_many_batches_of_the_same_contents_at_once(blobs: DiskBlobStore, root: P
         thread.join()
     assert failures == []
     assert len(files_below(root)) == len(set(CONTENTS))
-    assert most - before < 6 * MAX_TOGETHER  # of twelve batches, which have files open
+    assert most - before < 6 * MAX_BUNDLE_UPLOAD  # of twelve batches, which have files open

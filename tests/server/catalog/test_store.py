@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.listings import PIECE_ROWS, Page
 from rinofs.server.catalog.queries import searches
-from rinofs.server.catalog.queries.query import compile_query
+from rinofs.server.catalog.queries.conditions import compile_query
 from rinofs.server.catalog.records import Change, Kind, NewObject, Record, User
 from rinofs.server.catalog.store import FolderExists, Store
 from rinofs.server.catalog.tables import objects

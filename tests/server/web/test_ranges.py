@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rinofs.server.web.ranges import MAX_RANGES, ByteRange, parse_ranges
+from rinofs.protocol.limits import MAX_RANGES
+from rinofs.server.web.ranges import ByteRange, parse_ranges
 
 IGNORED = None
 UNSATISFIABLE: list[tuple[int, int]] = []

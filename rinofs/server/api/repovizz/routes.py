@@ -25,12 +25,9 @@ if TYPE_CHECKING:
 
     Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
 
-__all__ = ["BASE", "EXTENSIONS", "routes"]
+__all__ = ["BASE", "routes"]
 
 BASE = "/api/v1.0"
-
-EXTENSIONS = "list, delete, sizes, etag, digest, sha1, idempotency, store"
-"""What this server adds to the published API, as its answers tell."""
 
 _UNAUTHORIZED = "You are unauthorized to make this request."
 

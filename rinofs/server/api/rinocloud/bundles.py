@@ -11,8 +11,10 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
+from rinofs.protocol.extensions import REPR_DIGEST, RINOCLOUD_ALONE, repr_digest
+from rinofs.protocol.limits import MAX_BUNDLE, MAX_BUNDLE_DOWNLOAD, MAX_BUNDLE_UPLOAD, MAX_BUNDLED_FILE
 from rinofs.server.api.rinocloud.requests import new_object, path_of, text, whole_number
-from rinofs.server.blobs.store import MAX_TOGETHER, blob_of
+from rinofs.server.blobs.store import blob_of
 from rinofs.server.catalog.bulk_insert import about
 from rinofs.server.errors import ApiError, BadRequest, NotFound, Unprocessable
 from rinofs.server.web.bodies import read_fields
@@ -27,16 +29,7 @@ if TYPE_CHECKING:
     from rinofs.server.catalog.idempotency import Remember
     from rinofs.server.catalog.records import NewObject, Record
 
-__all__ = ["MOST", "SMALL", "TOGETHER", "download_many", "upload_many"]
-
-MOST = 256
-"""Files that can be asked for at once; `rinofs.server.blobs.store.MAX_TOGETHER` can be sent."""
-
-SMALL = 256 * 1024
-"""Bytes up to which a file is sent along."""
-
-TOGETHER = 2 * 1024 * 1024
-"""Bytes of all that is sent along, and of all that is sent here."""
+__all__ = ["download_many", "upload_many"]
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -47,8 +40,8 @@ async def download_many(call: Call) -> Response:
         raise NotFound("this server has no files/download_many/")
     fields = await read_fields(call.request)
     paths = fields.get("paths")
-    if not isinstance(paths, list) or not 0 < len(paths) <= MOST:
-        raise BadRequest(f"paths: a list of 1 to {MOST} paths is expected", field="paths")
+    if not isinstance(paths, list) or not 0 < len(paths) <= MAX_BUNDLE_DOWNLOAD:
+        raise BadRequest(f"paths: a list of 1 to {MAX_BUNDLE_DOWNLOAD} paths is expected", field="paths")
     wanted = [path_of(path) for path in paths]
     boundary = secrets.token_hex(16)
     body = await call.run_in_thread(_answer, call, wanted, boundary)
@@ -63,17 +56,17 @@ def _answer(_user: object, call: Call, paths: Sequence[Sequence[str]], boundary:
 def _parts(
     call: Call, paths: Sequence[Sequence[str]], records: Sequence[Record | None], boundary: str
 ) -> Iterator[bytes]:
-    room = TOGETHER
+    room = MAX_BUNDLE
     for path, record in zip(paths, records, strict=True):
-        content = None if record is None else _content(call, record, min(SMALL, room))
+        content = None if record is None else _content(call, record, min(MAX_BUNDLED_FILE, room))
         where = "/".join(quote(name, safe="") for name in path)
         yield f"\r\n--{boundary}\r\nContent-Location: {where}\r\n".encode()
         if content is None or record is None or record.sha256 is None:
-            yield b"rinocloud-api-alone: true\r\nContent-Length: 0\r\n\r\n"
+            yield f"{RINOCLOUD_ALONE}: true\r\nContent-Length: 0\r\n\r\n".encode()
             continue
         room -= len(content)
         digest = base64.b64encode(bytes.fromhex(record.sha256)).decode("ascii")
-        yield f"Repr-Digest: sha-256=:{digest}:\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+        yield f"{REPR_DIGEST}: {repr_digest(digest)}\r\nContent-Length: {len(content)}\r\n\r\n".encode()
         yield content
     yield f"\r\n--{boundary}--\r\n".encode()
 
@@ -93,7 +86,7 @@ async def upload_many(call: Call) -> Response:
     """Make files of the pieces of one content, all or none of them."""
     if not call.extended:
         raise NotFound("this server has no files/upload_many/")
-    fields, content, digest = await read_upload(call.request, TOGETHER)
+    fields, content, digest = await read_upload(call.request, MAX_BUNDLE)
 
     def work(remember: Remember[Record]) -> list[Record]:
         arriving = _arriving(fields.get("files"), memoryview(content))
@@ -117,8 +110,8 @@ class _Arriving:
 
 
 def _arriving(files: object, content: memoryview) -> list[_Arriving]:
-    if not isinstance(files, list) or not 0 < len(files) <= MAX_TOGETHER:
-        raise BadRequest(f"files: a list of 1 to {MAX_TOGETHER} files is expected", field="files")
+    if not isinstance(files, list) or not 0 < len(files) <= MAX_BUNDLE_UPLOAD:
+        raise BadRequest(f"files: a list of 1 to {MAX_BUNDLE_UPLOAD} files is expected", field="files")
     found, start = [], 0
     for number, fields in enumerate(files):
         with about(number):

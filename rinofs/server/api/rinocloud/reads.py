@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rinofs.protocol.extensions import RINOCLOUD_RESULT
 from rinofs.server.api.rinocloud.requests import (
     flag,
     needed_identifier,
@@ -115,7 +116,7 @@ async def download(call: Call) -> Response:
         etag=record.etag,
         filename=record.name,
         modified=record.modified,
-        headers={"rinocloud-api-result": record.header(call.user, sha256=call.extended)},
+        headers={RINOCLOUD_RESULT: record.header(call.user, sha256=call.extended)},
         digests=call.extended,
         offset=whole_number(fields, "from"),
     )

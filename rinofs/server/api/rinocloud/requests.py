@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from rinofs.protocol.limits import DEFAULT_PAGE, LARGEST_ID, MAX_PAGE
 from rinofs.protocol.names import InvalidNameError, check_name
+from rinofs.protocol.records import ALSO_SENT, record_names
 from rinofs.server.catalog.listings import Page
 from rinofs.server.catalog.records import Change, NewObject
 from rinofs.server.errors import BadRequest
@@ -27,33 +29,11 @@ __all__ = [
     "whole_number",
 ]
 
-DEFAULT_LIMIT = 20
-MAX_LIMIT = 1_000_000
-_LARGEST = 2**63 - 1
 _MOST_FOLDERS = 255  # nobody else can write while they are made
 
-_OWN = frozenset(
-    {
-        "id",
-        "name",
-        "type",
-        "size",
-        "parent",
-        "metadata",
-        "tags",
-        "etag",
-        "versions",
-        "project",
-        "project_name",
-        "owner",
-        "shared",
-        "created_on",
-        "updated_on",
-        "filepath",
-    }
-)
-"""Fields of a record, which clients send back: never metadata, and all but a few the server's to know."""
-_OWN_EXTENDED = _OWN | {"sha256", "path"}
+# Fields of a record, which clients send back: never metadata, and all but a few the server's to know.
+_OWN = record_names(extended=False) | ALSO_SENT
+_OWN_EXTENDED = record_names(extended=True) | ALSO_SENT | {"path"}
 
 
 def text(fields: Mapping[str, object], field: str) -> str | None:
@@ -99,7 +79,7 @@ def _whole(value: object, field: str) -> int:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise BadRequest(f"{field}: a whole number is expected, not {_kind(value)}", field=field)
-    return min(value, _LARGEST)
+    return min(value, LARGEST_ID)
 
 
 def identifier(fields: Mapping[str, object], field: str = "id") -> int | None:
@@ -150,7 +130,7 @@ def where(fields: Mapping[str, object], *, extended: bool) -> int | list[str] | 
 
 def page(fields: Mapping[str, object], *, extended: bool) -> Page:
     """Return the part of a list that is asked for."""
-    limit = min(whole_number(fields, "limit", DEFAULT_LIMIT), MAX_LIMIT)
+    limit = min(whole_number(fields, "limit", DEFAULT_PAGE), MAX_PAGE)
     after = identifier(fields, "after") if extended else None
     return Page(limit, whole_number(fields, "offset"), after)
 

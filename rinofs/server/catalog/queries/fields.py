@@ -1,49 +1,25 @@
 """Fields of objects in SQL: columns, and values in the JSON text of the metadata.
 
-Keys are compared with those that `json_each` finds and never made part of a JSON path, in which a quote would
-end them, and reach somewhere else.
+Keys are compared with those that the database finds and never made part of a JSON path, in which a quote
+would end them, and reach somewhere else.
 """
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Protocol
 
-from rinofs.server.catalog.queries.values import Bound, Cell, any_of, compared, text_value
-from rinofs.server.errors import BadRequest
+from rinofs.protocol.limits import MAX_FIELD_PARTS
+from rinofs.protocol.operators import QueryError
+from rinofs.protocol.records import field_parts, metadata_name, record_field
+from rinofs.server.catalog.queries import dialect
+from rinofs.server.catalog.queries.values import Bound, Cell, any_of, text_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rinofs.server.catalog.records import User
 
-__all__ = ["RECORD_FIELDS", "Field", "field_of", "ordering"]
-
-RECORD_FIELDS = {
-    "id": "integer",
-    "name": "text",
-    "type": "text",
-    "size": "integer",
-    "parent": "integer",
-    "metadata": "object",
-    "tags": "array",
-    "etag": "text",
-    "sha256": "text",
-    "versions": "array",
-    "project": "integer",
-    "project_name": "text",
-    "owner": "text",
-    "shared": "false",
-    "created_on": "text",
-    "updated_on": "text",
-}
-"""The fields of records that can be asked for, with the JSON type of their values."""
-
-MAX_PARTS = 16
-"""Levels that a field can reach down."""
-
-_RANKS = "CASE {} WHEN 'text' THEN 2 WHEN 'array' THEN 3 WHEN 'object' THEN 4 WHEN 'integer' THEN 1 \
-WHEN 'real' THEN 1 ELSE 0 END"
+__all__ = ["Field", "field_of", "ordering"]
 
 
 class Field(Protocol):
@@ -67,7 +43,7 @@ class _ColumnField:
 
     def __init__(self, bound: Bound, column: str, kind: str) -> None:
         self._bound = bound
-        self._column = compared(column) if kind in {"array", "object"} else column
+        self._column = dialect.compared(column) if kind in {"array", "object"} else column
         self._kind = f"'{kind}'"
 
     def where(self, holds: Callable[[Cell], str]) -> str:
@@ -89,10 +65,10 @@ class _MetadataField:
     def __init__(self, bound: Bound, name: str) -> None:
         self._bound = bound
         self._whole = [text_value(name)]
-        parts = re.split(r"\.|__", self._whole[0])
-        self._parts = parts if len(parts) > 1 and all(parts) else None
-        if len(parts) > MAX_PARTS:
-            raise BadRequest(f"query: a field has at most {MAX_PARTS} parts", field="query")
+        parts = field_parts(self._whole[0])
+        self._parts = parts if len(parts) > 1 else None
+        if len(parts) > MAX_FIELD_PARTS:
+            raise QueryError(f"a field has at most {MAX_FIELD_PARTS} parts")
 
     def where(self, holds: Callable[[Cell], str]) -> str:
         found = self._at(self._whole, holds)
@@ -128,11 +104,11 @@ class _MetadataField:
     def _reach(self, keys: Sequence[str]) -> tuple[str, str]:
         """Return the name of what is below some keys, one in the other, and the clauses that find it."""
         sources, conditions = [], []
-        document = compared("objects.metadata")
+        document = dialect.compared("objects.metadata")
         for depth, key in enumerate(keys):
-            sources.append(f"json_each({document}) AS at{depth}")
+            sources.append(dialect.each(document, f"at{depth}"))
             conditions.append(f"at{depth}.key = {self._bound.name(key)}")
-            document = f"CASE at{depth}.type WHEN 'object' THEN at{depth}.value ELSE '{{}}' END"
+            document = dialect.object_or_empty(f"at{depth}.value", f"at{depth}.type")
         last = f"at{len(keys) - 1}"
         return last, f"FROM {', '.join(sources)} WHERE {' AND '.join(conditions)} AND {last}.type <> 'null'"
 
@@ -151,16 +127,16 @@ def field_of(bound: Bound, user: User, name: str, *, digests: bool) -> Field:
     digests : bool
         Whether ``sha256`` is a field of records.
     """
-    if name in RECORD_FIELDS and (digests or name != "sha256"):
-        same = {"project": user.id, "project_name": user.project, "owner": user.username, "shared": 0}
-        column = bound.name(same[name]) if name in same else f"objects.{name}"
-        return _ColumnField(bound, column, RECORD_FIELDS[name])
-    explicit = re.match(r"metadata(\.|__)(?=.)", name, re.DOTALL)
-    return _MetadataField(bound, name[explicit.end() :] if explicit else name)
+    own = record_field(name, digests=digests)
+    if own is None:
+        return _MetadataField(bound, metadata_name(name))
+    # Rows have the id of the user in place of what they show of it.
+    same = {"project": user.id, "project_name": user.project, "owner": user.username, "shared": 0}
+    column = bound.name(same[name]) if name in same else f"objects.{name}"
+    return _ColumnField(bound, column, own.type)
 
 
 def ordering(field: Field) -> list[str]:
     """Return what to sort by a field: by the type of its value, by the value, by id."""
     value, kind = field.scalar()
-    plain = f"CASE WHEN {kind} NOT IN ('array', 'object') THEN {value} END"
-    return [_RANKS.format(kind), plain, "objects.id"]
+    return [dialect.rank(kind), dialect.plain(value, kind), "objects.id"]

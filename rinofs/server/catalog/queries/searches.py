@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, func, select, text, true
+from sqlalchemy import and_, text
 
-from rinofs.server.catalog.queries.query import MAX_NEEDLE, distinct_values
-from rinofs.server.catalog.queries.values import compared, text_value
+from rinofs.protocol.limits import MAX_SEARCH_TEXT
+from rinofs.server.catalog.queries import dialect
+from rinofs.server.catalog.queries.conditions import distinct_values, refusals
+from rinofs.server.catalog.queries.values import text_value
 from rinofs.server.catalog.tables import objects
 from rinofs.server.errors import BadRequest
 
@@ -39,25 +41,28 @@ def matching_text(words: str) -> TextClause:
         If the text is longer than a search can be.
     """
     if words.strip() in {"", "*"}:
-        return text("1")
-    if len(words) > MAX_NEEDLE:
-        raise BadRequest(f"query: at most {MAX_NEEDLE} characters are searched for", field="query")
-    plain = "CASE WHEN part.type IN ('text', 'integer', 'real') THEN part.atom END"
-    tags = f"SELECT 1 FROM json_tree({compared('objects.tags')}) AS part WHERE {_holds(plain)}"  # noqa: S608
-    metadata = f"SELECT 1 FROM json_tree({compared('objects.metadata')}) AS part"  # noqa: S608
-    inside = f"EXISTS ({tags}) OR EXISTS ({metadata} WHERE {_holds(plain)} OR {_holds('part.key')})"
-    return text(f"({_holds('objects.name')} OR {inside})").bindparams(words=text_value(words))
+        return text(dialect.TRUE)
+    if len(words) > MAX_SEARCH_TEXT:
+        raise BadRequest(f"query: at most {MAX_SEARCH_TEXT} characters are searched for", field="query")
+    with refusals():
+        wanted = text_value(words)
+    scalar = dialect.tree_scalar("part")
+    tags = f"SELECT 1 FROM {dialect.tree(dialect.compared('objects.tags'), 'part')} WHERE {_holds(scalar)}"  # noqa: S608
+    metadata = f"SELECT 1 FROM {dialect.tree(dialect.compared('objects.metadata'), 'part')}"  # noqa: S608
+    inside = f"EXISTS ({tags}) OR EXISTS ({metadata} WHERE {_holds(scalar)} OR {_holds('part.key')})"
+    return text(f"({_holds('objects.name')} OR {inside})").bindparams(words=wanted)
 
 
 def _holds(value: str) -> str:
-    return f"instr(lower({value}), lower(:words)) > 0"
+    return dialect.contains_caseless(value, ":words")
 
 
 def field_names(connection: Connection, user: User) -> list[str]:
     """Return the keys that the metadata of a user's objects have, in order."""
-    keys = func.json_each(objects.c.metadata).table_valued("key").alias()
-    found = select(keys.c.key).select_from(objects.join(keys, true())).where(mine(user)).distinct()
-    return list(connection.scalars(found.order_by(keys.c.key).limit(MAX_SUGGESTIONS)))
+    keys = f"objects, {dialect.each('objects.metadata', 'field')}"
+    mine = "objects.owner = :user AND objects.version_of IS NULL"
+    found = text(f"SELECT DISTINCT field.key FROM {keys} WHERE {mine} ORDER BY field.key LIMIT :most")  # noqa: S608
+    return list(connection.scalars(found, {"user": user.id, "most": MAX_SUGGESTIONS}))
 
 
 def known_values(connection: Connection, user: User, field: str, *, digests: bool) -> list[object]:

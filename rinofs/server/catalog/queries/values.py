@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeGuard
 
+from rinofs.protocol.operators import QueryError
+from rinofs.protocol.records import NUL_STAND_IN
 from rinofs.server.catalog.metadata import dump
-from rinofs.server.errors import BadRequest
+from rinofs.server.catalog.queries import dialect
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Bound", "Cell", "any_of", "compared", "text_value"]
-
-_NUL = "\U0010fffd"
+__all__ = ["Bound", "Cell", "all_of", "any_of", "text_value"]
 
 
 class Bound:
@@ -49,24 +49,24 @@ def text_value(text: str) -> str:
 
     Raises
     ------
-    BadRequest
-        If it holds half of a surrogate pair.
+    QueryError
+        If it contains an unpaired surrogate.
     """
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise BadRequest("query: half of a surrogate pair is no text", field="query") from None
-    return text.replace("\0", _NUL)
-
-
-def compared(column: str) -> str:
-    """Return a column of stored JSON text in the form that is compared."""
-    return f"replace({column}, '\\u0000', char({ord(_NUL)}))"
+        raise QueryError("text contains an unpaired surrogate") from None
+    return text.replace("\0", NUL_STAND_IN)
 
 
 def any_of(conditions: Sequence[str]) -> str:
     """Return the condition that one of some holds."""
-    return f"({' OR '.join(conditions)})" if conditions else "0"
+    return f"({' OR '.join(conditions)})" if conditions else dialect.FALSE
+
+
+def all_of(conditions: Sequence[str]) -> str:
+    """Return the condition that all of some hold."""
+    return f"({' AND '.join(conditions)})" if conditions else dialect.TRUE
 
 
 class Cell:
@@ -77,14 +77,14 @@ class Cell:
     bound : Bound
         Where the values that it is compared with go.
     value : str
-        The value, as SQLite takes it out of JSON.
+        The value, as the database takes it out of JSON; also an attribute.
     kind : str
         Its JSON type, as SQLite calls them: an expression, or between quotes one that all values have.
     """
 
     def __init__(self, bound: Bound, value: str, kind: str) -> None:
         self._bound = bound
-        self._value = value
+        self.value = value
         self._kind = kind
 
     def matches(self, values: Sequence[object]) -> str:
@@ -92,50 +92,51 @@ class Cell:
         itself = self.equals(values)
         if self._fixed not in {None, "array"}:
             return itself
-        items = f"json_each(CASE {self._kind} WHEN 'array' THEN {self._value} ELSE '[]' END) AS item"
+        items = dialect.each(dialect.array_or_empty(self.value, self._kind), "item")
         item = Cell(self._bound, "item.value", "item.type").equals(values)
         return any_of([itself, f"EXISTS (SELECT 1 FROM {items} WHERE {item})"])
 
     def equals(self, values: Sequence[object]) -> str:
         """Return whether the value itself equals one of some values."""
         truths = {"true" if value else "false" for value in values if isinstance(value, bool)}
-        found = [self._typed("1", truth) for truth in sorted(truths)]
+        found = [self.typed(dialect.TRUE, truth) for truth in sorted(truths)]
         wanted = (
             (("integer", "real"), [_number(self._bound, value) for value in values if _is_number(value)]),
-            (("text",), [self._name(text_value(value)) for value in values if isinstance(value, str)]),
-            (("array",), [self._name(_written(value)) for value in values if isinstance(value, list)]),
-            (("object",), [self._name(_written(value)) for value in values if isinstance(value, dict)]),
+            (("text",), [self.bind(text_value(value)) for value in values if isinstance(value, str)]),
+            (("array",), [self.bind(_written(value)) for value in values if isinstance(value, list)]),
+            (("object",), [self.bind(_written(value)) for value in values if isinstance(value, dict)]),
         )
         found += [
-            self._typed(f"{self._value} IN ({', '.join(names)})", *kinds) for kinds, names in wanted if names
+            self.typed(f"{self.value} IN ({', '.join(names)})", *kinds) for kinds, names in wanted if names
         ]
         return any_of(found)
 
     def ordered(self, comparison: str, value: object) -> str:
         """Return whether the value stands in an order (``<``...) to another one."""
         if isinstance(value, str):
-            return self._typed(f"{self._value} {comparison} {self._name(text_value(value))}", "text")
+            return self.typed(f"{self.value} {comparison} {self.bind(text_value(value))}", "text")
         if _is_number(value):
             wanted = _number(self._bound, value)
-            return self._typed(f"{self._value} {comparison} {wanted}", "integer", "real")
-        return "0"
+            return self.typed(f"{self.value} {comparison} {wanted}", "integer", "real")
+        return dialect.FALSE
 
     def contains(self, part: str) -> str:
         """Return whether the value is a text that holds another one."""
-        return self._typed(f"instr({self._value}, {self._name(text_value(part))}) > 0", "text")
+        return self.typed(dialect.contains(self.value, self.bind(text_value(part))), "text")
 
-    def _name(self, value: object) -> str:
+    def bind(self, value: object) -> str:
+        """Return what stands for a value in the text."""
         return self._bound.name(value)
 
     @property
     def _fixed(self) -> str | None:
         return self._kind.strip("'") if self._kind.startswith("'") else None
 
-    def _typed(self, condition: str, *kinds: str) -> str:
+    def typed(self, condition: str, *kinds: str) -> str:
         """Return a condition that holds for values of some types only."""
         if self._fixed is not None:
             # Whatever else stood beside it would keep an index on the column from being used.
-            return condition if self._fixed in kinds else "0"
+            return condition if self._fixed in kinds else dialect.FALSE
         known = ", ".join(f"'{kind}'" for kind in kinds)
         return f"({self._kind} IN ({known}) AND {condition})"
 
@@ -148,8 +149,8 @@ def _number(bound: Bound, value: float) -> str:
     if isinstance(value, int) and -(2**63) <= value < 2**63:
         return bound.name(value)
     # Given as text, it goes through the same conversion as the text in the JSON, to the same last bit.
-    return f"CAST({bound.name(repr(value))} AS REAL)"
+    return dialect.real(bound.name(repr(value)))
 
 
 def _written(value: object) -> str:
-    return dump(value).replace("\\u0000", _NUL)
+    return dump(value).replace(dialect.NUL_ESCAPE, NUL_STAND_IN)

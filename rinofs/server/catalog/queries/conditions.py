@@ -1,0 +1,193 @@
+"""Queries as SQL: a condition on the table of objects, and what to order by.
+
+The rules are those of `rinofs.protocol.operators`. How each operator is written is in `CONDITIONS`.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from sqlalchemy import text
+
+from rinofs.protocol import operators
+from rinofs.protocol.limits import (
+    MAX_CONDITIONS,
+    MAX_FIELD_LENGTH,
+    MAX_GROUP_DEPTH,
+    MAX_QUERY_VALUES,
+    MAX_SEARCH_TEXT,
+)
+from rinofs.protocol.operators import Operator, QueryError, Takes
+from rinofs.server.catalog.queries import dialect
+from rinofs.server.catalog.queries.fields import Field, field_of, ordering
+from rinofs.server.catalog.queries.values import Bound, all_of, any_of
+from rinofs.server.errors import BadRequest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy import TextClause
+
+    from rinofs.server.catalog.records import User
+
+    Condition: TypeAlias = Callable[[Field, Any], str]
+
+__all__ = ["CONDITIONS", "compile_query", "compile_sort", "distinct_values", "refusals"]
+
+_BOUND = re.compile(r":(\w+)")
+
+
+def compile_query(user: User, query: object, *, digests: bool = True) -> TextClause:
+    """Turn a query into a condition on the table of objects.
+
+    Parameters
+    ----------
+    user : User
+        Whose objects are asked for; the condition does not restrict them to these.
+    query : object
+        The query, as it was sent; None finds everything.
+    digests : bool
+        Whether ``sha256`` is a field of records.
+
+    Raises
+    ------
+    BadRequest
+        If it is no query, or beyond the limits; the message names what is wrong.
+    """
+    bound = Bound()
+    with refusals():
+        compiler = _Compiler(bound, user, digests=digests)
+        return _clause(compiler.conditions({} if query is None else query, MAX_GROUP_DEPTH), bound)
+
+
+def compile_sort(user: User, sort: object, *, digests: bool = True) -> tuple[TextClause, TextClause]:
+    """Turn an order into a condition, for what has the field, and what to order by.
+
+    Raises
+    ------
+    BadRequest
+        If it does not name a field.
+    """
+    if not isinstance(sort, str) or sort in {"", "-"}:
+        raise BadRequest("sort: the name of a field is expected, after a - for the reverse", field="sort")
+    there, sorted_by = Bound("p"), Bound("s")
+    with refusals():
+        name, direction = _checked_field(sort.removeprefix("-")), " DESC" if sort.startswith("-") else ""
+        present = field_of(there, user, name, digests=digests).present()
+        columns = ordering(field_of(sorted_by, user, name, digests=digests))
+    order = ", ".join(column + direction for column in columns)
+    return _clause(present, there), _clause(order, sorted_by)
+
+
+def distinct_values(user: User, field: str, *, digests: bool = True) -> TextClause:
+    """Return the statement that finds the values of a field among a user's current objects.
+
+    Its rows are a value and the JSON type of that; ``:limit`` is the number of rows wanted.
+    """
+    bound = Bound("v")
+    with refusals():
+        source = field_of(bound, user, _checked_field(field), digests=digests)
+    value, kind = source.scalar()
+    mine = f"objects.owner = {bound.name(user.id)} AND objects.version_of IS NULL AND {source.present()}"
+    found = f"SELECT DISTINCT {value} AS value, {kind} AS kind FROM objects WHERE {mine}"  # noqa: S608
+    return _clause(f"{found} ORDER BY kind, value LIMIT :limit", bound)
+
+
+def _clause(sql: str, bound: Bound) -> TextClause:
+    # What can never match is left out of the text, and so are the values that it would be compared with.
+    used = bound.values.keys() & set(_BOUND.findall(sql))
+    return text(sql).bindparams(**{name: bound.values[name] for name in used})
+
+
+def _checked_field(field: str) -> str:
+    if len(field) > MAX_FIELD_LENGTH:
+        raise QueryError(f"the name of a field has at most {MAX_FIELD_LENGTH} characters")
+    return field
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Have the client told of what is not a query."""
+    try:
+        yield
+    except QueryError as error:
+        raise BadRequest(f"query: {error}", field="query") from error
+
+
+class _Compiler:
+    def __init__(self, bound: Bound, user: User, *, digests: bool) -> None:
+        self._bound = bound
+        self._user = user
+        self._digests = digests
+        self._terms = 0
+        self._values = 0
+
+    def conditions(self, query: object, depth: int) -> str:
+        if not isinstance(query, dict):
+            raise QueryError("an object is expected")
+        if depth < 0:
+            raise QueryError(f"at most {MAX_GROUP_DEPTH} levels of $or and $and are answered")
+        return all_of([self._part(key, wanted, depth) for key, wanted in query.items()])
+
+    def _part(self, key: str, wanted: object, depth: int) -> str:
+        if not operators.is_group(key):
+            return self._field(key, wanted)
+        if not isinstance(wanted, list) or not wanted:
+            raise QueryError(f"{key} takes a list of queries")
+        parts = [self.conditions(one, depth - 1) for one in wanted]
+        return any_of(parts) if key == operators.OR else all_of(parts)
+
+    def _field(self, name: str, wanted: object) -> str:
+        field = field_of(self._bound, self._user, _checked_field(name), digests=self._digests)
+        terms = wanted if operators.is_condition(wanted) else {operators.EQ.name: wanted}
+        return all_of([self._term(field, name, operator, value) for operator, value in terms.items()])
+
+    def _term(self, field: Field, name: str, operator_name: str, value: object) -> str:
+        self._terms += 1
+        if self._terms > MAX_CONDITIONS:
+            raise QueryError(f"at most {MAX_CONDITIONS} conditions are answered")
+        try:
+            operator = operators.find_operator(operator_name)
+            operator.check(value)
+        except QueryError as error:
+            raise QueryError(f"{name}: {error}") from error
+        if operator.takes is Takes.LIST and isinstance(value, list):
+            self._values += len(value)
+            if self._values > MAX_QUERY_VALUES:
+                raise QueryError(f"at most {MAX_QUERY_VALUES} values are looked for")
+        if operator.takes is Takes.TEXT and isinstance(value, str) and len(value) > MAX_SEARCH_TEXT:
+            raise QueryError(f"{name}: {operator_name} takes at most {MAX_SEARCH_TEXT} characters")
+        return CONDITIONS[operator](field, value)
+
+
+def _is_one_of(field: Field, values: Any) -> str:
+    some = [value for value in values if value is not None]
+    found = [field.where(lambda cell: cell.matches(some))] if some else []
+    if len(some) < len(values):
+        found.append(field.absent())
+    return any_of(found)
+
+
+def _ordered(comparison: str) -> Condition:
+    return lambda field, value: field.where(lambda cell: cell.ordered(comparison, value))
+
+
+def _contains(field: Field, value: Any) -> str:
+    return field.where(lambda cell: cell.contains(value)) if isinstance(value, str) else dialect.FALSE
+
+
+CONDITIONS: dict[Operator, Condition] = {
+    operators.EQ: lambda field, value: _is_one_of(field, [value]),
+    operators.NE: lambda field, value: f"NOT {_is_one_of(field, [value])}",
+    operators.IN: _is_one_of,
+    operators.NIN: lambda field, values: f"NOT {_is_one_of(field, values)}",
+    operators.LT: _ordered("<"),
+    operators.LTE: _ordered("<="),
+    operators.GT: _ordered(">"),
+    operators.GTE: _ordered(">="),
+    operators.EXISTS: lambda field, value: field.present() if value else field.absent(),
+    operators.STRING_CONTAINS: _contains,
+}
+"""The condition on a field by operator: of the field, and of a value that the operator takes."""

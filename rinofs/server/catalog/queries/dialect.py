@@ -1,0 +1,89 @@
+"""The SQL of queries that is SQLite's own: JSON, texts in texts, numbers from texts.
+
+Another database is one more module of these names. Types of JSON values are called as SQLite calls them:
+``null``, ``true``, ``false``, ``integer``, ``real``, ``text``, ``array``, ``object``.
+"""
+
+from __future__ import annotations
+
+from rinofs.protocol.records import NUL_STAND_IN
+
+__all__ = [
+    "FALSE",
+    "NUL_ESCAPE",
+    "TRUE",
+    "array_or_empty",
+    "compared",
+    "contains",
+    "contains_caseless",
+    "each",
+    "object_or_empty",
+    "plain",
+    "rank",
+    "real",
+    "tree",
+    "tree_scalar",
+]
+
+TRUE, FALSE = "1", "0"
+
+NUL_ESCAPE = "\\u0000"
+"""NUL in stored JSON."""
+
+_RANKS = "CASE {} WHEN 'text' THEN 2 WHEN 'array' THEN 3 WHEN 'object' THEN 4 WHEN 'integer' THEN 1 \
+WHEN 'real' THEN 1 ELSE 0 END"
+
+
+def compared(column: str) -> str:
+    """Return a column of stored JSON text in the form that is compared."""
+    return f"replace({column}, '{NUL_ESCAPE}', char({ord(NUL_STAND_IN)}))"
+
+
+def each(document: str, alias: str) -> str:
+    """Return a table with the columns `key`, `value` and `type` of what is directly in a JSON text."""
+    return f"json_each({document}) AS {alias}"
+
+
+def tree(document: str, alias: str) -> str:
+    """Return a table with `key` and, by `tree_scalar`, the value of all that is anywhere in a JSON text."""
+    return f"json_tree({document}) AS {alias}"
+
+
+def tree_scalar(alias: str) -> str:
+    """Return the text or number in a row of `tree`; null for all else."""
+    return f"CASE WHEN {alias}.type IN ('text', 'integer', 'real') THEN {alias}.atom END"
+
+
+def object_or_empty(value: str, kind: str) -> str:
+    """Return a value if it is an object, else an empty one."""
+    return f"CASE {kind} WHEN 'object' THEN {value} ELSE '{{}}' END"
+
+
+def array_or_empty(value: str, kind: str) -> str:
+    """Return a value if it is a list, else an empty one."""
+    return f"CASE {kind} WHEN 'array' THEN {value} ELSE '[]' END"
+
+
+def plain(value: str, kind: str) -> str:
+    """Return a value if it is no list or object, else null."""
+    return f"CASE WHEN {kind} NOT IN ('array', 'object') THEN {value} END"
+
+
+def rank(kind: str) -> str:
+    """Return the position of a type in the order of types."""
+    return _RANKS.format(kind)
+
+
+def contains(value: str, part: str) -> str:
+    """Return whether a text holds another one."""
+    return f"instr({value}, {part}) > 0"
+
+
+def contains_caseless(value: str, part: str) -> str:
+    """Return whether a text holds another one, with letters of the ASCII alphabet in either case."""
+    return contains(f"lower({value})", f"lower({part})")
+
+
+def real(text: str) -> str:
+    """Return the number that a text stands for, to the same last bit as the same text in JSON."""
+    return f"CAST({text} AS REAL)"
