@@ -153,7 +153,7 @@ class BlobStore(Protocol):
         """Begin a new content, and take its SHA-1 too if that will be asked for."""
 
     def write_many(self, contents: Mapping[Blob, Data]) -> AbstractContextManager[None]:
-        """Store at most `rinofs.protocol.limits.MAX_BUNDLE_UPLOAD` contents durably, and keep them until the context is left."""
+        """Store at most `MAX_BUNDLE_UPLOAD` contents durably, and keep them until the context is left."""
 
     def open_range(self, sha256: str, size: int, start: int = 0, stop: int | None = None) -> BlobReader:
         """Open the bytes from `start` up to `stop` of a content, which must have `size` bytes."""
