@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from rinofs.endpoints import canonical_endpoint, same_endpoint
-from rinofs.errors import CredentialsError, InvalidOptionError
+from rinofs.errors import CredentialsError, InvalidOptionError, InvalidOptionTypeError
 from rinofs.profiles import ProfileStore
 
 if TYPE_CHECKING:
@@ -167,9 +167,9 @@ def find_credentials(
 
 def _check_token(token: object) -> None:
     if not isinstance(token, str):
-        raise InvalidOptionError(f"token must be text, not {type(token).__name__}")
+        raise InvalidOptionTypeError(f"token must be str, not {type(token).__name__}")
     if not token or not token.isascii() or any(c.isspace() or not c.isprintable() for c in token):
-        raise InvalidOptionError("token holds characters that no token has: spaces, controls or none at all")
+        raise InvalidOptionError("token must be printable ASCII without spaces, and not empty")
 
 
 def configured_options(

@@ -5,7 +5,8 @@ Each is also the builtin error that fsspec, pandas and plain Python code expect,
 
     RinofsError
     ├── InvalidPathError (ValueError)             a path that no object can have
-    ├── InvalidOptionError (TypeError)            an option that does not exist or has no such value
+    ├── InvalidOptionError (ValueError)           a value that an option does not take
+    │   └── InvalidOptionTypeError (TypeError)    a value of the wrong type, or an option that does not exist
     ├── InvalidDatapackError (ValueError)         no datapack document, or a node that is unusable
     ├── UnknownDatatypeError (LookupError)        no datatype of that name or id
     ├── CredentialsError (PermissionError)        no usable token for the endpoint
@@ -40,6 +41,7 @@ __all__ = [
     "DeadlineError",
     "InvalidDatapackError",
     "InvalidOptionError",
+    "InvalidOptionTypeError",
     "InvalidPathError",
     "InvalidRequestError",
     "NotAllowedError",
@@ -63,8 +65,15 @@ class InvalidPathError(RinofsError, ValueError):
     """A path that no object can have; nothing was sent."""
 
 
-class InvalidOptionError(RinofsError, TypeError):
-    """An option that does not exist, or a value that it does not take."""
+class InvalidOptionError(RinofsError, ValueError):
+    """A value that an option does not take; the message says which it does."""
+
+
+class InvalidOptionTypeError(InvalidOptionError, TypeError):
+    """A value of the wrong type, or an option that does not exist.
+
+    It is a ``TypeError``, as for any Python call, and also the ``ValueError`` of all unusable options.
+    """
 
 
 class InvalidDatapackError(RinofsError, ValueError):

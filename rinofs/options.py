@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fsspec.caching import caches
 
-from rinofs.errors import InvalidOptionError
+from rinofs.errors import InvalidOptionError, InvalidOptionTypeError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 MEBIBYTE = 1024 * 1024
 
@@ -46,7 +46,9 @@ class Options:
     Raises
     ------
     InvalidOptionError
-        If a value is of the wrong type or out of range.
+        If a value is out of range.
+    InvalidOptionTypeError
+        If a value is of the wrong type.
     """
 
     timeout: float = 30.0
@@ -59,20 +61,17 @@ class Options:
     parallel_ranges: int = 0
 
     def __post_init__(self) -> None:
-        _require("timeout", self.timeout, (int, float), self.timeout_allowed)
-        _require("max_concurrency", self.max_concurrency, (int,), lambda n: 1 <= n <= 256)
-        _require("use_listings_cache", self.use_listings_cache, (bool,))
-        _require("listings_expiry_time", self.listings_expiry_time, (int, float), lambda s: s >= 0)
-        _require("block_size", self.block_size, (int,), lambda n: n >= 1)
-        _require("cache_type", self.cache_type, (str,))
+        _check("timeout", self.timeout, (int, float), "> 0 and <= 86400 seconds", lambda s: 0 < s <= 86_400)
+        _check("max_concurrency", self.max_concurrency, (int,), "from 1 to 256", lambda n: 1 <= n <= 256)
+        _check("use_listings_cache", self.use_listings_cache, (bool,))
+        _check(
+            "listings_expiry_time", self.listings_expiry_time, (int, float), ">= 0 seconds", lambda s: s >= 0
+        )
+        _check("block_size", self.block_size, (int,), ">= 1 byte", lambda n: n >= 1)
+        _check("cache_type", self.cache_type, (str,))
         check_cache_type(self.cache_type)
-        _require("verify_content", self.verify_content, (bool,))
-        _require("parallel_ranges", self.parallel_ranges, (int,), lambda n: 0 <= n <= 16)
-
-    @staticmethod
-    def timeout_allowed(seconds: float) -> bool:
-        """Whether a request may wait so long: any time above zero, up to a day."""
-        return 0 < seconds <= 86_400
+        _check("verify_content", self.verify_content, (bool,))
+        _check("parallel_ranges", self.parallel_ranges, (int,), "from 0 to 16", lambda n: 0 <= n <= 16)
 
     @property
     def listing_age(self) -> float:
@@ -80,18 +79,25 @@ class Options:
         return self.listings_expiry_time if self.use_listings_cache else 0.0
 
 
-def _require(name: str, value: object, kinds: tuple[type, ...], allowed: object = None) -> None:
-    wrong_kind = not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds)
-    if wrong_kind or (callable(allowed) and not allowed(value)):
+def _check(
+    name: str,
+    value: Any,
+    kinds: tuple[type, ...],
+    limits: str = "",
+    allowed: Callable[[Any], bool] = lambda _value: True,
+) -> None:
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
         expected = " or ".join(kind.__name__ for kind in kinds)
-        raise InvalidOptionError(f"{name}={value!r} is not a valid value: {expected} in range expected")
+        raise InvalidOptionTypeError(f"{name} must be {expected}, not {value!r}")
+    if not allowed(value):
+        raise InvalidOptionError(f"{name} must be {limits}, not {value!r}")
 
 
 def check_cache_type(name: str) -> None:
     """Refuse a type of cache that does not exist; raises InvalidOptionError."""
     known = {"rinofs", *filter(None, caches)}
     if name not in known:
-        raise InvalidOptionError(f"cache_type={name!r} does not exist{_hint(name, known, 'the types are')}")
+        raise InvalidOptionError(f"unknown cache_type {name!r}{_hint(name, known, 'the types are')}")
 
 
 def _hint(name: str, known: Collection[str], otherwise: str) -> str:
@@ -111,11 +117,11 @@ def refuse_unknown(given: Mapping[str, object], known: frozenset[str]) -> None:
 
     Raises
     ------
-    InvalidOptionError
+    InvalidOptionTypeError
         If a name is neither an option nor one of fsspec's own.
     """
     for name in given.keys() - FSSPEC_OPTIONS:
-        raise InvalidOptionError(f"there is no option {name!r}{_hint(name, known, 'the options are')}")
+        raise InvalidOptionTypeError(f"unknown option {name!r}{_hint(name, known, 'the options are')}")
 
 
 OPTION_NAMES = frozenset(field.name for field in fields(Options))

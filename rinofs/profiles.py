@@ -18,7 +18,6 @@ import platformdirs
 
 from rinofs.endpoints import check_endpoint, same_endpoint
 from rinofs.errors import CredentialsError, InvalidOptionError
-from rinofs.locks import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,6 +29,7 @@ DEFAULT_PROFILE = "default"
 
 SERVICES = ("rino", "repovizz")
 _FORMAT = 1
+_LOCK_TIMEOUT = 120.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _log = logging.getLogger("rinofs")
 
@@ -106,7 +106,6 @@ class ProfileStore:
     def __init__(self, path: Path | None = None) -> None:
         # A link (dotfile managers make them) is to stay one: the file behind it is what gets replaced.
         self.path = Path(os.path.realpath(path if path is not None else _default_path()))
-        self._lock = FileLock(self.path.with_name(self.path.name + ".lock"))
         self._mine = threading.local()
 
     def load(self, service: str, name: str | None = None) -> Profile | None:
@@ -162,7 +161,7 @@ class ProfileStore:
         Raises
         ------
         CredentialsError
-            If the lock was not to be had.
+            If the lock cannot be taken.
         """
         depth = getattr(self._mine, "depth", 0)
         with contextlib.ExitStack() as stack:
@@ -176,17 +175,25 @@ class ProfileStore:
 
     @contextlib.contextmanager
     def _file_lock(self) -> Iterator[None]:
+        import filelock  # takes longer to import than all the rest, and most programs change no profile
+
+        lock = filelock.FileLock(f"{self.path}.lock", timeout=_LOCK_TIMEOUT, mode=0o600)
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._lock.acquire()
-        except OSError as error:
-            what = error.strerror or "cannot be locked"
+            lock.acquire()
+        except filelock.Timeout as error:
+            message = (
+                f"cannot change profiles: another process has held the lock for over {_LOCK_TIMEOUT:g} s"
+            )
+            raise CredentialsError(message, str(self.path)) from error
+        except (OSError, NotImplementedError) as error:
+            what = getattr(error, "strerror", None) or "the file cannot be locked"
             hint = "is RINOFS_CONFIG_DIR a folder on a local disk that can be written?"
             raise CredentialsError(f"cannot change profiles: {what}; {hint}", str(self.path)) from error
         try:
             yield
         finally:
-            self._lock.release()
+            lock.release()
 
     def _read(self) -> dict[str, Any]:
         try:
@@ -220,7 +227,7 @@ class ProfileStore:
             values = {key: value for key, value in entry.items() if key in known}
             _check_values(values)
             profile = Profile(service, name, **values)
-        except (TypeError, AttributeError):
+        except (TypeError, ValueError, AttributeError):
             profile = None  # raised below, not from here: what is wrong may quote a secret
         if profile is None:
             self._damaged(f"the {service} profile {name!r} is not complete")

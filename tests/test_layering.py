@@ -29,6 +29,7 @@ ONLY_IN = {
     "urllib3": {"http"},
     "http.client": {"http"},
     "platformdirs": {"profiles"},
+    "filelock": {"profiles", "server.runner"},
     "click": {"cli"},
     "sqlalchemy": {"server"},
     "alembic": {"server"},

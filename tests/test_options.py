@@ -10,7 +10,7 @@ import fsspec
 import pytest
 
 from rinofs import RinoFileSystem
-from rinofs.errors import InvalidOptionError
+from rinofs.errors import InvalidOptionError, InvalidOptionTypeError
 from rinofs.options import FSSPEC_OPTIONS, OPTION_NAMES, Options, refuse_unknown
 
 HERE = {"endpoint_url": "http://127.0.0.1:9", "token": "rino_never-sent"}
@@ -69,8 +69,41 @@ def test_values_in_range_are_taken(given: dict[str, Any]) -> None:
 def test_other_values_are_refused_by_name(name: str, value: object) -> None:
     with pytest.raises(InvalidOptionError, match=name) as caught:
         RinoFileSystem(**HERE, **{name: value})
-    assert isinstance(caught.value, TypeError)
+    assert isinstance(caught.value, ValueError)
     assert repr(value) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("timeout", 0, "> 0 and <= 86400 seconds"),
+        ("max_concurrency", 257, "from 1 to 256"),
+        ("listings_expiry_time", -0.1, ">= 0 seconds"),
+        ("block_size", 0, ">= 1 byte"),
+        ("parallel_ranges", 17, "from 0 to 16"),
+    ],
+)
+def test_a_value_out_of_range_is_a_value_error_that_says_the_range(
+    name: str, value: float, allowed: str
+) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} must be {allowed}, not {value}$") as caught:
+        RinoFileSystem(**HERE, **{name: value})
+    assert not isinstance(caught.value, TypeError)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"timeout": "30"}, "timeout must be int or float, not '30'"),
+        ({"verify_content": 0}, "verify_content must be bool, not 0"),
+        ({"quux": 1}, "unknown option 'quux'"),
+        ({"token": b"abc"}, "token must be str, not bytes"),
+    ],
+)
+def test_a_wrong_type_or_name_is_a_type_error(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidOptionTypeError, match=rf"^{message}") as caught:
+        RinoFileSystem(**{**HERE, **given})
+    assert isinstance(caught.value, TypeError)
 
 
 @pytest.mark.parametrize(
@@ -88,12 +121,12 @@ def test_other_values_are_refused_by_name(name: str, value: object) -> None:
     ],
 )
 def test_a_misspelt_option_is_refused_with_what_was_meant(name: str, meant: str) -> None:
-    with pytest.raises(InvalidOptionError, match=rf"there is no option '{name}'; did you mean '{meant}'\?"):
+    with pytest.raises(InvalidOptionError, match=rf"unknown option '{name}'; did you mean '{meant}'\?"):
         RinoFileSystem(**HERE, **{name: "x"})
 
 
 def test_an_option_like_no_other_is_refused_with_the_list() -> None:
-    with pytest.raises(InvalidOptionError, match="there is no option 'quux'; the options are ") as caught:
+    with pytest.raises(InvalidOptionError, match="unknown option 'quux'; the options are ") as caught:
         fsspec.filesystem("rino", **HERE, quux=1)
     for name in OPTION_NAMES | {"endpoint_url", "token", "profile"}:
         assert name in str(caught.value)

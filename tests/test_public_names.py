@@ -20,7 +20,7 @@ PUBLIC = {
     "rinofs.datapack.filesystem": "DatapackFileSystem",
     "rinofs.errors": """AuthenticationError ConflictError ConnectionFailedError ContentChangedError
         ContentMismatchError CredentialsError DeadlineError InvalidDatapackError
-        InvalidOptionError InvalidPathError InvalidRequestError NotAllowedError
+        InvalidOptionError InvalidOptionTypeError InvalidPathError InvalidRequestError NotAllowedError
         NotFoundError OutcomeUnknownError PreconditionError ProtocolError RinofsError
         ServiceError TooLargeError UnavailableError UnknownDatatypeError""",
     "rinofs.fs.upath": "RemotePath",

@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import uvicorn
+from filelock import FileLock
 
-from rinofs.locks import FileLock
 from rinofs.server.web.connections import guarded_protocol
 from rinofs.server.web.middleware import is_loopback
 
@@ -63,7 +63,7 @@ def exclusive(data_dir: Path) -> Iterator[None]:
         If another process, or another server of this one, serves it.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = FileLock(data_dir / "serve.lock", timeout=0)
+    lock = FileLock(data_dir / "serve.lock", blocking=False, mode=0o600)
     try:
         lock.acquire()
     except TimeoutError as error:
