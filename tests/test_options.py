@@ -212,4 +212,4 @@ def test_what_is_no_endpoint_is_refused(endpoint_url: Any) -> None:
 def test_an_endpoint_has_one_spelling(one: str, other: str) -> None:
     first = RinoFileSystem(endpoint_url=one, token="abc")
     assert RinoFileSystem(endpoint_url=other, token="abc").endpoint_url == first.endpoint_url
-    assert RinoFileSystem(endpoint_url=other, token="abc").session is first.session
+    assert RinoFileSystem(endpoint_url=other, token="abc")._backend.session is first._backend.session

@@ -14,7 +14,7 @@ from rinofs.cli.errors import CommandError, describe
 from rinofs.cli.output import human
 from rinofs.cli.progress import CancelledError
 from rinofs.errors import ContentChangedError, ContentMismatchError
-from rinofs.fs.base import RemoteFileSystem
+from rinofs.fs.filesystem import RemoteFileSystem
 from rinofs.locks import try_lock
 from rinofs.protocol.digests import EtagHasher
 

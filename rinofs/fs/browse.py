@@ -1,183 +1,247 @@
-"""Walking, finding and expanding: what is below a path."""
+"""Looking for files: walking, finding, matching and expanding, in what a backend lists."""
 
 from __future__ import annotations
 
+import re
 from glob import has_magic
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
+
+from fsspec.utils import glob_translate
 
 from rinofs.errors import InvalidPathError
+from rinofs.fs.backend import ABSENT, Info
 from rinofs.fs.transfer.pool import run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from rinofs.fs.base import RemoteFileSystem
+    from rinofs.fs.backend import Backend
 
-Info: TypeAlias = dict[str, Any]
-
-ABSENT = (FileNotFoundError, NotADirectoryError)
-"""The only errors that mean that something is not there."""
+_MAGIC = re.compile(r"[*?[]")
 
 
-def find(fs: RemoteFileSystem, path: str, maxdepth: int | None, withdirs: bool) -> dict[str, Info]:
-    """Return what is below a path, by path and in order; a file is found below itself.
+class Browser:
+    """Look for files.
 
     Parameters
     ----------
-    fs : RemoteFileSystem
-        Where to look.
-    path : str
-        Where to begin.
-    maxdepth : int, optional
-        Levels to go down; all by default.
-    withdirs : bool
-        Whether folders are returned too, the first one included. Objects without data never are.
-
-    Returns
-    -------
-    dict
-        Infos by path; empty if there is nothing at the path.
+    backend : Backend
+        Lists folders.
+    strip : callable
+        Turns a path or URL into a path of the backend.
+    max_concurrency : int
+        Folders that are listed at once, at most.
     """
+
+    def __init__(self, backend: Backend, strip: Callable[[str], str], max_concurrency: int) -> None:
+        self._backend = backend
+        self._strip = strip
+        self._max_concurrency = max_concurrency
+
+    # One path
+
+    def type_of(self, path: str) -> str | None:
+        """Return the type of what is at a path, None if there is nothing; other errors are raised."""
+        try:
+            return str(self._backend.info(self._strip(path))["type"])
+        except ABSENT:
+            return None
+
+    def is_folder(self, path: str) -> bool:
+        """Tell whether there is a folder."""
+        return self.type_of(path) == "directory"
+
+    def is_pattern(self, path: str) -> bool:
+        """Tell whether a path is a pattern: it has magic characters, and is not itself one that exists."""
+        path = self._strip(path)
+        if not has_magic(path):
+            return False
+        try:
+            return self.type_of(path) is None
+        except InvalidPathError:
+            return True
+
+    # All that is below
+
+    def find(self, path: str, maxdepth: int | None = None, *, withdirs: bool = False) -> dict[str, Info]:
+        """Return what is below a path, by path and in order; a file is found below itself.
+
+        Parameters
+        ----------
+        path : str
+            Where to begin.
+        maxdepth : int, optional
+            Levels to go down; all by default.
+        withdirs : bool
+            Whether folders are returned too, the first one included. Objects without data never are.
+
+        Returns
+        -------
+        dict
+            Infos by path; empty if there is nothing at the path.
+        """
+        _check_depth(maxdepth)
+        try:
+            infos = self._backend.descendants(path) if maxdepth is None else None
+            if infos is None:
+                infos = self._descend(path, maxdepth)
+        except NotADirectoryError:
+            info = self._backend.info(path)
+            return {path: info} if info["type"] == "file" else {}
+        except FileNotFoundError:
+            return {}
+        if withdirs and path:
+            infos.append(self._backend.info(path))
+        wanted = {"file", "directory"} if withdirs else {"file"}
+        return {info["name"]: info for info in sorted(infos, key=_name) if info["type"] in wanted}
+
+    def _descend(self, path: str, maxdepth: int | None) -> list[Info]:
+        """List level by level, the folders of a level at once."""
+        infos: list[Info] = self._backend.list_folder(path)
+        level = [info for info in infos if info["type"] == "directory"]
+        depth = 1
+        while level and (maxdepth is None or depth < maxdepth):
+            listings = run(lambda info: self._listing(info["name"]), level, self._max_concurrency)
+            entries = [info for listing in listings for info in listing]
+            infos.extend(entries)
+            level = [info for info in entries if info["type"] == "directory"]
+            depth += 1
+        return infos
+
+    def _listing(self, path: str) -> list[Info]:
+        try:
+            return self._backend.list_folder(path)
+        except ABSENT:
+            return []  # it went while its siblings were listed
+
+    def walk(
+        self,
+        path: str,
+        maxdepth: int | None = None,
+        *,
+        topdown: bool = True,
+        on_error: str | Callable[[OSError], Any] = "omit",
+        detail: bool = False,
+    ) -> Iterator[tuple[str, Any, Any]]:
+        """Yield (path, folders, files) for a folder and all below it, as `os.walk` does.
+
+        Only a folder that is not there counts as an error that may be omitted; all others are raised unless
+        `on_error` is a function, which gets them.
+        """
+        _check_depth(maxdepth)
+        try:
+            listing = self._backend.list_folder(path)
+        except OSError as error:
+            if callable(on_error):
+                on_error(error)
+            elif on_error == "raise" or not isinstance(error, ABSENT):
+                raise
+            return
+        folders = {_last(info): info for info in listing if info["type"] == "directory"}
+        files = {_last(info): info for info in listing if info["type"] != "directory"}
+        if detail:
+            self._backend.fill_sizes(files.values())
+        chosen: Any = folders if detail else list(folders)
+        here = path, chosen, files if detail else list(files)
+        if topdown:
+            yield here
+        if maxdepth is None or maxdepth > 1:
+            below = None if maxdepth is None else maxdepth - 1
+            for name in list(chosen):
+                # A caller that walks top down may have taken names out, put others in, or reordered them.
+                child = folders[name]["name"] if name in folders else f"{path}/{name}".lstrip("/")
+                yield from self.walk(child, below, topdown=topdown, on_error=on_error, detail=detail)
+        if not topdown:
+            yield here
+
+    # Patterns
+
+    def glob(self, pattern: str, maxdepth: int | None = None) -> dict[str, Info]:
+        """Return what matches a pattern, as fsspec defines it, by path and in order.
+
+        Parameters
+        ----------
+        pattern : str
+            The pattern, or a URL of one; with a slash at its end, only folders match.
+        maxdepth : int, optional
+            Levels that the first ``**`` stands for, at most.
+        """
+        _check_depth(maxdepth)
+        only_folders = pattern.endswith("/")
+        pattern = self._strip(pattern)
+        magic = _MAGIC.search(pattern)
+        if magic is None:
+            return {pattern: self._backend.info(pattern)} if self.type_of(pattern) else {}
+        root = pattern[: magic.start()].rpartition("/")[0]
+        depth: int | None = pattern[len(root) :].lstrip("/").count("/") + 1
+        if "**" in pattern:
+            last = pattern[pattern.find("**") :].count("/") + 1
+            depth = None if depth is None or maxdepth is None else depth - last + maxdepth
+        matches = re.compile(glob_translate(pattern + ("/" if only_folders else ""))).match
+        as_folders = only_folders or pattern.endswith("/**")
+
+        def matching(info: Info) -> bool:
+            is_folder = as_folders and info["type"] == "directory"
+            return matches(info["name"] + ("/" if is_folder else "")) is not None
+
+        below = self.find(root, depth, withdirs=True)
+        return {path: info for path, info in below.items() if matching(info)}
+
+    def expand(
+        self, paths: Sequence[str], *, recursive: bool = False, maxdepth: int | None = None
+    ) -> dict[str, Info | None]:
+        """Turn paths and patterns into the paths that they stand for.
+
+        A path that is there is meant literally, whatever characters it holds; only then it is a pattern.
+
+        Parameters
+        ----------
+        paths : sequence of str
+            Paths, URLs or patterns.
+        recursive : bool
+            Whether all that is below them is meant too.
+        maxdepth : int, optional
+            Levels to go down; all by default.
+
+        Returns
+        -------
+        dict
+            Infos by path, in order; None for a path that was not looked up.
+
+        Raises
+        ------
+        FileNotFoundError
+            If nothing was found.
+        """
+        _check_depth(maxdepth)
+        expanded: dict[str, Info | None] = {}
+        for path in map(self._strip, paths):
+            if self.is_pattern(path):
+                matches = self.glob(path, maxdepth)
+                expanded |= matches
+                if recursive and maxdepth != 1:
+                    below = None if maxdepth is None else maxdepth - 1
+                    for match in matches:
+                        expanded |= self.find(match, below, withdirs=True)
+            elif recursive:
+                expanded |= self.find(path, maxdepth, withdirs=True)
+                if not path:
+                    expanded[path] = None
+            else:
+                expanded[path] = None
+        if not expanded:
+            raise FileNotFoundError(2, "nothing matches", str(list(paths)))
+        return dict(sorted(expanded.items()))
+
+
+def _check_depth(maxdepth: int | None) -> None:
     if maxdepth is not None and maxdepth < 1:
         raise ValueError("maxdepth must be at least 1")
-    try:
-        found = fs.tree_of(path) if maxdepth is None else None
-        if found is None:
-            found = _descend(fs, path, maxdepth)
-    except NotADirectoryError:
-        info = fs.info(path)
-        return {path: info} if info["type"] == "file" else {}
-    except FileNotFoundError:
-        return {}
-    if withdirs and path:
-        found.append(fs.info(path))
-    wanted = {"file", "directory"} if withdirs else {"file"}
-    return {info["name"]: info for info in sorted(found, key=_name) if info["type"] in wanted}
 
 
 def _name(info: Info) -> str:
     return str(info["name"])
 
 
-def _descend(fs: RemoteFileSystem, path: str, maxdepth: int | None) -> list[Info]:
-    """List level by level, the folders of a level at once."""
-    found: list[Info] = fs.ls_folder(path)
-    level = [info for info in found if info["type"] == "directory"]
-    depth = 1
-    while level and (maxdepth is None or depth < maxdepth):
-        listings = run(lambda info: _listing(fs, info["name"]), level, fs.options.max_concurrency)
-        entries = [info for listing in listings for info in listing]
-        found.extend(entries)
-        level = [info for info in entries if info["type"] == "directory"]
-        depth += 1
-    return found
-
-
-def _listing(fs: RemoteFileSystem, path: str) -> list[Info]:
-    try:
-        return fs.ls_folder(path)
-    except ABSENT:
-        return []  # it went while its siblings were listed
-
-
-def walk(
-    fs: RemoteFileSystem,
-    path: str,
-    maxdepth: int | None,
-    topdown: bool,
-    on_error: str | Callable[[OSError], Any],
-    detail: bool,
-) -> Iterator[tuple[str, Any, Any]]:
-    """Yield (path, folders, files) for a folder and all below it, as `os.walk` does.
-
-    Only a folder that is not there counts as an error that may be omitted; all others are raised unless
-    `on_error` is a function, which gets them.
-    """
-    if maxdepth is not None and maxdepth < 1:
-        raise ValueError("maxdepth must be at least 1")
-    try:
-        listing = fs.ls_folder(path)
-    except OSError as error:
-        if callable(on_error):
-            on_error(error)
-        elif on_error == "raise" or not isinstance(error, ABSENT):
-            raise
-        return
-    folders = {_last(info): info for info in listing if info["type"] == "directory"}
-    files = {_last(info): info for info in listing if info["type"] != "directory"}
-    shown: Any = folders if detail else list(folders)
-    here = path, shown, files if detail else list(files)
-    if topdown:
-        yield here
-    if maxdepth is None or maxdepth > 1:
-        below = None if maxdepth is None else maxdepth - 1
-        for name in list(shown):
-            # A caller that walks top down may have taken names out, put others in, or reordered them.
-            child = folders[name]["name"] if name in folders else f"{path}/{name}".lstrip("/")
-            yield from walk(fs, child, below, topdown, on_error, detail)
-    if not topdown:
-        yield here
-
-
 def _last(info: Info) -> str:
     return str(info["name"]).rpartition("/")[2]
-
-
-def expand(
-    fs: RemoteFileSystem, paths: Iterable[str], recursive: bool, maxdepth: int | None
-) -> dict[str, Info | None]:
-    """Turn paths and patterns into the paths that they stand for.
-
-    A path that is there is meant literally, whatever characters it holds; only then it is a pattern.
-
-    Parameters
-    ----------
-    fs : RemoteFileSystem
-        Where to look.
-    paths : iterable of str
-        Paths or patterns.
-    recursive : bool
-        Whether all that is below them is meant too.
-    maxdepth : int, optional
-        Levels to go down; all by default.
-
-    Returns
-    -------
-    dict
-        Infos by path, in order; None for a path that was not looked up.
-
-    Raises
-    ------
-    FileNotFoundError
-        If nothing was found.
-    """
-    if maxdepth is not None and maxdepth < 1:
-        raise ValueError("maxdepth must be at least 1")
-    found: dict[str, Info | None] = {}
-    for path in map(fs._strip_protocol, paths):
-        if is_pattern(fs, path):
-            matches: dict[str, Info] = fs.glob(path, maxdepth=maxdepth, detail=True, sizes=False)
-            found |= matches
-            if recursive and maxdepth != 1:
-                below = None if maxdepth is None else maxdepth - 1
-                for match in matches:
-                    found |= find(fs, match, below, withdirs=True)
-        elif recursive:
-            found |= find(fs, path, maxdepth, withdirs=True)
-            if not path:
-                found[path] = None
-        else:
-            found[path] = None
-    if not found:
-        raise FileNotFoundError(2, "nothing matches", str(list(paths)))
-    return dict(sorted(found.items()))
-
-
-def is_pattern(fs: RemoteFileSystem, path: str) -> bool:
-    """Tell whether a path is a pattern: it holds magic characters, and is not itself a path that exists."""
-    if not has_magic(path):
-        return False
-    try:
-        return not fs.exists(path)
-    except InvalidPathError:
-        return True

@@ -1,291 +1,202 @@
-"""Making, removing, copying and moving in a filesystem of either service."""
+"""Making, removing, copying and moving."""
 
 from __future__ import annotations
 
 import errno
-import os
 import tempfile
-from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.implementations.local import trailing_sep
 
 from rinofs.errors import InvalidRequestError
-from rinofs.fs import browse
-from rinofs.fs.bulk import BulkFileSystem
-from rinofs.fs.transfer import plans as transfer
-from rinofs.fs.transfer.outgoing import Upload
+from rinofs.fs.backend import Upload
+from rinofs.fs.reading import copy_to
 from rinofs.fs.transfer.pool import run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from rinofs.fs.transfer.plans import Copy, Paths
+    from rinofs.fs.backend import Backend
+    from rinofs.fs.browse import Browser
+    from rinofs.fs.transfer.plans import Copy
 
 
-class ChangeableFileSystem(BulkFileSystem):
-    """A filesystem in which everything can be done; the parameters are those of its base."""
+class Changing:
+    """Change what is where in a backend.
 
-    @abstractmethod
-    def _make_folder(self, path: str, *, exist_ok: bool) -> None:
-        """Make a folder and those on the way; raises FileExistsError if something is there."""
+    Parameters
+    ----------
+    backend : Backend
+        Carries out the changes.
+    browser : Browser
+        Looks at what is there.
+    strip : callable
+        Turns a path or URL into a path of the backend.
+    url : callable
+        Turns a path into what messages call it.
+    max_concurrency : int
+        Files that are copied at once, at most.
+    """
 
-    @abstractmethod
-    def _delete(self, paths: Sequence[str], *, recursive: bool) -> None:
-        """Delete all of the paths or, if one is missing, none.
+    def __init__(
+        self,
+        backend: Backend,
+        browser: Browser,
+        strip: Callable[[str], str],
+        url: Callable[[str], str],
+        max_concurrency: int,
+    ) -> None:
+        self._backend = backend
+        self._browser = browser
+        self._strip = strip
+        self._url = url
+        self._most = max_concurrency
 
-        Raises
-        ------
-        NotFoundError
-            If one is missing.
-        IsADirectoryError
-            If one is a folder, without `recursive`.
-        """
+    # Making and removing
 
-    @abstractmethod
-    def _copy(self, source: str, target: str) -> bool:
-        """Copy a file, replacing one at the target, or a folder to where nothing is, on the server.
-
-        Returns
-        -------
-        bool
-            False if the server cannot.
-        """
-
-    @abstractmethod
-    def _move(self, source: str, target: str) -> bool:
-        """Move a file, replacing one at the target, or a folder to where nothing is, on the server.
-
-        Returns
-        -------
-        bool
-            False if the server cannot.
-        """
-
-    def _named(self, path: str) -> str:
-        """Return a path to the same place that ends in the name that a copy of it gets."""
-        return path
-
-    def mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:  # noqa: ARG002
-        """Make a folder.
-
-        Parameters
-        ----------
-        path : str
-            The path.
-        create_parents : bool
-            Whether to make the folders on the way too.
-        **kwargs
-            Nothing that the service knows.
-
-        Raises
-        ------
-        FileExistsError
-            If there is something already.
-        NotFoundError
-            If the folder above is missing and is not to be made.
-        """
-        path = self._strip_protocol(path)
-        above = self._parent(path)
-        if not create_parents and above and not self.isdir(above):
-            if self.exists(above):
-                raise NotADirectoryError(errno.ENOTDIR, "this is not a folder", self.url(above))
-            raise FileNotFoundError(errno.ENOENT, "the folder above is missing", self.url(above))
-        self._make_folder(path, exist_ok=False)
-
-    def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """Make a folder and those on the way; raises FileExistsError if it is there, unless `exist_ok`."""
-        self._make_folder(self._strip_protocol(path), exist_ok=exist_ok)
+    def mkdir(self, path: str, *, create_parents: bool) -> None:
+        """Make a folder, and those on the way if that is wanted; raises FileExistsError if it is there."""
+        above = path.rpartition("/")[0]
+        kind = "directory" if create_parents or not above else self._browser.type_of(above)
+        if kind is None:
+            raise FileNotFoundError(errno.ENOENT, "the folder above is missing", self._url(above))
+        if kind != "directory":
+            raise NotADirectoryError(errno.ENOTDIR, "this is not a folder", self._url(above))
+        self._backend.make_folder(path, exist_ok=False)
 
     def rmdir(self, path: str) -> None:
-        """Remove an empty folder.
+        """Remove an empty folder; raises OSError if there is something in it."""
+        if not self._is_empty(path):
+            raise OSError(errno.ENOTEMPTY, "the folder is not empty", self._url(path))
+        self._backend.delete([path], recursive=True)
 
-        Raises
-        ------
-        NotADirectoryError
-            If it is not a folder.
-        OSError
-            If there is something in it.
-        """
-        path = self._strip_protocol(path)
-        self.invalidate_cache(path)
-        if self.ls_folder(path):
-            raise OSError(errno.ENOTEMPTY, "the folder is not empty", self.url(path))
-        self._delete([path], recursive=True)
+    def _is_empty(self, path: str) -> bool:
+        self._backend.forget(path)
+        return not self._backend.list_folder(path)
 
     def rm_file(self, path: str) -> None:
-        """Remove a file; an empty folder too, as fsspec's callers expect."""
-        path = self._strip_protocol(path)
-        if self.isdir(path):
+        """Remove a file, or an empty folder."""
+        if self._browser.is_folder(path):
             self.rmdir(path)
         else:
-            self._delete([path], recursive=False)
+            self._backend.delete([path], recursive=False)
 
-    def rm(self, path: Paths, recursive: bool = False, maxdepth: int | None = None) -> None:
-        """Remove files, and folders with all below them.
-
-        Parameters
-        ----------
-        path : str or list of str
-            Paths or patterns.
-        recursive : bool
-            Whether to remove folders.
-        maxdepth : int, optional
-            Levels to go down; folders that are not empty after that stay.
-
-        Raises
-        ------
-        NotFoundError
-            If one of them is not there; nothing is removed then.
-        IsADirectoryError
-            If one of them is a folder, without `recursive`.
-        """
-        paths = path if isinstance(path, list) else [os.fspath(path)]
+    def rm(self, paths: Sequence[str], *, recursive: bool, maxdepth: int | None) -> None:
+        """Remove files, and folders with all below them; those stay that are not empty after `maxdepth`."""
         if not (recursive and maxdepth is not None):
-            self._delete(self.expand_path(paths), recursive=recursive)
+            self._backend.delete(list(self._browser.expand(paths)), recursive=recursive)
             return
-        found = browse.expand(self, paths, recursive, maxdepth)
-        folders = {name for name in found if self.isdir(name)}
-        self._delete([name for name in found if name not in folders], recursive=False)
+        below = self._browser.expand(paths, recursive=recursive, maxdepth=maxdepth)
+        folders = {path for path in below if self._browser.is_folder(path)}
+        self._backend.delete([path for path in below if path not in folders], recursive=False)
         for folder in sorted(folders, reverse=True):
-            self.invalidate_cache(folder)
-            if not self.ls_folder(folder):
-                self._delete([folder], recursive=True)
+            if self._is_empty(folder):
+                self._backend.delete([folder], recursive=True)
 
-    def cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:  # noqa: ARG002 - fsspec's signature
-        """Copy a file on the server, replacing a file that is there; of a folder an empty one is made."""
-        source, target = self._strip_protocol(path1), self._strip_protocol(path2)
-        if self.info(source)["type"] == "directory":
-            self.makedirs(target, exist_ok=True)
-        elif not self._copy(source, target):
-            self._store_again(source, target)
+    # Copying
 
-    def _store_again(self, source: str, target: str, version_id: int | str | None = None) -> None:
-        """Download a file, or an earlier version, and upload it with its metadata and tags."""
-        info = self._pinned(source, version_id).info
+    def cp_file(self, source: str, target: str) -> None:
+        """Copy a file on the server, replacing one that is there; of a folder, an empty one is made."""
+        if self._backend.info(source)["type"] == "directory":
+            self._backend.make_folder(target, exist_ok=True)
+        elif not self._backend.copy(source, target):
+            self.store_again(source, target)
+
+    def store_again(self, source: str, target: str, version_id: int | str | None = None) -> None:
+        """Download a file, or an earlier version, and upload it with all that belongs to it."""
+        pinned = self._backend.pin(source, version_id, fresh=True)
         with tempfile.TemporaryFile() as spool:
-            self.get_file(source, outfile=spool, version_id=version_id)
+            copy_to(pinned.source, spool, DEFAULT_CALLBACK)
             size = spool.tell()
             spool.seek(0)
-            self._send(Upload(target, spool, size, metadata=info.get("metadata"), tags=info.get("tags")))
+            metadata, tags = pinned.info.get("metadata"), pinned.info.get("tags")
+            upload = Upload(target, spool, size, metadata=metadata, tags=tags, like=pinned.record)
+            self._backend.send(upload)
 
-    def copy(
-        self,
-        path1: Paths,
-        path2: Paths,
-        recursive: bool = False,
-        maxdepth: int | None = None,
-        on_error: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Copy files on the server; a whole folder to where nothing is, in one request.
+    def copy(self, copies: list[Copy], copy_file: Callable[[str, str], None], *, ignore: bool) -> None:
+        """Copy files, several at a time.
 
         Parameters
         ----------
-        path1 : str or list of str
-            Paths or patterns.
-        path2 : str or list of str
-            A path for all, or one for each.
-        recursive : bool
-            Whether to copy all that is below.
-        maxdepth : int, optional
-            Levels to go down; all by default.
-        on_error : str, optional
-            ``raise`` or ``ignore``, for what is not there; by default ignored if `recursive`.
-        **kwargs
-            Passed to `cp_file`.
+        copies : list of Copy
+            What goes where.
+        copy_file : callable
+            Copies one file.
+        ignore : bool
+            Whether what is not there any more is passed over.
         """
-        ignore = (on_error or ("ignore" if recursive else "raise")) == "ignore"
-        if isinstance(path1, str):
-            path1 = self._named(path1)
-        copies = transfer.plan_copy(self, path1, path2, recursive, maxdepth)
-        if recursive and maxdepth is None and isinstance(path1, str) and self._copied_whole(copies):
-            return
 
         def copy(item: Copy) -> None:
             try:
-                self.cp_file(item.source, item.target, **kwargs)
+                copy_file(item.source, item.target)
             except FileNotFoundError:
                 if not ignore:
                     raise
 
         for folder in [item for item in copies if item.is_folder]:
-            self.makedirs(folder.target, exist_ok=True)
-        run(copy, [item for item in copies if not item.is_folder], self.options.max_concurrency)
+            self._backend.make_folder(self._strip(folder.target), exist_ok=True)
+        run(copy, [item for item in copies if not item.is_folder], self._most)
 
-    def _copied_whole(self, copies: Sequence[Copy]) -> bool:
-        """Copy a folder as a whole if nothing is at its target yet; returns whether that was done."""
+    def copied_whole(self, copies: Sequence[Copy]) -> bool:
+        """Copy a folder in one request if nothing is at its target yet; returns whether that was done."""
         if not copies or not copies[0].is_folder or not copies[0].source:
             return False
-        source, target = copies[0].source, self._strip_protocol(copies[0].target)
+        source, target = copies[0].source, self._strip(copies[0].target)
         if not all(item.source == source or item.source.startswith(f"{source}/") for item in copies):
             return False
-        if f"{target}/".startswith(f"{source}/") or self.exists(target):
+        if f"{target}/".startswith(f"{source}/") or self._browser.type_of(target) is not None:
             return False
         try:
-            return self._copy(source, target)
+            return self._backend.copy(source, target)
         except InvalidRequestError:
             return False  # by its ids, the target is below the source; what else it may be comes up again
 
+    def named(self, path: str) -> str:
+        """Return a path to the same object that ends in the name that a copy of it gets."""
+        slash = "/" if path.endswith("/") else ""
+        return self._backend.named(self._strip(path)) + slash
+
+    # Moving
+
     def mv(
-        self,
-        path1: Paths,
-        path2: str,
-        recursive: bool = True,
-        maxdepth: int | None = None,
-        **kwargs: Any,  # noqa: ARG002 - fsspec's signature
+        self, paths: Sequence[str], target: str, copy: Callable[[str, str], None], *, recursive: bool
     ) -> None:
-        """Move or rename files and folders on the server; a file at the target is replaced.
+        """Move or rename files and folders on the server.
 
         Parameters
         ----------
-        path1 : str or list of str
-            Paths or patterns.
-        path2 : str
-            Where it goes: a folder that is there, or ends in a slash, gets it put inside.
+        paths : sequence of str
+            What to move: paths or patterns.
+        target : str
+            Where it goes: a folder that is there, or a path that ends in a slash, gets it put inside.
+        copy : callable
+            Copies what the server cannot move.
         recursive : bool
             Whether folders move too.
-        maxdepth : int, optional
-            Not possible: a folder moves as a whole.
-
-        Raises
-        ------
-        NotFoundError
-            If there is nothing to move.
-        FileExistsError
-            If there is a folder where a file or folder would be put.
-        IsADirectoryError
-            If it is a folder, without `recursive`.
-        NotADirectoryError
-            If several are to go to what is not a folder.
         """
-        if maxdepth is not None:
-            raise NotImplementedError("a folder moves as a whole: maxdepth is not possible")
-        sources = self.expand_path(path1 if isinstance(path1, list) else [os.fspath(path1)])
-        sources = [self._named(source) for source in sources]
-        target = self._strip_protocol(path2)
+        sources = [self._backend.named(path) for path in self._browser.expand(paths)]
+        into, target = trailing_sep(target), self._strip(target)
         if sources == [target]:
-            self.info(target)  # raises if there is nothing
+            self._backend.info(target)  # raises if there is nothing
             return
-        into = not target or trailing_sep(str(path2)) or self.isdir(target)
+        into = into or not target or self._browser.is_folder(target)
         if len(sources) > 1 and not into:
-            raise NotADirectoryError(errno.ENOTDIR, "several can only go into a folder", self.url(target))
+            raise NotADirectoryError(errno.ENOTDIR, "several can only go into a folder", self._url(target))
         for source in sources:
-            self._move_one(
-                source, f"{target}/{source.rpartition('/')[2]}".lstrip("/") if into else target, recursive
-            )
+            inside = f"{target}/{source.rpartition('/')[2]}".lstrip("/")
+            self._move(source, inside if into else target, copy, recursive=recursive)
 
-    def _move_one(self, source: str, target: str, recursive: bool) -> None:
-        if not recursive and self.isdir(source):
-            raise IsADirectoryError(
-                errno.EISDIR, "this is a folder: move it with recursive=True", self.url(source)
-            )
+    def _move(self, source: str, target: str, copy: Callable[[str, str], None], *, recursive: bool) -> None:
+        if not recursive and self._browser.is_folder(source):
+            problem = "this is a folder: move it with recursive=True"
+            raise IsADirectoryError(errno.EISDIR, problem, self._url(source))
         if source == target:
-            self.info(source)  # raises if there is nothing
+            self._backend.info(source)  # raises if there is nothing
             return
         if target.startswith(f"{source}/"):
-            self.info(source)  # raises if there is nothing
-            raise OSError(errno.EINVAL, "a folder cannot move into itself", self.url(target))
-        if not self._move(source, target):
-            self.copy(source, target, recursive=recursive, on_error="raise")
-            self._delete([source], recursive=recursive)
+            self._backend.info(source)  # raises if there is nothing
+            raise OSError(errno.EINVAL, "a folder cannot move into itself", self._url(target))
+        if not self._backend.move(source, target):
+            copy(source, target)
+            self._backend.delete([source], recursive=recursive)

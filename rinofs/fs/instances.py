@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fsspec.config import conf
@@ -26,12 +27,16 @@ class Instances(type(AbstractFileSystem)):  # type: ignore[misc]
     """
 
     service: Service
+    protocol: str | tuple[str, ...]
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Return the filesystem with these options, made now or earlier by this thread."""
         if args or getattr(cls, "service", None) is None:
             return super().__call__(*args, **kwargs)
-        filesystem = super().__call__(**configured_options(cls.service, kwargs, conf))
+        # fsspec looks under the protocols of the class, which may be a user's subclass with its own.
+        protocols = (cls.protocol,) if isinstance(cls.protocol, str) else tuple(cls.protocol)
+        service = replace(cls.service, protocols=protocols)
+        filesystem = super().__call__(**configured_options(service, kwargs, conf))
         filesystem.storage_options = dict(_remembered(filesystem.storage_options))
         return filesystem
 

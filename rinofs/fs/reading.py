@@ -1,266 +1,272 @@
-"""Reading from a filesystem of either service."""
+"""Reading: downloads, many files, and many ranges."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any
 
-from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import isfilelike
 
-from rinofs.errors import ContentChangedError, InvalidRequestError, NotFoundError
-from rinofs.fs.browsing import BrowsableFileSystem
 from rinofs.fs.files.origins import RemoteSource
-from rinofs.fs.files.reader import RemoteReader
+from rinofs.fs.transfer import ranges
+from rinofs.fs.transfer.bundles import get_together, read_together
 from rinofs.fs.transfer.download import download, replacing
-from rinofs.fs.transfer.pool import Stop
-from rinofs.http.content.content import open_content, read_content
-from rinofs.options import check_cache_type
+from rinofs.fs.transfer.pool import Stop, run
+from rinofs.protocol.limits import MAX_RANGES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from fsspec.callbacks import Callback
 
-    from rinofs.fs.browse import Info
-    from rinofs.http.content.content import Content
-    from rinofs.http.session.session import HttpSession
+    from rinofs.fs.backend import Backend, Pinned, Sidecars
+    from rinofs.fs.files.origins import Source
+    from rinofs.fs.transfer.plans import Copy
+    from rinofs.options import Options
 
-Result = TypeVar("Result")
 
+class Reading:
+    """Read files of a backend.
 
-@dataclass(frozen=True, slots=True)
-class Pinned:
-    """One version of a file, ready to be read.
-
-    Attributes
+    Parameters
     ----------
-    content : Content
-        Where it is.
-    info : dict
-        What is known of the file.
-    version_id : int or str
-        What opens this version again.
-    key : str
-        Names the version among all contents of the endpoint.
+    backend : Backend
+        Finds contents.
+    strip : callable
+        Turns a path or URL into a path of the backend.
+    options : Options
+        Say how many files at once, and by how many connections each.
     """
 
-    content: Content
-    info: Info
-    version_id: int | str
-    key: str
+    def __init__(self, backend: Backend, strip: Callable[[str], str], options: Options) -> None:
+        self._backend = backend
+        self._strip = strip
+        self._options = options
+        self._most = options.max_concurrency
 
-
-class ReadableFileSystem(BrowsableFileSystem):
-    """A filesystem whose files can be read; the parameters are those of its base."""
-
-    session: HttpSession
-
-    @abstractmethod
-    def _content(self, path: str) -> Content:
-        """Return where the current content of a file is, with as few requests as possible.
-
-        It is not pinned to a version (``etag`` is None) where the service finds it by its path.
-        """
-
-    @abstractmethod
-    def _read_age(self) -> float:
-        """Return how many seconds old the look at what is to be read may be."""
-
-    @abstractmethod
-    def _pinned(self, path: str, version_id: int | str | None = None, *, max_age: float = 0.0) -> Pinned:
-        """Find a version of a file, by default the current one.
-
-        Parameters
-        ----------
-        path : str
-            The path.
-        version_id : int or str, optional
-            An earlier version.
-        max_age : float
-            Seconds that the look may be old.
-
-        Raises
-        ------
-        NotFoundError
-            If there is nothing.
-        IsADirectoryError
-            If it is a folder.
-        """
-
-    def _read_current(self, path: str, read: Callable[[Content], Result]) -> Result:
-        """Read the current content, once more if it went or changed between the look and the read."""
-        content = self._content(path)
-        try:
-            return read(content)
-        except ContentChangedError:
-            pass
-        except (NotFoundError, InvalidRequestError) as error:
-            if content.etag is None and isinstance(error, NotFoundError):
-                raise  # the service itself did the looking
-        return read(self._pinned(path).content)
-
-    def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
-        """Return the content of a file, or a part of it.
-
-        Parameters
-        ----------
-        path : str
-            The path.
-        start, end : int, optional
-            First byte, and byte to end before; negative ones count from the end, as in slices.
-        **kwargs
-            ``version_id`` reads an earlier version.
-
-        Returns
-        -------
-        bytes
-            One version of the content; checked if it is whole.
-
-        Raises
-        ------
-        NotFoundError
-            If there is nothing at the path.
-        IsADirectoryError
-            If it is a folder.
-        """
-        path = self._strip_protocol(path)
-        version_id = kwargs.get("version_id")
+    def read(self, path: str, start: int | None, end: int | None, version_id: int | str | None) -> bytes:
+        """Return the bytes [start, end) of a file, as slices do."""
         if end is not None and 0 <= end <= (start or 0):
-            self._pinned(path, version_id, max_age=self._read_age())  # raises if there is nothing to read
+            self._backend.pin(path, version_id)  # raises if there is nothing to read
             return b""
+        pinned = self._backend.locate(path) if version_id is None else self._backend.pin(path, version_id)
+        while True:
+            try:
+                return pinned.source.read(start or 0, end)
+            except OSError as error:
+                pinned = self._instead(path, pinned, error, version_id)
 
-        def read(content: Content) -> bytes:
-            return read_content(self.session, content, start or 0, end, verify=self.options.verify_content)
-
+    def _instead(self, path: str, pinned: Pinned, error: OSError, version_id: int | str | None) -> Pinned:
+        """Return where to read after an error that may come from what was known; else raise it."""
         if version_id is not None:
-            return read(self._pinned(path, version_id, max_age=self._read_age()).content)
-        return self._read_current(path, read)
+            raise error
+        return self._backend.relocate(path, pinned, error)
 
-    def head(self, path: str, size: int = 1024) -> bytes:
-        """Return the first bytes of a file."""
-        return self.cat_file(path, 0, size)
-
-    def tail(self, path: str, size: int = 1024) -> bytes:
-        """Return the last bytes of a file."""
-        return self.cat_file(path, -size) if size else b""
+    # To files on this machine
 
     def get_file(
-        self,
-        rpath: str,
-        lpath: Any = None,
-        callback: Callback = DEFAULT_CALLBACK,
-        outfile: IO[bytes] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Download a file.
-
-        It appears under its name only when it is complete and checked; a folder is made.
-
-        Parameters
-        ----------
-        rpath : str
-            The path.
-        lpath : path-like or binary file
-            Where to write it.
-        callback : Callback
-            Is told of the bytes as they come.
-        outfile : binary file, optional
-            Where to write it instead; what was written before an error stays there.
-        **kwargs
-            ``version_id`` downloads an earlier version.
-
-        Raises
-        ------
-        NotFoundError
-            If there is nothing at the path.
-        ContentMismatchError
-            If what came is not what the service vouches for.
-        """
-        self._get_file(rpath, lpath, callback, outfile, Stop(), kwargs.get("version_id"))
-
-    def _get_file(
         self,
         path: str,
         target: Any,
         callback: Callback,
-        outfile: IO[bytes] | None,
         stop: Stop,
         version_id: int | str | None = None,
         *,
         only_file: bool = False,
     ) -> None:
-        path = self._strip_protocol(path)
-        file = target if outfile is None and isfilelike(target) else outfile
+        """Download a file to a local path, or into an open file.
 
-        def fetch(content: Content, where: IO[bytes], connections: int) -> None:
-            download(
-                self.session,
-                content,
-                where,
-                verify=self.options.verify_content,
-                callback=callback,
-                stop=stop,
-                connections=connections,
-            )
-
-        if file is not None:
-            fetch(self._pinned(path, version_id, max_age=self._read_age()).content, file, 1)
+        Parameters
+        ----------
+        path : str
+            The path; where it is a folder, one is made.
+        target : path-like or binary file
+            Where to write.
+        callback : Callback
+            Is told of the bytes.
+        stop : Stop
+            Ends it early.
+        version_id : int or str, optional
+            An earlier version.
+        only_file : bool
+            Whether nothing is made of a folder.
+        """
+        if isfilelike(target):
+            _copy_to(self._backend.pin(path, version_id).source, target, callback, stop)
             return
-
-        def fetch_to_name(content: Content) -> None:
-            with replacing(target) as part:
-                fetch(content, part, self.options.parallel_ranges)
-
         try:
-            if version_id is not None:
-                fetch_to_name(self._pinned(path, version_id, max_age=self._read_age()).content)
-            else:
-                self._read_current(path, fetch_to_name)
+            self._get_to_path(path, target, callback, stop, version_id)
         except IsADirectoryError:
             if not only_file:
                 Path(target).mkdir(parents=True, exist_ok=True)
 
-    def _block_key(self, pinned: Pinned) -> str:
-        """Return what the blocks of a content are kept under."""
-        return f"{self.endpoint_url} {self._identity} {pinned.key}"
+    def _get_to_path(
+        self, path: str, target: Any, callback: Callback, stop: Stop, version_id: int | str | None
+    ) -> None:
+        connections = self._options.parallel_ranges
+        pinned = self._backend.locate(path) if version_id is None else self._backend.pin(path, version_id)
+        while True:
+            try:
+                with replacing(target) as part:
+                    _copy_to(pinned.source, part, callback, stop, connections)
+            except IsADirectoryError:
+                raise
+            except OSError as error:
+                pinned = self._instead(path, pinned, error, version_id)
+            else:
+                return
 
-    def _sized(self, pinned: Pinned) -> Content:
-        """Return a content with its size, which is found out where the service did not tell it."""
-        content = pinned.content
-        return content if content.size is not None else replace(content, size=self._size_of(pinned))
-
-    def _size_of(self, pinned: Pinned) -> int:
-        """Find out the size of a content of which it is not known."""
-        with open_content(self.session, pinned.content) as stream:
-            scratch = bytearray(1024 * 1024)
-            while stream.size is None and stream.readinto(scratch):
-                pass  # a body without a length has to be read to its end
-            return stream.position if stream.size is None else stream.size
-
-    def _open_for_reading(
+    def get(
         self,
-        path: str,
-        *,
-        block_size: int | None,
-        cache_type: str | None,
-        cache_options: dict[str, Any] | None,
-        version_id: int | str | None,
-    ) -> RemoteReader:
-        if cache_type is not None:
-            check_cache_type(cache_type)
-        pinned = self._pinned(path, version_id, max_age=self._read_age())
-        content, key = self._sized(pinned), self._block_key(pinned)
-        source = RemoteSource(self.session, content, key, content.size or 0, self.options.verify_content)
-        return RemoteReader(
-            self,
-            path,
-            source,
-            info={**pinned.info, "size": source.size},
-            version_id=pinned.version_id,
-            block_size=block_size or self.options.block_size,
-            cache_type=cache_type or self.options.cache_type,
-            cache_options=cache_options,
+        copies: list[Copy],
+        callback: Callback,
+        version_id: int | str | None = None,
+        sidecars: Sidecars | None = None,
+    ) -> None:
+        """Download files, several at a time.
+
+        Parameters
+        ----------
+        copies : list of Copy
+            What goes where.
+        callback : Callback
+            Is told of the files as they are done.
+        version_id : int or str, optional
+            An earlier version, of each.
+        sidecars : Sidecars, optional
+            Keep the metadata of each file beside it.
+        """
+        if sidecars is not None:
+            sidecars.check_free(copy.target for copy in copies if not copy.is_folder)
+        callback.set_size(len(copies))
+        stop = Stop()
+
+        def done(copy: Copy) -> None:
+            if sidecars is not None and Path(copy.target).is_file():
+                # By its version, since this metadata belongs to that.
+                sidecars.write_sidecar(copy.target, self._metadata(copy.source, version_id))
+            callback.relative_update(1)
+
+        def fetch(copy: Copy) -> None:
+            if copy.is_folder:
+                Path(copy.target).mkdir(parents=True, exist_ok=True)
+                callback.relative_update(1)
+                return
+            with callback.branched(copy.source, copy.target) as child:
+                path = self._strip(copy.source)
+                self.get_file(path, copy.target, child, stop, version_id, only_file=copy.only_file)
+            done(copy)
+
+        if version_id is None:
+            copies = get_together(copies, self._small, self._most, callback, stop, done)
+        run(fetch, copies, self._most, stop)
+
+    def _metadata(self, path: str, version_id: int | str | None) -> Mapping[str, Any]:
+        metadata: Mapping[str, Any] = self._backend.pin(self._strip(path), version_id).info["metadata"]
+        return metadata
+
+    def _small(self, paths: Sequence[str]) -> list[bytes | None]:
+        return self._backend.read_small([self._strip(path) for path in paths])
+
+    # To memory
+
+    def cat(
+        self, paths: list[str], read: Callable[[str], bytes], on_error: str, *, bundled: bool
+    ) -> dict[str, bytes | Exception]:
+        """Return the contents of files by path.
+
+        Parameters
+        ----------
+        paths : list of str
+            The files.
+        read : callable
+            Reads one file.
+        on_error : str
+            ``raise``, ``omit`` or ``return``, which puts the error in the place of the content.
+        bundled : bool
+            Whether small files may come several in one answer.
+        """
+        small = read_together(paths, self._small, self._most, on_error) if bundled else {}
+
+        def one(path: str) -> bytes | Exception:
+            if path in small:
+                return small[path]
+            try:
+                return read(path)
+            except Exception as error:
+                if on_error == "raise":
+                    raise
+                return error
+
+        contents = dict(zip(paths, run(one, paths, self._most), strict=True))
+        if on_error == "omit":
+            return {path: data for path, data in contents.items() if isinstance(data, bytes)}
+        return contents
+
+    def cat_ranges(
+        self,
+        paths: Sequence[str],
+        starts: int | Sequence[int | None] | None,
+        ends: int | Sequence[int | None] | None,
+        max_gap: int | None,
+        on_error: str,
+        version_id: int | str | None = None,
+    ) -> list[Any]:
+        """Return parts of files, in the order of the paths; parts of one file are of one version."""
+        first, last = ranges.spread(starts, len(paths)), ranges.spread(ends, len(paths))
+        wanted: dict[str, list[ranges.Wanted]] = {}
+        for position, (path, start, stop) in enumerate(zip(paths, first, last, strict=True)):
+            wanted.setdefault(self._strip(path), []).append(ranges.Wanted(position, start, stop))
+        gap = ranges.MAX_GAP if max_gap is None else max_gap
+
+        def plan(item: tuple[str, list[ranges.Wanted]]) -> list[ranges.Fetch]:
+            return ranges.attempt(lambda: self._fetches(*item, gap, version_id), item[1], on_error)
+
+        plans = run(plan, wanted.items(), self._most)
+        results: list[Any] = [b""] * len(paths)
+        fetches = [fetch for plan in plans for fetch in plan]
+        for parts in run(lambda fetch: fetch.run(on_error), fetches, self._most):
+            for position, data in parts:
+                results[position] = data
+        return results
+
+    def _fetches(
+        self, path: str, wanted: list[ranges.Wanted], max_gap: int, version_id: int | str | None
+    ) -> list[ranges.Fetch]:
+        """Return what to fetch of one file."""
+        if len(wanted) == 1:
+            [one] = wanted
+            return [ranges.single(lambda: self.read(path, one.start, one.stop, version_id), wanted)]
+        source = self._backend.pin(path, version_id).source.sized()
+        parts = ranges.join((item.within(source.size or 0) for item in wanted), max_gap)
+
+        def fetch(batch: list[ranges.Part]) -> ranges.Fetch:
+            spans = [(part.start, part.stop) for part in batch]
+            return ranges.Fetch(partial(source.load_many, spans), batch)
+
+        return [fetch(batch) for batch in ranges.batches(parts, MAX_RANGES)]
+
+
+def _copy_to(source: Source, file: IO[bytes], callback: Callback, stop: Stop, connections: int = 1) -> None:
+    """Write a whole content to a file."""
+    if isinstance(source, RemoteSource):
+        download(
+            source.session,
+            source.content,
+            file,
+            verify=source.verify,
+            callback=callback,
+            stop=stop,
+            connections=connections,
         )
+        return
+    data = source.read()
+    callback.set_size(len(data))
+    file.write(data)
+    callback.relative_update(len(data))
+
+
+def copy_to(source: Source, file: IO[bytes], callback: Callback) -> None:
+    """Write a whole content to a file that is kept aside."""
+    _copy_to(source, file, callback, Stop())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from fsspec import get_filesystem_class
 from upath import UPath
 
 if TYPE_CHECKING:
-    from upath.types import JoinablePathLike
+    from upath.types import JoinablePathLike, WritablePathLike
 
 
 class RemotePath(UPath):
@@ -27,20 +27,21 @@ class RemotePath(UPath):
         get_filesystem_class(protocol)
         return super()._transform_init_args(args, protocol, storage_options)
 
-    def stat(self, *, follow_symlinks: bool = True) -> Any:
-        """Return size, times and kind, as `os.stat` does.
+    def rename(self, target: WritablePathLike, **kwargs: Any) -> Self:
+        """Rename the file or folder; a relative target counts from the top, as there is no current folder.
 
         Parameters
         ----------
-        follow_symlinks : bool
-            Means nothing here: the services know no links.
+        target : path-like
+            What it is called from then on.
+        **kwargs
+            As for `upath.UPath.rename`.
 
-        Raises
-        ------
-        NotFoundError
-            If there is nothing.
+        Returns
+        -------
+        RemotePath
+            The new path.
         """
-        result: Any = super().stat(follow_symlinks=follow_symlinks)
-        info = dict(result.as_info())
-        # universal_pathlib looks for the time of change under every name but the one that fsspec uses.
-        return type(result).from_info({**info, "mtime": info["modified"]} if info.get("modified") else info)
+        if not isinstance(target, UPath) and "://" not in str(target):
+            target = self.with_segments(str(target).removeprefix("./"))
+        return super().rename(target, **kwargs)

@@ -1,300 +1,239 @@
-"""Writing to a filesystem of either service."""
+"""Writing: uploads of local files and of bytes, one or many; and what an open file writes to."""
 
 from __future__ import annotations
 
-import io
+import contextlib
 import os
-import shutil
-from abc import abstractmethod
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from fsspec.callbacks import DEFAULT_CALLBACK
 
 from rinofs.errors import ConflictError
+from rinofs.fs.backend import ABSENT, Upload
 from rinofs.fs.files.modes import OpenMode
-from rinofs.fs.files.writer import RemoteWriter, TextWriter, compressed
-from rinofs.fs.reading import ReadableFileSystem
-from rinofs.fs.transfer.download import download
-from rinofs.fs.transfer.outgoing import Upload, Watched
-from rinofs.fs.transfer.pool import Stop
+from rinofs.fs.files.writer import RemoteWriter
+from rinofs.fs.reading import copy_to
+from rinofs.fs.transfer.bundles import put_together, write_together
+from rinofs.fs.transfer.outgoing import Watched
+from rinofs.fs.transfer.pool import Stop, run
 from rinofs.fs.values import attributes_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fsspec.callbacks import Callback
 
-    from rinofs.fs.reading import Pinned
-    from rinofs.http.content.content import Content
-
-_TEXT_OPTIONS = ("encoding", "errors", "newline")
+    from rinofs.fs.backend import Backend, Sidecars
+    from rinofs.fs.transfer.plans import Copy
 
 
-class WritableFileSystem(ReadableFileSystem):
-    """A filesystem whose files can be written; the parameters are those of its base."""
+class Writing:
+    """Write files of a backend.
 
-    @abstractmethod
-    def _send(self, upload: Upload) -> None:
-        """Store a content under its path, making the folders on the way.
+    Parameters
+    ----------
+    backend : Backend
+        Stores contents.
+    strip : callable
+        Turns a path or URL into a path of the backend.
+    url : callable
+        Turns a path into what messages call it.
+    max_concurrency : int
+        Files that are sent at once, at most.
+    """
 
-        Raises
-        ------
-        FileExistsError
-            If it is exclusive and something is there.
-        IsADirectoryError, NotADirectoryError
-            If there is a folder, or a file on the way.
-        """
-
-    @abstractmethod
-    def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """Make a folder and those on the way; raises FileExistsError if it is there already."""
-
-    # Opening
+    def __init__(
+        self, backend: Backend, strip: Callable[[str], str], url: Callable[[str], str], max_concurrency: int
+    ) -> None:
+        self._backend = backend
+        self._strip = strip
+        self._url = url
+        self._most = max_concurrency
 
     def open(
-        self,
-        path: str,
-        mode: str = "rb",
-        block_size: int | None = None,
-        cache_options: dict[str, Any] | None = None,
-        compression: str | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Open a file.
+        self, path: str, opening: OpenMode, attributes: Mapping[str, Any], *, autocommit: bool
+    ) -> RemoteWriter:
+        """Return a file to write to, which is stored when it is closed.
 
         Parameters
         ----------
         path : str
             The path.
-        mode : str
-            ``r``, ``w`` (replaces), ``a`` (goes on) or ``x`` (only if nothing is there); ``b`` for bytes.
-        block_size : int, optional
-            Bytes that a sequential read asks for in one request, at most.
-        cache_options : dict, optional
-            Passed to one of fsspec's caches.
-        compression : str, optional
-            Name of a compression, or ``infer`` to guess it from the name.
-        **kwargs
-            ``encoding``, ``errors`` and ``newline`` of text; ``cache_type``; ``version_id`` to read an
-            earlier version; ``metadata`` and ``tags`` to store with what is written.
-
-        Returns
-        -------
-        file
-            What is written to it is stored when it is closed, unless an exception is on its way.
-
-        Raises
-        ------
-        NotFoundError
-            If there is nothing to read.
-        FileExistsError
-            If there is something in mode ``x``.
-        IsADirectoryError
-            If it is a folder.
-        TypeError, ValueError
-            If the metadata is nothing that JSON can hold; nothing is sent then.
+        opening : OpenMode
+            Whether to replace what is there, to go on after it, or to refuse it.
+        attributes : mapping
+            ``metadata`` and ``tags`` to store with it.
+        autocommit : bool
+            Whether closing it stores it; otherwise its ``commit`` does.
         """
-        binary = OpenMode.parse(mode.replace("t", ""))
-        text = {name: kwargs.pop(name) for name in _TEXT_OPTIONS if name in kwargs}
-        if binary is OpenMode.READ:
-            file = super().open(path, "rb", block_size, cache_options, compression, **kwargs)
-            return file if "b" in mode else io.TextIOWrapper(file, **text)
-        writer = super().open(path, binary.value, block_size, cache_options, None, **kwargs)
-        written = compressed(writer, path, compression) if compression else writer
-        return written if "b" in mode else TextWriter(written, writer.fail, **text)
+        metadata, tags = attributes_of(attributes)
+        self._refuse_top(path)
+        if opening is OpenMode.CREATE:
+            self._refuse_taken(path)
+        before = None
+        if opening is OpenMode.APPEND:
+            with contextlib.suppress(FileNotFoundError):
+                before = self._backend.pin(path, fresh=True)  # what others added since would be lost
+        if before is not None:
+            # The longer file is stored anew, and only what is sent with it belongs to it.
+            metadata = before.info.get("metadata") if metadata is None else metadata
+            tags = before.info.get("tags") if tags is None else tags
 
-    def _open(
-        self,
-        path: str,
-        mode: str = "rb",
-        block_size: int | None = None,
-        autocommit: bool = True,
-        cache_options: dict[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        opening = OpenMode.parse(mode)
-        if opening is OpenMode.READ:
-            return self._open_for_reading(
-                path,
-                block_size=block_size,
-                cache_type=kwargs.get("cache_type"),
-                cache_options=cache_options,
-                version_id=kwargs.get("version_id"),
-            )
-        metadata, tags = attributes_of(kwargs)
-        self._check_target(path, opening)
-        if opening is not OpenMode.APPEND or (before := self._before(path)) is None:
-            return self._writer(path, opening, autocommit, metadata, tags)
-        # The longer file is stored anew, and only what is sent with it belongs to it.
-        metadata = before.info.get("metadata") if metadata is None else metadata
-        tags = before.info.get("tags") if tags is None else tags
-        writer = self._writer(path, opening, autocommit, metadata, tags)
-        self._fill(writer, before.content)
+        def send(source: IO[bytes], size: int) -> None:
+            self._backend.send(Upload(path, source, size, opening is OpenMode.CREATE, metadata, tags))
+
+        writer = RemoteWriter(path, self._url(path), opening.value, send, autocommit=autocommit)
+        if before is not None:
+            try:
+                copy_to(before.source, cast("IO[bytes]", writer), DEFAULT_CALLBACK)
+            except BaseException:
+                writer.discard()
+                raise
         return writer
 
-    def _check_target(self, path: str, opening: OpenMode) -> None:
-        """Refuse early what would be refused when the file is closed, where that is known or matters."""
+    def _refuse_top(self, path: str) -> None:
         if not path:
-            raise IsADirectoryError(21, "the top level is a folder", self.url(path))
-        if opening is OpenMode.CREATE and self.exists(path, refresh=True):
-            raise ConflictError("there is something already", self.url(path))
+            raise IsADirectoryError(21, "the top level is a folder", self._url(path))
 
-    def _writer(
-        self,
-        path: str,
-        opening: OpenMode,
-        autocommit: bool,
-        metadata: Mapping[str, Any] | None,
-        tags: Sequence[str] | None,
-    ) -> RemoteWriter:
-        def send(source: IO[bytes], size: int) -> None:
-            self._send(Upload(path, source, size, opening is OpenMode.CREATE, metadata, tags))
-
-        return RemoteWriter(path, self.url(path), opening.value, send, autocommit=autocommit)
-
-    def _before(self, path: str) -> Pinned | None:
-        """Return what is to be appended to; always the current version, or what others added would go."""
+    def _refuse_taken(self, path: str) -> None:
+        """Refuse early what would be refused when the file is closed."""
+        self._backend.forget(path)
         try:
-            return self._pinned(path)
-        except FileNotFoundError:
-            return None
-
-    def _fill(self, writer: RemoteWriter, content: Content) -> None:
-        """Begin an appended file with what is there."""
-        verify = self.options.verify_content
-        file = cast("IO[bytes]", writer)
-        try:
-            download(self.session, content, file, verify=verify, callback=DEFAULT_CALLBACK, stop=Stop())
-        except BaseException:
-            writer.discard()
-            raise
-
-    # Whole files
-
-    def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
-        """Write a whole file.
-
-        Parameters
-        ----------
-        path : str
-            The path.
-        value : bytes
-            The content.
-        mode : str
-            ``overwrite``, or ``create`` to write only if nothing is there.
-        **kwargs
-            ``metadata`` and ``tags`` to store with it.
-
-        Raises
-        ------
-        FileExistsError
-            If the mode is ``create`` and something is there.
-        """
-        path = self._strip_protocol(path)
-        opening = write_mode(mode)
-        if self._intrans:
-            with self.open(path, opening.value, **kwargs) as file:
-                file.write(value)
+            self._backend.info(path)
+        except ABSENT:
             return
-        metadata, tags = attributes_of(kwargs)
-        self._check_target(path, OpenMode.REPLACE)
+        raise ConflictError("there is something already", self._url(path))
+
+    # Whole contents
+
+    def upload_of(self, path: str, value: bytes, mode: str, attributes: Mapping[str, Any]) -> Upload:
+        """Return what stores bytes at a path."""
+        metadata, tags = attributes_of(attributes)
+        self._refuse_top(path)
         data = bytes(value)
-        self._send(Upload(path, data, len(data), opening is OpenMode.CREATE, metadata, tags))
+        return Upload(path, data, len(data), write_mode(mode) is OpenMode.CREATE, metadata, tags)
+
+    def pipe_small(
+        self, items: Sequence[tuple[str, bytes]], attributes: Mapping[str, Any], stop: Stop
+    ) -> list[tuple[str, bytes]]:
+        """Store those of many contents that go together with others; return what is left to store."""
+        metadata, tags = attributes_of(attributes)
+
+        def upload_of(item: tuple[str, bytes]) -> Upload:
+            return Upload(self._strip(item[0]), item[1], len(item[1]), False, metadata, tags)
+
+        def size_of(item: tuple[str, bytes]) -> int | None:
+            return len(item[1]) if isinstance(item[1], bytes) else None
+
+        return write_together(items, size_of, upload_of, self._backend.write_small, self._most, stop)
+
+    # Local files
 
     def put_file(
         self,
-        lpath: Any,
-        rpath: str,
-        callback: Callback = DEFAULT_CALLBACK,
-        mode: str = "overwrite",
-        **kwargs: Any,
+        source: Any,
+        path: str,
+        callback: Callback,
+        mode: str,
+        attributes: Mapping[str, Any],
+        sidecars: Sidecars | None,
+        store: Callable[[Upload], None],
+        stop: Stop | None = None,
     ) -> None:
-        """Upload a file, in constant memory.
+        """Upload a local file, in constant memory; make a folder of one.
 
         Parameters
         ----------
-        lpath : path-like
-            A local file; for a folder, an empty one is made.
-        rpath : str
+        source : path-like
+            The local file.
+        path : str
             Where it belongs.
         callback : Callback
-            Is told of the bytes as they go.
+            Is told of the bytes.
         mode : str
             ``overwrite``, or ``create`` to store it only if nothing is there.
-        **kwargs
+        attributes : mapping
             ``metadata`` and ``tags`` to store with it.
-
-        Raises
-        ------
-        FileExistsError
-            If the mode is ``create`` and something is there.
+        sidecars : Sidecars, optional
+            Where more metadata may be.
+        store : callable
+            Stores a content.
+        stop : Stop, optional
+            Ends it early.
         """
-        self._put_file(lpath, rpath, callback, write_mode(mode), Stop(), kwargs)
-
-    def _put_file(
-        self,
-        source: Any,
-        target: str,
-        callback: Callback,
-        opening: OpenMode,
-        stop: Stop,
-        attributes: Mapping[str, Any],
-    ) -> None:
-        target = self._strip_protocol(target)
-        attributes = self._attributes(source, attributes)
-        metadata, tags = attributes_of(attributes)
+        opening = write_mode(mode)
+        metadata, tags = attributes_of(_with_sidecar(source, attributes, sidecars))
         if Path(source).is_dir():
-            self.makedirs(target, exist_ok=True)
+            self._backend.make_folder(path, exist_ok=True)
             return
-        self._check_target(target, OpenMode.REPLACE)
+        self._refuse_top(path)
         with Path(source).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             callback.set_size(size)
-            if self._intrans:
-                with self.open(target, opening.value, **attributes) as spooled:
-                    shutil.copyfileobj(file, spooled)
-                return
-            watched = cast("IO[bytes]", Watched(file, callback, stop))
-            exclusive = opening is OpenMode.CREATE
-            self._send(Upload(target, watched, size, exclusive, metadata, tags))
+            watched = cast("IO[bytes]", Watched(file, callback, stop or Stop()))
+            store(Upload(path, watched, size, opening is OpenMode.CREATE, metadata, tags))
 
-    def _attributes(self, source: Any, given: Mapping[str, Any]) -> Mapping[str, Any]:  # noqa: ARG002
-        """Return what a local file is stored with, of what was given for it."""
-        return given
-
-    def touch(self, path: str, truncate: bool = True, **kwargs: Any) -> None:
-        """Make an empty file.
+    def put(
+        self,
+        copies: list[Copy],
+        callback: Callback,
+        mode: str,
+        attributes: Mapping[str, Any],
+        sidecars: Sidecars | None,
+        store: Callable[[Upload], None],
+        *,
+        bundled: bool,
+    ) -> None:
+        """Upload local files, several at a time.
 
         Parameters
         ----------
-        path : str
-            The path.
-        truncate : bool
-            Whether to empty a file that is there.
-        **kwargs
-            Passed to `pipe_file`.
-
-        Raises
-        ------
-        NotImplementedError
-            If there is a file that is not to be emptied: the service sets the times of a file itself.
+        copies : list of Copy
+            What goes where.
+        callback : Callback
+            Is told of the files as they are done.
+        mode, attributes, sidecars, store
+            As for `put_file`.
+        bundled : bool
+            Whether small files may go several in one request.
         """
-        if not truncate and self.exists(path):
-            raise NotImplementedError(
-                f"{self.service.name} cannot set the time of a file without writing it: {self.url(path)}"
-            )
-        self.pipe_file(path, b"", **kwargs)
+        if sidecars is not None:
+            copies = [copy for copy in copies if not sidecars.is_sidecar(copy.source)]
+            for copy in copies:
+                sidecars.read_sidecar(copy.source)  # so that a broken one is found before anything is sent
+        callback.set_size(len(copies))
+        stop = Stop()
+
+        def send(copy: Copy) -> None:
+            path = self._strip(copy.target)
+            with callback.branched(copy.source, copy.target) as child:
+                self.put_file(copy.source, path, child, mode, attributes, sidecars, store, stop)
+            callback.relative_update(1)
+
+        def upload_of(copy: Copy, data: bytes) -> Upload:
+            metadata, tags = attributes_of(_with_sidecar(copy.source, attributes, sidecars))
+            return Upload(self._strip(copy.target), data, len(data), False, metadata, tags)
+
+        folders = [copy for copy in copies if copy.is_folder]
+        # A folder comes before what is in it, so that each is made once, and by the upload of no file.
+        for copy in sorted(folders, key=lambda copy: copy.target):
+            send(copy)
+        files = [copy for copy in copies if not copy.is_folder]
+        if bundled and write_mode(mode) is OpenMode.REPLACE:
+            writer = self._backend.write_small
+            files = put_together(files, upload_of, writer, self._most, callback, stop)
+        run(send, files, self._most, stop)
 
 
 def write_mode(mode: str) -> OpenMode:
-    """Return what ``overwrite`` or ``create`` stands for.
-
-    Raises
-    ------
-    ValueError
-        If it is neither.
-    """
+    """Return what ``overwrite`` or ``create`` stands for; raises ValueError if it is neither."""
     if mode not in {"overwrite", "create"}:
         raise ValueError(f"mode {mode!r} is not possible: use 'overwrite' or 'create'")
     return OpenMode.CREATE if mode == "create" else OpenMode.REPLACE
+
+
+def _with_sidecar(source: Any, given: Mapping[str, Any], sidecars: Sidecars | None) -> Mapping[str, Any]:
+    """Return what a local file is stored with: what was given, and what is beside it."""
+    beside = None if sidecars is None else sidecars.read_sidecar(str(source))
+    return given if beside is None else {**given, "metadata": {**beside, **(given.get("metadata") or {})}}

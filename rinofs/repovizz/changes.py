@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rinofs.datapack import Document, Node
-    from rinofs.repovizz.documents.access import Access
+    from rinofs.repovizz.documents.editor import Datapacks
     from rinofs.repovizz.records import Datapack
 
 
@@ -24,12 +24,12 @@ class Changes:
 
     Parameters
     ----------
-    access : Access
+    datapacks : Datapacks
         The datapacks.
     """
 
-    def __init__(self, access: Access) -> None:
-        self._at = access
+    def __init__(self, datapacks: Datapacks) -> None:
+        self._datapacks = datapacks
 
     def make_folder(self, path: str, max_age: float, *, exist_ok: bool) -> None:
         """Make a datapack or a container, and what is missing on the way.
@@ -42,7 +42,7 @@ class Changes:
             If a file is on the way.
         """
         place = parse(path)
-        url = self._at.url(path)
+        url = self._datapacks.url(path)
         if not place.inner:
             self._make_datapack(path, max_age, exist_ok=exist_ok)
             return
@@ -54,20 +54,22 @@ class Changes:
                 return document
             return edits.add_container(document, place.inner)
 
-        datapack = self._at.editor.found_or_made(place.datapack, self._at.url(place.datapack), max_age)
-        self._at.editor.edit(datapack, edit, url)
+        datapack = self._datapacks.editor.found_or_made(
+            place.datapack, self._datapacks.url(place.datapack), max_age
+        )
+        self._datapacks.editor.edit(datapack, edit, url)
 
     def _make_datapack(self, part: str, max_age: float, *, exist_ok: bool) -> None:
-        url = self._at.url(part)
+        url = self._datapacks.url(part)
         if not part:
             if not exist_ok:
                 raise ConflictError("there is a folder already", url)
             return
         try:
-            self._at.resolver.datapack(part, max_age)
+            self._datapacks.resolver.datapack(part, max_age)
         except NotFoundError:
             try:
-                self._at.editor.make(part, url)
+                self._datapacks.editor.make(part, url)
             except ConflictError:
                 if not exist_ok:
                     raise
@@ -93,10 +95,10 @@ class Changes:
         for path in paths:
             place = parse(path)
             self._check_deletable(path)
-            datapack, node = self._at.resolver.node(path, max_age)
+            datapack, node = self._datapacks.resolver.node(path, max_age)
             if not isinstance(node, DataNode) and not recursive:
                 raise IsADirectoryError(
-                    errno.EISDIR, "this is a folder: remove it with recursive=True", self._at.url(path)
+                    errno.EISDIR, "this is a folder: remove it with recursive=True", self._datapacks.url(path)
                 )
             packs[datapack.id] = datapack
             if place.inner:
@@ -108,24 +110,24 @@ class Changes:
             if identifier not in gone:
                 self._remove_nodes(packs[identifier], found)
         for path, datapack in whole.items():
-            self._at.client.delete(datapack.id, self._at.url(path))
-            self._at.shelf.removed(datapack.id)
+            self._datapacks.client.delete(datapack.id, self._datapacks.url(path))
+            self._datapacks.cache.removed(datapack.id)
 
     def _check_deletable(self, path: str) -> None:
         if not path:
-            raise PermissionError(errno.EPERM, "the top level cannot be removed", self._at.url(path))
+            raise PermissionError(errno.EPERM, "the top level cannot be removed", self._datapacks.url(path))
         if parse(path).is_document:
             raise PermissionError(
-                errno.EPERM, "the document stays as long as its datapack", self._at.url(path)
+                errno.EPERM, "the document stays as long as its datapack", self._datapacks.url(path)
             )
 
     def _remove_nodes(self, datapack: Datapack, found: Sequence[str]) -> None:
         # What is below another goes with it.
         tops = [path for path in found if not any(path.startswith(f"{other}/") for other in found)]
-        label = self._at.url(f"{datapack.name}/{tops[0]}")
+        label = self._datapacks.url(f"{datapack.name}/{tops[0]}")
         more = f" and {len(tops) - 1} more" if len(tops) > 1 else ""
         tops = list(dict.fromkeys(tops))
-        self._at.editor.edit(datapack, lambda document: edits.remove(document, *tops), label + more)
+        self._datapacks.editor.edit(datapack, lambda document: edits.remove(document, *tops), label + more)
 
     # Copying and moving within a datapack
 
@@ -150,14 +152,14 @@ class Changes:
         def edit(document: Document) -> Document:
             node, taken = _node_at(document, here), Tree(document).get(there)
             if taken is None and isinstance(node, DataNode) and there.startswith(f"{here}/"):
-                raise NotADirectoryError(errno.ENOTDIR, "a file is on the way", self._at.url(target))
+                raise NotADirectoryError(errno.ENOTDIR, "a file is on the way", self._datapacks.url(target))
             if taken is None:
                 return edits.copy(document, here, there)
             self._refuse_to_replace(node, taken, target)
             return edits.replace(document, there, node.without_fields("id").with_fields(name=_name(taken)))
 
         if here != there:
-            self._at.editor.edit(datapack, edit, self._at.url(target))
+            self._datapacks.editor.edit(datapack, edit, self._datapacks.url(target))
         return True
 
     def move(self, source: str, target: str, max_age: float) -> bool:
@@ -175,8 +177,8 @@ class Changes:
         """
         here, there = parse(source).inner, parse(target).inner
         if source and target and not here and not there:
-            datapack = self._at.resolver.datapack(source, max_age)
-            self._at.editor.rename(datapack, target, self._at.url(target))
+            datapack = self._datapacks.resolver.datapack(source, max_age)
+            self._datapacks.editor.rename(datapack, target, self._datapacks.url(target))
             return True
         datapack_of_both = self._shared_datapack(source, target, max_age)
         if datapack_of_both is None:
@@ -191,7 +193,7 @@ class Changes:
             return edits.remove(document, here)
 
         if here != there:
-            self._at.editor.edit(datapack_of_both, edit, self._at.url(target))
+            self._datapacks.editor.edit(datapack_of_both, edit, self._datapacks.url(target))
         return True
 
     def _shared_datapack(self, source: str, target: str, max_age: float) -> Datapack | None:
@@ -199,20 +201,24 @@ class Changes:
         one, other = parse(source), parse(target)
         if not one.inner or not other.inner or one.is_document or other.is_document:
             return None
-        datapack = self._at.resolver.datapack(one.datapack, max_age)
+        datapack = self._datapacks.resolver.datapack(one.datapack, max_age)
         if one.datapack == other.datapack:
             return datapack
         try:
-            return datapack if self._at.resolver.datapack(other.datapack, max_age).id == datapack.id else None
+            return (
+                datapack
+                if self._datapacks.resolver.datapack(other.datapack, max_age).id == datapack.id
+                else None
+            )
         except NotFoundError:
             return None
 
     def _refuse_to_replace(self, node: Node, taken: Document | Node, target: str) -> None:
         if not isinstance(taken, DataNode):
-            raise ConflictError("there is a folder, which is not replaced", self._at.url(target))
+            raise ConflictError("there is a folder, which is not replaced", self._datapacks.url(target))
         if not isinstance(node, DataNode):
             raise NotADirectoryError(
-                errno.ENOTDIR, "there is a file, which a folder does not replace", self._at.url(target)
+                errno.ENOTDIR, "there is a file, which a folder does not replace", self._datapacks.url(target)
             )
 
 

@@ -15,7 +15,7 @@ from rinofs.repovizz.records import hash_of
 from rinofs.repovizz.sources import check_hash
 
 if TYPE_CHECKING:
-    from rinofs.repovizz.documents.access import Access
+    from rinofs.repovizz.documents.editor import Datapacks
     from rinofs.repovizz.records import Datapack
     from rinofs.repovizz.sending import Sending
 
@@ -31,23 +31,23 @@ class Deliveries:
 
     Parameters
     ----------
-    access : Access
+    datapacks : Datapacks
         The datapacks.
     verify : bool
         Whether what was stored is checked.
     """
 
-    def __init__(self, access: Access, *, verify: bool) -> None:
-        self._at = access
+    def __init__(self, datapacks: Datapacks, *, verify: bool) -> None:
+        self._datapacks = datapacks
         self._verify = verify
 
     def send(self, sending: Sending, datapack: Datapack) -> str:
         """Send a content once; return its hash."""
-        self._at.editor.check(datapack, lambda document: sending.placed(document, ""), sending.url)
-        stored = self._at.client.store(datapack, sending.body, sending.url)
+        self._datapacks.editor.check(datapack, lambda document: sending.placed(document, ""), sending.url)
+        stored = self._datapacks.client.store(datapack, sending.body, sending.url)
         if self._verify:
-            check_hash(self._at.client.features, sending.sha1(), stored, sending.url)
-        self._at.editor.edit(
+            check_hash(self._datapacks.client.features, sending.sha1(), stored, sending.url)
+        self._datapacks.editor.edit(
             datapack, lambda document: sending.placed(document, REPOVIZZ + stored), sending.url
         )
         return stored
@@ -84,14 +84,14 @@ class LinkedDeliveries:
 
     Parameters
     ----------
-    access : Access
+    datapacks : Datapacks
         The datapacks.
     verify : bool
         Whether what was stored is checked.
     """
 
-    def __init__(self, access: Access, *, verify: bool) -> None:
-        self._at = access
+    def __init__(self, datapacks: Datapacks, *, verify: bool) -> None:
+        self._datapacks = datapacks
         self._verify = verify
 
     def send(self, sending: Sending, datapack: Datapack) -> str:
@@ -103,7 +103,7 @@ class LinkedDeliveries:
         claim = self._claim(sending, datapack)
         mine = claim.link
         try:
-            with self._at.editor.uploading(claim.datapack):
+            with self._datapacks.editor.uploading(claim.datapack):
                 stored = self._upload(sending, claim.datapack, claim.path, claim.link)
             mine = REPOVIZZ + stored
             self._check(sending, stored)
@@ -116,8 +116,8 @@ class LinkedDeliveries:
 
     def _replace(self, sending: Sending, datapack: Datapack) -> str | None:
         """Replace the content of a node; what else the link is of has to be looked at right before."""
-        with self._at.editor.alone(datapack):
-            known = self._at.resolver.again(datapack.id, sending.url)
+        with self._datapacks.editor.alone(datapack):
+            known = self._datapacks.resolver.again(datapack.id, sending.url)
             link = _own_link(sending, known)
             if link is None:
                 return None
@@ -128,23 +128,23 @@ class LinkedDeliveries:
     def _upload(self, sending: Sending, datapack: Datapack, path: str, link: str) -> str:
         url = sending.url
         try:
-            stored = self._at.client.upload(datapack, link, sending.body, url)
+            stored = self._datapacks.client.upload(datapack, link, sending.body, url)
         except OutcomeUnknownError:
-            there = self._at.resolver.again(datapack.id, url)
+            there = self._datapacks.resolver.again(datapack.id, url)
             if link in there.links:
-                stored = self._at.client.upload(datapack, link, sending.body, url)
+                stored = self._datapacks.client.upload(datapack, link, sending.body, url)
             else:
                 node = there.tree.get(path)
                 found = hash_of(node.link) if isinstance(node, DataNode) else None
                 if found is None:
                     raise
                 stored = found
-        self._at.shelf.relink(datapack.id, link, REPOVIZZ + stored)
+        self._datapacks.cache.relink(datapack.id, link, REPOVIZZ + stored)
         return stored
 
     def _check(self, sending: Sending, stored: str) -> None:
         if self._verify:
-            check_hash(self._at.client.features, sending.sha1(), stored, sending.url)
+            check_hash(self._datapacks.client.features, sending.sha1(), stored, sending.url)
 
     def _claim(self, sending: Sending, datapack: Datapack) -> _Claim:
         """Have a node with a link of its own: the one that the content is for, if it is not there yet."""
@@ -163,7 +163,7 @@ class LinkedDeliveries:
             seen.append((beside, ()))
             return edits.add(document, beside, DataNode.create(beside, link, text=_LEFT))
 
-        claimed = self._at.editor.edit(datapack, edit, sending.url)
+        claimed = self._datapacks.editor.edit(datapack, edit, sending.url)
         path, made = seen[-1]
         return _Claim(claimed, path, link, made)
 
@@ -174,7 +174,7 @@ class LinkedDeliveries:
             placed = sending.placed(document, REPOVIZZ + stored)
             return edits.remove(placed, claim.path) if claim.path in Tree(placed) else placed
 
-        self._at.editor.edit(claim.datapack, edit, sending.url)
+        self._datapacks.editor.edit(claim.datapack, edit, sending.url)
 
     def _undo(self, sending: Sending, claim: _Claim, mine: str, error: BaseException) -> None:
         """Leave things as they were before a content that could not be stored."""
@@ -192,7 +192,7 @@ class LinkedDeliveries:
             return document
 
         try:
-            self._at.editor.edit(claim.datapack, edit, sending.url)
+            self._datapacks.editor.edit(claim.datapack, edit, sending.url)
         except RinofsError:
             left = f"{claim.path} may be left in the datapack: remove it"
             empty = f"{sending.url} may be there without content: write it again, or remove it"

@@ -17,7 +17,8 @@ from rinofs.errors import (
     NotAllowedError,
     NotFoundError,
 )
-from rinofs.fs.transfer.outgoing import Upload, Watched
+from rinofs.fs.backend import Upload
+from rinofs.fs.transfer.outgoing import Watched
 from rinofs.fs.transfer.pool import Stop, run
 from rinofs.http.content.upload import UploadBody
 from rinofs.repovizz.documents.relink import without_links
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from rinofs.datapack import Document
     from rinofs.datapack.links import Links, Place
-    from rinofs.repovizz.documents.access import Access
+    from rinofs.repovizz.documents.editor import Datapacks
     from rinofs.repovizz.records import Datapack
     from rinofs.repovizz.uploads import Uploader
 
@@ -92,7 +93,7 @@ class Pusher:
 
     Parameters
     ----------
-    access : Access
+    datapacks : Datapacks
         The datapacks.
     uploader : Uploader
         Replaces what is there already.
@@ -102,8 +103,10 @@ class Pusher:
         Whether what was stored is checked.
     """
 
-    def __init__(self, access: Access, uploader: Uploader, max_concurrency: int, *, verify: bool) -> None:
-        self._at = access
+    def __init__(
+        self, datapacks: Datapacks, uploader: Uploader, max_concurrency: int, *, verify: bool
+    ) -> None:
+        self._datapacks = datapacks
         self._uploader = uploader
         self._max_concurrency = max_concurrency
         self._verify = verify
@@ -143,7 +146,7 @@ class Pusher:
         files = self._files(document, links)
         datapack, made = self._found_or_made(part, document)
         if not (made or resume):
-            raise ConflictError("there is a datapack of this name already", self._at.url(part))
+            raise ConflictError("there is a datapack of this name already", self._datapacks.url(part))
         missing, changed = (files, []) if made else self._lacking(datapack, document, files)
         callback.set_size(sum(file.size for file in (*missing, *changed)))
         stop = Stop()
@@ -154,7 +157,7 @@ class Pusher:
                 self._take_back(datapack, part, error)
             raise
         finally:
-            self._at.shelf.forget(part)
+            self._datapacks.cache.forget(part)
         for file in changed:
             self._replace(part, file, callback, stop)
         sent = len(missing) + len(changed)
@@ -162,32 +165,36 @@ class Pusher:
 
     def _take_back(self, datapack: Datapack, part: str, error: BaseException) -> None:
         try:
-            self._at.client.delete(datapack.id, self._at.url(part))
+            self._datapacks.client.delete(datapack.id, self._datapacks.url(part))
         except Exception as problem:  # noqa: BLE001 - the first error is the one to be raised
-            error.add_note(f"a part of the datapack is left at {self._at.url(part)}: {problem}")
+            error.add_note(f"a part of the datapack is left at {self._datapacks.url(part)}: {problem}")
 
     def _found_or_made(self, part: str, document: Document) -> tuple[Datapack, bool]:
-        url = self._at.url(part)
-        if not is_id(part) and self._at.shelf.id_of(part) is None and not self._at.client.features.extensions:
-            self._at.editor.learn_owner()
-            if not self._at.client.features.extensions:
+        url = self._datapacks.url(part)
+        if (
+            not is_id(part)
+            and self._datapacks.cache.id_of(part) is None
+            and not self._datapacks.client.features.extensions
+        ):
+            self._datapacks.editor.learn_owner()
+            if not self._datapacks.client.features.extensions:
                 # To look for a name takes a request for each datapack there: to make it tells as well.
                 try:
-                    return self._at.editor.make(part, url, document), True
+                    return self._datapacks.editor.make(part, url, document), True
                 except ConflictError as error:
                     there = self._named_in(error, part)
                     if there is not None:
                         return there, False
         try:
-            return self._at.resolver.datapack(part, 0.0), False
+            return self._datapacks.resolver.datapack(part, 0.0), False
         except NotFoundError:
-            return self._at.editor.make(part, url, document), True
+            return self._datapacks.editor.make(part, url, document), True
 
     def _named_in(self, conflict: ConflictError, part: str) -> Datapack | None:
         """Return the datapack that a part stands for, if it is the one that the service says has its name."""
         for identifier in _UUID.findall(str(conflict)):
             try:
-                found = self._at.resolver.again(identifier, self._at.url(part))
+                found = self._datapacks.resolver.again(identifier, self._datapacks.url(part))
             except (NotAllowedError, NotFoundError):
                 continue
             if part_of(found) == part:
@@ -222,7 +229,7 @@ class Pusher:
         if without_links(datapack.document) != without_links(document):
             raise ConflictError(
                 "there is a datapack of this name with another structure: remove it, or push to another name",
-                self._at.url(datapack.name),
+                self._datapacks.url(datapack.name),
             )
         missing, changed = [], []
         for file in files:
@@ -230,7 +237,7 @@ class Pusher:
             stored = hash_of(node.link) if isinstance(node, DataNode) else None
             if stored is None:
                 missing.append(file)
-            elif self._at.client.features.sha1 and stored != _sha1(file):
+            elif self._datapacks.client.features.sha1 and stored != _sha1(file):
                 changed.append(file)
         return missing, changed
 
@@ -238,11 +245,11 @@ class Pusher:
         with file.place.fs.open(file.place.path, "rb") as opened:
             hashed = Hashed(cast("IO[bytes]", Watched(opened, callback, stop)))
             body = UploadBody(cast("BinaryIO", hashed), file.size, filename=file.link.rpartition("/")[2])
-            label = self._at.url(f"{part_of(datapack)}/{file.path}")
-            content_hash = self._at.client.upload(datapack, file.link, body, label)
-            self._at.shelf.keep_size(datapack.id, content_hash, file.size)
+            label = self._datapacks.url(f"{part_of(datapack)}/{file.path}")
+            content_hash = self._datapacks.client.upload(datapack, file.link, body, label)
+            self._datapacks.cache.keep_size(datapack.id, content_hash, file.size)
             if self._verify:
-                check_hash(self._at.client.features, hashed.sha1(), content_hash, label)
+                check_hash(self._datapacks.client.features, hashed.sha1(), content_hash, label)
 
     def _replace(self, part: str, file: _File, callback: Callback, stop: Stop) -> None:
         with file.place.fs.open(file.place.path, "rb") as opened:

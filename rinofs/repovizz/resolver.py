@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from rinofs.datapack import Document, Node
     from rinofs.repovizz.client import RepovizzClient
-    from rinofs.repovizz.documents.cache import Shelf
+    from rinofs.repovizz.documents.cache import DatapackCache
     from rinofs.repovizz.records import Datapack
 
 
@@ -54,7 +54,7 @@ class Resolver:
     ----------
     client : RepovizzClient
         Asks the server.
-    shelf : Shelf
+    cache : DatapackCache
         What is known already.
     url : callable
         Turns a path into what messages call it.
@@ -63,34 +63,34 @@ class Resolver:
     """
 
     def __init__(
-        self, client: RepovizzClient, shelf: Shelf, url: Callable[[str], str], max_concurrency: int
+        self, client: RepovizzClient, cache: DatapackCache, url: Callable[[str], str], max_concurrency: int
     ) -> None:
         self._client = client
-        self._shelf = shelf
+        self._cache = cache
         self._url = url
         self._max_concurrency = max_concurrency
 
     def listing(self, max_age: float) -> dict[str, str]:
         """Return the ids of all datapacks, by what stands for them at the top level."""
-        listed = self._shelf.listing(max_age)
+        listed = self._cache.listing(max_age)
         if listed is not None:
             return listed
         return {part: datapack.id for part, datapack in parts_of(self._all()).items()}
 
     def _all(self) -> list[Datapack]:
-        moment = self._shelf.moment()
+        moment = self._cache.moment()
         found = self._client.datapacks()
         if found is None:
             account = self._client.account()
-            self._shelf.owner = account.id
+            self._cache.owner = account.id
             asked = run(self._if_there, account.datapacks, self._max_concurrency)
             found = [datapack for datapack in asked if datapack is not None]
-        self._shelf.keep_listing(found, moment)
+        self._cache.keep_listing(found, moment)
         return found
 
     def _if_there(self, identifier: str) -> Datapack | None:
         try:
-            return self._client.datapack(identifier, self._shelf.known(identifier), self._url(identifier))
+            return self._client.datapack(identifier, self._cache.known(identifier), self._url(identifier))
         except AuthenticationError:
             raise
         except (NotAllowedError, NotFoundError):
@@ -126,18 +126,18 @@ class Resolver:
     def _found(self, part: str, max_age: float) -> Datapack:
         if is_id(part):
             return self._by_id(part, max_age)
-        identifier = self._shelf.id_of(part)
+        identifier = self._cache.id_of(part)
         if identifier is not None:
-            found = self._shelf.fresh(identifier, max_age) or self._still_there(identifier)
+            found = self._cache.fresh(identifier, max_age) or self._still_there(identifier)
             if found is not None and part_of(found) == part:
                 return found
-        elif self._shelf.lacks(part, max_age):
+        elif self._cache.lacks(part, max_age):
             raise self._absent(part)
         return self._by_name(part)
 
     def _by_id(self, part: str, max_age: float) -> Datapack:
         identifier = part.lower()
-        known = self._shelf.fresh(identifier, max_age)
+        known = self._cache.fresh(identifier, max_age)
         if known is not None:
             return known
         try:
@@ -154,23 +154,23 @@ class Resolver:
         except AuthenticationError:
             raise
         except (NotAllowedError, NotFoundError):
-            self._shelf.removed(identifier)
+            self._cache.removed(identifier)
             return None
 
     def again(self, identifier: str, label: str) -> Datapack:
         """Ask the service for a datapack by its id, whatever is known of it."""
-        moment = self._shelf.moment()
-        found = self._client.datapack(identifier, self._shelf.known(identifier), label)
-        self._shelf.keep([found], moment)
+        moment = self._cache.moment()
+        found = self._client.datapack(identifier, self._cache.known(identifier), label)
+        self._cache.keep([found], moment)
         return self._readable(found, label)
 
     def _by_name(self, part: str) -> Datapack:
-        moment = self._shelf.moment()
+        moment = self._cache.moment()
         found = self._client.datapacks(name_of(part, self._url))
         if found is None:
             found = self._all()
         else:
-            self._shelf.keep(found, moment)
+            self._cache.keep(found, moment)
         datapack = parts_of(found).get(part)
         if datapack is None:
             raise self._absent(part)

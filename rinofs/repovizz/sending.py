@@ -16,7 +16,7 @@ from rinofs.repovizz.sources import Hashed
 
 if TYPE_CHECKING:
     from rinofs.datapack import Document
-    from rinofs.fs.transfer.outgoing import Upload
+    from rinofs.fs.backend import Upload
 
 
 class Sending:
@@ -25,9 +25,8 @@ class Sending:
     Parameters
     ----------
     upload : Upload
-        The content; its metadata become the node's ``meta``.
-    like : DataNode or None
-        What the node is to be like, apart from its name and link.
+        The content; its metadata become the node's ``meta``. The node it is ``like`` gives all but name and
+        link.
     url : str
         What messages call its path.
 
@@ -41,12 +40,12 @@ class Sending:
         What is sent.
     """
 
-    def __init__(self, upload: Upload, like: DataNode | None, url: str) -> None:
+    def __init__(self, upload: Upload, url: str) -> None:
         self.url = url
         self.inner = parse(upload.path).inner
         self.name = name_of_part(self.inner.rpartition("/")[2])
         self._upload = upload
-        self._like = like
+        self._like: DataNode | None = upload.like
         self._source = Hashed(upload.source)
         self.body = UploadBody(cast("BinaryIO", self._source), upload.size, filename=self.name)
 

@@ -12,9 +12,9 @@ from rinofs.repovizz.records import hash_of
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from rinofs.fs.browse import Info
+    from rinofs.fs.backend import Info
     from rinofs.repovizz.client import RepovizzClient
-    from rinofs.repovizz.documents.cache import Shelf
+    from rinofs.repovizz.documents.cache import DatapackCache
 
 
 class Sizes:
@@ -24,15 +24,15 @@ class Sizes:
     ----------
     client : RepovizzClient
         Asks the server.
-    shelf : Shelf
+    cache : DatapackCache
         Remembers the answers.
     max_concurrency : int
         Requests under way at once, at most.
     """
 
-    def __init__(self, client: RepovizzClient, shelf: Shelf, max_concurrency: int) -> None:
+    def __init__(self, client: RepovizzClient, cache: DatapackCache, max_concurrency: int) -> None:
         self._client = client
-        self._shelf = shelf
+        self._cache = cache
         self._max_concurrency = max_concurrency
 
     def fill_in(self, infos: Iterable[Info]) -> None:
@@ -41,21 +41,21 @@ class Sizes:
         unknown: dict[str, dict[str, str]] = {}
         for info in lacking:
             content_hash = hash_of(info["link"]) or ""
-            if self._shelf.size(info["datapack"], content_hash) is None:
+            if self._cache.size(info["datapack"], content_hash) is None:
                 unknown.setdefault(info["datapack"], {})[content_hash] = info["name"]
         for identifier, hashes in unknown.items():
             self._ask(identifier, hashes)
         for info in lacking:
-            info["size"] = self._shelf.size(info["datapack"], hash_of(info["link"]) or "")
+            info["size"] = self._cache.size(info["datapack"], hash_of(info["link"]) or "")
 
     def _ask(self, identifier: str, hashes: dict[str, str]) -> None:
         if "sizes" not in self._client.features.lacking:
             found = self._client.sizes(identifier, next(iter(hashes.values())))
             for link, size in found.items():
-                self._shelf.keep_size(identifier, hash_of(link) or link, size)
+                self._cache.keep_size(identifier, hash_of(link) or link, size)
             if not found:
                 self._client.features.lacks("sizes")
-        left = [each for each in hashes if self._shelf.size(identifier, each) is None]
+        left = [each for each in hashes if self._cache.size(identifier, each) is None]
         run(lambda each: self._measure(identifier, each, hashes[each]), left, self._max_concurrency)
 
     def _measure(self, identifier: str, content_hash: str, label: str) -> None:
@@ -66,4 +66,4 @@ class Sizes:
         except NotFoundError:
             return
         if size is not None:
-            self._shelf.keep_size(identifier, content_hash, size)
+            self._cache.keep_size(identifier, content_hash, size)

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 from rinofs.errors import ContentMismatchError
 
 if TYPE_CHECKING:
-    from rinofs.repovizz.features import Features
+    from rinofs.repovizz.client import Features
 
 
 class Hashed(io.RawIOBase):

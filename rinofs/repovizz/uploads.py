@@ -20,9 +20,8 @@ from rinofs.repovizz.paths import parse
 from rinofs.repovizz.sending import Sending
 
 if TYPE_CHECKING:
-    from rinofs.datapack import DataNode
-    from rinofs.fs.transfer.outgoing import Upload
-    from rinofs.repovizz.documents.access import Access
+    from rinofs.fs.backend import Upload
+    from rinofs.repovizz.documents.editor import Datapacks
 
 _TRIES = 5
 """How often a content is sent to a node that others change meanwhile."""
@@ -35,28 +34,26 @@ class Uploader:
 
     Parameters
     ----------
-    access : Access
+    datapacks : Datapacks
         The datapacks.
     verify : bool
         Whether what was stored is checked.
     """
 
-    def __init__(self, access: Access, *, verify: bool) -> None:
-        self._at = access
-        self._stored = Deliveries(access, verify=verify)
-        self._linked = LinkedDeliveries(access, verify=verify)
+    def __init__(self, datapacks: Datapacks, *, verify: bool) -> None:
+        self._datapacks = datapacks
+        self._stored = Deliveries(datapacks, verify=verify)
+        self._linked = LinkedDeliveries(datapacks, verify=verify)
 
-    def send(self, upload: Upload, max_age: float, like: DataNode | None = None) -> None:
+    def send(self, upload: Upload, max_age: float) -> None:
         """Store a content under its path, making datapack and containers on the way.
 
         Parameters
         ----------
         upload : Upload
-            The content; its metadata become the node's ``meta``.
+            The content; its metadata become the node's ``meta``. What it is ``like`` is a `DataNode`.
         max_age : float
             Seconds that what is known may be old.
-        like : DataNode, optional
-            What the node is to be like, apart from its name and link.
 
         Raises
         ------
@@ -69,7 +66,7 @@ class Uploader:
         """
         place = parse(upload.path)
         if upload.tags is not None:
-            url = self._at.url(upload.path)
+            url = self._datapacks.url(upload.path)
             raise NotImplementedError(f"nodes have no tags; put what you mean into metadata: {url}")
         if not place.inner:
             self._refuse_top(upload.path, max_age)
@@ -78,18 +75,18 @@ class Uploader:
         else:
             for part in place.inner.split("/"):
                 name_of_part(part)  # raises for what no node can be called
-            self._send(upload, like, max_age)
+            self._send(upload, max_age)
 
     def _refuse_top(self, path: str, max_age: float) -> None:
         try:
-            self._at.resolver.datapack(path, max_age)
+            self._datapacks.resolver.datapack(path, max_age)
         except NotFoundError:
-            url = self._at.url(path)
+            url = self._datapacks.url(path)
             raise InvalidPathError(f"files are in datapacks, not beside them: write {url}/NAME") from None
-        raise IsADirectoryError(errno.EISDIR, "this is a datapack", self._at.url(path))
+        raise IsADirectoryError(errno.EISDIR, "this is a datapack", self._datapacks.url(path))
 
     def _send_document(self, upload: Upload, max_age: float) -> None:
-        url = self._at.url(upload.path)
+        url = self._datapacks.url(upload.path)
         data = upload.source if isinstance(upload.source, bytes) else upload.source.read()
         try:
             document = parse_document(data)
@@ -97,28 +94,30 @@ class Uploader:
             raise InvalidDatapackError(f"{url}: {error}") from error
         part = parse(upload.path).datapack
         try:
-            datapack = self._at.resolver.datapack(part, max_age)
+            datapack = self._datapacks.resolver.datapack(part, max_age)
         except NotFoundError:
-            self._at.editor.make(part, self._at.url(part), document)
+            self._datapacks.editor.make(part, self._datapacks.url(part), document)
             return
         if upload.exclusive:
             raise ConflictError("every datapack has its document already", url)
-        self._at.editor.edit(datapack, lambda _: document, url)
+        self._datapacks.editor.edit(datapack, lambda _: document, url)
 
-    def _send(self, upload: Upload, like: DataNode | None, max_age: float) -> None:
+    def _send(self, upload: Upload, max_age: float) -> None:
         place = parse(upload.path)
-        sending = Sending(upload, like, self._at.url(upload.path))
+        sending = Sending(upload, self._datapacks.url(upload.path))
         for tries_left in reversed(range(_TRIES)):
-            datapack = self._at.editor.found_or_made(place.datapack, self._at.url(place.datapack), max_age)
-            deliveries = self._stored if self._at.client.features.stores else self._linked
+            datapack = self._datapacks.editor.found_or_made(
+                place.datapack, self._datapacks.url(place.datapack), max_age
+            )
+            deliveries = self._stored if self._datapacks.client.features.stores else self._linked
             try:
                 content_hash = deliveries.send(sending, datapack)
             except (PreconditionError, NotFoundError, NotAllowedError) as error:
                 # Others changed, moved or removed the node, or its datapack, while this was under way.
                 if not tries_left or error.status not in _OVERTAKEN:
                     raise
-                self._at.shelf.forget(place.datapack)
+                self._datapacks.cache.forget(place.datapack)
                 max_age = 0.0
             else:
-                self._at.shelf.keep_size(datapack.id, content_hash, upload.size)
+                self._datapacks.cache.keep_size(datapack.id, content_hash, upload.size)
                 return

@@ -14,9 +14,8 @@ from rinofs.rinocloud.uploads import fields_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from rinofs.fs.backend import Upload, WriteSmall
     from rinofs.fs.listings import Listings
-    from rinofs.fs.transfer.bundles import WriteSmall
-    from rinofs.fs.transfer.outgoing import Upload
     from rinofs.rinocloud.client import RinocloudClient
     from rinofs.rinocloud.records import Record
     from rinofs.rinocloud.uploads import Target, Uploader

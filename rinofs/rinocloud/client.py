@@ -8,10 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from rinofs.errors import NotFoundError, ProtocolError, ServiceError
 from rinofs.http.content.content import Content, etag_header
-from rinofs.protocol.extensions import IDEMPOTENCY_KEY, RINOCLOUD_RESULT, RinocloudExtension
+from rinofs.protocol.extensions import (
+    IDEMPOTENCY_KEY,
+    RINOCLOUD_EXTENSIONS,
+    RINOCLOUD_RESULT,
+    RinocloudExtension,
+    extensions_in,
+)
 from rinofs.protocol.limits import CLIENT_PAGE, LARGEST_ID
 from rinofs.rinocloud.bundles import read_bundle
-from rinofs.rinocloud.features import NO_SUCH_ENDPOINT
 from rinofs.rinocloud.pages import all_pages, parse_page
 from rinofs.rinocloud.records import Record, parse_record
 
@@ -21,10 +26,61 @@ if TYPE_CHECKING:
     from rinofs.http.connection.response import Response
     from rinofs.http.content.upload import UploadBody
     from rinofs.http.session.session import HttpSession
-    from rinofs.rinocloud.features import Features
     from rinofs.rinocloud.pages import Page
 
 FILES = "/api/1/files/"
+
+# A refusal without the header tells just as an answer does. What a proxy or a limiter may have said in the
+# server's place tells nothing.
+_TELLING = frozenset(range(200, 500)) - {401, 407, 408, 421, 425, 429}
+
+
+NO_SUCH_ENDPOINT = frozenset({404, 405, 501})
+"""Statuses of the answer to a request for an endpoint that a server does not have."""
+
+
+class Features:
+    """What is known of an endpoint; shared by all filesystem objects that use it.
+
+    Each attribute is replaced as a whole, so that no lock is needed.
+
+    Attributes
+    ----------
+    extensions : frozenset of str or None
+        What the server adds to the published API; None until it has answered.
+    lacking : frozenset of str
+        Endpoints of the published API that this server turned out not to have.
+    """
+
+    def __init__(self) -> None:
+        self.extensions: frozenset[str] | None = None
+        self.lacking: frozenset[str] = frozenset()
+        self._said: tuple[str, frozenset[str]] = "", frozenset()
+
+    def observe(self, status: int, headers: Mapping[str, str]) -> None:
+        """Take note of what an answer says of the server's extensions."""
+        named = headers.get(RINOCLOUD_EXTENSIONS)
+        if named is not None:
+            said, extensions = self._said
+            if named != said:
+                extensions = extensions_in(named)
+                self._said = named, extensions
+            self.extensions = extensions
+        elif status in _TELLING:
+            # Also where it was known to have some: another server may have taken its place.
+            self.extensions = frozenset()
+
+    def has(self, extension: RinocloudExtension) -> bool:
+        """Tell whether the server is known to have an extension."""
+        return self.extensions is not None and extension in self.extensions
+
+    def may_have(self, extension: RinocloudExtension) -> bool:
+        """Tell whether it is worth asking the server in the extended way."""
+        return self.extensions is None or extension in self.extensions
+
+    def lacks(self, endpoint: str) -> None:
+        """Take note that the server has no such endpoint."""
+        self.lacking |= {endpoint}
 
 
 class RinocloudClient:

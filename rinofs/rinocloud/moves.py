@@ -14,7 +14,7 @@ from rinofs.errors import (
     ServiceError,
 )
 from rinofs.protocol.extensions import RinocloudExtension
-from rinofs.rinocloud.features import NO_SUCH_ENDPOINT
+from rinofs.rinocloud.client import NO_SUCH_ENDPOINT
 from rinofs.rinocloud.paths import parse
 from rinofs.rinocloud.undo import kept_aside, move_in_steps
 

@@ -6,7 +6,7 @@ import errno
 from typing import TYPE_CHECKING
 
 from rinofs.errors import InvalidRequestError, NotFoundError, ProtocolError, ServiceError
-from rinofs.rinocloud.features import NO_SUCH_ENDPOINT
+from rinofs.rinocloud.client import NO_SUCH_ENDPOINT
 from rinofs.rinocloud.paths import ById, join, parse, part_of
 from rinofs.rinocloud.records import Record
 

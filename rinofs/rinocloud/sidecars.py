@@ -1,4 +1,7 @@
-"""Metadata kept in a file beside the file that it describes: ``run.csv.json`` beside ``run.csv``."""
+"""Metadata kept in a file beside the file that it describes: ``run.csv.json`` beside ``run.csv``.
+
+As a module, it is the `rinofs.fs.backend.Sidecars` of Rinocloud.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +10,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rinofs.fs.changing import ChangeableFileSystem
 from rinofs.fs.transfer.download import replacing
 from rinofs.fs.values import as_metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from rinofs.fs.transfer.plans import Copy
-
-__all__ = ["SidecarFileSystem", "check_free", "is_sidecar", "read_sidecar", "write_sidecar"]
+__all__ = ["check_free", "is_sidecar", "read_sidecar", "write_sidecar"]
 
 SUFFIX = ".json"
 
@@ -33,7 +33,7 @@ def read_sidecar(path: str) -> dict[str, Any] | None:
     Raises
     ------
     ValueError
-        If it is no JSON object; the message names it.
+        If it is not a JSON object; the message names the file.
     TypeError
         If it is another JSON value.
     """
@@ -56,44 +56,10 @@ def write_sidecar(path: str, metadata: Mapping[str, Any]) -> None:
             file.write(text.encode())
 
 
-def check_free(targets: Iterable[str]) -> None:
+def check_free(paths: Iterable[str]) -> None:
     """Raise FileExistsError if one of the files to be written has the name of another one's metadata."""
-    names = set(targets)
+    names = set(paths)
     for name in sorted(names):
         if name + SUFFIX in names:
             problem = "a file and the metadata of another would have this name"
             raise FileExistsError(errno.EEXIST, problem, name + SUFFIX)
-
-
-class SidecarFileSystem(ChangeableFileSystem):
-    """A filesystem that takes metadata from sidecars, and writes them, with ``sidecars=True``.
-
-    The parameters are those of its base.
-    """
-
-    def _to_put(self, copies: list[Copy], options: Mapping[str, Any]) -> list[Copy]:
-        if not options.get("sidecars"):
-            return copies
-        wanted = [copy for copy in copies if not is_sidecar(copy.source)]
-        for copy in wanted:
-            read_sidecar(copy.source)  # so that a broken one is found before anything is sent
-        return wanted
-
-    def _attributes(self, source: Any, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        if not given.get("sidecars"):
-            return given
-        rest = {name: value for name, value in given.items() if name != "sidecars"}
-        beside = read_sidecar(str(source))
-        return rest if beside is None else {**rest, "metadata": {**beside, **(rest.get("metadata") or {})}}
-
-    def _to_get(self, copies: list[Copy], options: Mapping[str, Any]) -> list[Copy]:
-        if options.get("sidecars"):
-            check_free(copy.target for copy in copies if not copy.is_folder)
-        return copies
-
-    def _got(self, copy: Copy, options: Mapping[str, Any]) -> None:
-        if options.get("sidecars") and Path(copy.target).is_file():
-            # By id, since this metadata belongs to that version.
-            version_id = options.get("version_id")
-            info = self._pinned(self._strip_protocol(copy.source), version_id, max_age=self._read_age()).info
-            write_sidecar(copy.target, info["metadata"])

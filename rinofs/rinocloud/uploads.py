@@ -25,8 +25,8 @@ from rinofs.rinocloud.resolver import TOP
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rinofs.fs.backend import Upload
     from rinofs.fs.listings import Listings
-    from rinofs.fs.transfer.outgoing import Upload
     from rinofs.rinocloud.client import RinocloudClient
     from rinofs.rinocloud.records import Record
     from rinofs.rinocloud.resolver import Resolver

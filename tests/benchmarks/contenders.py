@@ -331,7 +331,7 @@ def _zarr(contender: str, place: Place) -> Work:
 def _late_find(contender: str, place: Place) -> Work:
     fs = rinofs(place)
     if contender == "rinofs, plain API":
-        fs._features.extensions = frozenset()
+        fs._backend.client.features.extensions = frozenset()
     return lambda: len(fs.find("folders"))
 
 

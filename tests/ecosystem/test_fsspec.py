@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import base64
 import json
+import pickle
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import fsspec
+import pandas as pd
+import pyarrow.fs
 import pytest
+from fsspec.config import conf
 from fsspec.core import get_fs_token_paths, url_to_fs
 from fsspec.generic import GenericFileSystem, rsync
+from fsspec.registry import _registry
 
 from rinofs import RinoFileSystem
 from tests.ecosystem.modes import both_modes
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from rinofs.testing import LiveServer
@@ -234,3 +241,87 @@ def test_a_transaction_over_several_writers(fs: RinoFileSystem) -> None:
             second.write(b"b")
         assert not fs.exists("a.txt", refresh=True)
     assert fs.cat(["a.txt", "b.txt"]) == {"a.txt": b"a", "b.txt": b"b"}
+
+
+# Protocols of one's own
+
+
+class Lab(RinoFileSystem):
+    protocol = "lab"
+
+
+class Twice(RinoFileSystem):
+    protocol = ("bench", "desk")
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    for cls, protocol in ((Lab, "lab"), (Twice, "bench"), (Twice, "desk")):
+        fsspec.register_implementation(protocol, cls, clobber=True)
+    yield
+    for protocol in ("lab", "bench", "desk"):
+        del _registry[protocol]
+
+
+@pytest.mark.usefixtures("registered")
+@pytest.mark.parametrize(("protocol", "kind"), [("lab", Lab), ("bench", Twice), ("desk", Twice)])
+def test_a_subclass_has_a_protocol_of_its_own(
+    protocol: str, kind: type[RinoFileSystem], options: Any, fs: RinoFileSystem
+) -> None:
+    table = pd.DataFrame({"x": [1, 2]})
+    table.to_csv(f"{protocol}://exp/a.csv", index=False, storage_options=options)
+    assert fs.find("") == ["exp/a.csv"]
+    assert pd.read_csv(f"{protocol}://exp/a.csv", storage_options=options).equals(table)
+    made, path = url_to_fs(f"{protocol}://exp/a.csv", **options)
+    assert type(made) is kind
+    assert path == "exp/a.csv"
+    first = protocol if isinstance(kind.protocol, str) else kind.protocol[0]
+    assert made.unstrip_protocol("exp/a.csv") == f"{first}://exp/a.csv"
+    assert made.unstrip_protocol(f"{protocol}://exp/a.csv") == f"{protocol}://exp/a.csv"
+    assert made.info(f"{protocol}://exp/a.csv")["name"] == "exp/a.csv"
+    with pytest.raises(FileNotFoundError, match=f"{first}://exp/nothing"):
+        made.cat_file(f"{protocol}://exp/nothing")
+    assert kind._strip_protocol([f"{protocol}://a/", PurePosixPath("b/c"), "d"]) == ["a", "b/c", "d"]
+    assert made.unstrip_protocol(PurePosixPath("b/c")) == f"{first}://b/c"
+    assert pickle.loads(pickle.dumps(made)) is made
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_subclass_is_configured_under_its_own_protocol(
+    server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(conf, "lab", {"endpoint_url": server.endpoint_url, "token": server.token})
+    monkeypatch.setitem(conf, "rino", {"endpoint_url": "http://elsewhere.invalid", "token": "of-elsewhere"})
+    fsspec.filesystem("lab").pipe_file("a", b"1")
+    made = Lab()
+    assert made.endpoint_url == server.endpoint_url
+    assert made.cat("lab://a") == b"1"
+    assert server.token.encode() not in pickle.dumps(made)
+
+
+# What others look for in an info
+
+
+@both_modes
+def test_times_are_where_others_look_for_them(fs: RinoFileSystem) -> None:
+    fs.pipe({"exp/a.csv": b"1", "exp/b.csv": b"2"})
+    for info in [fs.info("exp/a.csv"), fs.info("exp"), *fs.ls("exp"), *fs.find("exp", detail=True).values()]:
+        assert type(info["mtime"]) is float
+        assert info["mtime"] == info["modified"].timestamp()
+    selector = pyarrow.fs.FileSelector("exp")
+    found = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(fs)).get_file_info(selector)
+    assert [file.mtime for file in found] == [fs.modified("exp/a.csv"), fs.modified("exp/b.csv")]
+
+
+def test_times_as_others_look_for_them_are_no_field(fs: RinoFileSystem) -> None:
+    fs.pipe_file("exp/a.csv", b"1", metadata={"x": 1})
+    assert [sorted(info) for info in fs.query("exp")] == [sorted(fs.info("exp/a.csv").keys() - {"mtime"})]
+    assert "mtime" not in fs.query_frame("exp").columns
+    assert fs.count("exp", mtime__gt=0) == 0
+
+
+def test_a_time_that_is_not_known_is_not_implemented(fs: RinoFileSystem) -> None:
+    with pytest.raises(NotImplementedError):
+        fs.modified("")
+    with pytest.raises(FileNotFoundError):
+        fs.modified("nothing")

@@ -34,9 +34,9 @@ def test_each_thread_has_an_object_and_all_share_what_is_behind(options: Any) ->
     here = fsspec.filesystem("rino", **options)
     there = _in_a_thread(lambda: fsspec.filesystem("rino", **options))
     assert here is not there
-    assert here.session is there.session
-    assert here._listings is there._listings
-    assert here._features is there._features
+    assert here._backend.session is there._backend.session
+    assert here._backend.listings is there._backend.listings
+    assert here._backend.client.features is there._backend.client.features
 
 
 @both_modes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import stat
 import warnings
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -126,6 +127,16 @@ def test_stat_knows_size_kind_and_times(root: UPath, fs: RinoFileSystem) -> None
     assert stat.S_ISDIR(path.parent.stat().st_mode)
     with pytest.raises(FileNotFoundError):
         (root / "nothing").stat()
+
+
+@pytest.mark.parametrize("target", ["c/d", "./c/d", "rino://c/d", PurePosixPath("c/d")])
+def test_a_relative_target_counts_from_the_top(target: Any, root: UPath, fs: RinoFileSystem) -> None:
+    (root / "a" / "b").write_bytes(b"here")
+    (root / "c").mkdir()
+    moved = (root / "a" / "b").rename(target)
+    assert str(moved) == "rino://c/d"
+    assert moved.read_bytes() == b"here"
+    assert fs.find("") == ["c/d"]
 
 
 def test_files_are_copied_between_local_and_remote(root: UPath, tmp_path: Path) -> None:

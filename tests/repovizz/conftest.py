@@ -53,7 +53,7 @@ def _fresh(server: LiveServer) -> Iterator[LiveServer]:
 
 def cold(fs: RepovizzFileSystem) -> None:
     """Forget what the process knows, as if it had just started."""
-    fs._shelf._forget_all()
+    fs._backend.cache._forget_all()
     shared_blocks._start_empty()
 
 

@@ -331,7 +331,7 @@ def test_a_server_without_ranges_is_read_all_the_same(plain_server: LiveServer, 
     content = bytes(range(256)) * 2000
     fs.pipe_file(f"{name}/a.bin", content)
     cold(fs)
-    fs.session.no_ranges = True  # as it is found to be by the first answer to a range
+    fs._backend.session.no_ranges = True  # as it is found to be by the first answer to a range
     with fs.open(f"{name}/a.bin") as file:
         file.seek(300_000)
         assert file.read(10) == content[300_000:300_010]
@@ -375,5 +375,5 @@ def test_audio_opens_as_it_is(fs: RepovizzFileSystem, options: dict[str, Any], p
 
 def test_no_token_shows(options: dict[str, Any], fs: RepovizzFileSystem) -> None:
     token = options["token"]
-    for shown in (repr(fs), fs.to_json(), str(fs.session), fs.fsid):
+    for shown in (repr(fs), fs.to_json(), str(fs._backend.session), fs.fsid):
         assert token not in shown

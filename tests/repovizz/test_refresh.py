@@ -38,7 +38,7 @@ sys.stdin.readline()
 together = threading.Barrier(16)
 def read(_):
     together.wait()
-    return fs._client.account().username
+    return fs._backend.client.account().username
 with ThreadPoolExecutor(16) as executor:
     assert set(executor.map(read, range(16))) == {"rino"}
 """
@@ -75,7 +75,7 @@ def end(server: LiveServer, profile: Profile) -> Profile:
 
 def filesystem(*, knowing: bool = False, **options: Any) -> RepovizzFileSystem:
     RepovizzFileSystem.clear_instance_cache()
-    import rinofs.fs.sessions as module
+    import rinofs.fs.process as module
 
     module._sessions._values.clear()
     fs = RepovizzFileSystem(**options)
@@ -198,7 +198,7 @@ def test_a_new_login_by_hand_is_found(server: LiveServer, profile: Profile) -> N
     server.reset()
     fs.ls("")
     assert refreshes(server) == []
-    assert fs.session._shared.auth.header() == f"Bearer {fresh.token}"
+    assert fs._backend.session._shared.auth.header() == f"Bearer {fresh.token}"
 
 
 def test_what_was_known_is_kept_over_a_renewal(server: LiveServer, profile: Profile) -> None:

@@ -32,7 +32,9 @@ def server(either_server: LiveServer) -> Iterator[LiveServer]:
     either_server.reset()
     yield either_server
     either_server.reset()
-    assert fs._features.lacking == set(), "a server that has every endpoint was believed to lack one"
+    assert fs._backend.client.features.lacking == set(), (
+        "a server that has every endpoint was believed to lack one"
+    )
 
 
 @pytest.fixture

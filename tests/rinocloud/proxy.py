@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import IO, TypeAlias
 from urllib.parse import urlsplit
 
-from rinofs.rinocloud.features import Features
-from rinofs.rinocloud.filesystem import _features
+from rinofs.rinocloud.backend import _features
+from rinofs.rinocloud.client import Features
 
 
 class _Gone(Exception):  # noqa: N818

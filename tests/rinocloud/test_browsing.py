@@ -66,7 +66,7 @@ def test_info_of_a_file(fs: RinoFileSystem, api: Api) -> None:
 def test_sha256_where_the_server_knows_it(fs: RinoFileSystem, tree: Any) -> None:
     known = "54f30b5b2ba8a2ec4d2a5a1ea07cca7eb4bcb0a0e3dd4a4b3a6ad21da6e1c3b0"
     info = fs.info("top.txt")
-    assert (info["sha256"] is None) == (not fs._features.has("digest"))
+    assert (info["sha256"] is None) == (not fs._backend.client.features.has("digest"))
     assert info["sha256"] is None or len(info["sha256"]) == len(known)
 
 

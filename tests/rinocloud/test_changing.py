@@ -340,7 +340,7 @@ def test_what_was_known_of_source_and_target_was_overtaken(fs: RinoFileSystem, a
     api.upload("other/f", b"6")
     fs.mv("dir/a", "other/moved")
     assert contents(fs) == {"other/f": b"6", "other/moved": b"newer"}
-    assert fs._features.lacking == set()
+    assert fs._backend.client.features.lacking == set()
 
 
 # What is in the way is not lost

@@ -62,7 +62,9 @@ def make(fs: RinoFileSystem, folder: str, shelf: list[Any]) -> None:
         if kind == "file":
             fs.pipe_file(f"{folder}/o{number}", b"x" * number, **given)
         else:
-            fs._client._post(f"create_{kind}", {"name": f"o{number}", **about, **given}, repeatable=False)
+            fs._backend.client._post(
+                f"create_{kind}", {"name": f"o{number}", **about, **given}, repeatable=False
+            )
     fs.invalidate_cache()
 
 
@@ -110,7 +112,7 @@ def compare_all(server: LiveServer, objects: list[Any], data: st.DataObject) -> 
 def compare(fs: RinoFileSystem, folder: str, asked: list[Any]) -> list[int]:
     """Look for what queries find in a folder, here and there; return how many that is."""
     shown = [record.fields() for _, record in fs._queries.scan(folder, {})]
-    digests, inside = fs._features.has("digest"), {"parent": fs.info(folder)["id"]}
+    digests, inside = fs._backend.client.features.has("digest"), {"parent": fs.info(folder)["id"]}
     sizes = []
     for query, order in asked:
         holds = matcher(query, digests=digests)
@@ -118,7 +120,7 @@ def compare(fs: RinoFileSystem, folder: str, asked: list[Any]) -> list[int]:
         if order:
             found = [found[position] for position in ordered(found, order, digests=digests)]
         body = {"query": {"$and": [inside, query]}, "limit": 100, **({"sort": order} if order else {})}
-        expected = [record.id for record in fs._client.query(body, "").records]
+        expected = [record.id for record in fs._backend.client.query(body, "").records]
         assert [fields["id"] for fields in found] == expected, (query, order)
         sizes.append(len(found))
     last, _ = asked[-1]

@@ -118,7 +118,7 @@ def test_several_connections_where_each_is_held_back(
         assert asked.count("") == 1
         assert 2 <= len(asked) <= 8
         assert all(r.headers_in["if-match"] for r in server.requests if "range" in r.headers_in)
-        assert fs.session.link.several_pay is True
+        assert fs._backend.session.link.several_pay is True
         assert no_thread_is_left()
 
 
@@ -129,9 +129,9 @@ def test_one_connection_again_where_all_are_held_back_together(server: LiveServe
             fs.get_file("big", tmp_path / "big")
         assert (tmp_path / "big").read_bytes() == BIG
         assert len(parts(server)) > 1
-        if fs.session.link.several_pay is False:
+        if fs._backend.session.link.several_pay is False:
             break
-    assert fs.session.link.several_pay is False
+    assert fs._backend.session.link.several_pay is False
 
 
 def test_one_connection_fetches_all_that_nobody_has_begun_with(server: LiveServer, tmp_path: Path) -> None:
@@ -139,10 +139,11 @@ def test_one_connection_fetches_all_that_nobody_has_begun_with(server: LiveServe
     target.touch()
     with narrow_way(server.endpoint_url, Way()) as url:
         fs = filesystem(server, url)
-        with open_content(fs.session, fs._content("big")) as stream:
+        content = fs._backend.locate("big").source.content
+        with open_content(fs._backend.session, content) as stream:
             content = stream.in_parts
             assert content is not None
-            with Connections(fs.session, content, target, MEBIBYTE) as connections:
+            with Connections(fs._backend.session, content, target, MEBIBYTE) as connections:
                 connections.start(stream, 3)
                 connections.go_on_with_one()
                 news = connections.wait(30)
@@ -159,7 +160,7 @@ def test_one_connection_fetches_all_that_nobody_has_begun_with(server: LiveServe
 def test_what_was_found_out_is_used_for_the_next_file(server: LiveServer, tmp_path: Path, paid: bool) -> None:
     with narrow_way(server.endpoint_url, Way()) as url:
         fs = filesystem(server, url)
-        fs.session.link.tried_several(paid=paid)
+        fs._backend.session.link.tried_several(paid=paid)
         fs.get_file("big", tmp_path / "big")
         assert (len(parts(server)) > 1) is paid
         assert (tmp_path / "big").read_bytes() == BIG
@@ -183,7 +184,7 @@ def test_as_many_connections_as_are_asked_for(server: LiveServer, tmp_path: Path
     fs.get_file("big", tmp_path / "big")
     assert (tmp_path / "big").read_bytes() == BIG
     assert len(parts(server)) == 4
-    assert fs.session.link.several_pay is None
+    assert fs._backend.session.link.several_pay is None
 
 
 def test_no_more_connections_than_are_allowed(server: LiveServer, tmp_path: Path) -> None:
@@ -213,7 +214,7 @@ def test_a_service_that_sends_everything_for_each_part(server: LiveServer, tmp_p
         fs = filesystem(server, url, parallel_ranges=2)
         seen = Bytes()
         fs.get_file("big", tmp_path / "first", callback=seen)
-        assert fs.session.no_ranges
+        assert fs._backend.session.no_ranges
         assert len(parts(server)) <= 3  # the second part, and all after the first two
         server.requests.clear()
         fs.get_file("big", tmp_path / "second")
@@ -261,8 +262,8 @@ def test_a_version_that_is_replaced_midway_is_read_anew(server: LiveServer, tmp_
 
 def fetch(fs: RinoFileSystem, target: Path, callback: Callback, stop: Stop) -> None:
     with replacing(target) as part:
-        content = fs._content("big")
-        download(fs.session, content, part, verify=True, callback=callback, stop=stop, connections=4)
+        content = fs._backend.locate("big").source.content
+        download(fs._backend.session, content, part, verify=True, callback=callback, stop=stop, connections=4)
 
 
 def test_two_versions_are_never_mixed(server: LiveServer, tmp_path: Path) -> None:
@@ -304,5 +305,5 @@ def test_nothing_is_left_of_what_was_given_up(
         assert 40 * MEBIBYTE <= seen.count < len(BIG)
         assert list(tmp_path.iterdir()) == []
         assert no_thread_is_left()
-        assert fs.session.places == fs.options.max_concurrency
+        assert fs._backend.session.places == fs.options.max_concurrency
         assert fs.cat_file("big", 0, 100) == BIG[:100]

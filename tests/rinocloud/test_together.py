@@ -144,7 +144,7 @@ def test_a_broken_answer(
     fs = RinoFileSystem(**options)
     names = sorted(contents)[:64]  # what is asked for at once
     asking = {"paths": [name.split("/") for name in names]}
-    answer = fs.session.request("POST", "/api/1/files/download_many/", json=asking, repeatable=True)
+    answer = fs._backend.session.request("POST", "/api/1/files/download_many/", json=asking, repeatable=True)
     kind = {"content-type": answer.headers["content-type"]}
     broken = Fault(status=200, body=change(answer.content), headers=kind)
     server.faults = lambda _method, path: broken if path.endswith("download_many/") else None

@@ -155,7 +155,7 @@ def test_a_missing_query_is_learnt_once(server: LiveServer, api: Api, status: in
             assert fs.exists(f"a/b/{number}")
             assert not fs.exists(f"a/b/{number}x")
             fs.invalidate_cache()
-        assert front.asked.count("query") == (0 if fs._features.has("path") else 1)
+        assert front.asked.count("query") == (0 if fs._backend.client.features.has("path") else 1)
 
 
 @pytest.mark.parametrize("endpoint", ["copy", "move"])
@@ -194,7 +194,7 @@ def test_missing_ranges_are_learnt_once(server: LiveServer, api: Api) -> None:
         for path in ("a", "b"):
             for start in (900_000, 800_000, 5):
                 assert fs.cat_file(path, start, start + 10) == data[start : start + 10]
-        assert fs.session.no_ranges
+        assert fs._backend.session.no_ranges
         with fs.open("a") as file:
             for start in (1_000_000, 10, 500_000):
                 file.seek(start)

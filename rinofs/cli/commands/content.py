@@ -12,7 +12,7 @@ from rinofs.cli.errors import CommandError, Problems
 from rinofs.cli.locations import expand
 from rinofs.cli.output import as_json as to_json
 from rinofs.cli.output import show_json, write_lines
-from rinofs.fs.base import RemoteFileSystem
+from rinofs.fs.filesystem import RemoteFileSystem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -16,7 +16,7 @@ from rinofs.cli.locations import expand, is_folder, locate
 from rinofs.cli.output import show_json
 from rinofs.cli.places import pairs_of, plan_copies
 from rinofs.cli.progress import CancelledError, FileTicks, Progress, for_each
-from rinofs.fs.base import RemoteFileSystem
+from rinofs.fs.filesystem import RemoteFileSystem
 from rinofs.rinocloud.sidecars import check_free, is_sidecar, read_sidecar, write_sidecar
 
 if TYPE_CHECKING:

@@ -1,28 +1,37 @@
-"""Where the bytes of an open file come from."""
+"""Where the bytes of one version of a file come from."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol, Self
 
 from rinofs.fs.files.sequential import Sequential
 from rinofs.http.content.content import open_content, read_content
+from rinofs.http.content.multirange import read_spans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rinofs.http.content.content import Content
     from rinofs.http.session.session import HttpSession
 
 
-class Source(Protocol):
-    """Where the bytes of one version of a content come from."""
+class Origin(Protocol):
+    """What a file object reads from."""
 
-    key: str
-    size: int
+    @property
+    def key(self) -> str:
+        """Names the version among all contents of all endpoints and users."""
+        ...
+
+    @property
+    def size(self) -> int | None:
+        """Bytes; None if that is not known."""
+        ...
 
     def load(self, start: int, stop: int) -> bytes:
-        """Download the bytes [start, stop)."""
+        """Return the bytes [start, stop)."""
         ...
 
     def stream(self) -> Sequential | None:
@@ -30,20 +39,34 @@ class Source(Protocol):
         ...
 
 
-@dataclass(slots=True)
+class Source(Origin, Protocol):
+    """One version of a content, as a backend finds it."""
+
+    def sized(self) -> Self:
+        """Return the same with its size, which is found out if it is not known."""
+        ...
+
+    def read(self, start: int = 0, stop: int | None = None) -> bytes:
+        """Return the bytes [start, stop), as slices do; checked if that is everything."""
+        ...
+
+    def load_many(self, spans: Sequence[tuple[int, int]]) -> Sequence[bytes]:
+        """Return several parts, by one request where that is possible."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class RemoteSource:
-    """A pinned content of a service.
+    """A content that comes by HTTP.
 
     Attributes
     ----------
     session : HttpSession
         Sends the requests.
     content : Content
-        What to read, with size and version.
+        What to read.
     key : str
-        Names the version among all contents of all endpoints and users.
-    size : int
-        Bytes.
+        Names the version among all contents of all endpoints and users; empty if no version is named yet.
     verify : bool
         Whether a content that is read in order from its first to its last byte is checked.
     """
@@ -51,16 +74,87 @@ class RemoteSource:
     session: HttpSession
     content: Content
     key: str
-    size: int
     verify: bool
+
+    @property
+    def size(self) -> int | None:
+        """Bytes; None if that is not known."""
+        return self.content.size
+
+    def sized(self) -> Self:
+        """Return the same with its size, which is found out if it is not known."""
+        if self.content.size is not None:
+            return self
+        return replace(self, content=replace(self.content, size=self._find_size()))
+
+    def _find_size(self) -> int:
+        with open_content(self.session, self.content) as stream:
+            scratch = bytearray(1024 * 1024)
+            while stream.size is None and stream.readinto(scratch):
+                pass  # a body without a length has to be read to its end
+            return stream.position if stream.size is None else stream.size
+
+    def read(self, start: int = 0, stop: int | None = None) -> bytes:
+        """Return the bytes [start, stop), as slices do; checked if that is everything."""
+        return read_content(self.session, self.content, start, stop, verify=self.verify)
 
     def load(self, start: int, stop: int) -> bytes:
         """Download the bytes [start, stop)."""
         return read_content(self.session, self.content, start, stop)
 
+    def load_many(self, spans: Sequence[tuple[int, int]]) -> Sequence[bytes]:
+        """Return several parts, by one request where that is possible."""
+        return read_spans(self.session, self.content, spans)
+
     def stream(self) -> Sequential:
         """Begin to download everything, in order."""
-        return Sequential(open_content(self.session, self.content), self.content, self.size, self.verify)
+        size = self.content.size or 0
+        return Sequential(open_content(self.session, self.content), self.content, size, self.verify)
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySource:
+    """A content that is in memory already.
+
+    Attributes
+    ----------
+    data : bytes
+        The content.
+    key : str
+        Names it.
+    """
+
+    data: bytes = field(repr=False)
+    key: str
+
+    @classmethod
+    def of(cls, data: bytes) -> Self:
+        """Make one of bytes, named by what they are."""
+        return cls(data, f"memory {hashlib.sha256(data).hexdigest()}")
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.data)
+
+    def sized(self) -> Self:
+        """Return the same."""
+        return self
+
+    def read(self, start: int = 0, stop: int | None = None) -> bytes:
+        """Return the bytes [start, stop), as slices do."""
+        return self.data[start:stop]
+
+    def load(self, start: int, stop: int) -> bytes:
+        """Return the bytes [start, stop)."""
+        return self.data[start:stop]
+
+    def load_many(self, spans: Sequence[tuple[int, int]]) -> Sequence[bytes]:
+        """Return several parts."""
+        return [self.data[start:stop] for start, stop in spans]
+
+    def stream(self) -> None:
+        """Return None: there is nothing to download."""
 
 
 @dataclass(slots=True)

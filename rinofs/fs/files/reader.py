@@ -6,7 +6,7 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from fsspec.caching import BaseCache, register_cache
-from fsspec.spec import AbstractBufferedFile
+from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from rinofs.errors import ContentChangedError
 from rinofs.fs.blocks import BLOCK, shared_blocks
@@ -15,8 +15,7 @@ from rinofs.fs.files.origins import FetcherSource
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rinofs.fs.base import RemoteFileSystem
-    from rinofs.fs.files.origins import Source
+    from rinofs.fs.files.origins import Origin
     from rinofs.fs.files.sequential import Sequential
 
 HEADER = 64 * 1024
@@ -41,7 +40,7 @@ class SharedCache(BaseCache):  # type: ignore[misc]
         Downloads the bytes between two offsets.
     size : int
         Bytes of the content.
-    source : Source, optional
+    source : Origin, optional
         Where the bytes come from; by default the fetcher, and nothing is shared.
     """
 
@@ -52,7 +51,7 @@ class SharedCache(BaseCache):  # type: ignore[misc]
         blocksize: int,
         fetcher: Callable[[int, int], bytes],
         size: int,
-        source: Source | None = None,
+        source: Origin | None = None,
     ) -> None:
         super().__init__(blocksize, fetcher, size)
         self._source = source or FetcherSource(fetcher, size, f"private:{uuid.uuid4()}")
@@ -150,15 +149,15 @@ class RemoteReader(AbstractBufferedFile):  # type: ignore[misc]
 
     Parameters
     ----------
-    fs : RemoteFileSystem
+    fs : AbstractFileSystem
         The filesystem.
     path : str
         Where the file was found.
-    source : Source
+    source : Origin
         Its content.
     info : dict
         What the filesystem knows of it.
-    version_id : int or str
+    version_id : int, str or None
         Opens this version again, wherever the file is by then.
     block_size : int
         Bytes to read ahead at most.
@@ -170,12 +169,12 @@ class RemoteReader(AbstractBufferedFile):  # type: ignore[misc]
 
     def __init__(
         self,
-        fs: RemoteFileSystem,
+        fs: AbstractFileSystem,
         path: str,
-        source: Source,
+        source: Origin,
         *,
         info: dict[str, Any],
-        version_id: int | str,
+        version_id: int | str | None,
         block_size: int,
         cache_type: str,
         cache_options: dict[str, Any] | None,
@@ -222,9 +221,9 @@ class RemoteReader(AbstractBufferedFile):  # type: ignore[misc]
 
 
 def reopen(
-    fs: RemoteFileSystem,
+    fs: AbstractFileSystem,
     path: str,
-    version_id: int | str,
+    version_id: int | str | None,
     key: str,
     position: int,
     block_size: int,

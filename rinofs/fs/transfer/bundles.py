@@ -18,12 +18,11 @@ if TYPE_CHECKING:
 
     from fsspec.callbacks import Callback
 
-    from rinofs.fs.transfer.outgoing import Upload
+    from rinofs.fs.backend import Upload, WriteSmall
     from rinofs.fs.transfer.plans import Copy
     from rinofs.fs.transfer.pool import Stop
 
     ReadSmall: TypeAlias = Callable[[Sequence[str]], list[bytes | None]]
-    WriteSmall: TypeAlias = Callable[[Sequence[Upload]], list[bool]]
 
 Item = TypeVar("Item")
 

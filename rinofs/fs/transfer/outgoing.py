@@ -1,47 +1,14 @@
-"""Contents on their way to a service."""
+"""Local files on their way to a service."""
 
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from fsspec.callbacks import Callback
 
     from rinofs.fs.transfer.pool import Stop
-
-__all__ = ["Upload", "Watched"]
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """A content on its way to a path.
-
-    Attributes
-    ----------
-    path : str
-        Where it belongs.
-    source : binary file or bytes
-        The content; a file is read from its current position.
-    size : int
-        Its bytes.
-    exclusive : bool
-        Whether it may only be stored if nothing is there.
-    metadata : mapping, optional
-        Stored with it, where the service knows metadata.
-    tags : sequence of str, optional
-        Stored with it, where the service knows tags.
-    """
-
-    path: str
-    source: IO[bytes] | bytes
-    size: int
-    exclusive: bool = False
-    metadata: Mapping[str, Any] | None = None
-    tags: Sequence[str] | None = None
 
 
 class Watched(io.RawIOBase):

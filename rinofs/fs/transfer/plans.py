@@ -6,19 +6,35 @@ import os
 from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from fsspec.implementations.local import LocalFileSystem, make_path_posix, trailing_sep
 from fsspec.utils import other_paths
 
-from rinofs.fs.browse import expand, is_pattern
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from rinofs.fs.base import RemoteFileSystem
+    from rinofs.fs.backend import Info
 
 Paths: TypeAlias = str | os.PathLike[str] | list[str]
+
+
+class Tree(Protocol):
+    """What a plan has to know of the files at a service."""
+
+    def expand(
+        self, paths: Sequence[str], *, recursive: bool = False, maxdepth: int | None = None
+    ) -> Mapping[str, Info | None]:
+        """Turn paths and patterns into the paths that they stand for, with what is known of them."""
+        ...
+
+    def is_pattern(self, path: str) -> bool:
+        """Tell whether a path is a pattern, and not itself one that exists."""
+        ...
+
+    def is_folder(self, path: str) -> bool:
+        """Tell whether there is a folder."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +57,28 @@ class Copy:
     only_file: bool = False
 
 
-def plan_get(
-    fs: RemoteFileSystem, source: Paths, target: Paths, recursive: bool, maxdepth: int | None
-) -> list[Copy]:
+def plan_get(tree: Tree, source: Paths, target: Paths, recursive: bool, maxdepth: int | None) -> list[Copy]:
     """Say which remote file goes to which local one, as fsspec's ``get`` defines it."""
     if isinstance(source, list) and isinstance(target, list):
         return _listed(source, target)
     if not isinstance(target, list):
         target = make_path_posix(os.fspath(target))
-    return _remote(fs, source, target, recursive, maxdepth, LocalFileSystem().isdir)
+    return _remote(tree, source, target, recursive, maxdepth, LocalFileSystem().isdir)
 
 
-def plan_copy(
-    fs: RemoteFileSystem, source: Paths, target: Paths, recursive: bool, maxdepth: int | None
-) -> list[Copy]:
+def plan_copy(tree: Tree, source: Paths, target: Paths, recursive: bool, maxdepth: int | None) -> list[Copy]:
     """Say which remote file goes to which other remote one, as fsspec's ``copy`` defines it."""
     if isinstance(source, list) and isinstance(target, list):
         return _listed(source, target)
-    plan = _remote(fs, source, target, recursive, maxdepth, fs.isdir)
+    plan = _remote(tree, source, target, recursive, maxdepth, tree.is_folder)
     return [
-        copy for copy in plan if not (copy.only_file and copy.is_folder is None and fs.isdir(copy.source))
+        copy
+        for copy in plan
+        if not (copy.only_file and copy.is_folder is None and tree.is_folder(copy.source))
     ]
 
 
-def plan_put(
-    fs: RemoteFileSystem, source: Paths, target: Paths, recursive: bool, maxdepth: int | None
-) -> list[Copy]:
+def plan_put(tree: Tree, source: Paths, target: Paths, recursive: bool, maxdepth: int | None) -> list[Copy]:
     """Say which local file goes to which remote one, as fsspec's ``put`` defines it."""
     if isinstance(source, list) and isinstance(target, list):
         return _listed(source, target)
@@ -78,11 +90,11 @@ def plan_put(
     one = None if isinstance(source, list) else sources[0]
     types: dict[str, bool | None] = {path: Path(path).is_dir() for path in found}
     pattern = one is not None and not literal and has_magic(one)
-    return _plan(types, one, pattern, target, fs.isdir, flat=recursive is False or maxdepth is not None)
+    return _plan(types, one, pattern, target, tree.is_folder, flat=recursive is False or maxdepth is not None)
 
 
 def _remote(
-    fs: RemoteFileSystem,
+    tree: Tree,
     source: Paths,
     target: Paths,
     recursive: bool,
@@ -90,9 +102,10 @@ def _remote(
     is_folder: Callable[[str], bool],
 ) -> list[Copy]:
     one = None if isinstance(source, list) else os.fspath(source)
-    found = expand(fs, source if isinstance(source, list) else [os.fspath(source)], recursive, maxdepth)
+    paths = source if isinstance(source, list) else [os.fspath(source)]
+    found = tree.expand(paths, recursive=recursive, maxdepth=maxdepth)
     types = {path: None if info is None else info["type"] == "directory" for path, info in found.items()}
-    pattern = one is not None and is_pattern(fs, fs._strip_protocol(one))
+    pattern = one is not None and tree.is_pattern(one)
     return _plan(types, one, pattern, target, is_folder, flat=not recursive or maxdepth is not None)
 
 

@@ -30,7 +30,7 @@ class _Dated:
     datapack: Datapack
 
 
-class Shelf:
+class DatapackCache:
     """Remember datapacks for all filesystem objects of one endpoint and user.
 
     Every change that this process makes ends in `put`, `removed` or `forget`. What was asked for before such

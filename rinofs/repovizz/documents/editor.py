@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 from rinofs.datapack import Document
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from rinofs.repovizz.client import RepovizzClient
-    from rinofs.repovizz.documents.cache import Shelf
+    from rinofs.repovizz.documents.cache import DatapackCache
     from rinofs.repovizz.documents.queues import Queues
     from rinofs.repovizz.records import Datapack
     from rinofs.repovizz.resolver import Resolver
@@ -52,16 +52,18 @@ class Editor:
         Sends the requests.
     resolver : Resolver
         Reads datapacks again.
-    shelf : Shelf
+    cache : DatapackCache
         Is told of every change.
     queues : Queues
         The edits of all threads.
     """
 
-    def __init__(self, client: RepovizzClient, resolver: Resolver, shelf: Shelf, queues: Queues) -> None:
+    def __init__(
+        self, client: RepovizzClient, resolver: Resolver, cache: DatapackCache, queues: Queues
+    ) -> None:
         self._client = client
         self._resolver = resolver
-        self._shelf = shelf
+        self._cache = cache
         self._queues = queues
 
     def edit(self, datapack: Datapack, edit: Edit, label: str) -> Datapack:
@@ -150,18 +152,18 @@ class Editor:
         try:
             made = self._client.create(name, self.learn_owner(), document, label)
         except OutcomeUnknownError:
-            self._shelf.forget(part)
+            self._cache.forget(part)
             made = self._resolver.datapack(part, 0)
             if made.document != document:
                 raise
-        self._shelf.put(made)
+        self._cache.put(made)
         return made
 
     def learn_owner(self) -> int | str:
         """Return what the service names the user by, asked for once."""
-        owner = self._shelf.owner
+        owner = self._cache.owner
         if owner is None:
-            owner = self._shelf.owner = self._client.account().id
+            owner = self._cache.owner = self._client.account().id
         return owner
 
     def rename(self, datapack: Datapack, part: str, label: str) -> None:
@@ -187,7 +189,7 @@ class Editor:
                 _pause(count)
                 base = self._resolver.again(base.id, label)
             else:
-                self._shelf.put(replace(base, name=name, document=document, etag=etag))
+                self._cache.put(replace(base, name=name, document=document, etag=etag))
                 return
         raise PreconditionError(f"others changed the datapack {MAX_TRIES} times meanwhile; try again", label)
 
@@ -195,7 +197,7 @@ class Editor:
         label = jobs[0].label
         # Without an etag, only what was read right before the edit can be gone by.
         sure = not datapack.etag
-        known = self._shelf.known(datapack.id) or datapack
+        known = self._cache.known(datapack.id) or datapack
         base = self._resolver.again(datapack.id, label) if sure or not known.etag else known
         for count in range(MAX_TRIES):
             document, failed = _applied(base.document, jobs)
@@ -230,13 +232,38 @@ class Editor:
                 raise
             return there
         changed = base.changed(document, etag)
-        self._shelf.put(changed)
+        self._cache.put(changed)
         return changed
 
     @staticmethod
     def _finish(jobs: list[Job], changed: Datapack) -> None:
         for job in jobs:
             job.finish(changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Datapacks:
+    """The datapacks of one user at one endpoint: all that is needed to change them.
+
+    Attributes
+    ----------
+    client : RepovizzClient
+        Sends the requests.
+    resolver : Resolver
+        Finds datapacks, nodes and contents.
+    cache : DatapackCache
+        Is told of every change.
+    editor : Editor
+        Edits structures, and makes datapacks.
+    url : callable
+        Turns a path into what messages call it.
+    """
+
+    client: RepovizzClient
+    resolver: Resolver
+    cache: DatapackCache
+    editor: Editor
+    url: Callable[[str], str]
 
 
 def _applied(document: Document, jobs: list[Job]) -> tuple[Document, list[tuple[Job, BaseException]]]:

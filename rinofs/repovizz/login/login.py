@@ -15,8 +15,7 @@ from rinofs.errors import AuthenticationError, CredentialsError, InvalidOptionEr
 from rinofs.http.session.session import HttpSession
 from rinofs.http.session.shared import StaticAuth
 from rinofs.profiles import DEFAULT_PROFILE, Profile, ProfileStore, check_profile_name
-from rinofs.repovizz.client import RepovizzClient
-from rinofs.repovizz.features import Features
+from rinofs.repovizz.client import Features, RepovizzClient
 from rinofs.repovizz.login.listener import listening
 from rinofs.repovizz.login.oauth import SHOW_TOKEN, OAuthClient
 

@@ -12,7 +12,7 @@ from rinofs.fs.display import table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from rinofs.fs.browse import Info
+    from rinofs.fs.backend import Info
 
 __all__ = ["Found", "frame_of"]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from rinofs.fs.browse import Info
+    from rinofs.fs.backend import Info
     from rinofs.fs.listings import Listings
     from rinofs.rinocloud.client import RinocloudClient
     from rinofs.rinocloud.queries.query import Query

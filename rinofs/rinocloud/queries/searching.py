@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, TypeAlias
 
 from rinofs.errors import NotFoundError
-from rinofs.fs.browse import ABSENT
+from rinofs.fs.backend import ABSENT
 from rinofs.fs.transfer.pool import run
 from rinofs.protocol.extensions import RinocloudExtension
 from rinofs.protocol.limits import CLIENT_PAGE

@@ -58,7 +58,7 @@ def first_contact(server: LiveServer) -> RepovizzFileSystem:
     """A filesystem that knows nothing of the server, as in a process that has just started."""
     fs = RepovizzFileSystem(endpoint_url=server.endpoint_url, token=server.token)
     cold(fs)
-    features = fs._features
+    features = fs._backend.client.features
     features.extensions, features.lacking, features.sha1 = frozenset(), frozenset(), False
     return fs
 

@@ -16,6 +16,7 @@ from rinofs.datapack import parse
 from rinofs.datapack.document.validation import flaws
 from rinofs.errors import PreconditionError
 from rinofs.fs.transfer.outgoing import Upload
+from rinofs.repovizz.backend import RepovizzBackend, Shared
 from rinofs.testing import Fault
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 PROGRAM = """
 import sys
 from rinofs import RepovizzFileSystem
+from rinofs.repovizz.backend import RepovizzBackend, Shared
 fs = RepovizzFileSystem(endpoint_url=sys.argv[1], token=sys.argv[2])
 for number in range(int(sys.argv[5])):
     fs.pipe_file(f"{sys.argv[3]}/{sys.argv[4]}/{number}.txt", f"{sys.argv[4]} {number}".encode())
@@ -35,22 +37,8 @@ class Stranger(RepovizzFileSystem):
 
     cachable = False
 
-    def _connect(self, credentials: Any) -> None:
-        super()._connect(credentials)
-        from rinofs.repovizz.changes import Changes
-        from rinofs.repovizz.documents.access import Access
-        from rinofs.repovizz.documents.cache import Shelf
-        from rinofs.repovizz.documents.editor import Editor
-        from rinofs.repovizz.documents.queues import Queues
-        from rinofs.repovizz.resolver import Resolver
-        from rinofs.repovizz.uploads import Uploader
-
-        self._shelf = Shelf()
-        self._resolver = Resolver(self._client, self._shelf, self.url, 8)
-        editor = Editor(self._client, self._resolver, self._shelf, Queues())
-        access = Access(self._client, self._resolver, self._shelf, editor, self.url)
-        self._uploader = Uploader(access, verify=True)
-        self._changes = Changes(access)
+    def _connect(self, credentials: Any, url: Any) -> RepovizzBackend:
+        return RepovizzBackend(credentials, self.options, url, Shared())
 
 
 def stranger(server: LiveServer) -> Stranger:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import fsspec.tests.abstract as abstract
 import pytest
 
 from rinofs import RinoFileSystem
 from rinofs.testing import server_process
+from tests.abstract import *  # noqa: F403 - the suite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,44 +16,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module", params=["extended", "plain"])
-def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def suite_fs(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[RinoFileSystem]:
     folder: Path = tmp_path_factory.mktemp("data")
     with server_process(folder, *(["--no-extensions"] if request.param == "plain" else [])) as server:
-        yield server
+        yield RinoFileSystem(endpoint_url=server.endpoint_url, token=server.token)
 
 
-class RinoFixtures(abstract.AbstractFixtures):
-    @pytest.fixture(scope="class")
-    @classmethod
-    def fs(cls, served: Any) -> RinoFileSystem:
-        return RinoFileSystem(endpoint_url=served.endpoint_url, token=served.token)
-
-    @pytest.fixture
-    def fs_path(self) -> str:
-        return "suite"
-
-
-class TestCopy(RinoFixtures, abstract.AbstractCopyTests):
-    pass
-
-
-class TestGet(RinoFixtures, abstract.AbstractGetTests):
-    pass
-
-
-class TestPut(RinoFixtures, abstract.AbstractPutTests):
-    pass
-
-
-class TestPipe(RinoFixtures, abstract.AbstractPipeTests):
-    pass
-
-
-class TestOpen(RinoFixtures, abstract.AbstractOpenTests):
-    pass
-
-
-def test_every_mixin_of_the_suite_is_here() -> None:
-    mixins = {name for name in dir(abstract) if name.startswith("Abstract") and name.endswith("Tests")}
-    used = {base.__name__ for cls in (TestCopy, TestGet, TestPut, TestPipe, TestOpen) for base in cls.__mro__}
-    assert mixins <= used
+@pytest.fixture
+def suite_path() -> str:
+    return "suite"

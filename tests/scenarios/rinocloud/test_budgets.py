@@ -28,7 +28,7 @@ FOLDER = "lab/exp 1/runs"
 @pytest.fixture
 def is_extended(request: pytest.FixtureRequest, server: LiveServer) -> bool:
     fs = RinoFileSystem(endpoint_url=server.endpoint_url, token=server.token)
-    return fs._features.has("path")
+    return fs._backend.client.features.has("path")
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ def test_reads_are_of_the_current_version(server: LiveServer, api: Api, options:
         data = b"%d" % number * number
         believing.info("a")
         api.upload("a", data)
-        readers = [fs, believing] if fs._features.has("path") else [fs]
+        readers = [fs, believing] if fs._backend.client.features.has("path") else [fs]
         for reader in readers:
             assert reader.cat_file("a") == data
             assert reader.head("a", 99) == data

@@ -1,0 +1,312 @@
+"""repovizz2, as the adapter uses it."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fsspec.utils import tokenize
+
+from rinofs.datapack import DataNode, Document
+from rinofs.datapack.links import entry_of
+from rinofs.errors import (
+    AuthenticationError,
+    ContentChangedError,
+    InvalidRequestError,
+    NotAllowedError,
+    NotFoundError,
+)
+from rinofs.fs.backend import Backend, Pinned, stand
+from rinofs.fs.blocks import shared_blocks
+from rinofs.fs.files.origins import MemorySource, RemoteSource
+from rinofs.fs.files.reader import SMALL
+from rinofs.fs.process import Registry, shared_session
+from rinofs.http.content.content import open_content
+from rinofs.http.content.verify import Verifier
+from rinofs.repovizz.changes import Changes
+from rinofs.repovizz.client import Features, RepovizzClient
+from rinofs.repovizz.documents.cache import DatapackCache
+from rinofs.repovizz.documents.editor import Datapacks, Editor
+from rinofs.repovizz.documents.queues import Queues
+from rinofs.repovizz.login.auth import auth_for
+from rinofs.repovizz.paths import parse
+from rinofs.repovizz.pushing import Pusher
+from rinofs.repovizz.resolver import Resolver, Stored
+from rinofs.repovizz.sizes import Sizes
+from rinofs.repovizz.uploads import Uploader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from rinofs.credentials import Credentials
+    from rinofs.datapack import Node
+    from rinofs.fs.backend import Info, Upload
+    from rinofs.options import Options
+    from rinofs.repovizz.records import Datapack
+
+_OVERTAKEN = (ContentChangedError, InvalidRequestError, NotAllowedError, NotFoundError)
+
+# Shared by all filesystem objects of the process: fsspec makes one for each thread.
+_features: Registry[Features] = Registry()
+_shared: Registry[Shared] = Registry()
+
+
+class Shared:
+    """What the filesystem objects of one user share.
+
+    Attributes
+    ----------
+    cache : DatapackCache
+        What is known of datapacks.
+    queues : Queues
+        The edits of all threads.
+    """
+
+    def __init__(self) -> None:
+        self.cache = DatapackCache()
+        self.queues = Queues()
+
+
+class RepovizzBackend(Backend):
+    """The datapacks of one user at one endpoint.
+
+    Parameters
+    ----------
+    credentials : Credentials
+        Endpoint and token.
+    options : Options
+        Settings of the filesystem.
+    url : callable
+        Turns a path into what messages call it.
+    shared : Shared, optional
+        What is known already, and under way; by default that of all filesystem objects of the process.
+
+    Attributes
+    ----------
+    session : HttpSession
+        Sends the requests.
+    client : RepovizzClient
+        Knows what they look like.
+    resolver : Resolver
+        Finds datapacks, nodes and contents.
+    pusher : Pusher
+        Sends whole datapacks.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        options: Options,
+        url: Callable[[str], str],
+        shared: Shared | None = None,
+    ) -> None:
+        endpoint_url, user = credentials.endpoint_url, (credentials.endpoint_url, credentials.identity)
+        features = _features.get(endpoint_url, Features)
+        most, verify = options.max_concurrency, options.verify_content
+        self.session = shared_session(endpoint_url, credentials, auth_for, options, features.observe)
+        self.client = RepovizzClient(self.session, features)
+        shared = shared or _shared.get(user, Shared)
+        self.cache = shared.cache
+        self.resolver = Resolver(self.client, self.cache, url, most)
+        editor = Editor(self.client, self.resolver, self.cache, shared.queues)
+        datapacks = Datapacks(self.client, self.resolver, self.cache, editor, url)
+        self._url = url
+        self._options = options
+        self._key = f"{endpoint_url} {credentials.identity}"
+        self._sizes = Sizes(self.client, self.cache, most)
+        self._changes = Changes(datapacks)
+        self._uploader = Uploader(datapacks, verify=verify)
+        self.pusher = Pusher(datapacks, self._uploader, most, verify=verify)
+
+    # Looking
+
+    def info(self, path: str) -> Info:
+        """Describe what is at a path."""
+        place, age = parse(path), self._options.listing_age
+        if not place.datapack:
+            return {"name": path, "size": 0, "type": "directory"}
+        datapack = self.resolver.datapack(place.datapack, age)
+        if place.is_document:
+            return _info_of_document(path, datapack)
+        node = datapack.tree.get(place.inner)
+        if node is not None:
+            return _info_of_node(path, datapack, node)
+        return self._info_by_hash(path, self.resolver.stored(path, max(age, 1.0)))
+
+    def _info_by_hash(self, path: str, stored: Stored) -> Info:
+        identifier = stored.datapack.id
+        size = self.cache.size(identifier, stored.hash)
+        if size is None:
+            content = self.client.content(identifier, stored.hash, self._url(path))
+            with open_content(self.session, content, 0, 1) as stream:  # raises if there is none
+                size = stream.size or 0
+            self.cache.keep_size(identifier, stored.hash, size)
+        about = {"link": parse(path).inner, "datapack": identifier}
+        return {"name": path, "size": size, "type": "file", **about}
+
+    def list_folder(self, path: str) -> list[Info]:
+        """Describe what is in a folder."""
+        place, age = parse(path), self._options.listing_age
+        if not place.datapack:
+            return [_info_of_datapack(part, known) for part, known in self.resolver.listing(age).items()]
+        datapack = self._datapack_of_folder(path, age)
+        children = datapack.tree.children(place.inner)
+        return [_info_of_node(f"{path}/{part}", datapack, child) for part, child in children.items()]
+
+    def descendants(self, path: str) -> list[Info] | None:
+        """Describe all that is below a datapack or a container; its document is enough for that."""
+        place = parse(path)
+        if not place.datapack:
+            return None
+        datapack = self._datapack_of_folder(path, self._options.listing_age)
+        below = datapack.tree.walk(place.inner)
+        return [_info_of_node(f"{place.datapack}/{inner}", datapack, node) for inner, node in below]
+
+    def _datapack_of_folder(self, path: str, max_age: float) -> Datapack:
+        place = parse(path)
+        if place.is_document:
+            self.resolver.datapack(place.datapack, max_age)  # raises if there is none
+            raise NotADirectoryError(errno.ENOTDIR, "this is a file", self._url(path))
+        datapack, node = self.resolver.node(path, max_age)
+        if isinstance(node, DataNode):
+            raise NotADirectoryError(errno.ENOTDIR, "this is a file", self._url(path))
+        return datapack
+
+    def fill_sizes(self, infos: Iterable[Info]) -> None:
+        """Set the sizes that are None; they stay so where a content was not uploaded yet."""
+        self._sizes.fill_in(infos)
+
+    def forget(self, path: str | None) -> None:
+        """Look again before what is known of a datapack is used; None stands for all of them."""
+        self.cache.forget(None if path is None else parse(path).datapack)
+
+    # Reading
+
+    def pin(self, path: str, version_id: int | str | None = None, *, fresh: bool = False) -> Pinned:
+        """Find the content of a node, of a hash (as `version_id`), or the document of a datapack."""
+        place, max_age = parse(path), 0.0 if fresh else self._options.listing_age
+        if place.is_document:
+            datapack = self.resolver.datapack(place.datapack, max_age)
+            document = MemorySource.of(datapack.text)
+            return Pinned(document, _info_of_document(path, datapack), document.key)
+        if version_id is not None:
+            stored = Stored(self.resolver.datapack(place.datapack, max_age), str(version_id), None)
+        else:
+            stored = self.resolver.stored(path, max_age)
+        identifier = stored.datapack.id
+        size = self.cache.size(identifier, stored.hash)
+        content = self.client.content(identifier, stored.hash, self._url(path), size)
+        key = f"{self._key} {identifier} {stored.hash}"
+        verify = self._options.verify_content
+        source = HashedSource(self.session, content, key, verify, self.cache, identifier, stored.hash)
+        info: Info = {"name": path, "type": "file", "datapack": identifier}
+        if stored.node is not None:
+            info = _info_of_node(path, stored.datapack, stored.node)
+        return Pinned(source, {**info, "size": size}, stored.hash, fresh, stored.node)
+
+    def relocate(self, path: str, pinned: Pinned, error: Exception) -> Pinned:
+        """Look again at a node whose content turned out to be gone."""
+        overtaken = isinstance(error, _OVERTAKEN) and not isinstance(error, AuthenticationError)
+        return self.pin(path, fresh=True) if overtaken and not pinned.fresh else stand(error)
+
+    def ukey(self, path: str) -> str:
+        """Return a text that changes with the content of a file."""
+        place, age = parse(path), self._options.listing_age
+        if place.is_document:
+            datapack = self.resolver.datapack(place.datapack, age)
+            return str(tokenize(datapack.id, datapack.text))
+        stored = self.resolver.stored(path, age)
+        return str(tokenize(stored.datapack.id, stored.hash))
+
+    # Changing
+
+    def send(self, upload: Upload) -> None:
+        """Store a content in its node, making datapack and containers on the way."""
+        self._uploader.send(upload, self._options.listing_age)
+
+    def make_folder(self, path: str, *, exist_ok: bool) -> None:
+        """Make a datapack or a container, and what is missing on the way."""
+        self._changes.make_folder(path, self._options.listing_age, exist_ok=exist_ok)
+
+    def delete(self, paths: Sequence[str], *, recursive: bool) -> None:
+        """Remove datapacks and nodes, all of them or, if one is missing, none."""
+        self._changes.delete(paths, self._options.listing_age, recursive=recursive)
+
+    def copy(self, source: str, target: str) -> bool:
+        """Copy a node within its datapack; False if the target is in another one."""
+        return self._changes.copy(source, target, self._options.listing_age)
+
+    def move(self, source: str, target: str) -> bool:
+        """Move a node within its datapack, or rename a datapack; False if they are in two datapacks."""
+        return self._changes.move(source, target, self._options.listing_age)
+
+
+@dataclass(frozen=True, slots=True)
+class HashedSource(RemoteSource):
+    """A content that its hash names: what was read of it before is not downloaded again.
+
+    Attributes
+    ----------
+    cache : DatapackCache
+        Remembers the size.
+    datapack : str
+        The id of the datapack.
+    hash : str
+        Names the content.
+    """
+
+    cache: DatapackCache
+    datapack: str
+    hash: str
+
+    def read(self, start: int = 0, stop: int | None = None) -> bytes:
+        """Return the bytes [start, stop), as slices do; checked if that is everything."""
+        size = self.content.size
+        if size is not None:
+            first, last, _ = slice(start, stop).indices(size)
+            if first >= last:
+                return b""
+            held = shared_blocks.held(self.key, first, last)
+            if held is not None:
+                return held
+        data = super(HashedSource, self).read(start, stop)
+        if not start and stop is None:
+            self._keep(data, len(data))
+        return data
+
+    def _keep(self, data: bytes, size: int) -> None:
+        if len(data) <= shared_blocks.max_bytes:
+            shared_blocks.keep(self.key, 0, data)
+        self.cache.keep_size(self.datapack, self.hash, size)
+
+    def _find_size(self) -> int:
+        """Find out the size with the request that brings the beginning."""
+        with open_content(self.session, self.content, 0, SMALL) as stream:
+            data = stream.readall()
+            if stream.size is None and len(data) >= SMALL:
+                return super(HashedSource, self)._find_size()
+            size = len(data) if stream.size is None else stream.size
+            if self.verify and len(data) == size:
+                verifier = Verifier.for_answer(stream.headers, None, size, label=self.content.label)
+                verifier.feed(data)
+                verifier.finish()
+        self._keep(data, size)
+        return size
+
+
+def _info_of_datapack(path: str, identifier: str) -> Info:
+    return {"name": path, "size": 0, "type": "directory", "id": identifier, "datapack": identifier}
+
+
+def _info_of_document(path: str, datapack: Datapack) -> Info:
+    about = {"mime": "application/json", "datapack": datapack.id}
+    return {"name": path, "size": len(datapack.text), "type": "file", **about}
+
+
+def _info_of_node(path: str, datapack: Datapack, node: Document | Node) -> Info:
+    """Describe a node; the size of its content is not known yet."""
+    if isinstance(node, Document):
+        return _info_of_datapack(path, datapack.id)
+    info = {**entry_of(path, node), "datapack": datapack.id}
+    return {**info, "metadata": dict(node.meta)} if isinstance(node, DataNode) else info

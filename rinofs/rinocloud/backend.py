@@ -1,0 +1,300 @@
+"""Rinocloud, as the adapter uses it."""
+
+from __future__ import annotations
+
+import errno
+import re
+from typing import TYPE_CHECKING, Any
+
+from fsspec.utils import tokenize
+
+from rinofs.errors import (
+    ContentChangedError,
+    InvalidRequestError,
+    NotAllowedError,
+    NotFoundError,
+    ServiceError,
+)
+from rinofs.fs.backend import Backend, Info, Pinned, Upload, stand
+from rinofs.fs.files.origins import RemoteSource
+from rinofs.fs.listings import Listings
+from rinofs.fs.process import Registry, shared_session
+from rinofs.fs.transfer.pool import run
+from rinofs.protocol.extensions import REQUESTED_WITH, RinocloudExtension
+from rinofs.rinocloud import sidecars
+from rinofs.rinocloud.auth import auth_for
+from rinofs.rinocloud.batches import Batches
+from rinofs.rinocloud.changes import Changes
+from rinofs.rinocloud.client import Features, RinocloudClient
+from rinofs.rinocloud.moves import Moves
+from rinofs.rinocloud.paths import ById, parse
+from rinofs.rinocloud.resolver import TOP, Resolver
+from rinofs.rinocloud.uploads import Uploader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rinofs.credentials import Credentials
+    from rinofs.fs.backend import WriteSmall
+    from rinofs.http.content.content import Content
+    from rinofs.options import Options
+    from rinofs.rinocloud.records import Record
+
+_HAS_ID = re.compile(r"(^|/)@[0-9]+(/|$)")
+
+# Shared by all filesystem objects of the process: fsspec makes one for each thread.
+_features: Registry[Features] = Registry()
+_listings: Registry[Listings[Record]] = Registry()
+
+
+def _is_alias(path: str) -> bool:
+    return _HAS_ID.search(path) is not None
+
+
+def _is_newer(one: Record, other: Record) -> bool:
+    return one.id >= other.id
+
+
+class RinocloudBackend(Backend):
+    """The files and folders of one user at one endpoint.
+
+    Parameters
+    ----------
+    credentials : Credentials
+        Endpoint and token.
+    options : Options
+        Settings of the filesystem.
+    url : callable
+        Turns a path into what messages call it.
+
+    Attributes
+    ----------
+    session : HttpSession
+        Sends the requests.
+    client : RinocloudClient
+        Knows what they look like.
+    resolver : Resolver
+        Finds the records behind paths.
+    listings : Listings
+        What is known already.
+    """
+
+    sidecars = sidecars
+
+    def __init__(self, credentials: Credentials, options: Options, url: Callable[[str], str]) -> None:
+        endpoint_url, user = credentials.endpoint_url, (credentials.endpoint_url, credentials.identity)
+        features = _features.get(endpoint_url, Features)
+        headers = {REQUESTED_WITH: "XMLHttpRequest"}
+        self.session = shared_session(endpoint_url, credentials, auth_for, options, features.observe, headers)
+        self.url = url
+        self.options = options
+        self.user = user
+        self.listings = _listings.get(user, lambda: Listings(_is_alias, _is_newer))
+        self.client = RinocloudClient(self.session, features)
+        self.resolver = Resolver(self.client, self.listings, url)
+        uploader = Uploader(self.client, self.resolver, self.listings, url, options.verify_content)
+        self._uploader = uploader
+        self._batches = Batches(self.client, self.listings, uploader, url, options.verify_content)
+        self._changes = Changes(self.client, self.resolver, self.listings, uploader, url)
+        self._moves = Moves(self.client, self.resolver, self.listings, self._changes, url)
+        self._key = f"{endpoint_url} {credentials.identity}"
+
+    # Looking
+
+    def info(self, path: str) -> Info:
+        """Describe what is at a path."""
+        return info_of(path, self.resolver.record(path, self.options.listing_age))
+
+    def list_folder(self, path: str) -> list[Info]:
+        """Describe what is in a folder."""
+        children = self.resolver.children(path, self.options.listing_age)
+        return [info_of(where, record) for where, record in children.items()]
+
+    def names(self, path: str) -> list[str]:
+        """Return the paths of what is in a folder, without describing it."""
+        return list(self.resolver.children(path, self.options.listing_age))
+
+    def descendants(self, path: str) -> list[Info] | None:
+        """Describe all that is below a folder, in one request; None where the server cannot."""
+        tree = self.resolver.tree(path)
+        return None if tree is None else [info_of(where, record) for where, record in tree.items()]
+
+    def forget(self, path: str | None) -> None:
+        """Forget what is known of a path and all below it; None stands for everything."""
+        if path is None:
+            self.listings.clear()
+        else:
+            self.listings.forget(path)
+
+    def named(self, path: str) -> str:
+        """Return a path to the same object that ends in its name; of an earlier version, the path itself."""
+        return self.resolver.named(path) or path
+
+    @property
+    def read_age(self) -> float:
+        """Seconds that the look at what is to be read may be old.
+
+        The extended API finds by path in one request, so that what is read is always the current version.
+        """
+        return 0.0 if self.client.features.may_have(RinocloudExtension.PATH) else self.options.listing_age
+
+    # Reading
+
+    def locate(self, path: str) -> Pinned:
+        """Find where to read a file; without any request where the server itself finds it by its path."""
+        parts = parse(path)
+        names = [part for part in parts if not isinstance(part, ById)]
+        if names and len(names) == len(parts) and self.client.features.may_have(RinocloudExtension.PATH):
+            content = self.client.content_at(names, self.url(path))
+            known = self.client.features.extensions
+            return Pinned(self._source(content, ""), {}, None, fresh=False, record=known)
+        return self.pin(path)
+
+    def relocate(self, path: str, pinned: Pinned, error: Exception) -> Pinned:
+        """Return where to read instead, once the file or the server turned out to be another one."""
+        features = self.client.features
+        by_path = pinned.version_id is None
+        if by_path and pinned.record is None and not features.may_have(RinocloudExtension.PATH):
+            # It was tried without knowing the server, which turned out to have the published API only.
+            return self.pin(path) if isinstance(error, ServiceError) else stand(error)
+        overtaken = isinstance(error, (ContentChangedError, InvalidRequestError))
+        if pinned.fresh or not (overtaken or (isinstance(error, NotFoundError) and not by_path)):
+            stand(error)
+        return self.pin(path, fresh=True)
+
+    def pin(self, path: str, version_id: int | str | None = None, *, fresh: bool = False) -> Pinned:
+        """Find a version of a file, by default the current one."""
+        max_age = 0.0 if fresh else self.read_age
+        if version_id is None:
+            record = self.resolver.record(path, max_age)
+        else:
+            record = self._version(path, int(version_id), max_age)
+        if record.type == "directory":
+            raise IsADirectoryError(errno.EISDIR, "this is a folder", self.url(path))
+        if record.type != "file":
+            raise ServiceError("this is an object without data: there is nothing to read", self.url(path))
+        # Content can grow under its id; a server without etags at least says when.
+        version = record.etag or f"{record.size}@{record.modified}"
+        key = f"{self._key} {record.id} {version.replace(' ', 'T')}"
+        source = self._source(self.client.content(record, self.url(path)), key)
+        return Pinned(source, info_of(path, record), record.id, not max_age, record)
+
+    def _source(self, content: Content, key: str) -> RemoteSource:
+        return RemoteSource(self.session, content, key, self.options.verify_content)
+
+    def _version(self, path: str, number: int, max_age: float) -> Record:
+        try:
+            current = self.resolver.record(path, max_age)
+            if number == current.id:
+                return current
+            if number in current.versions:
+                return self.client.metadata(number, self.url(path))
+        except NotFoundError:
+            if not max_age:
+                raise
+        if max_age:
+            return self._version(path, number, 0.0)  # it may have come to be since the last look
+        raise NotFoundError(f"there is no version {number}; see versions()", self.url(path))
+
+    def versions(self, path: str) -> list[Info]:
+        """Describe all versions of a file, the oldest first."""
+        current = self.resolver.record(path, self.read_age)
+        earlier = run(
+            lambda number: self.client.metadata(number, self.url(path)),
+            current.versions,
+            self.options.max_concurrency,
+        )
+        return [info_of(path, record) for record in (*earlier, current)]
+
+    def ukey(self, path: str) -> str:
+        """Return a text that changes with the content of a file."""
+        record = self.resolver.record(path, self.read_age)
+        return str(tokenize(record.id, record.etag, record.size))
+
+    def read_small(self, paths: Sequence[str]) -> list[bytes | None]:
+        """Read several small files by one request; None for those that have to be read alone."""
+        parts = [parse(path) for path in paths]
+        named = {
+            number: names
+            for number, names in enumerate(parts)
+            if names and not any(isinstance(part, ById) for part in names)
+        }
+        contents: list[bytes | None] = [None] * len(paths)
+        self.client.discover()
+        if named and self.client.features.has(RinocloudExtension.BUNDLE):
+            names = [[str(part) for part in way] for way in named.values()]
+            label = self.url(paths[0].rpartition("/")[0])
+            bundle = self.client.contents_of(names, label, verify=self.options.verify_content)
+            for number, content in zip(named, bundle, strict=True):
+                contents[number] = content
+        return contents
+
+    # Changing
+
+    def send(self, upload: Upload) -> None:
+        """Store a content under its path."""
+        self._uploader.send(upload, self.options.listing_age)
+
+    def write_small(self) -> WriteSmall | None:
+        """Return what stores several small files by one request; None where the server cannot."""
+        return self._batches.writer(self.options.listing_age)
+
+    def make_folder(self, path: str, *, exist_ok: bool) -> None:
+        """Make a folder and those on the way."""
+        self._changes.make_folder(path, self.options.listing_age, exist_ok=exist_ok)
+
+    def delete(self, paths: Sequence[str], *, recursive: bool) -> None:
+        """Delete all of the paths or, if one is missing, none."""
+        try:
+            self._changes.delete(self._deletable(paths, self.options.listing_age, recursive))
+        except NotFoundError:
+            # What was known may have been overtaken; what is missing now is missing.
+            for path in paths:
+                self.listings.forget(path)
+            self._changes.delete(self._deletable(paths, 0, recursive))
+
+    def _deletable(self, paths: Sequence[str], max_age: float, recursive: bool) -> dict[str, Record]:
+        records = run(lambda path: self.resolver.record(path, max_age), paths, self.options.max_concurrency)
+        for path, record in zip(paths, records, strict=True):
+            self.refuse_earlier(path)
+            if record is TOP:
+                raise PermissionError(errno.EPERM, "the top level cannot be removed", self.url(path))
+            if record.type == "directory" and not recursive:
+                raise IsADirectoryError(
+                    errno.EISDIR, "this is a folder: remove it with recursive=True", self.url(path)
+                )
+        return dict(zip(paths, records, strict=True))
+
+    def copy(self, source: str, target: str) -> bool:
+        """Copy on the server; False if it cannot."""
+        return self._looking_again(self._moves.copy, source, target)
+
+    def move(self, source: str, target: str) -> bool:
+        """Move on the server; False if it cannot."""
+        self.refuse_earlier(source)
+        return self._looking_again(self._moves.move, source, target)
+
+    def refuse_earlier(self, path: str) -> None:
+        """Raise NotAllowedError if a path leads to an earlier version."""
+        if self.resolver.named(path) is None:
+            raise NotAllowedError("this is an earlier version, which cannot be changed", self.url(path))
+
+    def _looking_again(
+        self, act: Callable[[str, Record, str, float], bool], source: str, target: str
+    ) -> bool:
+        """Act on what is known, and once more after looking if that was overtaken."""
+        age = self.options.listing_age
+        try:
+            return act(source, self.resolver.record(source, age), target, age)
+        except NotFoundError:
+            for path in (source, target):
+                self.listings.forget(path.partition("/")[0])
+            return act(source, self.resolver.record(source, age), target, age)
+
+
+def info_of(path: str, record: Record) -> dict[str, Any]:
+    """Describe an object as `info` and `ls` do, with its time also where pyarrow and FUSE look for it."""
+    info = record.info(path)
+    if record.modified is not None:
+        info["mtime"] = record.modified.timestamp()
+    return info
