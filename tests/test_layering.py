@@ -136,8 +136,6 @@ REMAINING = {
     ("datapack.datatypes", "datapack.formats"),
     ("datapack.document", "datapack"),
     ("datapack.document", "datapack.datatypes"),
-    ("fs.files", "fs"),
-    ("fs.transfer", "fs"),
     ("http.connection", "http.content"),
     ("http.connection", "http.session"),
     ("http.session", "http.content"),
@@ -147,7 +145,7 @@ REMAINING = {
     ("server.catalog", "server.auth"),
     ("server.web", "server"),
 }
-REMAINING_CIRCLES = {"datapack.document", "fs", "http.connection"}
+REMAINING_CIRCLES = {"datapack.document", "http.connection"}
 REMAINING_LARGE = {"rinocloud", "repovizz", "server.catalog"}
 
 

@@ -1,4 +1,4 @@
-"""How filesystem objects are made, told apart and pickled."""
+"""How filesystem objects are made, told apart and pickled; and the HTTP sessions that they share."""
 
 from __future__ import annotations
 
@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 from fsspec.config import conf
 from fsspec.spec import AbstractFileSystem
 
-from rinofs.credentials import ChosenLogin, ConfiguredToken, configured_options
+from rinofs.credentials import ChosenLogin, ConfiguredToken, configured_options, digest_of
 from rinofs.errors import CredentialsError
+from rinofs.fs.process import Registry
+from rinofs.http.session.session import HttpSession
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-    from rinofs.credentials import Service
+    from rinofs.credentials import Credentials, Service
+    from rinofs.http.session.shared import Auth
+    from rinofs.options import Options
 
 
 class Instances(type(AbstractFileSystem)):  # type: ignore[misc]
@@ -100,3 +104,46 @@ class WithoutLogin:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return remake, (self._kind, self._options)
+
+
+_sessions: Registry[HttpSession] = Registry()
+
+
+def shared_session(
+    endpoint_url: str,
+    credentials: Credentials,
+    auth_for: Callable[[Credentials], Auth],
+    options: Options,
+    observe: Callable[[int, Mapping[str, str]], None],
+    headers: Mapping[str, str] | None = None,
+) -> HttpSession:
+    """Return the session of an endpoint and an identity.
+
+    Parameters
+    ----------
+    endpoint_url : str
+        The endpoint.
+    credentials : Credentials
+        Whose requests they are.
+    auth_for : callable
+        Makes of the credentials what the service wants to see of them; one function for each service.
+    options : Options
+        Say how long to wait, and for how many requests at once.
+    observe : callable
+        Is told of every answer's status and headers.
+    headers : mapping, optional
+        Sent with every request.
+    """
+    who = credentials.profile.name if credentials.profile else digest_of(credentials.token)
+    identity = (auth_for, endpoint_url, credentials.identity, who)
+    return _sessions.get(
+        (*identity, options.timeout, options.max_concurrency),
+        lambda: HttpSession(
+            endpoint_url,
+            auth_for(credentials),
+            timeout=options.timeout,
+            max_concurrency=options.max_concurrency,
+            headers=headers or {},
+            observe=observe,
+        ),
+    )

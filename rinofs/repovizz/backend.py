@@ -21,7 +21,8 @@ from rinofs.fs.backend import Backend, Pinned, stand
 from rinofs.fs.blocks import shared_blocks
 from rinofs.fs.files.origins import MemorySource, RemoteSource
 from rinofs.fs.files.reader import SMALL
-from rinofs.fs.process import Registry, shared_session
+from rinofs.fs.instances import shared_session
+from rinofs.fs.process import Registry
 from rinofs.http.content.content import open_content
 from rinofs.http.content.verify import Verifier
 from rinofs.repovizz.changes import Changes

@@ -17,8 +17,9 @@ from rinofs.errors import (
 )
 from rinofs.fs.backend import Backend, Info, Pinned, Upload, stand
 from rinofs.fs.files.origins import RemoteSource
+from rinofs.fs.instances import shared_session
 from rinofs.fs.listings import Listings
-from rinofs.fs.process import Registry, shared_session
+from rinofs.fs.process import Registry
 from rinofs.fs.transfer.pool import run
 from rinofs.protocol.extensions import REQUESTED_WITH, RinocloudExtension
 from rinofs.rinocloud import sidecars

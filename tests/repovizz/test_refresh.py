@@ -75,7 +75,7 @@ def end(server: LiveServer, profile: Profile) -> Profile:
 
 def filesystem(*, knowing: bool = False, **options: Any) -> RepovizzFileSystem:
     RepovizzFileSystem.clear_instance_cache()
-    import rinofs.fs.process as module
+    import rinofs.fs.instances as module
 
     module._sessions._values.clear()
     fs = RepovizzFileSystem(**options)
