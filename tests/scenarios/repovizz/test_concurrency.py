@@ -15,7 +15,7 @@ from rinofs import RepovizzFileSystem
 from rinofs.datapack import parse
 from rinofs.datapack.document.validation import flaws
 from rinofs.errors import PreconditionError
-from rinofs.fs.transfer.outgoing import Upload
+from rinofs.fs.backend import Upload
 from rinofs.repovizz.backend import RepovizzBackend, Shared
 from rinofs.testing import Fault
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 PROGRAM = """
 import sys
 from rinofs import RepovizzFileSystem
-from rinofs.repovizz.backend import RepovizzBackend, Shared
 fs = RepovizzFileSystem(endpoint_url=sys.argv[1], token=sys.argv[2])
 for number in range(int(sys.argv[5])):
     fs.pipe_file(f"{sys.argv[3]}/{sys.argv[4]}/{number}.txt", f"{sys.argv[4]} {number}".encode())
@@ -166,7 +165,7 @@ def test_others_edits_while_a_content_is_sent_are_kept(server: LiveServer, name:
             return super().readinto(buffer)
 
     slow = Slow(b"slow")
-    two._send(Upload(f"{name}/{path}", slow, 4))
+    two._backend.send(Upload(f"{name}/{path}", slow, 4))
     assert slow.done
     expected = {"shared.txt": b"shared", "meanwhile/twin.txt": b"shared", path: b"slow"}
     assert written(server, name) == expected
