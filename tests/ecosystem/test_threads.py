@@ -129,7 +129,7 @@ def test_asynchronous_true_is_the_same_filesystem_to_use(options: Any, server: L
     server.reset()
     assert usual.info("a.txt")["size"] == 1
     assert server.requests == []
-    assert for_async.session is usual.session
+    assert for_async._backend.session is usual._backend.session
 
 
 async def test_it_is_used_from_coroutines_through_fsspecs_wrapper(options: Any) -> None:
