@@ -8,21 +8,24 @@ from typing import Any
 
 import click
 
+from rinofs.protocol.operators import (
+    Operator,
+    Takes,
+    keywords,
+    operator_of_keyword,
+    symbols,
+    unknown_operator,
+)
+from rinofs.protocol.records import RECORD_FIELDS
+
 __all__ = ["assignment", "condition", "value_of"]
 
-_OPERATORS = {
-    "!=": "ne",
-    ">=": "gte",
-    "<=": "lte",
-    "==": "eq",
-    "=": "eq",
-    ">": "gt",
-    "<": "lt",
-    "~": "string_contains",
-}
-_TEXTS = frozenset({"name", "type", "tags", "created", "modified", "etag", "owner"})
-_CONDITION = re.compile(r"([^!<>=~]+)(!=|>=|<=|==|=|>|<|~)(.*)", re.DOTALL)
-_MEMBERSHIP = re.compile(r"([^!<>=~]+?)\s+in\s+(\[.*)", re.DOTALL)
+_SIGNS = "!<>=~"
+_SYMBOLIC = re.compile(rf"([^{_SIGNS}]+)([{_SIGNS}]+)(.*)", re.DOTALL)
+_WORDED = re.compile(rf"([^{_SIGNS}]+?)\s+(\w+)\s+(.*)", re.DOTALL)
+
+# What is always text is compared with text: a file may be called 3, a tag 2016.
+_TEXTS = {"tags"} | {n for one in RECORD_FIELDS.values() if one.type == "text" for n in (one.name, one.info)}
 
 
 def value_of(text: str) -> Any:
@@ -43,34 +46,55 @@ def condition(text: str) -> tuple[str, str, Any]:
     Parameters
     ----------
     text : str
-        ``field=value``, with ``!= < <= > >=`` for other comparisons, ``~`` for texts that hold a text, or
-        ``field in [value, ...]``.
+        ``field=value``, with ``!= < <= > >=`` for other comparisons and ``~`` for texts that hold a text, or
+        the keyword of an operator between blanks, as in ``field in [value, ...]``.
+
+    Returns
+    -------
+    tuple of str, str and a value
+        The operator by its keyword.
 
     Raises
     ------
     click.UsageError
-        If it is no condition.
+        If it is not a condition.
     """
-    among = _MEMBERSHIP.fullmatch(text)
-    if among:
-        values = value_of(among[2])
-        if not isinstance(values, list):
-            raise click.UsageError(f"{text!r}: after `in` a JSON list is expected, as in 'x in [1, \"a\"]'")
-        return among[1].strip(), "in", values
-    found = _CONDITION.fullmatch(text)
+    found = _worded(text) or _SYMBOLIC.fullmatch(text)
     if found is None or not found[1].strip():
-        raise click.UsageError(
-            f"{text!r} is no condition: FIELD=VALUE is expected, or one of != < <= > >= ~ in place of ="
-        )
-    operator, value = _OPERATORS[found[2]], found[3].strip()
-    field = found[1].strip()
-    return field, operator, _compared(field, value) if operator != "string_contains" else value
+        other = _WORDED.fullmatch(text)
+        if other and operator_of_keyword(other[2]) is None:
+            raise click.UsageError(f"{text!r}: {unknown_operator(other[2], [*symbols(), *keywords()])}")
+        raise click.UsageError(f"{text!r} is not a condition: write FIELD=VALUE, or one of {_others()} for =")
+    field, name, value = found[1].strip(), found[2], found[3].strip()
+    operator = symbols().get(name) or operator_of_keyword(name)
+    if operator is None:
+        hint = f"if the value begins with {name[-1]}, put it in double quotes"
+        raise click.UsageError(f"{text!r}: {unknown_operator(name, list(symbols()))} ({hint})")
+    return field, operator.keyword, _wanted(text, field, operator, value)
 
 
-def _compared(field: str, text: str) -> Any:
-    value = value_of(text)
-    # A file may be called 3, a tag 2016: what is always text is compared with text.
-    return text if field in _TEXTS and value is not None and not isinstance(value, str) else value
+def _worded(text: str) -> re.Match[str] | None:
+    known = "|".join(map(re.escape, keywords()))
+    found = re.fullmatch(rf"([^{_SIGNS}]+?)\s+({known})\s+(.*)", text, re.DOTALL)
+    operator = operator_of_keyword(found[2]) if found else None
+    is_list = operator is not None and operator.takes is Takes.LIST
+    # A name of a field may hold such a word, as in 'rest in bed=2'.
+    return found if found and (not is_list or found[3].startswith("[")) else None
+
+
+def _others() -> str:
+    return " ".join(symbol for symbol in symbols() if symbol not in {"=", "=="})
+
+
+def _wanted(text: str, field: str, operator: Operator, value: str) -> Any:
+    if operator.takes is Takes.TEXT:
+        return value
+    wanted = value_of(value)
+    if operator.takes is Takes.ANY and field in _TEXTS and wanted is not None and not isinstance(wanted, str):
+        return value
+    if not operator.takes.admits(wanted):
+        raise click.UsageError(f"{text!r}: {operator.keyword} takes {operator.takes.value}, as JSON")
+    return wanted
 
 
 def assignment(text: str) -> tuple[str, Any]:

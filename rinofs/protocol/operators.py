@@ -41,7 +41,12 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeGuard
+from typing import TYPE_CHECKING, TypeGuard
+
+from rinofs.protocol.records import METADATA, RECORD_FIELDS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "AND",
@@ -62,11 +67,14 @@ __all__ = [
     "Operator",
     "QueryError",
     "Takes",
+    "check_field",
     "find_operator",
     "is_condition",
     "is_group",
     "is_operator",
+    "keywords",
     "operator_of_keyword",
+    "symbols",
     "unknown_operator",
 ]
 
@@ -180,7 +188,7 @@ def is_group(key: str) -> bool:
     if not is_operator(key):
         return False
     if key not in GROUPS:
-        raise QueryError(_unknown(key, GROUPS))
+        raise QueryError(unknown_operator(key, GROUPS))
     return True
 
 
@@ -194,7 +202,7 @@ def find_operator(name: str) -> Operator:
     """
     operator = OPERATORS.get(name)
     if operator is None:
-        raise QueryError(_unknown(name, tuple(OPERATORS)))
+        raise QueryError(unknown_operator(name, list(OPERATORS)))
     return operator
 
 
@@ -203,12 +211,36 @@ def operator_of_keyword(keyword: str) -> Operator | None:
     return OPERATORS.get(_SIGN + keyword)
 
 
-def unknown_operator(keyword: str) -> str:
-    """Say that there is no operator of such a keyword, and which one may be meant."""
-    return _unknown(keyword, tuple(one.keyword for one in OPERATORS.values()))
+def keywords() -> list[str]:
+    """Return the keywords of the operators."""
+    return [one.keyword for one in OPERATORS.values()]
 
 
-def _unknown(name: str, known: tuple[str, ...]) -> str:
-    similar = difflib.get_close_matches(name, known, n=1)
+def symbols() -> dict[str, Operator]:
+    """Return the operators that have symbols, by these."""
+    return {symbol: one for one in OPERATORS.values() for symbol in one.symbols}
+
+
+def check_field(name: str) -> None:
+    """Refuse a name that looks like a field of the record with an operator that does not exist.
+
+    ``size__foo`` would be a key within the metadata that hardly anybody has, so the answer to a mistyped
+    operator would be an empty one. ``device__gain`` is a nested key, and ``metadata__size__foo`` always is.
+
+    Raises
+    ------
+    QueryError
+        If the first part of the name, up to ``__``, is a field of records other than the metadata.
+    """
+    first, _, rest = name.partition("__")
+    if rest and first != METADATA and first in RECORD_FIELDS:
+        hint = f"to look into the metadata, write {METADATA}__{name}"
+        raise QueryError(f"{name}: {unknown_operator(rest.rpartition('__')[2], keywords())} ({hint})")
+
+
+def unknown_operator(name: str, known: Sequence[str]) -> str:
+    """Say that there is no such operator, and which one may be meant."""
+    turned = [one for one in known if sorted(one) == sorted(name)]
+    similar = turned or difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {similar[0]!r}?" if similar else f"use one of {', '.join(known)}"
     return f"unknown operator {name!r}; {hint}"

@@ -173,6 +173,8 @@ def walk(value: Any) -> Iterator[Any]:
         {"$and": [1]},
         {"x": {"$in": 1}},
         {"x": {"$exists": "yes"}},
+        {"name__contains": "a"},
+        {"size__foo": 1},
     ],
     ids=str,
 )

@@ -46,8 +46,8 @@ def query(
     """Find files, folders and objects below URL by what is known about them.
 
     All conditions have to hold: subject=A22, 'rate_hz>=100', 'device.gain!=2', 'name~.csv', 'tags=pilot',
-    'created>2026-01-31', 'x in [1, 2]'. Values are JSON literals where they are some, else text; x=null finds
-    what has no x.
+    'created>2026-01-31', 'x in [1, 2]', 'x exists true'. Values are JSON literals where they are some, else
+    text; x=null finds what has no x.
     """
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other")
@@ -55,12 +55,12 @@ def query(
         raise click.UsageError("--descending needs --sort")
     here = _rinocloud(url)
     filters = _filters(conditions)
-    found = (
-        {"url": here.at(info["name"]).url, **info}
-        for info in here.fs.query(
-            here.path, sort=sort, descending=descending, limit=limit, scan=scan, **filters
-        )
-    )
+    order = {"sort": sort, "descending": descending, "limit": limit}
+    try:
+        infos = here.fs.query(here.path, **order, scan=scan, **filters)
+    except (TypeError, ValueError) as error:
+        raise click.UsageError(str(error)) from error
+    found = ({"url": here.at(info["name"]).url, **info} for info in infos)
     names = [name.strip() for name in columns.split(",")] if columns else []
     if as_json:
         show_json([_only(info, names) for info in found] if names else list(found))

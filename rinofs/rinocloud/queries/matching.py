@@ -65,6 +65,7 @@ def _part(key: str, wanted: Any, *, digests: bool) -> Callable[[Fields], bool]:
 
 
 def _field(name: str, wanted: Any, *, digests: bool) -> Callable[[Fields], bool]:
+    operators.check_field(name)
     value_of = value_reader(name, digests=digests)
     conditions = wanted if operators.is_condition(wanted) else {operators.EQ.name: wanted}
     terms = [_term(name, *item) for item in conditions.items()]

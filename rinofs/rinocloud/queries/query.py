@@ -6,17 +6,32 @@ one, and all before it is the field, which may itself reach into objects (``devi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, date, datetime
 from typing import Any, TypeAlias
 
-from rinofs.fs.values import as_json
-from rinofs.protocol.operators import AND, EQ, GT, IN, OR, OR_SUFFIX, Operator, Takes, operator_of_keyword
+from rinofs.fs.values import as_json, moment_text
+from rinofs.protocol.operators import (
+    AND,
+    EQ,
+    GT,
+    IN,
+    OR,
+    OR_SUFFIX,
+    Operator,
+    QueryError,
+    Takes,
+    check_field,
+    operator_of_keyword,
+)
 from rinofs.protocol.records import RECORD_FIELDS, SERVICE_TYPES, service_name
 
 __all__ = ["Query", "after_id", "among", "both", "build", "sort_of"]
 
 Query: TypeAlias = dict[str, Any]
+
+_DAY = re.compile(r"\d{4}(-\d\d){0,2}", re.ASCII)
 
 
 def build(where: object, filters: Mapping[str, Any]) -> Query:
@@ -61,7 +76,13 @@ def _taken_apart(keyword: str) -> tuple[str, Operator, bool]:
         field, operator = rest, EQ
     if not field:
         raise ValueError(f"{keyword}: the name of a field is missing")
-    return service_name(field), operator, is_either
+    first, separator, rest = field.partition("__")
+    name = f"{service_name(first)}{separator}{rest}"
+    try:
+        check_field(name)
+    except QueryError as error:
+        raise ValueError(f"{keyword}: {error}") from error
+    return name, operator, is_either
 
 
 def _wanted(field: str, operator: Operator, value: Any, keyword: str) -> Any:
@@ -69,7 +90,7 @@ def _wanted(field: str, operator: Operator, value: Any, keyword: str) -> Any:
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
             raise TypeError(f"{keyword}: a list is expected, not {type(value).__name__}")
         return [_value(field, item, f"{keyword}[{number}]") for number, item in enumerate(value)]
-    wanted = _value(field, value, keyword)
+    wanted = _value(field, value, keyword) if operator.takes is Takes.ANY else as_json(value, keyword)
     if not operator.takes.admits(wanted):
         expected = "True or False" if operator.takes is Takes.TRUTH else operator.takes.value
         raise TypeError(f"{keyword}: {expected} is expected, not {value!r}")
@@ -78,11 +99,34 @@ def _wanted(field: str, operator: Operator, value: Any, keyword: str) -> Any:
 
 def _value(field: str, value: Any, keyword: str) -> Any:
     own = RECORD_FIELDS.get(field)
-    if own is not None and own.is_time and isinstance(value, datetime) and value.tzinfo is None:
-        raise ValueError(f"{keyword}: the service's times are in UTC: give {value} a time zone")
+    if own is not None and own.is_time and value is not None:
+        return _time(value, keyword)
     if field == "type" and isinstance(value, str):
         return SERVICE_TYPES.get(value, value)
     return as_json(value, keyword)
+
+
+def _time(value: Any, keyword: str) -> str:
+    """Return a time as text, as the service compares it: a year, month or day as it is, all else in UTC."""
+    if isinstance(value, datetime) and value.tzinfo is None:
+        raise ValueError(f"{keyword}: the service's times are in UTC: give {value} a time zone")
+    text = as_json(value, keyword)
+    found = _read_time(text) if isinstance(text, str) else None
+    if found is None:
+        example = "'2026-01-31' or '2026-01-31T12:00:00Z'"
+        raise ValueError(f"{keyword}: {text!r} is not a date or time; write {example}")
+    return found
+
+
+def _read_time(text: str) -> str | None:
+    try:
+        if _DAY.fullmatch(text):
+            date.fromisoformat(f"{text}-01-01"[:10])
+            return text
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment_text(moment if moment.tzinfo else moment.replace(tzinfo=UTC))
 
 
 def _condition(conditions: dict[str, Any]) -> Any:

@@ -140,6 +140,7 @@ class _Compiler:
         return any_of(parts) if key == operators.OR else all_of(parts)
 
     def _field(self, name: str, wanted: object) -> str:
+        operators.check_field(name)
         field = field_of(self._bound, self._user, _checked_field(name), digests=self._digests)
         terms = wanted if operators.is_condition(wanted) else {operators.EQ.name: wanted}
         return all_of([self._term(field, name, operator, value) for operator, value in terms.items()])
