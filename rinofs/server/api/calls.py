@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+import orjson
 from anyio import to_thread
+from starlette.responses import Response
 
-from rinofs.server.catalog.inline_reader import WouldWait
-from rinofs.server.errors import Unauthorized
+from rinofs.protocol.extensions import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
+from rinofs.server.catalog.database import Repeated, RequestKey, WouldWait
+from rinofs.server.errors import BadRequest, Unauthorized
 from rinofs.server.web.responses import json_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from starlette.requests import Request
-    from starlette.responses import Response
 
-    from rinofs.server.catalog.idempotency import Answers
     from rinofs.server.catalog.records import Record, User
     from rinofs.server.services import Services
 
@@ -27,6 +30,8 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 __all__ = ["Call", "presented_token", "run_in_thread", "signed_in"]
+
+_KEY = re.compile(r'(")?([\x21\x23-\x7e]{1,255})(?(1)")')  # quoted, as the draft standard has it, or bare
 
 SHALLOW = 16
 """Length of the paths that are followed while other requests wait: a lookup for every name."""
@@ -44,14 +49,11 @@ class Call:
         Who sent it.
     services : Services
         What the server works with.
-    answers : Answers
-        What was answered to requests with an idempotency key.
     """
 
     request: Request
     user: User
     services: Services
-    answers: Answers
 
     @property
     def extended(self) -> bool:
@@ -76,6 +78,54 @@ class Call:
         """Call a method of the store in the name of the user, in a worker thread."""
         return await to_thread.run_sync(partial(method, self.user, *arguments, **options))
 
+    async def once(
+        self,
+        said: object,
+        change: Callable[[User, RequestKey | None], T],
+        render: Callable[[T], Response],
+        load: Callable[[Repeated], T],
+    ) -> Response:
+        """Make a change, unless a request with the same key made it before, and answer with what came of it.
+
+        A request without a key is always carried out, and so is one whose first try failed: it left nothing.
+
+        Parameters
+        ----------
+        said : object
+            All that the request says, for `orjson`; one of the same key that says something else is refused.
+        change : callable
+            Makes the change, in a worker thread.
+        render : callable
+            Makes the answer, after the commit.
+        load : callable
+            Returns what `change` returned when it was carried out, from what was kept of that.
+
+        Raises
+        ------
+        BadRequest
+            If the key cannot be one.
+        Unprocessable
+            If the key was used for another request.
+        """
+        key = self._key(said)
+        try:
+            return render(await run_in_thread(change, self.user, key))
+        except Repeated as repeated:
+            answer = _former_answer(repeated.outcome) or render(load(repeated))
+        answer.headers[IDEMPOTENCY_REPLAYED] = "true"
+        return answer
+
+    def _key(self, said: object) -> RequestKey | None:
+        """Return what the request is known by when it is sent again; None where it has no key."""
+        header = self.request.headers.get(IDEMPOTENCY_KEY) if self.extended else None
+        if header is None:
+            return None
+        match = _KEY.fullmatch(header)
+        if match is None:
+            raise BadRequest(f"{IDEMPOTENCY_KEY}: 1 to 255 printable ASCII characters are allowed")
+        whole = orjson.dumps([self.request.url.path, said], option=orjson.OPT_SORT_KEYS)
+        return RequestKey(match.group(2), hashlib.sha256(whole).hexdigest())
+
     async def find(self, where: int | Sequence[str]) -> Record:
         """Return an object by its id or path, without a worker thread where none is needed.
 
@@ -96,6 +146,13 @@ async def run_in_thread(work: Callable[P, T], /, *arguments: P.args, **options: 
     return await to_thread.run_sync(partial(work, *arguments, **options))
 
 
+def _former_answer(outcome: Any) -> Response | None:
+    """Return the answer that an earlier version of the server kept in place of an outcome, if it is one."""
+    if isinstance(outcome, dict) and outcome.keys() == {"status", "body"}:
+        return Response(outcome["body"], outcome["status"], media_type="application/json")
+    return None
+
+
 def presented_token(request: Request) -> str:
     """Return the token that a request was sent with.
 
@@ -111,7 +168,7 @@ def presented_token(request: Request) -> str:
 
 
 def signed_in(
-    services: Services, answers: Answers, handle: Callable[[Call], Awaitable[Response]]
+    services: Services, handle: Callable[[Call], Awaitable[Response]]
 ) -> Callable[[Request], Awaitable[Response]]:
     """Make an endpoint of a handler: one that answers only users who are signed in."""
 
@@ -120,6 +177,6 @@ def signed_in(
         user = services.accounts.remembered(token)
         if user is None:
             user = await run_in_thread(services.accounts.authenticate, token)
-        return await handle(Call(request, user, services, answers))
+        return await handle(Call(request, user, services))
 
     return endpoint

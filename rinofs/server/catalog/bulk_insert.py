@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from rinofs.server.catalog import lookups, objects
+from rinofs.server.catalog import objects
 from rinofs.server.catalog.records import Kind, NewObject, Record, User
 from rinofs.server.errors import ApiError
 
@@ -77,7 +77,7 @@ def _add_run(
     start = files[0][0]
     with about(first):
         folder = objects.folder_for(connection, user, start.parent, start.folders)
-    present = lookups.children(connection, user, folder, [new.name for new, _ in files])
+    present = objects.children(connection, user, folder, [new.name for new, _ in files])
     made: dict[str, Record] = {}
     rows = []
     for number, (new, blob) in enumerate(files, first):

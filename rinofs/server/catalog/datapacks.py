@@ -1,49 +1,146 @@
 """The datapacks of all users, and which contents belong to them.
 
-Every method is one transaction, and takes the user in whose name it acts: datapacks of others are
-as forbidden as those that do not exist. Methods block; handlers call them in worker threads.
+Every method of `Datapacks` is one transaction, and takes the user in whose name it acts: datapacks of
+others are as forbidden as those that do not exist. Methods block; handlers call them in worker threads.
 """
 
 from __future__ import annotations
 
 import time
 import uuid
-from typing import TYPE_CHECKING, TypeAlias
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, select, update
 
-from rinofs.server.catalog.datapack_records import (
-    CONTENT,
-    Content,
-    Datapack,
-    add_content,
-    check_owner,
-    find,
-    get,
-    is_content,
-    refuse_taken,
-    save,
-    stored,
-)
 from rinofs.server.catalog.records import User, now
 from rinofs.server.catalog.structures import CONTENT_LINK, Structure
 from rinofs.server.catalog.tables import datapack_contents, datapacks
-from rinofs.server.errors import NotFound
+from rinofs.server.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from rinofs.server.blobs.store import Blob
-    from rinofs.server.catalog.database import Database
+    from rinofs.server.catalog.database import Database, RequestKey
 
-    Remember: TypeAlias = Callable[[Connection, Sequence[Datapack]], None]
-
-__all__ = ["KEPT", "Content", "Datapack", "Datapacks"]
+__all__ = ["ANY_STATE", "KEPT", "Content", "Datapack", "Datapacks", "ExpectedState"]
 
 KEPT = 24 * 3600.0
 """Seconds for which a content stays that no node links to any more: somebody may be reading it, or undo."""
+
+_FORBIDDEN = "Method not allowed."  # in the words of the service, whether it exists or not
+
+_COLUMNS = (
+    datapacks.c.id,
+    datapacks.c.name,
+    datapacks.c.structure,
+    datapacks.c.etag,
+    datapacks.c.updated_on,
+)
+_CONTENT = (
+    datapack_contents.c.sha1,
+    datapack_contents.c.sha256,
+    datapack_contents.c.size,
+    datapack_contents.c.etag,
+    datapack_contents.c.filename,
+    datapack_contents.c.created_on,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Datapack:
+    """A datapack.
+
+    Attributes
+    ----------
+    id : str
+        Its UUID.
+    name : str
+        What its owner calls it; the document may say otherwise.
+    structure : Structure
+        Its document.
+    etag : str
+        What names this state of it.
+    updated_on : str
+        When it was last changed.
+    """
+
+    id: str
+    name: str
+    structure: Structure
+    etag: str
+    updated_on: str
+
+    @property
+    def modified(self) -> datetime:
+        """When it was last changed."""
+        return datetime.fromisoformat(self.updated_on)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A content of a datapack.
+
+    Attributes
+    ----------
+    sha1, sha256 : str
+        Its digests, in hex; the first is the hash in links.
+    size : int
+        Its bytes.
+    etag : str
+        The etag of the stored content.
+    filename : str
+        A name to save it under.
+    created_on : str
+        When it was first uploaded.
+    """
+
+    sha1: str
+    sha256: str
+    size: int
+    etag: str
+    filename: str
+    created_on: str
+
+    @property
+    def modified(self) -> datetime:
+        """When it was first uploaded."""
+        return datetime.fromisoformat(self.created_on)
+
+
+@dataclass(frozen=True, slots=True)
+class ExpectedState:
+    """The state that a datapack has to be in to be changed, by its etag.
+
+    Attributes
+    ----------
+    one_of : frozenset of str or None
+        It has to be one of these; None for any.
+    none_of : frozenset of str
+        It must be none of these.
+    """
+
+    one_of: frozenset[str] | None = None
+    none_of: frozenset[str] = frozenset()
+
+    def check(self, present: Datapack) -> None:
+        """Refuse a change of a datapack that is in another state.
+
+        Raises
+        ------
+        PreconditionFailed
+            With its present state.
+        """
+        if present.etag in self.none_of or (self.one_of is not None and present.etag not in self.one_of):
+            message = "the datapack is not in the state that the request is about; read it again"
+            raise PreconditionFailed(message, headers={"etag": f'"{present.etag}"'})
+
+
+ANY_STATE = ExpectedState()
 
 
 class Datapacks:
@@ -58,8 +155,9 @@ class Datapacks:
 
     Notes
     -----
-    Methods that change a datapack take `allowed`: called within the transaction with the datapack as it is,
-    it raises where the change is not wanted. They take `remember` as those of the store of objects do.
+    Methods that change a datapack take the state that it is expected to be in. They take the key of a request
+    that is carried out once: where it was carried out before they raise `Repeated`, with ``id`` and ``etag``
+    of what came of it.
     """
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
@@ -78,7 +176,7 @@ class Datapacks:
         """Yield those of some datapacks that are there; each is read when its turn comes."""
         for identifier in ids:
             with self._database.read() as connection:
-                found = find(connection, user, identifier)
+                found = _find(connection, user, identifier)
             if found is not None:
                 yield found
 
@@ -91,7 +189,7 @@ class Datapacks:
             If the user has none of this id.
         """
         with self._database.read() as connection:
-            return get(connection, user, identifier)
+            return _get(connection, user, identifier)
 
     def check(self, user: User, identifier: str) -> None:
         """Refuse a datapack that is not the user's.
@@ -102,10 +200,10 @@ class Datapacks:
             If the user has none of this id.
         """
         with self._database.read() as connection:
-            check_owner(connection, user, identifier)
+            _check_owner(connection, user, identifier)
 
     def create(
-        self, user: User, name: str, structure: Structure, *, remember: Remember | None = None
+        self, user: User, name: str, structure: Structure, *, key: RequestKey | None = None
     ) -> Datapack:
         """Make a datapack.
 
@@ -116,12 +214,11 @@ class Datapacks:
         """
         moment = now()
         made = Datapack(str(uuid.uuid4()), name, structure, structure.etag(name), moment)
-        row = {"id": made.id, "owner": user.id, "created_on": moment, **stored(made)}
-        with self._database.write() as connection:
-            refuse_taken(connection, user, name)
-            connection.execute(insert(datapacks).values(row))
-            if remember is not None:
-                remember(connection, [made])
+        row = {"id": made.id, "owner": user.id, "created_on": moment, **_columns(made)}
+        with self._database.once(user.id, key) as unit:
+            _refuse_taken(unit.connection, user, name)
+            unit.connection.execute(insert(datapacks).values(row))
+            unit.keep({"id": made.id, "etag": made.etag})
         return made
 
     def edit(
@@ -131,8 +228,8 @@ class Datapacks:
         *,
         name: str | None = None,
         structure: Structure | None = None,
-        allowed: Callable[[Datapack], None],
-        remember: Remember | None = None,
+        expected: ExpectedState = ANY_STATE,
+        key: RequestKey | None = None,
     ) -> Datapack:
         """Change what a datapack is called, what its document says, or both.
 
@@ -143,19 +240,18 @@ class Datapacks:
         Conflict
             If the user has another one of the new name.
         """
-        with self._database.write() as connection:
-            present = get(connection, user, identifier)
-            allowed(present)
+        with self._database.once(user.id, key) as unit:
+            present = _get(unit.connection, user, identifier)
+            expected.check(present)
             if name is not None and name != present.name:
-                refuse_taken(connection, user, name)
-            changed = save(connection, present, name or present.name, structure or present.structure)
+                _refuse_taken(unit.connection, user, name)
+            changed = _save(unit.connection, present, name or present.name, structure or present.structure)
             if structure is not None:
-                self._mark(connection, identifier, present.structure.hashes(), structure.hashes())
-            if remember is not None:
-                remember(connection, [changed])
+                self._mark(unit.connection, identifier, present.structure.hashes(), structure.hashes())
+            unit.keep({"id": changed.id, "etag": changed.etag})
         return changed
 
-    def delete(self, user: User, identifier: str, *, allowed: Callable[[Datapack], None]) -> None:
+    def delete(self, user: User, identifier: str, *, expected: ExpectedState = ANY_STATE) -> None:
         """Remove a datapack with its contents.
 
         Raises
@@ -163,8 +259,8 @@ class Datapacks:
         Forbidden
             If the user has none of this id.
         """
-        with self._database.write() as connection:
-            allowed(get(connection, user, identifier))
+        with self._database.write(user.id) as connection:
+            expected.check(_get(connection, user, identifier))
             connection.execute(delete(datapack_contents).where(datapack_contents.c.datapack == identifier))
             connection.execute(delete(datapacks).where(datapacks.c.id == identifier))
 
@@ -176,8 +272,8 @@ class Datapacks:
         blob: Blob,
         filename: str,
         *,
-        allowed: Callable[[Datapack], None],
-        remember: Remember | None = None,
+        expected: ExpectedState = ANY_STATE,
+        key: RequestKey | None = None,
     ) -> Datapack:
         """Give a content to the nodes of a link.
 
@@ -193,7 +289,7 @@ class Datapacks:
             The stored content.
         filename : str
             A name to save it under.
-        allowed, remember : callable
+        expected, key
             See the notes of the class.
 
         Raises
@@ -205,18 +301,17 @@ class Datapacks:
         Conflict
             If the datapack has another content of the same hash.
         """
-        with self._database.write() as connection:
-            present = get(connection, user, identifier)
-            allowed(present)
+        with self._database.once(user.id, key) as unit:
+            present = _get(unit.connection, user, identifier)
+            expected.check(present)
             linked = present.structure.linked(link, blob.sha1)
             if linked is None:
                 raise NotFound(f"link: no data node of this datapack has the link {link!r}", field="link")
             structure, hashes = linked
-            add_content(connection, identifier, blob, filename)
-            self._mark(connection, identifier, present.structure.hashes(), hashes)
-            changed = save(connection, present, present.name, structure)
-            if remember is not None:
-                remember(connection, [changed])
+            _add_content(unit.connection, identifier, blob, filename)
+            self._mark(unit.connection, identifier, present.structure.hashes(), hashes)
+            changed = _save(unit.connection, present, present.name, structure)
+            unit.keep({"id": changed.id, "etag": changed.etag})
         return changed
 
     def store_content(self, user: User, identifier: str, blob: Blob, filename: str) -> None:
@@ -229,9 +324,9 @@ class Datapacks:
         Conflict
             If the datapack has another content of the same hash.
         """
-        with self._database.write() as connection:
-            linked = get(connection, user, identifier).structure.hashes()
-            add_content(connection, identifier, blob, filename)
+        with self._database.write(user.id) as connection:
+            linked = _get(connection, user, identifier).structure.hashes()
+            _add_content(connection, identifier, blob, filename)
             # Its time begins now, also where it has been lying here unlinked already.
             self._mark(connection, identifier, frozenset({blob.sha1}) - linked, frozenset())
 
@@ -244,8 +339,8 @@ class Datapacks:
             If the user has none of this id.
         """
         with self._database.read() as connection:
-            found = get(connection, user, identifier)
-            stored = select(*CONTENT).where(datapack_contents.c.datapack == identifier)
+            found = _get(connection, user, identifier)
+            stored = select(*_CONTENT).where(datapack_contents.c.datapack == identifier)
             rows = [Content(*row) for row in connection.execute(stored)]
         return found, {CONTENT_LINK + row.sha1: row for row in rows}
 
@@ -260,8 +355,8 @@ class Datapacks:
             If it has no such content.
         """
         with self._database.read() as connection:
-            check_owner(connection, user, identifier)
-            wanted = select(*CONTENT).where(is_content(identifier, sha1))
+            _check_owner(connection, user, identifier)
+            wanted = select(*_CONTENT).where(_is_content(identifier, sha1))
             row = connection.execute(wanted).one_or_none()
         if row is None:
             raise NotFound(f"this datapack has no content {sha1!r}")
@@ -282,5 +377,82 @@ class Datapacks:
         """Note which contents are linked to no longer, or again."""
         for hashes, moment in ((before - after, int(self._clock())), (after - before, None)):
             for sha1 in hashes:
-                noted = update(datapack_contents).where(is_content(identifier, sha1))
+                noted = update(datapack_contents).where(_is_content(identifier, sha1))
                 connection.execute(noted.values(unlinked=moment))
+
+
+def _find(connection: Connection, user: User, identifier: str) -> Datapack | None:
+    """Return a datapack of a user, or None."""
+    wanted = select(*_COLUMNS).where(datapacks.c.id == identifier, datapacks.c.owner == user.id)
+    row = connection.execute(wanted).one_or_none()
+    if row is None:
+        return None
+    return Datapack(row.id, row.name, Structure(row.structure), row.etag, row.updated_on)
+
+
+def _get(connection: Connection, user: User, identifier: str) -> Datapack:
+    """Return a datapack of a user; refuse where there is none, in the same words as one of others."""
+    found = _find(connection, user, identifier)
+    if found is None:
+        raise Forbidden(_FORBIDDEN)
+    return found
+
+
+def _check_owner(connection: Connection, user: User, identifier: str) -> None:
+    """Refuse a datapack that is not the user's, without reading its document."""
+    owned = select(datapacks.c.id).where(datapacks.c.id == identifier, datapacks.c.owner == user.id)
+    if connection.scalar(owned) is None:
+        raise Forbidden(_FORBIDDEN)
+
+
+def _refuse_taken(connection: Connection, user: User, name: str) -> None:
+    """Refuse a name that the user has given to a datapack."""
+    same = select(datapacks.c.id).where(datapacks.c.owner == user.id, datapacks.c.name == name)
+    present = connection.scalar(same)
+    if present is not None:
+        raise Conflict(f"Datapack {name} already exists with id ({present})", field="name")
+
+
+def _columns(datapack: Datapack) -> dict[str, str]:
+    """Return what changes of a datapack change, by column."""
+    return {
+        "name": datapack.name,
+        "structure": datapack.structure.text,
+        "etag": datapack.etag,
+        "updated_on": datapack.updated_on,
+    }
+
+
+def _save(connection: Connection, present: Datapack, name: str, structure: Structure) -> Datapack:
+    """Give a datapack a name and a document, each of which may be the one that it has."""
+    etag = structure.etag(name)
+    if etag == present.etag:
+        return present
+    changed = replace(present, name=name, structure=structure, etag=etag, updated_on=now())
+    connection.execute(update(datapacks).where(datapacks.c.id == present.id).values(_columns(changed)))
+    return changed
+
+
+def _add_content(connection: Connection, identifier: str, blob: Blob, filename: str) -> None:
+    """Note that a content belongs to a datapack."""
+    same = select(datapack_contents.c.sha256).where(_is_content(identifier, blob.sha1))
+    present = connection.scalar(same)
+    if present is None:
+        row = {
+            "datapack": identifier,
+            "sha1": blob.sha1,
+            "sha256": blob.sha256,
+            "size": blob.size,
+            "etag": blob.etag,
+            "filename": filename,
+            "created_on": now(),
+        }
+        connection.execute(insert(datapack_contents).values(row))
+    elif present != blob.sha256:
+        # Made on purpose: there are documents of the same sha-1, and a link has to mean one content for ever.
+        raise Conflict(f"this datapack has another content of the hash {blob.sha1}")
+
+
+def _is_content(identifier: str, sha1: str) -> ColumnElement[bool]:
+    """Return what holds for the row of one content."""
+    return (datapack_contents.c.datapack == identifier) & (datapack_contents.c.sha1 == sha1)

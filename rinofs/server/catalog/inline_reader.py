@@ -1,4 +1,4 @@
-"""Looking rows up in an SQLite file with as little around it as there can be."""
+"""Looking up single rows of an SQLite file in the event loop's own thread."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Select
 
-__all__ = ["Glances", "Reader", "WouldWait"]
+__all__ = ["InlineReader", "Reader", "WouldWait"]
 
 _NAMED = sqlite.dialect(paramstyle="named")
 
@@ -31,14 +31,14 @@ class Found(Protocol):
 
 
 class Reader(Protocol):
-    """What rows can be looked up with: a connection of SQLAlchemy's, or a glance."""
+    """What rows can be looked up with: a connection of SQLAlchemy's, or an inline reader."""
 
     def execute(self, statement: Select[Any], parameters: Mapping[str, Any], /) -> Found:
         """Run a statement."""
 
 
 class _Row:
-    """At most one row; statements that glances run find no more."""
+    """At most one row; statements that it runs find no more."""
 
     def __init__(self, row: tuple[Any, ...] | None) -> None:
         self._row = row
@@ -47,7 +47,7 @@ class _Row:
         return self._row
 
 
-class Glances:
+class InlineReader:
     """One connection for threads that must not wait.
 
     To find a row in a file takes less time than to hand the question to another thread, and SQLite's writers

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
 
-from rinofs.server.catalog.lookups import RECORD
+from rinofs.server.catalog.objects import RECORD
 from rinofs.server.catalog.records import Record, User
 from rinofs.server.catalog.tables import objects
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import insert, or_, select
 
-from rinofs.server.catalog import lookups, objects
+from rinofs.server.catalog import objects
 from rinofs.server.catalog.records import Kind, Record, User, now
 from rinofs.server.catalog.tables import objects as table
 from rinofs.server.errors import BadRequest, Conflict
@@ -28,7 +28,7 @@ def ancestors(connection: Connection, user: User, record: Record) -> list[Record
     found: list[Record] = []
     parent = record.parent
     while parent is not None:
-        folder = lookups.get(connection, user, parent)
+        folder = objects.get(connection, user, parent)
         found.append(folder)
         parent = folder.parent
     return found[::-1]
@@ -77,7 +77,7 @@ def copy(
         target = name or record.name
         objects.refuse_taken(connection, user, parent, target)
         values = _duplicate(user, record, parent, now()) | {"name": target}
-        made = Record(*connection.execute(insert(table).values(values).returning(*lookups.RECORD)).one())
+        made = Record(*connection.execute(insert(table).values(values).returning(*objects.RECORD)).one())
         copies.append(made)
         if record.type == Kind.FOLDER:
             _copy_below(connection, user, {record.id: made.id})
@@ -96,7 +96,7 @@ def delete(connection: Connection, user: User, numbers: Sequence[int]) -> None:
     """
     wanted = set(numbers)
     for number in wanted:
-        record = lookups.get(connection, user, number)
+        record = objects.get(connection, user, number)
         if record.version_of is not None and record.version_of not in wanted:
             raise Conflict(
                 f"id: {number} is an earlier version of {record.version_of}, read-only", field="id"
@@ -114,7 +114,7 @@ def delete(connection: Connection, user: User, numbers: Sequence[int]) -> None:
 def _several(
     connection: Connection, user: User, numbers: Sequence[int], name: str | None, *, changed: bool
 ) -> list[Record]:
-    find = lookups.changeable if changed else lookups.get
+    find = objects.changeable if changed else objects.get
     found = [find(connection, user, number, field="items") for number in dict.fromkeys(numbers)]
     if name is not None and len(found) != 1:
         raise BadRequest("name: only one object can get the name", field="name")
@@ -124,7 +124,7 @@ def _several(
 def _refuse_loops(connection: Connection, user: User, records: Sequence[Record], parent: int | None) -> None:
     if parent is None:
         return
-    target = lookups.get(connection, user, parent, field="parent")
+    target = objects.get(connection, user, parent, field="parent")
     around = {target.id, *(folder.id for folder in ancestors(connection, user, target))}
     for record in records:
         if record.id in around:
@@ -151,7 +151,7 @@ def _copy_below(connection: Connection, user: User, made: dict[int, int]) -> Non
     while made:
         deeper: dict[int, int] = {}
         for chunk in _chunks(sorted(made)):
-            inside = select(*lookups.RECORD).where(table.c.parent.in_(chunk), table.c.owner == user.id)
+            inside = select(*objects.RECORD).where(table.c.parent.in_(chunk), table.c.owner == user.id)
             found = connection.execute(inside.where(table.c.version_of.is_(None))).all()
             for part in _chunks(found):
                 records = [Record(*row) for row in part]

@@ -1,35 +1,162 @@
-"""Changing objects within one transaction, and what holds for all that do."""
+"""Objects within one transaction: finding them by ids, names and paths, adding and changing them."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, NoReturn
 
-from sqlalchemy import insert, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from rinofs.server.catalog.lookups import RECORD, changeable, child
-from rinofs.server.catalog.metadata import dump_list, dump_metadata
-from rinofs.server.catalog.records import Kind, NewObject, Record, User, now
+from rinofs.protocol.limits import LARGEST_ID
+from rinofs.server.catalog.records import (
+    Change,
+    Kind,
+    NewObject,
+    Record,
+    User,
+    dump_list,
+    dump_metadata,
+    load_metadata,
+    now,
+)
 from rinofs.server.catalog.tables import objects
-from rinofs.server.errors import BadRequest, Conflict
+from rinofs.server.errors import BadRequest, Conflict, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection
 
     from rinofs.server.blobs.store import Blob
+    from rinofs.server.catalog.inline_reader import Reader
 
 __all__ = [
+    "RECORD",
     "add",
     "add_all",
+    "changeable",
+    "changed_values",
+    "child",
+    "children",
     "folder_for",
+    "get",
+    "inside",
+    "locate",
+    "locate_many",
+    "metadata_values",
     "refuse_folder",
     "refuse_taken",
     "row_of",
     "set_values",
 ]
+
+RECORD = tuple(objects.c[name] for name in Record.__dataclass_fields__)
+"""The columns of a `Record`, in its order."""
+
+# What is behind almost every request. Putting such a statement together takes longer than running it.
+_MINE = objects.c.owner == bindparam("user")
+_BY_ID = select(*RECORD).where(_MINE, objects.c.id == bindparam("number"))
+_BY_NAME = select(*RECORD).where(_MINE, objects.c.name == bindparam("called"), objects.c.version_of.is_(None))
+_AT_TOP = _BY_NAME.where(objects.c.parent.is_(None))
+_IN_FOLDER = _BY_NAME.where(objects.c.parent == bindparam("folder"))
+
+
+def get(reader: Reader, user: User, number: int, *, field: str = "id") -> Record:
+    """Return an object of a user, current or earlier.
+
+    Raises
+    ------
+    NotFound
+        If the user has none of that id; whether others have is not told.
+    """
+    if 0 < number <= LARGEST_ID:
+        row = reader.execute(_BY_ID, {"user": user.id, "number": number}).one_or_none()
+        if row is not None:
+            return Record(*row)
+    raise NotFound(f"{field}: there is no object {number}", field=field)
+
+
+def changeable(connection: Connection, user: User, number: int, *, field: str = "id") -> Record:
+    """Return an object that may be changed.
+
+    Raises
+    ------
+    NotFound
+        If the user has none of that id.
+    Conflict
+        If it is an earlier version, which can only be read.
+    """
+    record = get(connection, user, number, field=field)
+    if record.version_of is not None:
+        raise Conflict(
+            f"{field}: {number} is an earlier version of {record.version_of}, read-only", field=field
+        )
+    return record
+
+
+def inside(user: User, parent: int | None) -> ColumnElement[bool]:
+    """Return the condition of being a current object of a user in a folder."""
+    here = objects.c.parent.is_(None) if parent is None else objects.c.parent == parent
+    return here & (objects.c.owner == user.id) & objects.c.version_of.is_(None)
+
+
+def child(reader: Reader, user: User, parent: int | None, name: str) -> Record | None:
+    """Return the current object of a name in a folder, or None."""
+    found = _AT_TOP if parent is None else _IN_FOLDER
+    row = reader.execute(found, {"user": user.id, "called": name, "folder": parent}).one_or_none()
+    return None if row is None else Record(*row)
+
+
+def locate(reader: Reader, user: User, path: Sequence[str]) -> Record:
+    """Return the current object at a path.
+
+    Raises
+    ------
+    NotFound
+        Naming the first part that is missing.
+    """
+    found: Record | None = None
+    for depth, name in enumerate(path):
+        if found is not None and found.type != Kind.FOLDER:
+            break
+        step = child(reader, user, None if found is None else found.id, name)
+        if step is None:
+            where = f"in {'/'.join(path[:depth])}" if depth else "at the top level"
+            raise NotFound(f"path: there is no {name!r} {where}", field="path")
+        found = step
+    else:
+        if found is not None:
+            return found
+    raise NotFound(f"path: {'/'.join(path)} is below an object that is no folder", field="path")
+
+
+def locate_many(connection: Connection, user: User, paths: Sequence[Sequence[str]]) -> list[Record | None]:
+    """Return the current objects at some paths, None where there is none; each folder is looked up once."""
+    below: dict[tuple[str, ...], set[str]] = {}
+    for path in paths:
+        if path:
+            below.setdefault(tuple(path[:-1]), set()).add(path[-1])
+    found: dict[tuple[str, ...], Record] = {}
+    for folder, names in below.items():
+        try:
+            record = locate(connection, user, folder) if folder else None
+        except NotFound:
+            continue
+        if record is not None and record.type != Kind.FOLDER:
+            continue
+        inside_it = children(connection, user, None if record is None else record.id, names)
+        found |= {(*folder, name): child for name, child in inside_it.items()}
+    return [found.get(tuple(path)) for path in paths]
+
+
+def children(
+    connection: Connection, user: User, parent: int | None, names: Collection[str]
+) -> dict[str, Record]:
+    """Return the current objects of some names in a folder, by name."""
+    asked = select(*RECORD).where(inside(user, parent), objects.c.name.in_(sorted(names)))
+    return {row.name: Record(*row) for row in connection.execute(asked)}
+
 
 # Putting it together takes longer than running it.
 _INSERT = insert(objects).returning(*RECORD)
@@ -198,3 +325,27 @@ def refuse_taken(connection: Connection, user: User, parent: int | None, name: s
 
 def _taken(name: str, error: IntegrityError | None = None) -> NoReturn:
     raise Conflict(f"name: {name!r} is taken", field="name") from error
+
+
+def changed_values(record: Record, change: Change) -> dict[str, object]:
+    """Return the columns that a change of an object sets."""
+    values: dict[str, object] = {}
+    if change.name is not None:
+        values["name"] = change.name
+    if change.tags is not None:
+        values["tags"] = dump_list(change.tags)
+    if change.metadata is not None or change.merged:
+        metadata = load_metadata(record.metadata) if change.metadata is None else change.metadata
+        values |= metadata_values({**metadata, **change.merged})
+    if change.versions:
+        values["versions"] = dump_list(sorted(change.versions.union(json.loads(record.versions))))
+    # The time of a file is that of its content.
+    if values and record.type != Kind.FILE:
+        values["updated_on"] = now()
+    return values
+
+
+def metadata_values(metadata: Mapping[str, object]) -> dict[str, object]:
+    """Return the columns that new metadata set."""
+    text = dump_metadata(metadata)
+    return {"metadata": text, "metadata_size": len(text.encode())}

@@ -7,27 +7,31 @@ found. Methods block; handlers call them in worker threads.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rinofs.server.catalog import bulk_insert as arrivals
-from rinofs.server.catalog import lookups, moves, objects
-from rinofs.server.catalog.edits import changed_values, metadata_values
-from rinofs.server.catalog.metadata import load_metadata
-from rinofs.server.catalog.records import Change, Kind, NewObject, Record, User, now
-from rinofs.server.catalog.store_reads import StoreReads
-from rinofs.server.errors import Conflict, PreconditionFailed
+from sqlalchemy import and_, func, select
+
+from rinofs.server.catalog import bulk_insert, listings, moves, objects
+from rinofs.server.catalog.objects import changed_values, metadata_values
+from rinofs.server.catalog.queries import searches
+from rinofs.server.catalog.queries.conditions import compile_query, compile_sort
+from rinofs.server.catalog.records import Change, Kind, NewObject, Record, User, load_metadata, now
+from rinofs.server.catalog.tables import objects as table
+from rinofs.server.errors import BadRequest, Conflict, PreconditionFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import ColumnElement, Connection, TextClause
 
     from rinofs.server.blobs.store import Blob
+    from rinofs.server.catalog.database import Database, Repeated, RequestKey
+    from rinofs.server.catalog.listings import Listing, Page, Selection
 
-    Remember = Callable[[Connection, Sequence[Record]], None]
+__all__ = ["FolderExists", "Store", "made_before"]
 
-__all__ = ["FolderExists", "Store"]
-
+_LONG_SQL = 2000  # characters
+_FIELDS = tuple(Record.__dataclass_fields__)
 _NOTHING = object()
 _TAKEN = "Folder name conflict."  # published clients look for this very text
 
@@ -46,7 +50,7 @@ class FolderExists(Conflict):
         self.record = record
 
 
-class Store(StoreReads):
+class Store:
     """The objects of all users.
 
     Parameters
@@ -56,11 +60,123 @@ class Store(StoreReads):
 
     Notes
     -----
-    Methods that make objects take `remember`: called within the transaction, with what was made, so that the
-    answer to the request is kept if and only if its work is.
+    Methods that make objects take the key of a request that is carried out once: where it was carried out
+    before they raise `Repeated`, with the records that it made then (`made_before`).
     """
 
-    def create_folder(self, user: User, new: NewObject, *, remember: Remember | None = None) -> Record:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # Looking
+
+    def get(self, user: User, where: int | Sequence[str], *, at_once: bool = False) -> Record:
+        """Return an object by its id, or by its path.
+
+        Parameters
+        ----------
+        user : User
+            The owner.
+        where : int or sequence of str
+            Id or path.
+        at_once : bool
+            Whether this is a thread that must not wait.
+
+        Raises
+        ------
+        NotFound
+            If there is none.
+        WouldWait
+            If it must not wait, and would have to.
+        """
+        with self._database.look() if at_once else self._database.read() as connection:
+            if isinstance(where, int):
+                return objects.get(connection, user, where)
+            return objects.locate(connection, user, where)
+
+    def locate_many(self, user: User, paths: Sequence[Sequence[str]]) -> list[Record | None]:
+        """Return the current objects at some paths, in one state of everything; None where there is none."""
+        with self._database.read() as connection:
+            return objects.locate_many(connection, user, paths)
+
+    def ancestors(self, user: User, number: int) -> list[Record]:
+        """Return the folders above an object, from the top level down."""
+        with self._database.read() as connection:
+            return moves.ancestors(connection, user, objects.get(connection, user, number))
+
+    def children(
+        self, user: User, where: int | Sequence[str] | None, page: Page, *, recursive: bool = False
+    ) -> Listing:
+        """List a folder, or what is at the top level.
+
+        Parameters
+        ----------
+        user : User
+            The owner.
+        where : int, sequence of str or None
+            Id or path of the folder; None or an empty path for the top level.
+        page : Page
+            What part is wanted.
+        recursive : bool
+            Whether all that is anywhere below is listed, with its path.
+
+        Raises
+        ------
+        NotFound
+            If there is no such object.
+        BadRequest
+            If it is no folder.
+        """
+        with self._database.read() as connection:
+            start = _folder(connection, user, where)
+            inside = listings.below(user, start) if recursive else objects.inside(user, start)
+            selection = listings.Selection(inside, below=start, with_paths=recursive)
+            return self._listed(connection, user, selection, page, counted=True)
+
+    def query(
+        self, user: User, query: object, page: Page, *, sort: object = None, digests: bool = True
+    ) -> Listing:
+        """List what a query finds; see `rinofs.server.catalog.queries.query`."""
+        wanted = compile_query(user, query, digests=digests)
+        condition = and_(searches.mine(user), wanted)
+        order: tuple[ColumnElement[Any] | TextClause, ...] = (table.c.id,)
+        if sort is not None:
+            present, columns = compile_sort(user, sort, digests=digests)
+            condition, order = and_(condition, present), (columns,)
+        with self._database.read(keep_sql=len(wanted.text) < _LONG_SQL) as connection:
+            return self._listed(connection, user, listings.Selection(condition, order), page)
+
+    def count(self, user: User, query: object, *, digests: bool = True) -> int:
+        """Count what a query finds."""
+        condition = compile_query(user, query, digests=digests)
+        with self._database.read(keep_sql=len(condition.text) < _LONG_SQL) as connection:
+            return _count(connection, and_(searches.mine(user), condition))
+
+    def search(self, user: User, text: str, page: Page) -> Listing:
+        """List what has a text in it, the newest first."""
+        condition = and_(searches.mine(user), searches.matching_text(text))
+        with self._database.read() as connection:
+            selection = listings.Selection(condition, (table.c.id.desc(),))
+            return self._listed(connection, user, selection, page)
+
+    def field_names(self, user: User) -> list[str]:
+        """Return the metadata keys that a user's objects have."""
+        with self._database.read() as connection:
+            return searches.field_names(connection, user)
+
+    def field_values(self, user: User, field: str, *, digests: bool = True) -> list[object]:
+        """Return the values that a field has among a user's objects."""
+        with self._database.read() as connection:
+            return searches.known_values(connection, user, field, digests=digests)
+
+    def _listed(
+        self, connection: Connection, user: User, selection: Selection, page: Page, *, counted: bool = False
+    ) -> Listing:
+        total = _count(connection, selection.condition) if counted else None
+        return listings.Listing(self._database, user, selection, page, total).begin(connection)
+
+    # Changing
+
+    def create_folder(self, user: User, new: NewObject, *, key: RequestKey | None = None) -> Record:
         """Make a folder, and those on the way to it.
 
         Parameters
@@ -69,7 +185,7 @@ class Store(StoreReads):
             The owner.
         new : NewObject
             The folder.
-        remember : callable, optional
+        key : RequestKey, optional
             See the notes of the class.
 
         Raises
@@ -79,16 +195,16 @@ class Store(StoreReads):
         Conflict
             If something else has the name.
         """
-        with self._database.write() as connection:
-            parent = objects.folder_for(connection, user, new.parent, new.folders)
-            present = lookups.child(connection, user, parent, new.name)
+        with self._database.once(user.id, key) as unit:
+            parent = objects.folder_for(unit.connection, user, new.parent, new.folders)
+            present = objects.child(unit.connection, user, parent, new.name)
             if present is not None:
                 raise FolderExists(present) if present.type == Kind.FOLDER else Conflict(_TAKEN, field="name")
-            record = objects.add(connection, user, _in(new, parent), Kind.FOLDER)
-            _keep(remember, connection, [record])
+            record = objects.add(unit.connection, user, _in(new, parent), Kind.FOLDER)
+            unit.keep([record])
             return record
 
-    def create_object(self, user: User, new: NewObject, *, remember: Remember | None = None) -> Record:
+    def create_object(self, user: User, new: NewObject, *, key: RequestKey | None = None) -> Record:
         """Make an object without content.
 
         Raises
@@ -96,10 +212,10 @@ class Store(StoreReads):
         Conflict
             If the name is taken.
         """
-        with self._database.write() as connection:
-            parent = objects.folder_for(connection, user, new.parent)
-            record = objects.add(connection, user, _in(new, parent), Kind.OBJECT)
-            _keep(remember, connection, [record])
+        with self._database.once(user.id, key) as unit:
+            parent = objects.folder_for(unit.connection, user, new.parent)
+            record = objects.add(unit.connection, user, _in(new, parent), Kind.OBJECT)
+            unit.keep([record])
             return record
 
     def upload(
@@ -109,7 +225,7 @@ class Store(StoreReads):
         blob: Blob,
         *,
         only_new: bool = False,
-        remember: Remember | None = None,
+        key: RequestKey | None = None,
     ) -> Record:
         """Make a file of a stored content. A file of that name becomes an earlier version of it.
 
@@ -123,7 +239,7 @@ class Store(StoreReads):
             Its content, kept from being collected by the caller.
         only_new : bool
             Whether the name has to be free.
-        remember : callable, optional
+        key : RequestKey, optional
             See the notes of the class.
 
         Raises
@@ -133,23 +249,25 @@ class Store(StoreReads):
         PreconditionFailed
             If the name has to be free and is not.
         """
-        with self._database.write() as connection:
-            parent = objects.folder_for(connection, user, new.parent, new.folders)
-            present = lookups.child(connection, user, parent, new.name)
+        with self._database.once(user.id, key) as unit:
+            parent = objects.folder_for(unit.connection, user, new.parent, new.folders)
+            present = objects.child(unit.connection, user, parent, new.name)
             if present is not None and only_new:
                 raise PreconditionFailed(f"name: {new.name!r} exists already", field="name")
             objects.refuse_folder(present)
-            record = objects.add(connection, user, _in(new, parent), Kind.FILE, blob=blob, replaced=present)
-            _keep(remember, connection, [record])
+            record = objects.add(
+                unit.connection, user, _in(new, parent), Kind.FILE, blob=blob, replaced=present
+            )
+            unit.keep([record])
             return record
 
     def upload_many(
-        self, user: User, files: Sequence[tuple[NewObject, Blob]], *, remember: Remember | None = None
+        self, user: User, files: Sequence[tuple[NewObject, Blob]], *, key: RequestKey | None = None
     ) -> list[Record]:
         """Make files of stored contents, all or none; see `rinofs.server.catalog.bulk_insert.add_files`."""
-        with self._database.write() as connection:
-            records = arrivals.add_files(connection, user, files)
-            _keep(remember, connection, records)
+        with self._database.once(user.id, key) as unit:
+            records = bulk_insert.add_files(unit.connection, user, files)
+            unit.keep(records)
             return records
 
     def replace_content(self, user: User, number: int, blob: Blob, *, expected: str | None) -> Record | None:
@@ -171,8 +289,8 @@ class Store(StoreReads):
         Record or None
             None if it has another content by now.
         """
-        with self._database.write() as connection:
-            record = lookups.changeable(connection, user, number)
+        with self._database.write(user.id) as connection:
+            record = objects.changeable(connection, user, number)
             if record.sha256 != expected:
                 return None
             content = {"size": blob.size, "etag": blob.etag, "sha256": blob.sha256}
@@ -188,8 +306,8 @@ class Store(StoreReads):
         Conflict
             If the new name is taken, or the object is an earlier version.
         """
-        with self._database.write() as connection:
-            record = lookups.changeable(connection, user, number)
+        with self._database.write(user.id) as connection:
+            record = objects.changeable(connection, user, number)
             if change.name is not None and change.name != record.name:
                 objects.refuse_taken(connection, user, record.parent, change.name, but=record.id)
             return objects.set_values(connection, record, changed_values(record, change))
@@ -202,8 +320,8 @@ class Store(StoreReads):
         NotFound
             If there is no such object; that it has no such key is no error.
         """
-        with self._database.write() as connection:
-            record = lookups.changeable(connection, user, number)
+        with self._database.write(user.id) as connection:
+            record = objects.changeable(connection, user, number)
             metadata = load_metadata(record.metadata)
             if metadata.pop(field, _NOTHING) is _NOTHING:
                 return record
@@ -213,7 +331,7 @@ class Store(StoreReads):
         self, user: User, numbers: Sequence[int], parent: int | None, name: str | None = None
     ) -> list[Record]:
         """Put objects into a folder, all or none; see `rinofs.server.catalog.moves.move`."""
-        with self._database.write() as connection:
+        with self._database.write(user.id) as connection:
             target = objects.folder_for(connection, user, parent)
             return moves.move(connection, user, numbers, target, name)
 
@@ -224,25 +342,41 @@ class Store(StoreReads):
         parent: int | None,
         name: str | None = None,
         *,
-        remember: Remember | None = None,
+        key: RequestKey | None = None,
     ) -> list[Record]:
         """Copy objects into a folder, all or none; see `rinofs.server.catalog.moves.copy`."""
-        with self._database.write() as connection:
-            target = objects.folder_for(connection, user, parent)
-            copies = moves.copy(connection, user, numbers, target, name)
-            _keep(remember, connection, copies)
+        with self._database.once(user.id, key) as unit:
+            target = objects.folder_for(unit.connection, user, parent)
+            copies = moves.copy(unit.connection, user, numbers, target, name)
+            unit.keep(copies)
             return copies
 
     def delete(self, user: User, numbers: Sequence[int]) -> None:
         """Delete objects, all or none; see `rinofs.server.catalog.moves.delete`."""
-        with self._database.write() as connection:
+        with self._database.write(user.id) as connection:
             moves.delete(connection, user, numbers)
+
+
+def made_before(repeated: Repeated) -> list[Record]:
+    """Return what was made when a request was first carried out, as it was then."""
+    return [Record(**{name: row.get(name) for name in _FIELDS}) for row in repeated.outcome]
 
 
 def _in(new: NewObject, parent: int | None) -> NewObject:
     return replace(new, parent=parent, folders=())
 
 
-def _keep(remember: Remember | None, connection: Connection, made: Sequence[Record]) -> None:
-    if remember is not None:
-        remember(connection, made)
+def _count(connection: Connection, condition: ColumnElement[bool]) -> int:
+    return connection.scalar(select(func.count()).select_from(table).where(condition)) or 0
+
+
+def _folder(connection: Connection, user: User, where: int | Sequence[str] | None) -> int | None:
+    if where is None or (not isinstance(where, int) and not where):
+        return None
+    if isinstance(where, int):
+        found = objects.get(connection, user, where)
+    else:
+        found = objects.locate(connection, user, where)
+    if found.type != Kind.FOLDER:
+        raise BadRequest(f"id: {found.id} is no folder", field="id")
+    return found.id

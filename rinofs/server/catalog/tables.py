@@ -8,7 +8,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -18,7 +17,6 @@ from sqlalchemy import (
 
 __all__ = [
     "BLOB_REFERENCES",
-    "answers",
     "datapack_contents",
     "datapacks",
     "metadata",
@@ -26,6 +24,7 @@ __all__ = [
     "oauth_codes",
     "oauth_grants",
     "objects",
+    "outcomes",
     "tokens",
     "users",
 ]
@@ -122,17 +121,16 @@ length of the first, so that long lists can be cut into pieces of bounded size. 
 of one length, so that their order is that of time.
 """
 
-answers = Table(
-    "answers",
+outcomes = Table(
+    "outcomes",
     metadata,
     Column("owner", _ID, ForeignKey("users.id"), primary_key=True),
     Column("key", Text, primary_key=True),
     Column("request", Text, nullable=False),
-    Column("status", Integer, nullable=False),
-    Column("body", LargeBinary, nullable=False),
+    Column("outcome", Text, nullable=False),
     Column("created", BigInteger, nullable=False, index=True),
 )
-"""Answers to requests that carried an idempotency key, with the second since 1970 of each."""
+"""What came of requests with an idempotency key, as JSON, with the second since 1970 of each."""
 
 datapacks = Table(
     "datapacks",

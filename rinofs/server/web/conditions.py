@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
-__all__ = ["failed_precondition", "holds_for_range"]
+__all__ = ["expected_tags", "failed_precondition", "holds_for_range"]
 
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 
@@ -47,6 +47,24 @@ def failed_precondition(method: str, headers: Headers, etag: str, modified: date
     elif safe and (since := _date(headers.get("if-modified-since"))) and modified <= since:
         return 304
     return None
+
+
+def expected_tags(headers: Headers) -> tuple[frozenset[str] | None, frozenset[str]]:
+    """Return the etags of which a thing must have one to be changed, or None, and those it must not have.
+
+    Dates are taken for the present, since they cannot tell states apart that are less than a second old.
+    """
+    one_of: frozenset[str] | None = None
+    if "if-match" in headers:
+        joined = ", ".join(headers.getlist("if-match"))
+        if joined.strip() != "*":
+            one_of = frozenset(tag for mark, tag in _TAG.findall(joined) if not mark)
+    elif (before := _date(headers.get("if-unmodified-since"))) and datetime.now(UTC) > before:
+        one_of = frozenset()
+    joined = ", ".join(headers.getlist("if-none-match"))
+    if joined.strip() == "*":
+        return frozenset(), frozenset()
+    return one_of, frozenset(tag for _, tag in _TAG.findall(joined))
 
 
 def holds_for_range(condition: str | None, etag: str, modified: datetime) -> bool:

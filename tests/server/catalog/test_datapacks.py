@@ -9,19 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rinofs.server.catalog.datapacks import KEPT, Datapacks
+from rinofs.server.catalog.datapacks import KEPT, Datapacks, ExpectedState
 from rinofs.server.catalog.structures import Structure, structure_of
-from rinofs.server.errors import Conflict, Forbidden, NotFound, Unprocessable
+from rinofs.server.errors import Conflict, Forbidden, NotFound, PreconditionFailed, Unprocessable
 from rinofs.server.maintenance import fsck, gc
 from tests.server.packs import container, data, pack
 
 if TYPE_CHECKING:
     from rinofs.server.catalog.records import User
     from rinofs.server.services import Services
-
-
-def always(_present: object) -> None:
-    return
 
 
 def sha1(content: bytes) -> str:
@@ -36,7 +32,7 @@ def create(services: Services, user: User, name: str, *links: str) -> str:
 def put(services: Services, user: User, identifier: str, link: str, content: bytes) -> None:
     with services.blobs.new_upload(sha1=True) as sent:
         sent.write(content)
-        services.datapacks.put_content(user, identifier, link, sent.finish(), link, allowed=always)
+        services.datapacks.put_content(user, identifier, link, sent.finish(), link)
 
 
 def stored(services: Services) -> set[str]:
@@ -53,10 +49,10 @@ def test_contents_of_datapacks_are_not_collected(services: Services, user: User)
     put(services, user, one, "b", b"mine alone")
     put(services, user, two, "c", b"kept")
     assert gc(services).blobs_removed == 0
-    services.datapacks.delete(user, one, allowed=always)
+    services.datapacks.delete(user, one)
     assert gc(services).blobs_removed == 1
     assert stored(services) == digests(b"kept")
-    services.datapacks.delete(user, two, allowed=always)
+    services.datapacks.delete(user, two)
     assert gc(services).blobs_removed == 1
     assert stored(services) == set()
 
@@ -70,7 +66,7 @@ def test_what_no_node_links_to_stays_for_a_while(services: Services, user: User)
     def replace(link: str, content: bytes) -> None:
         with services.blobs.new_upload(sha1=True) as sent:
             sent.write(content)
-            datapacks.put_content(user, identifier, link, sent.finish(), link, allowed=always)
+            datapacks.put_content(user, identifier, link, sent.finish(), link)
 
     replace("a", b"first")
     replace(f"repovizz:{sha1(b'first')}", b"second")
@@ -79,7 +75,7 @@ def test_what_no_node_links_to_stays_for_a_while(services: Services, user: User)
     assert datapacks.content(user, identifier, sha1(b"first")).size == 5
     # Undone in time: it is as if it had never gone.
     back = structure_of(pack("pack", data("a", f"repovizz:{sha1(b'first')}")))
-    datapacks.edit(user, identifier, structure=back, allowed=always)
+    datapacks.edit(user, identifier, structure=back)
     moment[0] += 100
     assert datapacks.forget_unlinked() == 0
     moment[0] += KEPT
@@ -109,7 +105,7 @@ def test_what_waits_for_a_link_stays_for_a_while(services: Services, user: User)
     with pytest.raises(NotFound):
         datapacks.content(user, identifier, unused)
     linked = structure_of(pack("pack", data("a", f"repovizz:{used}")))
-    datapacks.edit(user, identifier, structure=linked, allowed=always)
+    datapacks.edit(user, identifier, structure=linked)
     store(b"used")  # nodes link to it already
     moment[0] += KEPT + 10
     assert datapacks.forget_unlinked() == 0
@@ -124,7 +120,7 @@ def test_a_link_never_changes_its_content(services: Services, user: User) -> Non
         blob = sent.finish()
         forged = replace(blob, taken_sha1=sha1(b"content"))
         with pytest.raises(Conflict):
-            services.datapacks.put_content(user, identifier, "b", forged, "b", allowed=always)
+            services.datapacks.put_content(user, identifier, "b", forged, "b")
     found = services.datapacks.get(user, identifier).structure
     assert [node["link"] for node in found.data_nodes()] == [f"repovizz:{sha1(b'content')}", "b"]
 
@@ -133,18 +129,16 @@ def test_nothing_is_changed_that_is_not_allowed(services: Services, user: User) 
     identifier = create(services, user, "pack", "a")
     before = services.datapacks.get(user, identifier)
 
-    def never(_present: object) -> None:
-        raise Conflict("no")
-
-    with pytest.raises(Conflict):
-        services.datapacks.edit(user, identifier, name="other", allowed=never)
-    with pytest.raises(Conflict):
-        services.datapacks.delete(user, identifier, allowed=never)
+    never = ExpectedState(one_of=frozenset({"another"}))
+    with pytest.raises(PreconditionFailed):
+        services.datapacks.edit(user, identifier, name="other", expected=never)
+    with pytest.raises(PreconditionFailed):
+        services.datapacks.delete(user, identifier, expected=never)
     with services.blobs.new_upload(sha1=True) as sent:
         sent.write(b"x")
         blob = sent.finish()
-        with pytest.raises(Conflict):
-            services.datapacks.put_content(user, identifier, "a", blob, "a", allowed=never)
+        with pytest.raises(PreconditionFailed):
+            services.datapacks.put_content(user, identifier, "a", blob, "a", expected=never)
     assert services.datapacks.get(user, identifier) == before
     assert gc(services).blobs_removed == 1
 

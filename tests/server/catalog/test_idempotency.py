@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from rinofs.server.catalog.idempotency import KEPT
+from rinofs.server.catalog.database import OUTCOME_LIFETIME
 from rinofs.testing import Fault, LiveServer, live_server, server_process
 
 if TYPE_CHECKING:
@@ -165,15 +165,15 @@ def test_answers_are_kept_for_a_day(server: LiveServer, client: Client) -> None:
 
     def age(seconds: float) -> int:
         with sqlite3.connect(server.data_dir / "rinofs.sqlite3") as connection:
-            connection.execute("UPDATE answers SET created = ?", (int(time.time() - seconds),))
+            connection.execute("UPDATE outcomes SET created = ?", (int(time.time() - seconds),))
         connection.close()
         return int(client.post("upload", "key-1", **upload()).json()["id"])
 
-    assert age(KEPT - 60) == first
-    assert age(KEPT + 60) != first
+    assert age(OUTCOME_LIFETIME - 60) == first
+    assert age(OUTCOME_LIFETIME + 60) != first
     client.post("upload", "key-2", **upload())
     with sqlite3.connect(server.data_dir / "rinofs.sqlite3") as connection:
-        assert connection.execute("SELECT count(*) FROM answers").fetchone() == (2,)
+        assert connection.execute("SELECT count(*) FROM outcomes").fetchone() == (2,)
     connection.close()
 
 

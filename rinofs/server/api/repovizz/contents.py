@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from rinofs.server.api.calls import run_in_thread
-from rinofs.server.api.repovizz.datapacks import allowed, known_state
+from rinofs.server.api.repovizz.datapacks import expected_state, known_state
 from rinofs.server.api.repovizz.requests import datapack_id, extended, link_of
 from rinofs.server.catalog.structures import CONTENT_LINK, json_text
 from rinofs.server.web.downloads import content_response
@@ -17,12 +17,10 @@ from rinofs.server.web.sending import StoredContent
 from rinofs.server.web.uploads import receive_upload
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rinofs.server.api.calls import Call
     from rinofs.server.blobs.store import Blob
-    from rinofs.server.catalog.datapack_records import Datapack
-    from rinofs.server.catalog.idempotency import Remember
+    from rinofs.server.catalog.database import RequestKey
+    from rinofs.server.catalog.records import User
 
 __all__ = ["put", "send", "show_all", "store"]
 
@@ -60,15 +58,15 @@ async def put(call: Call) -> Response:
         blob = received.blob
         filename = _filename(link, received.filename, blob)
 
-        def work(remember: Remember[Datapack]) -> Datapack:
-            return call.services.datapacks.put_content(
-                call.user, identifier, link, blob, filename, allowed=allowed(call), remember=remember
+        def change(user: User, key: RequestKey | None) -> None:
+            call.services.datapacks.put_content(
+                user, identifier, link, blob, filename, expected=expected_state(call), key=key
             )
 
-        def render(_changed: Sequence[Datapack]) -> Response:
-            return json_response({"id": blob.sha1})
-
-        return await call.answers.once(call.request, call.user, blob.sha256, work, render)
+        # A request of the same key has the same content.
+        return await call.once(
+            blob.sha256, change, lambda _: json_response({"id": blob.sha1}), lambda _: None
+        )
 
 
 async def store(call: Call) -> Response:

@@ -11,21 +11,32 @@ from anyio import to_thread
 from starlette.responses import Response
 
 from rinofs.server.api.repovizz.requests import datapack_id, extended, name_of, parse_document, read_document
+from rinofs.server.catalog.datapacks import ANY_STATE, ExpectedState
 from rinofs.server.catalog.structures import Structure, structure_of
 from rinofs.server.errors import Forbidden, PreconditionFailed, Unprocessable
-from rinofs.server.web.conditions import failed_precondition
+from rinofs.server.web.conditions import expected_tags, failed_precondition
 from rinofs.server.web.responses import json_response, stream_json_list
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from anyio import CapacityLimiter
 
     from rinofs.server.api.calls import Call
-    from rinofs.server.catalog.datapack_records import Datapack
-    from rinofs.server.catalog.idempotency import Remember
+    from rinofs.server.catalog.database import Repeated, RequestKey
+    from rinofs.server.catalog.datapacks import Datapack
+    from rinofs.server.catalog.records import User
 
-__all__ = ["Writing", "allowed", "delete", "known_state", "me", "show", "show_all", "user"]
+__all__ = [
+    "Writing",
+    "delete",
+    "expected_state",
+    "known_state",
+    "me",
+    "show",
+    "show_all",
+    "user",
+]
 
 _PIECE = 1024 * 1024  # characters of documents that are held at a time
 _OK = {"result": "OK"}
@@ -64,12 +75,12 @@ async def show_all(call: Call) -> Response:
 async def show(call: Call) -> Response:
     """Show a datapack."""
     found = await call.run_in_thread(call.services.datapacks.get, datapack_id(call))
-    return _conditional(call, found.etag, lambda: orjson.dumps(_item(call, found)))
+    return _conditional(call, found.etag, lambda: orjson.dumps(_shown(call, found)))
 
 
 async def delete(call: Call) -> Response:
     """Remove a datapack with its contents."""
-    await call.run_in_thread(call.services.datapacks.delete, datapack_id(call), allowed=allowed(call))
+    await call.run_in_thread(call.services.datapacks.delete, datapack_id(call), expected=expected_state(call))
     return json_response(_OK)
 
 
@@ -97,13 +108,15 @@ class Writing:
         if owner is not None and owner != call.user.id and owner != call.user.username:
             raise Forbidden("Method not allowed.")
 
-        def work(remember: Remember[Datapack]) -> Datapack:
-            return call.services.datapacks.create(call.user, name, structure, remember=remember)
+        def change(user: User, key: RequestKey | None) -> tuple[str, str]:
+            made = call.services.datapacks.create(user, name, structure, key=key)
+            return made.id, made.etag
 
-        def render(made: Sequence[Datapack]) -> Response:
-            return json_response({"item": _item(call, made[0]), **_OK}, headers=_named(call, made[0].etag))
+        def render(made: tuple[str, str]) -> Response:
+            item = _item(call, made[0], name, structure)
+            return json_response({"item": item, **_OK}, headers=_named(call, made[1]))
 
-        return await call.answers.once(call.request, call.user, [name, structure.text], work, render)
+        return await call.once([name, structure.text], change, render, _id_and_etag)
 
     async def edit(self, call: Call) -> Response:
         """Change the name of a datapack, its document, or both."""
@@ -113,21 +126,18 @@ class Writing:
         if name is None and structure is None:
             raise Unprocessable("name, structure: there is neither, so nothing to change")
 
-        def work(remember: Remember[Datapack]) -> Datapack:
-            return call.services.datapacks.edit(
-                call.user,
-                identifier,
-                name=name,
-                structure=structure,
-                allowed=allowed(call),
-                remember=remember,
+        expected = expected_state(call)
+
+        def change(user: User, key: RequestKey | None) -> tuple[str, str]:
+            changed = call.services.datapacks.edit(
+                user, identifier, name=name, structure=structure, expected=expected, key=key
             )
+            return changed.id, changed.etag
 
-        def render(changed: Sequence[Datapack]) -> Response:
-            return json_response(_OK, headers=_named(call, changed[0].etag))
+        def render(changed: tuple[str, str]) -> Response:
+            return json_response(_OK, headers=_named(call, changed[1]))
 
-        said = [name, structure and structure.text]
-        return await call.answers.once(call.request, call.user, said, work, render)
+        return await call.once([name, structure and structure.text], change, render, _id_and_etag)
 
     async def _read(self, call: Call) -> tuple[dict[str, object], Structure | None]:
         raw = await read_document(call.request)
@@ -140,15 +150,14 @@ def _parse(call: Call, raw: bytes) -> tuple[dict[str, object], Structure | None]
     return fields, None if value is None else structure_of(value)
 
 
-def allowed(call: Call) -> Callable[[Datapack], None]:
-    """Return what refuses a change of a datapack that is not as the request wants it (412)."""
+def expected_state(call: Call) -> ExpectedState:
+    """Return the state that a datapack has to be in for the request to change it."""
+    return ExpectedState(*expected_tags(call.request.headers)) if extended(call) else ANY_STATE
 
-    def check(present: Datapack) -> None:
-        if extended(call) and known_state(call, present.etag) == 412:
-            message = "the datapack is not in the state that the request is about; read it again"
-            raise PreconditionFailed(message, headers=_named(call, present.etag))
 
-    return check
+def _id_and_etag(repeated: Repeated) -> tuple[str, str]:
+    """Return which datapack a request changed when it was first carried out, and its etag then."""
+    return repeated.outcome["id"], repeated.outcome["etag"]
 
 
 def known_state(call: Call, etag: str) -> int | None:
@@ -172,13 +181,17 @@ def _named(call: Call, etag: str) -> dict[str, str]:
     return {"etag": f'"{etag}"'} if extended(call) else {}
 
 
-def _item(call: Call, datapack: Datapack) -> dict[str, object]:
+def _shown(call: Call, datapack: Datapack) -> dict[str, object]:
+    return _item(call, datapack.id, datapack.name, datapack.structure)
+
+
+def _item(call: Call, identifier: str, name: str, structure: Structure) -> dict[str, object]:
     return {
-        "id": datapack.id,
-        "name": datapack.name,
+        "id": identifier,
+        "name": name,
         "owner": call.user.id,
         "folder": None,
-        "structure": orjson.Fragment(datapack.structure.text),
+        "structure": orjson.Fragment(structure.text),
         "group_edit_permissions": [],
     }
 
@@ -188,7 +201,7 @@ def _pieces(call: Call, found: Iterable[Datapack]) -> Iterator[list[dict[str, ob
     size = 0
     for datapack in found:
         # Who lists need not ask for each one to know its state.
-        piece.append({**_item(call, datapack), "etag": datapack.etag})
+        piece.append({**_shown(call, datapack), "etag": datapack.etag})
         size += len(datapack.structure.text)
         if size > _PIECE:
             yield piece

@@ -10,7 +10,6 @@ from starlette.routing import Route
 
 from rinofs.server.api.calls import Call, presented_token, run_in_thread
 from rinofs.server.api.repovizz import contents, datapacks
-from rinofs.server.catalog.idempotency import Answers
 from rinofs.server.errors import ApiError
 from rinofs.server.web.responses import json_response
 
@@ -72,16 +71,13 @@ def routes(services: Services) -> list[Route]:
             ("/datapacks/{id}", "DELETE", datapacks.delete),
             ("/datapacks/{id}/content", "POST", contents.store),
         ]
-    answers = Answers(services.database)
     return [
-        Route(BASE + path, _signed_in(services, answers, handle), methods=[method])
+        Route(BASE + path, _signed_in(services, handle), methods=[method])
         for path, method, handle in endpoints
     ]
 
 
-def _signed_in(
-    services: Services, answers: Answers, handle: Handler
-) -> Callable[[Request], Awaitable[Response]]:
+def _signed_in(services: Services, handle: Handler) -> Callable[[Request], Awaitable[Response]]:
     """Make an endpoint of a handler: for signed-in users, and with the service's own refusals."""
 
     async def endpoint(request: Request) -> Response:
@@ -90,7 +86,7 @@ def _signed_in(
             user = services.accounts.remembered(token)
             if user is None:
                 user = await run_in_thread(services.accounts.authenticate, token, granted=True)
-            return await handle(Call(request, user, services, answers))
+            return await handle(Call(request, user, services))
         except ApiError as error:
             return _refusal(request, error)
 

@@ -6,6 +6,7 @@ import base64
 import re
 import secrets
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -13,12 +14,13 @@ from starlette.responses import Response
 
 from rinofs.protocol.extensions import REPR_DIGEST, RINOCLOUD_ALONE, repr_digest
 from rinofs.protocol.limits import MAX_BUNDLE, MAX_BUNDLE_DOWNLOAD, MAX_BUNDLE_UPLOAD, MAX_BUNDLED_FILE
+from rinofs.server.api.rinocloud.changes import respond_with_list
 from rinofs.server.api.rinocloud.requests import new_object, path_of, text, whole_number
 from rinofs.server.blobs.store import blob_of
 from rinofs.server.catalog.bulk_insert import about
+from rinofs.server.catalog.store import made_before
 from rinofs.server.errors import ApiError, BadRequest, NotFound, Unprocessable
 from rinofs.server.web.bodies import read_fields
-from rinofs.server.web.responses import json_response
 from rinofs.server.web.uploads import read_upload
 
 if TYPE_CHECKING:
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
 
     from rinofs.server.api.calls import Call
     from rinofs.server.blobs.store import Blob
-    from rinofs.server.catalog.idempotency import Remember
-    from rinofs.server.catalog.records import NewObject, Record
+    from rinofs.server.catalog.database import RequestKey
+    from rinofs.server.catalog.records import NewObject, Record, User
 
 __all__ = ["download_many", "upload_many"]
 
@@ -88,16 +90,13 @@ async def upload_many(call: Call) -> Response:
         raise NotFound("this server has no files/upload_many/")
     fields, content, digest = await read_upload(call.request, MAX_BUNDLE)
 
-    def work(remember: Remember[Record]) -> list[Record]:
+    def change(user: User, key: RequestKey | None) -> list[Record]:
         arriving = _arriving(fields.get("files"), memoryview(content))
         with call.services.blobs.write_many({one.blob: one.content for one in arriving}):
             files = [(one.new, one.blob) for one in arriving]
-            return call.services.store.upload_many(call.user, files, remember=remember)
+            return call.services.store.upload_many(user, files, key=key)
 
-    def render(records: Sequence[Record]) -> Response:
-        return json_response({"result": [call.to_json(record) for record in records]}, 201)
-
-    return await call.answers.once(call.request, call.user, [fields, digest], work, render)
+    return await call.once([fields, digest], change, partial(respond_with_list, call), made_before)
 
 
 @dataclass(frozen=True, slots=True)

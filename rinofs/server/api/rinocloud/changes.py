@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
 from rinofs.server.api.calls import Call, run_in_thread
 from rinofs.server.api.rinocloud.requests import (
-    change,
+    change_of,
     identifier,
     identifiers,
     name_of,
@@ -17,7 +18,7 @@ from rinofs.server.api.rinocloud.requests import (
     text,
 )
 from rinofs.server.catalog.records import Kind, Record
-from rinofs.server.catalog.store import FolderExists
+from rinofs.server.catalog.store import FolderExists, made_before
 from rinofs.server.errors import BadRequest, Conflict
 from rinofs.server.web.bodies import read_fields
 from rinofs.server.web.responses import json_response
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rinofs.server.blobs.store import BlobUpload
-    from rinofs.server.catalog.idempotency import Remember
+    from rinofs.server.catalog.database import RequestKey
+    from rinofs.server.catalog.records import User
 
 _COPY_SIZE = 1024 * 1024
 _APPEND_TRIES = 20
@@ -38,10 +40,10 @@ async def create_folder(call: Call) -> Response:
     fields = await read_fields(call.request)
     new = new_object(fields, extended=call.extended, nested=True)
 
-    def work(remember: Remember[Record]) -> Record:
-        return call.services.store.create_folder(call.user, new, remember=remember)
+    def change(user: User, key: RequestKey | None) -> list[Record]:
+        return [call.services.store.create_folder(user, new, key=key)]
 
-    return await call.answers.once(call.request, call.user, fields, work, _created(call))
+    return await _created(call, fields, change)
 
 
 async def create_folder_if_not_exist(call: Call) -> Response:
@@ -57,14 +59,14 @@ async def create_object(call: Call) -> Response:
     fields = await read_fields(call.request)
     number = identifier(fields)
     if number is not None:
-        changed = change(fields, extended=call.extended)
+        changed = change_of(fields, extended=call.extended)
         return call.respond(await call.run_in_thread(call.services.store.update, number, changed), 201)
     new = new_object(fields, extended=call.extended, nested=False)
 
-    def work(remember: Remember[Record]) -> Record:
-        return call.services.store.create_object(call.user, new, remember=remember)
+    def change(user: User, key: RequestKey | None) -> list[Record]:
+        return [call.services.store.create_object(user, new, key=key)]
 
-    return await call.answers.once(call.request, call.user, fields, work, _created(call))
+    return await _created(call, fields, change)
 
 
 async def upload(call: Call) -> Response:
@@ -83,18 +85,18 @@ async def _store(call: Call, received: Upload) -> Response:
     new = new_object(received.fields, extended=call.extended, nested=True, filename=received.filename)
     only_new = call.extended and call.request.headers.get("if-none-match", "").strip() == "*"
 
-    def work(remember: Remember[Record]) -> Record:
-        return call.services.store.upload(call.user, new, received.blob, only_new=only_new, remember=remember)
+    def change(user: User, key: RequestKey | None) -> list[Record]:
+        return [call.services.store.upload(user, new, received.blob, only_new=only_new, key=key)]
 
     said = [received.fields, received.filename, received.blob.sha256]
-    return await call.answers.once(call.request, call.user, said, work, _created(call))
+    return await _created(call, said, change)
 
 
 async def update(call: Call) -> Response:
     """Change the name, the metadata or the tags of an object."""
     fields = await read_fields(call.request)
     number = needed_identifier(fields)
-    changed = change(fields, extended=call.extended)
+    changed = change_of(fields, extended=call.extended)
     return call.respond(await call.run_in_thread(call.services.store.update, number, changed))
 
 
@@ -160,13 +162,10 @@ async def copy(call: Call) -> Response:
     numbers = identifiers(fields, "items", "id")
     parent, name = identifier(fields, "parent"), name_of(fields)
 
-    def work(remember: Remember[Record]) -> list[Record]:
-        return call.services.store.copy(call.user, numbers, parent, name, remember=remember)
+    def change(user: User, key: RequestKey | None) -> list[Record]:
+        return call.services.store.copy(user, numbers, parent, name, key=key)
 
-    def render(records: Sequence[Record]) -> Response:
-        return json_response({"result": [call.to_json(record) for record in records]}, 201)
-
-    return await call.answers.once(call.request, call.user, fields, work, render)
+    return await call.once(fields, change, partial(respond_with_list, call), made_before)
 
 
 async def delete(call: Call) -> Response:
@@ -176,8 +175,13 @@ async def delete(call: Call) -> Response:
     return Response(status_code=204)
 
 
-def _created(call: Call) -> Callable[[Sequence[Record]], Response]:
-    def render(records: Sequence[Record]) -> Response:
-        return call.respond(records[0], 201)
+async def _created(
+    call: Call, said: object, change: Callable[[User, RequestKey | None], list[Record]]
+) -> Response:
+    """Make one object, once, and answer with it."""
+    return await call.once(said, change, lambda made: call.respond(made[0], 201), made_before)
 
-    return render
+
+def respond_with_list(call: Call, made: Sequence[Record]) -> Response:
+    """Answer with objects that were made."""
+    return json_response({"result": [call.to_json(record) for record in made]}, 201)

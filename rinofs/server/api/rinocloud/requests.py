@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = [
-    "change",
+    "change_of",
     "flag",
     "identifier",
     "identifiers",
@@ -190,7 +190,7 @@ def new_object(
     )
 
 
-def change(fields: Mapping[str, object], *, extended: bool) -> Change:
+def change_of(fields: Mapping[str, object], *, extended: bool) -> Change:
     """Return the change that a request wants to have made to an object."""
     return Change(
         name=name_of(fields),

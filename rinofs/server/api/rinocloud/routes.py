@@ -8,7 +8,6 @@ from starlette.routing import Route
 
 from rinofs.server.api.calls import Call, signed_in
 from rinofs.server.api.rinocloud import bundles, changes, reads, users
-from rinofs.server.catalog.idempotency import Answers
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -67,9 +66,8 @@ def routes(services: Services) -> list[Route]:
     services : Services
         What the handlers work with.
     """
-    answers = Answers(services.database)
     found = [
-        Route(BASE + path, signed_in(services, answers, handle), methods=list(methods))
+        Route(BASE + path, signed_in(services, handle), methods=list(methods))
         for path, methods, handle in ENDPOINTS
     ]
     return [*found, Route("/o/token/", users.password_grant(services), methods=["POST"])]

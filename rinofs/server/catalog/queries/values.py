@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from rinofs.protocol.operators import QueryError
 from rinofs.protocol.records import NUL_STAND_IN
-from rinofs.server.catalog.metadata import dump
 from rinofs.server.catalog.queries import dialect
+from rinofs.server.catalog.records import dump
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
