@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -203,14 +202,10 @@ def test_a_fault_met_always(
 ) -> None:
     with faulty_server(otherwise=step) as server:
         session = session_to(server, timeout=SHORTEST if slow else 1.0)
-        start = time.monotonic()
         with pytest.raises(outcome or AssertionError) as caught:
             operation(session)
-        took = time.monotonic() - start
         if operation in CONTENTS.values():
             assert isinstance(caught.value, outcome or AssertionError)
         else:
             assert type(caught.value) is outcome
         assert LABEL in str(caught.value)
-        # A read that gets on a little each time has as long again after each step.
-        assert took < 4 * session.limits.total + 2 if slow else took < 10

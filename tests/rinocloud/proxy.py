@@ -134,16 +134,20 @@ def lost_answer(exchange: Exchange) -> None:
     exchange.hang_up()
 
 
-def broken_off_after(count: int) -> Fault:
-    """Let only so many bytes of the request's body reach the server, then drop both connections."""
+def broken_off_after(count: int, then: Callable[[], None] = lambda: None) -> Fault:
+    """Let so many bytes of the request's body reach the server, call `then`, and drop both connections."""
 
     def fault(exchange: Exchange) -> None:
         lines = [f"{exchange.method} {exchange.target} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in exchange.headers.items()]
         head = "\r\n".join([*lines, "", ""]).encode("latin-1")
-        body = exchange.reader.read(min(count, exchange.length - 1))
+        left = min(count, exchange.length - 1)
         with socket.create_connection((exchange.proxy.host, exchange.proxy.port)) as upstream:
-            upstream.sendall(head + body)
+            upstream.sendall(head)
+            while left and (piece := exchange.reader.read(min(left, 1 << 20))):
+                upstream.sendall(piece)
+                left -= len(piece)
+            then()
         exchange.hang_up()
 
     return fault

@@ -12,7 +12,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -28,6 +27,7 @@ from rinofs.fs.files.writer import NotWrittenWarning
 from rinofs.testing import Fault, server_process
 from tests.rinocloud import proxy
 from tests.rinocloud.proxy import proxy_to
+from tests.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
 OLD = b"what was there\n"
 CONTENT = random.Random(11).randbytes(3_000_000)
-PATIENCE = 30.0
 
 
 class Breakdown(Exception):  # noqa: N818 - raised by nothing but these tests
@@ -59,13 +58,6 @@ def break_down() -> None:
 def drop(files: list[Any]) -> None:
     files.clear()
     gc.collect()  # an exception that was caught on the way may hold a file for a while
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def is_idle(server: LiveServer) -> bool:
@@ -501,6 +493,7 @@ options, operation, source, target = json.loads(sys.argv[1])
 fs = rinofs.RinoFileSystem(**options)
 fs.ls("")
 print("ready", flush=True)
+sys.stdin.readline()
 try:
     getattr(fs, operation)(source, target, recursive=True)
 except KeyboardInterrupt:
@@ -509,28 +502,46 @@ except KeyboardInterrupt:
 
 
 class Child:
-    """A process that copies files, and is sent a signal when so many transfers have begun."""
+    """A process that copies files."""
 
-    def __init__(
-        self, server: LiveServer, endpoint: str, number: signal.Signals, begun: int, arguments: list[Any]
-    ) -> None:
+    def __init__(self, *arguments: Any) -> None:
         command = [sys.executable, "-c", CHILD, json.dumps(arguments)]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
-        left = [begun]
 
-        def end(method: str, path: str) -> Fault | None:
-            if path.rstrip("/").endswith(endpoint):
-                left[0] -= 1
-                if left[0] == 0:
-                    os.kill(self._process.pid, number)
-            return None
+    def kill(self) -> None:
+        """End the process, and return when it is gone."""
+        self._process.kill()
+        self._process.wait()
 
-        server.faults = end
+    def end_among(self, server: LiveServer, endpoint: str, number: signal.Signals) -> None:
+        """Have the process sent a signal when some of its transfers are done and others are under way.
+
+        The first eight go through. All later ones are held, so that no machine is fast enough to do them, and
+        the signal goes out with the first that begins after one was answered.
+        """
+        begun, is_sent = 0, False
+
+        def fault(method: str, path: str) -> Fault | None:
+            nonlocal begun, is_sent
+            if not path.rstrip("/").endswith(endpoint):
+                return None
+            begun += 1
+            if begun <= 8:
+                return None
+            if not is_sent and any(
+                request.path == path and request.status < 300 for request in server.requests
+            ):
+                is_sent = True
+                os.kill(self._process.pid, number)
+            return Fault(delay=600)
+
+        server.reset()
+        server.faults = fault
 
     def wait(self) -> tuple[int, str]:
-        output, _ = self._process.communicate(timeout=PATIENCE)
+        output, _ = self._process.communicate("go\n", timeout=PATIENCE)
         return self._process.returncode, output
 
 
@@ -549,11 +560,13 @@ def test_a_killed_writer_publishes_nothing(
 ) -> None:
     fs.pipe_file("big", OLD)
     with (tmp_path / "big").open("wb") as file:
-        file.truncate(2_000_000_000)
-    arguments = [options, "put", str(tmp_path / "big"), "big"]
-    child = Child(server, "upload_multipart", signal.SIGKILL, 1, arguments)
-    assert child.wait() == (-signal.SIGKILL, "")
-    wait_until(lambda: is_idle(server))
+        file.truncate(64_000_000)
+    with proxy_to(server.endpoint_url) as between:
+        child = Child({**options, "endpoint_url": between.url}, "put", str(tmp_path / "big"), "big")
+        half = proxy.broken_off_after(32_000_000, then=child.kill)
+        between.faults = lambda exchange: half if exchange.endpoint == "upload_multipart" else None
+        assert child.wait() == (-signal.SIGKILL, "")
+        wait_until(lambda: is_idle(server))
     fs.invalidate_cache()
     assert fs.cat_file("big") == OLD
     assert fs.info("big")["versions"] == []
@@ -568,9 +581,11 @@ def test_uploads_of_many_that_are_ended_are_whole_or_absent(
     many: dict[str, bytes],
     number: signal.Signals,
 ) -> None:
-    child = Child(server, "upload_multipart", number, 9, [options, "put", f"{tmp_path / 'many'}/", "stored/"])
+    child = Child(options, "put", f"{tmp_path / 'many'}/", "stored/")
+    child.end_among(server, "upload_multipart", number)
     code, output = child.wait()
     assert (code, output) == ((0, "interrupted\n") if number == signal.SIGINT else (-number, ""))
+    server.reset()
     wait_until(lambda: is_idle(server))
     fs.invalidate_cache()
     stored = fs.cat(fs.find("stored"))
@@ -591,7 +606,8 @@ def test_downloads_of_many_that_are_ended_are_whole_or_absent(
 ) -> None:
     fs.pipe({f"stored/{name}": content for name, content in many.items()})
     target = tmp_path / "got"
-    child = Child(server, "download", number, 9, [options, "get", "stored/", f"{target}/"])
+    child = Child(options, "get", "stored/", f"{target}/")
+    child.end_among(server, "download", number)
     code, output = child.wait()
     assert (code, output) == ((0, "interrupted\n") if number == signal.SIGINT else (-number, ""))
     names = {path.name for path in target.iterdir()}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import secrets
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -279,7 +278,6 @@ def test_a_fault_met_always(name: str, server: LiveServer, template: str, tmp_pa
     def faults(operation: Operation) -> Faults:
         return lambda exchange: row.fault if exchange.endpoint in operation.endpoints else None
 
-    start = time.monotonic()
     expected = _always(row, extended=server.extensions)
     if name == "web page not found":
         # So a server answers that does not have these: what they do is then done in another way.
@@ -287,7 +285,6 @@ def test_a_fault_met_always(name: str, server: LiveServer, template: str, tmp_pa
     if name == "403":
         expected |= {"pipe": OK}  # each alone
     assert _found(server, template, tmp_path, row, faults, expected) == expected
-    assert time.monotonic() - start < 60
 
 
 @pytest.fixture

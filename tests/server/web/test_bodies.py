@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import socket
-import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -21,6 +20,7 @@ from rinofs.server.web.responses import json_response
 from rinofs.server.web.uploads import receive_binary, receive_upload
 from tests.campaign import rounds
 from tests.server.serving import served
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,9 +52,7 @@ class Kept:
 
     def clear(self) -> None:
         # What the server still does for clients that have gone, it ends by itself.
-        deadline = time.monotonic() + 10
-        while any(path.parent.name == "temporary" for path in self.files()):
-            assert time.monotonic() < deadline
+        wait_until(lambda: not any(path.parent.name == "temporary" for path in self.files()))
         for path in self.files():
             path.unlink()
 

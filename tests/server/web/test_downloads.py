@@ -7,7 +7,6 @@ import http.client
 import os
 import re
 import tempfile
-import time
 from base64 import b64decode
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -26,6 +25,7 @@ from rinofs.server.blobs.memory import MemoryBlobStore
 from rinofs.server.web.downloads import content_disposition, content_response
 from rinofs.server.web.sending import CHUNK_SIZE, StoredContent
 from tests.server.serving import served
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -380,9 +380,7 @@ def test_a_client_that_leaves_ends_the_reading(folder: Path, server: http.client
     server.getresponse().read(10)
     assert path in open_files()
     server.close()
-    deadline = time.monotonic() + 10
-    while path in open_files():
-        assert time.monotonic() < deadline
+    wait_until(lambda: path not in open_files())
     assert ask(server, "/digests/small").status == 200
 
 

@@ -2,25 +2,28 @@ from __future__ import annotations
 
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 import requests
 
 from rinofs.testing import LiveServer, live_server
 from tests.campaign import rounds
+from tests.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rinofs.server.settings import ServerSettings
 
-# Short, so that the tests are; what they show does not depend on how long they are.
+# Short, so that the tests are; what they show does not depend on how long they are. That connections end is
+# seen from their ends, and that none ends too early from a clock: how late, a busy machine decides.
 HEADER, IDLE, BODY, WRITE = 0.3, 0.5, 0.8, 2.0
-SLACK = 3.0  # on a busy machine
+LONG = 6.0  # more than a busy machine stops for
 HEAD = b"GET /health HTTP/1.1\r\nHost: localhost\r\n"
 
 
@@ -42,10 +45,21 @@ def server() -> Iterator[LiveServer]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def patient() -> Iterator[LiveServer]:
+    """A server that waits longer for slow clients."""
+
+    def settings(settings: ServerSettings) -> ServerSettings:
+        return replace(settings, body_timeout=LONG, body_min_rate=100, write_timeout=LONG)
+
+    with live_server(configure=settings) as server:
+        yield server
+
+
 @contextmanager
 def connected(server: LiveServer) -> Iterator[socket.socket]:
     parts = urlsplit(server.endpoint_url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=10) as client:
+    with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE) as client:
         yield client
 
 
@@ -60,9 +74,8 @@ def received(client: socket.socket) -> bytes:
     return bytes(data)
 
 
-def drip(client: socket.socket, data: bytes, pause: float) -> float:
-    """Send a byte at a time until the server has ended the connection; return after how many seconds."""
-    start = time.monotonic()
+def drip(client: socket.socket, data: bytes, pause: float) -> None:
+    """Send a byte at a time until the server has ended the connection."""
     client.settimeout(pause)
     for byte in data:
         try:
@@ -75,7 +88,6 @@ def drip(client: socket.socket, data: bytes, pause: float) -> float:
             break
     else:
         pytest.fail("the server never ended the connection")
-    return time.monotonic() - start
 
 
 @pytest.mark.parametrize(
@@ -84,30 +96,30 @@ def drip(client: socket.socket, data: bytes, pause: float) -> float:
     ids=["silent", "method", "newlines", "half a head", "half a header", "request line"],
 )
 def test_a_request_that_never_comes(server: LiveServer, start: bytes) -> None:
+    began = time.monotonic()
     with connected(server) as client:
         client.sendall(start)
-        began = time.monotonic()
         assert received(client) == b""
-        assert HEADER * 0.9 < time.monotonic() - began < HEADER + SLACK
+    assert time.monotonic() - began > HEADER * 0.9
 
 
 def test_a_head_that_comes_byte_by_byte(server: LiveServer) -> None:
     with connected(server) as client:
-        assert drip(client, HEAD + b"X-Long: " + b"x" * 1000, 0.05) < HEADER + SLACK
+        drip(client, HEAD + b"X-Long: " + b"x" * 1000, 0.05)
 
 
 def test_newlines_do_not_keep_a_connection(server: LiveServer) -> None:
     with connected(server) as client:
-        assert drip(client, b"\r\n" * 1000, 0.05) < HEADER + SLACK
+        drip(client, b"\r\n" * 1000, 0.05)
 
 
 def test_a_second_request_that_never_comes(server: LiveServer) -> None:
+    began = time.monotonic()
     with connected(server) as client:
         client.sendall(HEAD + b"\r\n")
         assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
-        began = time.monotonic()
         assert received(client) == b""
-        assert IDLE * 0.9 < time.monotonic() - began < IDLE + SLACK
+    assert time.monotonic() - began > IDLE * 0.9
 
 
 def test_a_second_head_that_stops(server: LiveServer) -> None:
@@ -115,9 +127,7 @@ def test_a_second_head_that_stops(server: LiveServer) -> None:
         client.sendall(HEAD + b"\r\n")
         assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
         client.sendall(HEAD)
-        began = time.monotonic()
         assert received(client) == b""
-        assert time.monotonic() - began < HEADER + SLACK
 
 
 def posting(server: LiveServer, length: int, path: str = "/api/1/files/children/") -> bytes:
@@ -127,34 +137,34 @@ def posting(server: LiveServer, length: int, path: str = "/api/1/files/children/
 
 @pytest.mark.parametrize("start", [b"", b'{"limit":'])
 def test_a_body_that_stops(server: LiveServer, start: bytes) -> None:
+    began = time.monotonic()
     with connected(server) as client:
         client.sendall(posting(server, 1000) + start)
-        began = time.monotonic()
         assert received(client) == b""
-        assert BODY * 0.9 < time.monotonic() - began < BODY + SLACK
+    assert time.monotonic() - began > BODY * 0.9
 
 
 def test_a_body_that_trickles(server: LiveServer) -> None:
     with connected(server) as client:
         client.sendall(posting(server, 10_000))
-        assert drip(client, b" " * 10_000, 0.05) < 2 * BODY + SLACK
+        drip(client, b" " * 10_000, 0.05)
 
 
 def test_a_chunked_body_that_trickles(server: LiveServer) -> None:
     with connected(server) as client:
         head = posting(server, 0).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
         client.sendall(head)
-        assert drip(client, b"1\r\n \r\n" * 1000, 0.02) < 2 * BODY + SLACK
+        drip(client, b"1\r\n \r\n" * 1000, 0.02)
 
 
-def test_a_slow_body_above_the_rate_arrives(server: LiveServer) -> None:
-    body = b"{" + b" " * 998 + b"}"
-    with connected(server) as client:
-        client.sendall(posting(server, len(body)))
-        end = time.monotonic() + 2.5 * BODY
-        for at in range(0, len(body), 20):
-            client.sendall(body[at : at + 20])
-            time.sleep(max(0.0, end - time.monotonic()) / (len(body) / 20 - at / 20))
+def test_a_slow_body_above_the_rate_arrives(patient: LiveServer) -> None:
+    body = b"{" + b" " * 99_998 + b"}"
+    with connected(patient) as client:
+        client.sendall(posting(patient, len(body)))
+        end = time.monotonic() + 1.2 * LONG
+        for at in range(0, len(body), 2000):
+            client.sendall(body[at : at + 2000])
+            time.sleep(max(0.0, end - time.monotonic()) / (len(body) / 2000 - at / 2000))
         assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
         assert time.monotonic() > end - 0.1
 
@@ -164,11 +174,15 @@ def test_a_refused_body_that_trickles_on(server: LiveServer) -> None:
     with connected(server) as client:
         client.sendall(posting(server, 10**9, "/nowhere/"))
         assert client.recv(65536).startswith(b"HTTP/1.1 404 ")
-        assert drip(client, b" " * 10_000, 0.05) < 2 * BODY + SLACK
+        drip(client, b" " * 10_000, 0.05)
 
 
 @pytest.fixture(scope="module")
 def large(server: LiveServer) -> int:
+    return uploaded(server)
+
+
+def uploaded(server: LiveServer) -> int:
     files = {"json": (None, '{"name": "large"}'), "file": ("large", bytes(64 * 1024 * 1024))}
     headers = {"Authorization": f"Token {server.token}"}
     answer = requests.post(
@@ -187,10 +201,8 @@ def test_an_answer_that_is_not_taken(server: LiveServer, large: int) -> None:
     with connected(server) as client:
         client.sendall(downloading(server, large))
         client.recv(1000)
-        began = time.monotonic()
         # Nothing is read any more, so only the server's own record tells when it gave up.
-        while not server.requests:
-            assert time.monotonic() - began < WRITE + SLACK
+        wait_until(lambda: bool(server.requests))
         assert server.requests[0].bytes_out < 64 * 1024 * 1024
         assert len(received(client)) < 64 * 1024 * 1024
 
@@ -202,18 +214,25 @@ def test_a_rest_of_an_answer_that_is_not_taken(server: LiveServer, large: int) -
         wanted = downloading(server, large).replace(b"\r\n\r\n", b"\r\nRange: bytes=0-1000000\r\n\r\n")
         for _ in range(8):
             client.sendall(wanted)
-        time.sleep(WRITE + SLACK / 2)  # the client's part in this: it does nothing for so long
+        # The client reads nothing, so only the server's end of the connection shows that it was given up.
+        wait_until(lambda: not is_held(client))
         assert len(received(client)) < 8_000_000
 
 
-def test_a_slow_reader_is_waited_for(server: LiveServer, large: int) -> None:
-    with connected(server) as client:
-        client.sendall(downloading(server, large))
-        end = time.monotonic() + 2 * WRITE
+def is_held(client: socket.socket) -> bool:
+    """Tell whether the server, which is in this process, still has its end of a connection."""
+    return any(held.raddr == client.getsockname() for held in psutil.Process().net_connections("tcp"))
+
+
+def test_a_slow_reader_is_waited_for(patient: LiveServer) -> None:
+    large = uploaded(patient)
+    with connected(patient) as client:
+        client.sendall(downloading(patient, large))
+        end = time.monotonic() + 1.2 * LONG
         count = 0
         while time.monotonic() < end:
             count += len(client.recv(100_000))
-            time.sleep(WRITE / 20)
+            time.sleep(0.1)
         while count < 64 * 1024 * 1024:
             piece = client.recv(1 << 20)
             assert piece, f"ended after {count} bytes"
@@ -284,17 +303,26 @@ def test_an_upgrade_is_passed_over(server: LiveServer) -> None:
         assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
 
 
-def test_many_stalled_clients_hold_nobody_up(server: LiveServer) -> None:
-    parts = urlsplit(server.endpoint_url)
+@contextmanager
+def stalled(server: LiveServer) -> Iterator[list[socket.socket]]:
     starts = [b"", HEAD, posting(server, 1000) + b"{"]
-    stalled = []
-    for number in range(rounds(120, 500)):
-        client = socket.create_connection((parts.hostname, parts.port), timeout=10)
-        client.sendall(starts[number % 3])
-        stalled.append(client)
-    began = time.monotonic()
-    assert requests.get(f"{server.endpoint_url}/health", timeout=5).status_code == 200
-    for client in stalled:
-        with client:
-            assert received(client) == b""
-    assert time.monotonic() - began < BODY + SLACK
+    with ExitStack() as stack:
+        clients = [stack.enter_context(connected(server)) for _ in range(rounds(120, 500))]
+        for number, client in enumerate(clients):
+            client.sendall(starts[number % 3])
+        yield clients
+
+
+def test_many_stalled_clients_hold_nobody_up() -> None:
+    def unhurried(settings: ServerSettings) -> ServerSettings:
+        return replace(settings, header_timeout=600.0, body_timeout=600.0)
+
+    with live_server(configure=unhurried) as server, stalled(server) as clients:
+        health = requests.get(f"{server.endpoint_url}/health", timeout=PATIENCE)
+        assert health.status_code == 200
+        assert all(is_held(client) for client in clients)
+
+
+def test_many_stalled_clients_are_all_ended(server: LiveServer) -> None:
+    with stalled(server) as clients:
+        assert {received(client) for client in clients} == {b""}

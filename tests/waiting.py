@@ -1,0 +1,20 @@
+"""Waiting for what happens, however long a busy machine takes to get there."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+PATIENCE = 120.0
+"""Seconds after which something is taken for never to happen; nothing that works comes near it."""
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Return when a condition holds."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "what was waited for did not happen"
+        time.sleep(0.01)
