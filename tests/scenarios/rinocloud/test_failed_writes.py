@@ -606,7 +606,7 @@ def test_downloads_of_many_that_are_ended_are_whole_or_absent(
 ) -> None:
     fs.pipe({f"stored/{name}": content for name, content in many.items()})
     target = tmp_path / "got"
-    child = Child(options, "get", "stored/", f"{target}/")
+    child = Child({**options, "timeout": 10}, "get", "stored/", f"{target}/")  # what is held ends with it
     child.end_among(server, "download", number)
     code, output = child.wait()
     assert (code, output) == ((0, "interrupted\n") if number == signal.SIGINT else (-number, ""))
