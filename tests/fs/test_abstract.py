@@ -6,7 +6,7 @@ import pytest
 
 from rinofs import RepovizzFileSystem, RinoFileSystem
 from rinofs.fs.filesystem import RemoteFileSystem
-from tests.abstract import *  # noqa: F403 - the suite
+from tests.abstract import TestCopy, TestGet, TestOpen, TestPipe, TestPut  # noqa: F401 - the suite
 from tests.fs.dict_backend import DictFileSystem
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from rinofs import RepovizzFileSystem
 from rinofs.testing import server_process
-from tests.abstract import *  # noqa: F403 - the suite
+from tests.abstract import TestCopy, TestGet, TestOpen, TestPipe, TestPut  # noqa: F401 - the suite
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
