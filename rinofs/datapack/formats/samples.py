@@ -48,7 +48,7 @@ class RawSamples:
     """Samples that stand in a file as in memory, one after the other."""
 
     rate: float | None = None
-    labels = None
+    labels: tuple[str, ...] | None = None
 
     def __init__(self, handle: FileHandle, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
         self._handle = handle

@@ -1,0 +1,172 @@
+"""``.npy`` files of all versions, orders and types; numpy is the reference."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from rinofs.datapack.document.messages import DataWarning
+from rinofs.errors import InvalidDatapackError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+FIELD = Path(__file__).parent / "field"
+
+
+def written(array: NDArray[Any], version: tuple[int, int] | None = None) -> bytes:
+    file = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # numpy warns of versions that old programs cannot read
+        np.lib.format.write_array(file, array, version=version)
+    return file.getvalue()
+
+
+def opened(path: Path, **options: Any) -> xr.DataArray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        [variable] = xr.open_dataset(path, engine="datapack", **options).data_vars.values()
+    return variable
+
+
+def plain() -> dict[str, tuple[NDArray[Any], tuple[int, int]]]:
+    rng = np.random.default_rng(1)
+    found = {}
+    for dtype in ("<f8", ">f8", "<f4", ">i2", "<i8", "|u1", "|b1", ">u4", "<f2"):
+        values = (rng.normal(size=(300, 3)) * 100).astype(dtype)
+        for version in ((1, 0), (2, 0), (3, 0)):
+            for order in "CF":
+                name = f"{dtype[1:]} {'big' if dtype[0] == '>' else 'little'} {version[0]} {order}"
+                found[name] = np.asarray(values, order=order), version  # type: ignore[call-overload]
+    found["one dimension"] = np.arange(50, dtype=">i4"), (1, 0)
+    found["empty"] = np.zeros((0, 3)), (1, 0)
+    return found
+
+
+PLAIN = plain()
+
+STRUCTURES: dict[str, list[Any]] = {
+    "floats": [("t", "<f8"), ("x", "<f8")],
+    "mixed": [("count", "<i4"), ("x", ">f4"), ("on", "?")],
+    "integers": [("a", "<i8"), ("b", "|u1")],
+    "long": [("name of a field that goes on " * 5 + str(number), "<f8") for number in range(60)],
+    "vectors": [("t", "<f8"), ("acc", "<f4", (3,)), ("m", "<f4", (2, 2))],
+    "not ascii": [("größe", "<f8"), ("温度", ">f8")],
+}
+
+
+def test_there_are_many() -> None:
+    assert len(PLAIN) + len(STRUCTURES) >= 40
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_arrays(name: str, tmp_path: Path) -> None:
+    array, version = PLAIN[name]
+    path = tmp_path / "a.npy"
+    path.write_bytes(written(array, version))
+    found = opened(path)
+    reference = np.load(path, allow_pickle=False)
+    reference = reference[:, None] if reference.ndim == 1 else reference
+    assert found.dtype == reference.dtype.newbyteorder("=")
+    np.testing.assert_array_equal(found.values, reference)
+    np.testing.assert_array_equal(found[10:250:7].values, reference[10:250:7])
+
+
+@pytest.mark.parametrize("name", STRUCTURES)
+@pytest.mark.parametrize("version", [None, (3, 0)])
+def test_structured_arrays(name: str, version: tuple[int, int] | None, tmp_path: Path) -> None:
+    dtype = np.dtype(STRUCTURES[name])
+    array = np.zeros(20, dtype)
+    for field in dtype.names or ():
+        array[field] = (np.arange(array[field].size) % 100).reshape(array[field].shape)
+    path = tmp_path / "a.npy"
+    path.write_bytes(written(array, version))
+    found = opened(path)
+    reference = np.load(path, allow_pickle=False)
+    columns = np.concatenate([reference[field].reshape(20, -1) for field in dtype.names or ()], axis=1)
+    np.testing.assert_array_equal(found.values, columns)
+    np.testing.assert_array_equal(found[5:9].values, columns[5:9])
+    if name == "vectors":
+        assert found.channel.values.tolist()[:5] == ["t", "acc 1", "acc 2", "acc 3", "m 1"]
+    else:
+        assert found.channel.values.tolist() == list(dtype.names or ())
+
+
+def test_files_from_the_field() -> None:
+    fields = opened(FIELD / "fields.npy")
+    assert fields.channel.values.tolist() == ["t", "x", "y"]
+    assert fields.values.tolist() == [[0, 1.5, 2.5], [0.1, 3.5, 4.5]]
+    assert opened(FIELD / "version_3.npy").values.tolist() == [[0, 0.5], [1, 1.5], [2, 2.5]]
+
+
+def test_integers_that_lose_digits(tmp_path: Path) -> None:
+    array = np.array([(1700000000000000001, 0.5)], [("stamp", "<i8"), ("x", "<f8")])
+    np.save(tmp_path / "a.npy", array)
+    with pytest.warns(DataWarning, match="integers of the field 'stamp'.*lose digits"):
+        xr.open_dataset(tmp_path / "a.npy", engine="datapack")
+    np.save(tmp_path / "b.npy", array.astype([("stamp", "<i8"), ("x", "<i8")]))
+    assert int(opened(tmp_path / "b.npy")[0, 0]) == 1700000000000000001
+
+
+def test_headers_of_python_2(tmp_path: Path) -> None:
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (3L, 2L), }"
+    data = b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header + np.arange(6.0).tobytes()
+    (tmp_path / "a.npy").write_bytes(data)
+    assert opened(tmp_path / "a.npy").values.tolist() == [[0, 1], [2, 3], [4, 5]]
+
+
+class Trap:
+    """Leaves a file behind when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize("structured", [False, True])
+def test_objects_are_never_unpickled(structured: bool, tmp_path: Path) -> None:
+    array = np.empty(2, [("x", "f8"), ("y", "O")] if structured else "O")
+    (array["y"] if structured else array)[0] = Trap(tmp_path / "sprung")
+    np.save(tmp_path / "a.npy", array, allow_pickle=True)
+    with pytest.raises(InvalidDatapackError, match=r"a\.npy: .*Python objects, which are never unpickled"):
+        xr.open_dataset(tmp_path / "a.npy", engine="datapack")
+    with pytest.raises(InvalidDatapackError, match="never unpickled"):
+        xr.open_dataset(tmp_path / "a.npy", engine="datapack", datatype="drum notes")
+    assert not (tmp_path / "sprung").exists()
+    pickle.loads(pickle.dumps(Trap(tmp_path / "sprung")))
+    assert (tmp_path / "sprung").exists()
+
+
+def header(text: str, version: int = 1) -> bytes:
+    return b"\x93NUMPY" + bytes([version, 0]) + len(text).to_bytes(2, "little") + text.encode() + bytes(80)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (written(np.array([("a", 1)], [("s", "S3"), ("x", "f8")])), "field 's' of this array holds"),
+        (written(np.zeros((2, 2), [("x", "f8")])), "has fields and 2 dimensions"),
+        (written(np.zeros(9, [("x", "f8")]))[:-3], "ends after 8 of 9 records"),
+        (header("{}", 7), "version 7 of the format is not known"),
+        (header("{'descr': '<f8'}"), "not a mapping of descr, fortran_order, shape"),
+        (header("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,)}"), r"the shape is \(-1,\)"),
+        (header("{'descr': '<q9', 'fortran_order': False, 'shape': (1,)}"), "cannot be read"),
+        (header("__import__('os').abort()"), "cannot be read"),
+        (header("(" * 3000), "cannot be read"),
+        (b"\x93NUMPY\x02\0\xff\xff\xff\xff" + bytes(50), "4294967295 bytes long"),
+        (b"\x93NUMPY\x01\0\xff\x00{'descr'", "ends in it"),
+    ],
+)
+def test_what_cannot_be_read_is_named(data: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.npy").write_bytes(data)
+    with pytest.raises(InvalidDatapackError, match=rf"(?s)a\.npy: .*{message}"):
+        xr.open_dataset(tmp_path / "a.npy", engine="datapack")
