@@ -11,13 +11,15 @@ import xarray as xr
 
 from rinofs.datapack.arrays.events import events_dataset
 from rinofs.datapack.arrays.lattice import StreamFacts, checked_rate, checked_start, finite, stream_dataset
+from rinofs.datapack.arrays.recordings import combined, recording_datasets
 from rinofs.datapack.datatypes.layouts import Lattice, Sparse
 from rinofs.datapack.datatypes.registry import datatype_of_node, given_datatype, registry_of
 from rinofs.datapack.document.messages import warn
 from rinofs.datapack.document.model import Container, DataNode, Document
 from rinofs.datapack.formats.detect import HEAD, NotDataError, format_of, is_json, says_csv
 from rinofs.datapack.formats.handles import FileHandle
-from rinofs.datapack.formats.readers import samples_of
+from rinofs.datapack.formats.readers import recording_of, samples_of
+from rinofs.datapack.formats.recordings import RECORDING_FORMATS
 from rinofs.errors import InvalidDatapackError, InvalidOptionError
 
 if TYPE_CHECKING:
@@ -83,10 +85,18 @@ def open_located(file: Located, overrides: Overrides) -> xr.Dataset:
     InvalidDatapackError
         If it cannot be read as what its datatype says; both name the file.
     """
+    return combined(open_groups(file, overrides))
+
+
+def open_groups(file: Located, overrides: Overrides) -> dict[str, xr.Dataset]:
+    """Return the datasets of a file by their paths in it; but for files of several streams, one at "".
+
+    Raises are those of `open_located`.
+    """
     handle = FileHandle(file.fs, file.path)
     datatype = overrides.datatype or datatype_of_node(file.node, overrides.registry, file.label)
     try:
-        dataset = _dataset(handle, file, datatype, overrides)
+        datasets = _datasets(handle, file, datatype, overrides)
     except NotDataError as error:
         handle.close()
         raise NotDataError(f"{file.label}: {error}") from error
@@ -100,14 +110,15 @@ def open_located(file: Located, overrides: Overrides) -> xr.Dataset:
         handle.close()
         raise
     handle.forget()
-    dataset.attrs.update(_attributes(file.node, datatype))
-    dataset.set_close(handle.close)
-    return dataset
+    datasets[""].attrs.update(_attributes(file.node, datatype))
+    for dataset in datasets.values():
+        dataset.set_close(handle.close)
+    return datasets
 
 
-def _dataset(
+def _datasets(
     handle: FileHandle, file: Located, datatype: Datatype | None, overrides: Overrides
-) -> xr.Dataset:
+) -> dict[str, xr.Dataset]:
     mime = file.node.mime if file.node else None
     kind = format_of(handle.head(HEAD), mime, file.path)
     if kind == "json" and says_csv(mime, file.path) and not is_json(handle.read_all()):
@@ -117,13 +128,15 @@ def _dataset(
         raise NotDataError(f"this is no JSON, CSV, audio or .npy{what}; fsspec.open opens it as a file")
     layout = datatype.layout if datatype else None
     if isinstance(layout, Sparse):
-        return events_dataset(handle, kind, layout, file.label)
+        return {"": events_dataset(handle, kind, layout, file.label)}
     stream = StreamFacts(file.label, datatype, overrides.rate, overrides.channels, _start(file, overrides))
+    if kind in RECORDING_FORMATS:
+        return recording_datasets(recording_of(handle, kind, file.label), stream)
     whole_numbers = stream.quantity.type != "float" if isinstance(layout, Lattice) else None
     samples = samples_of(handle, kind, whole_numbers=whole_numbers)
     if kind == "csv" and datatype is None and not samples.shape[0] and not _is_table(mime, file.path):
         raise NotDataError("this is a line of text")  # which could be the header of an empty table
-    return stream_dataset(samples, stream)
+    return {"": stream_dataset(samples, stream)}
 
 
 def _is_table(mime: str | None, path: str) -> bool:
@@ -171,8 +184,8 @@ def tree_datasets(
     groups = {}
     for path, node in entries:
         if isinstance(node, DataNode):
-            if (dataset := datasets[path]) is not None:
-                groups[f"/{path}"] = dataset
+            for inner, dataset in (datasets[path] or {}).items():
+                groups[f"/{path}/{inner}".rstrip("/") or "/"] = dataset
             continue
         attrs = _group_attributes(node)
         groups[f"/{path}"] = xr.Dataset(
@@ -181,16 +194,16 @@ def tree_datasets(
     return groups
 
 
-def _try(pack: Pack, path: str, overrides: Overrides) -> xr.Dataset | None:
-    """Return the dataset of a node, None for one that cannot be read as data."""
+def _try(pack: Pack, path: str, overrides: Overrides) -> dict[str, xr.Dataset] | None:
+    """Return the datasets of a node, None for one that cannot be read as data."""
     inner = f"{pack.inner}/{path}".strip("/")
     file = pack.located(inner)
     try:
-        return open_located(file, overrides)
+        return open_groups(file, overrides)
     except NotDataError as error:
         if file.node is not None and file.node.datatype and overrides.registry.get(file.node.datatype):
             warn(file.label, f"it is left out, {error}")
-    except (InvalidDatapackError, InvalidOptionError, FileNotFoundError) as error:
+    except (InvalidDatapackError, InvalidOptionError, FileNotFoundError, ImportError) as error:
         warn(file.label, f"it is left out, {error}")
     return None
 

@@ -6,15 +6,16 @@ import codecs
 import json
 from typing import Literal
 
+from rinofs.datapack.formats.recordings import RecordingFormat, recording_format
 from rinofs.errors import InvalidDatapackError
 
-Format = Literal["json", "csv", "wav", "audio", "npy"]
+Format = Literal["json", "csv", "wav", "audio", "npy"] | RecordingFormat
 
 HEAD = 4096
 """Bytes that tell what a file is."""
 
 _AUDIO = (b"fLaC", b"OggS", b"caff", b".snd", b"RIFX", b"ID3", b"riff")
-_BINARY = (b"%PDF", b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b", b"\x89HDF", b"CDF")
+_BINARY = (b"%PDF", b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b", b"CDF")
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
@@ -39,6 +40,8 @@ def format_of(head: bytes, mime: str | None = None, name: str = "") -> Format | 
     str or None
         One of the words of `Format`; None for anything else (video, PDF).
     """
+    if (recording := recording_format(head)) is not None:
+        return recording
     if head.startswith(b"\x93NUMPY"):
         return "npy"
     if head[:4] in {b"RIFF", b"RF64", b"BW64"} and head[8:12] == b"WAVE":

@@ -13,6 +13,7 @@ from rinofs.datapack.formats.wav import WavSamples, wav_layout
 if TYPE_CHECKING:
     from rinofs.datapack.formats.detect import Format
     from rinofs.datapack.formats.handles import FileHandle
+    from rinofs.datapack.formats.recordings import Recording, RecordingFormat
     from rinofs.datapack.formats.samples import Samples
 
 
@@ -40,3 +41,40 @@ def samples_of(handle: FileHandle, kind: Format, *, whole_numbers: bool | None =
                 warn(handle.path, layout.problem)
             return WavSamples(handle, layout, scaled=scaled)
     return SoundSamples(handle, scaled=scaled)
+
+
+def recording_of(handle: FileHandle, kind: RecordingFormat, label: str) -> Recording:
+    """Return what is in a file of one of these formats.
+
+    Parameters
+    ----------
+    handle : FileHandle
+        The file.
+    kind : str
+        What it is, as `rinofs.datapack.formats.recordings.recording_format` tells.
+    label : str
+        What it is called in messages.
+
+    Raises
+    ------
+    ImportError
+        If the library that reads it is not installed.
+    InvalidDatapackError
+        If it cannot be read.
+    """
+    # Imported where one is used: most sessions need none of them.
+    if kind in {"eaf", "textgrid", "webvtt"}:
+        from rinofs.datapack.formats.annotations import annotations_recording
+
+        return annotations_recording(handle, label, kind)
+    if kind == "edf":
+        from rinofs.datapack.formats.edf import edf_recording
+
+        return edf_recording(handle, label)
+    if kind == "xdf":
+        from rinofs.datapack.formats.xdf import xdf_recording
+
+        return xdf_recording(handle)
+    from rinofs.datapack.formats.hdf5 import hdf5_recording
+
+    return hdf5_recording(handle)

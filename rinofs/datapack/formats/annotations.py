@@ -1,0 +1,247 @@
+"""Annotations of ELAN, Praat and the web: EAF, TextGrid and WebVTT, read as events."""
+
+from __future__ import annotations
+
+import html
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rinofs.datapack.document.messages import warn
+from rinofs.datapack.formats.recordings import EventTable, Recording
+from rinofs.datapack.formats.safe_xml import parse_xml
+from rinofs.errors import InvalidDatapackError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rinofs.datapack.formats.handles import FileHandle
+    from rinofs.datapack.formats.safe_xml import Element
+
+_Event = tuple[float, float, str, str]  # onset, offset, text, tier
+
+_FRAMES = {"milliseconds": 1000.0, "PAL-frames": 25.0, "NTSC-frames": 30000 / 1001}
+
+
+def annotations_recording(handle: FileHandle, label: str, kind: str) -> Recording:
+    """Return the events of a file of annotations.
+
+    Parameters
+    ----------
+    handle : FileHandle
+        The file.
+    label : str
+        What it is called in messages.
+    kind : str
+        ``eaf``, ``textgrid`` or ``webvtt``.
+
+    Raises
+    ------
+    InvalidDatapackError
+        If it cannot be read.
+    """
+    data = handle.read_all()
+    if kind == "eaf":
+        return Recording((), (_table(eaf_events(parse_xml(data))),))
+    text = _text(data, label)
+    if kind == "textgrid":
+        return Recording((), (_table(textgrid_events(text)),))
+    return Recording((), (_table(webvtt_events(text), tier="voice"),))
+
+
+def _table(events: list[_Event], tier: str = "tier") -> EventTable:
+    events = sorted(events, key=lambda event: event[:2])
+    columns: dict[str, Any] = {
+        "onset_time": np.array([event[0] for event in events], float),
+        "offset_time": np.array([event[1] for event in events], float),
+        "text": np.array([event[2] for event in events], dtype=object),
+    }
+    if tier == "tier" or any(event[3] for event in events):
+        columns[tier] = np.array([event[3] for event in events], dtype=object)
+    return EventTable("annotations", columns)
+
+
+def _text(data: bytes, label: str) -> str:
+    encoding = "utf-16" if data[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
+    if encoding == "utf-8-sig" and data[:1] == b"\0":
+        encoding = "utf-16-be"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError:
+        warn(label, "its text is not UTF-8: it is read as Windows-1252")
+        return data.decode("windows-1252", "replace")
+
+
+def eaf_events(root: Element) -> list[_Event]:
+    """Return the annotations of all tiers of an ELAN document.
+
+    Annotations that refer to others have their times; those that divide one share it evenly. A time that is
+    not set lies evenly between its neighbours, as ELAN shows it.
+
+    Raises
+    ------
+    InvalidDatapackError
+        If it is no ELAN document, or an annotation refers to what is not there.
+    """
+    if root.name != "ANNOTATION_DOCUMENT":
+        raise InvalidDatapackError(f"this XML is no ELAN document: its root is <{root.name[:40]}>")
+    header = root.first("HEADER")
+    units = header.attributes.get("TIME_UNITS", "milliseconds") if header else "milliseconds"
+    if units not in _FRAMES:
+        raise InvalidDatapackError(f"the unit of times, {units[:40]!r}, is not known")
+    slots = {key: value / _FRAMES[units] for key, value in _slots(root).items()}
+    found: dict[str, tuple[float, float]] = {}
+    waiting: dict[str, list[tuple[str, str]]] = {}
+    texts: dict[str, tuple[str, str]] = {}
+    for tier in root.iter("TIER"):
+        name = tier.attributes.get("TIER_ID", "")
+        for one in tier.iter("ALIGNABLE_ANNOTATION"):
+            key = one.attributes.get("ANNOTATION_ID", "")
+            try:
+                found[key] = (
+                    slots[one.attributes["TIME_SLOT_REF1"]],
+                    slots[one.attributes["TIME_SLOT_REF2"]],
+                )
+            except KeyError as error:
+                raise InvalidDatapackError(f"the annotation {key!r} has no time: {error}") from None
+            texts[key] = _value(one), name
+        for one in tier.iter("REF_ANNOTATION"):
+            key = one.attributes.get("ANNOTATION_ID", "")
+            waiting.setdefault(one.attributes.get("ANNOTATION_REF", ""), []).append((key, name))
+            texts[key] = _value(one), name
+    _place(found, waiting)
+    return [(*found[key], *texts[key]) for key in texts]
+
+
+def _slots(root: Element) -> dict[str, float]:
+    """Return the times of all slots."""
+    order = [
+        (slot.attributes.get("TIME_SLOT_ID", ""), slot.attributes.get("TIME_VALUE"))
+        for slot in root.iter("TIME_SLOT")
+    ]
+    try:
+        known = [(place, float(value)) for place, (_, value) in enumerate(order) if value is not None]
+    except ValueError as error:
+        raise InvalidDatapackError(f"a time is no number: {error}") from None
+    if not known:
+        return {}
+    places, values = zip(*known, strict=True)
+    times = np.interp(np.arange(len(order)), places, values)
+    return {key: float(time) for (key, _), time in zip(order, times, strict=True)}
+
+
+def _value(annotation: Element) -> str:
+    value = annotation.first("ANNOTATION_VALUE")
+    return value.text if value else ""
+
+
+def _place(found: dict[str, tuple[float, float]], waiting: dict[str, list[tuple[str, str]]]) -> None:
+    """Give annotations that refer to others their times."""
+    ahead = [key for key in waiting if key in found]
+    while ahead:
+        parent = ahead.pop()
+        members: dict[str, list[str]] = {}
+        for key, tier in waiting.pop(parent):
+            members.setdefault(tier, []).append(key)
+        for keys in members.values():
+            edges = np.linspace(*found[parent], len(keys) + 1)
+            for key, (onset, offset) in zip(keys, pairwise(edges.tolist()), strict=True):
+                found[key] = onset, offset
+                if key in waiting:
+                    ahead.append(key)
+    if waiting:
+        raise InvalidDatapackError(f"annotations refer to {min(waiting)!r}, which is not there")
+
+
+_TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<!\S)(<\w+>|[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?%?)(?!\S)|!.*')
+
+
+def textgrid_events(text: str) -> list[_Event]:
+    """Return the intervals and points of a TextGrid, long or short; intervals without text are left out.
+
+    As Praat does, only quoted texts, numbers that stand alone, and flags are read.
+
+    Raises
+    ------
+    InvalidDatapackError
+        If it is no TextGrid, or ends early.
+    """
+    tokens = _tokens(text)
+    try:
+        if (next(tokens), next(tokens)) != ("ooTextFile", "TextGrid"):
+            raise InvalidDatapackError("this is a file of Praat, but no TextGrid")
+        next(tokens), next(tokens)
+        if next(tokens) != "<exists>":
+            return []
+        return [event for _ in range(int(next(tokens))) for event in _tier(tokens)]
+    except StopIteration:
+        raise InvalidDatapackError("this TextGrid ends early") from None
+    except ValueError as error:
+        if isinstance(error, InvalidDatapackError):
+            raise
+        raise InvalidDatapackError(f"this TextGrid cannot be read: {error}") from None
+
+
+def _tokens(text: str) -> Iterator[str]:
+    for match in _TOKEN.finditer(text):
+        if match[1] is not None:
+            yield match[1].replace('""', '"')
+        elif match[2] is not None:
+            yield match[2]
+
+
+def _tier(tokens: Iterator[str]) -> list[_Event]:
+    kind, name = next(tokens), next(tokens)
+    next(tokens), next(tokens)
+    count = int(next(tokens))
+    found = []
+    for _ in range(count):
+        onset = float(next(tokens))
+        offset = float(next(tokens)) if kind == "IntervalTier" else onset
+        text = next(tokens)
+        if text.strip() or kind != "IntervalTier":
+            found.append((onset, offset, text, name))
+    return found
+
+
+_TIMING = re.compile(r"\s*((?:\d+:)?\d\d:\d\d\.\d{3})\s+-->\s+((?:\d+:)?\d\d:\d\d\.\d{3})(?:\s.*)?$")
+_VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]*)>")
+
+
+def webvtt_events(text: str) -> list[_Event]:
+    """Return the cues of a WebVTT file, without their markup, and who speaks.
+
+    Raises
+    ------
+    InvalidDatapackError
+        If it is no WebVTT.
+    """
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd").split("\n")
+    if not re.match(r"\ufeff?WEBVTT(?:[ \t]|$)", lines[0]):
+        raise InvalidDatapackError("this is no WebVTT: it does not begin with that word")
+    found: list[_Event] = []
+    number = 1
+    while number < len(lines):
+        timing = _TIMING.match(lines[number])
+        number += 1
+        if timing is None:
+            continue
+        payload = []
+        while number < len(lines) and lines[number].strip() and "-->" not in lines[number]:
+            payload.append(lines[number])
+            number += 1
+        cue = "\n".join(payload)
+        voice = _VOICE.search(cue)
+        words = html.unescape(re.sub(r"<[^>]*>", "", cue))
+        found.append((_seconds(timing[1]), _seconds(timing[2]), words, voice[1].strip() if voice else ""))
+    return found
+
+
+def _seconds(stamp: str) -> float:
+    *hours, minutes, seconds = stamp.split(":")
+    # From whole milliseconds, so that 0.1 s is the number that 0.1 is.
+    whole, thousandths = seconds.split(".")
+    total = (int(hours[0]) if hours else 0) * 3600 + int(minutes) * 60 + int(whole)
+    return (total * 1000 + int(thousandths)) / 1000

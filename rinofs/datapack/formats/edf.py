@@ -1,0 +1,259 @@
+"""European data format, EDF and BDF, with annotations: read in parts, through `edfio`.
+
+`edfio` reads the header. Samples are read here, since it takes BDF and files of other filesystems whole into
+memory. See https://www.edfplus.info/specs/ and https://www.biosemi.com/faq/file_format.htm.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rinofs.datapack.document.messages import warn
+from rinofs.datapack.formats.recordings import EXTRA, EventTable, Recording, Stream
+from rinofs.datapack.formats.samples import CHUNK
+from rinofs.errors import InvalidDatapackError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from rinofs.datapack.formats.handles import FileHandle
+
+_ANNOTATIONS = frozenset({"EDF Annotations", "BDF Annotations"})
+_ANNOTATED = 16 * 1024 * 1024
+"""Bytes up to which a file is read for its annotations, which are spread all over it."""
+
+_ONSET = re.compile(r"^([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14")
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """Where the data records are, and how much of each signal is in one."""
+
+    handle: FileHandle
+    offset: int
+    count: int
+    duration: float
+    width: int
+    sizes: tuple[int, ...]
+
+    @property
+    def bytes(self) -> int:
+        return sum(self.sizes) * self.width
+
+    def column(self, number: int, raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the bytes of a signal in records."""
+        begin = sum(self.sizes[:number]) * self.width
+        return raw[:, begin : begin + self.sizes[number] * self.width]
+
+    def read(self, first: int, last: int) -> NDArray[np.uint8]:
+        """Return whole records as bytes, a row each."""
+        raw = np.empty((max(last - first, 0), self.bytes), np.uint8)
+        if raw.size:
+            target = raw.reshape(-1).data
+            if self.handle.read_into(self.offset + first * self.bytes, target) < len(target):
+                raise InvalidDatapackError(f"{self.handle.path}: the file ends before record {last}")
+        return raw
+
+
+class EdfSamples:
+    """Samples of signals of one rate, in their physical units."""
+
+    dtype = np.dtype(np.float64)
+
+    def __init__(self, records: _Records, numbers: Sequence[int], signals: Sequence[Any]) -> None:
+        self._records = records
+        self._numbers = tuple(numbers)
+        self._per_record = records.sizes[numbers[0]]
+        self.labels: tuple[str, ...] | None = tuple(signal.label for signal in signals)
+        ranges = [(signal.digital_range, signal.physical_range) for signal in signals]
+        self._low = np.array([digital.min for digital, _ in ranges], float)
+        self._base = np.array([physical.min for _, physical in ranges], float)
+        self._gain = np.array(
+            [(physical.max - physical.min) / (digital.max - digital.min) for digital, physical in ranges]
+        )
+        self.shape = (records.count * self._per_record, len(numbers))
+        self.rate: float | None = self._per_record / records.duration if records.duration else None
+        self.parts = max(1, CHUNK // max(records.bytes, 1)) * self._per_record
+
+    def read(self, start: int, stop: int) -> NDArray[Any]:
+        """Return some samples."""
+        per = self._per_record
+        first, last = start // per, -(-stop // per)
+        raw = self._records.read(first, last)
+        values = np.empty((len(raw) * per, len(self._numbers)))
+        for column, number in enumerate(self._numbers):
+            values[:, column] = _integers(self._records.column(number, raw), self._records.width)
+        values = values[start - first * per : stop - first * per]
+        return np.asarray((values - self._low) * self._gain + self._base)
+
+
+def _integers(raw: NDArray[np.uint8], width: int) -> NDArray[Any]:
+    flat = np.ascontiguousarray(raw).reshape(-1)
+    if width == 2:
+        return flat.view("<i2")
+    wide = np.zeros((len(flat) // 3, 4), np.uint8)
+    wide[:, 1:] = flat.reshape(-1, 3)
+    return wide.view("<i4")[:, 0] >> 8
+
+
+def edf_recording(handle: FileHandle, label: str) -> Recording:
+    """Return what is in an EDF or BDF file: a stream for each rate and unit, and the annotations.
+
+    Raises
+    ------
+    ImportError
+        If `edfio` is not installed.
+    InvalidDatapackError
+        If the header cannot be read.
+    """
+    header, file = _header(handle)
+    records = _records(handle, header, label)
+    labels = [_field(header, 16, 0, number) for number in range(len(records.sizes))]
+    annotations = [number for number, name in enumerate(labels) if name in _ANNOTATIONS]
+    ordinary = [number for number in range(len(labels)) if number not in annotations]
+    discontinuous = header[192:236].decode("latin-1").startswith(("EDF+D", "BDF+D"))
+    attrs = _attributes(file)
+    if not annotations or not (discontinuous or _read_annotations(handle, label)):
+        return Recording(tuple(_streams(records, ordinary, file.signals, 0.0, None)), (), attrs)
+    onsets, events = _annotations(records, annotations)
+    start = 0.0
+    if onsets.size:
+        start = float(onsets[0])
+    steps = np.diff(onsets)
+    gaps = discontinuous and bool((np.abs(steps - records.duration) > 1e-6).any())
+    streams = _streams(records, ordinary, file.signals, start, onsets if gaps else None)
+    return Recording(tuple(streams), (events,) if len(events.columns["text"]) else (), attrs)
+
+
+def _header(handle: FileHandle) -> tuple[bytes, Any]:
+    try:
+        import edfio
+    except ImportError as error:
+        raise ImportError(f"reading EDF and BDF needs edfio: {EXTRA}") from error
+    head = handle.read(0, 256)
+    try:
+        size, signals = int(head[184:192]), int(head[252:256])
+        header = handle.read(0, min(size, 1 << 20))
+        fits = size == len(header) == 256 * (signals + 1)
+        read = edfio.read_bdf if head[0] == 0xFF else edfio.read_edf
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of numbers in the header that cannot be right
+            file = read(_one_record(header, signals), header_encoding="latin-1") if fits else None
+    except (ValueError, IndexError, ZeroDivisionError) as error:
+        raise InvalidDatapackError(f"the header of this EDF file cannot be read: {error}") from error
+    if file is None:
+        raise InvalidDatapackError(
+            f"the header of this EDF file cannot be read: {signals} signals are not {len(header)} bytes"
+        )
+    return header, file
+
+
+def _one_record(header: bytes, signals: int) -> bytes:
+    """Return the header with a record of zeros, which `edfio` wants to see."""
+    width = 3 if header[0] == 0xFF else 2
+    sizes = [int(_field(header, 8, 216, number)) for number in range(signals)]
+    return header[:236] + b"1".ljust(8) + header[244:] + bytes(sum(sizes) * width)
+
+
+def _field(header: bytes, width: int, before: int, number: int) -> str:
+    signals = int(header[252:256])
+    at = 256 + before * signals + number * width
+    return header[at : at + width].decode("latin-1").strip()
+
+
+def _records(handle: FileHandle, header: bytes, label: str) -> _Records:
+    signals = int(header[252:256])
+    width = 3 if header[0] == 0xFF else 2
+    sizes = tuple(int(_field(header, 8, 216, number)) for number in range(signals))
+    said = int(header[236:244])
+    record = sum(sizes) * width
+    there = (handle.size - len(header)) // record if record else 0
+    if 0 <= said < there:
+        warn(label, f"its header speaks of {said} data records, and {there} are there: all are read")
+    elif said > there:
+        warn(label, f"the file ends early: {said - there} of {said} data records are missing")
+    return _Records(handle, len(header), there, float(header[244:252]), width, sizes)
+
+
+def _attributes(file: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    with contextlib.suppress(ValueError):  # an anonymous recording has no date
+        found["start_time"] = f"{file.startdate.isoformat()}T{file.starttime.isoformat()}"
+    for key in ("local_patient_identification", "local_recording_identification"):
+        if value := str(getattr(file, key, "")).strip():
+            found[key] = value
+    return found
+
+
+def _streams(
+    records: _Records,
+    numbers: Sequence[int],
+    signals: Sequence[Any],
+    start: float,
+    onsets: NDArray[np.float64] | None,
+) -> Iterator[Stream]:
+    """Yield the signals, those of one rate and unit together."""
+    groups: dict[tuple[int, str], list[tuple[int, Any]]] = {}
+    for number, signal in zip(numbers, signals, strict=True):
+        if records.sizes[number]:
+            key = records.sizes[number], signal.physical_dimension
+            groups.setdefault(key, []).append((number, signal))
+    for (size, units), members in groups.items():
+        samples = EdfSamples(records, [number for number, _ in members], [signal for _, signal in members])
+        times = None
+        if onsets is not None:
+            times = (onsets[:, None] + np.arange(size) * (records.duration / size)).reshape(-1)
+        yield Stream(_name([signal.label for _, signal in members], units), samples, units, start, times)
+
+
+def _name(labels: Sequence[str], units: str) -> str:
+    if len(labels) == 1:
+        return labels[0]
+    kinds = {label.partition(" ")[0] for label in labels if " " in label}
+    return kinds.pop() if len(kinds) == 1 and all(" " in label for label in labels) else units
+
+
+def _read_annotations(handle: FileHandle, label: str) -> bool:
+    if handle.size <= _ANNOTATED:
+        return True
+    warn(label, "its annotations are not read, since they are spread over a large file")
+    return False
+
+
+def _annotations(records: _Records, numbers: Sequence[int]) -> tuple[NDArray[np.float64], EventTable]:
+    """Return when each record begins, and the annotations in them."""
+    onsets: NDArray[Any] = np.arange(records.count) * records.duration
+    found: list[tuple[float, float, str]] = []
+    step = max(1, CHUNK // max(records.bytes, 1))
+    for first in range(0, records.count, step):
+        raw = records.read(first, min(first + step, records.count))
+        for row in range(len(raw)):
+            keeps_time = True
+            for number in numbers:
+                text = records.column(number, raw[row : row + 1]).tobytes().decode("utf-8", "replace")
+                for onset, duration, words in _lists(text):
+                    if keeps_time:
+                        onsets[first + row], keeps_time = onset, False
+                    found += [(onset, onset + duration, word) for word in words if word]
+    found.sort(key=lambda event: event[:2])
+    columns = {
+        "onset_time": np.array([onset for onset, _, _ in found], float),
+        "offset_time": np.array([offset for _, offset, _ in found], float),
+        "text": np.array([text for _, _, text in found], dtype=object),
+    }
+    return onsets, EventTable("annotations", columns)
+
+
+def _lists(text: str) -> Iterator[tuple[float, float, list[str]]]:
+    """Yield the time-stamped annotation lists of a record; the first keeps the record's time."""
+    for part in text.split("\0"):
+        if head := _ONSET.match(part):
+            yield float(head[1]), float(head[2] or 0), part[head.end() :].split("\x14")

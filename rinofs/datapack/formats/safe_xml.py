@@ -1,0 +1,93 @@
+"""XML from files that nobody vouches for: no document types, no entities, nothing from elsewhere, bounded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+from xml.parsers import expat
+
+from rinofs.errors import InvalidDatapackError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_DEEPEST = 200
+_MOST = 1_000_000
+"""Elements in a document."""
+
+
+@dataclass(slots=True)
+class Element:
+    """An element.
+
+    Attributes
+    ----------
+    name : str
+        Its name, as written.
+    attributes : dict of str
+        Its attributes.
+    children : list of Element
+        The elements in it.
+    text : str
+        The text directly in it.
+    """
+
+    name: str
+    attributes: dict[str, str]
+    children: list[Element] = field(default_factory=list)
+    text: str = ""
+
+    def iter(self, name: str) -> Iterator[Element]:
+        """Yield the elements of a name in this one, in the order of the document."""
+        for child in self.children:
+            if child.name == name:
+                yield child
+            yield from child.iter(name)
+
+    def first(self, name: str) -> Element | None:
+        """Return the first of these, None if there is none."""
+        return next(self.iter(name), None)
+
+
+def parse_xml(data: bytes) -> Element:
+    """Return the root of a document.
+
+    Raises
+    ------
+    InvalidDatapackError
+        If it is not well-formed, declares entities or a document type, or is too large or too deep.
+    """
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+    root = Element("", {})
+    open_elements = [root]
+    count = 0
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        nonlocal count
+        count += 1
+        if count > _MOST or len(open_elements) > _DEEPEST:
+            raise InvalidDatapackError("this XML has too many elements, or is nested too deeply")
+        element = Element(name, attributes)
+        open_elements[-1].children.append(element)
+        open_elements.append(element)
+
+    def end(name: str) -> None:  # noqa: ARG001 - as expat calls it
+        open_elements.pop()
+
+    def text(data: str) -> None:
+        open_elements[-1].text += data
+
+    def refuse(*_: Any) -> NoReturn:
+        raise InvalidDatapackError("this XML declares a document type or entities, which are not read")
+
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = text
+    parser.StartDoctypeDeclHandler = refuse
+    parser.EntityDeclHandler = refuse
+    parser.ExternalEntityRefHandler = refuse
+    try:
+        parser.Parse(data, True)
+    except expat.ExpatError as error:
+        raise InvalidDatapackError(f"this XML is not well-formed: {error}") from error
+    return root.children[0]

@@ -1,0 +1,191 @@
+"""Annotations of ELAN, Praat and WebVTT as events."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import xarray as xr
+
+from rinofs.datapack import DataNode, Document, dump
+from rinofs.errors import InvalidDatapackError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EAF = """<?xml version="1.0" encoding="UTF-8"?>
+<ANNOTATION_DOCUMENT AUTHOR="" DATE="2024-01-01T00:00:00+00:00" FORMAT="3.0" VERSION="3.0">
+<HEADER MEDIA_FILE="" TIME_UNITS="milliseconds"><MEDIA_DESCRIPTOR MEDIA_URL="file:///a.wav"/></HEADER>
+<TIME_ORDER>
+<TIME_SLOT TIME_SLOT_ID="ts1" TIME_VALUE="500"/><TIME_SLOT TIME_SLOT_ID="ts2" TIME_VALUE="1250"/>
+<TIME_SLOT TIME_SLOT_ID="ts3"/><TIME_SLOT TIME_SLOT_ID="ts4" TIME_VALUE="2250"/>
+</TIME_ORDER>
+<TIER LINGUISTIC_TYPE_REF="a" TIER_ID="speech">
+<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="a1" TIME_SLOT_REF1="ts1" TIME_SLOT_REF2="ts2">
+<ANNOTATION_VALUE>hello you</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION>
+<ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="a2" TIME_SLOT_REF1="ts3" TIME_SLOT_REF2="ts4">
+<ANNOTATION_VALUE>&lt;laughs&gt; é</ANNOTATION_VALUE></ALIGNABLE_ANNOTATION></ANNOTATION>
+</TIER>
+<TIER LINGUISTIC_TYPE_REF="b" PARENT_REF="speech" TIER_ID="words">
+<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="a3" ANNOTATION_REF="a1">
+<ANNOTATION_VALUE>hello</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION>
+<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="a4" ANNOTATION_REF="a1" PREVIOUS_ANNOTATION="a3">
+<ANNOTATION_VALUE>you</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION>
+</TIER>
+<TIER LINGUISTIC_TYPE_REF="c" PARENT_REF="words" TIER_ID="class">
+<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="a5" ANNOTATION_REF="a4">
+<ANNOTATION_VALUE>pronoun</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION>
+</TIER>
+</ANNOTATION_DOCUMENT>
+"""
+
+SPOKEN = [
+    (0.5, 0.875, "hello", "words"),
+    (0.5, 1.25, "hello you", "speech"),
+    (0.875, 1.25, "you", "words"),
+    (0.875, 1.25, "pronoun", "class"),
+    (1.75, 2.25, "<laughs> é", "speech"),
+]
+
+LONG = """File type = "ooTextFile"
+Object class = "TextGrid"
+
+xmin = 0
+xmax = 2.5
+tiers? <exists>
+size = 2
+item []:
+    item [1]:
+        class = "IntervalTier"
+        name = "phones"
+        xmin = 0
+        xmax = 2.5
+        intervals: size = 3
+        intervals [1]:
+            xmin = 0
+            xmax = 0.5
+            text = ""
+        intervals [2]:
+            xmin = 0.5
+            xmax = 1.25
+            text = "a ""b"" 3"
+        intervals [3]:
+            xmin = 1.25
+            xmax = 2.5
+            text = "é"
+    item [2]:
+        class = "TextTier"
+        name = "clicks"
+        xmin = 0
+        xmax = 2.5
+        points: size = 1
+        points [1]:
+            number = 0.75
+            mark = "x"
+"""
+
+SHORT = """File type = "ooTextFile"
+Object class = "TextGrid"
+
+0
+2.5
+<exists>
+2
+"IntervalTier" "phones" 0 2.5 3
+0 0.5 "" ! silence
+0.5 1.25 "a ""b"" 3"
+1.25 2.5 "é"
+"TextTier"
+"clicks"
+0
+2.5
+1
+0.75
+"x"
+"""
+
+GRID = [(0.5, 1.25, 'a "b" 3', "phones"), (0.75, 0.75, "x", "clicks"), (1.25, 2.5, "é", "phones")]
+
+VTT = """WEBVTT - a title
+Kind: captions
+
+STYLE
+::cue { color: red }
+
+NOTE no cue
+at all
+
+intro
+00:00.500 --> 00:01.250 align:start position:0%
+<v.loud Ann>Hello <i>you</i> &amp; all
+second line
+
+01:00:02.000 --> 01:00:03.100
+no voice
+"""
+
+CUES = [(0.5, 1.25, "Hello you & all\nsecond line", "Ann"), (3602.0, 3603.1, "no voice", "")]
+
+
+def events(path: Path, kind: str = "tier") -> list[tuple[Any, ...]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = xr.open_dataset(path, engine="datapack")
+    assert found.onset_time.attrs["units"] == found.offset_time.attrs["units"] == "s"
+    columns = [found[name].values.tolist() for name in ("onset_time", "offset_time", "text", kind)]
+    return list(zip(*columns, strict=True))
+
+
+FILES: list[tuple[str, bytes, str, list[tuple[Any, ...]]]] = [
+    ("a.eaf", EAF.encode(), "tier", SPOKEN),
+    ("bom.eaf", b"\xef\xbb\xbf" + EAF.encode(), "tier", SPOKEN),
+    ("long.TextGrid", LONG.encode(), "tier", GRID),
+    ("short.TextGrid", SHORT.encode(), "tier", GRID),
+    ("utf16.TextGrid", LONG.encode("utf-16"), "tier", GRID),
+    ("crlf.TextGrid", SHORT.replace("\n", "\r\n").encode(), "tier", GRID),
+    ("a.vtt", VTT.encode(), "voice", CUES),
+    ("bom.vtt", b"\xef\xbb\xbf" + VTT.replace("\n", "\r\n").encode(), "voice", CUES),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "kind", "expected"), FILES, ids=[each[0] for each in FILES])
+def test_events(name: str, data: bytes, kind: str, expected: list[tuple[Any, ...]], tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(data)
+    assert events(tmp_path / name, kind) == expected
+    document = Document.create("lab", [DataNode.create("notes", name)])
+    (tmp_path / "datapack.json").write_text(dump(document))
+    tree = xr.open_datatree(tmp_path, engine="datapack")
+    assert tree["notes"].dataset.text.values.tolist() == [each[2] for each in expected]
+
+
+def test_later_by_an_offset(tmp_path: Path) -> None:
+    (tmp_path / "a.vtt").write_text(VTT)
+    found = xr.open_dataset(tmp_path / "a.vtt", engine="datapack", start=10)
+    assert found.onset_time.values.tolist() == [10.5, 3612.0]
+
+
+BOMB = """<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>
+<ANNOTATION_DOCUMENT>&b;</ANNOTATION_DOCUMENT>"""
+OUTSIDE = """<?xml version="1.0"?><!DOCTYPE x SYSTEM "file:///etc/passwd"><ANNOTATION_DOCUMENT/>"""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.eaf", BOMB, "declares a document type or entities"),
+        ("a.eaf", OUTSIDE, "declares a document type or entities"),
+        ("a.eaf", "<ANNOTATION_DOCUMENT>" + "<TIER>" * 300, "nested too deeply"),
+        ("a.eaf", EAF[:900], "not well-formed"),
+        ("a.eaf", "<x><ANNOTATION_DOCUMENT/></x>", "no ELAN document"),
+        ("a.eaf", EAF.replace('TIME_SLOT_REF2="ts4"', 'TIME_SLOT_REF2="ts9"'), "'a2' has no time: 'ts9'"),
+        ("a.eaf", EAF.replace('ANNOTATION_REF="a4"', 'ANNOTATION_REF="a9"'), "refer to 'a9'"),
+        ("a.eaf", EAF.replace("milliseconds", "fortnights"), "'fortnights', is not known"),
+        ("a.TextGrid", LONG[:500], "ends early"),
+        ("a.TextGrid", SHORT.replace("0.5 1.25", "0.5 x 1.25").replace('"é"', ""), "this TextGrid"),
+    ],
+)
+def test_what_cannot_be_read_is_named(name: str, text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InvalidDatapackError, match=rf"{name}: .*{message}"):
+        xr.open_dataset(tmp_path / name, engine="datapack")
