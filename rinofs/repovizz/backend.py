@@ -33,8 +33,7 @@ from rinofs.repovizz.documents.queues import Queues
 from rinofs.repovizz.login.auth import auth_for
 from rinofs.repovizz.paths import parse
 from rinofs.repovizz.pushing import Pusher
-from rinofs.repovizz.resolver import Resolver, Stored
-from rinofs.repovizz.sizes import Sizes
+from rinofs.repovizz.resolver import Resolver, Sizes, Stored
 from rinofs.repovizz.uploads import Uploader
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from rinofs.datapack import DataNode, dump
 from rinofs.datapack.document.naming import DOCUMENT_NAME
 from rinofs.datapack.links import REPOVIZZ
-from rinofs.repovizz.documents.relink import relinked
-from rinofs.repovizz.records import hash_of
+from rinofs.repovizz.records import hash_of, relinked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

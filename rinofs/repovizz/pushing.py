@@ -21,10 +21,9 @@ from rinofs.fs.backend import Upload
 from rinofs.fs.transfer.outgoing import Watched
 from rinofs.fs.transfer.pool import Stop, run
 from rinofs.http.content.upload import UploadBody
-from rinofs.repovizz.documents.relink import without_links
+from rinofs.repovizz.delivery import HashingReader, check_hash
 from rinofs.repovizz.paths import is_id, part_of
-from rinofs.repovizz.records import hash_of
-from rinofs.repovizz.sources import Hashed, check_hash
+from rinofs.repovizz.records import hash_of, without_links
 
 if TYPE_CHECKING:
     from typing import IO, BinaryIO
@@ -243,7 +242,7 @@ class Pusher:
 
     def _send(self, datapack: Datapack, file: _File, callback: Callback, stop: Stop) -> None:
         with file.place.fs.open(file.place.path, "rb") as opened:
-            hashed = Hashed(cast("IO[bytes]", Watched(opened, callback, stop)))
+            hashed = HashingReader(cast("IO[bytes]", Watched(opened, callback, stop)))
             body = UploadBody(cast("BinaryIO", hashed), file.size, filename=file.link.rpartition("/")[2])
             label = self._datapacks.url(f"{part_of(datapack)}/{file.path}")
             content_hash = self._datapacks.client.upload(datapack, file.link, body, label)

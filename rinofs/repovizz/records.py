@@ -12,7 +12,7 @@ from rinofs.datapack.links import REPOVIZZ
 from rinofs.errors import InvalidDatapackError, ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 
 @dataclass(frozen=True)
@@ -132,3 +132,26 @@ def parse_account(value: Any, url: str) -> Account:
     username, ids = value.get("username"), value.get("datapacks")
     known = tuple(str(each).lower() for each in ids) if isinstance(ids, list) else ()
     return Account(value["id"], username if isinstance(username, str) else None, known)
+
+
+def relinked(document: Document, link_of: Callable[[str], str]) -> Document:
+    """Return a document in which each link is what a function makes of it."""
+    value = document.to_json()
+    for node in _data_nodes(value):
+        node["link"] = link_of(str(node.get("link", "")))
+    return from_json(value)
+
+
+def without_links(document: Document) -> Document:
+    """Return what documents have in common that differ only in where the files are."""
+    return relinked(document, lambda _link: "")
+
+
+def _data_nodes(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    rows = [list(value.get("children") or [])]
+    while rows:
+        for node in rows.pop():
+            if isinstance(node.get("children"), list) and node.get("class") != "data":
+                rows.append(node["children"])
+            elif node.get("class") != "container":
+                yield node

@@ -15,9 +15,8 @@ from rinofs.errors import (
     NotFoundError,
     PreconditionError,
 )
-from rinofs.repovizz.deliveries import Deliveries, LinkedDeliveries
+from rinofs.repovizz.delivery import ContentFirstUpload, NodeContent, NodeFirstUpload
 from rinofs.repovizz.paths import parse
-from rinofs.repovizz.sending import Sending
 
 if TYPE_CHECKING:
     from rinofs.fs.backend import Upload
@@ -42,8 +41,8 @@ class Uploader:
 
     def __init__(self, datapacks: Datapacks, *, verify: bool) -> None:
         self._datapacks = datapacks
-        self._stored = Deliveries(datapacks, verify=verify)
-        self._linked = LinkedDeliveries(datapacks, verify=verify)
+        self._content_first = ContentFirstUpload(datapacks, verify=verify)
+        self._node_first = NodeFirstUpload(datapacks, verify=verify)
 
     def send(self, upload: Upload, max_age: float) -> None:
         """Store a content under its path, making datapack and containers on the way.
@@ -104,14 +103,14 @@ class Uploader:
 
     def _send(self, upload: Upload, max_age: float) -> None:
         place = parse(upload.path)
-        sending = Sending(upload, self._datapacks.url(upload.path))
+        content = NodeContent(upload, self._datapacks.url(upload.path))
         for tries_left in reversed(range(_TRIES)):
             datapack = self._datapacks.editor.found_or_made(
                 place.datapack, self._datapacks.url(place.datapack), max_age
             )
-            deliveries = self._stored if self._datapacks.client.features.stores else self._linked
+            delivery = self._content_first if self._datapacks.client.features.stores else self._node_first
             try:
-                content_hash = deliveries.send(sending, datapack)
+                content_hash = delivery.send(content, datapack)
             except (PreconditionError, NotFoundError, NotAllowedError) as error:
                 # Others changed, moved or removed the node, or its datapack, while this was under way.
                 if not tries_left or error.status not in _OVERTAKEN:

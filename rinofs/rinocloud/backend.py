@@ -24,12 +24,11 @@ from rinofs.fs.transfer.pool import run
 from rinofs.protocol.extensions import REQUESTED_WITH, RinocloudExtension
 from rinofs.rinocloud import sidecars
 from rinofs.rinocloud.auth import auth_for
-from rinofs.rinocloud.batches import Batches
+from rinofs.rinocloud.bundles import Bundles
 from rinofs.rinocloud.changes import Changes
 from rinofs.rinocloud.client import Features, RinocloudClient
 from rinofs.rinocloud.moves import Moves
-from rinofs.rinocloud.paths import ById, parse
-from rinofs.rinocloud.resolver import TOP, Resolver
+from rinofs.rinocloud.resolver import TOP, ById, Resolver, parse
 from rinofs.rinocloud.uploads import Uploader
 
 if TYPE_CHECKING:
@@ -95,7 +94,7 @@ class RinocloudBackend(Backend):
         self.resolver = Resolver(self.client, self.listings, url)
         uploader = Uploader(self.client, self.resolver, self.listings, url, options.verify_content)
         self._uploader = uploader
-        self._batches = Batches(self.client, self.listings, uploader, url, options.verify_content)
+        self._bundles = Bundles(self.client, self.listings, uploader, url, options.verify_content)
         self._changes = Changes(self.client, self.resolver, self.listings, uploader, url)
         self._moves = Moves(self.client, self.resolver, self.listings, self._changes, url)
         self._key = f"{endpoint_url} {credentials.identity}"
@@ -214,21 +213,7 @@ class RinocloudBackend(Backend):
 
     def read_small(self, paths: Sequence[str]) -> list[bytes | None]:
         """Read several small files by one request; None for those that have to be read alone."""
-        parts = [parse(path) for path in paths]
-        named = {
-            number: names
-            for number, names in enumerate(parts)
-            if names and not any(isinstance(part, ById) for part in names)
-        }
-        contents: list[bytes | None] = [None] * len(paths)
-        self.client.discover()
-        if named and self.client.features.has(RinocloudExtension.BUNDLE):
-            names = [[str(part) for part in way] for way in named.values()]
-            label = self.url(paths[0].rpartition("/")[0])
-            bundle = self.client.contents_of(names, label, verify=self.options.verify_content)
-            for number, content in zip(named, bundle, strict=True):
-                contents[number] = content
-        return contents
+        return self._bundles.read(paths)
 
     # Changing
 
@@ -238,7 +223,7 @@ class RinocloudBackend(Backend):
 
     def write_small(self) -> WriteSmall | None:
         """Return what stores several small files by one request; None where the server cannot."""
-        return self._batches.writer(self.options.listing_age)
+        return self._bundles.writer(self.options.listing_age)
 
     def make_folder(self, path: str, *, exist_ok: bool) -> None:
         """Make a folder and those on the way."""

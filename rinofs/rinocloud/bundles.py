@@ -1,4 +1,4 @@
-"""The contents of many small files from one answer, or in one request."""
+"""Several small files in one answer, or in one request."""
 
 from __future__ import annotations
 
@@ -6,27 +6,142 @@ import base64
 import hashlib
 import io
 import json
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
-from rinofs.errors import ProtocolError
+from rinofs.errors import AuthenticationError, ProtocolError, ServiceError, UnavailableError
 from rinofs.http.content.byteranges import Parts, boundary_of
 from rinofs.http.content.upload import UploadBody
-from rinofs.protocol.extensions import REPR_DIGEST, RINOCLOUD_ALONE, repr_digest
+from rinofs.protocol.extensions import REPR_DIGEST, RINOCLOUD_ALONE, RinocloudExtension, repr_digest
 from rinofs.protocol.limits import MAX_JSON_BODY
+from rinofs.rinocloud.resolver import ById, parse
+from rinofs.rinocloud.uploads import fields_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from rinofs.fs.backend import Upload, WriteSmall
+    from rinofs.fs.listings import Listings
     from rinofs.http.connection.response import Response
+    from rinofs.rinocloud.client import RinocloudClient
+    from rinofs.rinocloud.records import Record
+    from rinofs.rinocloud.uploads import Target, Uploader
 
-__all__ = ["bundle_of", "read_bundle"]
 
 LONGEST = MAX_JSON_BODY // 2
 """Characters of fields that go into one request; as bytes they may be more."""
 
+_FULL = 507
+_NEEDED = (RinocloudExtension.BUNDLE, RinocloudExtension.IDEMPOTENCY, RinocloudExtension.DIGEST)
 
-def read_bundle(answer: Response, paths: Sequence[Sequence[str]], *, verify: bool) -> list[bytes | None]:
+
+class Bundles:
+    """Read and store several small files at once.
+
+    Parameters
+    ----------
+    client : RinocloudClient
+        Sends the requests.
+    listings : Listings
+        Is told of what was stored.
+    uploader : Uploader
+        Knows where new objects go.
+    url : callable
+        Turns a path into what messages call it.
+    verify : bool
+        Whether what is stored is checked.
+    """
+
+    def __init__(
+        self,
+        client: RinocloudClient,
+        listings: Listings[Record],
+        uploader: Uploader,
+        url: Callable[[str], str],
+        verify: bool,
+    ) -> None:
+        self._client = client
+        self._listings = listings
+        self._uploader = uploader
+        self._url = url
+        self._verify = verify
+
+    def read(self, paths: Sequence[str]) -> list[bytes | None]:
+        """Read several small files by one request; None for those that have to be read alone."""
+        ways = [parse(path) for path in paths]
+        named = {
+            number: [str(part) for part in way]
+            for number, way in enumerate(ways)
+            if way and not any(isinstance(part, ById) for part in way)
+        }
+        contents: list[bytes | None] = [None] * len(paths)
+        self._client.discover()
+        if named and self._client.features.has(RinocloudExtension.BUNDLE):
+            names, label = list(named.values()), self._url(paths[0].rpartition("/")[0])
+            answer = self._client.download_many(names, label)
+            for number, content in zip(named, _contents(answer, names, verify=self._verify), strict=True):
+                contents[number] = content
+        return contents
+
+    def writer(self, max_age: float) -> WriteSmall | None:
+        """Return what stores several contents by one request; None where the server cannot."""
+        self._client.discover()
+        # Without keys, each of them would have to be looked for after a lost answer.
+        can = all(map(self._client.features.has, _NEEDED))
+        return partial(self._send, max_age) if can else None
+
+    def _send(self, max_age: float, uploads: Sequence[Upload]) -> list[bool]:
+        """Store contents that are in memory, and tell of each whether it was; the others have to go alone."""
+        targets = [self._target(upload.path, max_age) for upload in uploads]
+        records = self._stored(uploads, targets)
+        if records is None:
+            # What was known of the folders may have been overtaken: look again, and send once more if so.
+            for folder in {upload.path.partition("/")[0] for upload in uploads}:
+                self._listings.forget(folder)
+            before, targets = targets, [self._target(upload.path, max_age) for upload in uploads]
+            records = self._stored(uploads, targets) if targets != before else None
+        if records is None:
+            return [False] * len(uploads)  # each of them alone gets the answer that it deserves
+        going = [(one.path, target) for one, target in zip(uploads, targets, strict=True) if target]
+        for made in {target.made for _, target in going if target.made is not None}:
+            self._listings.forget(made)
+        for (path, _), record in zip(going, records, strict=True):
+            self._listings.put(path, record)
+        return [target is not None for target in targets]
+
+    def _stored(self, uploads: Sequence[Upload], targets: Sequence[Target | None]) -> list[Record] | None:
+        """Store those contents that have a target, all or none; None where the server refused."""
+        files = [
+            (fields_of(target, upload), cast("bytes", upload.source))
+            for upload, target in zip(uploads, targets, strict=True)
+            if target is not None
+        ]
+        body = _body_of(files, verify=self._verify) if files else None
+        if body is None:
+            return None
+        label = self._url(uploads[0].path.rpartition("/")[0])
+        try:
+            records = self._client.upload_many(body, label)
+        except ServiceError as error:
+            if error.status == _FULL or not isinstance(error, AuthenticationError | UnavailableError):
+                return None
+            raise
+        if len(records) != len(files):
+            raise ProtocolError(f"expected {len(files)} records, got {len(records)}", label)
+        return records
+
+    def _target(self, path: str, max_age: float) -> Target | None:
+        """Find where a new object goes, if its path is one of names and nothing speaks against it."""
+        try:
+            parts = parse(path)
+            plain = parts and not any(isinstance(part, ById) for part in parts)
+            return self._uploader.target(path, max_age) if plain else None
+        except (OSError, ValueError):
+            return None
+
+
+def _contents(answer: Response, paths: Sequence[Sequence[str]], *, verify: bool) -> list[bytes | None]:
     """Read the contents from the answer to a request for many.
 
     Parameters
@@ -61,7 +176,7 @@ def read_bundle(answer: Response, paths: Sequence[Sequence[str]], *, verify: boo
     return found
 
 
-def bundle_of(files: Sequence[tuple[dict[str, Any], bytes]], *, verify: bool) -> UploadBody | None:
+def _body_of(files: Sequence[tuple[dict[str, Any], bytes]], *, verify: bool) -> UploadBody | None:
     """Return the request that stores several files.
 
     Parameters

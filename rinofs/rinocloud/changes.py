@@ -10,7 +10,7 @@ from rinofs.errors import (
     NotFoundError,
     OutcomeUnknownError,
 )
-from rinofs.rinocloud.paths import ById, parse
+from rinofs.rinocloud.resolver import ById, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -16,9 +16,7 @@ from rinofs.protocol.extensions import (
     extensions_in,
 )
 from rinofs.protocol.limits import CLIENT_PAGE, LARGEST_ID
-from rinofs.rinocloud.bundles import read_bundle
-from rinofs.rinocloud.pages import all_pages, parse_page
-from rinofs.rinocloud.records import Record, parse_record
+from rinofs.rinocloud.records import Record, all_pages, parse_page, parse_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
     from rinofs.http.connection.response import Response
     from rinofs.http.content.upload import UploadBody
     from rinofs.http.session.session import HttpSession
-    from rinofs.rinocloud.pages import Page
+    from rinofs.rinocloud.records import Page
 
 FILES = "/api/1/files/"
 
@@ -275,12 +273,11 @@ class RinocloudClient:
         """Return where the current content of the object at a path of names is."""
         return self._content(tuple(("path", name) for name in names), label, None, None)
 
-    def contents_of(self, paths: Sequence[Sequence[str]], label: str, *, verify: bool) -> list[bytes | None]:
-        """Return the contents of those of some files that are small; see `rinofs.rinocloud.bundles`."""
-        answer = self._post(
+    def download_many(self, paths: Sequence[Sequence[str]], label: str) -> Response:
+        """Return the answer that brings those of some files that are small."""
+        return self._post(
             "download_many", {"paths": [list(path) for path in paths]}, repeatable=True, label=label
         )
-        return read_bundle(answer, paths, verify=verify)
 
     def _content(
         self, params: tuple[tuple[str, str], ...], label: str, size: int | None, etag: str | None

@@ -19,8 +19,7 @@ from rinofs.errors import (
 from rinofs.http.content.upload import UploadBody
 from rinofs.protocol.digests import EtagHasher
 from rinofs.protocol.extensions import RinocloudExtension
-from rinofs.rinocloud.paths import ById, parse
-from rinofs.rinocloud.resolver import TOP
+from rinofs.rinocloud.resolver import TOP, ById, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,9 +11,9 @@ from rinofs.fs.transfer.pool import run
 from rinofs.protocol.extensions import RinocloudExtension
 from rinofs.protocol.limits import CLIENT_PAGE
 from rinofs.protocol.records import SERVICE_TYPES
-from rinofs.rinocloud.paths import join, part_of
 from rinofs.rinocloud.queries.matching import matcher, ordered
 from rinofs.rinocloud.queries.query import after_id, among, both
+from rinofs.rinocloud.resolver import join, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
