@@ -531,9 +531,8 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         cache_type: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        opening = OpenMode.parse(mode)
-        if opening is not OpenMode.READ:
-            return self._writing.open(path, opening, kwargs, autocommit=autocommit)
+        if mode not in {"r", "rb"}:
+            return self._writing.open(path, OpenMode.parse(mode), kwargs, autocommit=autocommit)
         if cache_type is not None:
             check_cache_type(cache_type)
         pinned = self._backend.pin(path, kwargs.get("version_id"))
@@ -563,11 +562,11 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         `mode` is ``r``, ``w`` (replaces), ``a`` (goes on) or ``x`` (only if nothing is there), with ``b`` for
         bytes. Beyond fsspec's options there are ``cache_type``, ``version_id``, ``metadata`` and ``tags``.
         """
-        binary = OpenMode.parse(mode.replace("t", ""))
         text = {name: kwargs.pop(name) for name in _TEXT_OPTIONS if name in kwargs}
-        if binary is OpenMode.READ:
+        if mode in {"r", "rb", "rt"}:
             file = super().open(path, "rb", block_size, cache_options, compression, **kwargs)
             return file if "b" in mode else io.TextIOWrapper(file, **text)
+        binary = OpenMode.parse(mode.replace("t", ""))
         writer = super().open(path, binary.value, block_size, cache_options, None, **kwargs)
         written = compressed(writer, path, compression) if compression else writer
         return written if "b" in mode else TextWriter(written, writer.fail, **text)

@@ -59,7 +59,7 @@ def as_tags(given: object) -> list[str]:
     Raises
     ------
     TypeError
-        If it is something else; a single text too, which is no list.
+        If it is something else; a single text too, which is not a list.
     """
     if isinstance(given, str | bytes) or not isinstance(given, list | tuple | set | frozenset):
         raise TypeError(f"tags: a list of texts is expected, not {_kind(given)}")
@@ -101,7 +101,7 @@ def as_json(value: Any, where: str, depth: int = MAX_DEPTH) -> Any:
     if type(value).__module__.partition(".")[0] == "numpy":
         return as_json(_plain(value, where), where, depth)
     advice = next((text for kind, text in _ADVICE.items() if isinstance(value, kind)), "")
-    raise TypeError(f"{where}: {_kind(value)} is no JSON value{advice and f': {advice}'}")
+    raise TypeError(f"{where}: {_kind(value)} cannot be stored as JSON{advice and f': {advice}'}")
 
 
 def _nested(value: Any, where: str, depth: int) -> Any:
@@ -124,7 +124,7 @@ def _text(value: str, where: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{where}: half of a surrogate pair is no text") from None
+        raise ValueError(f"{where}: contains an unpaired surrogate") from None
     return str.__str__(value)  # of members of an enumeration, the value
 
 
@@ -136,13 +136,13 @@ def _integer(value: int, where: str) -> int:
 
 def _float(value: float, where: str) -> float:
     if not math.isfinite(value):
-        raise ValueError(f"{where}: {value} is no JSON number; use None where a value is missing")
+        raise ValueError(f"{where}: {value} cannot be stored as JSON; use None where a value is missing")
     return value
 
 
 def _time(value: date, where: str) -> str:
     if value != value:  # pandas' NaT, which is a datetime
-        raise ValueError(f"{where}: {value} is no time; use None where a value is missing")
+        raise ValueError(f"{where}: {value} is not a valid time; use None where a value is missing")
     return moment_text(value) if isinstance(value, datetime) else value.isoformat()
 
 
@@ -165,10 +165,10 @@ def _plain(value: Any, where: str) -> Any:
     if kind == "M":
         times = value.astype("datetime64[us]")
         if (times != times).any():  # NaT
-            raise ValueError(f"{where}: NaT is no time; use None where a value is missing")
+            raise ValueError(f"{where}: NaT is not a valid time; use None where a value is missing")
         return times.tolist()
     if kind == "m" or not hasattr(value, "tolist"):
-        raise TypeError(f"{where}: {_kind(value)} is no JSON value: give a duration in seconds")
+        raise TypeError(f"{where}: {_kind(value)} cannot be stored as JSON: give a duration in seconds")
     return (value.astype("float64") if kind == "f" else value).tolist()
 
 

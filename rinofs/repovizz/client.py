@@ -122,7 +122,7 @@ class RepovizzClient:
         body = answer.json()
         items = body.get("items") if isinstance(body, dict) else body
         if not isinstance(items, list):
-            raise ProtocolError("this is no list of datapacks: is it a repovizz2 server?", answer.url)
+            raise ProtocolError("this is not a list of datapacks: is it a repovizz2 server?", answer.url)
         if not all(isinstance(item, dict) and "structure" in item for item in items):
             self.features.lacks("list")  # what it tells is not enough
             return None
@@ -165,7 +165,7 @@ class RepovizzClient:
         answer = self.session.request("GET", f"{_path(identifier)}/content", repeatable=True, label=label)
         body = answer.json()
         if not isinstance(body, dict):
-            raise ProtocolError("this is no list of contents: is it a repovizz2 server?", answer.url)
+            raise ProtocolError("this is not a list of contents: is it a repovizz2 server?", answer.url)
         found = {link: node.get("size") for link, node in body.items() if isinstance(node, dict)}
         return {link: size for link, size in found.items() if type(size) is int and size >= 0}
 

@@ -79,7 +79,7 @@ class RepovizzFileSystem(RemoteFileSystem):
         Raises
         ------
         InvalidDatapackError
-            If it is no valid document.
+            If the document is not valid.
         NotFoundError
             If a file is missing; nothing is sent then.
         ConflictError
@@ -93,7 +93,7 @@ class RepovizzFileSystem(RemoteFileSystem):
             raise InvalidDatapackError(f"{document}: {error}") from error
         part = self._strip_protocol(path) or part_of_name(structure.info.name)
         if not part or "/" in part:
-            raise InvalidPathError(f"{part!r} is no name for a datapack; push to repovizz://NAME")
+            raise InvalidPathError(f"{part!r} cannot be the name of a datapack; push to repovizz://NAME")
         return self._backend.pusher.push(structure, Links(there, where, None), part, callback, resume=resume)
 
     def plan_pull(self, path: str, local_path: Callable[[str], str]) -> Plan:
@@ -108,5 +108,5 @@ class RepovizzFileSystem(RemoteFileSystem):
         """
         path = self._strip_protocol(path)
         if not path or "/" in path:
-            raise InvalidPathError(f"{self.url(path)} is no datapack: pull repovizz://NAME")
+            raise InvalidPathError(f"{self.url(path)} is not a datapack: pull repovizz://NAME")
         return plan_pull(self._backend.resolver.datapack(path, self.options.listing_age), local_path)

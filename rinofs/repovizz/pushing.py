@@ -217,7 +217,7 @@ class Pusher:
                 where = str(place.fs.unstrip_protocol(place.path))
                 raise NotFoundError(f"the file of the node {path!r} is missing", where) from None
             if info["type"] != "file":
-                raise InvalidOptionError(f"{path}: {node.link!r} is no file")
+                raise InvalidOptionError(f"{path}: {node.link!r} is not a file")
             found[node.link] = _File(path, node.link, place, int(info["size"]))
         return list(found.values())
 

@@ -253,19 +253,19 @@ class RinocloudBackend(Backend):
 
     def copy(self, source: str, target: str) -> bool:
         """Copy on the server; False if it cannot."""
-        return self._looking_again(self._moves.copy, source, target)
+        return self._retried_if_stale(self._moves.copy, source, target)
 
     def move(self, source: str, target: str) -> bool:
         """Move on the server; False if it cannot."""
         self.refuse_earlier(source)
-        return self._looking_again(self._moves.move, source, target)
+        return self._retried_if_stale(self._moves.move, source, target)
 
     def refuse_earlier(self, path: str) -> None:
         """Raise NotAllowedError if a path leads to an earlier version."""
         if self.resolver.named(path) is None:
             raise NotAllowedError("this is an earlier version, which cannot be changed", self.url(path))
 
-    def _looking_again(
+    def _retried_if_stale(
         self, act: Callable[[str, Record, str, float], bool], source: str, target: str
     ) -> bool:
         """Act on what is known, and once more after looking if that was overtaken."""

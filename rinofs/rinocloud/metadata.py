@@ -25,7 +25,7 @@ RECORD_FIELDS = record_names(extended=True) | ALSO_SENT | {"path"}
 _PLACES = 64
 
 
-class _Turns:
+class _ObjectLocks:
     """Has the changes of one object follow each other, so that the last answer tells the last state."""
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class _Turns:
         return self._locks[record_id % _PLACES]
 
 
-_turns: Registry[_Turns] = Registry()
+_locks_by_user: Registry[_ObjectLocks] = Registry()
 
 
 class Metadata:
@@ -59,7 +59,7 @@ class Metadata:
         self._backend = backend
         self._url = backend.url
         self._options = backend.options
-        self._turns = _turns.get(backend.user, _Turns)
+        self._object_locks = _locks_by_user.get(backend.user, _ObjectLocks)
 
     def get(self, path: str) -> dict[str, Any]:
         """Return the metadata of an object, to be changed by the caller."""
@@ -120,8 +120,8 @@ class Metadata:
             if record is TOP:
                 raise PermissionError(errno.EPERM, "the top level has no metadata", self._url(path))
             try:
-                with self._turns.of(record.id):
-                    return self._noted(path, record, change(record))
+                with self._object_locks.of(record.id):
+                    return self._remember(path, record, change(record))
             except (NotFoundError, ConflictError):
                 if not max_age:
                     self._backend.refuse_earlier(path)
@@ -129,7 +129,7 @@ class Metadata:
                 self._listings.forget(path)
         raise AssertionError("unreachable")
 
-    def _noted(self, path: str, before: Record, changed: Record) -> Record:
+    def _remember(self, path: str, before: Record, changed: Record) -> Record:
         if (before.id, before.name, before.parent) == (changed.id, changed.name, changed.parent):
             self._listings.put(path, changed)
         else:

@@ -149,7 +149,7 @@ def parse_record(data: object, where: str) -> Record:
     Raises
     ------
     ProtocolError
-        If it is no record: without an id, a name or a type, or with values of other types.
+        If it is not a record: without an id, a name or a type, or with values of other types.
     """
     if not isinstance(data, dict):
         raise ProtocolError(f"expected a record, got {type(data).__name__}", where)

@@ -30,7 +30,7 @@ class _Server(HTTPServer):
     listener: Listener
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a browser that hangs up is no concern of the user's."""
+        """Say nothing: the user need not know that a browser hung up."""
 
 
 class _Server6(_Server):
