@@ -429,5 +429,5 @@ def test_a_failing_get_of_many_leaves_no_halves(
 
 def test_opening_with_a_cache_type_that_does_not_exist_is_refused(fs: RinoFileSystem) -> None:
     fs.pipe_file("a", b"1")
-    with pytest.raises(TypeError, match="did you mean 'readahead'"):
+    with pytest.raises(ValueError, match="did you mean 'readahead'"):
         fs.open("a", cache_type="readahed")
