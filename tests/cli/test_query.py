@@ -59,6 +59,13 @@ def test_conditions_sort_and_columns(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("fs")
+def test_a_field_that_no_object_has_is_told(run: Run) -> None:
+    result = run("query", "rino://exp", "subjekt=A22")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert result.stderr == "rinofs: rino://exp: no object has the field 'subjekt'\n"
+
+
+@pytest.mark.usefixtures("fs")
 def test_documents(run: Run) -> None:
     found = json.loads("\n".join(lines(run, "rino://exp", "y==9", "--json")))
     assert found[0]["url"] == "rino://exp/run 2.csv"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -184,3 +186,40 @@ def test_a_field_of_records_is_read_by_the_table_alone(monkeypatch: pytest.Monke
         assert list(fs.query(checked__gt="2026", scan=True)) == []
         with pytest.raises(ValueError, match="checked__gt: 'soon' is not a date"):
             fs.query(checked__gt="soon")
+
+
+STORED_FIELD = """
+from rinofs.protocol.records import RECORD_FIELDS, RecordField
+RECORD_FIELDS["grade"] = RecordField("grade", "text", info="grade")
+
+from sqlalchemy import Column, Text
+from rinofs.server.catalog import tables
+tables.objects.append_column(Column("grade", Text))
+
+import sqlite3, sys
+from pathlib import Path
+from rinofs import RinoFileSystem
+from rinofs.testing import live_server
+
+with live_server(data_dir=Path(sys.argv[1])) as server:
+    database = Path(sys.argv[1], "rinofs.sqlite3")
+    with sqlite3.connect(database) as connection:
+        connection.execute("ALTER TABLE objects ADD COLUMN grade TEXT DEFAULT 'raw'")
+    fs = RinoFileSystem(endpoint_url=server.endpoint_url, token=server.token)
+    fs.pipe_file("a", b"1")
+    assert fs.info("a")["grade"] == fs.ls("")[0]["grade"] == "raw"
+    for scan in (False, True):
+        assert [one["grade"] for one in fs.query(grade__string_contains="ra", scan=scan)] == ["raw"]
+        assert fs.count(grade="graded", scan=scan) == 0
+    assert fs.get_metadata("a") == {}
+"""
+
+
+def test_a_stored_field_is_one_line_beside_its_column(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error::UserWarning", "-c", STORED_FIELD, str(tmp_path / "data")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
+import warnings
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -116,6 +117,34 @@ def test_orders(fs: RinoFileSystem) -> None:
     for wrong in ({"descending": True}, {"sort": ""}, {"sort": "-"}, {"limit": -1}, {"limit": True}):
         with pytest.raises(ValueError, match=r"descending|sort|limit"):
             fs.query(**wrong)
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_a_field_that_no_object_has_is_told(fs: RinoFileSystem, runs: list[str], scan: bool) -> None:
+    for ask in (lambda **given: list(fs.query("exp", **given)), lambda **given: fs.count("exp", **given)):
+        with pytest.warns(UserWarning, match="rino://exp: no object has the field 'subjekt'") as told:
+            assert not ask(subjekt="A", scan=scan)
+        assert [warning.filename for warning in told] == [__file__]
+        with pytest.warns(UserWarning, match="'nmae'; did you mean 'name'") as told:
+            assert not ask(nmae="A", n=3, scan=scan)
+        assert len(told) == 1
+        with pytest.warns(UserWarning, match="'device__gian'"):
+            assert not ask(where={"$or": [{"device__gian": 1}, {"n": 100}]}, scan=scan)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert not ask(n=100, subject="C", device__gain=-1, name="nothing", scan=scan)
+            assert ask(n__gt=3, absent=None, other__exists=False, type="file", scan=scan)
+
+
+@pytest.mark.parametrize("scan", [False, True])
+def test_a_negation_on_a_field_that_no_object_has_is_told(
+    fs: RinoFileSystem, runs: list[str], scan: bool
+) -> None:
+    with pytest.warns(UserWarning, match="'subjekt'"):
+        assert len(names(fs.query("exp", subjekt__ne="A", type="file", scan=scan))) == len(runs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(names(fs.query("exp", subject__ne="A", type="file", scan=scan))) == len(runs) // 2
 
 
 # Asking

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from rinofs.cli.errors import CommandError
+from rinofs.cli.errors import CommandError, complain
 from rinofs.cli.expressions import condition
 from rinofs.cli.locations import locate
 from rinofs.cli.output import as_json as to_json
@@ -62,14 +63,20 @@ def query(
         raise click.UsageError(str(error)) from error
     found = ({"url": here.at(info["name"]).url, **info} for info in infos)
     names = [name.strip() for name in columns.split(",")] if columns else []
-    if as_json:
-        show_json([_only(info, names) for info in found] if names else list(found))
-    elif as_csv:
-        _write_csv(found, names or ["url"])
-    elif names:
-        write_lines(_aligned([names, *([_text(value_at(info, name)) for name in names] for info in found)]))
-    else:
-        write_lines(info["url"] for info in found)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", UserWarning)
+        if as_json:
+            show_json([_only(info, names) for info in found] if names else list(found))
+        elif as_csv:
+            _write_csv(found, names or ["url"])
+        elif names:
+            write_lines(
+                _aligned([names, *([_text(value_at(info, name)) for name in names] for info in found)])
+            )
+        else:
+            write_lines(info["url"] for info in found)
+    for line in dict.fromkeys(str(warning.message) for warning in told):
+        complain(line)
 
 
 def _rinocloud(url: str) -> Location:

@@ -15,6 +15,8 @@ from rinofs.fs.values import as_json, moment_text
 from rinofs.protocol.operators import (
     AND,
     EQ,
+    EXISTS,
+    GROUPS,
     GT,
     IN,
     OR,
@@ -25,9 +27,9 @@ from rinofs.protocol.operators import (
     check_field,
     operator_of_keyword,
 )
-from rinofs.protocol.records import RECORD_FIELDS, SERVICE_TYPES, service_name
+from rinofs.protocol.records import RECORD_FIELDS, SERVICE_TYPES, record_field, service_name
 
-__all__ = ["Query", "after_id", "among", "both", "build", "sort_of"]
+__all__ = ["Query", "after_id", "among", "both", "build", "metadata_fields", "sort_of"]
 
 Query: TypeAlias = dict[str, Any]
 
@@ -143,6 +145,17 @@ def both(*queries: Query) -> Query:
     merged = {key: value for query in given for key, value in query.items()}
     # Side by side is what every server understands; the same field twice needs more.
     return merged if len(merged) == sum(map(len, given)) else {AND: given}
+
+
+def metadata_fields(query: Query) -> set[str]:
+    """Return the fields of the metadata that a query names, but for those which are to be absent."""
+    found: set[str] = set()
+    for key, wanted in query.items():
+        if key in GROUPS:
+            found = found.union(*map(metadata_fields, wanted))
+        elif record_field(key) is None and wanted not in (None, {EXISTS.name: False}):
+            found.add(key)
+    return found
 
 
 def among(field: str, values: Iterable[object]) -> Query:

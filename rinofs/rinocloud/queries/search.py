@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
+import warnings
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from rinofs.rinocloud.queries.query import build, sort_of
+from rinofs.protocol.records import RECORD_FIELDS, info_fields
+from rinofs.rinocloud.queries.matching import matcher, value_reader
+from rinofs.rinocloud.queries.query import build, metadata_fields, sort_of
 from rinofs.rinocloud.queries.results import Found, frame_of
 from rinofs.rinocloud.queries.searching import Searcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     import pandas as pd
 
@@ -79,24 +83,64 @@ class Queries:
     def _infos(
         self, path: str, query: Query, sort: str | None, limit: int | None, *, scan: bool
     ) -> Iterator[Info]:
-        pages = (
-            iter([self.scan(path, query, sort)]) if scan else self._searcher.find(path, query, sort, limit)
-        )
+        unseen = metadata_fields(query)
+        if scan:
+            tree = self._tree(path, query)
+            unseen = _without(unseen, tree.values())
+            pages = iter([self._searcher.select(tree, query, sort)])
+        else:
+            pages = self._searcher.find(path, query, sort, limit)
         for page in pages:
             for where, record in page:
+                if unseen:
+                    unseen = _without(unseen, [record])
                 yield record.info(where)
+        self._warn(path, unseen, scan=scan)
 
     def scan(self, path: str, query: Query, sort: str | None = None) -> list[Placed]:
         """Return what a query finds, with paths, by looking through everything below a folder."""
-        return self._searcher.scan(path, query, sort, self._concurrency)
+        return self._searcher.select(self._tree(path, query), query, sort)
+
+    def _tree(self, path: str, query: Query) -> dict[str, Record]:
+        matcher(query, digests=True)  # what is not a query is refused before anything is asked
+        return self._searcher.tree(path, self._concurrency)
 
     def count(
         self, path: str, *, where: Mapping[str, Any] | None = None, scan: bool = False, **filters: Any
     ) -> int:
         """Return how many objects `query` finds."""
         query = build(where, filters)
-        return len(self.scan(path, query)) if scan else self._searcher.count(path, query)
+        unseen = metadata_fields(query)
+        if scan:
+            tree = self._tree(path, query)
+            number = len(self._searcher.select(tree, query, None))
+            unseen = _without(unseen, tree.values())
+        else:
+            number = self._searcher.count(path, query)
+        if number == 0:
+            self._warn(path, unseen, scan=scan)
+        return number
+
+    def _warn(self, path: str, fields: set[str], *, scan: bool) -> None:
+        """Warn of fields that no object has: an empty result would look like an answer."""
+        for field in sorted(fields):
+            if scan or not self._searcher.is_known(field, path):
+                similar = difflib.get_close_matches(field, [*info_fields(), *RECORD_FIELDS], n=1)
+                hint = f"; did you mean {similar[0]!r}?" if similar else ""
+                message = f"{self._url(path)}: no object has the field {field!r}{hint}"
+                warnings.warn(message, UserWarning, stacklevel=4)
 
     def frame(self, path: str, **query: Any) -> pd.DataFrame:
         """Return what `query` finds as a data frame."""
         return frame_of(self.query(path, **query))
+
+
+def _without(fields: set[str], records: Iterable[Record]) -> set[str]:
+    """Return those of some fields of the metadata that none of some records has."""
+    left = {field: value_reader(field, digests=True) for field in fields}
+    for record in records:
+        if not left:
+            break
+        known = record.fields()
+        left = {field: value_of for field, value_of in left.items() if value_of(known) is None}
+    return set(left)

@@ -10,6 +10,7 @@ from rinofs.fs.backend import ABSENT
 from rinofs.fs.transfer.pool import run
 from rinofs.protocol.extensions import RinocloudExtension
 from rinofs.protocol.limits import CLIENT_PAGE
+from rinofs.protocol.operators import EXISTS
 from rinofs.protocol.records import SERVICE_TYPES
 from rinofs.rinocloud.queries.matching import matcher, ordered
 from rinofs.rinocloud.queries.query import after_id, among, both
@@ -208,20 +209,25 @@ class Searcher:
 
     # Looking through everything
 
-    def scan(self, path: str, query: Query, sort: str | None, concurrency: int) -> list[Placed]:
-        """Return what a query finds below a folder, by looking at all that is there.
+    def tree(self, path: str, concurrency: int) -> dict[str, Record]:
+        """Return all that is below a folder, by path.
+
+        Raises
+        ------
+        NotFoundError, NotADirectoryError
+            If there is no folder at the path.
+        """
+        tree = self._resolver.tree(path)
+        return self._walk(path, concurrency) if tree is None else tree
+
+    def select(self, tree: Mapping[str, Record], query: Query, sort: str | None) -> list[Placed]:
+        """Return what a query finds in a tree, in order.
 
         Raises
         ------
         InvalidRequestError
-            If it is no query.
-        NotFoundError, NotADirectoryError
-            If there is no folder at the path.
+            If it is not a query.
         """
-        matcher(query, digests=True)  # what is no query is refused before anything is asked
-        tree = self._resolver.tree(path)
-        if tree is None:
-            tree = self._walk(path, concurrency)
         digests = self._client.features.has(RinocloudExtension.DIGEST)
         holds = matcher(query, digests=digests)
         found = [item for item in tree.items() if holds(item[1].fields())]
@@ -230,6 +236,14 @@ class Searcher:
             return found
         order = ordered([record.fields() for _, record in found], sort, digests=digests)
         return [found[position] for position in order]
+
+    def is_known(self, field: str, path: str) -> bool:
+        """Ask whether any object has a field; true where the server does not say."""
+        body = {"query": {field: {EXISTS.name: True}}, "limit": 1}
+        try:
+            return bool(self._client.query(body, self._url(path)).records)
+        except (NotImplementedError, OSError):
+            return True
 
     def _walk(self, path: str, concurrency: int) -> dict[str, Record]:
         found = self._resolver.children(path, self._max_age)
