@@ -32,7 +32,7 @@ MOVED: dict[str, dict[str, str]] = {
     },
     "rinofs.datapack.writing": {"write": "rinofs.datapack"},
     "rinofs.datapack.xarray_backend": {"DatapackBackend": "rinofs.datapack.arrays.xarray_backend"},
-    "rinofs.fs.writer": {"NotWrittenWarning": "rinofs.fs.files.writer"},
+    "rinofs.fs.writer": {"NotWrittenWarning": "rinofs.errors"},
 }
 
 

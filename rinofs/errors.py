@@ -46,6 +46,7 @@ __all__ = [
     "InvalidRequestError",
     "NotAllowedError",
     "NotFoundError",
+    "NotWrittenWarning",
     "OutcomeUnknownError",
     "PreconditionError",
     "ProtocolError",
@@ -223,3 +224,7 @@ class ContentMismatchError(_PathError):
     """The bytes are not those that the service vouches for."""
 
     code = errno.EBADMSG if hasattr(errno, "EBADMSG") else errno.EIO
+
+
+class NotWrittenWarning(RuntimeWarning):
+    """A file was closed or dropped in a way that stores nothing."""

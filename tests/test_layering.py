@@ -136,16 +136,13 @@ REMAINING = {
     ("datapack.datatypes", "datapack.formats"),
     ("datapack.document", "datapack"),
     ("datapack.document", "datapack.datatypes"),
-    ("http.connection", "http.content"),
-    ("http.connection", "http.session"),
-    ("http.session", "http.content"),
     ("server.api", "server"),
     ("server.auth", "server"),
     ("server.auth", "server.api"),
     ("server.catalog", "server.auth"),
     ("server.web", "server"),
 }
-REMAINING_CIRCLES = {"datapack.document", "http.connection"}
+REMAINING_CIRCLES = {"datapack.document"}
 REMAINING_LARGE = {"rinocloud", "repovizz", "server.catalog"}
 
 

@@ -1,5 +1,5 @@
 """HTTP: sessions, retries, resumed reads, verified transfers.
 
-The only part of rinofs that talks HTTP. It knows nothing of the services: paths, records and versions
-come from above.
+The only client of HTTP in rinofs: connection below session below content. It knows nothing of the services:
+paths, records and versions come from above. May import errors and protocol; serves fs, rinocloud, repovizz.
 """

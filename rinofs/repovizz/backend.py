@@ -288,7 +288,7 @@ class HashedSource(RemoteSource):
                 return super(HashedSource, self)._find_size()
             size = len(data) if stream.size is None else stream.size
             if self.verify and len(data) == size:
-                verifier = Verifier.for_answer(stream.headers, None, size, label=self.content.label)
+                verifier = Verifier.for_response(stream.headers, None, size, label=self.content.label)
                 verifier.feed(data)
                 verifier.finish()
         self._keep(data, size)

@@ -66,7 +66,7 @@ FAILURES = [_zip_around, _buffered_by_hand, _in_a_finally, _deep_inside, _while_
 
 
 @both_modes
-@pytest.mark.filterwarnings("ignore::rinofs.fs.files.writer.NotWrittenWarning")
+@pytest.mark.filterwarnings("ignore::rinofs.errors.NotWrittenWarning")
 @pytest.mark.parametrize("fail", FAILURES)
 def test_what_was_there_stays(
     fail: Callable[[RinoFileSystem], None], fs: RinoFileSystem, server: LiveServer

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rinofs import errors
-from rinofs.http.content.content import open_content, pour, read_content
+from rinofs.http.content.content import copy_to, open_content, read_content
 from rinofs.http.content.upload import UploadBody
 from rinofs.http.content.verify import Verifier
 from tests.campaign import rounds
@@ -72,7 +72,7 @@ def _range(session: HttpSession, chance: random.Random) -> None:
 def _to_file(session: HttpSession, chance: random.Random) -> None:
     file = io.BytesIO()
     with open_content(session, content_of(size=None)) as stream:
-        pour(stream, file.write, Verifier.for_answer(stream.headers, stream.etag, stream.size))
+        copy_to(stream, file.write, Verifier.for_response(stream.headers, stream.etag, stream.size))
     assert file.getvalue() == DATA
 
 

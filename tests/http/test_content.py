@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rinofs import errors
-from rinofs.http.content.content import etag_header, open_content, pour, read_content
+from rinofs.http.content.content import copy_to, etag_header, open_content, read_content
 from rinofs.http.content.verify import Verifier
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of
@@ -281,9 +281,9 @@ def test_damage_is_found(session_to: MakeSession) -> None:
             read_content(session, content_of(), verify=True)
         kept: list[bytes] = []
         with open_content(session, content_of()) as stream:
-            verifier = Verifier.for_answer(stream.headers, stream.etag, stream.size)
+            verifier = Verifier.for_response(stream.headers, stream.etag, stream.size)
             with pytest.raises(errors.ContentMismatchError):
-                pour(stream, lambda piece: kept.append(bytes(piece)), verifier)
+                copy_to(stream, lambda piece: kept.append(bytes(piece)), verifier)
         assert len(b"".join(kept)) == SIZE
 
 
@@ -294,7 +294,7 @@ def test_a_writer_that_fails_ends_the_transfer(session_to: MakeSession) -> None:
     with faulty_server() as server:
         session = session_to(server)
         with open_content(session, content_of()) as stream, pytest.raises(OSError, match="No space"):
-            pour(stream, full, Verifier(sha256="0" * 64))
+            copy_to(stream, full, Verifier(sha256="0" * 64))
         assert session._shared.slots._free == 8
     for thread in threading.enumerate():
         if thread.name == "rinofs-hash":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rinofs import errors
-from rinofs.http.content.content import open_content, pour, read_content
+from rinofs.http.content.content import copy_to, open_content, read_content
 from rinofs.http.content.upload import UploadBody
 from rinofs.http.content.verify import Verifier
 from tests.http import faulty
@@ -65,7 +65,9 @@ def _pieces(session: HttpSession) -> None:
 def _to_file(session: HttpSession) -> None:
     file = io.BytesIO()
     with open_content(session, content_of()) as stream:
-        pour(stream, file.write, Verifier.for_answer(stream.headers, stream.etag, stream.size, label=LABEL))
+        copy_to(
+            stream, file.write, Verifier.for_response(stream.headers, stream.etag, stream.size, label=LABEL)
+        )
     assert file.getvalue() == DATA
 
 

@@ -72,7 +72,7 @@ def test_right_and_wrong_bytes(size: int, kind: str, feed: object) -> None:
     data = _data(size)
     headers = _digest_header(data) if kind == "sha256" else {}
     for wrong in (False, True):
-        verifier = Verifier.for_answer(headers, _etag(data), size, label="rino://a")
+        verifier = Verifier.for_response(headers, _etag(data), size, label="rino://a")
         assert verifier.checks == kind
         sent = bytearray(data)
         if wrong and size:
@@ -89,7 +89,7 @@ def test_right_and_wrong_bytes(size: int, kind: str, feed: object) -> None:
 @pytest.mark.parametrize("change", [-1, 1])
 def test_a_wrong_count_of_bytes(change: int) -> None:
     data = _data(5000)
-    verifier = Verifier.for_answer({}, None, 5000)
+    verifier = Verifier.for_response({}, None, 5000)
     assert verifier.checks is None
     verifier.feed(data[:change] if change < 0 else data + b"x")
     with pytest.raises(ContentMismatchError, match=f"{5000 + change} bytes came where there are 5000"):
@@ -109,7 +109,7 @@ def test_a_wrong_count_of_bytes(change: int) -> None:
     ],
 )
 def test_etags_that_say_nothing_of_the_bytes(etag: str | None, size: int | None) -> None:
-    assert Verifier.for_answer({}, etag, size).checks is None
+    assert Verifier.for_response({}, etag, size).checks is None
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_digests_of_any_pieces(pieces: list[int], sha256: bool, etag: bool, know
 def test_abandoned_and_forgotten_ones_leave_no_thread() -> None:
     data = _data(4_000_000)
     for number in range(30):
-        verifier = Verifier.for_answer({}, _etag(data), len(data))
+        verifier = Verifier.for_response({}, _etag(data), len(data))
         _feed_reused(verifier, data[: 100_000 * number], random.Random(number))
         if number % 3 == 0:
             verifier.abandon()
@@ -160,7 +160,7 @@ def test_many_at_once_share_what_buffers_there_are() -> None:
 
     def work(seed: int) -> None:
         headers = _digest_header(data) if seed % 2 else {}
-        verifier = Verifier.for_answer(headers, _etag(data), len(data))
+        verifier = Verifier.for_response(headers, _etag(data), len(data))
         _feed_reused(verifier, data, random.Random(seed))
         verifier.finish()
 

@@ -42,7 +42,7 @@ class Sequential:
         self._received = 0
         self._rest = b""
         self._verifier = (
-            Verifier.for_answer(stream.headers, content.etag, size, label=content.label) if verify else None
+            Verifier.for_response(stream.headers, content.etag, size, label=content.label) if verify else None
         )
 
     def read(self, count: int, block: int, keep: Callable[[int, bytes], None] | None) -> bytes:

@@ -1,4 +1,4 @@
-"""The file object for writing: kept aside, sent once, and only if all went well."""
+"""The file object for writing: kept aside, uploaded once, and only if all went well."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import tempfile
 import warnings
 from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol
 
+from rinofs.errors import NotWrittenWarning
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
     from _typeshed import ReadableBuffer
 
+__all__ = ["CompressedWriter", "NotWrittenWarning", "RemoteWriter", "TextWriter", "compressed"]
+
 SPOOLED_IN_MEMORY = 4 * 1024 * 1024
-"""Bytes of a file that is being written that are held in memory; more go to a temporary file."""
-
-
-class NotWrittenWarning(RuntimeWarning):
-    """A file was closed or dropped in a way that stores nothing."""
+"""Bytes of a file being written that are kept in memory; more go to a temporary file."""
 
 
 class Send(Protocol):
-    """Sends a content to where it belongs."""
+    """Uploads a content."""
 
     def __call__(self, source: IO[bytes], size: int) -> None:
-        """Send `size` bytes of a file, from its first byte on."""
+        """Upload `size` bytes of a file, from its first byte on."""
         ...
 
 
@@ -48,9 +48,9 @@ class RemoteWriter(io.BufferedIOBase):
     mode : str
         ``wb``, ``ab`` or ``xb``.
     send : callable
-        Sends the content.
+        Uploads the content.
     autocommit : bool
-        Whether closing sends; otherwise `commit` does.
+        Whether closing uploads; otherwise `commit` does.
     """
 
     def __init__(self, path: str, url: str, mode: str, send: Send, *, autocommit: bool) -> None:
@@ -81,7 +81,7 @@ class RemoteWriter(io.BufferedIOBase):
         return True
 
     def seekable(self) -> bool:
-        """Return True: nothing is sent before the file is closed."""
+        """Return True: nothing is uploaded before the file is closed."""
         return True
 
     def write(self, data: ReadableBuffer) -> int:
@@ -111,7 +111,7 @@ class RemoteWriter(io.BufferedIOBase):
         return size
 
     def fail(self) -> None:
-        """Have nothing sent, whatever happens; for wrappers that know of an exception."""
+        """Mark as failed; upload nothing. For wrappers that know of an exception."""
         self._failed = True
 
     def __exit__(
@@ -123,7 +123,7 @@ class RemoteWriter(io.BufferedIOBase):
             self.discard()
 
     def close(self) -> None:
-        """Send what was written, unless an exception is on its way."""
+        """Upload what was written, unless an exception is being raised."""
         if self.closed:
             return
         error = sys.exc_info()[1]
@@ -156,7 +156,7 @@ class RemoteWriter(io.BufferedIOBase):
             super().close()
 
     def commit(self) -> None:
-        """Send what was written; a transaction calls this when all of it went well."""
+        """Upload what was written; a transaction calls this when all of it went well."""
         spool = self._spool
         if spool is None:
             return
@@ -167,14 +167,14 @@ class RemoteWriter(io.BufferedIOBase):
         spool.close()
 
     def discard(self) -> None:
-        """Forget what was written, and close."""
+        """Discard what was written, and close."""
         spool, self._spool = self._spool, None
         if spool is not None:
             spool.close()
         super().close()
 
     def __del__(self) -> None:
-        # Sending from here could block or fail where nobody can see it, in the middle of anything.
+        # Uploading from here could block or fail where nobody can see it, in the middle of anything.
         if getattr(self, "_spool", None) is not None and not self.closed:
             self.discard()
             warnings.warn(
@@ -183,7 +183,7 @@ class RemoteWriter(io.BufferedIOBase):
 
 
 def _is_leaving_a_with_block() -> bool:
-    """Tell whether some ``__exit__`` is at work, so that the exception is on its way to the user."""
+    """Return whether an ``__exit__`` is on the stack: then the exception will reach the user."""
     frame = sys._getframe(1)
     while frame.f_back is not None:
         if frame.f_code.co_name == "__exit__":
@@ -193,7 +193,7 @@ def _is_leaving_a_with_block() -> bool:
 
 
 class TextWriter(io.TextIOWrapper):
-    """Text in front of a `RemoteWriter`, which is told of an exception in the ``with`` block."""
+    """Text written to a `RemoteWriter`, which is marked as failed by an exception in the ``with`` block."""
 
     def __init__(self, file: Any, fail: Callable[[], None], **options: Any) -> None:
         super().__init__(file, **options)
@@ -214,7 +214,7 @@ class TextWriter(io.TextIOWrapper):
 
 
 class CompressedWriter(io.BufferedIOBase):
-    """A compressor in front of a `RemoteWriter`; closing closes both, which no compressor does by itself.
+    """A compressor that writes to a `RemoteWriter`; closing it closes both, as no compressor does by itself.
 
     Parameters
     ----------
@@ -239,14 +239,14 @@ class CompressedWriter(io.BufferedIOBase):
         return len(memoryview(data).cast("B")) if written is None else written
 
     def flush(self) -> None:
-        """Do nothing: nothing is sent before the file is closed."""
+        """Do nothing: nothing is uploaded before the file is closed."""
 
     def tell(self) -> int:
         """Return how many bytes were written, before compression."""
         return int(self._compressor.tell())
 
     def fail(self) -> None:
-        """Have nothing sent."""
+        """Mark as failed; upload nothing."""
         self._target.fail()
 
     def __exit__(
@@ -257,7 +257,7 @@ class CompressedWriter(io.BufferedIOBase):
         self.close()
 
     def close(self) -> None:
-        """Finish compressing, and send."""
+        """Finish compressing, and upload."""
         if self.closed:
             return
         try:
@@ -276,7 +276,7 @@ class CompressedWriter(io.BufferedIOBase):
 
 
 def compressed(writer: RemoteWriter, path: str, compression: str) -> Any:
-    """Return what compresses into a writer: as fsspec calls it, or ``infer`` to go by the path's end."""
+    """Return a file that compresses into a writer: a name of fsspec's, or ``infer``."""
     from fsspec.compression import compr
     from fsspec.core import get_compression
 

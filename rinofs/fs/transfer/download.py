@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from rinofs.fs.transfer.splitting import Split
-from rinofs.http.content.content import open_content, pour
+from rinofs.http.content.content import copy_to, open_content
 from rinofs.http.content.verify import Verifier
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def download(
     with open_content(session, content) as stream:
         callback.set_size(stream.size)
         size = content.size if stream.size is None else stream.size
-        verifier = Verifier.for_answer(
+        verifier = Verifier.for_response(
             stream.headers if verify else {},
             (content.etag or stream.etag) if verify else None,
             size,
@@ -76,7 +76,7 @@ def download(
             return split is None or not split.begins(count, waited)
 
         try:
-            pour(stream, file.write, verifier, goes_on)
+            copy_to(stream, file.write, verifier, goes_on)
             if split is not None and split.count > 1:
                 file.flush()
                 split.finish(stream, Path(file.name), verifier, callback.relative_update, stop)

@@ -1,1 +1,4 @@
-"""Contents on the wire: ranges, verification, upload bodies."""
+"""Contents: read by version and resumed, by ranges, verified; and the bodies of uploads.
+
+May import http.session and below. Serves fs, rinocloud and repovizz.
+"""

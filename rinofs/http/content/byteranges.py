@@ -21,7 +21,7 @@ class ContentRange:
     Attributes
     ----------
     start, stop : int or None
-        The bytes of the answer, stop excluded; None in a 416.
+        The bytes of the response, stop excluded; None in a 416.
     total : int or None
         Bytes of the whole content; None where not said.
     """
@@ -54,7 +54,7 @@ def parse_content_range(value: str | None) -> ContentRange | None:
 
 
 def boundary_of(content_type: str, subtype: str) -> str | None:
-    """Return what stands between the parts of a multipart type, None where it is another type."""
+    """Return the boundary of a multipart type, None where it is another type."""
     match = _BOUNDARY.fullmatch(content_type)
     if match is None or match[1].lower() != subtype:
         return None
@@ -69,7 +69,7 @@ class Parts:
     body : binary file
         The body.
     boundary : str
-        What stands between the parts.
+        The boundary between the parts.
     """
 
     def __init__(self, body: BinaryIO, boundary: str) -> None:
@@ -86,14 +86,14 @@ class Parts:
         """
         line = self._line() or self._line()  # the line break before it belongs to it
         if line != self._delimiter:
-            raise ValueError("the parts of the answer are not set apart as announced")
+            raise ValueError("the parts of the response are not separated by the boundary")
         headers: dict[str, str] = {}
         for _ in range(_MAX_LINES):
             name, _, value = self._line().decode("latin-1").partition(":")
             if not name:
                 return headers
             headers[name.strip().lower()] = value.strip()
-        raise ValueError("a part of the answer has too many headers")
+        raise ValueError("a part of the response has too many headers")
 
     def read(self, size: int) -> bytes:
         """Return the content of the part, `size` bytes.
@@ -105,7 +105,7 @@ class Parts:
         """
         data = self._body.read(size)
         if len(data) < size:
-            raise ValueError("the last part of the answer is too short")
+            raise ValueError("the last part of the response is too short")
         return data
 
     def end(self) -> None:
@@ -117,11 +117,11 @@ class Parts:
             If there is one.
         """
         if (self._line() or self._line()) != self._delimiter + b"--":
-            raise ValueError("the answer goes on after what was asked for")
+            raise ValueError("the response goes on after what was requested")
         self._body.read(_MAX_LINE)  # nothing, most often: then the connection can be used again
 
     def _line(self) -> bytes:
         line = self._body.readline(_MAX_LINE)
         if not line.endswith(b"\n"):
-            raise ValueError("the answer ended before its last part")
+            raise ValueError("the response ended before its last part")
         return line.rstrip(b"\r\n")

@@ -1,21 +1,345 @@
-"""Reading content: pinned to one version, resumed where it breaks, never short."""
+"""Reading content: pinned to one version, resumed where the connection breaks, never short."""
 
 from __future__ import annotations
 
+import io
+import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from rinofs.http.content.sources import BrokenReadError, Content, UnsizedError, etag_header
-from rinofs.http.content.streams import ContentStream
+from rinofs.errors import ConnectionFailedError, DeadlineError, ProtocolError
+from rinofs.http.content.byteranges import parse_content_range, range_header
 from rinofs.http.content.verify import Verifier
-from rinofs.http.session.retry import MAX_TRIES
+from rinofs.http.content.version import BrokenReadError, Content, UnsizedError, Version, etag_header
+from rinofs.http.session.retry import MAX_TRIES, pause_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from _typeshed import WriteableBuffer
+
+    from rinofs.http.connection.response import StreamedResponse
     from rinofs.http.session.session import HttpSession
 
-__all__ = ["Content", "ContentStream", "etag_header", "open_content", "pour", "read_content"]
+__all__ = ["Content", "ContentStream", "copy_to", "etag_header", "open_content", "read_content"]
+
+PIECE = 1024 * 1024
+"""Bytes that are read at a time."""
+
+_PROGRESS = 1024  # fewer bytes than this since the last break are none
+
+
+class ContentStream(io.RawIOBase):
+    """The bytes [start, stop) of one version, by `open_content`; ends exactly at its stop, or raises.
+
+    Attributes
+    ----------
+    headers : Mapping
+        Headers of the first response; empty where nothing had to be requested.
+    position : int
+        Where in the content the next byte is.
+    """
+
+    def __init__(self, session: HttpSession, content: Content, start: int, stop: int | None) -> None:
+        super().__init__()
+        self.headers: Mapping[str, str] = {}
+        self.position = start
+        self._session = session
+        self._version = Version.of(content)
+        self._first = start
+        self._stop = stop
+        self._response: StreamedResponse | None = None
+        self._body_stop: int | None = None
+        self._requested_at = start
+        self._requested_since = time.monotonic()
+        self._doubted = -1
+        self._failures = 0
+        self._refused = 0
+        self._pid = os.getpid()
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the whole content, where known."""
+        return self._version.size
+
+    @property
+    def etag(self) -> str | None:
+        """The version, where a response named it."""
+        return self._version.etag
+
+    @property
+    def in_parts(self) -> Content | None:
+        """The pinned version, where the service sends ranges of it and of no other; else None."""
+        version = self._version
+        if not version.has_ranges or version.pin is None or version.size is None or self._session.no_ranges:
+            return None
+        return replace(version.content, etag=version.pin, size=version.size)
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill `buffer` as far as the content goes; 0 only at its stop.
+
+        Raises
+        ------
+        ContentChangedError
+            If the content was replaced meanwhile.
+        ConnectionFailedError, DeadlineError
+            If the connection broke or stalled, and requesting the rest did not help or could have mixed
+            two versions.
+        """
+        view = memoryview(buffer).cast("B")
+        while len(view) and not self._at_end():
+            if self._response is None or self._pid != os.getpid():
+                self.connect()
+                continue
+            end = self._body_stop if self._body_stop is not None else self._end()
+            room = view if end is None else view[: end - self.position]
+            try:
+                count = self._response.readinto(room)
+            except (ConnectionFailedError, DeadlineError) as error:
+                self._lost(error)
+                continue
+            self.position += count
+            if self._at_end():
+                self._arrive()
+            if count:
+                return count
+            self._body_ended()
+        return 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read exactly `size` bytes, fewer only at the stop; all that is left where negative."""
+        if size < 0:
+            return self.read_whole()
+        unsized = self._end() is None and size > PIECE
+        return self._read_unsized(size, None) if unsized else self._fill(size, None)
+
+    def readall(self) -> bytes:
+        """Read all that is left, into one buffer."""
+        return self.read_whole()
+
+    def read_whole(
+        self,
+        seen: Callable[[memoryview], object] | None = None,
+        settle: Callable[[], object] | None = None,
+    ) -> bytes:
+        """Read all that is left, into one buffer.
+
+        `seen` takes each piece of it, which stays as it is until `settle` returns, and must be let go of
+        by then.
+        """
+        end = self._end()
+        if end is not None:
+            return self._fill(max(end - self.position, 0), seen, settle)
+        data = self._read_unsized(None, seen)
+        if settle is not None:
+            settle()
+        return data
+
+    def close(self) -> None:
+        """Release the connection."""
+        self._release()
+        super().close()
+
+    def connect(self) -> None:
+        """Request what is left, until a response brings it from its first byte on."""
+        self._pid, self._response = os.getpid(), None
+        while self._response is None and not (self.position >= 0 and self._at_end()):
+            response, ranged = self._request()
+            try:
+                self._accept(response, ranged=ranged)
+            except BrokenReadError:
+                response.close()
+                raise
+            except (ConnectionFailedError, DeadlineError) as error:
+                self._lost(error)
+            except ProtocolError:
+                response.close()
+                self._refused += 1
+                if self._refused > 1:
+                    raise
+            except BaseException:
+                response.close()
+                raise
+
+    def _request(self) -> tuple[StreamedResponse, bool]:
+        """Request what is left; return the response, and whether a range was requested."""
+        content = self._version.content
+        headers: dict[str, str] = {}
+        whole = self.position == 0 and (self._stop is None or self._stop == self.size)
+        if not whole and not self._session.no_ranges:
+            headers["Range"] = range_header(self.position, self._stop)
+        if content.conditional and content.etag is not None:
+            headers["If-Match"] = f'"{content.etag}"'
+        response = self._session.stream(
+            content.path,
+            params=content.params,
+            headers=headers,
+            expect=(200, 206, 412, 416),
+            label=content.label,
+        )
+        return response, "Range" in headers
+
+    def _end(self) -> int | None:
+        if self._stop is None or self.size is None:
+            return self.size if self._stop is None else self._stop
+        return min(self._stop, self.size)
+
+    def _at_end(self) -> bool:
+        return (end := self._end()) is not None and self.position >= end
+
+    def _accept(self, response: StreamedResponse, *, ranged: bool) -> None:
+        """Check a response and go to its byte at the position."""
+        if response.status == 412:
+            raise self._version.changed("the service has another version now")
+        if response.status == 416:
+            part = parse_content_range(response.headers.get("content-range"))
+            response.read_start(PIECE)
+            self._version = self._version.ends_at(self.position, None if part is None else part.total)
+            self.position = max(self.position, 0)
+            return
+        resumed = self.position != self._first
+        self._version = self._version.accept(self._session, response, resumed=resumed)
+        if response.status == 206:
+            self._accept_part(response)
+        else:
+            self._accept_all(response, ranged=ranged)
+        self.headers = self.headers or response.headers
+        self._requested_at, self._requested_since = self.position, time.monotonic()
+        self._response = response
+        if self._at_end():
+            self._release()
+
+    def _accept_part(self, response: StreamedResponse) -> None:
+        value = response.headers.get("content-range", "")
+        part = parse_content_range(value)
+        if part is None or part.start is None or part.stop is None:
+            shown = self._session.shown(value)
+            raise self._version.protocol_error(f"a partial response without a valid Content-Range ({shown})")
+        self._version = self._version.with_size(part.total)
+        if self.position < 0:
+            self._place_from_end()
+        end = self._end()
+        too_far = end is not None and part.stop > end
+        if part.start != self.position or too_far or response.length not in {None, part.stop - part.start}:
+            raise self._version.protocol_error(
+                f"requested the bytes from {self.position} to {end}, the response says"
+                f" {part.start} to {part.stop} in a body of {response.length}"
+            )
+        self._body_stop = part.stop
+
+    def _accept_all(self, response: StreamedResponse, *, ranged: bool) -> None:
+        """Take a whole content from the position on, reading over what is before."""
+        self._version = self._version.with_size(response.length)
+        if self.position < 0:
+            self._place_from_end()
+        if ranged and self.position:
+            self._session.no_ranges = True
+        self._body_stop = self.size
+        scratch = memoryview(bytearray(min(self.position, PIECE)))
+        left = self.position if not self._at_end() else 0
+        while left:
+            count = response.readinto(scratch[:left])
+            left -= count
+            if not count:
+                self._set_end(self.position - left)
+                left = 0
+
+    def _set_end(self, position: int) -> None:
+        self._version = replace(self._version, size=position)
+
+    def _place_from_end(self) -> None:
+        if self.size is None:
+            raise UnsizedError("the service says no size to count from the end", self._version.content.label)
+        self.position = self._first = max(self.size + self.position, 0)
+
+    def _lost(self, error: ConnectionFailedError | DeadlineError) -> None:
+        """Count a break and wait before the next request, or give up."""
+        self._release()
+        if self.position - self._requested_at >= _PROGRESS:
+            self._failures = 0
+            self._requested_at, self._requested_since = self.position, time.monotonic()
+        elif time.monotonic() - self._requested_since > self._session.limits.total:
+            raise error
+        self._failures += 1
+        if self._failures >= MAX_TRIES:
+            raise error
+        if self.position != self._first and self._version.pin is None:
+            if isinstance(error, DeadlineError):
+                raise error
+            raise self._version.not_resumable(f" at byte {self.position}") from error
+        time.sleep(pause_after(self._failures, self._session.limits))
+
+    def _body_ended(self) -> None:
+        """Take the end of a body before the stop."""
+        if self._body_stop is None:
+            # A body without a length may have been cut off: what is after it is requested once, and this
+            # is taken for the end if there is nothing.
+            sure = self._response is None or self._response.framed or self._version.pin is None
+            if sure or self._doubted == self.position:
+                self._set_end(self.position)
+            self._doubted = self.position
+            self._release()
+        elif self.position < self._body_stop or self.position == self._requested_at:
+            reason = f"the response ended at byte {self.position}"
+            self._lost(ConnectionFailedError(reason, self._version.content.label))
+        else:
+            self._release()  # the service sent less than was requested, and says so: request the rest
+
+    def _arrive(self) -> None:
+        """Take the stop: a body without a length must end where the content does."""
+        response = self._response
+        try:
+            unframed = response is not None and response.length is None and self.position == self._body_stop
+            if response is not None and unframed and response.readinto(memoryview(bytearray(1))):
+                raise self._version.protocol_error(f"the response goes on beyond byte {self.position}")
+        except (ConnectionFailedError, DeadlineError):
+            pass  # all that was requested is there
+        finally:
+            self._release()
+
+    def _fill(
+        self,
+        size: int,
+        seen: Callable[[memoryview], object] | None,
+        settle: Callable[[], object] | None = None,
+    ) -> bytes:
+        end = self._end()
+        if end is not None:
+            size = min(size, max(end - self.position, 0))
+        # BytesIO hands out the bytes object that it was made from, and nobody else has it: so it can be
+        # filled in place, and what is returned is no copy.
+        store = io.BytesIO(bytes(size))
+        filled = 0
+        with store.getbuffer() as view:
+            while filled < size and (count := self.readinto(view[filled : filled + PIECE])):
+                if seen is not None:
+                    seen(view[filled : filled + count])
+                filled += count
+        if settle is not None:
+            settle()  # a piece that somebody still looked at would make a copy of all of it here
+        return store.getvalue()[:filled]  # no copy where it is full
+
+    def _read_unsized(self, size: int | None, seen: Callable[[memoryview], object] | None) -> bytes:
+        """Read at most `size` bytes where nobody has said how many there are."""
+        pieces: list[bytes] = []
+        count = 0
+        while size is None or count < size:
+            piece = self._fill(PIECE if size is None else min(size - count, PIECE), seen)
+            if not piece:
+                break
+            pieces.append(piece)
+            count += len(piece)
+        return b"".join(pieces)
+
+    def _release(self) -> None:
+        response, self._response = self._response, None
+        if response is not None:
+            response.close()
 
 
 def open_content(
@@ -23,7 +347,7 @@ def open_content(
 ) -> ContentStream:
     """Start reading the bytes [start, stop) of `content`.
 
-    The request is sent now, unless it is plain that there is nothing to read.
+    The request is sent now, unless there is nothing to read.
 
     Parameters
     ----------
@@ -41,7 +365,7 @@ def open_content(
     ContentChangedError
         If the version is not the one that `content` names.
     ProtocolError
-        If the answer is not what was asked for: a web page, encoded, another range, another size.
+        If the response is not what was requested: a web page, encoded, another range, another size.
     RinofsError
         And all that `HttpSession.request` raises.
     """
@@ -84,7 +408,7 @@ def read_content(
         except UnsizedError:
             return read_content(session, content, verify=verify)[start:stop]
         except BrokenReadError:
-            # Nothing was handed out yet, so here it can begin anew.
+            # Nothing was returned yet, so this can start over.
             if not tries_left:
                 raise
     raise AssertionError("unreachable")
@@ -108,7 +432,7 @@ def _open_slice(session: HttpSession, content: Content, start: int, stop: int | 
 def _read_all(stream: ContentStream, content: Content, *, verify: bool) -> bytes:
     if not verify:
         return stream.readall()
-    verifier = Verifier.for_answer(
+    verifier = Verifier.for_response(
         stream.headers, stream.etag or content.etag, stream.size, label=content.label
     )
     try:
@@ -117,13 +441,13 @@ def _read_all(stream: ContentStream, content: Content, *, verify: bool) -> bytes
         verifier.abandon()
 
 
-def pour(
+def copy_to(
     stream: ContentStream,
     write: Callable[[memoryview], object],
     verifier: Verifier,
     goes_on: Callable[[int, float], bool] | None = None,
 ) -> int:
-    """Pass all that is left of a stream on, through a few reused buffers, and verify it.
+    """Copy all that is left of a stream, through a few reused buffers, and verify it.
 
     Parameters
     ----------
@@ -140,7 +464,7 @@ def pour(
     Returns
     -------
     int
-        Bytes passed on.
+        Bytes that were copied.
     """
     count = 0
     try:

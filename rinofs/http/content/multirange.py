@@ -1,4 +1,4 @@
-"""Several parts of a content in one answer (RFC 9110, sections 14.2 and 14.6)."""
+"""Several parts of a content in one response (RFC 9110, sections 14.2 and 14.6)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rinofs.errors import ConnectionFailedError, DeadlineError, ProtocolError, ServiceError
 from rinofs.http.content.byteranges import Parts, boundary_of, parse_content_range
 from rinofs.http.content.content import read_content
-from rinofs.http.content.sources import Source
+from rinofs.http.content.version import Version
 from rinofs.protocol.limits import MAX_RANGES
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ def read_spans(session: HttpSession, content: Content, spans: Sequence[tuple[int
     ContentChangedError
         If the version is gone.
     RinofsError
-        And all that `read_content` raises, for which the parts are asked for one by one if the one answer is
-        not what it should be.
+        And all that `read_content` raises: the parts are requested one by one if the one response is not
+        what it should be.
     """
     named = content.conditional and content.etag is not None
     if named and 1 < len(spans) <= MAX_RANGES and not (session.no_multiranges or session.no_ranges):
@@ -61,12 +61,12 @@ def read_spans(session: HttpSession, content: Content, spans: Sequence[tuple[int
 def _read_together(
     session: HttpSession, content: Content, spans: Sequence[tuple[int, int]]
 ) -> list[bytes] | None:
-    asked_for = ", ".join(f"{start}-{stop - 1}" for start, stop in spans)
+    ranges = ", ".join(f"{start}-{stop - 1}" for start, stop in spans)
     try:
-        answer = session.stream(
+        response = session.stream(
             content.path,
             params=content.params,
-            headers={"Range": f"bytes={asked_for}", "If-Match": f'"{content.etag}"'},
+            headers={"Range": f"bytes={ranges}", "If-Match": f'"{content.etag}"'},
             expect=(200, 206, 412, 416),
             label=content.label,
         )
@@ -75,42 +75,41 @@ def _read_together(
             raise
         session.no_multiranges = True
         return None
-    with answer:
-        boundary = boundary_of(answer.headers.get("content-type", ""), "byteranges")
-        if answer.status != 206 or boundary is None or answer.foreign:
-            session.no_multiranges = answer.foreign or answer.status in {200, 206}
+    with response:
+        boundary = boundary_of(response.headers.get("content-type", ""), "byteranges")
+        if response.status != 206 or boundary is None or response.foreign:
+            session.no_multiranges = response.foreign or response.status in {200, 206}
             return None
-        source = Source(session, content)
         try:
-            source.check(answer, resumed=False)
-            return _read_parts(answer, boundary, spans, source)
+            version = Version.of(content).accept(session, response, resumed=False)
+            return _read_parts(response, boundary, spans, version)
         except (ConnectionFailedError, DeadlineError, ProtocolError, ValueError):
             return None
 
 
 class _Body(io.RawIOBase):
-    """The body of an answer, as `io.BufferedReader` wants it."""
+    """The body of an response, as `io.BufferedReader` wants it."""
 
-    def __init__(self, answer: StreamedResponse) -> None:
-        self._answer = answer
+    def __init__(self, response: StreamedResponse) -> None:
+        self._response = response
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        return self._answer.readinto(memoryview(buffer).cast("B"))
+        return self._response.readinto(memoryview(buffer).cast("B"))
 
 
 def _read_parts(
-    answer: StreamedResponse, boundary: str, spans: Sequence[tuple[int, int]], source: Source
+    response: StreamedResponse, boundary: str, spans: Sequence[tuple[int, int]], version: Version
 ) -> list[bytes]:
-    parts = Parts(io.BufferedReader(_Body(answer)), boundary)
+    parts = Parts(io.BufferedReader(_Body(response)), boundary)
     found = []
     for start, stop in spans:
         came = parse_content_range(parts.begin().get("content-range"))
         if came is None or (came.start, came.stop) != (start, stop):
-            raise source.misfit(f"another part came than the bytes from {start} to {stop}")
-        source.set_size(came.total)
+            raise version.protocol_error(f"another part came than the bytes from {start} to {stop}")
+        version = version.with_size(came.total)
         found.append(parts.read(stop - start))
     parts.end()
     return found

@@ -1,4 +1,4 @@
-"""A multipart body that is sent as it is read, in constant memory."""
+"""Upload bodies: multipart, sent as they are read, in constant memory."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class UploadBody:
     def _result(self, index: int) -> str:
         result = None if self._results is None else self._results[index]
         if result is None:
-            raise ValueError("not taken: it was not asked for, or the body was not sent whole")
+            raise ValueError("not available: it was not requested, or the body was not sent whole")
         return result
 
     def _whole(self) -> Iterator[bytes]:
@@ -146,7 +146,7 @@ class UploadBody:
 
     def _check_all_sent(self, left: int) -> None:
         if left:
-            raise OSError(f"the file ended {left} bytes before its size: it changed while it was sent")
+            raise OSError(f"the file ended {left} bytes before its size: it changed during the upload")
 
     def _end(self) -> bytes:
         if not self._wants_digest:

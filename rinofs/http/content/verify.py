@@ -186,7 +186,7 @@ class SideDigests:
             self._ring.put(own)
 
     def finish(self) -> tuple[str | None, str | None]:
-        """Wait, and return the hex sha-256 and the etag; None for what was not asked for."""
+        """Wait, and return the hex sha-256 and the etag; None for what was not requested."""
         for lane in self._lanes.values():
             lane.join()
         self._lanes.clear()
@@ -274,7 +274,7 @@ class Verifier:
         self._digests = SideDigests(sha256=self.checks == "sha256", etag=self.checks == "etag", size=size)
 
     @classmethod
-    def for_answer(
+    def for_response(
         cls, headers: Mapping[str, str], etag: str | None, size: int | None, *, label: str = ""
     ) -> Verifier:
         """Choose the cheapest digest that is offered.
@@ -282,7 +282,7 @@ class Verifier:
         Parameters
         ----------
         headers : Mapping
-            Of the answer that brings the content; a ``Repr-Digest`` with sha-256 is taken first.
+            Of the response with the content; a ``Repr-Digest`` with sha-256 is taken first.
         etag : str, optional
             Of the content; taken where it is made of parts of 6 MiB.
         size : int, optional
@@ -335,7 +335,7 @@ class Verifier:
 
 
 def repr_sha256(headers: Mapping[str, str]) -> str | None:
-    """Return the hex sha-256 in an answer's ``Repr-Digest`` header (RFC 9530), or None."""
+    """Return the hex sha-256 in a response's ``Repr-Digest`` header (RFC 9530), or None."""
     match = _REPR_SHA256.search(headers.get(REPR_DIGEST, ""))
     if match is None:
         return None

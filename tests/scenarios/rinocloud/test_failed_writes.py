@@ -23,7 +23,7 @@ import pytest
 import xarray as xr
 
 from rinofs import RinoFileSystem, errors
-from rinofs.fs.files.writer import NotWrittenWarning
+from rinofs.errors import NotWrittenWarning
 from rinofs.testing import Fault, server_process
 from tests.rinocloud import proxy
 from tests.rinocloud.proxy import proxy_to
@@ -165,7 +165,7 @@ WRITES = [
 ]
 
 
-@pytest.mark.filterwarnings("ignore::rinofs.fs.files.writer.NotWrittenWarning")
+@pytest.mark.filterwarnings("ignore::rinofs.errors.NotWrittenWarning")
 @pytest.mark.parametrize("error", [Breakdown, KeyboardInterrupt])
 @pytest.mark.parametrize("write", WRITES)
 def test_an_exception_publishes_nothing(
