@@ -18,9 +18,8 @@ from rinofs.fs import display
 from rinofs.fs.backend import ABSENT, Upload
 from rinofs.fs.browse import Browser
 from rinofs.fs.changing import Changing
-from rinofs.fs.files.modes import OpenMode
 from rinofs.fs.files.reader import RemoteReader
-from rinofs.fs.files.writer import TextWriter, compressed
+from rinofs.fs.files.writer import OpenMode, TextWriter, compressed
 from rinofs.fs.instances import Instances, remake
 from rinofs.fs.reading import Reading
 from rinofs.fs.transfer import plans

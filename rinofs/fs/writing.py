@@ -11,8 +11,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 
 from rinofs.errors import ConflictError
 from rinofs.fs.backend import ABSENT, Upload
-from rinofs.fs.files.modes import OpenMode
-from rinofs.fs.files.writer import RemoteWriter
+from rinofs.fs.files.writer import OpenMode, RemoteWriter
 from rinofs.fs.reading import copy_to
 from rinofs.fs.transfer.bundles import put_together, write_together
 from rinofs.fs.transfer.outgoing import Watched

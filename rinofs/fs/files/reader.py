@@ -15,8 +15,7 @@ from rinofs.fs.files.origins import FetcherSource
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rinofs.fs.files.origins import Origin
-    from rinofs.fs.files.sequential import Sequential
+    from rinofs.fs.files.origins import Origin, Sequential
 
 HEADER = 64 * 1024
 """A first read of more than this is the beginning of a read of everything, not a look at a header."""

@@ -7,6 +7,7 @@ import io
 import sys
 import tempfile
 import warnings
+from enum import Enum
 from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol
 
 from rinofs.errors import NotWrittenWarning
@@ -17,10 +18,34 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-__all__ = ["CompressedWriter", "NotWrittenWarning", "RemoteWriter", "TextWriter", "compressed"]
+__all__ = ["CompressedWriter", "NotWrittenWarning", "OpenMode", "RemoteWriter", "TextWriter", "compressed"]
 
 SPOOLED_IN_MEMORY = 4 * 1024 * 1024
 """Bytes of a file being written that are kept in memory; more go to a temporary file."""
+
+
+class OpenMode(Enum):
+    """What opening a file is for."""
+
+    READ = "rb"
+    REPLACE = "wb"
+    APPEND = "ab"
+    CREATE = "xb"
+
+    @classmethod
+    def parse(cls, mode: str) -> OpenMode:
+        """Return the binary mode that `mode` says.
+
+        Raises
+        ------
+        ValueError
+            If it is another mode, such as one for reading and writing at once.
+        """
+        letters = mode.replace("b", "")
+        for known in cls:
+            if known.value[0] == letters:
+                return known
+        raise ValueError(f"mode {mode!r} is not possible: use one of rb, wb, ab and xb, or r, w, a and x")
 
 
 class Send(Protocol):
