@@ -14,7 +14,12 @@ CORE := tests/test_options.py tests/test_credentials.py tests/test_import.py tes
 	tests/rinocloud/test_reading.py tests/rinocloud/test_writing.py tests/fs \
 	tests/server/catalog/test_store.py tests/datapack
 
-.PHONY: demo test test-core test-browser lint soak docs bench clean
+SOAKS := soak-kill soak-faults soak-machines soak-input soak-uploads soak-memory
+SOAK := RINOFS_SOAK=1 $(PYTEST) $(PARALLEL) -m soak --timeout 1200
+# An environment of its own: it holds older versions of everything.
+FLOOR := .venv-floor
+
+.PHONY: demo test test-core test-floor test-browser lint soak $(SOAKS) docs bench clean
 
 demo: $(VENV)/demo.done  ## the main job: a server, an experiment, and reading it back
 	$(BIN)/rinofs demo
@@ -25,6 +30,9 @@ test: $(VENV)/test.done  ## the whole suite, campaigns in short
 test-core: $(VENV)/test.done  ## the quick core of the suite
 	$(PYTEST) $(CORE)
 
+test-floor: $(FLOOR)/floor.done  ## the quick core, with the lowest versions that pyproject.toml admits
+	$(FLOOR)/bin/python -m pytest -p no:cacheprovider $(CORE)
+
 test-browser: $(VENV)/browser.done  ## the login pages and a notebook in Chromium, with pictures of them for the docs
 	$(PYTEST) -m browser tests/browser
 
@@ -33,8 +41,27 @@ lint: $(VENV)/lint.done  ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-soak: $(VENV)/test.done  ## the long campaigns: kill cycles, fuzzing, big files
-	RINOFS_SOAK=1 $(PYTEST) -m soak --timeout 7200
+soak: $(SOAKS)  ## the long campaigns, one after another
+
+soak-kill: $(VENV)/test.done  ## servers that are killed, and collected, while they are written to
+	$(SOAK) tests/scenarios/server/test_kill.py tests/scenarios/server/test_repovizz_kill.py \
+		tests/server/test_maintenance.py
+
+soak-faults: $(VENV)/test.done  ## networks that break what passes through them
+	$(SOAK) tests/http tests/scenarios/rinocloud/test_faults.py
+
+soak-machines: $(VENV)/test.done  ## filesystems beside a model of what they should do
+	$(SOAK) tests/scenarios/rinocloud/test_state_machine.py tests/scenarios/repovizz/test_state_machine.py
+
+soak-input: $(VENV)/test.done  ## requests and queries that are made up, and many stalled clients
+	$(SOAK) tests/server/api/test_bad_input.py tests/server/web tests/server/catalog tests/rinocloud/test_matching.py
+
+soak-uploads: $(VENV)/test.done  ## uploads of many files, metadata and datapacks that are made up
+	$(SOAK) tests/server/api/test_upload_many.py tests/rinocloud/test_writing_together.py \
+		tests/rinocloud/test_metadata.py tests/repovizz/test_push_and_pull.py tests/datapack/test_writing.py
+
+soak-memory: $(VENV)/test.done  ## large files, and how much memory they take
+	RINOFS_SOAK=1 $(PYTEST) -m soak --timeout 1200 tests/scenarios/test_memory.py tests/scenarios/server/test_memory.py
 
 docs: $(VENV)/docs.done  ## the pages in docs/, as HTML in docs/_build
 	$(BIN)/sphinx-build --fail-on-warning --quiet docs docs/_build/html
@@ -44,11 +71,19 @@ bench: $(VENV)/bench.done  ## measurements beside the peers; writes docs/benchma
 	$(BIN)/python -m tests.benchmarks
 
 clean:  ## remove what the other verbs made
-	rm -rf $(VENV) docs/_build build dist
+	rm -rf $(VENV) $(FLOOR) docs/_build build dist
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 	$(INSTALL) --upgrade "pip>=25.1"
+
+$(FLOOR)/floor.done: pyproject.toml tests/floor.py
+	$(PYTHON) -m venv $(FLOOR)
+	$(FLOOR)/bin/python -m pip install --quiet $(PIPFLAGS) --upgrade "pip>=25.1"
+	$(FLOOR)/bin/python tests/floor.py > $(FLOOR)/constraints.txt
+	$(FLOOR)/bin/python -m pip install --quiet $(PIPFLAGS) --constraint $(FLOOR)/constraints.txt \
+		--editable ".[all]" --group test
+	@touch $@
 
 $(VENV)/demo.done: pyproject.toml | $(BIN)/python
 	$(INSTALL) --editable ".[all]"

@@ -403,7 +403,7 @@ def test_transfers_over_a_bad_network(
 @pytest.mark.soak
 def test_many_threads_on_one_filesystem(fs: RinoFileSystem, tmp_path: Path) -> None:
     """32 threads do all kinds of things, each in its own folder, and all to one file: none is ever wrong."""
-    threads, steps = 32, rounds(12, 1000)
+    threads, steps = 32, rounds(8, 1000)
     shared = {secrets.token_bytes(1000 + number) for number in range(threads)}
     first, *others = shared
     fs.pipe_file("shared", first)

@@ -182,11 +182,11 @@ def admin(data_dir: Path, command: str) -> dict[str, object]:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(rounds(600, 7200))
+@pytest.mark.timeout(rounds(600, 1200))
 def test_killed_at_any_moment(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     names = [{f"{writer} {number}": Uploaded() for number in range(NAMES)} for writer in range(WRITERS)]
-    for number in range(rounds(12, 1000)):
+    for number in range(rounds(6, 400)):
         cycle(data_dir, number, names)
         if number % 100 == 99:
             assert admin(data_dir, "fsck")["problems"] == []

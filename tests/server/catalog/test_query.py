@@ -150,7 +150,7 @@ def lasting_shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
 
 
 @settings(
-    max_examples=rounds(100, 5000),
+    max_examples=rounds(50, 5000),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )

@@ -1,0 +1,24 @@
+"""Print constraints that hold every direct dependency to the lowest version that pyproject.toml admits."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from itertools import chain
+from pathlib import Path
+
+PROJECT = Path(__file__).parents[1] / "pyproject.toml"
+
+
+def floors() -> dict[str, str]:
+    """Return the lowest version of each package that the project, its extras and its tests name."""
+    settings = tomllib.loads(PROJECT.read_text("utf-8"))
+    project = settings["project"]
+    extras = chain.from_iterable(project["optional-dependencies"].values())
+    lines = [*project["dependencies"], *extras, *settings["dependency-groups"]["test"]]
+    return dict(re.findall(r"^([\w-]+)(?:\[[^]]*\])?>=([\w.]+)", "\n".join(lines), re.MULTILINE))
+
+
+if __name__ == "__main__":
+    for name, version in sorted(floors().items()):
+        print(f"{name}=={version}")
