@@ -31,9 +31,9 @@ ONLY_IN = {
     "platformdirs": {"profiles"},
     "filelock": {"profiles", "server.runner"},
     "click": {"cli"},
-    "sqlalchemy": {"server"},
-    "alembic": {"server"},
-    "argon2": {"server"},
+    "sqlalchemy": {"server.catalog"},
+    "alembic": {"server.catalog"},
+    "argon2": {"server.auth"},
     "uvicorn": {"server"},
     "starlette": {"server", "testing"},
     "upath": {"fs"},
@@ -136,14 +136,9 @@ REMAINING = {
     ("datapack.datatypes", "datapack.formats"),
     ("datapack.document", "datapack"),
     ("datapack.document", "datapack.datatypes"),
-    ("server.api", "server"),
-    ("server.auth", "server"),
-    ("server.auth", "server.api"),
-    ("server.catalog", "server.auth"),
-    ("server.web", "server"),
 }
 REMAINING_CIRCLES = {"datapack.document"}
-REMAINING_LARGE = {"rinocloud", "repovizz", "server.catalog"}
+REMAINING_LARGE = {"rinocloud", "repovizz"}
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))

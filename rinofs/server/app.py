@@ -146,9 +146,9 @@ async def _not_routed(request: Request, error: Exception) -> Response:
             if path.endswith("/") or path.startswith("/api/v1.0/")
             else "; the endpoints of the Rinocloud API end with a slash"
         )
-        return error_response(404, f"there is no {path} here{hint}")
+        return error_response(404, f"{path} does not exist on this server{hint}")
     if error.status_code == 405:
-        return error_response(405, f"{path} does not take {request.method}", error.headers)
+        return error_response(405, f"{path} does not support {request.method}", error.headers)
     return error_response(error.status_code, error.detail, error.headers)
 
 

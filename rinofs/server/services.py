@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL
-
 from rinofs.server.auth.accounts import Accounts
 from rinofs.server.auth.clients import Clients
 from rinofs.server.auth.grants import Grants
@@ -78,8 +76,7 @@ def open_services(settings: ServerSettings, *, blobs: BlobStore | None = None) -
         To be closed by the caller. Several processes may have the same ones open.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = URL.create("sqlite", database=str(settings.data_dir / "rinofs.sqlite3"))
-    database = Database(settings.database_url or file)
+    database = Database(settings.database_url or settings.data_dir / "rinofs.sqlite3")
     upgrade(database)
     return Services(
         settings=settings,

@@ -78,7 +78,7 @@ def test_an_endpoint_that_is_too_long(run: Run, server: LiveServer, monkeypatch:
 
 def test_a_missing_file(run: Run, server: LiveServer) -> None:
     assert said(run, "cat", "rino://exp1/a.csv") == (
-        "not found (404): rino://exp1/a.csv; the service says: path: there is no 'exp1' at the top level"
+        "not found (404): rino://exp1/a.csv; the service says: path: 'exp1' does not exist at the top level"
     )
 
 

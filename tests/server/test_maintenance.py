@@ -202,10 +202,10 @@ def test_rows_that_make_no_sense_are_named(services: Services, user: User) -> No
     problems = fsck(services).problems
     expected = {
         f"object {wrong.id}: its size or etag is not that of its content",
-        f"object {stray.id}: its parent is no folder of its owner",
+        f"object {stray.id}: its parent is not a folder of its owner",
         f"object {lost.id}: no path leads to it from the top level",
         f"object {bare.id}: a file without content",
-        f"object {bare.id}: its metadata are no JSON",
+        f"object {bare.id}: its metadata are not JSON",
         f"object {orphan.id}: no path leads to it from the top level",
         f"database: row {orphan.id} of objects refers to a row of objects that is not there",
     }

@@ -9,36 +9,22 @@ import time
 from typing import TYPE_CHECKING
 
 from cachetools import TTLCache
-from sqlalchemy import delete, insert, select, update
-from sqlalchemy.exc import IntegrityError
 
 from rinofs.server.auth.passwords import Passwords
-from rinofs.server.catalog.records import User, now
-from rinofs.server.catalog.tables import tokens, users
-from rinofs.server.errors import BadRequest, Conflict, Unauthorized
+from rinofs.server.catalog import accounts as rows
+from rinofs.server.catalog.accounts import ACCESS, API, OAUTH, PRIMARY
+from rinofs.server.errors import BadRequest, Unauthorized
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import ColumnElement
-
     from rinofs.server.catalog.database import Database
+    from rinofs.server.catalog.records import User
 
-__all__ = ["ACCESS", "API", "OAUTH", "PRIMARY", "USER", "Accounts", "new_token", "token_digest"]
-
-PRIMARY = "primary"
-"""The token that a user was given when the account was made, or that took its place."""
-API = "api"
-"""A further token that does not expire."""
-ACCESS = "access"
-"""A token that was given for a password, and expires."""
-OAUTH = "oauth"
-"""A token that was given to a program which the user has granted access to datapacks."""
+__all__ = ["ACCESS", "API", "OAUTH", "PRIMARY", "Accounts", "new_token", "token_digest"]
 
 REMEMBERED = 5.0
 """Seconds for which a token that was found good is not looked up again."""
-
-USER = (users.c.id, users.c.username, users.c.email, users.c.project)
 
 
 def new_token() -> str:
@@ -91,32 +77,22 @@ class Accounts:
             If it cannot be a name.
         """
         if not username.isprintable() or not username.strip() or len(username) > 255 or "/" in username:
-            raise BadRequest(
-                "username: 1 to 255 printable characters without a slash are allowed", field="username"
-            )
-        row = {
-            "username": username,
-            "email": email,
-            "project": project or username,
-            "password": None if password is None else self._passwords.hash(password),
-            "created_on": now(),
-        }
-        try:
-            with self._database.write() as connection:
-                made = connection.execute(insert(users).values(row).returning(*USER)).one()
-        except IntegrityError as error:
-            raise Conflict(f"username: {username!r} is taken", field="username") from error
-        return User(*made)
+            message = "username: 1 to 255 printable characters without a slash are allowed"
+            raise BadRequest(message, field="username")
+        hashed = None if password is None else self._passwords.hash(password)
+        with self._database.write() as connection:
+            return rows.add_user(connection, username, email, project or username, hashed)
 
     def user(self, username: str) -> User | None:
         """Return the user of a name, or None."""
-        return self._find(users.c.username == username)
+        with self._database.read() as connection:
+            return rows.find_user(connection, username)
 
     def set_password(self, user: User, password: str) -> None:
         """Let a password open an account, in place of any that did."""
         hashed = self._passwords.hash(password)
-        with self._database.write() as connection:
-            connection.execute(update(users).where(users.c.id == user.id).values(password=hashed))
+        with self._database.write(user.id) as connection:
+            rows.set_password(connection, user, hashed)
 
     def set_token(self, user: User, token: str) -> None:
         """Make a token the primary one of a user; the one that was it opens the account no longer.
@@ -132,16 +108,8 @@ class Accounts:
             raise BadRequest(
                 "token: only printable ASCII characters without spaces are allowed", field="token"
             )
-        digest = token_digest(token)
-        with self._database.write() as connection:
-            holder = connection.scalar(select(tokens.c.user).where(tokens.c.sha256 == digest))
-            if holder not in {None, user.id}:
-                raise Conflict("token: choose another one", field="token")
-            mine = tokens.c.user == user.id
-            connection.execute(delete(tokens).where(mine, tokens.c.kind == PRIMARY))
-            connection.execute(delete(tokens).where(mine, tokens.c.sha256 == digest))
-            row = {"sha256": digest, "user": user.id, "kind": PRIMARY, "created_on": now()}
-            connection.execute(insert(tokens).values(row))
+        with self._database.write(user.id) as connection:
+            rows.set_primary_token(connection, user, token_digest(token))
         self._forget()
 
     def mint_token(
@@ -172,32 +140,26 @@ class Accounts:
             The token; only its hash is kept.
         """
         token = new_token()
-        row = {
-            "sha256": token_digest(token),
-            "user": user.id,
-            "kind": kind,
-            "scope": scope,
-            "client": client,
-            "expires": None if lifetime is None else int(self._clock() + lifetime),
-            "created_on": now(),
-        }
-        with self._database.write() as connection:
+        moment = self._clock()
+        expires = None if lifetime is None else int(moment + lifetime)
+        with self._database.write(user.id) as connection:
             if lifetime is not None:
-                connection.execute(delete(tokens).where(tokens.c.expires <= int(self._clock())))
-            connection.execute(insert(tokens).values(row))
+                rows.remove_expired_tokens(connection, int(moment))
+            rows.add_token(
+                connection, user, token_digest(token), kind, scope=scope, client=client, expires=expires
+            )
         return token
 
     def lasting_token(self, user: User, presented: str) -> str:
         """Return a token that does not expire: the one that a user came with, or else a new one."""
-        found = select(tokens.c.expires).where(tokens.c.sha256 == token_digest(presented))
         with self._database.read() as connection:
-            row = connection.execute(found).one_or_none()
-        return presented if row is not None and row.expires is None else self.mint_token(user)
+            found = rows.find_token(connection, token_digest(presented))
+        return presented if found is not None and found.expires is None else self.mint_token(user)
 
     def revoke_token(self, token: str) -> None:
         """Make a token void. Nothing happens if it is already."""
         with self._database.write() as connection:
-            connection.execute(delete(tokens).where(tokens.c.sha256 == token_digest(token)))
+            rows.remove_token(connection, token_digest(token))
         self._forget()
 
     def remembered(self, token: str) -> User | None:
@@ -221,19 +183,16 @@ class Accounts:
             If it is nobody's, or expired.
         """
         digest = token_digest(token)
-        moment = int(self._clock())
-        joined = select(*USER, tokens.c.expires, tokens.c.kind).join(tokens, tokens.c.user == users.c.id)
         with self._database.read() as connection:
-            row = connection.execute(joined.where(tokens.c.sha256 == digest)).one_or_none()
-        if row is None or (row.expires is not None and row.expires <= moment):
+            found = rows.find_token(connection, digest)
+        if found is None or (found.expires is not None and found.expires <= int(self._clock())):
             raise Unauthorized("invalid token")
-        if row.kind == OAUTH and not granted:
+        if found.kind == OAUTH and not granted:
             raise Unauthorized("this token is for the repovizz2 API only")
-        user = User(*row[:4])
-        if row.expires is None:
+        if found.expires is None:
             with self._lock:
-                self._known[digest] = user
-        return user
+                self._known[digest] = found.user
+        return found.user
 
     def log_in(self, username: str, password: str, address: str) -> User:
         """Return the user whom a name and a password sign in. Takes a tenth of a second of one core.
@@ -253,17 +212,12 @@ class Accounts:
             If there were too many wrong attempts lately.
         """
         with self._database.read() as connection:
-            stored = connection.scalar(select(users.c.password).where(users.c.username == username))
+            stored = rows.password_of(connection, username)
         self._passwords.check(stored, password, (username, address))
         user = self.user(username)
         if user is None:
             raise Unauthorized("wrong username or password")
         return user
-
-    def _find(self, condition: ColumnElement[bool]) -> User | None:
-        with self._database.read() as connection:
-            row = connection.execute(select(*USER).where(condition)).one_or_none()
-        return None if row is None else User(*row)
 
     def _forget(self) -> None:
         with self._lock:

@@ -93,7 +93,7 @@ class AuthorizePage:
             told = add_params_to_uri(error.redirect_uri, error.twotuples)
             raise _RefusedPageError(_redirect(told)) from error
         except ValueError:
-            _refuse("The address has characters in it that have no place there.")
+            _refuse("The address contains characters that are not allowed.")
         return _Asked(uri, found["request"].client, found["redirect_uri"], found["state"], scopes)
 
     def _shown(

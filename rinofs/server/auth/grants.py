@@ -6,32 +6,23 @@ and end with it.
 
 from __future__ import annotations
 
+import secrets
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select, update
-
 from rinofs.server.auth.accounts import OAUTH, token_digest
-from rinofs.server.catalog.grant_records import (
-    GRANT,
-    Code,
-    Grant,
-    add_grant,
-    end_grants,
-    family_of,
-    find_code,
-)
-from rinofs.server.catalog.records import User, now
-from rinofs.server.catalog.tables import oauth_codes, oauth_grants, tokens
+from rinofs.server.catalog import grants as rows
+from rinofs.server.catalog.accounts import add_token, remove_expired_tokens
+from rinofs.server.catalog.grants import Code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import Connection
+    from rinofs.server.catalog.database import Connection, Database
+    from rinofs.server.catalog.records import User
 
-    from rinofs.server.catalog.database import Database
-
-__all__ = ["ACCESS_LIFETIME", "CODE_LIFETIME", "Grants"]
+__all__ = ["ACCESS_LIFETIME", "CODE_LIFETIME", "Grant", "Grants", "family_of", "new_refresh_token"]
 
 CODE_LIFETIME = 60.0
 """Seconds in which a code has to be exchanged."""
@@ -43,6 +34,32 @@ GRANT_LIFETIME = 90 * 24 * 3600.0
 """Seconds after which a grant ends that is not used."""
 GRACE = 30.0
 """Seconds for which a refresh token may be exchanged again: the first answer may have been lost."""
+
+
+_PREFIX = "rino_"
+_PART = 43  # characters of 256 random bits
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a user has granted to a program, as a good refresh token shows it.
+
+    Attributes
+    ----------
+    id : int
+        Its number.
+    user : User
+        Who granted it.
+    scope : str
+        What for.
+    repeated : bool
+        Whether its refresh token was exchanged just before, and the answer may have been lost.
+    """
+
+    id: int
+    user: User
+    scope: str
+    repeated: bool
 
 
 class Grants:
@@ -77,18 +94,10 @@ class Grants:
             The PKCE challenge (S256).
         """
         moment = self._clock()
-        row = {
-            "sha256": token_digest(code),
-            "user": user.id,
-            "client": client_id,
-            "redirect_uri": redirect_uri,
-            "scope": scope,
-            "challenge": challenge,
-            "expires": int(moment + CODE_LIFETIME),
-        }
-        with self._database.write() as connection:
-            connection.execute(delete(oauth_codes).where(oauth_codes.c.expires < int(moment - CODE_KEPT)))
-            connection.execute(insert(oauth_codes).values(row))
+        kept = Code(user, client_id, redirect_uri, scope, challenge, int(moment + CODE_LIFETIME))
+        with self._database.write(user.id) as connection:
+            rows.remove_old_codes(connection, int(moment - CODE_KEPT))
+            rows.add_code(connection, token_digest(code), kept)
 
     def code(self, code: str, client_id: str) -> Code | None:
         """Return what a code stands for; None where it is none that the program may still exchange.
@@ -96,7 +105,7 @@ class Grants:
         Whoever sends a code that was exchanged already ends what it was exchanged for.
         """
         with self._database.read() as connection:
-            found = find_code(connection, code)
+            found = rows.find_code(connection, token_digest(code))
         if found is None or found.client_id != client_id:
             return None
         if found.grant is not None:
@@ -121,15 +130,22 @@ class Grants:
         """
         moment = self._clock()
         with self._database.write() as connection:
-            found = find_code(connection, code)
+            found = rows.find_code(connection, token_digest(code))
             if found is None or found.expires <= moment:
                 return False
             if found.grant is not None:
-                end_grants(connection, [found.grant])
+                rows.end_grants(connection, [found.grant])
                 return False
-            grant = add_grant(connection, found, refresh, int(moment + GRANT_LIFETIME))
-            redeemed = update(oauth_codes).where(oauth_codes.c.sha256 == token_digest(code))
-            connection.execute(redeemed.values(grant=grant))
+            family = family_of(refresh)
+            assert family is not None
+            grant = rows.add_grant(
+                connection,
+                found,
+                family=token_digest(family),
+                refresh=token_digest(refresh),
+                expires=int(moment + GRANT_LIFETIME),
+            )
+            rows.mark_exchanged(connection, token_digest(code), grant)
             self._add_access(connection, grant, access, found.client_id, found.user, found.scope)
             return True
 
@@ -163,14 +179,14 @@ class Grants:
             grant = self._refreshable(connection, former, client_id)
             if grant is None:
                 return False
-            changes: dict[str, object] = {
-                "refresh": token_digest(refresh),
-                "expires": int(moment + GRANT_LIFETIME),
-            }
-            if not grant.repeated:
-                changes |= {"previous": token_digest(former), "rotated": int(moment)}
-            rotated = update(oauth_grants).where(oauth_grants.c.id == grant.id)
-            connection.execute(rotated.values(changes))
+            rows.rotate(
+                connection,
+                grant.id,
+                token_digest(refresh),
+                int(moment + GRANT_LIFETIME),
+                former=None if grant.repeated else token_digest(former),
+                moment=int(moment),
+            )
             self._add_access(connection, grant.id, access, client_id, grant.user, grant.scope)
             return True
 
@@ -178,50 +194,54 @@ class Grants:
         """Make a token of a program void: an access token alone, a refresh token with all of its grant."""
         family = family_of(token)
         with self._database.write() as connection:
-            mine = (
-                tokens.c.sha256 == token_digest(token),
-                tokens.c.kind == OAUTH,
-                tokens.c.client == client_id,
-            )
-            connection.execute(delete(tokens).where(*mine))
+            rows.remove_client_token(connection, token_digest(token), client_id)
             if family is not None:
-                found = select(oauth_grants.c.id).where(
-                    oauth_grants.c.family == token_digest(family), oauth_grants.c.client == client_id
-                )
-                end_grants(connection, connection.scalars(found).all())
+                rows.end_family(connection, token_digest(family), client_id)
 
     def _refreshable(self, connection: Connection, refresh: str, client_id: str) -> Grant | None:
         family = family_of(refresh)
         if family is None:
             return None
-        of_family = (oauth_grants.c.family == token_digest(family), oauth_grants.c.client == client_id)
-        row = connection.execute(GRANT.where(*of_family)).one_or_none()
-        if row is None:
+        found = rows.find_grant(connection, token_digest(family), client_id)
+        if found is None:
             return None
         moment, digest = self._clock(), token_digest(refresh)
-        repeated = digest == row.previous and moment - row.rotated <= GRACE
-        if row.expires > moment and (digest == row.refresh or repeated):
-            return Grant(row.grant, User(*row[:4]), row.scope, repeated)
-        end_grants(connection, [row.grant])
+        exchanged = found.rotated is not None and digest == found.previous
+        repeated = exchanged and moment - (found.rotated or 0) <= GRACE
+        if found.expires > moment and (digest == found.refresh or repeated):
+            return Grant(found.id, found.user, found.scope, repeated)
+        rows.end_grants(connection, [found.id])
         return None
 
     def _add_access(
         self, connection: Connection, grant: int, token: str, client_id: str, user: User, scope: str
     ) -> None:
         moment = int(self._clock())
-        connection.execute(delete(tokens).where(tokens.c.expires <= moment))
-        row = {
-            "sha256": token_digest(token),
-            "user": user.id,
-            "kind": OAUTH,
-            "scope": scope,
-            "client": client_id,
-            "expires": moment + ACCESS_LIFETIME,
-            "created_on": now(),
-            "grant": grant,
-        }
-        connection.execute(insert(tokens).values(row))
+        remove_expired_tokens(connection, moment)
+        add_token(
+            connection,
+            user,
+            token_digest(token),
+            OAUTH,
+            scope=scope,
+            client=client_id,
+            expires=moment + ACCESS_LIFETIME,
+            grant=grant,
+        )
 
     def _end(self, grant: int) -> None:
         with self._database.write() as connection:
-            end_grants(connection, [grant])
+            rows.end_grants(connection, [grant])
+
+
+def new_refresh_token(former: str | None = None) -> str:
+    """Return a fresh refresh token; where one is given that it replaces, both are of one family."""
+    family = family_of(former) if former else None
+    return f"{_PREFIX}{family or secrets.token_urlsafe(32)}{secrets.token_urlsafe(32)}"
+
+
+def family_of(refresh: str) -> str | None:
+    """Return the part of a refresh token that all of its family share; None for what cannot be one."""
+    if not refresh.startswith(_PREFIX) or len(refresh) != len(_PREFIX) + 2 * _PART:
+        return None
+    return refresh[len(_PREFIX) : len(_PREFIX) + _PART]

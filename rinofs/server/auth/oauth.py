@@ -18,9 +18,8 @@ from oauthlib.oauth2 import (
 from starlette.responses import Response
 
 from rinofs.server.auth.accounts import new_token
-from rinofs.server.auth.grants import ACCESS_LIFETIME
+from rinofs.server.auth.grants import ACCESS_LIFETIME, new_refresh_token
 from rinofs.server.auth.oauth_rules import CodeGrant, Rules, check_authorization
-from rinofs.server.catalog.grant_records import new_refresh_token
 from rinofs.server.errors import BadRequest, UnsupportedMedia
 from rinofs.server.web.bodies import body_stream, content_type_of
 

@@ -58,7 +58,7 @@ def _authorization_problem(request: Request) -> str | None:
     if request.code_challenge_method != "S256":
         return "Only code_challenge_method=S256 is supported."
     if not _CHALLENGE.fullmatch(request.code_challenge):
-        return "The code_challenge is no SHA-256 in base64url."
+        return "The code_challenge is not a SHA-256 in base64url."
     return None
 
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import bindparam, create_engine, delete, event, insert, make_url, select
+from sqlalchemy import URL, Connection, bindparam, create_engine, delete, event, insert, make_url, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -30,12 +30,13 @@ from rinofs.server.errors import ApiError, InsufficientStorage, Unavailable, Unp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy import Engine
 
     from rinofs.server.catalog.inline_reader import Reader
 
-__all__ = ["OUTCOME_LIFETIME", "Database", "Repeated", "RequestKey", "Unit", "WouldWait"]
+__all__ = ["OUTCOME_LIFETIME", "Connection", "Database", "Repeated", "RequestKey", "Unit", "WouldWait"]
 
 BUSY_TIMEOUT = 10.0
 """Seconds that a transaction waits for others to end."""
@@ -147,8 +148,8 @@ class Database:
 
     Parameters
     ----------
-    url : str or URL
-        An SQLAlchemy URL.
+    url : str, URL or Path
+        An SQLAlchemy URL, or a file for SQLite.
     busy_timeout : float
         Seconds that a transaction waits for others to end.
     clock : callable
@@ -157,12 +158,14 @@ class Database:
 
     def __init__(
         self,
-        url: str | URL,
+        url: str | URL | Path,
         *,
         busy_timeout: float = BUSY_TIMEOUT,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.clock = clock
+        if not isinstance(url, str | URL):
+            url = URL.create("sqlite", database=str(url))
         self.engine = _engine(url, busy_timeout)
         self._forgetful = _engine(url, busy_timeout, keep_sql=False)
         self._inline: InlineReader | None = None

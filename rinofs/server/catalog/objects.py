@@ -74,7 +74,7 @@ def get(reader: Reader, user: User, number: int, *, field: str = "id") -> Record
         row = reader.execute(_BY_ID, {"user": user.id, "number": number}).one_or_none()
         if row is not None:
             return Record(*row)
-    raise NotFound(f"{field}: there is no object {number}", field=field)
+    raise NotFound(f"{field}: object {number} does not exist", field=field)
 
 
 def changeable(connection: Connection, user: User, number: int, *, field: str = "id") -> Record:
@@ -123,12 +123,12 @@ def locate(reader: Reader, user: User, path: Sequence[str]) -> Record:
         step = child(reader, user, None if found is None else found.id, name)
         if step is None:
             where = f"in {'/'.join(path[:depth])}" if depth else "at the top level"
-            raise NotFound(f"path: there is no {name!r} {where}", field="path")
+            raise NotFound(f"path: {name!r} does not exist {where}", field="path")
         found = step
     else:
         if found is not None:
             return found
-    raise NotFound(f"path: {'/'.join(path)} is below an object that is no folder", field="path")
+    raise NotFound(f"path: {'/'.join(path)} is below an object that is not a folder", field="path")
 
 
 def locate_many(connection: Connection, user: User, paths: Sequence[Sequence[str]]) -> list[Record | None]:
@@ -188,14 +188,14 @@ def folder_for(
         If something else has the name of a folder.
     """
     if parent is not None and changeable(connection, user, parent, field="parent").type != Kind.FOLDER:
-        raise BadRequest(f"parent: {parent} is no folder", field="parent")
+        raise BadRequest(f"parent: {parent} is not a folder", field="parent")
     here = parent
     for name in names:
         step = child(connection, user, here, name)
         if step is None:
             step = add(connection, user, NewObject(here, name), Kind.FOLDER)
         elif step.type != Kind.FOLDER:
-            raise Conflict(f"name: {name!r} is no folder", field="name")
+            raise Conflict(f"name: {name!r} is not a folder", field="name")
         here = step.id
     return here
 

@@ -275,10 +275,10 @@ def load_metadata(text: str) -> dict[str, Any]:
 def _check(value: object, depth: int) -> None:
     if isinstance(value, str):
         if not value.isascii() and any("\ud800" <= character <= "\udfff" for character in value):
-            raise BadRequest("metadata: half of a surrogate pair is no text", field="metadata")
+            raise BadRequest("metadata: a text contains an unpaired surrogate", field="metadata")
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise BadRequest(f"metadata: {value} is no JSON number", field="metadata")
+            raise BadRequest(f"metadata: {value} is not a JSON number", field="metadata")
     elif isinstance(value, bool) or value is None:
         pass
     elif isinstance(value, int):
@@ -301,4 +301,4 @@ def _check_nested(value: object, depth: int) -> None:
         for item in value:
             _check(item, depth - 1)
     else:
-        raise BadRequest(f"metadata: a {type(value).__name__} is no JSON value", field="metadata")
+        raise BadRequest(f"metadata: a {type(value).__name__} is not a JSON value", field="metadata")

@@ -378,5 +378,5 @@ def _folder(connection: Connection, user: User, where: int | Sequence[str] | Non
     else:
         found = objects.locate(connection, user, where)
     if found.type != Kind.FOLDER:
-        raise BadRequest(f"id: {found.id} is no folder", field="id")
+        raise BadRequest(f"id: {found.id} is not a folder", field="id")
     return found.id

@@ -87,7 +87,7 @@ async def read_fields(request: Request, *, text_fields: Collection[str] = ()) ->
         return parse_object(raw, settings)
     if not kind:
         return parse_object(raw, settings, what="the body, which has no Content-Type,")
-    raise UnsupportedMedia(f"a body of type {kind} is not read here; send JSON or a form")
+    raise UnsupportedMedia(f"unsupported body type {kind}; send JSON or a form")
 
 
 def settings_of(request: Request) -> ServerSettings:
@@ -107,7 +107,7 @@ def content_type_of(request: Request) -> str:
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
         # Unpacking would let a small body become a large one.
-        raise UnsupportedMedia(f"a body with Content-Encoding {encoding} is not read here; send it as it is")
+        raise UnsupportedMedia(f"unsupported Content-Encoding {encoding}; send the body uncompressed")
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 

@@ -293,7 +293,7 @@ class Sink:
 
 def wrong_digest() -> Unprocessable:
     """Return the refusal of a content that is not what was announced."""
-    return Unprocessable("the content has not the digest that the part 'sha256' names", field="sha256")
+    return Unprocessable("the content does not have the digest that the part 'sha256' names", field="sha256")
 
 
 @asynccontextmanager

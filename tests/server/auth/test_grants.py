@@ -15,9 +15,9 @@ from rinofs.server.auth.grants import (
     GRACE,
     GRANT_LIFETIME,
     Grants,
+    new_refresh_token,
 )
 from rinofs.server.auth.redirect_uris import check_redirect_uri, policy_source
-from rinofs.server.catalog.grant_records import new_refresh_token
 from rinofs.server.errors import BadRequest, Unauthorized
 
 if TYPE_CHECKING:

@@ -78,7 +78,7 @@ async def read_document(request: Request) -> bytes:
     """
     kind = content_type_of(request)
     if kind.startswith("multipart/"):
-        raise UnsupportedMedia(f"a body of type {kind} is not read here; send JSON")
+        raise UnsupportedMedia(f"unsupported body type {kind}; send JSON")
     limit = settings_of(request).max_structure_bytes
     return b"".join([data async for data in body_stream(request, limit)])
 

@@ -39,7 +39,7 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 async def download_many(call: Call) -> Response:
     """Send the contents of small files; of the others say that they are to be asked for alone."""
     if not call.extended:
-        raise NotFound("this server has no files/download_many/")
+        raise NotFound("files/download_many/ does not exist on this server")
     fields = await read_fields(call.request)
     paths = fields.get("paths")
     if not isinstance(paths, list) or not 0 < len(paths) <= MAX_BUNDLE_DOWNLOAD:
@@ -87,7 +87,7 @@ def _content(call: Call, record: Record, most: int) -> bytes | None:
 async def upload_many(call: Call) -> Response:
     """Make files of the pieces of one content, all or none of them."""
     if not call.extended:
-        raise NotFound("this server has no files/upload_many/")
+        raise NotFound("files/upload_many/ does not exist on this server")
     fields, content, digest = await read_upload(call.request, MAX_BUNDLE)
 
     def change(user: User, key: RequestKey | None) -> list[Record]:

@@ -56,7 +56,7 @@ def _text(value: object, field: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise BadRequest(f"{field}: half of a surrogate pair is no text", field=field) from None
+        raise BadRequest(f"{field}: the text contains an unpaired surrogate", field=field) from None
     return value
 
 
@@ -109,7 +109,7 @@ def identifiers(fields: Mapping[str, object], *names: str) -> list[int]:
         if value is not None:
             found = [_whole(one, name) for one in (value if isinstance(value, list) else [value])]
             if not found:
-                raise BadRequest(f"{name}: there is no id in the list", field=name)
+                raise BadRequest(f"{name}: the list of ids is empty", field=name)
             return found
     raise BadRequest(f"{names[0]}: the ids of objects are missing", field=names[0])
 

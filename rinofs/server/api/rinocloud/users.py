@@ -51,7 +51,7 @@ def password_grant(services: Services) -> Callable[[Request], Awaitable[Response
     async def endpoint(request: Request) -> Response:
         fields = await read_fields(request)
         if fields.get("grant_type") != "password":
-            return _refused("unsupported_grant_type", "only grant_type=password is given here")
+            return _refused("unsupported_grant_type", "only grant_type=password is supported")
         username, password = fields.get("username"), fields.get("password")
         if not isinstance(username, str) or not isinstance(password, str):
             return _refused("invalid_request", "username and password are needed")
