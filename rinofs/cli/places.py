@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rinofs.cli.errors import CommandError
-from rinofs.cli.local_names import LocalNames, NameRules
 from rinofs.cli.locations import is_folder, locate, tree_of
+from rinofs.fs.transfer.local_names import LocalNames, NameRules
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -104,7 +104,7 @@ def pairs_of(sources: Sequence[Location], destination: str, problems: Problems) 
         hint = "name a folder that exists, or end it with a slash to make it"
         raise CommandError("is not a folder", destination, hint)
     found: list[Pair] = []
-    names = LocalNames(_rules(target)) if target.is_local else None
+    names = LocalNames(NameRules.of(Path(target.path))) if target.is_local else None
     for source in sources:
         with problems.collected(source.url):
             pair = _pair(source, target, there, names if into and not source.is_local else None, into=into)
@@ -162,7 +162,7 @@ def plan_copies(pairs: Sequence[Pair], problems: Problems, *, recursive: bool) -
 
 def _plan_folder(plan: Plan, pair: Pair, problems: Problems) -> None:
     source, target = pair.source, pair.target
-    names = LocalNames(_rules(target)) if target.is_local and not source.is_local else None
+    names = LocalNames(NameRules.of(Path(target.path))) if target.is_local and not source.is_local else None
     plan.folders.append(target)
     start = f"{source.path.rstrip('/')}/" if source.path else ""
     for info in tree_of(source, problems):
@@ -177,13 +177,6 @@ def _plan_folder(plan: Plan, pair: Pair, problems: Problems) -> None:
             plan.files.append(FileCopy(here, place, _content_of(here, info)))
     for relative, local in (names.renamed if names else {}).items():
         plan.renamed[source.below(relative).url] = target.below(local).url
-
-
-def _rules(target: Location) -> NameRules:
-    folder = Path(target.path)
-    while not folder.is_dir():
-        folder = folder.parent
-    return NameRules.of(folder)
 
 
 def _content_of(here: Location, info: Info) -> Info:

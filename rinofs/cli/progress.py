@@ -1,34 +1,26 @@
-"""Work on many files at once, with a progress bar, that Ctrl-C can end."""
+"""A progress bar over the bytes of many files, fed by fsspec's callbacks."""
 
 from __future__ import annotations
 
 import contextlib
-import queue
 import sys
 import threading
-import time
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from fsspec.callbacks import Callback
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterator
 
-__all__ = ["CancelledError", "FileTicks", "Progress", "for_each"]
+    from rinofs.fs.transfer.pool import Stop
 
-T = TypeVar("T")
-
-WORKERS = 8
-_GRACE_SECONDS = 1.0
+__all__ = ["FileProgress", "Progress"]
 
 
-class CancelledError(Exception):
-    """The work was ended by the user; raised in the middle of a transfer, so that it cleans up."""
-
-
-class Progress:
+class Progress(Callback):  # type: ignore[misc]
     """Bytes done of all bytes to do, on a bar where someone watches.
+
+    It is the callback of a transfer of many files, and counts the bytes of each.
 
     Parameters
     ----------
@@ -41,9 +33,8 @@ class Progress:
     """
 
     def __init__(self, what: str, total: int, *, shown: bool) -> None:
-        self.cancelled = threading.Event()
+        super().__init__()
         self._lock = threading.Lock()
-        self._unfinished: dict[Path, bool] = {}
         self._bar: Any = None
         if shown:
             from tqdm import tqdm
@@ -57,16 +48,12 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
-    def add(self, size: int) -> None:
-        """Count `size` more bytes (fewer, where something starts over).
+    def branched(self, path_1: str, path_2: str, **kwargs: Any) -> FileProgress:  # noqa: ARG002 - fsspec's
+        """Return the callback of one file."""
+        return FileProgress(self)
 
-        Raises
-        ------
-        CancelledError
-            If the work is to end.
-        """
-        if self.cancelled.is_set():
-            raise CancelledError
+    def add(self, size: int) -> None:
+        """Count `size` more bytes (fewer, where something starts over)."""
         if self._bar is not None:
             with self._lock:
                 self._bar.update(size)
@@ -78,30 +65,6 @@ class Progress:
                 self._bar.reset(total)
 
     @contextlib.contextmanager
-    def unfinished(self, path: Path, *, worth_keeping: bool) -> Iterator[None]:
-        """Remember a file that the work inside is filling, in case that the work cannot clean up itself.
-
-        Parameters
-        ----------
-        path : Path
-            The file.
-        worth_keeping : bool
-            Whether it is kept if there is anything in it.
-        """
-        self._unfinished[path] = worth_keeping
-        try:
-            yield
-        finally:
-            del self._unfinished[path]
-
-    def remove_unfinished(self) -> None:
-        """Remove what threads that no longer answer are filling; for the end of the command."""
-        for path, worth_keeping in list(self._unfinished.items()):
-            with contextlib.suppress(OSError):
-                if not (worth_keeping and path.stat().st_size):
-                    path.unlink()
-
-    @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
         """Make room for other lines on standard error."""
         if self._bar is None:
@@ -111,84 +74,29 @@ class Progress:
             yield
 
 
-class FileTicks(Callback):  # type: ignore[misc]
-    """Tell fsspec's callback for one file to the progress of all.
+class FileProgress(Callback):  # type: ignore[misc]
+    """The callback of one file, which counts its bytes on the bar of all.
 
     Parameters
     ----------
     progress : Progress
         Where the bytes are counted.
-
-    Attributes
-    ----------
-    progress : Progress
-        The same.
+    stop : Stop, optional
+        Ends the transfer of the file from within.
     """
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, stop: Stop | None = None) -> None:
         super().__init__()
-        self.progress = progress
+        self._progress = progress
+        self._stop = stop
 
     def relative_update(self, inc: int = 1) -> None:
         """Count `inc` more bytes of the file."""
+        if self._stop is not None:
+            self._stop.check()
         self.value += inc
-        self.progress.add(inc)
+        self._progress.add(inc)
 
     def absolute_update(self, value: int) -> None:
         """Count the file's bytes as `value`."""
         self.relative_update(value - self.value)
-
-
-def for_each(items: Iterable[T], work: Callable[[T], None], progress: Progress) -> None:
-    """Do `work` on every item, some at once, in any order.
-
-    Where the user ends it, what is under way is told so and given some seconds to clean up. The threads
-    are daemons, so that one that a server keeps waiting does not keep the command from ending.
-
-    Parameters
-    ----------
-    items : iterable
-        What to work on.
-    work : callable
-        Takes an item; raises nothing but `CancelledError`.
-    progress : Progress
-        Says when to end.
-    """
-    waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
-    for item in items:
-        waiting.put(item)
-    workers = min(WORKERS, waiting.qsize())
-    ended: queue.SimpleQueue[None] = queue.SimpleQueue()
-
-    def worker() -> None:
-        try:
-            with contextlib.suppress(queue.Empty, CancelledError):
-                while not progress.cancelled.is_set():
-                    work(waiting.get_nowait())
-        finally:
-            ended.put(None)
-
-    left = 0
-    try:
-        for _ in range(workers):
-            left += 1  # first: an interruption may come at any moment, also while the first are at work
-            threading.Thread(target=worker, daemon=True).start()
-        while left:
-            left -= _one_ended(ended)
-    except BaseException:
-        progress.cancelled.set()
-        deadline = time.monotonic() + _GRACE_SECONDS
-        while left and time.monotonic() < deadline:
-            left -= _one_ended(ended)
-        progress.remove_unfinished()
-        raise
-
-
-def _one_ended(ended: queue.SimpleQueue[None]) -> bool:
-    # Not Thread.join: one that was interrupted takes its thread for ended. And not without a limit, since
-    # on Windows a wait without one cannot be interrupted.
-    try:
-        ended.get(timeout=0.2)
-    except queue.Empty:
-        return False
-    return True

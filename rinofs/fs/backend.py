@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from rinofs.fs.files.origins import Source
 
-    WriteSmall: TypeAlias = "Callable[[Sequence[Upload]], list[bool]]"
+    WriteBundle: TypeAlias = "Callable[[Sequence[Upload]], list[bool]]"
 
 Info: TypeAlias = dict[str, Any]
 """What `info` and `ls` say of an object: ``name``, ``size``, ``type``, and what the service knows beyond."""
@@ -194,7 +194,7 @@ class Backend(Protocol):
             If there is a folder, or a file on the way.
         """
 
-    def write_small(self) -> WriteSmall | None:
+    def write_small(self) -> WriteBundle | None:
         """Return what stores several small files at once; None where the service cannot."""
         return None
 

@@ -12,7 +12,7 @@ from fsspec.implementations.local import trailing_sep
 from rinofs.errors import InvalidRequestError
 from rinofs.fs.backend import Upload
 from rinofs.fs.reading import copy_to
-from rinofs.fs.transfer.pool import run
+from rinofs.fs.transfer.engine import copy_files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rinofs.fs.backend import Backend
     from rinofs.fs.browse import Browser
     from rinofs.fs.transfer.plans import Copy
+    from rinofs.fs.transfer.pool import FileErrors
 
 
 class Changing:
@@ -114,7 +115,9 @@ class Changing:
             upload = Upload(target, spool, size, metadata=metadata, tags=tags, like=pinned.record)
             self._backend.send(upload)
 
-    def copy(self, copies: list[Copy], copy_file: Callable[[str, str], None], *, ignore: bool) -> None:
+    def copy(
+        self, copies: list[Copy], copy_file: Callable[[str, str], None], errors: FileErrors, *, ignore: bool
+    ) -> None:
         """Copy files, several at a time.
 
         Parameters
@@ -123,6 +126,8 @@ class Changing:
             What goes where.
         copy_file : callable
             Copies one file.
+        errors : FileErrors
+            What becomes of errors.
         ignore : bool
             Whether what is not there any more is passed over.
         """
@@ -134,9 +139,10 @@ class Changing:
                 if not ignore:
                     raise
 
-        for folder in [item for item in copies if item.is_folder]:
-            self._backend.make_folder(self._strip(folder.target), exist_ok=True)
-        run(copy, [item for item in copies if not item.is_folder], self._most)
+        def make_folder(path: str) -> None:
+            self._backend.make_folder(self._strip(path), exist_ok=True)
+
+        copy_files(copies, make_folder, copy, self._most, errors)
 
     def copied_whole(self, copies: Sequence[Copy]) -> bool:
         """Copy a folder in one request if nothing is at its target yet; returns whether that was done."""

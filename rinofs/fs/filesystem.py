@@ -23,7 +23,7 @@ from rinofs.fs.files.writer import OpenMode, TextWriter, compressed
 from rinofs.fs.instances import Instances, remake
 from rinofs.fs.reading import Reading
 from rinofs.fs.transfer import plans
-from rinofs.fs.transfer.pool import Stop, run
+from rinofs.fs.transfer.pool import FileErrors, Stop, run
 from rinofs.fs.values import attributes_of
 from rinofs.fs.writing import Writing, write_mode
 from rinofs.options import OPTION_NAMES, Options, check_cache_type, refuse_unknown
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rinofs.credentials import Credentials, Service
     from rinofs.fs.backend import Backend, Info, Sidecars
     from rinofs.fs.transfer.plans import Copy, Paths
+    from rinofs.fs.transfer.pool import OnError
 
 _OWN_OPTIONS = OPTION_NAMES | {"endpoint_url", "token", "profile"}
 _DEFAULT = Options()
@@ -389,11 +390,12 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
     ) -> None:
         """Download a file. It appears under its name only when it is complete and checked; a folder is made.
 
-        What was written to `outfile`, or to an open file, before an error stays there.
+        What was written to `outfile`, or to an open file, before an error stays there. ``resume=True`` keeps
+        what arrived of a large file if the download breaks off, and continues there the next time.
         """
         target = lpath if outfile is None else outfile
-        path = self._strip_protocol(rpath)
-        self._reading.get_file(path, target, callback, Stop(), kwargs.get("version_id"))
+        path, resume = self._strip_protocol(rpath), kwargs.get("resume", False)
+        self._reading.get_file(path, target, callback, Stop(), kwargs.get("version_id"), resume=resume)
 
     def get(
         self,
@@ -402,11 +404,22 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         recursive: bool = False,
         callback: Callback = DEFAULT_CALLBACK,
         maxdepth: int | None = None,
+        *,
+        resume: bool = False,
+        on_error: OnError = "raise",
         **kwargs: Any,
-    ) -> None:
-        """Download files, several at a time."""
+    ) -> dict[str, Exception] | None:
+        """Download files, several at a time. Names that this machine cannot hold are changed, with a warning.
+
+        `resume` is as for `get_file`. `on_error` raises the first error (``raise``), or goes on with the
+        other files (``omit``) and returns errors by path (``return``); a function is called with the path
+        and the error of each file that fails.
+        """
+        errors, sidecars = FileErrors(on_error), self._sidecars(kwargs)
         copies = plans.plan_get(self._browser, rpath, lpath, recursive, maxdepth)
-        self._reading.get(copies, callback, kwargs.get("version_id"), self._sidecars(kwargs))
+        version_id = kwargs.get("version_id")
+        self._reading.get(copies, callback, version_id, sidecars, resume=resume, errors=errors)
+        return errors.result()
 
     def _sidecars(self, given: Mapping[str, Any]) -> Sidecars | None:
         return self._backend.sidecars if given.get("sidecars") else None
@@ -430,15 +443,21 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         recursive: bool = False,
         callback: Callback = DEFAULT_CALLBACK,
         maxdepth: int | None = None,
+        *,
+        on_error: OnError = "raise",
         **kwargs: Any,
-    ) -> None:
-        """Upload files, several at a time."""
+    ) -> dict[str, Exception] | None:
+        """Upload files, several at a time; `on_error` is as for `get`."""
+        errors = FileErrors(on_error)
         mode = kwargs.pop("mode", "overwrite")
         write_mode(mode)
         attributes_of(kwargs)  # what cannot be stored is refused before anything is sent
         copies = plans.plan_put(self._browser, lpath, rpath, recursive, maxdepth)
         sidecars, bundled = self._sidecars(kwargs), not self._intrans
-        self._writing.put(copies, callback, mode, kwargs, sidecars, self._store, bundled=bundled)
+        self._writing.put(
+            copies, callback, mode, kwargs, sidecars, self._store, bundled=bundled, errors=errors
+        )
+        return errors.result()
 
     def head(self, path: str, size: int = 1024) -> bytes:
         """Return the first bytes of a file."""
@@ -460,19 +479,25 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         path2: Paths,
         recursive: bool = False,
         maxdepth: int | None = None,
-        on_error: str | None = None,
+        on_error: OnError | None = None,
         **kwargs: Any,
-    ) -> None:
-        """Copy files on the server; a whole folder to where nothing is, in one request."""
-        ignore = (on_error or ("ignore" if recursive else "raise")) == "ignore"
+    ) -> dict[str, Exception] | None:
+        """Copy files on the server; a whole folder to where nothing is, in one request.
+
+        `on_error` is as for `get`, and ``ignore``, the default if `recursive`, passes over what is not there.
+        """
+        on_error = on_error or ("ignore" if recursive else "raise")
+        ignore = on_error == "ignore"
+        errors = FileErrors("raise" if ignore else on_error)
         if isinstance(path1, str):
             path1 = self._changing.named(path1)
         copies: list[Copy] = plans.plan_copy(self._browser, path1, path2, recursive, maxdepth)
         whole = recursive and maxdepth is None and isinstance(path1, str)
         if not (whole and self._changing.copied_whole(copies)):
             self._changing.copy(
-                copies, lambda source, target: self.cp_file(source, target, **kwargs), ignore=ignore
+                copies, lambda source, target: self.cp_file(source, target, **kwargs), errors, ignore=ignore
             )
+        return errors.result()
 
     def expand_path(
         self,

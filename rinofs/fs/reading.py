@@ -10,9 +10,11 @@ from fsspec.utils import isfilelike
 
 from rinofs.fs.files.origins import RemoteSource
 from rinofs.fs.transfer import ranges
-from rinofs.fs.transfer.bundles import get_together, read_together
+from rinofs.fs.transfer.bundles import cat_bundles
 from rinofs.fs.transfer.download import download, replacing
-from rinofs.fs.transfer.pool import Stop, run
+from rinofs.fs.transfer.engine import get_files
+from rinofs.fs.transfer.pool import FileErrors, Stop, run
+from rinofs.fs.transfer.resume import download_to
 from rinofs.protocol.limits import MAX_RANGES
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ class Reading:
         version_id: int | str | None = None,
         *,
         only_file: bool = False,
+        resume: bool = False,
     ) -> None:
         """Download a file to a local path, or into an open file.
 
@@ -91,25 +94,34 @@ class Reading:
             An earlier version.
         only_file : bool
             Whether nothing is made of a folder.
+        resume : bool
+            Whether to keep what arrived of a large file if the download breaks off, and to continue there.
         """
         if isfilelike(target):
             _copy_to(self._backend.pin(path, version_id).source, target, callback, stop)
             return
         try:
-            self._get_to_path(path, target, callback, stop, version_id)
+            self._get_to_path(path, target, callback, stop, version_id, resume=resume)
         except IsADirectoryError:
             if not only_file:
                 Path(target).mkdir(parents=True, exist_ok=True)
 
     def _get_to_path(
-        self, path: str, target: Any, callback: Callback, stop: Stop, version_id: int | str | None
+        self,
+        path: str,
+        target: Any,
+        callback: Callback,
+        stop: Stop,
+        version_id: int | str | None,
+        *,
+        resume: bool,
     ) -> None:
         connections = self._options.parallel_ranges
-        pinned = self._backend.locate(path) if version_id is None else self._backend.pin(path, version_id)
+        known = version_id is not None or resume  # what is kept belongs to a version
+        pinned = self._backend.pin(path, version_id) if known else self._backend.locate(path)
         while True:
             try:
-                with replacing(target) as part:
-                    _copy_to(pinned.source, part, callback, stop, connections)
+                _copy_to_path(pinned.source, target, callback, stop, connections, resume=resume)
             except IsADirectoryError:
                 raise
             except OSError as error:
@@ -123,6 +135,9 @@ class Reading:
         callback: Callback,
         version_id: int | str | None = None,
         sidecars: Sidecars | None = None,
+        *,
+        resume: bool,
+        errors: FileErrors,
     ) -> None:
         """Download files, several at a time.
 
@@ -136,31 +151,32 @@ class Reading:
             An earlier version, of each.
         sidecars : Sidecars, optional
             Keep the metadata of each file beside it.
+        resume : bool
+            As for `get_file`.
+        errors : FileErrors
+            What becomes of errors.
         """
         if sidecars is not None:
             sidecars.check_free(copy.target for copy in copies if not copy.is_folder)
-        callback.set_size(len(copies))
-        stop = Stop()
 
         def done(copy: Copy) -> None:
             if sidecars is not None and Path(copy.target).is_file():
                 # By its version, since this metadata belongs to that.
                 sidecars.write_sidecar(copy.target, self._metadata(copy.source, version_id))
-            callback.relative_update(1)
 
-        def fetch(copy: Copy) -> None:
-            if copy.is_folder:
-                Path(copy.target).mkdir(parents=True, exist_ok=True)
-                callback.relative_update(1)
-                return
-            with callback.branched(copy.source, copy.target) as child:
-                path = self._strip(copy.source)
-                self.get_file(path, copy.target, child, stop, version_id, only_file=copy.only_file)
-            done(copy)
+        def fetch(copy: Copy, child: Callback, stop: Stop) -> None:
+            path, only_file = self._strip(copy.source), copy.only_file
+            self.get_file(path, copy.target, child, stop, version_id, only_file=only_file, resume=resume)
 
-        if version_id is None:
-            copies = get_together(copies, self._small, self._most, callback, stop, done)
-        run(fetch, copies, self._most, stop)
+        get_files(
+            copies,
+            fetch,
+            read_bundle=self._small if version_id is None else None,
+            concurrency=self._most,
+            callback=callback,
+            errors=errors,
+            done=done,
+        )
 
     def _metadata(self, path: str, version_id: int | str | None) -> Mapping[str, Any]:
         metadata: Mapping[str, Any] = self._backend.pin(self._strip(path), version_id).info["metadata"]
@@ -187,7 +203,7 @@ class Reading:
         bundled : bool
             Whether small files may come several in one answer.
         """
-        small = read_together(paths, self._small, self._most, on_error) if bundled else {}
+        small = cat_bundles(paths, self._small, self._most, FileErrors(on_error)) if bundled else {}
 
         def one(path: str) -> bytes | Exception:
             if path in small:
@@ -265,6 +281,26 @@ def _copy_to(source: Source, file: IO[bytes], callback: Callback, stop: Stop, co
     callback.set_size(len(data))
     file.write(data)
     callback.relative_update(len(data))
+
+
+def _copy_to_path(
+    source: Source, target: Any, callback: Callback, stop: Stop, connections: int, *, resume: bool
+) -> None:
+    """Write a whole content to a local file, which is replaced when all of it is there."""
+    if resume and isinstance(source, RemoteSource):
+        download_to(
+            source.session,
+            source.content,
+            target,
+            verify=source.verify,
+            callback=callback,
+            stop=stop,
+            connections=connections,
+            resume=True,
+        )
+        return
+    with replacing(target) as part:
+        _copy_to(source, part, callback, stop, connections)
 
 
 def copy_to(source: Source, file: IO[bytes], callback: Callback) -> None:

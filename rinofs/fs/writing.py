@@ -13,9 +13,10 @@ from rinofs.errors import ConflictError
 from rinofs.fs.backend import ABSENT, Upload
 from rinofs.fs.files.writer import OpenMode, RemoteWriter
 from rinofs.fs.reading import copy_to
-from rinofs.fs.transfer.bundles import put_together, write_together
-from rinofs.fs.transfer.outgoing import Watched
-from rinofs.fs.transfer.pool import Stop, run
+from rinofs.fs.transfer.bundles import pipe_bundles
+from rinofs.fs.transfer.engine import put_files
+from rinofs.fs.transfer.pool import FileErrors, Stop
+from rinofs.fs.transfer.upload import ProgressReader
 from rinofs.fs.values import attributes_of
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Writing:
         def size_of(item: tuple[str, bytes]) -> int | None:
             return len(item[1]) if isinstance(item[1], bytes) else None
 
-        return write_together(items, size_of, upload_of, self._backend.write_small, self._most, stop)
+        return pipe_bundles(items, size_of, upload_of, self._backend.write_small, self._most, stop)
 
     # Local files
 
@@ -170,7 +171,7 @@ class Writing:
         with Path(source).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             callback.set_size(size)
-            watched = cast("IO[bytes]", Watched(file, callback, stop or Stop()))
+            watched = cast("IO[bytes]", ProgressReader(file, callback, stop or Stop()))
             store(Upload(path, watched, size, opening is OpenMode.CREATE, metadata, tags))
 
     def put(
@@ -183,6 +184,7 @@ class Writing:
         store: Callable[[Upload], None],
         *,
         bundled: bool,
+        errors: FileErrors,
     ) -> None:
         """Upload local files, several at a time.
 
@@ -196,33 +198,41 @@ class Writing:
             As for `put_file`.
         bundled : bool
             Whether small files may go several in one request.
+        errors : FileErrors
+            What becomes of errors.
         """
         if sidecars is not None:
-            copies = [copy for copy in copies if not sidecars.is_sidecar(copy.source)]
-            for copy in copies:
-                sidecars.read_sidecar(copy.source)  # so that a broken one is found before anything is sent
-        callback.set_size(len(copies))
-        stop = Stop()
+            copies = _with_whole_sidecars(copies, sidecars, errors)
 
-        def send(copy: Copy) -> None:
+        def send(copy: Copy, child: Callback, stop: Stop) -> None:
             path = self._strip(copy.target)
-            with callback.branched(copy.source, copy.target) as child:
-                self.put_file(copy.source, path, child, mode, attributes, sidecars, store, stop)
-            callback.relative_update(1)
+            self.put_file(copy.source, path, child, mode, attributes, sidecars, store, stop)
 
         def upload_of(copy: Copy, data: bytes) -> Upload:
             metadata, tags = attributes_of(_with_sidecar(copy.source, attributes, sidecars))
             return Upload(self._strip(copy.target), data, len(data), False, metadata, tags)
 
-        folders = [copy for copy in copies if copy.is_folder]
-        # A folder comes before what is in it, so that each is made once, and by the upload of no file.
-        for copy in sorted(folders, key=lambda copy: copy.target):
-            send(copy)
-        files = [copy for copy in copies if not copy.is_folder]
-        if bundled and write_mode(mode) is OpenMode.REPLACE:
-            writer = self._backend.write_small
-            files = put_together(files, upload_of, writer, self._most, callback, stop)
-        run(send, files, self._most, stop)
+        bundled = bundled and write_mode(mode) is OpenMode.REPLACE
+        put_files(
+            copies,
+            send,
+            upload_of=upload_of,
+            writer=self._backend.write_small if bundled else None,
+            concurrency=self._most,
+            callback=callback,
+            errors=errors,
+        )
+
+
+def _with_whole_sidecars(copies: list[Copy], sidecars: Sidecars, errors: FileErrors) -> list[Copy]:
+    """Return what to upload, after reading all sidecars: a broken one is found before anything is sent."""
+    whole = []
+    for copy in copies:
+        with errors.about(copy.source):
+            if not sidecars.is_sidecar(copy.source):
+                sidecars.read_sidecar(copy.source)
+                whole.append(copy)
+    return whole
 
 
 def write_mode(mode: str) -> OpenMode:

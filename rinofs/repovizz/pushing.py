@@ -18,8 +18,8 @@ from rinofs.errors import (
     NotFoundError,
 )
 from rinofs.fs.backend import Upload
-from rinofs.fs.transfer.outgoing import Watched
 from rinofs.fs.transfer.pool import Stop, run
+from rinofs.fs.transfer.upload import ProgressReader
 from rinofs.http.content.upload import UploadBody
 from rinofs.repovizz.delivery import HashingReader, check_hash
 from rinofs.repovizz.paths import is_id, part_of
@@ -242,7 +242,7 @@ class Pusher:
 
     def _send(self, datapack: Datapack, file: _File, callback: Callback, stop: Stop) -> None:
         with file.place.fs.open(file.place.path, "rb") as opened:
-            hashed = HashingReader(cast("IO[bytes]", Watched(opened, callback, stop)))
+            hashed = HashingReader(cast("IO[bytes]", ProgressReader(opened, callback, stop)))
             body = UploadBody(cast("BinaryIO", hashed), file.size, filename=file.link.rpartition("/")[2])
             label = self._datapacks.url(f"{part_of(datapack)}/{file.path}")
             content_hash = self._datapacks.client.upload(datapack, file.link, body, label)
@@ -252,7 +252,7 @@ class Pusher:
 
     def _replace(self, part: str, file: _File, callback: Callback, stop: Stop) -> None:
         with file.place.fs.open(file.place.path, "rb") as opened:
-            watched = cast("IO[bytes]", Watched(opened, callback, stop))
+            watched = cast("IO[bytes]", ProgressReader(opened, callback, stop))
             self._uploader.send(Upload(f"{part}/{file.path}", watched, file.size), 0.0)
 
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rinofs.credentials import Credentials
-    from rinofs.fs.backend import WriteSmall
+    from rinofs.fs.backend import WriteBundle
     from rinofs.http.content.content import Content
     from rinofs.options import Options
     from rinofs.rinocloud.records import Record
@@ -221,7 +221,7 @@ class RinocloudBackend(Backend):
         """Store a content under its path."""
         self._uploader.send(upload, self.options.listing_age)
 
-    def write_small(self) -> WriteSmall | None:
+    def write_small(self) -> WriteBundle | None:
         """Return what stores several small files by one request; None where the server cannot."""
         return self._bundles.writer(self.options.listing_age)
 

@@ -21,7 +21,7 @@ from rinofs.rinocloud.uploads import fields_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from rinofs.fs.backend import Upload, WriteSmall
+    from rinofs.fs.backend import Upload, WriteBundle
     from rinofs.fs.listings import Listings
     from rinofs.http.connection.response import Response
     from rinofs.rinocloud.client import RinocloudClient
@@ -84,7 +84,7 @@ class Bundles:
                 contents[number] = content
         return contents
 
-    def writer(self, max_age: float) -> WriteSmall | None:
+    def writer(self, max_age: float) -> WriteBundle | None:
         """Return what stores several contents by one request; None where the server cannot."""
         self._client.discover()
         # Without keys, each of them would have to be looked for after a lost answer.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 import pytest
 
-from rinofs.cli.download import RESUMABLE_SIZE
+from rinofs.fs.transfer.resume import RESUMABLE_SIZE
 from rinofs.testing import Fault, live_server
 from tests.cli.conftest import point_to
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import pty
 import signal
@@ -106,6 +107,35 @@ def test_ctrl_c_ends_at_once_with_nothing_half_done(
     assert (output, errors) == (b"", b"rinofs: interrupted\n")
     assert {path.name for path in target.iterdir()} == {"big"}
     assert (target / "big").read_text() == "old"
+
+
+def test_ctrl_c_ends_with_many_under_way_too(
+    start: Start, server: LiveServer, run: Run, tmp_path: Path
+) -> None:
+    source, target = tmp_path / "source", tmp_path / "there"
+    source.mkdir()
+    for number in range(12):
+        (source / str(number)).write_bytes(os.urandom(400_000))  # too large for a bundle
+    assert run("put", "-r", source, "rino://exp").exit_code == 0
+    several = threading.Semaphore(0)
+    downloads = itertools.count()
+
+    def faults(method: str, path: str) -> Fault | None:
+        if not path.endswith("/download/"):
+            return None
+        if next(downloads) == 0:
+            return Fault(delay=0.2)  # so that others join in
+        several.release()
+        return Fault(delay=600)
+
+    server.faults = faults
+    process = start("get", "-r", "rino://exp", target)
+    assert all(several.acquire(timeout=60) for _ in range(3))
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=25)  # less than a read may take
+    assert process.returncode == 130
+    assert (output, errors) == (b"", b"rinofs: interrupted\n")
+    assert len(list(target.iterdir())) == 1
 
 
 def test_ctrl_c_during_an_upload_stores_nothing(

@@ -148,6 +148,21 @@ def test_a_large_file_goes_there_and_back(run: Run, server: LiveServer, tmp_path
     assert run("cat", "rino://big").stdout_bytes == content
 
 
+def test_many_small_files_share_requests(
+    run: Run, server: LiveServer, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    extended = request.node.callspec.params["server"]
+    source = tmp_path / "many"
+    source.mkdir()
+    for number in range(100):
+        (source / f"{number}.csv").write_text(str(number))
+    server.reset()
+    assert run("put", "-r", source, "rino://many").exit_code == 0
+    assert run("get", "-r", "rino://many", tmp_path / "back").exit_code == 0
+    assert contents(tmp_path / "back") == contents(source)
+    assert (len(server.requests) < 20) is extended
+
+
 def test_an_error_names_what_it_is_about(run: Run, server: LiveServer, runs: Path) -> None:
     run("put", "-r", runs, "rino://exp")
     below_a_file = run("put", runs / "a.csv", "rino://exp/a.csv/b")

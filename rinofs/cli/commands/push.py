@@ -11,10 +11,10 @@ import fsspec
 from fsspec.core import split_protocol
 
 from rinofs.cli.errors import CommandError, Problems
-from rinofs.cli.local_names import LocalNames, NameRules
 from rinofs.cli.output import counted, show_json, write_lines
-from rinofs.cli.progress import CancelledError, FileTicks, Progress, for_each
+from rinofs.cli.progress import FileProgress, Progress
 from rinofs.datapack.document.naming import DOCUMENT_NAME
+from rinofs.fs.transfer.local_names import LocalNames, NameRules
 from rinofs.repovizz.filesystem import RepovizzFileSystem
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def push(document: str, datapack: str, quiet: bool, as_json: bool) -> None:
     """
     fs, path = _service(datapack)
     with Progress("sending", 0, shown=not quiet and sys.stderr.isatty()) as progress:
-        done = fs.push(document, path, callback=_Ticks(progress))
+        done = fs.push(document, path, callback=_Sending(progress))
     if as_json:
         show_json({"id": done.datapack, "created": done.made, "sent": done.sent, "kept": done.kept})
         return
@@ -45,12 +45,12 @@ def push(document: str, datapack: str, quiet: bool, as_json: bool) -> None:
     write_lines([f"{fs.url(done.path)}: {counted(done.sent, 'file')} sent{kept}; its id is {done.datapack}"])
 
 
-class _Ticks(FileTicks):
+class _Sending(FileProgress):
     """Tell how much there is to do as soon as it is known."""
 
     def set_size(self, size: int) -> None:
         super().set_size(size)
-        self.progress.expect(size)
+        self._progress.expect(size)
 
 
 @click.command()
@@ -86,20 +86,15 @@ def pull(datapack: str, folder: Path, force: bool, quiet: bool, as_json: bool) -
 def _fetch(fs: RepovizzFileSystem, plan: Plan, folder: Path, problems: Problems, *, shown: bool) -> None:
     infos = fs.find(f"{plan.datapack.id}", detail=True).values()
     sizes = {info["link"].removeprefix("repovizz:"): info["size"] or 0 for info in infos}
-
-    def fetch(item: tuple[str, str]) -> None:
-        content_hash, relative = item
-        url = f"{plan.datapack.id}/repovizz:{content_hash}"
-        try:
-            fs.get_file(url, folder / relative, callback=FileTicks(progress))
-        except CancelledError:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the rest goes on
-            with progress.aside():
-                problems.report(error, fs.url(url))
-
+    sources = [f"{plan.datapack.id}/repovizz:{content_hash}" for content_hash in plan.files]
+    targets = [str(folder / name) for name in plan.files.values()]
     with Progress("downloading", sum(sizes.get(each, 0) for each in plan.files), shown=shown) as progress:
-        for_each(list(plan.files.items()), fetch, progress)
+
+        def fail(path: str, error: Exception) -> None:
+            with progress.aside():
+                problems.report(error, fs.url(path))
+
+        fs.get(sources, targets, callback=progress, on_error=fail)
 
 
 def _service(url: str) -> tuple[RepovizzFileSystem, str]:

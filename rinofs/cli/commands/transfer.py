@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 import tempfile
 from pathlib import Path
@@ -10,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rinofs.cli.download import download
 from rinofs.cli.errors import CommandError, Problems
 from rinofs.cli.locations import expand, is_folder, locate
 from rinofs.cli.output import show_json
 from rinofs.cli.places import pairs_of, plan_copies
-from rinofs.cli.progress import CancelledError, FileTicks, Progress, for_each
+from rinofs.cli.progress import Progress
+from rinofs.cli.transfers import transfer_files
 from rinofs.fs.filesystem import RemoteFileSystem
-from rinofs.rinocloud.sidecars import check_free, is_sidecar, read_sidecar, write_sidecar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -191,16 +189,17 @@ def copy_across(
     for url, local in plan.renamed.items():
         problems.report(f"cannot have this name here: {url}: stored as {local}")
     if sidecars:
-        _leave_sidecars_out(plan)
+        plan.files = [copy for copy in plan.files if not _is_sidecar(copy)]
     _make_folders(plan, problems)
     with Progress("copying", plan.size, shown=not quiet and sys.stderr.isatty()) as progress:
-        transfer = functools.partial(_transfer, resume=resume, sidecars=sidecars)
-        work = functools.partial(
-            _copy_file, done=done, progress=progress, problems=problems, transfer=transfer
-        )
-        for_each(plan.files, work, progress)
-    plan.files = done
+        plan.files = done + transfer_files(plan.files, progress, problems, resume=resume, sidecars=sidecars)
     return plan
+
+
+def _is_sidecar(copy: FileCopy) -> bool:
+    from rinofs.rinocloud.sidecars import is_sidecar
+
+    return copy.source.is_local and is_sidecar(copy.source.path)
 
 
 def _is_one_copy(pair: Pair) -> bool:
@@ -220,49 +219,3 @@ def _make_folders(plan: Plan, problems: Problems) -> None:
             failed.append(folder)
     for folder in failed:
         plan.files = [copy for copy in plan.files if not copy.target.path.startswith(f"{folder.path}/")]
-
-
-def _copy_file(
-    copy: FileCopy,
-    *,
-    done: list[FileCopy],
-    progress: Progress,
-    problems: Problems,
-    transfer: Callable[[FileCopy, FileTicks], None],
-) -> None:
-    ticks = FileTicks(progress)
-    try:
-        transfer(copy, ticks)
-        ticks.absolute_update(copy.size)
-    except CancelledError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, the rest goes on
-        with progress.aside():
-            problems.report(error, copy.source.url)
-    else:
-        done.append(copy)
-
-
-def _leave_sidecars_out(plan: Plan) -> None:
-    check_free(copy.target.path for copy in plan.files if copy.target.is_local)
-    plan.files = [copy for copy in plan.files if not (copy.source.is_local and is_sidecar(copy.source.path))]
-
-
-def _transfer(copy: FileCopy, ticks: FileTicks, *, resume: bool, sidecars: bool) -> None:
-    source, target = copy.source, copy.target
-    if target.is_local:
-        download(copy, ticks, resume=resume and not source.is_local)
-        if sidecars:
-            write_sidecar(target.path, copy.info.get("metadata") or {})
-    elif source.is_local:
-        metadata = read_sidecar(source.path) if sidecars else None
-        attributes = {} if metadata is None else {"metadata": metadata}
-        target.fs.put_file(source.path, target.path, callback=ticks, **attributes)
-    elif source.fs is target.fs:
-        source.fs.cp_file(source.path, target.path)
-    else:
-        # Through a file: not every filesystem forgets a half-written file when an error ends the writing.
-        with tempfile.TemporaryDirectory(prefix="rinofs-") as folder:
-            spooled = str(Path(folder) / "content")
-            source.fs.get_file(source.path, spooled)
-            target.fs.put_file(spooled, target.path, callback=ticks)

@@ -1,15 +1,14 @@
-"""Small files that go together: several contents in one answer or one request, where a service can."""
+"""Bundles: many small files in one request, where the service can."""
 
 from __future__ import annotations
 
 import os
 import stat
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rinofs.fs.transfer.download import replacing
-from rinofs.fs.transfer.pool import run
+from rinofs.fs.transfer.pool import FileErrors, Stop, run
 from rinofs.protocol.limits import MAX_BUNDLE, MAX_BUNDLE_UPLOAD, MAX_BUNDLED_FILE
 
 if TYPE_CHECKING:
@@ -18,79 +17,64 @@ if TYPE_CHECKING:
 
     from fsspec.callbacks import Callback
 
-    from rinofs.fs.backend import Upload, WriteSmall
+    from rinofs.fs.backend import Upload, WriteBundle
     from rinofs.fs.transfer.plans import Copy
-    from rinofs.fs.transfer.pool import Stop
 
-    ReadSmall: TypeAlias = Callable[[Sequence[str]], list[bytes | None]]
+    ReadBundle: TypeAlias = Callable[[Sequence[str]], list[bytes | None]]
 
 Item = TypeVar("Item")
 
-WORTH_IT = 8
+MIN_FILES = 8
 """Files from which on it is tried, since it costs a request to find out that none of them is small."""
 
-TOGETHER = MAX_BUNDLE_UPLOAD
-"""Files that are asked for or sent at once; several such requests are under way at a time."""
 
-SMALL = MAX_BUNDLED_FILE
-"""Bytes up to which a file is sent together with others."""
-
-ALL = MAX_BUNDLE
-"""Bytes of all that is sent at once."""
-
-UNDER_WAY = 4
-"""Such requests that are under way at a time, since each holds its files in memory."""
+MAX_UPLOADS = 4
+"""Bundles that are uploaded at a time, since each holds its files in memory."""
 
 
-def read_together(
-    paths: Sequence[str], read_small: ReadSmall, concurrency: int, on_error: str
+def cat_bundles(
+    paths: Sequence[str], read_bundle: ReadBundle, concurrency: int, errors: FileErrors
 ) -> dict[str, bytes]:
-    """Return the contents of those of many files that come together with others.
+    """Return the contents of those of many files that come in bundles.
 
     Parameters
     ----------
     paths : sequence of str
         The files.
-    read_small : callable
+    read_bundle : callable
         Returns the contents of some of them, None for those that have to be asked for alone.
     concurrency : int
         Requests at a time.
-    on_error : str
-        ``raise`` raises what goes wrong; else it is left to those who ask for the files alone.
+    errors : FileErrors
+        If they are not raised, the files of a bundle that fails are left to be asked for alone.
     """
 
     def read(group: Sequence[str]) -> list[tuple[str, bytes | None]]:
-        try:
-            return list(zip(group, read_small(group), strict=True))
-        except Exception:
-            if on_error == "raise":
-                raise
-            return []
+        return list(zip(group, _read(read_bundle, group, errors), strict=True))
 
-    if len(paths) < WORTH_IT:
+    if len(paths) < MIN_FILES:
         return {}
     found = run(read, _groups(paths), concurrency)
     return {path: data for pairs in found for path, data in pairs if data is not None}
 
 
-def get_together(
+def get_bundles(
     copies: Sequence[Copy],
-    read_small: ReadSmall,
+    read_bundle: ReadBundle,
     concurrency: int,
     callback: Callback,
     stop: Stop,
+    errors: FileErrors,
     done: Callable[[Copy], object],
 ) -> list[Copy]:
-    """Download those of many files that come together with others, and return what is left to download.
+    """Download those of many files that come in bundles, and return what is left to download.
 
     Parameters
     ----------
     copies : sequence of Copy
-        What goes where; folders are left.
-    read_small : callable
-        As for `read_together`.
-    concurrency : int
-        Requests at a time.
+        What goes where; no folders.
+    read_bundle, concurrency, errors
+        As for `cat_bundles`.
     callback : Callback
         Its branches are told of the bytes of each file.
     stop : Stop
@@ -99,38 +83,55 @@ def get_together(
         Is told of each file that is there.
     """
 
-    def get(group: Sequence[Copy]) -> list[Copy]:
-        left = []
-        for copy, data in zip(group, read_small([copy.source for copy in group]), strict=True):
-            stop.check()
-            if data is None:
-                left.append(copy)
-                continue
+    def store(copy: Copy, data: bytes) -> None:
+        with errors.about(copy.source):
             with callback.branched(copy.source, copy.target) as child:
                 child.set_size(len(data))
                 with replacing(copy.target) as file:
                     file.write(data)
                 child.relative_update(len(data))
             done(copy)
+
+    def get(group: Sequence[Copy]) -> list[Copy]:
+        left = []
+        contents = _read(read_bundle, [copy.source for copy in group], errors)
+        for copy, data in zip(group, contents, strict=True):
+            stop.check()
+            if data is None:
+                left.append(copy)
+            else:
+                store(copy, data)
         return left
 
-    files = [copy for copy in copies if not copy.is_folder]
-    if len(files) < WORTH_IT:
+    if len(copies) < MIN_FILES:
         return list(copies)
-    left = run(get, _groups(files), concurrency, stop)
-    return [copy for copy in copies if copy.is_folder] + [copy for group in left for copy in group]
+    return [copy for group in run(get, _groups(copies), concurrency, stop) for copy in group]
 
 
-def write_together(
+def _read(read_bundle: ReadBundle, paths: Sequence[str], errors: FileErrors) -> list[bytes | None]:
+    try:
+        return read_bundle(paths)
+    except Exception:
+        if errors.raised:
+            raise
+        return [None] * len(paths)
+
+
+def _raise(_: object, error: Exception) -> None:
+    raise error
+
+
+def pipe_bundles(
     items: Sequence[Item],
     size_of: Callable[[Item], int | None],
     upload_of: Callable[[Item], Upload | None],
-    writer: Callable[[], WriteSmall | None],
+    writer: Callable[[], WriteBundle | None],
     concurrency: int,
     stop: Stop,
     done: Callable[[Item, Upload], object] = lambda *_: None,
+    failed: Callable[[Item, Exception], object] = _raise,
 ) -> list[Item]:
-    """Upload those of many files that go together with others, and return what is left to upload.
+    """Upload those of many files that go in bundles, and return what is left to upload.
 
     Parameters
     ----------
@@ -149,54 +150,66 @@ def write_together(
         Ends the work early.
     done : callable
         Is told of each file that is stored.
+    failed : callable, optional
+        Is told of each file that could not be, or whose bundle could not be sent; by default, raises that.
     """
 
-    def send(write: WriteSmall, group: Sequence[tuple[int, int]]) -> list[int]:
-        uploads = {}
-        for number, _ in group:
-            stop.check()
-            uploads[number] = upload_of(items[number])
-        ready = {number: upload for number, upload in uploads.items() if upload is not None}
-        stored = dict(zip(ready, write(list(ready.values())), strict=True)) if ready else {}
-        for number, upload in ready.items():
-            if stored[number]:
-                done(items[number], upload)
-        return [number for number in uploads if stored.get(number)]
+    def prepare(item: Item) -> Upload | None:
+        stop.check()
+        try:
+            return upload_of(item)
+        except Exception as error:  # noqa: BLE001 - of one file
+            failed(item, error)
+            handled.add(id(item))
+            return None
 
-    sizes = [size_of(item) for item in items]
-    small = [(number, size) for number, size in enumerate(sizes) if size is not None and size <= SMALL]
-    write = writer() if len(small) >= WORTH_IT else None
-    if write is None:
+    def send(group: Sequence[Item]) -> None:
+        uploads = [(item, prepare(item)) for item in group]
+        ready = [(item, upload) for item, upload in uploads if upload is not None]
+        try:
+            stored = write([upload for _, upload in ready]) if ready else []
+        except Exception as error:  # noqa: BLE001 - of each of them
+            for item, _ in ready:
+                failed(item, error)
+                handled.add(id(item))
+            return
+        for (item, upload), is_stored in zip(ready, stored, strict=True):
+            if is_stored:
+                handled.add(id(item))
+                done(item, upload)
+
+    small = [item for item in items if (size := size_of(item)) is not None and size <= MAX_BUNDLED_FILE]
+    writing = writer() if len(small) >= MIN_FILES else None
+    if writing is None:
         return list(items)
-    groups = _groups(small, lambda numbered: numbered[1])
-    gone = {
-        number
-        for group in run(partial(send, write), groups, min(concurrency, UNDER_WAY), stop)
-        for number in group
-    }
-    return [item for number, item in enumerate(items) if number not in gone]
+    write, handled = writing, set[int]()
+    run(send, _groups(small, size_of), min(concurrency, MAX_UPLOADS), stop)
+    return [item for item in items if id(item) not in handled]
 
 
-def put_together(
+def put_bundles(
     copies: Sequence[Copy],
     upload_of: Callable[[Copy, bytes], Upload],
-    writer: Callable[[], WriteSmall | None],
+    writer: Callable[[], WriteBundle | None],
     concurrency: int,
     callback: Callback,
     stop: Stop,
+    errors: FileErrors,
 ) -> list[Copy]:
-    """Upload those of many local files that go together with others, and return what is left to upload.
+    """Upload those of many local files that go in bundles, and return what is left to upload.
 
     Parameters
     ----------
     copies : sequence of Copy
-        What goes where; folders are left.
+        What goes where; no folders.
     upload_of : callable
         Returns what to send, given a content.
     writer, concurrency, stop
-        As for `write_together`.
+        As for `pipe_bundles`.
     callback : Callback
         Its branches are told of the bytes of each file, and itself of each file that is stored.
+    errors : FileErrors
+        If they are not raised, it is told of each file of a bundle that fails.
     """
 
     def read(copy: Copy) -> Upload | None:
@@ -209,8 +222,21 @@ def put_together(
             child.relative_update(upload.size)
         callback.relative_update(1)
 
-    return write_together(
-        copies, lambda copy: _size_of_file(copy.source), read, writer, concurrency, stop, done
+    def failed(copy: Copy, error: Exception) -> None:
+        if errors.raised:
+            raise error
+        errors.add(copy.source, error)
+
+    sizes = {id(copy): _size_of_file(copy.source) for copy in copies}
+    return pipe_bundles(
+        copies,
+        lambda copy: sizes[id(copy)],
+        read,
+        writer,
+        concurrency,
+        stop,
+        done,
+        failed,
     )
 
 
@@ -228,19 +254,20 @@ def _whole_file(path: str) -> bytes | None:
     try:
         with Path(path).open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            content = file.read(SMALL + 1)
+            content = file.read(MAX_BUNDLED_FILE + 1)
     except OSError:
         return None  # as above
-    return content if len(content) == size <= SMALL else None
+    return content if len(content) == size <= MAX_BUNDLED_FILE else None
 
 
-def _groups(items: Iterable[Item], size_of: Callable[[Item], int] = lambda _: 0) -> list[list[Item]]:
+def _groups(items: Iterable[Item], size_of: Callable[[Item], int | None] = lambda _: 0) -> list[list[Item]]:
     groups: list[list[Item]] = []
     room = 0
     for item in items:
-        room -= size_of(item)
-        if not groups or len(groups[-1]) == TOGETHER or room < 0:
+        size = size_of(item) or 0
+        room -= size
+        if not groups or len(groups[-1]) == MAX_BUNDLE_UPLOAD or room < 0:
             groups.append([])
-            room = ALL - size_of(item)
+            room = MAX_BUNDLE - size
         groups[-1].append(item)
     return groups

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from rinofs.fs.transfer.pool import GRACE
 from rinofs.http.content.content import open_content
 
 if TYPE_CHECKING:
@@ -110,21 +112,27 @@ class Connections:
             self._changed.wait_for(lambda: self._arrived or self._failure or not self._at_work, seconds)
             if self._failure is not None:
                 raise self._failure
-            while self._parts and self._parts[0].at == self._parts[0].stop:
-                self._parts.popleft()
             arrived, self._arrived = self._arrived, 0
-            complete = self._parts[0].at if self._parts else self._unclaimed
-            return News(arrived, complete, not self._at_work)
+            return News(arrived, self.complete, not self._at_work)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exc_info: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._stopped = True
-        while self._threads:
-            if self._threads[-1].ident is not None:  # an interruption may come just before a thread starts
-                self._threads[-1].join()
-            self._threads.pop()
+        interrupted = kind is not None and not issubclass(kind, Exception)
+        deadline = time.monotonic() + GRACE
+        for thread in self._threads:
+            if thread.ident is not None:  # an interruption may come just before a thread starts
+                thread.join(max(deadline - time.monotonic(), 0) if interrupted else None)
+
+    @property
+    def complete(self) -> int:
+        """Byte of the content before which everything is in the file."""
+        with self._changed:
+            while self._parts and self._parts[0].at == self._parts[0].stop:
+                self._parts.popleft()
+            return self._parts[0].at if self._parts else self._unclaimed
 
     def _claim(self) -> _Part | None:
         with self._changed:
@@ -163,8 +171,10 @@ class Connections:
         file.seek(part.at)
         while not self._stopped and (got := source.readinto(buffer[: part.stop - part.at])):
             piece = buffer[:got]
-            while piece:
+            while piece and not self._stopped:
                 piece = piece[file.write(piece) :]
+            if piece:
+                return
             with self._changed:
                 part.at += got
                 self._arrived += got

@@ -1,8 +1,10 @@
-"""Downloading a whole content to a file, checked on the way."""
+"""Downloading a whole content to a file, checked on the way: complete or not at all."""
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import errno
 import secrets
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -21,6 +23,9 @@ if TYPE_CHECKING:
     from rinofs.http.content.content import Content
     from rinofs.http.session.session import HttpSession
 
+PART_PREFIX = ".rinofs-"
+PART_SUFFIX = ".part"
+
 
 def download(
     session: HttpSession,
@@ -31,6 +36,7 @@ def download(
     callback: Callback,
     stop: Stop,
     connections: int = 1,
+    kept: int = 0,
 ) -> None:
     """Write a whole content to a file, in constant memory.
 
@@ -51,13 +57,16 @@ def download(
     connections : int
         How many may be used, 0 for as many as are seen to pay; other than one only where `file` is a local
         one, opened by its path, and nobody else's.
+    kept : int
+        Bytes of the content with which the file begins; only the rest is downloaded. The file is then read,
+        too.
 
     Raises
     ------
     ContentMismatchError
         If it is not what the service vouches for. What was written is then not to be used.
     """
-    with open_content(session, content) as stream:
+    with open_content(session, content, kept) as stream:
         callback.set_size(stream.size)
         size = content.size if stream.size is None else stream.size
         verifier = Verifier.for_response(
@@ -76,12 +85,29 @@ def download(
             return split is None or not split.begins(count, waited)
 
         try:
+            if kept:
+                callback.relative_update(kept)
+                _feed(verifier, file, kept, stop)
             copy_to(stream, file.write, verifier, goes_on)
             if split is not None and split.count > 1:
                 file.flush()
                 split.finish(stream, Path(file.name), verifier, callback.relative_update, stop)
+            stop.check()
         finally:
             verifier.abandon()
+
+
+def _feed(verifier: Verifier, file: IO[bytes], count: int, stop: Stop) -> None:
+    """Verify the bytes with which a file begins."""
+    file.seek(0)
+    while count:
+        stop.check()
+        buffer = verifier.buffer()
+        got = file.readinto(buffer[:count])  # type: ignore[attr-defined]
+        if not got:
+            raise OSError("the file became shorter while it was read")
+        verifier.feed(buffer[:got])
+        count -= got
 
 
 @contextlib.contextmanager
@@ -99,11 +125,14 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         The file.
     """
     target = Path(path)
-    temporary = target.with_name(f".rinofs-{secrets.token_hex(8)}.part")
+    temporary = target.with_name(f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}")
     try:
-        with _created(temporary) as file:
+        with unfinished(temporary), _created(temporary) as file:
             yield file
-        temporary.replace(target)
+        try:
+            temporary.replace(target)
+        except IsADirectoryError:
+            raise FileExistsError(errno.EEXIST, "a folder has this name", str(target)) from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -115,3 +144,32 @@ def _created(path: Path) -> IO[bytes]:
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("xb")
+
+
+_unfinished: dict[Path, bool] = {}
+
+
+@contextlib.contextmanager
+def unfinished(path: Path, *, resumable: bool = False) -> Iterator[None]:
+    """Have a file removed at exit, should a thread still be filling it that could not be stopped.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    resumable : bool
+        Whether it stays if there is anything in it.
+    """
+    _unfinished[path] = resumable
+    try:
+        yield
+    finally:
+        _unfinished.pop(path, None)
+
+
+@atexit.register
+def _remove_unfinished() -> None:
+    for path, resumable in list(_unfinished.items()):
+        with contextlib.suppress(OSError):
+            if not (resumable and path.stat().st_size):
+                path.unlink()

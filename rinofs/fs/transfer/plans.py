@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+import warnings
+from dataclasses import dataclass, replace
 from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -11,12 +12,16 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from fsspec.implementations.local import LocalFileSystem, make_path_posix, trailing_sep
 from fsspec.utils import other_paths
 
+from rinofs.fs.transfer.local_names import local_paths
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rinofs.fs.backend import Info
 
 Paths: TypeAlias = str | os.PathLike[str] | list[str]
+
+_NAMED = 3  # renamed files that a warning names
 
 
 class Tree(Protocol):
@@ -58,12 +63,25 @@ class Copy:
 
 
 def plan_get(tree: Tree, source: Paths, target: Paths, recursive: bool, maxdepth: int | None) -> list[Copy]:
-    """Say which remote file goes to which local one, as fsspec's ``get`` defines it."""
+    """Say which remote file goes to which local one, as fsspec's ``get`` defines it.
+
+    What gets its name from the service gets one that this machine can hold, and no two get the same; warns
+    of names that had to be changed.
+    """
     if isinstance(source, list) and isinstance(target, list):
         return _listed(source, target)
-    if not isinstance(target, list):
-        target = make_path_posix(os.fspath(target))
-    return _remote(tree, source, target, recursive, maxdepth, LocalFileSystem().isdir)
+    if isinstance(target, list):
+        return _remote(tree, source, target, recursive, maxdepth, LocalFileSystem().isdir)
+    folder = make_path_posix(os.fspath(target))
+    copies = _remote(tree, source, folder, recursive, maxdepth, LocalFileSystem().isdir)
+    local = local_paths([copy.target for copy in copies], folder)
+    changed = [(copy, path) for copy, path in zip(copies, local, strict=True) if copy.target != path]
+    if not changed:
+        return copies
+    shown = ", ".join(f"{copy.source} as {path}" for copy, path in changed[:_NAMED])
+    more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
+    warnings.warn(f"this machine cannot hold some names; stored {shown}{more}", stacklevel=3)
+    return [replace(copy, target=path) for copy, path in zip(copies, local, strict=True)]
 
 
 def plan_copy(tree: Tree, source: Paths, target: Paths, recursive: bool, maxdepth: int | None) -> list[Copy]:

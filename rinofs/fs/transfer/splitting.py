@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from rinofs.fs.transfer.connections import Connections
@@ -112,22 +113,24 @@ class Split:
         self._watch = Stopwatch(self._round_trip)
         part = part_size(self._left, self.count)
         done, fed = False, stream.position
-        with (
-            path.open("rb", buffering=0) as file,
-            Connections(self._session, self._content, path, part) as all_of,
-        ):
-            file.seek(fed)
-            all_of.start(stream, self.count)
-            while not done:
-                news = all_of.wait(_PATIENCE)
-                stop.check()
-                if news.arrived:
-                    progress(news.arrived)
-                # In order, and soon after it was written: it is still in memory then.
-                while fed < news.complete and (piece := file.read(min(_PIECE, news.complete - fed))):
-                    verifier.feed(piece)
-                    fed += len(piece)
-                if not self._goes_on(news.arrived):
-                    all_of.go_on_with_one()
-                done = news.done
+        connections = Connections(self._session, self._content, path, part)
+        try:
+            with path.open("rb", buffering=0) as file, connections:
+                file.seek(fed)
+                connections.start(stream, self.count)
+                while not done:
+                    news = connections.wait(_PATIENCE)
+                    stop.check()
+                    if news.arrived:
+                        progress(news.arrived)
+                    # In order, and soon after it was written: it is still in memory then.
+                    while fed < news.complete and (piece := file.read(min(_PIECE, news.complete - fed))):
+                        verifier.feed(piece)
+                        fed += len(piece)
+                    if not self._goes_on(news.arrived):
+                        connections.go_on_with_one()
+                    done = news.done
+        except BaseException:
+            os.truncate(path, connections.complete)  # what is kept of the file has no holes
+            raise
         verifier.finish()

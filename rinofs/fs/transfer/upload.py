@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from rinofs.fs.transfer.pool import Stop
 
 
-class Watched(io.RawIOBase):
-    """A file that tells how far it was read.
+class ProgressReader(io.RawIOBase):
+    """A file that reports how much of it was read, and that can be told to stop.
 
     Parameters
     ----------

@@ -9,8 +9,12 @@ import tempfile
 import unicodedata
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
-__all__ = ["LocalNames", "NameRules"]
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["LocalNames", "NameRules", "local_paths"]
 
 _MAX_BYTES = 255
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)
@@ -35,7 +39,9 @@ class NameRules:
 
     @classmethod
     def of(cls, folder: Path) -> NameRules:
-        """Find out the rules where `folder` is, by trying; it must exist."""
+        """Find out the rules where `folder` is or will be, by trying."""
+        while not folder.is_dir() and folder != folder.parent:
+            folder = folder.parent
         try:
             with tempfile.NamedTemporaryFile(prefix=".rinofs-Case-", dir=folder) as probe:
                 made = Path(probe.name)
@@ -120,3 +126,35 @@ class LocalNames:
             attempt += 1
         taken[self.rules.key(candidate)] = name
         return candidate
+
+
+def local_paths(paths: Sequence[str], folder: str) -> list[str]:
+    """Return paths that this machine can hold, for paths whose names below a folder are a service's.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Local paths, slashes between their names; what is not below the folder stays.
+    folder : str
+        The folder, which need not exist yet.
+    """
+    root = f"{folder.rstrip('/')}/"
+    relative = [path.removeprefix(root) if path.startswith(root) else "" for path in paths]
+    if _are_plain(relative):
+        return list(paths)
+    names = LocalNames(NameRules.of(Path(folder)))
+    return [root + names.path(name) if name else path for path, name in zip(paths, relative, strict=True)]
+
+
+def _are_plain(relative: Sequence[str]) -> bool:
+    """Tell whether paths can stay as they are wherever they are stored, without looking there."""
+    strictest = NameRules(windows=os.name == "nt", folds_case=True)
+    parts = {name for path in relative for name in path.split("/") if path}
+    if not all(map(strictest.can_hold, parts)):
+        return False
+    prefixes: set[str] = set()
+    for path in relative:
+        while path and path not in prefixes:
+            prefixes.add(path)
+            path = path.rpartition("/")[0]
+    return len({strictest.key(path) for path in prefixes}) == len(prefixes)

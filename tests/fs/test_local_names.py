@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rinofs.cli.local_names import LocalNames, NameRules
+from rinofs.fs.transfer.local_names import LocalNames, NameRules
 
 POSIX = NameRules(windows=False, folds_case=False)
 MAC = NameRules(windows=False, folds_case=True)
