@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -111,6 +112,35 @@ def tree(document: str, as_json: bool) -> None:
         )
     else:
         write_lines(_drawn(read))
+
+
+@datapack.command(name="import")
+@click.argument("source")
+@click.argument("dest")
+@click.option("--force", is_flag=True, help="Replace a datapack that is there.")
+@_json
+def import_(source: str, dest: str, force: bool, as_json: bool) -> None:
+    """Make a datapack at DEST of SOURCE, a zip or folder of repoVizz 1; both may be URLs.
+
+    Signals become CSV files with rates and labels, notes become events; sound, video and other files go
+    along as they are.
+    """
+    from rinofs.datapack.authoring.repovizz1 import import_pack
+
+    try:
+        with warnings.catch_warnings(record=True) as doubts:
+            warnings.simplefilter("always")
+            made = import_pack(source, dest, overwrite=force)
+    except InvalidDatapackError as error:
+        raise CommandError(str(error).removeprefix(f"{source}: "), source) from error
+    except FileExistsError as error:
+        raise CommandError("there is something of this name already", dest, "--force replaces it") from error
+    for doubt in doubts:
+        complain(str(doubt.message))
+    if as_json:
+        show_json({"datapack": made.url, "files": made.nodes, "missing": list(made.missing)})
+        return
+    write_lines([f"{made.url}: {counted(made.nodes, 'file')}"])
 
 
 datapack.add_command(push)

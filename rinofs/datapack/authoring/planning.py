@@ -92,7 +92,7 @@ def plan(
         If there is no such format, or it cannot hold something.
     """
     tree = _as_tree(source)
-    planner = _Planner(_Formats(format))
+    planner = Planner(Formats(format))
     about = {key: _string(tree.attrs, key) for key in ("author", "description")}
     keywords = tree.attrs.get("keywords", ())
     words = [keywords] if isinstance(keywords, str) else [str(word) for word in keywords]
@@ -103,7 +103,7 @@ def plan(
     return Plan(document, tuple(planner.files))
 
 
-class _Formats:
+class Formats:
     """Which format a path is written in."""
 
     def __init__(self, formats: str | Mapping[str, str]) -> None:
@@ -115,17 +115,32 @@ class _Formats:
         self._unused = set(self._chosen) - {""}
 
     def of(self, path: str) -> FileFormat:
+        """Return the format of a path."""
         within = [each for each in self._chosen if each in {"", path} or path.startswith(f"{each}/")]
         self._unused -= set(within)
         return self._chosen[max(within, key=len)]
 
     def check_all_used(self) -> None:
+        """Raise an error where a format was given for a path that has nothing."""
         if self._unused:
             raise InvalidOptionError(f"format: nothing is written at {min(self._unused)!r}")
 
 
-class _Planner:
-    def __init__(self, formats: _Formats) -> None:
+class Planner:
+    """Makes data nodes, and plans the files behind them.
+
+    Parameters
+    ----------
+    formats : Formats
+        Which format a path is written in.
+
+    Attributes
+    ----------
+    files : list of PlannedFile
+        What is planned so far.
+    """
+
+    def __init__(self, formats: Formats) -> None:
         self.formats = formats
         self.files: list[PlannedFile] = []
         self._names = FileNames()
@@ -134,7 +149,7 @@ class _Planner:
         """Return the nodes for what is in a group."""
         found: list[Node] = []
         for key, part in _parts(group.to_dataset()).items():
-            found.append(self._data_node(part, key, f"{path}{key}", ""))
+            found.append(self.data_node(part, key, f"{path}{key}", ""))
         for key, child in group.children.items():
             found.append(self._node(child, str(key), f"{path}{key}"))
         return found
@@ -144,11 +159,12 @@ class _Planner:
         name = _name(key, group.attrs)
         if len(parts) == 1 and not group.children:
             [part] = parts.values()
-            return self._data_node(part, name, path, _string(group.attrs, "text"))
+            return self.data_node(part, name, path, _string(group.attrs, "text"))
         node = Container.create(name, self.nodes(group, f"{path}/"), text=_string(group.attrs, "text"))
         return _identified(node, group.attrs)
 
-    def _data_node(self, part: xr.Dataset, name: str, path: str, text: str) -> DataNode:
+    def data_node(self, part: xr.Dataset, name: str, path: str, text: str) -> DataNode:
+        """Return the node of a stream or of events."""
         form = self.formats.of(path)
         laid = _laid_events(part, path, form) if EVENT in part.dims else _laid_stream(part, path, form)
         link = self._names.link(path, laid.form.extension)
@@ -162,6 +178,14 @@ class _Planner:
             meta=_meta(laid),
         )
         return _identified(node, part.attrs)
+
+    def file_node(
+        self, name: str, path: str, extension: str, mime: str | None, write: Callable[[BinaryIO], None]
+    ) -> DataNode:
+        """Return the node of a file that goes along as it is."""
+        link = self._names.link(path, extension)
+        self.files.append(PlannedFile(path, link, write))
+        return DataNode.create(name, link, mime=mime)
 
     def with_files(self, document: Document, files: Mapping[str, Callable[[BinaryIO], None]]) -> Document:
         """Return the document with nodes for further files."""

@@ -82,19 +82,43 @@ def write(
     FileExistsError
         If the target is there already.
     """
+    fs, path = resolve_target(target, storage_options, overwrite=overwrite)
+    part = path.rpartition("/")[2]
+    name = name_of_part(part) if _is_service(fs) else _name(source) or part
+    contents = {where: _copier(content) for where, content in (files or {}).items()}
+    return write_plan(plan(source, format, name, contents), fs, path, overwrite=overwrite)
+
+
+def resolve_target(
+    target: str | os.PathLike[str], storage_options: Mapping[str, Any] | None, *, overwrite: bool
+) -> tuple[AbstractFileSystem, str]:
+    """Return where a datapack is to be written.
+
+    Raises
+    ------
+    InvalidPathError
+        If there can be none.
+    FileExistsError
+        If there is something already, and it is not to be replaced.
+    """
     fs, path = fsspec.url_to_fs(os.fspath(target), **(storage_options or {}))
-    at_service = "repovizz" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
     path = path.rstrip("/")
     part = path.rpartition("/")[2]
-    if not part or (at_service and part != path):
-        wanted = "repovizz://NAME" if at_service else "a folder with a name"
+    if not part or (_is_service(fs) and part != path):
+        wanted = "repovizz://NAME" if _is_service(fs) else "a folder with a name"
         raise InvalidPathError(f"{os.fspath(target)!r} cannot be a datapack: write to {wanted}")
     if not overwrite and fs.exists(path):
         raise FileExistsError(errno.EEXIST, "there is something of this name already", os.fspath(target))
-    name = name_of_part(part) if at_service else _name(source) or part
-    contents = {where: _copier(content) for where, content in (files or {}).items()}
-    planned = plan(source, format, name, contents)
-    if at_service:
+    return fs, path
+
+
+def _is_service(fs: AbstractFileSystem) -> bool:
+    return "repovizz" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
+
+
+def write_plan(planned: Plan, fs: AbstractFileSystem, path: str, *, overwrite: bool) -> str:
+    """Write what was planned, all of it or nothing; return what opens it."""
+    if _is_service(fs):
         _write_to_service(planned, fs, path, overwrite=overwrite)
         return str(fs.unstrip_protocol(path))
     if isinstance(fs, LocalFileSystem):

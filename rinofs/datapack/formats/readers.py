@@ -64,17 +64,21 @@ def recording_of(handle: FileHandle, kind: RecordingFormat, label: str) -> Recor
     """
     # Imported where one is used: most sessions need none of them.
     if kind in {"eaf", "textgrid", "webvtt"}:
-        from rinofs.datapack.formats.annotations import annotations_recording
+        from rinofs.datapack.formats.laboratory.annotations import annotations_recording
 
         return annotations_recording(handle, label, kind)
     if kind == "edf":
-        from rinofs.datapack.formats.edf import edf_recording
+        from rinofs.datapack.formats.laboratory.edf import edf_recording
 
         return edf_recording(handle, label)
+    if kind == "repovizz1":
+        from rinofs.datapack.formats.laboratory.repovizz1 import repovizz1_recording
+
+        return repovizz1_recording(handle)
     if kind == "xdf":
-        from rinofs.datapack.formats.xdf import xdf_recording
+        from rinofs.datapack.formats.laboratory.xdf import xdf_recording
 
         return xdf_recording(handle)
-    from rinofs.datapack.formats.hdf5 import hdf5_recording
+    from rinofs.datapack.formats.laboratory.hdf5 import hdf5_recording
 
     return hdf5_recording(handle)

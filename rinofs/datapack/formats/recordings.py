@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EXTRA = "pip install 'rinofs[formats]'"
 """What installs the libraries that these formats are read with."""
 
-RecordingFormat: TypeAlias = Literal["edf", "xdf", "hdf5", "eaf", "textgrid", "webvtt"]
+RecordingFormat: TypeAlias = Literal["edf", "xdf", "hdf5", "eaf", "textgrid", "webvtt", "repovizz1"]
 
 RECORDING_FORMATS: tuple[RecordingFormat, ...] = get_args(RecordingFormat)
 
@@ -42,7 +42,15 @@ def recording_format(head: bytes) -> RecordingFormat | None:
     return _text_format(head)
 
 
+def is_repovizz1(head: bytes) -> bool:
+    """Whether a file is a signal of repoVizz 1, by its beginning."""
+    line = head.lstrip(b"\xef\xbb\xbf").partition(b"\n")[0].strip().lower()
+    return line == b"repovizz" or (line.startswith(b"repovizz,") and b"=" in line)
+
+
 def _text_format(head: bytes) -> RecordingFormat | None:
+    if is_repovizz1(head):
+        return "repovizz1"
     text = head[:200].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe").decode("latin-1")
     if _TEXTGRID.match(text):
         return "textgrid"

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rinofs.datapack.document.messages import warn
+from rinofs.datapack.formats.laboratory.safe_xml import parse_xml
 from rinofs.datapack.formats.recordings import EventTable, Recording
-from rinofs.datapack.formats.safe_xml import parse_xml
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rinofs.datapack.formats.handles import FileHandle
-    from rinofs.datapack.formats.safe_xml import Element
+    from rinofs.datapack.formats.laboratory.safe_xml import Element
 
 _Event = tuple[float, float, str, str]  # onset, offset, text, tier
 

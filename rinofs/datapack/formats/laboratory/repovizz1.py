@@ -1,0 +1,115 @@
+"""Signals of repoVizz 1: a header, and all samples of a channel in one line."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from rinofs.datapack.document.messages import shortened
+from rinofs.datapack.formats.recordings import ArraySamples, Recording, Stream
+from rinofs.errors import InvalidDatapackError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from rinofs.datapack.formats.handles import FileHandle
+
+_PART = 1 << 20
+"""Bytes of samples that are parsed at once."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Signal:
+    """A channel.
+
+    Attributes
+    ----------
+    values : ndarray
+        Its samples.
+    rate : float or None
+        Samples per second, where the header says.
+    start : float
+        Seconds of the first sample.
+    display : tuple of two floats, optional
+        The range that a viewer shows; not that of the samples.
+    """
+
+    values: NDArray[np.float64]
+    rate: float | None = None
+    start: float = 0.0
+    display: tuple[float, float] | None = None
+
+
+def parse_signal(data: bytes) -> Signal:
+    """Return the signal that a file is.
+
+    Raises
+    ------
+    InvalidDatapackError
+        If a sample or the rate is no number, or there is a third line.
+    """
+    head, _, rest = data.lstrip(b"\xef\xbb\xbf").partition(b"\n")
+    fields = _fields(head.decode("utf-8", "replace"))
+    line, _, behind = rest.partition(b"\n")
+    if behind.strip():
+        raise InvalidDatapackError("a signal of repoVizz has two lines, and this file has more")
+    low, high = _number(fields, "minval"), _number(fields, "maxval")
+    rate = _number(fields, "framerate")
+    if rate is not None and rate <= 0:
+        raise InvalidDatapackError(f"framerate={shortened(fields['framerate'])} is no rate")
+    display = (low, high) if low is not None and high is not None else None
+    return Signal(_samples(line.strip()), rate, _number(fields, "offsettime") or 0.0, display)
+
+
+def _fields(head: str) -> dict[str, str]:
+    items = (item.partition("=") for item in head.split(","))
+    return {key.strip().lower(): value.strip() for key, _, value in items}
+
+
+def _number(fields: dict[str, str], key: str) -> float | None:
+    text = fields.get(key, "")
+    if not text:
+        return None
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidDatapackError(f"{key}={shortened(text)} in the header is no number")
+    return number
+
+
+def _samples(line: bytes) -> NDArray[np.float64]:
+    parts, start, count = [np.zeros(0)], 0, 0
+    while start < len(line):
+        end = len(line) if start + _PART >= len(line) else line.rfind(b",", start, start + _PART) + 1
+        items = line[start : end or len(line)].split(b",")
+        if not items[-1].strip():  # what follows the last comma is no sample
+            items.pop()
+        parts.append(_floats(items, count))
+        count += len(items)
+        start = end or len(line)
+    return np.concatenate(parts)
+
+
+def _floats(items: list[bytes], before: int) -> NDArray[np.float64]:
+    try:
+        return np.array([float(item) for item in items], float)
+    except ValueError:
+        for number, item in enumerate(items, before + 1):
+            try:
+                float(item)
+            except ValueError:
+                text = shortened(repr(item.decode("utf-8", "replace")))
+                raise InvalidDatapackError(f"sample {number} is {text}, which is no number") from None
+        raise
+
+
+def repovizz1_recording(handle: FileHandle) -> Recording:
+    """Return the signal of a file."""
+    signal = parse_signal(handle.read_all())
+    samples = ArraySamples(signal.values[:, None], None, signal.rate)
+    return Recording((Stream("", samples, "", signal.start),))
