@@ -138,7 +138,7 @@ REMAINING = {
     ("datapack.document", "datapack.datatypes"),
 }
 REMAINING_CIRCLES = {"datapack.document"}
-REMAINING_LARGE = {"rinocloud", "repovizz"}
+REMAINING_LARGE: set[str] = set()
 
 
 @pytest.mark.parametrize("module", sorted(MODULES))
