@@ -216,7 +216,7 @@ def _outcome(operation: Operation, bench: Bench) -> Outcome:
     if failure is None:
         assert state == operation.after
         return OK
-    if operation is OPERATIONS["pipe"] and not bench.direct._features.has("bundle"):
+    if operation is OPERATIONS["pipe"] and not bench.direct._backend.client.features.has("bundle"):
         assert state.items() <= BEFORE.items() | operation.after.items()  # one by one
     elif state not in (BEFORE, operation.after):
         # Only a move in several steps can be caught between them, and then it says what to look for.
