@@ -89,7 +89,7 @@ def test_content_decides_what_a_file_is(head: bytes, mime: str | None, expected:
         ("x y z\n1 2 3\n", [[1, 2, 3]]),
         ("x;y;z\n1,5;2,5;-1e-3\n", [[1.5, 2.5, -0.001]]),
         ("# x,y,z\n1,2,3\n", [[1, 2, 3]]),
-        ('"x","y, up","z"\n"1","2","3"\n', [[1, 2, 3]]),
+        ('"x","y","z"\n"1","2","3"\n', [[1, 2, 3]]),
         ("1,,3\n4,nan,NA\n", [[1, np.nan, 3], [4, np.nan, np.nan]]),
         (b"\xff\xfe" + "1,2,3\n".encode("utf-16-le"), [[1, 2, 3]]),
         (npy(np.array([[1, 2, 3]], ">i2")), [[1, 2, 3]]),
@@ -177,10 +177,20 @@ def test_what_cannot_be_read_is_named(
 
 def test_labels_of_columns(read: Callable[..., xr.Dataset]) -> None:
     assert read("Z,Y,X\n1,2,3\n", datatype=THREE).channel.values.tolist() == ["Z", "Y", "X"]
-    assert read("a,b,c\n1,2,3\n", datatype=THREE).channel.values.tolist() == ["X", "Y", "Z"]
+    with pytest.warns(
+        DataWarning, match=r"called a, b, c, and the channels of its datatype X, Y, Z: .*order"
+    ):
+        assert read("a,b,c\n1,2,3\n", datatype=THREE, warns=True).channel.values.tolist() == ["X", "Y", "Z"]
+    with pytest.raises(InvalidDatapackError, match=r"called z, y, up, and the channels .* X, Y, Z"):
+        read("z,y,up\n1,2,3\n", datatype=THREE)
+    assert read('"x","y, up"\n"1","2"\n').channel.values.tolist() == ["x", "y, up"]
     assert read("left,right\n1,2\n").channel.values.tolist() == ["left", "right"]
     with pytest.warns(DataWarning, match="missing or repeated: they are x, x 2, 3"):
         read("x,x,\n1,2,3\n", warns=True)
+
+
+FIELDS = [("onset_time", "f8"), ("Offset time", "f8"), ("offset type", "U3")]
+EVENTS = np.array([(0.5, 1, "hit"), (1.5, np.nan, "")], FIELDS)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +202,7 @@ def test_labels_of_columns(read: Callable[..., xr.Dataset]) -> None:
         "offset type;onset time;offset time\nhit;0.5;1\n;1.5;\n",
         "0.5\t1\thit\n1.5\t\t\n",
         "5e-1,1.,hit\n+1.5,NA,\n",
-        npy(np.array([(0.5, 1, "hit"), (1.5, np.nan, "")], [("a", "f8"), ("b", "f8"), ("c", "U3")])),
+        npy(EVENTS),
     ],
 )
 def test_events(read: Callable[..., xr.Dataset], data: Any) -> None:
@@ -201,6 +211,25 @@ def test_events(read: Callable[..., xr.Dataset], data: Any) -> None:
     np.testing.assert_array_equal(found.onset_time, [0.5, 1.5])
     np.testing.assert_array_equal(found.offset_time, [1.0, np.nan])
     assert found.offset_type.values.tolist() == ["hit", ""]
+
+
+def test_events_whose_labels_are_other_words(read: Callable[..., xr.Dataset]) -> None:
+    array = np.array([(0.5, 1, "hit")], [("a", "f8"), ("b", "f8"), ("c", "U3")])
+    for data in (npy(array), "a,b,c\n0.5,1,hit\n"):
+        with pytest.warns(DataWarning, match=r"called 'a', 'b', 'c', and .* 'onset time', .* in this order"):
+            assert read(data, datatype=DRUMS, warns=True).offset_time.values.tolist() == [1]
+    with pytest.raises(InvalidDatapackError, match=r"keys 'start', but none for 'onset time', 'offset time'"):
+        read('[{"start": 1}]', datatype=DRUMS)
+    with pytest.raises(InvalidDatapackError, match="rename them"):
+        read("offset time,start,offset type\n1,0.5,hit\n", datatype=DRUMS)
+
+
+def test_units_in_labels_of_times(read: Callable[..., xr.Dataset]) -> None:
+    for label in ("onset time [ms]", "onset_time_ms", "Onset time (ms)"):
+        with pytest.warns(DataWarning, match="onset time is in ms as its label says"):
+            found = read(f"{label},offset time,offset type\n500,1,hit\n", datatype=DRUMS, warns=True)
+        assert found.onset_time.values.tolist() == [0.5]
+        assert found.offset_time.values.tolist() == [1]
 
 
 @pytest.mark.parametrize("word", [";", "a;b", "a\tb", "[", "a\n\nb", "", "x, y", '"'])

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from rinofs.datapack.datatypes.labels import identifier, seconds_per
+from rinofs.datapack.datatypes.labels import identifier, match_labels, name_and_unit, seconds_per
 from rinofs.datapack.document.messages import shortened, warn
 from rinofs.datapack.formats.detect import Format, NotDataError
 from rinofs.datapack.formats.npy import npy_header
-from rinofs.datapack.formats.tables import csv_rows, is_number, json_rows
+from rinofs.datapack.formats.tables.dialect import event_rows, is_number, number_of
+from rinofs.datapack.formats.tables.parsing import json_rows
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
@@ -44,68 +46,129 @@ def events_dataset(handle: FileHandle, kind: Format, layout: Sparse, label: str)
     InvalidDatapackError
         If an event has more or fewer values than the datatype has columns, or a time is no number.
     """
-    columns = layout.columns
-    rows = _rows(handle, kind, columns)
+    rows, units = _rows(handle, kind, layout.columns, label)
+    columns = list(layout.columns)
+    for at, unit in enumerate(units):
+        columns[at] = _with_unit(columns[at], unit, layout, label)
     names: list[str] = []
     variables: dict[str, xr.Variable] = {}
     for number, column in enumerate(columns):
         name = identifier(column.label, taken={*names, "event"})
         names.append(name)
         cells = [row[number] for row in rows]
-        variables[name] = _variable(cells, column, timed=column in layout.coordinates, label=label)
+        variables[name] = _variable(cells, column, timed=number < len(layout.coordinates), label=label)
     return xr.Dataset(variables)
 
 
-def _rows(handle: FileHandle, kind: Format, columns: Sequence[Column]) -> list[Sequence[Any]]:
-    """Return the events, each with a value for each column."""
+def _with_unit(column: Column, unit: str, layout: Sparse, label: str) -> Column:
+    """Return a column of times in the unit that its label in the file names."""
+    factor = seconds_per(unit)
+    if column not in layout.coordinates or factor is None or factor == seconds_per(column.units):
+        return column
+    said = f"{column.label} is in {unit} as its label says, and in {column.units} by its datatype"
+    warn(label, f"{said}: {unit} is taken")
+    return replace(column, units=unit)
+
+
+def _rows(
+    handle: FileHandle, kind: Format, columns: Sequence[Column], label: str
+) -> tuple[list[Sequence[Any]], Sequence[str]]:
+    """Return the events, each with a value for each column, and the units of times that the file names."""
     if kind == "csv":
-        return _csv_events(csv_rows(handle.read_all(), len(columns)), columns)
+        return _csv_events(handle.read_all(), columns, label)
     if kind == "json":
-        return [
-            _json_event(row, number, columns) for number, row in enumerate(json_rows(handle.read_all()), 1)
-        ]
+        return _json_events(json_rows(handle.read_all()), columns, label)
     if kind == "npy":
-        return _npy_events(handle, columns)
+        return _npy_events(handle, columns, label)
     raise NotDataError(f"events are read from JSON, CSV and .npy, and this is {kind}")
 
 
-def _csv_events(rows: list[list[str]], columns: Sequence[Column]) -> list[Sequence[Any]]:
-    first = 1
-    order = list(range(len(columns)))
+def _csv_events(
+    data: bytes, columns: Sequence[Column], label: str
+) -> tuple[list[Sequence[Any]], Sequence[str]]:
+    numeric = sum(column.type in _NUMBERS for column in columns)
+    dialect, rows, comment = event_rows(data, len(columns), numeric)
+    for doubt in dialect.doubts:
+        warn(label, doubt)
+    header = None
     if rows and _is_header(rows[0], columns):
-        order = _order([cell.lstrip("# ") for cell in rows[0]], columns)
-        rows, first = rows[1:], 2
-    for number, row in enumerate(rows, first):
+        header, *rows = rows
+    elif comment is not None and len(match_labels(comment, _labels(columns))) == len(columns):
+        header = comment
+    for number, row in enumerate(rows, 1):
         _check_count(row, number, columns)
-    return [[row[position] for position in order] for row in rows]
+    if header is None:
+        return list(rows), ()
+    if len(header) != len(columns):
+        raise InvalidDatapackError(_wrong_count("the header", len(header), columns))
+    return _in_order(list(rows), header, columns, label)
+
+
+def _labels(columns: Sequence[Column]) -> list[str]:
+    return [column.label for column in columns]
 
 
 def _is_header(row: Sequence[str], columns: Sequence[Column]) -> bool:
-    labels = {column.label.lower() for column in columns}
-    if {cell.lower().lstrip("# ") for cell in row} == labels:
-        return True
-    numeric = [cell for cell, column in zip(row, columns, strict=False) if column.type in _NUMBERS]
-    return bool(numeric) and not any(is_number(cell) for cell in numeric)
+    if any(cell and is_number(cell, ",") for cell in row):
+        return False
+    return bool(match_labels(row, _labels(columns))) or any(
+        cell for cell, column in zip(row, columns, strict=False) if column.type in _NUMBERS
+    )
 
 
-def _order(header: Sequence[str], columns: Sequence[Column]) -> list[int]:
-    """Return where in a row the columns are."""
-    found = [cell.lower() for cell in header]
-    labels = [column.label.lower() for column in columns]
-    if len(found) != len(labels):
-        raise InvalidDatapackError(_wrong_count("the header", len(found), columns))
-    return [found.index(label) for label in labels] if set(found) == set(labels) else list(range(len(labels)))
+def _in_order(
+    rows: list[Sequence[Any]], header: Sequence[str], columns: Sequence[Column], label: str
+) -> tuple[list[Sequence[Any]], Sequence[str]]:
+    """Return rows in the order of the datatype's columns, as their labels say."""
+    wanted = _labels(columns)
+    same = match_labels(header, wanted)
+    if len(same) < len(wanted):
+        said = f"its columns are called {_listed(header)}, and those of its datatype {_listed(wanted)}"
+        if any(place != at for at, place in same.items()):
+            raise InvalidDatapackError(f"{said}: rename them, or name another datatype=")
+        warn(label, f"{said}: they are taken in this order")
+        same = {at: at for at in range(len(wanted))}
+    order = [same[at] for at in range(len(wanted))]
+    units = [name_and_unit(header[place])[1] for place in order]
+    return [[row[place] for place in order] for row in rows], units
 
 
-def _json_event(row: Any, number: int, columns: Sequence[Column]) -> Sequence[Any]:
-    if isinstance(row, dict):
-        return [row.get(column.label, row.get(identifier(column.label))) for column in columns]
-    values: list[Any] = row if isinstance(row, list) else [row]
-    _check_count(values, number, columns)
-    return values
+def _listed(labels: Sequence[str]) -> str:
+    return ", ".join(map(repr, labels))
 
 
-def _npy_events(handle: FileHandle, columns: Sequence[Column]) -> list[Sequence[Any]]:
+def _json_events(
+    rows: list[Any], columns: Sequence[Column], label: str
+) -> tuple[list[Sequence[Any]], Sequence[str]]:
+    keys = dict.fromkeys(tuple(row) for row in rows if isinstance(row, dict))
+    places = {each: match_labels(each, _labels(columns)) for each in keys}
+    found = {at: each[place] for each, same in reversed(places.items()) for at, place in same.items()}
+    if keys:
+        _check_keys(list(dict.fromkeys(key for each in keys for key in each)), found, columns, label)
+    events: list[Sequence[Any]] = []
+    for number, row in enumerate(rows, 1):
+        if isinstance(row, dict):
+            same, values = places[tuple(row)], list(row.values())
+            events.append([values[same[at]] if at in same else None for at in range(len(columns))])
+        else:
+            events.append(row if isinstance(row, list) else [row])
+            _check_count(events[-1], number, columns)
+    return events, [name_and_unit(found.get(at, ""))[1] for at in range(len(columns))]
+
+
+def _check_keys(keys: list[str], found: dict[int, str], columns: Sequence[Column], label: str) -> None:
+    missing = [column for at, column in enumerate(columns) if at not in found]
+    if not missing:
+        return
+    said = f"its events have the keys {_listed(keys)}, but none for {_listed(_labels(missing))}"
+    if any(column.type in _NUMBERS for column in missing):
+        raise InvalidDatapackError(f"{said}: rename them, or name another datatype=")
+    warn(label, f"{said}, which is left empty")
+
+
+def _npy_events(
+    handle: FileHandle, columns: Sequence[Column], label: str
+) -> tuple[list[Sequence[Any]], Sequence[str]]:
     shape, fortran, dtype, offset = npy_header(handle)
     data = handle.read_all()[offset:]
     if len(data) < int(np.prod(shape)) * dtype.itemsize:
@@ -117,7 +180,7 @@ def _npy_events(handle: FileHandle, columns: Sequence[Column]) -> list[Sequence[
     ]
     for number, row in enumerate(rows, 1):
         _check_count(row, number, columns)
-    return rows
+    return (rows, ()) if dtype.names is None else _in_order(rows, dtype.names, columns, label)
 
 
 def _check_count(row: Sequence[Any], number: int, columns: Sequence[Column]) -> None:
@@ -149,11 +212,11 @@ def _variable(cells: list[Any], column: Column, *, timed: bool, label: str) -> x
 
 
 def _number(cell: Any, column: Column, row: int) -> float:
+    if cell is None:
+        return math.nan
     try:
-        return float(cell)
+        return number_of(cell.strip(), ",") if isinstance(cell, str) else float(cell)
     except (OverflowError, TypeError, ValueError):
-        if cell is None or (isinstance(cell, str) and is_number(cell)):  # a word for what is missing
-            return math.nan
         raise InvalidDatapackError(
             f"event {row}: {column.label} is {shortened(repr(cell))}, which is no number"
         ) from None

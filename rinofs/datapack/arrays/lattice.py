@@ -12,10 +12,10 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from rinofs.datapack.arrays.times import time_coordinates
-from rinofs.datapack.datatypes.labels import identifier, seconds_per, unique_labels
+from rinofs.datapack.datatypes.labels import identifier, match_labels, seconds_per, unique_labels
 from rinofs.datapack.datatypes.layouts import Dimension, Lattice, Quantity
 from rinofs.datapack.document.messages import warn
-from rinofs.datapack.formats.tables import TableSamples
+from rinofs.datapack.formats.tables.reading import TableSamples
 from rinofs.errors import InvalidDatapackError, InvalidOptionError
 
 if TYPE_CHECKING:
@@ -182,9 +182,21 @@ def _labels(samples: Samples, stream: StreamFacts, count: int) -> tuple[str, ...
         labels = unique_labels(header)
         if labels != tuple(header):
             warn(stream.label, f"labels of its columns are missing or repeated: they are {', '.join(labels)}")
-        if not said or set(labels) == set(said):
-            return labels
+        return _matched(labels, said, stream) if said else labels
     return chosen or tuple(str(number) for number in range(1, count + 1))
+
+
+def _matched(labels: tuple[str, ...], said: tuple[str, ...], stream: StreamFacts) -> tuple[str, ...]:
+    """Return the labels of the datatype in the order of the file's columns."""
+    same = match_labels(labels, said)
+    if len(same) == len(said):
+        by_place = {place: said[at] for at, place in same.items()}
+        return tuple(by_place[place] for place in range(len(said)))
+    told = f"its columns are called {', '.join(labels)}, and the channels of its datatype {', '.join(said)}"
+    if any(place != at for at, place in same.items()):
+        raise InvalidDatapackError(f"{told}: rename them, or give channels=")
+    warn(stream.label, f"{told}: they are taken in this order; channels= names them")
+    return said
 
 
 def _name(stream: StreamFacts) -> str:
@@ -199,9 +211,9 @@ def _dtype(samples: Samples, stream: StreamFacts) -> np.dtype[Any]:
     wanted = {"float": np.float64, "integer": np.int64, "boolean": np.bool_}.get(kind)
     if wanted is None:
         return samples.dtype
-    values = samples.values
-    with np.errstate(invalid="ignore"):
-        fits = wanted is np.float64 or bool((values.astype(wanted) == values).all())
+    fits = samples.fits(np.dtype(wanted))
+    if wanted is np.float64 and samples.dtype.kind == "i":
+        samples.warn_of_lost_digits(stream.label)
     if not fits:
         warn(stream.label, f"not all values are of the type {kind}: they stay {samples.dtype}")
     return np.dtype(wanted) if fits else samples.dtype

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rinofs.datapack.formats.detect import format_of
-from rinofs.datapack.formats.tables import is_number
+from rinofs.datapack.formats.tables.dialect import is_value
 from rinofs.errors import InvalidOptionError
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def _is_header(labels: Sequence[str]) -> bool:
         return False
     if any(set(label) & set("\t;\n\r") for label in labels):
         return False
-    return not all(map(is_number, labels))
+    return not all(map(is_value, labels))
 
 
 def _cell(value: object) -> object:

@@ -1,4 +1,4 @@
-"""Words of datatypes, as names of variables and as units of time."""
+"""Labels of columns and channels: as names of variables, matched with each other, and their units."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 _SECONDS = {
     1.0: ("s", "sec", "secs", "second", "seconds"),
@@ -16,6 +16,9 @@ _SECONDS = {
     60.0: ("min", "minute", "minutes"),
     3600.0: ("h", "hour", "hours"),
 }
+
+_BRACKETS = re.compile(r"(.*?)\s*[\[(]\s*([^\[\]()]*?)\s*[\])]")
+_SUFFIX = re.compile(r"(.*)[ _]([^\W_]+)")
 
 
 def identifier(label: str, *, default: str = "value", taken: Collection[str] = ()) -> str:
@@ -56,3 +59,60 @@ def seconds_per(units: str) -> float | None:
     """Return how many seconds a unit of time is, None for other units."""
     word = units.strip().lower()
     return next((factor for factor, words in _SECONDS.items() if word in words), None)
+
+
+def name_and_unit(label: str) -> tuple[str, str]:
+    """Return a label without its unit, and the unit: ``Time [ms]``, ``time (ms)`` and ``time_ms`` have one.
+
+    After a blank or an underscore only units of time are known.
+    """
+    if found := _BRACKETS.fullmatch(label.strip()):
+        return found[1], found[2]
+    found = _SUFFIX.fullmatch(label.strip())
+    if found and seconds_per(found[2]) is not None:
+        return found[1], found[2]
+    return label.strip(), ""
+
+
+def match_labels(found: Sequence[str], wanted: Sequence[str]) -> dict[int, int]:
+    """Return which labels of a file are those that a datatype has.
+
+    They are the same if they are equal, if they differ in case, as names of variables are the same, or are so
+    without a unit; the first of these that tells decides.
+
+    Parameters
+    ----------
+    found, wanted : sequence of str
+        Labels of the file, and of the datatype.
+
+    Returns
+    -------
+    dict of int to int
+        Where in `found` each of `wanted` is, by their positions; those that are not there are left out.
+    """
+    same: dict[int, int] = {}
+    for key in _KEYS:
+        left = {at: key(label) for at, label in enumerate(found) if at not in same.values()}
+        places: dict[str, list[int]] = {}
+        for at, label in left.items():
+            places.setdefault(label, []).append(at)
+        for at, label in enumerate(wanted):
+            there = places.get(key(label), [])
+            if at not in same and len(there) == 1:
+                same[at] = there.pop()
+    return same
+
+
+def _folded(label: str) -> str:
+    return label.strip().casefold()
+
+
+def _as_identifier(label: str) -> str:
+    return identifier(label).casefold()
+
+
+def _without_unit(label: str) -> str:
+    return identifier(name_and_unit(label)[0]).casefold()
+
+
+_KEYS: tuple[Callable[[str], str], ...] = (str.strip, _folded, _as_identifier, _without_unit)

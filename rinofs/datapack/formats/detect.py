@@ -61,9 +61,10 @@ def _is_mpeg_audio(head: bytes, mime: str | None, name: str) -> bool:
 
 
 def _text_format(head: bytes, mime: str | None, name: str) -> Format | None:
-    text = text_of(head, cut=True)
-    if text is None:
+    found = decoded(head, cut=True)
+    if found is None:
         return None
+    text, _ = found
     said = f"{mime or ''} {name.lower()}"
     start = text.lstrip()
     if not start:
@@ -85,8 +86,8 @@ def is_json(data: bytes) -> bool:
     return True
 
 
-def text_of(data: bytes, *, cut: bool = False) -> str | None:
-    """Return the text that bytes are, None where they are none.
+def decoded(data: bytes, *, cut: bool = False) -> tuple[str, str] | None:
+    """Return the text that bytes are, and its encoding; None where they are no text.
 
     Parameters
     ----------
@@ -95,9 +96,28 @@ def text_of(data: bytes, *, cut: bool = False) -> str | None:
     cut : bool, optional
         Whether the last character may be there in part.
     """
-    encoding = next((name for mark, name in _BOMS.items() if data.startswith(mark)), "utf-8")
-    try:
-        text = codecs.getincrementaldecoder(encoding)().decode(data, final=not cut)
-    except UnicodeDecodeError:
-        return None
-    return None if "\0" in text else text
+    for encoding in [
+        next((name for mark, name in _BOMS.items() if data.startswith(mark)), "utf-8"),
+        "cp1252",
+    ]:
+        try:
+            text = codecs.getincrementaldecoder(encoding)().decode(data, final=not cut)
+        except UnicodeDecodeError:
+            continue
+        if "\0" in text or (encoding == "cp1252" and not _is_plausible(text)):
+            return None
+        return text, encoding
+    return None
+
+
+def _is_plausible(text: str) -> bool:
+    """Whether bytes that are no UTF-8 look like text in an encoding of one byte a character."""
+    controls = sum(character < " " and character not in "\t\n\r\f\x1a" for character in text)
+    plain = sum(character.isascii() for character in text)
+    return not controls and plain * 10 >= len(text) * 7 and ("\n" in text or "\r" in text)
+
+
+def text_of(data: bytes) -> str | None:
+    """Return the text that bytes in UTF-8 or UTF-16 are, None where they are none."""
+    found = decoded(data)
+    return None if found is None or found[1] == "cp1252" else found[0]

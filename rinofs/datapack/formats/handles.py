@@ -89,6 +89,19 @@ class FileHandle:
             data: bytes = file.read()
             return data
 
+    def stream(self, start: int, stop: int, size: int) -> Iterator[bytes]:
+        """Yield what is between two places, so many bytes at a time."""
+        if self._whole is not None:
+            whole, self._whole = self._whole, None
+            for at in range(start, min(stop, len(whole)), size):
+                yield whole[at : min(at + size, stop)]
+            return
+        with self.file() as file:
+            file.seek(start)
+            while start < stop and (data := file.read(min(size, stop - start))):
+                start += len(data)
+                yield data
+
     def read_into(self, start: int, target: memoryview) -> int:
         """Fill `target` with what begins at `start`; return how many bytes there were."""
         done = 0
@@ -105,6 +118,8 @@ class FileHandle:
     @property
     def size(self) -> int:
         """Bytes in the file."""
+        if self._whole is not None:
+            return len(self._whole)
         with self.file() as file:
             return int(file.seek(0, 2))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from rinofs.datapack.document.messages import warn
 from rinofs.datapack.formats.audio import SoundSamples
 from rinofs.datapack.formats.npy import npy_samples
-from rinofs.datapack.formats.tables import TableSamples
+from rinofs.datapack.formats.tables.reading import TableSamples
 from rinofs.datapack.formats.wav import WavSamples, wav_layout
 
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from rinofs.datapack.formats.samples import Samples
 
 
-def samples_of(handle: FileHandle, kind: Format, *, whole_numbers: bool | None = None) -> Samples:
+def samples_of(
+    handle: FileHandle, kind: Format, *, whole_numbers: bool | None = None, label: str = ""
+) -> Samples:
     """Return the samples of a file.
 
     Parameters
@@ -28,17 +30,19 @@ def samples_of(handle: FileHandle, kind: Format, *, whole_numbers: bool | None =
         What it is, as `rinofs.datapack.formats.detect.format_of` tells.
     whole_numbers : bool, optional
         False returns the integers of audio files as parts of full scale, -1 to 1; otherwise they stay.
+    label : str, optional
+        What the file is called in warnings, by default its path.
     """
     scaled = whole_numbers is False
     if kind in {"json", "csv"}:
-        return TableSamples(handle, kind)
+        return TableSamples(handle, kind, label or handle.path)
     if kind == "npy":
         return npy_samples(handle)
     if kind == "wav":
         layout = wav_layout(handle.read, handle.size)
         if layout is not None:
             if layout.problem:
-                warn(handle.path, layout.problem)
+                warn(label or handle.path, layout.problem)
             return WavSamples(handle, layout, scaled=scaled)
     return SoundSamples(handle, scaled=scaled)
 

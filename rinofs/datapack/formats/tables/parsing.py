@@ -1,0 +1,260 @@
+"""Numbers written as text, JSON or tables whose `Dialect` is known, to arrays of samples x columns."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rinofs.datapack.document.messages import shortened
+from rinofs.datapack.formats.detect import NotDataError, text_of
+from rinofs.datapack.formats.tables.dialect import (
+    INFINITE,
+    MISSING,
+    Dialect,
+    check_row,
+    normal_lines,
+    number_of,
+    split_rows,
+)
+from rinofs.errors import InvalidDatapackError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+_EXACT = 2**53
+_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
+_LONG = re.compile(r"(?<![\d.])\d{16,}(?![\d.eE])", re.ASCII)
+
+
+@dataclass(slots=True)
+class Block:
+    """Some rows of a table.
+
+    Attributes
+    ----------
+    values : ndarray
+        Rows x columns, or more dimensions where JSON is nested deeper: bool, int64 or float64.
+    exact : dict
+        Columns of integers that a float cannot hold, as integers.
+    lost : set
+        Columns in which a float lost digits of an integer.
+    """
+
+    values: NDArray[Any]
+    exact: dict[int, NDArray[np.int64]] = field(default_factory=dict)
+    lost: set[int] = field(default_factory=set)
+
+
+def json_rows(data: bytes) -> list[Any]:
+    """Return the JSON array that a file is.
+
+    Raises
+    ------
+    NotDataError
+        If it is none.
+    """
+    text = text_of(data)
+    if text is None or not text.strip():
+        raise NotDataError("the file is empty" if not data.strip() else "this is no text in UTF-8")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NotDataError(f"this is not JSON: {error}") from error
+    if not isinstance(value, list):
+        raise NotDataError(f"this is JSON, but {shortened(repr(value))} is no array of numbers or of rows")
+    return value
+
+
+def json_block(data: bytes) -> Block:
+    """Return the numbers of a JSON array; ``null`` is NaN.
+
+    Raises
+    ------
+    InvalidDatapackError
+        If the rows are not of one length, or hold something else than numbers.
+    """
+    rows = json_rows(data)
+    try:
+        values = np.array(rows)
+    except ValueError:
+        raise InvalidDatapackError(_ragged(rows)) from None
+    if not values.size and values.ndim <= 2:
+        return Block(np.zeros((len(values), 0) if values.ndim == 2 else (0, 0)))
+    if values.dtype.kind not in "bi":
+        values = _floats(rows)
+    values = values[:, None] if values.ndim == 1 else values
+    if values.dtype.kind == "b":
+        return Block(values)
+    if values.dtype.kind == "i":
+        return Block(values.astype(np.int64))
+    block = Block(values)
+    if values.ndim == 2:
+        _find_lost(block, lambda column: [row[column] if isinstance(row, list) else row for row in rows])
+    return block
+
+
+def _floats(rows: list[Any]) -> NDArray[Any]:
+    """Return rows as floats, where ``null`` stands for a missing number."""
+    for number, row in enumerate(rows, 1):
+        for value in _leaves(row):
+            if value is not None and not isinstance(value, (int, float)):
+                raise NotDataError(f"row {number} holds {shortened(repr(value))}, which is no number")
+    try:
+        return np.array(rows, dtype=np.float64)
+    except (OverflowError, TypeError, ValueError):
+        raise InvalidDatapackError(_ragged(rows)) from None
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        for inner in value:
+            yield from _leaves(inner)
+    else:
+        yield value
+
+
+def _ragged(rows: list[Any]) -> str:
+    def width(row: Any) -> int | None:
+        return len(row) if isinstance(row, list) else None
+
+    for number, row in enumerate(rows, 1):
+        if width(row) != width(rows[0]):
+            named = [
+                f"{width(each)} values" if width(each) is not None else "a number" for each in (row, rows[0])
+            ]
+            return f"rows are not of one length: row {number} has {named[0]}, row 1 has {named[1]}"
+    return "rows are not of one length, or hold more than numbers"
+
+
+def _find_lost(block: Block, cells_of: Callable[[int], Sequence[Any]]) -> None:
+    """Note the columns of a block whose integers a float cannot hold, and keep those in full."""
+    with np.errstate(invalid="ignore"):
+        large = np.flatnonzero((np.abs(block.values) >= _EXACT).any(axis=0)).tolist()
+    for column in large:
+        numbers = [cell if type(cell) is int else None for cell in cells_of(column)]
+        if any(number is not None and float(number) != number for number in numbers):
+            block.lost.add(column)
+        if all(number is not None and abs(number) < 2**63 for number in numbers):
+            block.exact[column] = np.array(numbers, np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Parser:
+    """Turns lines of a table into numbers, and refuses rows that its dialect does not allow.
+
+    Parameters
+    ----------
+    dialect : Dialect
+        How the table is written.
+    """
+
+    dialect: Dialect
+
+    def block(self, text: str, line: int, row: int) -> Block:
+        """Return the numbers of some lines.
+
+        Parameters
+        ----------
+        text : str
+            The lines, whole ones.
+        line : int
+            How many are before them in the file.
+        row : int
+            How many rows are.
+
+        Raises
+        ------
+        NotDataError, InvalidDatapackError
+            If a row is not like those before it.
+        """
+        lines = normal_lines(text)
+        kept = [each for each in lines if self.dialect.is_row(each)]
+        if not kept:
+            return Block(np.zeros((0, len(self.dialect.columns)), np.int64))
+        values = self._quickly(kept)
+        if values is None:
+            values = self._carefully(lines, line)
+        block = Block(values)
+        if values.dtype.kind == "f" and _LONG.search(text):
+            _find_lost(block, lambda column: self._integers(kept, column))
+        return self._columns(block, line, row)
+
+    def _integers(self, lines: Sequence[str], column: int) -> list[int | None]:
+        cells = (row[column] for row in self.dialect.cells(lines))
+        return [int(cell) if _INTEGER.fullmatch(cell) else None for cell in cells]
+
+    def _columns(self, block: Block, line: int, row: int) -> Block:
+        """Return the block without an index, which has to go on counting."""
+        if self.dialect.index is None:
+            return block
+        first = self.dialect.index + row
+        if not np.array_equal(block.values[:, 0], np.arange(first, first + len(block.values))):
+            raise InvalidDatapackError(
+                f"its first column has no label and counts the rows up to line {line}, but not below: it is"
+                " neither an index nor a channel; give the column a label"
+            )
+        exact = {column - 1: cells for column, cells in block.exact.items() if column}
+        return Block(block.values[:, 1:], exact, {column - 1 for column in block.lost if column})
+
+    def _quickly(self, lines: Sequence[str]) -> NDArray[Any] | None:
+        """Return the numbers of lines by numpy's parser, None where there is anything unusual."""
+        dialect, delimiter = self.dialect, self.dialect.delimiter
+        if dialect.trailing:
+            if not all(line.rstrip(" ").endswith(str(delimiter)) for line in lines):
+                return None
+            lines = [line.rstrip(" ")[:-1] for line in lines]
+        if dialect.decimal == ",":
+            if delimiter == ",":
+                return None
+            lines = [line.replace(",", ".") for line in lines]
+        for dtype, rows in self._attempts(lines):
+            try:
+                values = np.loadtxt(
+                    rows, delimiter=delimiter or None, ndmin=2, comments=None, dtype=dtype, quotechar='"'
+                )
+            except (ValueError, OverflowError):
+                continue
+            fits = values.shape == (len(lines), dialect.width - dialect.trailing)
+            return values if fits else None
+        return None
+
+    def _attempts(self, lines: Sequence[str]) -> Iterator[tuple[Any, Sequence[str]]]:
+        delimiter = self.dialect.delimiter
+        plain = str.maketrans("", "", f'0123456789+-\n "\t{delimiter or ""}')
+        if not "\n".join(lines).translate(plain):  # numpy before 2.3 cuts fractions for integers
+            yield np.int64, lines
+        yield np.float64, lines
+        if delimiter:
+            yield np.float64, _words_replaced(lines, delimiter)
+
+    def _carefully(self, lines: Sequence[str], line: int) -> NDArray[Any]:
+        """Return the numbers of lines, naming the first row that is wrong."""
+        dialect = self.dialect
+        count = dialect.width - dialect.trailing
+        rows: list[list[float]] = []
+        lines = [each if dialect.is_row(each) else "" for each in lines]
+        for number, row in split_rows(lines, dialect.delimiter):
+            check_row(row, line + number, dialect)
+            try:
+                rows.append([number_of(cell, dialect.decimal) for cell in row[:count]])
+            except ValueError as error:
+                raise NotDataError(f"row {line + number}: {error}") from error
+        return np.array(rows, np.float64).reshape(len(rows), count)
+
+
+def _words_replaced(lines: Sequence[str], delimiter: str) -> list[str]:
+    """Return lines in which numpy reads missing and infinite numbers."""
+    words = "|".join(map(re.escape, sorted({*MISSING, *INFINITE} - {""}, key=len, reverse=True)))
+    end = re.escape(delimiter)
+    pattern = re.compile(rf"(?:(?<={end})|^) *(?:{words})? *(?={end}|$)", re.IGNORECASE)
+
+    def word(match: re.Match[str]) -> str:
+        return repr(INFINITE.get(match[0].strip().lower(), float("nan")))
+
+    return [pattern.sub(word, line) for line in lines]

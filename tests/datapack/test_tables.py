@@ -1,0 +1,205 @@
+"""Tables as recorders, spreadsheets and programs write them: the right values, or a warning."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from rinofs.datapack import DataWarning
+
+FIELD = Path(__file__).parent / "field"
+DRUMS, THREE = "drum notes", "3-axis accelerometer"
+NAN, INF = np.nan, np.inf
+
+
+def opened(path: Path, *, warned: str | None = None, **options: Any) -> xr.Dataset:
+    """Open a file, which has to warn if and only if that is expected."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        data = xr.open_dataset(path, engine="datapack", **options).load()
+    told = [str(one.message) for one in caught if issubclass(one.category, DataWarning)]
+    if warned is None:
+        assert told == []
+    else:
+        assert any(warned in one for one in told), told
+    return data
+
+
+STREAMS: dict[str, tuple[list[str] | None, Any, str | None]] = {
+    "tsv_gap.tsv": (["hip", "knee", "ankle"], [[11, 12, 13], [21, NAN, 23], [31, 32, 33]], None),
+    "tsv_gap_in_each_row.tsv": (None, [[11, NAN, 13], [NAN, 22, 23], [31, 32, NAN]], None),
+    "tsv_frame_without_values.tsv": (["hip", "knee"], [[11, 12], [NAN, NAN], [31, 32], [41, 42]], None),
+    "tsv_names_with_blanks.tsv": (["Acc X", "Acc Y", "Head tilt (deg)"], [[1, 2, 30], [4, 5, 60]], None),
+    "cr_one_column.csv": (["hr"], [[61], [62], [63], [64]], None),
+    "cr_three_columns.csv": (["x", "y", "z"], [[1.5, 2, 3], [4, 5, 6]], None),
+    "whole_first_row.csv": (["x", "y"], [[0, 0], [0.5, 1.5], [0.75, 2.25]], None),
+    "comments_then_labels.csv": (["x", "y", "z"], [[1, 2, 3], [4, 5, 6]], None),
+    "percent_comments.txt": (["Index", "A", "B"], [[0, 1.5, 2.5], [1, 3.5, 4.5]], None),
+    "trailing_comma.csv": (["x", "y", "z"], [[1, 2, 3], [4, 5, 6]], None),
+    "trailing_comma_labels_too.csv": (["x", "y", "z"], [[1, 2, 3], [4, 5, 6]], None),
+    "counted_rows.csv": (["x", "y", "z"], [[1.5, 2.5, 3.5], [4.5, 5.5, 6.5], [7.5, 8.5, 9.5]], "index"),
+    "sep_line.csv": (["x", "y"], [[0.5, 1.5], [2.5, 3.5]], None),
+    "units_below_labels.csv": (["x", "y"], [[1.5, 2], [3, 4]], "units"),
+    "windows_1252.csv": (["EMG [µV]", "Temp [°C]"], [[1, 20.5], [3, 20.75]], "Windows-1252"),
+    "other_words_for_nan.csv": (["x", "y"], np.c_[[1, NAN, 5, NAN, NAN, INF], [2, 4, NAN, 8, 10, 12]], None),
+    "tabs_and_decimal_commas.tsv": (["x", "y"], [[0.1, 1.52], [0.2, -1.53]], None),
+    "quoted_decimal_commas.csv": (["x", "y"], [[0.5, 1.5], [2.5, -3.5]], None),
+    "start_and_rate_first.csv": (None, [[-11, 22, 61], [-12, 23, 60], [-10, 22, 62]], "a rate (32 Hz)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", STREAMS)
+def test_a_stream_from_the_field(name: str) -> None:
+    labels, values, warned = STREAMS[name]
+    data = opened(FIELD / name, warned=warned)
+    np.testing.assert_array_equal(data.value, values)
+    expected = labels or [str(number) for number in range(1, np.shape(values)[1] + 1)]
+    assert data.channel.values.tolist() == expected
+
+
+def test_labels_in_another_case_are_those_of_the_datatype() -> None:
+    data = opened(FIELD / "labels_in_lower_case.csv", datatype=THREE).acceleration
+    for channel, values in {"X": [3, 6], "Y": [2, 5], "Z": [1, 4]}.items():
+        assert data.sel(channel=channel).values.tolist() == values
+
+
+@pytest.mark.parametrize("name", ["ns_stamps.csv", "ns_stamps.json"])
+def test_integers_that_a_float_cannot_hold_are_told_of(name: str) -> None:
+    data = opened(FIELD / name, warned="digits are lost")
+    assert data.value[:, 1].values.tolist() == [0.5, 0.25]
+
+
+@pytest.mark.parametrize(
+    ("name", "onset", "offset", "kind"),
+    [
+        ("events_decimal_commas.csv", [0.5, 2.5], [1.0, 3.25], ["free", "damped"]),
+        ("events_first_row_lost.csv", [0.5, 2.5], [1.0, 3.25], ["free", "damped"]),
+        ("events_columns_in_other_order.csv", [12.5, 40.0], [13.0, 42.0], ["damped", "free"]),
+        ("events_comment_first.csv", [12.5, 40.0], [13.0, 42.0], ["damped", "free"]),
+        ("events_labels_capitals.json", [0.5, 2.5], [1.0, 3.25], ["free", "damped"]),
+    ],
+)
+def test_events_from_the_field(name: str, onset: list[float], offset: list[float], kind: list[str]) -> None:
+    data = opened(FIELD / name, datatype=DRUMS)
+    assert data.onset_time.values.tolist() == onset
+    assert data.offset_time.values.tolist() == offset
+    assert data.offset_type.values.tolist() == kind
+
+
+ENCODINGS = ["utf-8", "utf-8-sig", "utf-16"]
+LINE_ENDS = ["\n", "\r\n", "\r"]
+ABOVE = ["", "# subject 3\n# rate 100\n", "% made by hand\n\n", "sep=@\n"]
+LABELS = ["Acc X", "größe [m]", "z;y", 'a "b"']
+
+
+def written(frame: pd.DataFrame, delimiter: str, decimal: str, *, header: bool, quoted: bool) -> str:
+    file = io.StringIO()
+    quoting = csv.QUOTE_ALL if quoted else csv.QUOTE_MINIMAL
+    frame.to_csv(file, sep=delimiter, decimal=decimal, header=header, index=False, quoting=quoting, na_rep="")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("delimiter", ["\t", ";", ",", "|"])
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize("header", [True, False])
+@pytest.mark.parametrize("gaps", [False, True])
+def test_every_way_to_write_a_table_is_read_as_pandas_wrote_it(
+    tmp_path: Path, delimiter: str, decimal: str, header: bool, gaps: bool
+) -> None:
+    values = np.random.default_rng(3).normal(size=(20, 4)).round(4)
+    if gaps:
+        values[[0, 5, 5, 19], [1, 0, 3, 2]] = NAN
+    frame = pd.DataFrame(values, columns=LABELS)
+    path = tmp_path / "table"
+    for encoding, end, above, trailing in itertools.product(ENCODINGS, LINE_ENDS, ABOVE, [False, True]):
+        if delimiter == "|" and "sep" in above:
+            continue
+        text = written(frame, delimiter, decimal, header=header, quoted=delimiter == decimal)
+        if trailing:
+            text = text.replace("\n", f"{delimiter}\n")
+        text = above.replace("@", delimiter) + text
+        path.write_bytes(text.replace("\n", end).encode(encoding))
+        doubt = "no column" if trailing and not header else None
+        data = opened(path, warned=doubt)
+        np.testing.assert_array_equal(data.value, values)
+        assert data.channel.values.tolist() == (LABELS if header else ["1", "2", "3", "4"])
+
+
+@pytest.mark.parametrize("decimal", [".", ","])
+@pytest.mark.parametrize("columns", [1, 2, 5])
+@pytest.mark.parametrize("header", [True, False])
+def test_columns_between_blanks(tmp_path: Path, decimal: str, columns: int, header: bool) -> None:
+    values = np.random.default_rng(4).normal(size=(30, columns)).round(3)
+    lines = [" ".join(f"{number:>9}" for number in row) for row in values.tolist()]
+    above = [" ".join(f"c{number}" for number in range(columns))] if header else []
+    for end in LINE_ENDS:
+        (tmp_path / "t").write_text(end.join([*above, *lines]).replace(".", decimal), newline="")
+        np.testing.assert_array_equal(opened(tmp_path / "t").value, values)
+
+
+@pytest.mark.parametrize(
+    ("text", "values", "warned"),
+    [
+        ("1,5\n2,25\n", [[1, 5], [2, 25]], "one column with decimal commas looks the same"),
+        ("x\n1,5\n2,25\n", [[1.5], [2.25]], None),
+        ("-0,5\n1,25\n", [[-0.5], [1.25]], None),
+        ("x,y\n1,5\n2,25\n", [[1, 5], [2, 25]], None),
+        ("1,234;5,678\n2,345;6,789\n", [[1.234, 5.678], [2.345, 6.789]], "commas are read as decimal"),
+        ("0,234;5,678\n", [[0.234, 5.678]], None),
+        ("0,5;1.5\n", [[0.5, 1.5]], "decimal points and decimal commas"),
+        ("0,1,2\n0.5,1.5,2.5\n", [[0, 1, 2], [0.5, 1.5, 2.5]], "counts the columns"),
+        (",0,1\n0,0.5,1.5\n1,2.5,3.5\n", [[0.5, 1.5], [2.5, 3.5]], "it is an index"),
+        ("x y\n1 0.5 1.5\n2 2.5 3.5\n", [[0.5, 1.5], [2.5, 3.5]], "it is an index"),
+        ("1,2,\n3,4,\n", [[1, 2], [3, 4]], "no column"),
+        ("; made by hand\nx,y\n1,2\n", [[1, 2]], None),
+        ("1,2.5\n# a pause\n3,4\n", [[1, 2.5], [3, 4]], None),
+        (b"\xb5,y\r\n1,2\r\n", [[1, 2]], "Windows-1252"),
+        ("1700000000.5\n4.0\n0.1\n0.2\n", [[0.1], [0.2]], "a rate (4 Hz)"),
+        ("a,b\n9007199254740993,0.5\n", [[9007199254740992, 0.5]], "column 'a' holds integers"),
+        ("9007199254740993,1,1\n2,3,4\n", [[9007199254740993, 1, 1], [2, 3, 4]], None),
+    ],
+)
+def test_what_can_be_meant_in_two_ways_is_told_of(
+    tmp_path: Path, text: str | bytes, values: Any, warned: str | None
+) -> None:
+    (tmp_path / "t.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    np.testing.assert_array_equal(opened(tmp_path / "t.csv", warned=warned).value, np.array(values))
+
+
+@pytest.mark.parametrize(
+    ("late", "message"),
+    [
+        ("1.5;2.5;3.5", "row 20002 has 3 values, row 2 has 2"),
+        ("1.5", "row 20002 has 1 values, row 2 has 2"),
+        ("1.5;soon", "row 20002 holds 'soon', which is no number"),
+    ],
+)
+def test_a_late_row_that_disagrees_is_named(tmp_path: Path, late: str, message: str) -> None:
+    (tmp_path / "t.csv").write_text("x;y\n" + "0.25;0.75\n" * 20_000 + late + "\n0.25;0.75\n" * 3)
+    with pytest.raises(ValueError, match=message):
+        opened(tmp_path / "t.csv")
+    (tmp_path / "t.csv").write_text("x;y\n" + "0,25;75\n" * 20_000 + "1.5;2\n")
+    assert opened(tmp_path / "t.csv").value[-1].values.tolist() == [1.5, 2]
+
+
+def test_a_late_row_that_does_not_go_on_counting_is_named(tmp_path: Path) -> None:
+    rows = [f"{number},{number / 4}" for number in range(20_000)]
+    (tmp_path / "t.csv").write_text("\n".join([",x", *rows, "7,0.5", ""]))
+    with pytest.raises(ValueError, match="has no label and counts the rows"):
+        opened(tmp_path / "t.csv", warned="index")
+
+
+def test_late_fractions_and_gaps_keep_all_values(tmp_path: Path) -> None:
+    values = np.arange(60_000.0).reshape(20_000, 3)
+    values[-1] = [0.5, NAN, 3]
+    pd.DataFrame(values).to_csv(tmp_path / "t.csv", index=False, header=["a", "b", "c"])
+    np.testing.assert_array_equal(opened(tmp_path / "t.csv").value, values)
