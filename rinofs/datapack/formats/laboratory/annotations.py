@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _Event = tuple[float, float, str, str]  # onset, offset, text, tier
 
+_LARGEST = 256 * 1024 * 1024
+
 _FRAMES = {"milliseconds": 1000.0, "PAL-frames": 25.0, "NTSC-frames": 30000 / 1001}
 
 
@@ -42,6 +44,9 @@ def annotations_recording(handle: FileHandle, label: str, kind: str) -> Recordin
     InvalidDatapackError
         If it cannot be read.
     """
+    size = handle.size
+    if size > _LARGEST:
+        raise InvalidDatapackError(f"{size} bytes are too many for a file of annotations")
     data = handle.read_all()
     if kind == "eaf":
         return Recording((), (_table(eaf_events(parse_xml(data))),))
