@@ -129,18 +129,6 @@ def _reachable(start: set[str]) -> set[str]:
     return found
 
 
-# What the table does not allow and is still so: who imports whom, rooms with circles, and large rooms.
-REMAINING = {
-    ("datapack.arrays", "datapack"),
-    ("datapack.datatypes", "datapack"),
-    ("datapack.datatypes", "datapack.formats"),
-    ("datapack.document", "datapack"),
-    ("datapack.document", "datapack.datatypes"),
-}
-REMAINING_CIRCLES = {"datapack.document"}
-REMAINING_LARGE: set[str] = set()
-
-
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_a_module_imports_only_what_is_below_it(module: str) -> None:
     imported = _own_imports(module) | _named(MODULES[module])
@@ -151,7 +139,7 @@ def test_a_module_imports_only_what_is_below_it(module: str) -> None:
     allowed = {*row.names, *row.below, *(name for name in NAMES if name.startswith(f"{room}."))}
     rooms = {_room(name) for name in imported}
     found = {(room, other) for other in rooms if not any(f"{other}.".startswith(f"{n}.") for n in allowed)}
-    assert found <= REMAINING
+    assert found == set()
 
 
 def test_rows_of_the_table_allow_only_what_is_above_them_in_it() -> None:
@@ -179,8 +167,7 @@ def _circles() -> Iterator[list[str]]:
 
 
 def test_no_modules_import_each_other() -> None:
-    left = [circle for circle in _circles() if not {_room(name) for name in circle} <= REMAINING_CIRCLES]
-    assert left == []
+    assert list(_circles()) == []
 
 
 def test_no_room_is_too_large() -> None:
@@ -188,7 +175,7 @@ def test_no_room_is_too_large() -> None:
     large = {
         ".".join(folder.relative_to(ROOT).parts) for folder, size in sizes.items() if size > LARGEST_ROOM
     }
-    assert large <= REMAINING_LARGE
+    assert large == set()
 
 
 @pytest.mark.parametrize("package", sorted(_PACKAGES))
@@ -214,7 +201,8 @@ def test_a_library_is_used_in_one_place(library: str) -> None:
         if any(name == library or name.startswith(f"{library}.") for name in _imports(path))
     }
     assert users
-    assert not {module for module in users if not any(_within(module, room) for room in ONLY_IN[library])}
+    elsewhere = {module for module in users if not any(_within(module, room) for room in ONLY_IN[library])}
+    assert elsewhere == set()
 
 
 def test_all_libraries_are_declared() -> None:
