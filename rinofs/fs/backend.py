@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from rinofs.fs.files.origins import Source
+    from rinofs.fs.files.reader import Source
 
     WriteBundle: TypeAlias = "Callable[[Sequence[Upload]], list[bool]]"
 

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from fsspec.utils import isfilelike
 
-from rinofs.fs.files.origins import RemoteSource
+from rinofs.fs.files.reader import RemoteSource
 from rinofs.fs.transfer import ranges
 from rinofs.fs.transfer.bundles import cat_bundles
 from rinofs.fs.transfer.download import download, replacing
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fsspec.callbacks import Callback
 
     from rinofs.fs.backend import Backend, Pinned, Sidecars
-    from rinofs.fs.files.origins import Source
+    from rinofs.fs.files.reader import Source
     from rinofs.fs.transfer.plans import Copy
     from rinofs.options import Options
 

@@ -19,8 +19,7 @@ from rinofs.errors import (
 )
 from rinofs.fs.backend import Backend, Pinned, stand
 from rinofs.fs.blocks import shared_blocks
-from rinofs.fs.files.origins import MemorySource, RemoteSource
-from rinofs.fs.files.reader import SMALL
+from rinofs.fs.files.reader import SMALL, MemorySource, RemoteSource
 from rinofs.fs.instances import shared_session
 from rinofs.fs.process import Registry
 from rinofs.http.content.content import open_content

@@ -16,7 +16,7 @@ from rinofs.errors import (
     ServiceError,
 )
 from rinofs.fs.backend import Backend, Info, Pinned, Upload, stand
-from rinofs.fs.files.origins import RemoteSource
+from rinofs.fs.files.reader import RemoteSource
 from rinofs.fs.instances import shared_session
 from rinofs.fs.listings import Listings
 from rinofs.fs.process import Registry

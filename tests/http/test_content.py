@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rinofs import errors
-from rinofs.http.content.content import copy_to, etag_header, open_content, read_content
-from rinofs.http.content.verify import Verifier
+from rinofs.http.content.content import etag_header, open_content, read_content
+from rinofs.http.content.verify import Verifier, copy_to
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of
 from tests.http.faulty import DATA, ETAG, Request, Step, faulty_server

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rinofs import errors
-from rinofs.http.content.content import copy_to, open_content, read_content
+from rinofs.http.content.content import open_content, read_content
 from rinofs.http.content.upload import UploadBody
-from rinofs.http.content.verify import Verifier
+from rinofs.http.content.verify import Verifier, copy_to
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of
 from tests.http.faulty import DATA, Step, faulty_server

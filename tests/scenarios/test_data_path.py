@@ -69,4 +69,4 @@ def test_open_and_read(fs: RinoFileSystem) -> None:
 
     entered = modules_entered(work)
     assert {"fs.files.reader", "fs.blocks", "http.connection.transport"} < set(entered)
-    assert len(entered) <= 19, entered
+    assert len(entered) <= 14, entered

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from rinofs.fs.transfer.splitting import Split
-from rinofs.http.content.content import copy_to, open_content
-from rinofs.http.content.verify import Verifier
+from rinofs.http.content.content import open_content
+from rinofs.http.content.verify import Verifier, copy_to
 
 if TYPE_CHECKING:
     import os

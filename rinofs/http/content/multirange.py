@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 from rinofs.errors import ConnectionFailedError, DeadlineError, ProtocolError, ServiceError
 from rinofs.http.content.byteranges import Parts, boundary_of, parse_content_range
-from rinofs.http.content.content import read_content
-from rinofs.http.content.version import Version
+from rinofs.http.content.content import Version, read_content
 from rinofs.protocol.limits import MAX_RANGES
 
 if TYPE_CHECKING:

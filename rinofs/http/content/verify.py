@@ -15,6 +15,7 @@ import os
 import queue
 import re
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from rinofs.protocol.digests import PART_SIZE, etag_of_parts
 from rinofs.protocol.extensions import REPR_DIGEST
 
 if TYPE_CHECKING:
+    import io
     from collections.abc import Mapping
 
 Buffer = bytes | bytearray | memoryview
@@ -350,3 +352,50 @@ def _is_of_parts(etag: str, size: int | None) -> bool:
     """Return whether an etag is made of parts of 6 MiB, as far as can be seen."""
     match = _ETAG.fullmatch(etag)
     return match is not None and size is not None and int(match[1]) == -(-size // PART_SIZE)
+
+
+def copy_to(
+    stream: io.RawIOBase,
+    write: Callable[[memoryview], object],
+    verifier: Verifier,
+    goes_on: Callable[[int, float], bool] | None = None,
+) -> int:
+    """Copy all that is left of a stream, through a few reused buffers, and verify it.
+
+    Parameters
+    ----------
+    stream : ContentStream
+        What to read, from where it stands.
+    write : callable
+        Takes each piece, whole, before the next is read; must not keep it.
+    verifier : Verifier
+        Is fed each piece, and finished at the end of the stream.
+    goes_on : callable, optional
+        Takes the bytes of each piece and the seconds that were spent waiting for it; says whether to go on.
+        If not, the rest is the caller's, and so is the verifier.
+
+    Returns
+    -------
+    int
+        Bytes that were copied.
+    """
+    count = 0
+    try:
+        while True:
+            buffer = verifier.buffer()
+            began, computed = time.perf_counter(), time.thread_time()
+            got = stream.readinto(buffer)
+            if not got:
+                break
+            waited = time.perf_counter() - began - (time.thread_time() - computed)
+            piece = buffer[:got]
+            verifier.feed(piece)
+            write(piece)
+            count += got
+            if goes_on is not None and not goes_on(got, waited):
+                return count
+        verifier.finish()
+    except BaseException:
+        verifier.abandon()
+        raise
+    return count

@@ -1,0 +1,62 @@
+"""What an attempt that got no response means for the next one, in the words of the system."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from urllib.parse import urlsplit
+
+import requests
+import urllib3.exceptions
+
+from rinofs.http.connection.limits import Fault, Unanswered
+
+
+def root_of(error: BaseException) -> BaseException:
+    """Return what is behind the wrappings of urllib3 and requests; those hold the request's headers."""
+    while True:
+        inner = getattr(error, "reason", None) or next(
+            (arg for arg in error.args if isinstance(arg, Exception)), None
+        )
+        if not isinstance(inner, Exception):
+            return error
+        error = inner
+
+
+def _reason(root: BaseException) -> str:
+    """Return why a try failed: in the system's words where it has some."""
+    words = str(root).rpartition("): ")[2]
+    from_system = re.search(r"\[Errno -?\d+\] ([^()]+)", words)
+    return from_system[1].strip() if from_system else words or type(root).__name__
+
+
+def unanswered(error: Exception, origin: str) -> Unanswered:
+    """Say what a failed try means for the next one."""
+    root = root_of(error)
+    host = urlsplit(origin).netloc
+    kinds = {type(error), type(root)}
+    reason = _reason(root)
+
+    def has(*wanted: type) -> bool:
+        return any(issubclass(kind, wanted) for kind in kinds)
+
+    if has(urllib3.exceptions.ProxyError, requests.exceptions.ProxyError):
+        return Unanswered(Fault.NOT_SENT, f"the proxy for {host} did not connect ({reason})")
+    is_cut_off = isinstance(root, ssl.SSLEOFError)  # which says nothing about trust
+    if has(urllib3.exceptions.SSLError, requests.exceptions.SSLError) and not is_cut_off:
+        advice = "name your certificates in REQUESTS_CA_BUNDLE"
+        if "WRONG_VERSION_NUMBER" in reason:
+            advice = f"what answers there does not speak https: is it http://{host}?"
+        return Unanswered(Fault.UNTRUSTED, f"no trusted connection to {host} ({reason}); {advice}")
+    if has(
+        urllib3.exceptions.NewConnectionError,
+        urllib3.exceptions.ConnectTimeoutError,
+        requests.exceptions.ConnectTimeout,
+    ):
+        return Unanswered(
+            Fault.NOT_SENT,
+            f"could not connect to {host} ({reason}); is the server running, and is endpoint_url right?",
+        )
+    if has(TimeoutError, urllib3.exceptions.TimeoutError, requests.exceptions.Timeout):
+        return Unanswered(Fault.SLOW, f"no answer from {host} in time")
+    return Unanswered(Fault.LOST, f"the connection to {host} broke ({reason})")
