@@ -5,8 +5,11 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import pympi
 import pytest
+import webvtt
 import xarray as xr
+from praatio import textgrid
 
 from rinofs.datapack import DataNode, Document, dump
 from rinofs.errors import InvalidDatapackError
@@ -157,6 +160,31 @@ def test_events(name: str, data: bytes, kind: str, expected: list[tuple[Any, ...
     (tmp_path / "datapack.json").write_text(dump(document))
     tree = xr.open_datatree(tmp_path, engine="datapack")
     assert tree["notes"].dataset.text.values.tolist() == [each[2] for each in expected]
+
+
+def test_files_that_elan_s_library_writes(tmp_path: Path) -> None:
+    made = pympi.Elan.Eaf()
+    made.add_tier("speech")
+    made.add_annotation("speech", 500, 1250, "hé & <you>")
+    made.to_file(str(tmp_path / "a.eaf"))
+    assert events(tmp_path / "a.eaf") == [(0.5, 1.25, "hé & <you>", "speech")]
+
+
+@pytest.mark.parametrize("form", ["short_textgrid", "long_textgrid"])
+def test_files_that_praat_s_library_writes(form: str, tmp_path: Path) -> None:
+    made = textgrid.Textgrid()
+    made.addTier(textgrid.IntervalTier("words", [(0.25, 1, 'a "b"'), (1, 2, "c")], 0, 3))
+    made.addTier(textgrid.PointTier("clicks", [(0.5, "z")], 0, 3))
+    made.save(str(tmp_path / "a.TextGrid"), format=form, includeBlankSpaces=True)
+    expected = [(0.25, 1, 'a "b"', "words"), (0.5, 0.5, "z", "clicks"), (1, 2, "c", "words")]
+    assert events(tmp_path / "a.TextGrid") == expected
+
+
+def test_files_that_a_library_of_webvtt_writes(tmp_path: Path) -> None:
+    made = webvtt.WebVTT()
+    made.captions.append(webvtt.Caption("01:00:00.500", "01:00:07.000", "<v Ann>hello\nyou"))
+    made.save(str(tmp_path / "a.vtt"))
+    assert events(tmp_path / "a.vtt", "voice") == [(3600.5, 3607.0, "hello\nyou", "Ann")]
 
 
 def test_later_by_an_offset(tmp_path: Path) -> None:

@@ -168,6 +168,12 @@ def test_edf_that_ends_early(tmp_path: Path) -> None:
         xr.open_dataset(path, engine="datapack")
 
 
+def test_a_table_that_begins_as_edf_does(tmp_path: Path) -> None:
+    rows = [f"{number:<8}{number * 1000000:<12}" for number in range(100)]
+    (tmp_path / "a.txt").write_text("\n".join(rows))
+    assert opened(tmp_path / "a.txt").value.shape == (100, 2)
+
+
 def chunk(tag: int, content: bytes) -> bytes:
     return b"\x04" + struct.pack("<IH", len(content) + 2, tag) + content
 
@@ -339,7 +345,7 @@ def test_without_the_libraries(
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(ImportError, match=r"pip install 'rinofs\[formats\]'"):
         opened(path)
-    (tmp_path / "b.csv").write_text("1,2\n3,4\n")
+    (tmp_path / "b.csv").write_text("x,y\n1,2\n3,4\n")
     with pytest.warns(DataWarning, match=r"it is left out, .*pip install 'rinofs\[formats\]'"):
         tree = tree_of(tmp_path, f"a.{suffix}", "b.csv")
     assert [group.path for group in tree.leaves] == ["/b"]

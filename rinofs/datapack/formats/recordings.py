@@ -27,11 +27,7 @@ _TEXTGRID = re.compile(r'\s*(?:File type = )?"ooTextFile"\s+(?:Object class = )?
 
 def recording_format(head: bytes) -> RecordingFormat | None:
     """Return which of these formats a file has, by its beginning; None for all others."""
-    if (
-        head.startswith((b"0       ", b"\xffBIOSEMI"))
-        and len(head) >= 256
-        and head[184:192].strip().isdigit()
-    ):
+    if head.startswith((b"0       ", b"\xffBIOSEMI")) and _is_edf(head):
         return "edf"
     if head.startswith(b"XDF:"):
         return "xdf"
@@ -40,6 +36,12 @@ def recording_format(head: bytes) -> RecordingFormat | None:
     if b"<ANNOTATION_DOCUMENT" in head and head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         return "eaf"
     return _text_format(head)
+
+
+def _is_edf(head: bytes) -> bool:
+    """Whether the header is as long as its signals make it: tables of text may begin with a 0 as well."""
+    size, signals = head[184:192].strip(), head[252:256].strip()
+    return size.isdigit() and signals.isdigit() and int(size) == 256 * (int(signals) + 1)
 
 
 def is_repovizz1(head: bytes) -> bool:
