@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import sys
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from rinofs.errors import ContentChangedError, ContentMismatchError
 from rinofs.fs.transfer.download import PART_PREFIX, PART_SUFFIX, download, replacing, unfinished
-from rinofs.locks import try_lock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,6 +89,31 @@ def _part_of(target: Path, content: Content) -> Path | None:
     return part
 
 
+# filelock locks files that it opens itself. A partial file is locked through the descriptor by which it is
+# written, which stays the same file when it gets the name of its target.
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(descriptor: int) -> bool:
+        """Lock an open file until it is closed, or return False where another process holds the lock."""
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _try_lock(descriptor: int) -> bool:
+        """Lock an open file until it is closed, or return False where another process holds the lock."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
 @contextlib.contextmanager
 def _opened_alone(part: Path) -> Iterator[IO[bytes] | None]:
     """Open a partial file for this download alone; gives None where another one is at it."""
@@ -100,7 +125,7 @@ def _opened_alone(part: Path) -> Iterator[IO[bytes] | None]:
     with open(part, "r+b", opener=create) as file:
         try:
             # The other may have finished between our opening and locking; then this is its target now.
-            alone = try_lock(file.fileno()) and os.path.samestat(os.fstat(file.fileno()), part.stat())
+            alone = _try_lock(file.fileno()) and os.path.samestat(os.fstat(file.fileno()), part.stat())
         except OSError:
             alone = False  # it is gone, or a disk without locks: no resuming there
         yield file if alone else None
