@@ -73,8 +73,12 @@ def test_labels_in_another_case_are_those_of_the_datatype() -> None:
 
 
 @pytest.mark.parametrize("name", ["ns_stamps.csv", "ns_stamps.json"])
-def test_integers_that_a_float_cannot_hold_are_told_of(name: str) -> None:
-    data = opened(FIELD / name, warned="digits are lost")
+def test_nanoseconds_stay_exact(name: str) -> None:
+    data = opened(FIELD / name, warned="is the time, it says 1000 Hz")
+    assert data.value[:, 0].values.tolist() == [0.5, 0.25]
+    assert data.time.values.tolist() == [0, 0.001]
+    assert data.attrs["start_time"] == "2023-11-14T22:13:20.123456789Z"
+    data = opened(FIELD / name, warned="digits are lost", time_column=False)
     assert data.value[:, 1].values.tolist() == [0.5, 0.25]
 
 

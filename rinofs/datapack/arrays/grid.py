@@ -133,8 +133,16 @@ class Grid:
         return replace(self, first=self.first + first * self.stride, size=size)
 
 
-def fitted(times: np.ndarray[Any, Any]) -> Grid | None:
-    """Return the grid that times lie on, None where they are not evenly spaced and rising."""
+def fitted(times: np.ndarray[Any, Any], rounding: float = 0.0) -> Grid | None:
+    """Return the grid that times lie on, None where they are not evenly spaced and rising.
+
+    Parameters
+    ----------
+    times : ndarray
+        The times.
+    rounding : float, optional
+        By how much they may be rounded, if that is little beside their spacing.
+    """
     import numpy as np
 
     values = np.asarray(times, dtype=np.float64)
@@ -148,6 +156,8 @@ def fitted(times: np.ndarray[Any, Any]) -> Grid | None:
     grids = [Grid(float(values[0]), rate, values.size) for rate in rates]
     misses = [float(np.abs(grid.times(np.arange(values.size)) - values).max()) for grid in grids]
     allowed = min(misses) + 4 * float(np.spacing(np.abs(values).max()))
-    if min(misses) > TOLERANCE * interval:
+    rounding = rounding if rounding <= interval / 4 else 0.0
+    if min(misses) > max(TOLERANCE * interval, rounding):
         return None
+    allowed = max(allowed, rounding)
     return next(grid for grid, miss in zip(grids, misses, strict=True) if miss <= allowed)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from rinofs.datapack.arrays.times import time_coordinates
+from rinofs.datapack.arrays.grid import fitted
+from rinofs.datapack.arrays.times import TimeIndex, time_coordinates
 from rinofs.datapack.datatypes.labels import identifier, match_labels, seconds_per, unique_labels
 from rinofs.datapack.datatypes.layouts import Dimension, Lattice, Quantity
 from rinofs.datapack.document.messages import warn
 from rinofs.datapack.formats.tables.reading import TableSamples
+from rinofs.datapack.formats.tables.timeaxis import iso_of_ns
 from rinofs.errors import InvalidDatapackError, InvalidOptionError
 
 if TYPE_CHECKING:
@@ -44,15 +47,18 @@ class StreamFacts:
         Samples per second, where the user says so.
     channels : tuple of str or None
         Labels of the channels, where the user says so.
-    start : float
-        Seconds of the first sample.
+    start : float or None
+        Seconds of the first sample, where the user or the node says so.
+    time_column : bool
+        Whether a column of times is the axis, and no channel.
     """
 
     label: str
     datatype: Datatype | None = None
     rate: float | None = None
     channels: tuple[str, ...] | None = None
-    start: float = 0.0
+    start: float | None = None
+    time_column: bool = True
 
     @property
     def lattice(self) -> Lattice:
@@ -75,11 +81,12 @@ def stream_dataset(samples: Samples, stream: StreamFacts) -> xr.Dataset:
     InvalidDatapackError
         If the file does not have the shape that the datatype says.
     """
+    axis = _column_axis(samples, stream)
     columns = samples.shape[1] if len(samples.shape) > 1 else 1
     tail, labels = _tail(samples, stream, columns)
     dtype = _dtype(samples, stream)
-    rate = _rate(samples, stream)
-    coords = _first_axis(samples.shape[0], rate, stream)
+    rate = axis.rate if axis else _rate(samples, stream)
+    coords = axis.coords if axis else _first_axis(samples.shape[0], rate, stream)
     first = next(iter(coords), "sample")
     others = _other_axes(tail[:-1], stream.lattice.dimensions[1:], first)
     dims = (str(first), *others, "channel")
@@ -94,7 +101,70 @@ def stream_dataset(samples: Samples, stream: StreamFacts) -> xr.Dataset:
         whole = dict(zip(dims, variable.shape, strict=True))
         variable.encoding["preferred_chunks"] = {**whole, dims[0]: parts}
     dataset = xr.Dataset({name: variable}, coords=coords)
+    unix_ns = axis.unix_ns if axis else _unix_ns(samples)
+    if unix_ns is not None:
+        dataset.attrs["start_time"] = iso_of_ns(unix_ns)
     return dataset.assign_coords({**others, "channel": ("channel", np.array(labels, dtype=str))})
+
+
+class _Axis(NamedTuple):
+    """The axis of a stream whose file has a column of times."""
+
+    coords: xr.Coordinates
+    rate: float | None
+    unix_ns: int | None
+
+
+def _column_axis(samples: Samples, stream: StreamFacts) -> _Axis | None:
+    """Return the axis that a column of the file is, and leave the column out of the channels."""
+    if not stream.time_column or not isinstance(samples, TableSamples):
+        return None
+    said = stream.channels or tuple(channel.label for channel in stream.lattice.channels)
+    found = samples.times() if len(said) != samples.shape[-1] else None  # else it is a channel
+    if found is None:
+        return None
+    column, name, times = found
+    if times is None:
+        warn(
+            stream.label, f"column {name!r} does not increase, though it should be the time: it is a channel"
+        )
+        return None
+    samples.drop(column)
+    start = times.first if stream.start is None else stream.start
+    grid = fitted(times.seconds, times.quantum)
+    rate = grid.rate if grid else (len(times.seconds) - 1) / float(times.seconds[-1])
+    _refuse_other_rate(rate, name, stream)
+    is_regular = f"it says {rate:.9g} Hz" if grid else "its times are not regular"
+    warn(stream.label, f"column {name!r} is the time, {is_regular}; time_column=False keeps it as a channel")
+    if grid:
+        return _Axis(time_coordinates(len(times.seconds), grid.rate, start), grid.rate, times.unix_ns)
+    variable = xr.Variable(("time",), times.seconds + start, {"units": "s"})
+    index = TimeIndex.from_variables({"time": variable}, options={})
+    coords = xr.Coordinates(index.create_variables({"time": variable}), indexes={"time": index})
+    return _Axis(coords, None, times.unix_ns)
+
+
+def _refuse_other_rate(rate: float, name: str, stream: StreamFacts) -> None:
+    """Refuse a rate that a column of times contradicts; the datatype's is only warned of."""
+    if stream.rate is not None and abs(stream.rate - rate) > 0.01 * rate:
+        raise InvalidOptionError(
+            f"{stream.label}: rate={stream.rate:g} contradicts its column {name!r}, which says {rate:.6g} Hz;"
+            " leave rate= out, or give time_column=False"
+        )
+    dimension = stream.lattice.dimensions[0] if stream.lattice.dimensions else None
+    if dimension is None or dimension.resolution is None:
+        return
+    said = dimension.resolution / (seconds_per(dimension.units) or 1.0)
+    if abs(said - rate) > 0.01 * rate:
+        warn(
+            stream.label,
+            f"its column {name!r} says {rate:.6g} Hz and its datatype {said:g} Hz: the column's is taken",
+        )
+
+
+def _unix_ns(samples: Samples) -> int | None:
+    start = samples.unix_start if isinstance(samples, TableSamples) else None
+    return None if start is None else round(Fraction(start) * 1_000_000_000)
 
 
 def _measured(stream: StreamFacts) -> Quantity:
@@ -117,7 +187,7 @@ def _first_axis(size: int, rate: float | None, stream: StreamFacts) -> xr.Coordi
     if dimensions and dimensions[0].units and seconds_per(dimensions[0].units) is None:
         name = identifier(dimensions[0].label, default="position", taken=("channel",))
         units = dimensions[0].units
-    return time_coordinates(size, rate, stream.start, name=name, units=units)
+    return time_coordinates(size, rate, stream.start or 0.0, name=name, units=units)
 
 
 def _other_axes(sizes: tuple[int, ...], dimensions: tuple[Dimension, ...], first: Any) -> dict[str, Any]:
@@ -209,11 +279,11 @@ def _dtype(samples: Samples, stream: StreamFacts) -> np.dtype[Any]:
         return samples.dtype
     kind = stream.quantity.type
     wanted = {"float": np.float64, "integer": np.int64, "boolean": np.bool_}.get(kind)
+    if samples.dtype.kind == "f" or wanted is np.float64:
+        samples.warn_of_lost_digits(stream.label)
     if wanted is None:
         return samples.dtype
     fits = samples.fits(np.dtype(wanted))
-    if wanted is np.float64 and samples.dtype.kind == "i":
-        samples.warn_of_lost_digits(stream.label)
     if not fits:
         warn(stream.label, f"not all values are of the type {kind}: they stay {samples.dtype}")
     return np.dtype(wanted) if fits else samples.dtype

@@ -12,6 +12,7 @@ import xarray as xr
 from rinofs.datapack.arrays.events import events_dataset
 from rinofs.datapack.arrays.lattice import StreamFacts, checked_rate, checked_start, finite, stream_dataset
 from rinofs.datapack.arrays.recordings import combined, recording_datasets
+from rinofs.datapack.arrays.times import shifted
 from rinofs.datapack.datatypes.layouts import Lattice, Sparse
 from rinofs.datapack.datatypes.registry import datatype_of_node, given_datatype, registry_of
 from rinofs.datapack.document.messages import warn
@@ -20,6 +21,7 @@ from rinofs.datapack.formats.detect import HEAD, NotDataError, format_of, is_jso
 from rinofs.datapack.formats.handles import FileHandle
 from rinofs.datapack.formats.readers import recording_of, samples_of
 from rinofs.datapack.formats.recordings import RECORDING_FORMATS
+from rinofs.datapack.formats.tables.timeaxis import iso_of_ns, stamp_ns
 from rinofs.errors import InvalidDatapackError, InvalidOptionError
 
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ class Overrides:
         Labels.
     start : float or None
         Seconds of the first sample.
+    time_column : bool
+        Whether a column of times is the axis.
     """
 
     registry: DatatypeRegistry
@@ -53,6 +57,7 @@ class Overrides:
     rate: float | None = None
     channels: tuple[str, ...] | None = None
     start: float | None = None
+    time_column: bool = True
 
     @classmethod
     def of(
@@ -129,7 +134,14 @@ def _datasets(
     layout = datatype.layout if datatype else None
     if isinstance(layout, Sparse):
         return {"": events_dataset(handle, kind, layout, file.label)}
-    stream = StreamFacts(file.label, datatype, overrides.rate, overrides.channels, _start(file, overrides))
+    stream = StreamFacts(
+        file.label,
+        datatype,
+        overrides.rate,
+        overrides.channels,
+        _start(file, overrides),
+        time_column=overrides.time_column,
+    )
     if kind in RECORDING_FORMATS:
         return recording_datasets(recording_of(handle, kind, file.label), stream)
     whole_numbers = stream.quantity.type != "float" if isinstance(layout, Lattice) else None
@@ -143,10 +155,12 @@ def _is_table(mime: str | None, path: str) -> bool:
     return "csv" in (mime or "") or path.lower().endswith((".csv", ".tsv"))
 
 
-def _start(file: Located, overrides: Overrides) -> float:
+def _start(file: Located, overrides: Overrides) -> float | None:
     if overrides.start is not None:
         return overrides.start
-    start = file.node.meta.get("start", 0.0) if file.node else 0.0
+    start = file.node.meta.get("start") if file.node else None
+    if start is None:
+        return None
     number = finite(start)
     if number is None:
         warn(file.label, f"the start in its 'meta' is {start!r}, no number of seconds: it is taken for 0")
@@ -176,6 +190,7 @@ def tree_datasets(
     nodes = [(path, node) for path, node in entries if isinstance(node, DataNode)]
     opened = map_(lambda entry: _try(pack, entry[0], overrides), nodes)
     datasets = dict(zip((path for path, _ in nodes), opened, strict=True))
+    earliest = _on_one_axis([datasets[path] for path, node in nodes if node.meta.get("start") is None])
     others: dict[str, list[str]] = defaultdict(list)
     for path, dataset in datasets.items():
         if dataset is None and path:
@@ -188,10 +203,29 @@ def tree_datasets(
                 groups[f"/{path}/{inner}".rstrip("/") or "/"] = dataset
             continue
         attrs = _group_attributes(node)
+        if earliest and not path:
+            attrs["start_time"] = earliest
         groups[f"/{path}"] = xr.Dataset(
             attrs={**attrs, **({"other_files": others[path]} if others[path] else {})}
         )
     return groups
+
+
+def _on_one_axis(nodes: Iterable[dict[str, xr.Dataset] | None]) -> str | None:
+    """Count the times of streams that say when they began from the first of them; return when that was."""
+    streams = [(node, inner) for node in nodes for inner in node or {}]
+    began = {
+        (id(node), inner): ns
+        for node, inner in streams
+        if (ns := stamp_ns(str((node or {})[inner].attrs.get("start_time", "")))) is not None
+    }
+    if not began:
+        return None
+    earliest = min(began.values())
+    for node, inner in streams:
+        if node is not None and (id(node), inner) in began:
+            node[inner] = shifted(node[inner], (began[id(node), inner] - earliest) / 1e9)
+    return iso_of_ns(earliest)
 
 
 def _try(pack: Pack, path: str, overrides: Overrides) -> dict[str, xr.Dataset] | None:

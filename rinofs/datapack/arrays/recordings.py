@@ -30,7 +30,7 @@ def recording_datasets(recording: Recording, facts: StreamFacts) -> dict[str, xr
         )
     parts: list[tuple[str, xr.Dataset]] = []
     parts += [(stream.name, _stream_dataset(stream, facts)) for stream in recording.streams]
-    parts += [(table.name, _events_dataset(table, facts.start)) for table in recording.events]
+    parts += [(table.name, _events_dataset(table, facts.start or 0.0)) for table in recording.events]
     if len(parts) == 1:
         return {"": parts[0][1].assign_attrs(**recording.attrs, **parts[0][1].attrs)}
     found = {"": xr.Dataset(attrs=dict(recording.attrs))}
@@ -90,7 +90,7 @@ def _renamed(dataset: xr.Dataset, names: dict[Any, str]) -> xr.Dataset:
 
 
 def _stream_dataset(stream: Stream, facts: StreamFacts) -> xr.Dataset:
-    start = facts.start + stream.start
+    start = (facts.start or 0.0) + stream.start
     own = StreamFacts(facts.label, facts.datatype, facts.rate, facts.channels, start)
     if stream.times is not None and facts.rate is not None:
         warn(facts.label, f"the stream {stream.name!r} has times of its own: rate= is not used for it")
@@ -98,7 +98,7 @@ def _stream_dataset(stream: Stream, facts: StreamFacts) -> xr.Dataset:
     dataset = stream_dataset(stream.samples, own)
     [name] = dataset.data_vars
     if stream.times is not None:
-        dataset = _with_times(dataset, np.asarray(stream.times, float) + facts.start)
+        dataset = _with_times(dataset, np.asarray(stream.times, float) + (facts.start or 0.0))
     variable = dataset[name]
     if stream.units and not variable.attrs.get("units"):
         variable.attrs["units"] = stream.units

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -319,6 +320,26 @@ class _Computed(xr.Variable):
 
     def _is_computed(self) -> bool:
         return isinstance(self._data, CoordinateTransformIndexingAdapter)
+
+
+def shifted(dataset: xr.Dataset, seconds: float) -> xr.Dataset:
+    """Return a dataset whose times are later by some seconds."""
+    index = dataset.xindexes.get("time")
+    if not seconds or not isinstance(index, TimeIndex):
+        return dataset
+    grid = index.grid
+    if grid is not None:
+        moved = index.with_times(replace(grid, start=grid.start + seconds))
+    else:
+        later = xr.Variable(("time",), dataset.time.values + seconds)
+        moved = TimeIndex.from_variables({"time": later}, options={})
+    variables = moved.create_variables({"time": dataset.time.variable} if grid is not None else None)
+    variables["time"].attrs.update(dataset.time.attrs)
+    close = dataset._close  # noqa: SLF001 - xarray has no other way to pass it on
+    found = dataset.drop_indexes("time").drop_vars("time")
+    found = found.assign_coords(xr.Coordinates(variables, indexes={"time": moved}))
+    found.set_close(close)
+    return found
 
 
 def _numbers(values: Any) -> np.ndarray[Any, Any]:

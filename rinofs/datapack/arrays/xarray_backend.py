@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import xarray as xr
@@ -50,6 +51,7 @@ class DatapackBackend(BackendEntrypoint):
         rate: float | None = None,
         channels: Sequence[str] | None = None,
         start: float | None = None,
+        time_column: bool = True,
         datatypes: DatatypeRegistry | str | os.PathLike[str] | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> xr.Dataset:
@@ -71,6 +73,8 @@ class DatapackBackend(BackendEntrypoint):
             Labels of the channels, instead of the datatype's.
         start : float, optional
             Seconds of the first sample; by default what the node says, or 0.
+        time_column : bool, optional
+            Whether a column of times is the axis; False keeps it as a channel.
         datatypes : DatatypeRegistry, str or path-like, optional
             Where datatypes are looked up: a registry, or a folder or URL of documents to know beside the
             published ones.
@@ -90,7 +94,7 @@ class DatapackBackend(BackendEntrypoint):
         FileNotFoundError
             If there is no such node, or its file is not there.
         """
-        overrides = Overrides.of(datatype, rate, channels, start, datatypes)
+        overrides = replace(Overrides.of(datatype, rate, channels, start, datatypes), time_column=time_column)
         dataset = open_located(located(*filesystem_of(filename_or_obj, storage_options)), overrides)
         return _without(dataset, drop_variables)
 
@@ -99,6 +103,7 @@ class DatapackBackend(BackendEntrypoint):
         filename_or_obj: Any,
         *,
         drop_variables: str | Iterable[str] | None = None,
+        time_column: bool = True,
         datatypes: DatatypeRegistry | str | os.PathLike[str] | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> xr.DataTree:
@@ -110,6 +115,7 @@ class DatapackBackend(BackendEntrypoint):
         groups = self.open_groups_as_dict(
             filename_or_obj,
             drop_variables=drop_variables,
+            time_column=time_column,
             datatypes=datatypes,
             storage_options=storage_options,
         )
@@ -120,11 +126,12 @@ class DatapackBackend(BackendEntrypoint):
         filename_or_obj: Any,
         *,
         drop_variables: str | Iterable[str] | None = None,
+        time_column: bool = True,
         datatypes: DatatypeRegistry | str | os.PathLike[str] | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> dict[str, xr.Dataset]:
         """Open a datapack, or a container in it, as datasets by their paths; see `open_datatree`."""
-        overrides = Overrides.of(None, None, None, None, datatypes)
+        overrides = replace(Overrides.of(None, None, None, None, datatypes), time_column=time_column)
         pack = pack_at(*filesystem_of(filename_or_obj, storage_options))
         with ThreadPoolExecutor(8) as pool:
             groups = tree_datasets(pack, overrides, pool.map)

@@ -83,6 +83,8 @@ class Dialect:
         What may be meant otherwise, for warnings.
     first : int
         The line of the first row of values, for messages.
+    stamps : tuple of int
+        Cells of a row that are dates with times.
     """
 
     encoding: str
@@ -98,6 +100,7 @@ class Dialect:
     rate: float | None = None
     doubts: tuple[str, ...] = ()
     first: int = 1
+    stamps: tuple[int, ...] = ()
 
     @property
     def columns(self) -> range:
@@ -292,6 +295,8 @@ class _Trial:
             labels = self._labels_in(text.comment[1], len(values[0][1]))
         width, first = len(values[0][1]), values[0][0] + text.skip
         plain = Dialect(text.encoding, self.delimiter, self.decimal, skip, width, first=first)
+        stamps = {at for _, row in values for at, cell in enumerate(row[:width]) if STAMP.fullmatch(cell)}
+        plain = replace(plain, stamps=tuple(sorted(stamps)))
         for number, row in values:
             check_row(row, number + text.skip, plain)
         doubts = list(text.doubts)

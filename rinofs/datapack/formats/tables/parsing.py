@@ -20,6 +20,7 @@ from rinofs.datapack.formats.tables.dialect import (
     number_of,
     split_rows,
 )
+from rinofs.datapack.formats.tables.timeaxis import stamp_ns
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
@@ -177,10 +178,15 @@ class Parser:
         kept = [each for each in lines if self.dialect.is_row(each)]
         if not kept:
             return Block(np.zeros((0, len(self.dialect.columns)), np.int64))
-        values = self._quickly(kept)
+        values = None if self.dialect.stamps else self._quickly(kept)
         if values is None:
             values = self._carefully(lines, line)
         block = Block(values)
+        for column in self.dialect.stamps:
+            stamps = [stamp_ns(row[column]) for row in self.dialect.cells(kept)]
+            if None not in stamps:
+                block.exact[column] = np.array(stamps, np.int64)
+            block.lost.add(column)
         if values.dtype.kind == "f" and _LONG.search(text):
             _find_lost(block, lambda column: self._integers(kept, column))
         return self._columns(block, line, row)
@@ -242,10 +248,14 @@ class Parser:
         for number, row in split_rows(lines, dialect.delimiter):
             check_row(row, line + number, dialect)
             try:
-                rows.append([number_of(cell, dialect.decimal) for cell in row[:count]])
+                rows.append([self._number(cell) for cell in row[:count]])
             except ValueError as error:
                 raise NotDataError(f"row {line + number}: {error}") from error
         return np.array(rows, np.float64).reshape(len(rows), count)
+
+    def _number(self, cell: str) -> float:
+        stamp = stamp_ns(cell) if self.dialect.stamps else None
+        return number_of(cell, self.dialect.decimal) if stamp is None else float(stamp)
 
 
 def _words_replaced(lines: Sequence[str], delimiter: str) -> list[str]:

@@ -12,6 +12,7 @@ from rinofs.datapack.document.messages import warn
 from rinofs.datapack.formats.samples import CHUNK
 from rinofs.datapack.formats.tables.dialect import HEAD, dialect_of, normal_lines
 from rinofs.datapack.formats.tables.parsing import Block, Parser, json_block
+from rinofs.datapack.formats.tables.timeaxis import Times, time_column, times_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,6 +60,8 @@ class TableSamples:
         self._marks: list[Mark] = []
         self._values: NDArray[Any] | None = None
         self._facts = _Facts()
+        self._time: int | None = None
+        self._stamps: list[NDArray[Any]] = []
         self.labels: tuple[str, ...] | None = None
         self.units: tuple[str, ...] | None = None
         self.rate: float | None = None
@@ -70,9 +73,8 @@ class TableSamples:
         self.shape = (self._facts.rows, *self._facts.tail)
         self.dtype = np.dtype(self._facts.dtype)
         self._is_kept = self._values is not None
+        self._dropped: int | None = None
         self.parts = None if self._is_kept else max(1, CHUNK // (8 * max(self.shape[1], 1)))
-        if self.dtype.kind == "f":
-            self.warn_of_lost_digits(label)
 
     def _open(self, label: str) -> None:
         head, size = self._handle.head(HEAD), self._handle.size
@@ -89,13 +91,43 @@ class TableSamples:
             return
         for mark, block in blocks:
             self._marks.append(mark)
-            self._facts.add(block)
+            self._add(block)
 
     def _keep(self, blocks: list[Block]) -> None:
         for block in blocks:
-            self._facts.add(block)
+            self._add(block)
         parts = [block.values for block in blocks] or [np.zeros((0, *self._facts.tail))]
         self._values = np.concatenate([part.astype(self._facts.dtype, copy=False) for part in parts])
+
+    def _add(self, block: Block) -> None:
+        if not self._facts.rows:
+            dialect = self._parser.dialect if self._parser else None
+            stamps = [column - (dialect.index is not None) for column in dialect.stamps] if dialect else []
+            self._time = time_column(self.labels, block.values, stamps)
+        self._facts.add(block)
+        if self._time is not None:
+            self._stamps.append(block.exact.get(self._time, block.values[:, self._time]))
+
+    def times(self) -> tuple[int, str, Times | None] | None:
+        """Return the column that says when the samples are, its label, and its times if they increase.
+
+        None where there is no such column, or it is all there is.
+        """
+        if self._time is None:
+            return None
+        label = self.labels[self._time] if self.labels else ""
+        stamps, self._stamps = self._stamps, []
+        return self._time, label or str(self._time + 1), times_of(np.concatenate(stamps), label)
+
+    def drop(self, column: int) -> None:
+        """Leave a column out."""
+        self._dropped = column
+        self.shape = (self.shape[0], self.shape[1] - 1)
+        self._facts.drop(column)
+        for name in ("labels", "units"):
+            cells = getattr(self, name)
+            if cells is not None:
+                setattr(self, name, cells[:column] + cells[column + 1 :])
 
     def _blocks(self, begin: Mark, end: int) -> Iterator[tuple[Mark, Block]]:
         """Yield the blocks from a mark to a byte, each with where it begins."""
@@ -114,31 +146,37 @@ class TableSamples:
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Return some samples; the array is the caller's."""
         if self._is_kept:
-            return self.values[start:stop].copy()
+            return self._kept_columns(self.values[start:stop]).copy()
         values = np.empty((max(stop - start, 0), *self.shape[1:]), self.dtype)
         first = max(bisect.bisect_right(self._marks, start, key=lambda mark: mark.row) - 1, 0)
         after = bisect.bisect_left(self._marks, stop, key=lambda mark: mark.row)
         end = self._marks[after].position if after < len(self._marks) else self._handle.size
         for mark, block in self._blocks(self._marks[first], end) if len(values) else ():
-            part = block.values[max(start - mark.row, 0) : max(stop - mark.row, 0)]
+            part = self._kept_columns(block.values)[max(start - mark.row, 0) : max(stop - mark.row, 0)]
             at = max(mark.row - start, 0)
             values[at : at + len(part)] = part
         return values
 
+    def _kept_columns(self, values: NDArray[Any]) -> NDArray[Any]:
+        return values if self._dropped is None else np.delete(values, self._dropped, axis=1)
+
     @property
     def values(self) -> NDArray[Any]:
-        """All of them."""
+        """All of them, with the column that was left out."""
         with self._lock:
             if self._is_kept and self._values is None:  # in another process
                 if self._parser is None:
                     self._values = json_block(self._handle.read_all()).values
                 else:
-                    self._keep([block for _, block in self._blocks(Mark(0, 0, 0), self._handle.size)])
-        return self._values if self._values is not None else self.read(0, self.shape[0])
+                    parts = [block.values for _, block in self._blocks(Mark(0, 0, 0), self._handle.size)]
+                    self._values = np.concatenate(parts) if parts else np.zeros((0, *self._facts.tail))
+        assert self._values is not None
+        return self._values
 
     def fits(self, dtype: np.dtype[Any]) -> bool:
         """Whether all values stay what they are in another type."""
-        return dtype.kind == "f" or (self._facts.boolean if dtype.kind == "b" else self._facts.integral)
+        facts = self._facts
+        return dtype.kind == "f" or bool(np.all(facts.boolean if dtype.kind == "b" else facts.integral))
 
     def warn_of_lost_digits(self, label: str) -> None:
         """Warn of columns whose integers a float cannot hold."""
@@ -161,7 +199,8 @@ class _Facts:
         self.rows = 0
         self.tail: tuple[int, ...] = (0,)
         self.dtype: np.dtype[Any] = np.dtype(np.float64)
-        self.boolean = self.integral = True
+        self.boolean: Any = True  # of each column
+        self.integral: Any = True
         self.lost: set[int] = set()
 
     def add(self, block: Block) -> None:
@@ -174,13 +213,19 @@ class _Facts:
         self.lost |= block.lost
         with np.errstate(invalid="ignore"):
             if values.dtype.kind == "f":
-                whole = values.astype(np.int64) == values
-                self.integral = self.integral and bool(whole.all())
+                self.integral = self.integral & (values.astype(np.int64) == values).all(axis=0)
             elif values.dtype.kind == "i" and values.size and values.ndim == 2:
-                # A large integer is no float again if other blocks hold fractions.
+                # A large integer is lost if other blocks hold fractions.
                 self.lost |= set(np.flatnonzero((values.astype(float).astype(int) != values).any(0)).tolist())
-            if values.dtype.kind != "b":
-                self.boolean = self.boolean and bool(np.isin(values, (0, 1)).all())
+        if values.dtype.kind != "b":
+            self.boolean = self.boolean & np.isin(values, (0, 1)).all(axis=0)
+
+    def drop(self, column: int) -> None:
+        """Forget a column."""
+        self.lost = {each - (each > column) for each in self.lost - {column}}
+        for name in ("boolean", "integral"):
+            each = getattr(self, name)
+            setattr(self, name, each if np.ndim(each) == 0 else np.delete(each, column))
 
 
 def _text(data: bytes, encoding: str) -> str:
