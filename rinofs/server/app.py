@@ -41,8 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["COLLECT_EVERY", "REFUSALS", "answering", "create_app"]
 
-"""What this server adds to the published Rinocloud API."""
-
 COLLECT_EVERY = 3600.0
 """Seconds between two collections of contents that nobody refers to; the first one is at the start."""
 

@@ -74,7 +74,7 @@ class BadRequest(ApiError):  # noqa: N818 (named as HTTP names them)
 
 
 class Unauthorized(ApiError):  # noqa: N818
-    """There is no valid token (401)."""
+    """The request has no valid token (401)."""
 
     status = 401
 
@@ -92,7 +92,7 @@ class NotFound(ApiError):  # noqa: N818
 
 
 class Conflict(ApiError):  # noqa: N818
-    """The name is taken, or the object is in no state for this (409)."""
+    """The name is taken, or the object is in the wrong state (409)."""
 
     status = 409
 
@@ -128,7 +128,7 @@ class TooManyRequests(ApiError):  # noqa: N818
 
 
 class Unavailable(ApiError):  # noqa: N818
-    """The storage does not answer now; the request may be sent again (503)."""
+    """The storage is not available; the request may be sent again (503)."""
 
     status = 503
 
@@ -159,6 +159,6 @@ def storage_failures() -> Iterator[None]:
         if error.errno in _FULL:
             raise InsufficientStorage("the server's disk is full") from error
         raise Unavailable(
-            f"the server's storage fails: {error.strerror or type(error).__name__}",
+            f"the server's storage failed: {error.strerror or type(error).__name__}",
             headers={"Retry-After": "5"},
         ) from error

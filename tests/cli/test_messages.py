@@ -44,7 +44,8 @@ def configure(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
 def test_a_wrong_token(run: Run, server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(monkeypatch, token="wrong")
     assert said(run, "ls", "rino://") == (
-        "the token was refused (401): rino://; log in again with `rinofs login`, or pass a token"
+        "the token was refused (401): rino://; the service says: invalid token; "
+        "log in again with `rinofs login`, or pass a token"
     )
 
 

@@ -207,7 +207,7 @@ def test_rows_that_make_no_sense_are_named(services: Services, user: User) -> No
         f"object {bare.id}: a file without content",
         f"object {bare.id}: its metadata are not JSON",
         f"object {orphan.id}: no path leads to it from the top level",
-        f"database: row {orphan.id} of objects refers to a row of objects that is not there",
+        f"database: row {orphan.id} of objects refers to a missing row of objects",
     }
     assert expected <= set(problems)
     assert len(problems) == len(expected)

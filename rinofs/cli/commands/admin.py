@@ -96,7 +96,17 @@ def list_clients(data_dir: Path, as_json: bool) -> None:
     with opened(data_dir) as services:
         found = services.clients.all()
     if as_json:
-        show_json([asdict(one) for one in found])
+        show_json(
+            [
+                {
+                    "client_id": one.client_id,
+                    "name": one.name,
+                    "redirect_uris": one.redirect_uris,
+                    "public": one.public,
+                }
+                for one in found
+            ]
+        )
         return
     for one in found:
         kind = "public" if one.public else "with a secret"

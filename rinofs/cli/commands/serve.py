@@ -11,7 +11,7 @@ import click
 
 from rinofs.cli.errors import CommandError
 from rinofs.server.app import create_app
-from rinofs.server.auth.first_user import prepare_user
+from rinofs.server.auth.accounts import prepare_user
 from rinofs.server.errors import ApiError
 from rinofs.server.logs import configure_logging
 from rinofs.server.runner import (
@@ -29,7 +29,7 @@ from rinofs.server.settings import ServerSettings
 if TYPE_CHECKING:
     import socket
 
-    from rinofs.server.auth.first_user import Credentials
+    from rinofs.server.auth.accounts import InitialCredentials
 
 USERNAME = "rino"
 
@@ -108,7 +108,7 @@ def _run(
     server.run_until_signalled(listener)
 
 
-def _greeting(url: str, known: Credentials, made_password: str | None) -> str:
+def _greeting(url: str, known: InitialCredentials, made_password: str | None) -> str:
     lines = [f"endpoint: {url}", f"username: {USERNAME}"]
     if made_password is not None:
         lines.append(f"password: {made_password} (not shown again)")

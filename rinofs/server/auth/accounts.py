@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import threading
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cachetools import TTLCache
@@ -21,7 +22,17 @@ if TYPE_CHECKING:
     from rinofs.server.catalog.database import Database
     from rinofs.server.catalog.records import User
 
-__all__ = ["ACCESS", "API", "OAUTH", "PRIMARY", "Accounts", "new_token", "token_digest"]
+__all__ = [
+    "ACCESS",
+    "API",
+    "OAUTH",
+    "PRIMARY",
+    "Accounts",
+    "InitialCredentials",
+    "new_token",
+    "prepare_user",
+    "token_digest",
+]
 
 REMEMBERED = 5.0
 """Seconds for which a token that was found good is not looked up again."""
@@ -222,6 +233,51 @@ class Accounts:
     def _forget(self) -> None:
         with self._lock:
             self._known.clear()
+
+
+@dataclass(frozen=True, slots=True)
+class InitialCredentials:
+    """What opens an account, as far as it is known: stored are hashes only.
+
+    Attributes
+    ----------
+    token, password : str or None
+        The one that was given or just made; None where an earlier one still holds.
+    """
+
+    token: str | None = field(repr=False)
+    password: str | None = field(repr=False)
+
+
+def prepare_user(
+    accounts: Accounts, username: str, *, token: str | None, password: str | None
+) -> InitialCredentials:
+    """See to it that a user can sign in.
+
+    Parameters
+    ----------
+    accounts : Accounts
+        The users.
+    username : str
+        The user; made where missing, with a random token and password in place of omitted ones.
+    token, password : str or None
+        What holds from now on in place of earlier ones; None to keep them.
+
+    Raises
+    ------
+    BadRequest, Conflict
+        If the token cannot be one, or is another user's.
+    """
+    user = accounts.user(username)
+    if user is None:
+        token = token or new_token()
+        password = password or secrets.token_urlsafe(12)
+        user = accounts.add_user(username)
+    if token is not None:
+        accounts.set_token(user, token)
+    if password is not None:
+        accounts.set_password(user, password)
+    return InitialCredentials(token, password)
 
 
 def token_digest(token: str) -> str:

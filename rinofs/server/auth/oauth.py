@@ -111,7 +111,7 @@ async def read_form_text(request: Request) -> str:
     UnsupportedMedia
         If it is none.
     BadRequest
-        If it is no ASCII.
+        If it is not ASCII.
     TooLarge
         If it is too long.
     """

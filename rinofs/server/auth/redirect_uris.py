@@ -28,7 +28,7 @@ def check_redirect_uri(uri: str) -> None:
     Raises
     ------
     BadRequest
-        If it is no absolute URI without a fragment, or would let the code cross a network unencrypted.
+        If it is not an absolute URI without a fragment, or would let the code cross a network unencrypted.
     """
     if not _ALLOWED.fullmatch(uri):
         raise _refusal(uri, "an absolute URI of plain ASCII characters without a fragment is needed")

@@ -1,4 +1,7 @@
-"""Which path leads to which page, and to the endpoints that programs use beside them."""
+"""Which path leads to which page, and to the endpoints that programs use beside them.
+
+It is short because it is the one place to look up a path, as `routes` of each API is.
+"""
 
 from __future__ import annotations
 
@@ -54,4 +57,4 @@ async def _show_token(request: Request) -> Response:
         return page("code", code=code)
     if request.query_params.get("error") == "access_denied":
         return page("refused", problem="You did not allow access. You can close this page.")
-    return page("refused", 400, problem="There is no code in this address.")
+    return page("refused", 400, problem="This address contains no code.")

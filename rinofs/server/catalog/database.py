@@ -1,8 +1,4 @@
-"""Transactions: their commits, what their failures mean to a client, and what of them is remembered.
-
-What is committed has to be on the disk, and the disk takes as long for one transaction as for twenty. So
-transactions that wait for each other anyway run within one of SQLite's, each in a savepoint of its own
-(`GroupCommit`); the last of those that wait commits for all, and none of them returns before that.
+"""Transactions: what their failures mean to a client, and what of them is remembered.
 
 A client that never saw the answer to a request sends it again, with the same key. What came of the first one
 is kept, as data, in the transaction that does the work (`Database.once`): it is there if and only if the work
@@ -12,19 +8,20 @@ is done. Answers are rendered from it after the commit.
 from __future__ import annotations
 
 import sqlite3
-import threading
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import URL, Connection, bindparam, create_engine, delete, event, insert, make_url, select
+from sqlalchemy import URL, Connection, bindparam, create_engine, delete, insert, make_url, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from rinofs.protocol.extensions import IDEMPOTENCY_KEY
-from rinofs.server.catalog.inline_reader import InlineReader, WouldWait
+from rinofs.server.catalog.sqlite.engine import IMMEDIATE, is_busy, is_full, sqlite_engine
+from rinofs.server.catalog.sqlite.group_commit import CommitError, GroupCommit
+from rinofs.server.catalog.sqlite.inline_reader import InlineReader, WouldWait
 from rinofs.server.catalog.tables import outcomes, users
 from rinofs.server.errors import ApiError, InsufficientStorage, Unavailable, Unprocessable
 
@@ -34,7 +31,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from rinofs.server.catalog.inline_reader import Reader
+    from rinofs.server.catalog.sqlite.inline_reader import Reader
 
 __all__ = ["OUTCOME_LIFETIME", "Connection", "Database", "Repeated", "RequestKey", "Unit", "WouldWait"]
 
@@ -43,11 +40,6 @@ BUSY_TIMEOUT = 10.0
 
 OUTCOME_LIFETIME = 24 * 3600.0
 """Seconds for which a request of the same key is answered from the outcome of the first."""
-
-LARGEST_GROUP = 64
-"""Transactions that are committed at once, so that the first of them need not wait for long."""
-
-_RECHECK = 0.05  # seconds after which one looks whether the commit was left to somebody who gave up
 
 # Putting statements together takes longer than running them.
 _REMEMBER = insert(outcomes)
@@ -203,7 +195,7 @@ class Database:
         Raises
         ------
         WouldWait
-            If the database is no file, or busy; what was asked is for `read` then.
+            If the database is not an SQLite file, or is busy: use `read` then.
         """
         if self._inline is None:
             raise WouldWait
@@ -272,7 +264,7 @@ class Database:
             If the database is locked for too long, or fails.
         """
         with _translated(), self.engine.connect() as connection:
-            writer = connection.execution_options(rinofs_write=True)
+            writer = connection.execution_options(**IMMEDIATE)
             with writer.begin():
                 yield writer
 
@@ -287,37 +279,9 @@ class Database:
 
 
 def _engine(url: str | URL, busy_timeout: float, *, keep_sql: bool = True, begins: bool = True) -> Engine:
-    kept = 500 if keep_sql else 0
-    if make_url(url).get_backend_name() != "sqlite":
-        return create_engine(url, query_cache_size=kept)
-    arguments = {
-        "check_same_thread": False,
-        "timeout": busy_timeout,
-        "cached_statements": 128 if keep_sql else 0,
-    }
-    size = 8 if keep_sql else 1
-    engine = create_engine(
-        url, connect_args=arguments, pool_size=size, max_overflow=-1, query_cache_size=kept
-    )
-    event.listen(engine, "connect", _set_up)
-    if begins:
-        event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _set_up(connection: Any, _record: object) -> None:
-    # The driver would begin transactions by its own rules, and only before writes.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-8192"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    # A transaction that reads first and then writes fails at once if another one wrote in between.
-    immediate = connection.get_execution_options().get("rinofs_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    if make_url(url).get_backend_name() == "sqlite":
+        return sqlite_engine(url, busy_timeout, keep_sql=keep_sql, begins=begins)
+    return create_engine(url, query_cache_size=500 if keep_sql else 0)
 
 
 @contextmanager
@@ -342,160 +306,8 @@ def _busy() -> Unavailable:
 
 
 def _failure(error: BaseException | None) -> ApiError:
-    name = getattr(error, "sqlite_errorname", "")
-    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+    if is_busy(error):
         return _busy()
-    if name.startswith("SQLITE_FULL"):
+    if is_full(error):
         return InsufficientStorage("the server's disk is full")
-    return Unavailable(f"the database fails: {error}", headers={"Retry-After": "5"})
-
-
-class CommitError(Exception):
-    """What was done could not be made durable, and is undone.
-
-    Attributes
-    ----------
-    reason : BaseException
-        What the database said.
-    """
-
-    def __init__(self, reason: BaseException) -> None:
-        super().__init__(f"nothing was committed: {reason}")
-        self.reason = reason
-
-
-class _Batch:
-    """Transactions that are committed together."""
-
-    def __init__(self) -> None:
-        self.size = 0
-        self.ended = threading.Event()
-        self.failure: BaseException | None = None
-
-
-class GroupCommit:
-    """Runs transactions one after the other, and commits together those that came meanwhile.
-
-    Parameters
-    ----------
-    connect : callable
-        Opens the connection to SQLite that they share, on which nothing begins by itself.
-    timeout : float
-        Seconds that a transaction waits for its turn.
-    """
-
-    def __init__(self, connect: Callable[[], Connection], timeout: float) -> None:
-        self._connect = connect
-        self._timeout = timeout
-        self._turn = threading.Lock()
-        self._connection: Connection | None = None  # this and the next belong to who has the turn
-        self._batch: _Batch | None = None
-        self._counting = threading.Lock()
-        self._waiting = 0
-
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """Run a transaction that is durable once the context is left, or else never was.
-
-        Raises
-        ------
-        TimeoutError
-            If others take too long.
-        CommitError
-            If it cannot be committed.
-        sqlite3.Error
-            If the database is locked by another process, or fails.
-        """
-        self._take_turn()
-        batch = None
-        try:
-            connection, batch = self._opened()
-            with self._savepoint(connection, batch):
-                yield connection
-        finally:
-            if (
-                batch is not None
-                and self._batch is batch
-                and not (self._waiting and batch.size < LARGEST_GROUP)
-            ):
-                self._commit(batch)
-            self._turn.release()
-            # Also when it failed: that may be for what the others did, which has to be true by then.
-            if batch is not None:
-                self._wait_for(batch)
-
-    def close(self) -> None:
-        """Close the connection."""
-        with self._turn:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection.engine.dispose()
-                self._connection = None
-
-    def _take_turn(self) -> None:
-        with self._counting:
-            self._waiting += 1
-        taken = self._turn.acquire(timeout=self._timeout)
-        with self._counting:
-            self._waiting -= 1
-        if not taken:
-            raise TimeoutError
-
-    def _opened(self) -> tuple[Connection, _Batch]:
-        if self._connection is None:
-            self._connection = self._connect()
-        if self._batch is None:
-            _driver(self._connection).execute("BEGIN IMMEDIATE")
-            self._batch = _Batch()
-        self._batch.size += 1
-        return self._connection, self._batch
-
-    @contextmanager
-    def _savepoint(self, connection: Connection, batch: _Batch) -> Iterator[None]:
-        driver = _driver(connection)
-        driver.execute("SAVEPOINT this")
-        try:
-            yield
-        except BaseException as error:
-            if driver.in_transaction:
-                driver.execute("ROLLBACK TO this")
-                driver.execute("RELEASE this")
-            else:  # where the disk is full, SQLite takes everything back
-                self._end(batch, error)
-            raise
-        driver.execute("RELEASE this")
-
-    def _commit(self, batch: _Batch) -> None:
-        assert self._connection is not None
-        driver = _driver(self._connection)
-        failure = None
-        try:
-            driver.execute("COMMIT")
-        except sqlite3.Error as error:
-            failure = error
-            if driver.in_transaction:
-                with suppress(sqlite3.Error):
-                    driver.execute("ROLLBACK")
-        self._end(batch, failure)
-
-    def _end(self, batch: _Batch, failure: BaseException | None) -> None:
-        self._batch = None
-        batch.failure = failure
-        batch.ended.set()
-
-    def _wait_for(self, batch: _Batch) -> None:
-        while not batch.ended.wait(_RECHECK):
-            if self._turn.acquire(blocking=False):
-                try:
-                    if self._batch is batch:
-                        self._commit(batch)
-                finally:
-                    self._turn.release()
-        if batch.failure is not None:
-            raise CommitError(batch.failure)
-
-
-def _driver(connection: Connection) -> sqlite3.Connection:
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, sqlite3.Connection)
-    return driver
+    return Unavailable(f"the database failed: {error}", headers={"Retry-After": "5"})

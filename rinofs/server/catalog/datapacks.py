@@ -450,7 +450,7 @@ def _add_content(connection: Connection, identifier: str, blob: Blob, filename: 
         connection.execute(insert(datapack_contents).values(row))
     elif present != blob.sha256:
         # Made on purpose: there are documents of the same sha-1, and a link has to mean one content for ever.
-        raise Conflict(f"this datapack has another content of the hash {blob.sha1}")
+        raise Conflict(f"this datapack has different content with the hash {blob.sha1}")
 
 
 def _is_content(identifier: str, sha1: str) -> ColumnElement[bool]:

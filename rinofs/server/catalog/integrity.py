@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, func, or_, select, text, union
+from sqlalchemy import and_, func, or_, select, union
 
 from rinofs.server.catalog.records import Kind
+from rinofs.server.catalog.sqlite.engine import file_problems, is_sqlite
+from rinofs.server.catalog.sqlite.functions import is_json
 from rinofs.server.catalog.structures import structure_problem
 from rinofs.server.catalog.tables import BLOB_REFERENCES, datapack_contents, datapacks, objects
 
@@ -49,7 +51,7 @@ def referred_contents(database: Database) -> Iterator[str]:
 def check_rows(database: Database) -> tuple[int, list[str]]:
     """Count the objects; return what is wrong with the database and with rows of it."""
     with database.read() as connection:
-        problems = [*_database_problems(connection), *_row_problems(connection)]
+        problems = [*(file_problems(connection) if is_sqlite(connection) else ()), *_row_problems(connection)]
         return connection.scalar(select(func.count()).select_from(objects)) or 0, problems
 
 
@@ -77,16 +79,6 @@ def check_content(database: Database, sha256: str, read: Verified) -> list[str]:
     return [f"content {sha256} (of {holders}) {read.problem}"] if holders else []
 
 
-def _database_problems(connection: Connection) -> Iterator[str]:
-    if connection.dialect.name != "sqlite":
-        return
-    for (line,) in connection.execute(text("PRAGMA integrity_check")):
-        if line != "ok":
-            yield f"database: {line}"
-    for row in connection.execute(text("PRAGMA foreign_key_check")):
-        yield f"database: row {row[1]} of {row[0]} refers to a row of {row[2]} that is not there"
-
-
 def _row_problems(connection: Connection) -> Iterator[str]:
     above = objects.alias("above")
     stray = (
@@ -99,9 +91,9 @@ def _row_problems(connection: Connection) -> Iterator[str]:
     whole = and_(objects.c.sha256.is_not(None), objects.c.size.is_not(None), objects.c.etag.is_not(None))
     for number in connection.scalars(select(objects.c.id).where(objects.c.type == Kind.FILE, ~whole)):
         yield f"object {number}: a file without content"
-    if connection.dialect.name == "sqlite":
+    if is_sqlite(connection):
         for name in ("metadata", "tags", "versions"):
-            broken = select(objects.c.id).where(func.json_valid(objects.c[name]) == 0)
+            broken = select(objects.c.id).where(~is_json(objects.c[name]))
             for number in connection.scalars(broken):
                 yield f"object {number}: its {name} are not JSON"
     for number in connection.scalars(_unreachable()):

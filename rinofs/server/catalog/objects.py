@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
     from rinofs.server.blobs.store import Blob
-    from rinofs.server.catalog.inline_reader import Reader
+    from rinofs.server.catalog.sqlite.inline_reader import Reader
 
 __all__ = [
     "RECORD",
@@ -183,7 +183,7 @@ def folder_for(
     NotFound
         If `parent` is not there.
     BadRequest
-        If `parent` is no folder.
+        If `parent` is not a folder.
     Conflict
         If something else has the name of a folder.
     """

@@ -122,9 +122,9 @@ class Store:
         Raises
         ------
         NotFound
-            If there is no such object.
+            If the object does not exist.
         BadRequest
-            If it is no folder.
+            If it is not a folder.
         """
         with self._database.read() as connection:
             start = _folder(connection, user, where)
@@ -318,7 +318,7 @@ class Store:
         Raises
         ------
         NotFound
-            If there is no such object; that it has no such key is no error.
+            If the object does not exist; a missing key is not an error.
         """
         with self._database.write(user.id) as connection:
             record = objects.changeable(connection, user, number)

@@ -102,7 +102,7 @@ def structure_problem(text: str) -> str | None:
 
 
 def check_link(link: str) -> None:
-    """Refuse what is no link of a data node.
+    """Refuse what cannot be the link of a data node.
 
     Raises
     ------

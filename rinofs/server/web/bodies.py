@@ -59,7 +59,7 @@ async def read_fields(request: Request, *, text_fields: Collection[str] = ()) ->
     Returns
     -------
     dict
-        The fields; none where there is no body.
+        The fields; none if the request has no body.
 
     Raises
     ------
@@ -230,7 +230,7 @@ class MultipartBody:
         Raises
         ------
         BadRequest
-            If they are no multipart body, or have parts that are not expected.
+            If they are not a multipart body, or have unexpected parts.
         TooLarge
             If fields or headers of parts are too long.
         """

@@ -283,7 +283,7 @@ class ZeroCopy:
     async def _send(self, cycle: RequestResponseCycle, message: Message) -> None:
         count = message["count"]
         if count > cycle.expected_content_length:
-            raise RuntimeError("the file is longer than the answer was announced to be")
+            raise RuntimeError("the file is longer than the announced response")
         await _written(cycle)
         try:
             # A descriptor of its own: the transport may close its one while the kernel is at work.

@@ -228,11 +228,11 @@ def test_an_unknown_id_is_not_found_everywhere(
 
 def test_the_first_missing_part_of_a_path_is_named(services: Services, user: User, store: Store) -> None:
     upload(services, user, "exp1/run 3/a.csv", b"1")
-    with pytest.raises(NotFound, match="'run 4' in exp1"):
+    with pytest.raises(NotFound, match="'run 4' does not exist in exp1"):
         store.get(user, ["exp1", "run 4", "a.csv"])
-    with pytest.raises(NotFound, match="'exp2' at the top level"):
+    with pytest.raises(NotFound, match="'exp2' does not exist at the top level"):
         store.get(user, ["exp2", "x"])
-    with pytest.raises(NotFound, match="no folder"):
+    with pytest.raises(NotFound, match="is below an object that is not a folder"):
         store.get(user, ["exp1", "run 3", "a.csv", "deeper"])
 
 

@@ -124,7 +124,7 @@ class Writing:
         fields, structure = await self._read(call)
         name = name_of(fields)
         if name is None and structure is None:
-            raise Unprocessable("name, structure: there is neither, so nothing to change")
+            raise Unprocessable("name, structure: at least one of them is needed")
 
         expected = expected_state(call)
 

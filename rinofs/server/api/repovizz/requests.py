@@ -89,6 +89,6 @@ def parse_document(raw: bytes, settings: ServerSettings) -> dict[str, object]:
     Raises
     ------
     BadRequest
-        If it is no JSON object.
+        If it is not a JSON object.
     """
     return parse_object(raw, replace(settings, max_json_depth=_MAX_DEPTH))

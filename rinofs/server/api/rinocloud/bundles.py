@@ -127,7 +127,7 @@ def _one(fields: object, rest: memoryview) -> _Arriving:
     if not isinstance(fields, dict):
         raise BadRequest("an object is expected", field="files")
     if fields.get("size") is None:
-        raise BadRequest("size: the bytes of the file are missing", field="size")
+        raise BadRequest("size: the number of bytes is missing", field="size")
     size = whole_number(fields, "size")
     if size > len(rest):
         raise BadRequest(f"size: {len(rest)} bytes are left of the content, not {size}", field="size")

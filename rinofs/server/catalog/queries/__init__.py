@@ -1,4 +1,4 @@
-"""The query language as SQL: conditions, fields, values, searches, and what only SQLite has, in `dialect`.
+"""The query language as SQL: conditions, fields, values, searches.
 
-It imports `rinofs.protocol`, the tables and the errors of the server, and serves the catalog.
+It imports `rinofs.protocol`, `catalog.sqlite`, tables and errors of the server. It serves the catalog.
 """

@@ -20,9 +20,9 @@ from rinofs.protocol.limits import (
     MAX_SEARCH_TEXT,
 )
 from rinofs.protocol.operators import Operator, QueryError, Takes
-from rinofs.server.catalog.queries import dialect
 from rinofs.server.catalog.queries.fields import Field, field_of, ordering
 from rinofs.server.catalog.queries.values import Bound, all_of, any_of
+from rinofs.server.catalog.sqlite import functions
 from rinofs.server.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def compile_query(user: User, query: object, *, digests: bool = True) -> TextCla
     Raises
     ------
     BadRequest
-        If it is no query, or beyond the limits; the message names what is wrong.
+        If the query is malformed, or beyond the limits; the message names what is wrong.
     """
     bound = Bound()
     with refusals():
@@ -176,7 +176,7 @@ def _ordered(comparison: str) -> Condition:
 
 
 def _contains(field: Field, value: Any) -> str:
-    return field.where(lambda cell: cell.contains(value)) if isinstance(value, str) else dialect.FALSE
+    return field.where(lambda cell: cell.contains(value)) if isinstance(value, str) else functions.FALSE
 
 
 CONDITIONS: dict[Operator, Condition] = {

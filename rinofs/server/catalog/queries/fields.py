@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 from rinofs.protocol.limits import MAX_FIELD_PARTS
 from rinofs.protocol.operators import QueryError
 from rinofs.protocol.records import field_parts, metadata_name, record_field
-from rinofs.server.catalog.queries import dialect
 from rinofs.server.catalog.queries.values import Bound, Cell, any_of, text_value
+from rinofs.server.catalog.sqlite import functions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,7 +43,7 @@ class _ColumnField:
 
     def __init__(self, bound: Bound, column: str, kind: str) -> None:
         self._bound = bound
-        self._column = dialect.compared(column) if kind in {"array", "object"} else column
+        self._column = functions.compared(column) if kind in {"array", "object"} else column
         self._kind = f"'{kind}'"
 
     def where(self, holds: Callable[[Cell], str]) -> str:
@@ -104,11 +104,11 @@ class _MetadataField:
     def _reach(self, keys: Sequence[str]) -> tuple[str, str]:
         """Return the name of what is below some keys, one in the other, and the clauses that find it."""
         sources, conditions = [], []
-        document = dialect.compared("objects.metadata")
+        document = functions.compared("objects.metadata")
         for depth, key in enumerate(keys):
-            sources.append(dialect.each(document, f"at{depth}"))
+            sources.append(functions.each(document, f"at{depth}"))
             conditions.append(f"at{depth}.key = {self._bound.name(key)}")
-            document = dialect.object_or_empty(f"at{depth}.value", f"at{depth}.type")
+            document = functions.object_or_empty(f"at{depth}.value", f"at{depth}.type")
         last = f"at{len(keys) - 1}"
         return last, f"FROM {', '.join(sources)} WHERE {' AND '.join(conditions)} AND {last}.type <> 'null'"
 
@@ -139,4 +139,4 @@ def field_of(bound: Bound, user: User, name: str, *, digests: bool) -> Field:
 def ordering(field: Field) -> list[str]:
     """Return what to sort by a field: by the type of its value, by the value, by id."""
     value, kind = field.scalar()
-    return [dialect.rank(kind), dialect.plain(value, kind), "objects.id"]
+    return [functions.rank(kind), functions.plain(value, kind), "objects.id"]

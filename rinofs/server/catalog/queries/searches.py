@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, text
 
 from rinofs.protocol.limits import MAX_SEARCH_TEXT
-from rinofs.server.catalog.queries import dialect
 from rinofs.server.catalog.queries.conditions import distinct_values, refusals
 from rinofs.server.catalog.queries.values import text_value
+from rinofs.server.catalog.sqlite import functions
 from rinofs.server.catalog.tables import objects
 from rinofs.server.errors import BadRequest
 
@@ -41,25 +41,26 @@ def matching_text(words: str) -> TextClause:
         If the text is longer than a search can be.
     """
     if words.strip() in {"", "*"}:
-        return text(dialect.TRUE)
+        return text(functions.TRUE)
     if len(words) > MAX_SEARCH_TEXT:
         raise BadRequest(f"query: at most {MAX_SEARCH_TEXT} characters are searched for", field="query")
     with refusals():
         wanted = text_value(words)
-    scalar = dialect.tree_scalar("part")
-    tags = f"SELECT 1 FROM {dialect.tree(dialect.compared('objects.tags'), 'part')} WHERE {_holds(scalar)}"  # noqa: S608
-    metadata = f"SELECT 1 FROM {dialect.tree(dialect.compared('objects.metadata'), 'part')}"  # noqa: S608
-    inside = f"EXISTS ({tags}) OR EXISTS ({metadata} WHERE {_holds(scalar)} OR {_holds('part.key')})"
-    return text(f"({_holds('objects.name')} OR {inside})").bindparams(words=wanted)
+    scalar = functions.tree_scalar("part")
+    tags = f"SELECT 1 FROM {functions.tree(functions.compared('objects.tags'), 'part')}"  # noqa: S608
+    metadata = f"SELECT 1 FROM {functions.tree(functions.compared('objects.metadata'), 'part')}"  # noqa: S608
+    in_tags = f"EXISTS ({tags} WHERE {_holds(scalar)})"
+    in_metadata = f"EXISTS ({metadata} WHERE {_holds(scalar)} OR {_holds('part.key')})"
+    return text(f"({_holds('objects.name')} OR {in_tags} OR {in_metadata})").bindparams(words=wanted)
 
 
 def _holds(value: str) -> str:
-    return dialect.contains_caseless(value, ":words")
+    return functions.contains_caseless(value, ":words")
 
 
 def field_names(connection: Connection, user: User) -> list[str]:
     """Return the keys that the metadata of a user's objects have, in order."""
-    keys = f"objects, {dialect.each('objects.metadata', 'field')}"
+    keys = f"objects, {functions.each('objects.metadata', 'field')}"
     mine = "objects.owner = :user AND objects.version_of IS NULL"
     found = text(f"SELECT DISTINCT field.key FROM {keys} WHERE {mine} ORDER BY field.key LIMIT :most")  # noqa: S608
     return list(connection.scalars(found, {"user": user.id, "most": MAX_SUGGESTIONS}))

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 from rinofs.protocol.operators import QueryError
 from rinofs.protocol.records import NUL_STAND_IN
-from rinofs.server.catalog.queries import dialect
 from rinofs.server.catalog.records import dump
+from rinofs.server.catalog.sqlite import functions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,12 +61,12 @@ def text_value(text: str) -> str:
 
 def any_of(conditions: Sequence[str]) -> str:
     """Return the condition that one of some holds."""
-    return f"({' OR '.join(conditions)})" if conditions else dialect.FALSE
+    return f"({' OR '.join(conditions)})" if conditions else functions.FALSE
 
 
 def all_of(conditions: Sequence[str]) -> str:
     """Return the condition that all of some hold."""
-    return f"({' AND '.join(conditions)})" if conditions else dialect.TRUE
+    return f"({' AND '.join(conditions)})" if conditions else functions.TRUE
 
 
 class Cell:
@@ -92,14 +92,14 @@ class Cell:
         itself = self.equals(values)
         if self._fixed not in {None, "array"}:
             return itself
-        items = dialect.each(dialect.array_or_empty(self.value, self._kind), "item")
+        items = functions.each(functions.array_or_empty(self.value, self._kind), "item")
         item = Cell(self._bound, "item.value", "item.type").equals(values)
         return any_of([itself, f"EXISTS (SELECT 1 FROM {items} WHERE {item})"])
 
     def equals(self, values: Sequence[object]) -> str:
         """Return whether the value itself equals one of some values."""
         truths = {"true" if value else "false" for value in values if isinstance(value, bool)}
-        found = [self.typed(dialect.TRUE, truth) for truth in sorted(truths)]
+        found = [self.typed(functions.TRUE, truth) for truth in sorted(truths)]
         wanted = (
             (("integer", "real"), [_number(self._bound, value) for value in values if _is_number(value)]),
             (("text",), [self.bind(text_value(value)) for value in values if isinstance(value, str)]),
@@ -118,11 +118,11 @@ class Cell:
         if _is_number(value):
             wanted = _number(self._bound, value)
             return self.typed(f"{self.value} {comparison} {wanted}", "integer", "real")
-        return dialect.FALSE
+        return functions.FALSE
 
     def contains(self, part: str) -> str:
         """Return whether the value is a text that holds another one."""
-        return self.typed(dialect.contains(self.value, self.bind(text_value(part))), "text")
+        return self.typed(functions.contains(self.value, self.bind(text_value(part))), "text")
 
     def bind(self, value: object) -> str:
         """Return what stands for a value in the text."""
@@ -136,7 +136,7 @@ class Cell:
         """Return a condition that holds for values of some types only."""
         if self._fixed is not None:
             # Whatever else stood beside it would keep an index on the column from being used.
-            return condition if self._fixed in kinds else dialect.FALSE
+            return condition if self._fixed in kinds else functions.FALSE
         known = ", ".join(f"'{kind}'" for kind in kinds)
         return f"({self._kind} IN ({known}) AND {condition})"
 
@@ -149,8 +149,8 @@ def _number(bound: Bound, value: float) -> str:
     if isinstance(value, int) and -(2**63) <= value < 2**63:
         return bound.name(value)
     # Given as text, it goes through the same conversion as the text in the JSON, to the same last bit.
-    return dialect.real(bound.name(repr(value)))
+    return functions.real(bound.name(repr(value)))
 
 
 def _written(value: object) -> str:
-    return dump(value).replace(dialect.NUL_ESCAPE, NUL_STAND_IN)
+    return dump(value).replace(functions.NUL_ESCAPE, NUL_STAND_IN)

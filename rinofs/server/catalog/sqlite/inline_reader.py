@@ -1,4 +1,4 @@
-"""Looking up single rows of an SQLite file in the event loop's own thread."""
+"""Looking up single rows in the event loop's own thread."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy.dialects import sqlite
+
+from rinofs.server.catalog.sqlite.engine import driver_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +25,7 @@ class WouldWait(Exception):  # noqa: N818 (no failure: the question is for where
     """The database cannot answer at once."""
 
 
-class Found(Protocol):
+class RowResult(Protocol):
     """What a statement has found."""
 
     def one_or_none(self) -> Any:
@@ -33,7 +35,7 @@ class Found(Protocol):
 class Reader(Protocol):
     """What rows can be looked up with: a connection of SQLAlchemy's, or an inline reader."""
 
-    def execute(self, statement: Select[Any], parameters: Mapping[str, Any], /) -> Found:
+    def execute(self, statement: Select[Any], parameters: Mapping[str, Any], /) -> RowResult:
         """Run a statement."""
 
 
@@ -90,7 +92,7 @@ class InlineReader:
         finally:
             self._turn.release()
 
-    def execute(self, statement: Select[Any], parameters: Mapping[str, Any], /) -> Found:
+    def execute(self, statement: Select[Any], parameters: Mapping[str, Any], /) -> RowResult:
         """Run a statement that finds one row at most; one of a few, which are kept for ever."""
         text = self._compiled.get(statement)
         if text is None:
@@ -109,7 +111,5 @@ class InlineReader:
 
     def _opened(self) -> sqlite3.Connection:
         self._connection = self._connect()
-        driver = self._connection.connection.driver_connection
-        assert isinstance(driver, sqlite3.Connection)
-        self._driver = driver
-        return driver
+        self._driver = driver_of(self._connection)
+        return self._driver

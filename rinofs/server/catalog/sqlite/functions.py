@@ -1,12 +1,19 @@
-"""The SQL of queries that is SQLite's own: JSON, texts in texts, numbers from texts.
+"""SQL that only SQLite understands: JSON, texts in texts, numbers from texts.
 
-Another database is one more module of these names. Types of JSON values are called as SQLite calls them:
-``null``, ``true``, ``false``, ``integer``, ``real``, ``text``, ``array``, ``object``.
+Another database is one more module with these functions. Types of JSON values have SQLite's names: ``null``,
+``true``, ``false``, ``integer``, ``real``, ``text``, ``array``, ``object``.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func
+
 from rinofs.protocol.records import NUL_STAND_IN
+
+if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
 
 __all__ = [
     "FALSE",
@@ -17,6 +24,7 @@ __all__ = [
     "contains",
     "contains_caseless",
     "each",
+    "is_json",
     "object_or_empty",
     "plain",
     "rank",
@@ -37,6 +45,11 @@ WHEN 'real' THEN 1 ELSE 0 END"
 def compared(column: str) -> str:
     """Return a column of stored JSON text in the form that is compared."""
     return f"replace({column}, '{NUL_ESCAPE}', char({ord(NUL_STAND_IN)}))"
+
+
+def is_json(column: ColumnElement[str]) -> ColumnElement[bool]:
+    """Return whether a text is JSON."""
+    return func.json_valid(column) == 1
 
 
 def each(document: str, alias: str) -> str:
@@ -65,7 +78,7 @@ def array_or_empty(value: str, kind: str) -> str:
 
 
 def plain(value: str, kind: str) -> str:
-    """Return a value if it is no list or object, else null."""
+    """Return a value unless it is a list or an object, else null."""
     return f"CASE WHEN {kind} NOT IN ('array', 'object') THEN {value} END"
 
 

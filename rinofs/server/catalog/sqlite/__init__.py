@@ -1,0 +1,4 @@
+"""All that only SQLite has: connections, commits, reads that never wait, functions in SQL, integrity checks.
+
+It imports `rinofs.protocol`, and serves the catalog: another database is a room beside this one.
+"""

@@ -1,0 +1,97 @@
+"""Connections to SQLite, and what SQLite itself finds wrong with its file."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import URL, create_engine, event, text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Engine
+
+__all__ = ["IMMEDIATE", "driver_of", "file_problems", "is_busy", "is_full", "is_sqlite", "sqlite_engine"]
+
+IMMEDIATE = {"rinofs_write": True}
+"""Execution options of a connection whose transactions write."""
+
+
+def sqlite_engine(url: str | URL, busy_timeout: float, *, keep_sql: bool, begins: bool) -> Engine:
+    """Make an engine whose commits are durable.
+
+    Parameters
+    ----------
+    url : str or URL
+        An SQLAlchemy URL of a file.
+    busy_timeout : float
+        Seconds that a transaction waits for those of other processes.
+    keep_sql : bool
+        Whether compiled statements are kept for the next time.
+    begins : bool
+        Whether SQLAlchemy begins transactions; if not, the caller does.
+    """
+    arguments = {
+        "check_same_thread": False,
+        "timeout": busy_timeout,
+        "cached_statements": 128 if keep_sql else 0,
+    }
+    engine = create_engine(
+        url,
+        connect_args=arguments,
+        pool_size=8 if keep_sql else 1,
+        max_overflow=-1,
+        query_cache_size=500 if keep_sql else 0,
+    )
+    event.listen(engine, "connect", _set_up)
+    if begins:
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
+def driver_of(connection: Connection) -> sqlite3.Connection:
+    """Return the connection of the driver below one of SQLAlchemy's."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
+
+
+def is_sqlite(connection: Connection) -> bool:
+    """Tell whether a connection leads to SQLite."""
+    return connection.dialect.name == "sqlite"
+
+
+def is_busy(error: BaseException | None) -> bool:
+    """Tell whether a failure means that somebody else holds the lock."""
+    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Tell whether a failure means that the disk is full."""
+    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
+
+
+def file_problems(connection: Connection) -> Iterator[str]:
+    """Yield what SQLite finds wrong with its file, and with references between rows."""
+    for (line,) in connection.execute(text("PRAGMA integrity_check")):
+        if line != "ok":
+            yield f"database: {line}"
+    for row in connection.execute(text("PRAGMA foreign_key_check")):
+        yield f"database: row {row[1]} of {row[0]} refers to a missing row of {row[2]}"
+
+
+def _set_up(connection: Any, _record: object) -> None:
+    # The driver would begin transactions by its own rules, and only before writes.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-8192"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that reads first and then writes fails at once if another one wrote in between:
+    # https://www.sqlite.org/lang_transaction.html
+    immediate = connection.get_execution_options().get("rinofs_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
