@@ -5,16 +5,23 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import tracemalloc
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 
 from rinofs.datapack import DataWarning
+from rinofs.datapack.formats.handles import FileHandle
+from rinofs.datapack.formats.tables.reading import TableSamples
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 FIELD = Path(__file__).parent / "field"
 DRUMS, THREE = "drum notes", "3-axis accelerometer"
@@ -207,3 +214,32 @@ def test_late_fractions_and_gaps_keep_all_values(tmp_path: Path) -> None:
     values[-1] = [0.5, NAN, 3]
     pd.DataFrame(values).to_csv(tmp_path / "t.csv", index=False, header=["a", "b", "c"])
     np.testing.assert_array_equal(opened(tmp_path / "t.csv").value, values)
+
+
+class CountingHandle(FileHandle):
+    """Counts the bytes that are read, and by how many requests."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(fsspec.filesystem("file"), str(path))
+        self.reads: list[int] = []
+
+    def stream(self, start: int, stop: int, size: int) -> Iterator[bytes]:
+        self.reads.append(stop - start)
+        return super().stream(start, stop, size)
+
+
+def test_a_slice_of_a_large_table_reads_little(tmp_path: Path) -> None:
+    values = np.arange(1_200_000).reshape(-1, 4) / 8
+    pd.DataFrame(values, columns=["a", "b", "c", "d"]).to_csv(tmp_path / "t.csv", index=False)
+    handle = CountingHandle(tmp_path / "t.csv")
+    tracemalloc.start()
+    samples = TableSamples(handle, "csv", "t.csv")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(handle.reads) == 1  # one pass
+    assert peak < 16 * 1024 * 1024
+    for start in (0, 123_456, 288_000):
+        handle.reads.clear()
+        np.testing.assert_array_equal(samples.read(start, start + 12_000), values[start : start + 12_000])
+        assert len(handle.reads) == 1
+        assert sum(handle.reads) < 1_000_000
