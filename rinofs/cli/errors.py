@@ -6,12 +6,13 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from rinofs.errors import RinofsError
+from rinofs.errors import NotFoundError, RinofsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,7 +58,8 @@ class CommandError(Exception):
     """
 
     def __init__(self, what: str, path: str | None = None, hint: str | None = None) -> None:
-        super().__init__(": ".join(part for part in (what, path, hint) if part))
+        told = f"{path}: {what}" if path else what
+        super().__init__(f"{told}; {hint}" if hint else told)
 
 
 class Problems:
@@ -96,7 +98,7 @@ class Problems:
 
 
 def describe(error: BaseException, path: str | None = None) -> str:
-    """Put an error into one line: what happened, to which path or URL, and what to do next.
+    """Put an error into one line: the path or URL, what happened, and what to do next.
 
     Parameters
     ----------
@@ -113,13 +115,14 @@ def describe(error: BaseException, path: str | None = None) -> str:
     what = _what(error, path)
     if not named or str(named) in what:
         return printable(what)
-    what, semicolon, advice = what.partition("; ")
-    return printable(f"{what}: {named}{semicolon}{advice}")
+    return printable(f"{named}: {what}")
 
 
 def _what(error: BaseException, path: str | None) -> str:
+    if isinstance(error, NotFoundError):
+        return _missing(error.message)
     if isinstance(error, RinofsError):
-        return str(getattr(error, "message", error))
+        return _in_words_of_commands(str(getattr(error, "message", error)))
     if isinstance(error, OSError):
         if error.strerror:
             return error.strerror[0].lower() + error.strerror[1:]
@@ -130,16 +133,45 @@ def _what(error: BaseException, path: str | None) -> str:
     if isinstance(error, ImportError):
         return f"a package is missing: {error}"
     if isinstance(error, (ValueError, NotImplementedError, OSError)) and str(error):
-        return str(error)
+        return _in_words_of_commands(str(error))
     return f"unexpected {type(error).__name__}: {error}".removesuffix(": ")
 
 
+def _missing(message: str) -> str:
+    """Say what is not there once, and how much of the path is."""
+    told = re.fullmatch(
+        r"(?:not found|no longer there) \(\d+\)(?:; the service says: (?:\w+: )?(.+))?", message
+    )
+    if told is None:
+        return _in_words_of_commands(message)
+    words = told[1]
+    if words and (parent := re.fullmatch(r"(?:there is no .+|.+ does not exist) in (.+)", words)):
+        words = f"{parent[1]!r} exists"
+    return f"no such file or folder ({words})" if words else "no such file or folder"
+
+
+def _in_words_of_commands(text: str) -> str:
+    for python, command in _WORDS_OF_COMMANDS.items():
+        text = text.replace(python, command)
+    return text
+
+
+# The filesystems' errors speak to programs: what these pass as arguments, commands take as options.
+_WORDS_OF_COMMANDS = {
+    "pass token=..., set FSSPEC": "set FSSPEC",
+    "`rinofs login`, or pass a token": "`rinofs login`",
+    "with replace=True": "with `rinofs meta set --replace`",
+    "scan=True": "--scan",
+    "overwrite=True": "--force",
+    "; see versions()": "; `rinofs versions` lists them",
+}
+
 _PLAIN_OSERRORS: dict[type[OSError], str] = {
     FileNotFoundError: "no such file or folder",
-    FileExistsError: "exists already",
+    FileExistsError: "already exists",
     IsADirectoryError: "is a folder",
     NotADirectoryError: "is not a folder",
-    PermissionError: "not allowed",
+    PermissionError: "permission denied",
 }
 
 

@@ -80,7 +80,7 @@ def locate(url: str) -> Location:
     Raises
     ------
     CommandError
-        If there is no such protocol, or a package for it is missing.
+        If the protocol is unknown, or a package for it is missing.
     """
     if not url:
         raise CommandError("a path must not be empty")
@@ -95,14 +95,14 @@ def locate(url: str) -> Location:
     except ValueError as error:
         if "Protocol not known" not in str(error):
             raise
-        raise CommandError("there is no such protocol", url, "try rino://, repovizz:// or a path") from None
+        raise CommandError("unknown protocol", url, "use rino://, repovizz:// or a path") from None
     return Location(url, fs, path)
 
 
 def expand(urls: Iterable[str], problems: Problems) -> list[Location]:
     """Find the filesystems of URLs, and what the patterns among them match.
 
-    A URL that exists as it stands is no pattern, whatever it holds. Patterns in local paths are the shell's.
+    A URL that exists is not taken as a pattern. The shell expands patterns in local paths.
     What fails is reported, and left out.
     """
     found: list[Location] = []

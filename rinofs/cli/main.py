@@ -41,24 +41,24 @@ class Entry:
 
 COMMANDS: dict[str, Entry] = {
     "ls": Entry("listing:ls", "List folders."),
-    "tree": Entry("listing:tree", "Show folders and all below them as a tree."),
-    "find": Entry("listing:find", "List all files and folders below a folder."),
+    "tree": Entry("listing:tree", "Show a folder and its contents as a tree."),
+    "find": Entry("listing:find", "List everything below a folder."),
     "du": Entry("listing:du", "Add up the sizes of files."),
-    "query": Entry("query:query", "Find files and folders by what is known about them."),
+    "query": Entry("query:query", "Find files and folders by name, size, time or metadata."),
     "meta": Entry("meta:meta", "Show and change metadata."),
-    "info": Entry("content:info", "Show what is known of a file or folder."),
+    "info": Entry("content:info", "Show details of files and folders."),
     "cat": Entry("content:cat", "Write the content of files to standard output."),
     "get": Entry("transfer:get", "Download files and folders."),
     "put": Entry("transfer:put", "Upload files and folders."),
     "cp": Entry("transfer:cp", "Copy files and folders."),
     "mv": Entry("changes:mv", "Move or rename files and folders."),
     "rm": Entry("changes:rm", "Delete files and folders."),
-    "datapack": Entry("datapack:datapack", "Make and look at datapacks.", "datapack"),
-    "plot": Entry("plot:plot", "Draw a stream, or a datapack above one time axis.", "plot"),
-    "login": Entry("login:login", "Log in to a service and keep the token."),
-    "demo": Entry("demo:demo", "Show everything at work on a generated experiment.", "all"),
-    "serve": Entry("serve:serve", "Serve a folder of this machine.", "server"),
-    "admin": Entry("admin:admin", "Look after a served folder.", "server"),
+    "datapack": Entry("datapack:datapack", "Create, check, import, push and pull datapacks.", "datapack"),
+    "plot": Entry("plot:plot", "Plot a stream, or a datapack on one time axis.", "plot"),
+    "login": Entry("login:login", "Log in to a service and store the token."),
+    "demo": Entry("demo:demo", "Run a tour on a generated experiment.", "all"),
+    "serve": Entry("serve:serve", "Run a server that keeps its data in a folder.", "server"),
+    "admin": Entry("admin:admin", "Administer the data of a server.", "server"),
 }
 
 
@@ -127,7 +127,7 @@ class LazyGroup(click.Group):
 def main(debug: bool) -> None:
     """Work with research data on Rinocloud and repovizz2.
 
-    Everywhere a URL is asked for, any URL that fsspec knows will do, and a path on this machine too:
+    A URL is any URL that fsspec supports, or a local path:
     rino://exp1/run.csv, repovizz://MYO/IMU, file:///tmp/run.csv, run.csv.
     """
     if debug:

@@ -95,21 +95,21 @@ def pairs_of(sources: Sequence[Location], destination: str, problems: Problems) 
     Raises
     ------
     CommandError
-        If there are several sources and the destination is no folder.
+        If there are several sources and the destination is not a folder.
     """
     target = locate(destination)
     there = _info_or_none(target)
     into = destination.endswith("/") or (there is not None and is_folder(there))
     if len(sources) > 1 and not into:
-        hint = "name a folder that exists, or end it with a slash to make it"
-        raise CommandError("is not a folder", destination, hint)
+        hint = "name an existing folder, or end the name with a slash to create it"
+        raise CommandError("not a folder", destination, hint)
     found: list[Pair] = []
     names = LocalNames(NameRules.of(Path(target.path))) if target.is_local else None
     for source in sources:
         with problems.collected(source.url):
             pair = _pair(source, target, there, names if into and not source.is_local else None, into=into)
             if any(pair.target.path == other.target.path for other in found):
-                raise CommandError("would take the place of another source", source.url, pair.target.url)
+                raise CommandError(f"would replace another source at {pair.target.url}", source.url)
             found.append(pair)
     if into and there is None and found:
         target.fs.makedirs(target.path, exist_ok=True)
@@ -127,9 +127,9 @@ def _pair(
     if source.fs is target.fs or (source.is_local and target.is_local):
         start = source.path.rstrip("/")
         if place.path == start:
-            raise CommandError("cannot be copied or moved to itself", source.url)
+            raise CommandError("source and destination are the same", source.url)
         if is_folder(info) and f"{place.path}/".startswith(f"{start}/"):
-            raise CommandError("cannot be copied or moved below itself", source.url, place.url)
+            raise CommandError(f"cannot be copied or moved into itself ({place.url})", source.url)
     return Pair(source, place, info, replaces, renamed=local != name)
 
 
@@ -155,7 +155,7 @@ def plan_copies(pairs: Sequence[Pair], problems: Problems, *, recursive: bool) -
                 plan.files.append(FileCopy(pair.source, pair.target, pair.info))
                 continue
             if not recursive:
-                raise CommandError("is a folder", pair.source.url, "use -r to take it with all below it")
+                raise CommandError("is a folder", pair.source.url, "use -r to copy it with its contents")
             _plan_folder(plan, pair, problems)
     return plan
 
@@ -184,8 +184,8 @@ def _content_of(here: Location, info: Info) -> Info:
     if info["type"] == "file":
         return info
     if not info.get("islink"):
-        raise CommandError("holds no content", here.url, "it was left out")
+        raise CommandError("not a regular file", here.url, "skipped")
     behind: Info = here.fs.info(os.path.realpath(here.path))
     if is_folder(behind):
-        raise CommandError("is a link to a folder", here.url, "it was left out; copy what it links to")
+        raise CommandError("is a link to a folder", here.url, "skipped; copy the folder itself")
     return behind

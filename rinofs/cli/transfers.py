@@ -79,9 +79,9 @@ def transfer_files(
 def _check_target(copy: FileCopy) -> None:
     target = Path(copy.target.path)
     if not target.parent.is_dir():
-        raise CommandError("no such folder", str(target.parent), "make it first")
+        raise CommandError("no such folder", str(target.parent), "create it first")
     if target.is_dir():
-        raise CommandError("is a folder", copy.target.url, "a file cannot take its place")
+        raise CommandError("is a folder", copy.target.url, "a file cannot replace it")
 
 
 class _Group:
@@ -131,7 +131,7 @@ class _Group:
         self._failed.add(path)
         line = describe(error, copy.source.url)
         if copy.target.is_local and (kept := kept_size(copy.target.path)):
-            line += f": {human(kept)} of {human(copy.size)} are kept: the same command continues there"
+            line += f"; {human(kept)} of {human(copy.size)} are kept: the same command continues there"
         with self._progress.aside():
             self._problems.report(line)
 

@@ -35,7 +35,7 @@ def test_rm_of_a_folder_needs_to_be_told(run: Run, runs: Path) -> None:
 def test_rm_deletes_the_rest_where_something_is_not_there(run: Run, runs: Path) -> None:
     result = run("rm", runs / "gone", runs / "a.csv")
     assert result.exit_code == 1
-    assert result.stderr == f"rinofs: no such file or directory: {runs}/gone\n"
+    assert result.stderr == f"rinofs: {runs}/gone: no such file or directory\n"
     assert not (runs / "a.csv").exists()
 
 
@@ -81,7 +81,7 @@ def test_mv_replaces_files_but_not_folders(run: Run, runs: Path) -> None:
     for source, target in [("run 1", "empty"), ("run 1", "b [1].csv")]:
         result = run("mv", runs / source, runs / target)
         assert result.exit_code == 1
-        assert "exists already" in result.stderr
+        assert "already exists" in result.stderr
     assert contents(runs) == before
 
 

@@ -24,8 +24,8 @@ def test_cat_goes_on_after_what_it_cannot_show(run: Run, runs: Path) -> None:
     assert result.exit_code == 1
     assert result.stdout == "x,y\n1,2\n"
     assert result.stderr.splitlines() == [
-        f"rinofs: no such file or directory: {runs}/gone",
-        f"rinofs: is a folder: {runs}: name a file in it, or use `rinofs get -r`",
+        f"rinofs: {runs}/gone: no such file or directory",
+        f"rinofs: {runs}: is a folder; name a file in it, or use `rinofs get -r`",
     ]
 
 

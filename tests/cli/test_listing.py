@@ -34,7 +34,7 @@ def test_ls_of_several_shows_files_first_and_folders_with_titles(
     result = run("ls", "run 1", "a.csv", "gone", "empty")
     assert result.exit_code == 1
     assert result.stdout == "a.csv\n\nrun 1:\ndata.csv\ndeep/\n\nempty:\n"
-    assert result.stderr == "rinofs: no such file or directory: gone\n"
+    assert result.stderr == "rinofs: gone: no such file or directory\n"
 
 
 def test_ls_long_shows_sizes_and_times(run: Run, runs: Path) -> None:

@@ -28,7 +28,7 @@ def test_help_lists_every_command(run: Run) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_there_and_explains_itself(run: Run, name: str) -> None:
     module, _, attribute = COMMANDS[name].target.partition(":")
-    command = getattr(importlib.import_module(module), attribute)
+    command = getattr(importlib.import_module(f"rinofs.cli.commands.{module}"), attribute)
     assert isinstance(command, click.Command)
     result = run(name, "--help")
     assert result.exit_code == 0
@@ -51,8 +51,8 @@ def test_version(run: Run) -> None:
         (["find", "--type", "x", "."], "'x' is not one of"),
         (["tree", "-L", "0", "."], "0 is not in the range"),
         (["get", "a"], "missing argument"),
-        (["get", "memory://a", "memory://b"], "the destination of `get` is on this machine"),
-        (["put", "memory://a", "memory://b"], "the source of `put` is on this machine"),
+        (["get", "memory://a", "memory://b"], "`get` needs a local destination"),
+        (["put", "memory://a", "memory://b"], "`put` needs a local source"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_2(run: Run, args: list[str], says: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING
 
+import fsspec
 import pytest
 from fsspec.config import conf
 
@@ -13,6 +14,7 @@ from tests.cli.conftest import point_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rinofs.testing import LiveServer
     from tests.cli.conftest import Run
@@ -44,15 +46,15 @@ def configure(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
 def test_a_wrong_token(run: Run, server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(monkeypatch, token="wrong")
     assert said(run, "ls", "rino://") == (
-        "the token was refused (401): rino://; the service says: invalid token; "
-        "log in again with `rinofs login`, or pass a token"
+        "rino://: the token was refused (401); the service says: invalid token; "
+        "log in again with `rinofs login`"
     )
 
 
 def test_no_token(run: Run, server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(conf, "rino")
     assert said(run, "ls", "rino://") == (
-        "there is no token for this endpoint: pass token=..., set FSSPEC_RINO_TOKEN, or run `rinofs login "
+        "there is no token for this endpoint: set FSSPEC_RINO_TOKEN, or run `rinofs login "
         "rino --endpoint-url https://rinocloud.com`; for another server, set FSSPEC_RINO_ENDPOINT_URL as well"
     )
 
@@ -62,7 +64,7 @@ def test_no_server(run: Run, server: LiveServer, monkeypatch: pytest.MonkeyPatch
         host = f"127.0.0.1:{listener.getsockname()[1]}"
     configure(monkeypatch, endpoint_url=f"http://{host}")
     assert said(run, "ls", "rino://exp1") == (
-        f"could not connect to {host} (Connection refused): rino://exp1; "
+        f"rino://exp1: could not connect to {host} (Connection refused); "
         "is the server running, and is endpoint_url right?"
     )
 
@@ -78,8 +80,31 @@ def test_an_endpoint_that_is_too_long(run: Run, server: LiveServer, monkeypatch:
 
 
 def test_a_missing_file(run: Run, server: LiveServer) -> None:
-    assert said(run, "cat", "rino://exp1/a.csv") == (
-        "not found (404): rino://exp1/a.csv; the service says: path: 'exp1' does not exist at the top level"
+    running = server.endpoint_url
+    fsspec.filesystem("rino", endpoint_url=running, token=server.token).pipe_file("exp2/a.csv", b"1")
+    for command in ("cat", "info", "ls"):
+        top = said(run, command, "rino://exp1/a.csv")
+        assert top == "rino://exp1/a.csv: no such file or folder ('exp1' does not exist at the top level)"
+        deep = said(run, command, "rino://exp2/run 9.csv")
+        assert deep == "rino://exp2/run 9.csv: no such file or folder ('exp2' exists)"
+
+
+def test_a_message_speaks_of_options_and_not_of_arguments(run: Run, server: LiveServer) -> None:
+    fs = fsspec.filesystem("rino", endpoint_url=server.endpoint_url, token=server.token)
+    fs.pipe_file("exp3/a.csv", b"1")
+    for line in (
+        said(run, "rm", "rino://exp3"),
+        said(run, "mv", "rino://exp3", "rino://exp3/b"),
+        said(run, "cat", "rino://exp3/a.csv@99999"),
+        said(run, "meta", "set", "rino://exp9", "a=1"),
+    ):
+        assert "=True" not in line
+        assert line.startswith("rino://exp")
+
+
+def test_a_missing_program_of_the_server(run: Run, tmp_path: Path) -> None:
+    assert said(run, "admin", "client", "remove", "nobody", "--data", str(tmp_path)) == (
+        "nobody: no such program; `rinofs admin client list` shows them all"
     )
 
 

@@ -72,7 +72,7 @@ def test_errors_stand_on_lines_of_their_own_beside_the_bar(runs: Path, tmp_path:
     code, shown, _ = in_terminal("get", str(runs / "a.csv"), str(runs / "b [1].csv"), str(tmp_path / "new"))
     assert code == 1
     lines = [line for part in shown.splitlines() for line in part.split("\r")]
-    assert any(line.startswith("rinofs: is a folder") for line in lines), shown
+    assert any(line.startswith(f"rinofs: {tmp_path}/new/a.csv: is a folder") for line in lines), shown
 
 
 @pytest.fixture

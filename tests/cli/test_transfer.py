@@ -64,7 +64,7 @@ def test_several_sources_and_patterns(run: Run, runs: Path, tmp_path: Path) -> N
     assert sorted(contents(tmp_path / "new")) == ["a.csv", "b [1].csv", "data.csv"]
     result = run("get", f"file://{runs}/*.csv", tmp_path / "nofolder")
     assert result.exit_code == 1
-    assert "end it with a slash" in result.stderr
+    assert "with a slash to create it" in result.stderr
     assert not (tmp_path / "nofolder").exists()
 
 
@@ -74,7 +74,7 @@ def test_the_rest_arrives_where_something_fails(run: Run, runs: Path, tmp_path: 
     result = run("get", runs / "a.csv", runs / "gone", runs / "run 1", runs / "b [1].csv", tmp_path / "new")
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 3
-    assert "a file cannot take its place" in result.stderr
+    assert "a file cannot replace it" in result.stderr
     assert "use -r" in result.stderr
     assert (tmp_path / "new" / "b [1].csv").read_text() == "x\n"
     assert not list((tmp_path / "new").glob(".rinofs*"))
@@ -91,7 +91,7 @@ def test_files_are_replaced(run: Run, runs: Path, tmp_path: Path, memory: Abstra
 
 def test_a_target_folder_that_is_not_there_is_named(run: Run, runs: Path, tmp_path: Path) -> None:
     result = run("get", runs / "a.csv", tmp_path / "no" / "such" / "a.csv")
-    assert result.stderr == f"rinofs: no such folder: {tmp_path}/no/such: make it first\n"
+    assert result.stderr == f"rinofs: {tmp_path}/no/such: no such folder; create it first\n"
 
 
 @pytest.mark.parametrize("target", ["a.csv", "."])
@@ -151,7 +151,7 @@ def test_two_sources_of_one_name_do_not_replace_each_other(run: Run, runs: Path,
     (tmp_path / "new").mkdir()
     result = run("get", runs / "run 1" / "data.csv", runs / "run 2" / "data.csv", tmp_path / "new")
     assert result.exit_code == 1
-    assert "would take the place" in result.stderr
+    assert "would replace another source" in result.stderr
     assert (tmp_path / "new" / "data.csv").read_text() == "1\n2\n3\n"
 
 

@@ -165,7 +165,7 @@ def test_the_command_names_its_picture(pack: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "session.png\n", "")
     again = run(tmp_path, str(pack / "datapack.json"))
     assert (again.returncode, again.stdout) == (1, "")
-    assert again.stderr == "rinofs: there is a file of this name: session.png: -o session.png replaces it\n"
+    assert again.stderr == "rinofs: session.png: already exists; -o session.png replaces it\n"
     done = run(
         tmp_path, f"datapack://arms/left::file://{pack}/datapack.json", "-o", "session.png", "--stop", "2"
     )

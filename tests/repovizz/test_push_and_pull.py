@@ -120,7 +120,7 @@ def test_datapacks_are_pushed_to_repovizz_alone(tmp_path: Path) -> None:
     for target in ("rino://pack", "pack", "memory://pack"):
         result = run("push", document, target)
         assert result.exit_code == 1
-        assert result.stderr == f"rinofs: this is no datapack at a service: {target}: give repovizz://NAME\n"
+        assert result.stderr == f"rinofs: {target}: not a repovizz2 datapack; use repovizz://NAME\n"
 
 
 def test_a_push_that_broke_off_goes_on_where_it_was(

@@ -121,7 +121,7 @@ def remove_client(client_id: str, data_dir: Path) -> None:
     with opened(data_dir) as services:
         removed = services.clients.remove(client_id)
     if not removed:
-        raise CommandError(f"there is no program {client_id}; `rinofs admin client list` shows all")
+        raise CommandError("no such program", client_id, "`rinofs admin client list` shows them all")
 
 
 @admin.command()

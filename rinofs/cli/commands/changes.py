@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("urls", metavar="URL...", nargs=-1, required=True)
-@click.option("-r", "-R", "--recursive", is_flag=True, help="Delete folders with all below them.")
-@click.option("-f", "--force", is_flag=True, help="Say nothing of what is not there.")
+@click.option("-r", "-R", "--recursive", is_flag=True, help="Delete folders with their contents.")
+@click.option("-f", "--force", is_flag=True, help="Ignore missing files.")
 def rm(urls: tuple[str, ...], recursive: bool, force: bool) -> None:
-    """Delete files and folders. What is on a server is gone for good, with its versions."""
+    """Delete files and folders. On a server, this deletes all versions and cannot be undone."""
     problems = Problems()
     doomed: list[Location] = []
     for here in expand(urls, problems):
@@ -38,7 +38,7 @@ def rm(urls: tuple[str, ...], recursive: bool, force: bool) -> None:
 
 def _may_go(here: Location, *, recursive: bool, force: bool) -> bool:
     if not here.path.strip("/"):
-        raise CommandError("refusing to delete everything", here.url, "name the folders")
+        raise CommandError("refusing to delete everything", here.url, "name the folders to delete")
     try:
         folder = is_folder(here.fs.info(here.path))
     except FileNotFoundError:
@@ -46,7 +46,7 @@ def _may_go(here: Location, *, recursive: bool, force: bool) -> bool:
             return False
         raise
     if folder and not recursive:
-        raise CommandError("is a folder", here.url, "use -r to delete it with all below it")
+        raise CommandError("is a folder", here.url, "use -r to delete it with its contents")
     return True
 
 
@@ -57,8 +57,8 @@ def _may_go(here: Location, *, recursive: bool, force: bool) -> bool:
 def mv(sources: tuple[str, ...], destination: str, quiet: bool) -> None:
     """Move or rename files and folders.
 
-    A destination that is a folder gets the sources into it. A file takes the place of a file; a folder takes
-    the place of nothing. Between filesystems, a source is deleted when all of it has been copied.
+    If DESTINATION is a folder, the sources go into it. A file replaces a file; a folder replaces nothing.
+    Between filesystems, a source is deleted once all of it has been copied.
     """
     problems = Problems()
     for pair in pairs_of(expand(sources, problems), destination, problems):
@@ -71,9 +71,9 @@ def _move(pair: Pair, problems: Problems, *, quiet: bool) -> None:
     source, target = pair.source, pair.target
     folder = is_folder(pair.info)
     if not source.path.strip("/"):
-        raise CommandError("the root cannot be moved", source.url)
+        raise CommandError("cannot move the top level", source.url)
     if pair.replaces is not None and (folder or is_folder(pair.replaces)):
-        raise CommandError("exists already", target.url, "nothing was moved")
+        raise CommandError("already exists", target.url, "nothing was moved")
     if source.fs is target.fs:
         source.fs.mv(source.path, target.path, **({"recursive": True} if folder else {}))
         return
@@ -82,4 +82,4 @@ def _move(pair: Pair, problems: Problems, *, quiet: bool) -> None:
     if len(problems.lines) == before:
         source.fs.rm([source.path], recursive=folder)
     else:
-        problems.report(f"was not deleted: {source.url}: not all of it was copied")
+        problems.report(f"{source.url}: was not deleted, because not all of it was copied")

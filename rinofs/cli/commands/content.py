@@ -52,7 +52,7 @@ def _write(here: Location, output: BinaryIO) -> None:
 @click.argument("urls", metavar="URL...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document: a list.")
 def info(urls: tuple[str, ...], as_json: bool) -> None:
-    """Show what is known of files and folders: size, type, times, metadata..."""
+    """Show details of files and folders: size, type, times, metadata..."""
     problems = Problems()
     found: list[dict[str, Any]] = []
     for here in expand(urls, problems):

@@ -74,7 +74,7 @@ def new(
 def _write(where: str, text: str, *, force: bool) -> None:
     fs, path = fsspec.url_to_fs(where)
     if not force and fs.exists(path):
-        raise CommandError("there is a document already", where, "--force replaces it")
+        raise CommandError("already exists", where, "--force replaces it")
     fs.pipe_file(path, text.encode())
 
 
@@ -134,7 +134,7 @@ def import_(source: str, dest: str, force: bool, as_json: bool) -> None:
     except InvalidDatapackError as error:
         raise CommandError(str(error).removeprefix(f"{source}: "), source) from error
     except FileExistsError as error:
-        raise CommandError("there is something of this name already", dest, "--force replaces it") from error
+        raise CommandError("already exists", dest, "--force replaces it") from error
     for doubt in doubts:
         complain(str(doubt.message))
     if as_json:

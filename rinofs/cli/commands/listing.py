@@ -26,11 +26,11 @@ _human = click.option(
 
 @click.command()
 @_urls
-@click.option("-l", "--long", is_flag=True, help="Show size in bytes and time of change (UTC).")
+@click.option("-l", "--long", is_flag=True, help="Show size in bytes and modification time (UTC).")
 @_human
 @_json
 def ls(urls: tuple[str, ...], long: bool, for_people: bool, as_json: bool) -> None:
-    """List folders; a slash marks what is a folder."""
+    """List folders; a trailing slash marks a folder."""
     problems = Problems()
     listed: list[tuple[Location, list[Info]]] = []
     for here in expand(urls, problems):
@@ -82,11 +82,11 @@ def _described(here: Location, info: Info) -> dict[str, Any]:
 
 @click.command()
 @click.argument("url")
-@click.option("-L", "--level", type=click.IntRange(min=1), help="Go down this many levels only.")
+@click.option("-L", "--level", type=click.IntRange(min=1), help="Descend at most this many levels.")
 @click.option("-h", "--human-readable", "for_people", is_flag=True, help="Show sizes such as 1.2K and 34M.")
 @_json
 def tree(url: str, level: int | None, for_people: bool, as_json: bool) -> None:
-    """Show a folder and all below it as a tree."""
+    """Show a folder and its contents as a tree."""
     problems = Problems()
     for here in expand([url], problems):
         with problems.collected(here.url):
@@ -148,9 +148,9 @@ def _count(number: int, what: str) -> str:
 
 @click.command()
 @_urls
-@click.option("--name", "pattern", metavar="GLOB", help="Only what has such a name; case matters.")
+@click.option("--name", "pattern", metavar="GLOB", help="Only matching names; case-sensitive.")
 @click.option("--type", "kind", type=click.Choice(["f", "d"]), help="Only files (f) or folders (d).")
-@click.option("--maxdepth", type=click.IntRange(min=1), help="Go down this many levels only.")
+@click.option("--maxdepth", type=click.IntRange(min=1), help="Descend at most this many levels.")
 @click.option("-0", "--print0", "with_nul", is_flag=True, help="End each URL with NUL, for `xargs -0`.")
 @_json
 def find(
@@ -161,7 +161,7 @@ def find(
     with_nul: bool,
     as_json: bool,
 ) -> None:
-    """List all files and folders below folders, one URL a line."""
+    """List everything below folders, one URL per line."""
     problems = Problems()
     found: list[dict[str, Any]] = []
     for here in expand(urls, problems):

@@ -148,5 +148,5 @@ def _ask_password() -> str:
 def _from_stdin(what: str) -> str:
     text = sys.stdin.readline().rstrip("\r\n")
     if not text:
-        raise click.UsageError(f"no {what} came on standard input")
+        raise click.UsageError(f"standard input is empty; expected the {what}")
     return text

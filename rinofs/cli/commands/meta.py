@@ -29,7 +29,7 @@ def get_(url: str, names: tuple[str, ...]) -> None:
     metadata: dict[str, Any] = here.fs.get_metadata(here.path)
     missing = [name for name in names if name not in metadata]
     if missing:
-        raise CommandError(f"has no {', '.join(missing)} in its metadata", url)
+        raise CommandError(f"no {', '.join(missing)} in its metadata", url)
     if len(names) == 1:
         show_json(metadata[names[0]])
     else:
@@ -61,7 +61,7 @@ def set_(url: str, assignments: tuple[str, ...], replace: bool, tags: tuple[str,
 @_url
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 def rm_(url: str, names: tuple[str, ...]) -> None:
-    """Remove NAMEs from the metadata of URL; one that is not there is no error."""
+    """Remove NAMEs from the metadata of URL; a missing NAME is not an error."""
     here = _described(url)
     here.fs.delete_metadata(here.path, *names)
 
@@ -69,5 +69,5 @@ def rm_(url: str, names: tuple[str, ...]) -> None:
 def _described(url: str) -> Location:
     here = locate(url)
     if not isinstance(here.fs, RinoFileSystem):
-        raise CommandError("has no metadata that can be changed here", url, "this works for rino:// URLs")
+        raise CommandError("metadata is not supported here", url, "use a rino:// URL")
     return here

@@ -53,9 +53,9 @@ def plot(
     here = locate(url)
     target = output or _default_target(here)
     if target.suffix.lower() not in {".png", ".svg", ".pdf"}:
-        raise CommandError("the extension says the format: .png, .svg or .pdf", str(target))
+        raise CommandError("unknown picture format", str(target), "use .png, .svg or .pdf")
     if not target.absolute().parent.is_dir():
-        raise CommandError("there is no such folder", str(target.absolute().parent))
+        raise CommandError("no such folder", str(target.absolute().parent), "create it first")
     given = {"datatype": datatype, "rate": rate}
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     with warnings.catch_warnings(record=True) as told:
@@ -74,5 +74,5 @@ def _default_target(here: Location) -> Path:
     name = Path(stem)
     target = Path(f"{name.stem if name.suffix.lower() in _DATA else stem}.png")
     if target.exists():
-        raise CommandError("there is a file of this name", str(target), f"-o {target} replaces it")
+        raise CommandError("already exists", str(target), f"-o {target} replaces it")
     return target

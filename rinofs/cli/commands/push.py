@@ -66,14 +66,14 @@ def pull(datapack: str, folder: Path, force: bool, quiet: bool, as_json: bool) -
     """
     fs, path = _service(datapack)
     if not force and (folder / DOCUMENT_NAME).exists():
-        raise CommandError("there is a document already", str(folder / DOCUMENT_NAME), "--force replaces it")
+        raise CommandError("already exists", str(folder / DOCUMENT_NAME), "--force replaces it")
     fs.info(path)  # a datapack that is not there is better found before a folder is made
     folder.mkdir(parents=True, exist_ok=True)
     names = LocalNames(NameRules.of(folder))
     plan = fs.plan_pull(path, names.path)
     problems = Problems()
     for lacking in plan.lacking:
-        problems.report(f"nothing was uploaded for this node yet: {datapack.rstrip('/')}/{lacking}")
+        problems.report(f"{datapack.rstrip('/')}/{lacking}: no content was uploaded yet")
     _fetch(fs, plan, folder, problems, shown=not quiet and sys.stderr.isatty())
     (folder / DOCUMENT_NAME).write_text(plan.document(), "utf-8", newline="")
     if as_json:
@@ -99,6 +99,6 @@ def _fetch(fs: RepovizzFileSystem, plan: Plan, folder: Path, problems: Problems,
 
 def _service(url: str) -> tuple[RepovizzFileSystem, str]:
     if split_protocol(url)[0] not in RepovizzFileSystem.protocol:
-        raise CommandError("this is no datapack at a service", url, "give repovizz://NAME")
+        raise CommandError("not a repovizz2 datapack", url, "use repovizz://NAME")
     fs, path = fsspec.url_to_fs(url)
     return fs, str(path)

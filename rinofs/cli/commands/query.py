@@ -82,7 +82,7 @@ def query(
 def _rinocloud(url: str) -> Location:
     here = locate(url)
     if not isinstance(here.fs, RinoFileSystem):
-        raise CommandError("has no metadata to ask for", url, "this works for rino:// URLs")
+        raise CommandError("queries are not supported here", url, "use a rino:// URL")
     return here
 
 

@@ -27,7 +27,7 @@ __all__ = ["copy_across", "cp", "get", "put"]
 
 
 _sidecars = click.option(
-    "--sidecars", is_flag=True, help="Keep metadata of NAME in NAME.json beside it, on this machine."
+    "--sidecars", is_flag=True, help="Keep the metadata of NAME in the local file NAME.json."
 )
 
 
@@ -36,7 +36,7 @@ def _copying(command: Callable[..., None]) -> Callable[..., None]:
     for decorate in (
         click.option("--json", "as_json", is_flag=True, help="Print a summary as one JSON document."),
         click.option("-q", "--quiet", is_flag=True, help="Show no progress bar."),
-        click.option("-r", "-R", "--recursive", is_flag=True, help="Copy folders with all below them."),
+        click.option("-r", "-R", "--recursive", is_flag=True, help="Copy folders with their contents."),
         click.argument("destination"),
         click.argument("sources", metavar="SOURCE...", nargs=-1, required=True),
     ):
@@ -50,7 +50,7 @@ def _copying(command: Callable[..., None]) -> Callable[..., None]:
     "--resume/--no-resume",
     default=True,
     show_default=True,
-    help="Keep what arrived of a large file when the download breaks off, and continue there the next time.",
+    help="Keep a partial download of a large file, and continue it the next time.",
 )
 @_sidecars
 def get(
@@ -64,11 +64,11 @@ def get(
 ) -> None:
     """Download files and folders to this machine.
 
-    A destination that is a folder gets the sources into it. Files that are there are replaced, each when
-    its download is complete. Names that this machine cannot hold are changed and reported (exit code 1).
+    If DESTINATION is a folder, the sources go into it. A file that exists is replaced when its download is
+    complete. Names that the local system does not allow are changed and reported (exit code 1).
     """
     if not locate(destination).is_local:
-        raise click.UsageError(f"{destination}: the destination of `get` is on this machine; use `rinofs cp`")
+        raise click.UsageError(f"{destination}: `get` needs a local destination; use `rinofs cp`")
     _copy(
         sources,
         destination,
@@ -88,16 +88,18 @@ def put(
 ) -> None:
     """Upload files and folders from this machine; `-` is standard input.
 
-    A destination that is a folder gets the sources into it.
+    If DESTINATION is a folder, the sources go into it.
     """
     if sources == ("-",):
         _put_standard_input(destination)
         return
     for source in sources:
         if not locate(source).is_local:
-            raise click.UsageError(f"{source}: the source of `put` is on this machine; use `rinofs cp`")
+            raise click.UsageError(f"{source}: `put` needs a local source; use `rinofs cp`")
     if sidecars and not isinstance(locate(destination).fs, RemoteFileSystem):
-        raise click.UsageError(f"{destination}: there is no metadata to keep what is in --sidecars")
+        raise click.UsageError(
+            f"{destination}: --sidecars needs a destination with metadata, such as rino://"
+        )
     _copy(
         sources,
         destination,
@@ -112,13 +114,13 @@ def put(
 @click.command()
 @_copying
 def cp(sources: tuple[str, ...], destination: str, recursive: bool, quiet: bool, as_json: bool) -> None:
-    """Copy files and folders from anywhere to anywhere; on one server, the server does it."""
+    """Copy files and folders between any two places; within one server, the server copies them."""
     _copy(sources, destination, recursive=recursive, quiet=quiet, as_json=as_json, resume=True)
 
 
 def _put_standard_input(destination: str) -> None:
     if destination.endswith("/"):
-        raise CommandError("standard input has no name", destination, "name the file to make")
+        raise CommandError("is a folder", destination, "standard input needs the name of a file")
     target = locate(destination)
     with tempfile.TemporaryDirectory(prefix="rinofs-") as folder:
         spooled = Path(folder) / "input"
@@ -187,7 +189,7 @@ def copy_across(
             done += files
     plan = plan_copies([pair for pair in pairs if pair not in whole], problems, recursive=recursive)
     for url, local in plan.renamed.items():
-        problems.report(f"cannot have this name here: {url}: stored as {local}")
+        problems.report(f"{url}: the local system does not allow this name; stored as {local}")
     if sidecars:
         plan.files = [copy for copy in plan.files if not _is_sidecar(copy)]
     _make_folders(plan, problems)
