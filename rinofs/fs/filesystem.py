@@ -71,7 +71,8 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
     verify_content : bool
         Whether whole files are checked against the digest that the service vouches for.
     parallel_ranges : int
-        Connections that `get` and `get_file` use for one large file; 0 for as many as are seen to pay.
+        Connections that `get` and `get_file` use for one large file; 0 for up to four where one
+        is held back.
     **fsspec_options
         fsspec's own; anything else is refused.
 

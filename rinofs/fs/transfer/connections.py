@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -9,16 +10,83 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from rinofs.fs.transfer.pool import GRACE
+from rinofs.fs.transfer.splitting import part_size
 from rinofs.http.content.content import open_content
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from io import FileIO
     from pathlib import Path
 
+    from rinofs.fs.transfer.pool import Stop
     from rinofs.http.content.content import Content, ContentStream
+    from rinofs.http.content.verify import Verifier
     from rinofs.http.session.session import HttpSession
 
 _PIECE = 256 * 1024
+_PATIENCE = 0.1  # seconds until somebody is asked again whether the work was given up
+
+
+def fetch_rest(
+    session: HttpSession,
+    content: Content,
+    stream: ContentStream,
+    count: int,
+    path: Path,
+    verifier: Verifier,
+    *,
+    progress: Callable[[int], object],
+    stop: Stop,
+) -> None:
+    """Write what a stream has left to a file, by several connections, and verify it.
+
+    Parameters
+    ----------
+    session : HttpSession
+        Sends the requests.
+    content : Content
+        What is read, pinned to a version of which the service brings parts.
+    stream : ContentStream
+        The first connection.
+    count : int
+        Connections, with that one.
+    path : Path
+        The file; all before the position of the stream is in it.
+    verifier : Verifier
+        Was fed all of that; is fed the rest, and finished.
+    progress : callable
+        Takes the bytes that arrive.
+    stop : Stop
+        Ends it early.
+
+    Raises
+    ------
+    ContentChangedError
+        If the content was replaced meanwhile.
+    ContentMismatchError
+        If it is not what the service vouches for.
+    """
+    done, fed = False, stream.position
+    part = part_size((content.size or 0) - fed, count)
+    connections = Connections(session, content, path, part)
+    try:
+        with path.open("rb", buffering=0) as file, connections:
+            file.seek(fed)
+            connections.start(stream, count)
+            while not done:
+                news = connections.wait(_PATIENCE)
+                stop.check()
+                if news.arrived:
+                    progress(news.arrived)
+                # In order, and soon after it was written: it is still in memory then.
+                while fed < news.complete and (piece := file.read(min(_PIECE, news.complete - fed))):
+                    verifier.feed(piece)
+                    fed += len(piece)
+                done = news.done
+    except BaseException:
+        os.truncate(path, connections.complete)  # what is kept of the file has no holes
+        raise
+    verifier.finish()
 
 
 @dataclass(slots=True)
@@ -77,7 +145,6 @@ class Connections:
         self._unclaimed = 0
         self._arrived = 0
         self._at_work = 0
-        self._one = False
         self._stopped = False
         self._failure: BaseException | None = None
 
@@ -95,10 +162,6 @@ class Connections:
                 self._at_work += 1
             self._threads.append(thread)
             thread.start()
-
-    def go_on_with_one(self) -> None:
-        """Have one connection fetch all that nobody has begun with."""
-        self._one = True
 
     def wait(self, seconds: float) -> News:
         """Wait for bytes, but not for longer than this.
@@ -140,9 +203,8 @@ class Connections:
             if self._stopped or start >= self._size:
                 return None
             # A server that ignores ranges sends everything before a part, too.
-            alone = self._one or self._session.no_ranges
             stop = start + self._part
-            if alone or self._size - stop < self._part // 2:
+            if self._session.no_ranges or self._size - stop < self._part // 2:
                 stop = self._size
             part = _Part(start, stop)
             self._unclaimed = stop

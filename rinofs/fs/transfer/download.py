@@ -9,6 +9,7 @@ import secrets
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from rinofs.fs.transfer.connections import fetch_rest
 from rinofs.fs.transfer.splitting import Split
 from rinofs.http.content.content import open_content
 from rinofs.http.content.verify import Verifier, copy_to
@@ -55,8 +56,8 @@ def download(
     stop : Stop
         Ends the download early.
     connections : int
-        How many may be used, 0 for as many as are seen to pay; other than one only where `file` is a local
-        one, opened by its path, and nobody else's.
+        How many may be used, 0 for up to four where one is held back; other than one only where `file` is a
+        local one, opened by its path, and nobody else's.
     kept : int
         Bytes of the content with which the file begins; only the rest is downloaded. The file is then read,
         too.
@@ -77,21 +78,30 @@ def download(
         )
 
         whole = None if connections == 1 else stream.in_parts
-        split = None if whole is None else Split(session, whole, connections)
+        split = None if whole is None else Split(session, (whole.size or 0) - kept, connections)
 
-        def goes_on(count: int, waited: float) -> bool:
+        def goes_on(count: int) -> bool:
             stop.check()
             callback.relative_update(count)
-            return split is None or not split.begins(count, waited)
+            return split is None or not split.begins(count)
 
         try:
             if kept:
                 callback.relative_update(kept)
                 _feed(verifier, file, kept, stop)
             copy_to(stream, file.write, verifier, goes_on)
-            if split is not None and split.count > 1:
+            if whole is not None and split is not None and split.count > 1:
                 file.flush()
-                split.finish(stream, Path(file.name), verifier, callback.relative_update, stop)
+                fetch_rest(
+                    session,
+                    whole,
+                    stream,
+                    split.count,
+                    Path(file.name),
+                    verifier,
+                    progress=callback.relative_update,
+                    stop=stop,
+                )
             stop.check()
         finally:
             verifier.abandon()

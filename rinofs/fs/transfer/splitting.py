@@ -1,136 +1,105 @@
-"""Downloads whose rest comes by several connections, where that was seen to pay."""
+"""When the rest of a large file comes by several connections: decisions only, nothing is sent here.
+
+They pay where each connection is held back on its way: by its window on a long way, or by a service that
+throttles connections one by one. They do not where a processor has no more to give.
+"""
 
 from __future__ import annotations
 
-import os
+import time
 from typing import TYPE_CHECKING
 
-from rinofs.fs.transfer.connections import Connections
-from rinofs.fs.transfer.parallel import MOST, Pace, Stopwatch, how_many, is_held_back, paid, part_size, suits
-
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
-
-    from rinofs.fs.transfer.pool import Stop
-    from rinofs.http.content.content import Content, ContentStream
-    from rinofs.http.content.verify import Verifier
     from rinofs.http.session.session import HttpSession
 
-_PIECE = 256 * 1024
-_PATIENCE = 0.1  # seconds until somebody is asked again whether the work was given up
+MEBIBYTE = 1024 * 1024
+
+PART = 16 * MEBIBYTE
+"""Bytes of a part, at least."""
+
+MOST = 4
+"""Connections for one file, where nobody names a number."""
+
+_SMALLEST = 64 * MEBIBYTE
+_LATENCY = 0.005  # seconds; below is this machine, or a network like it
+_FAST = 256 * MEBIBYTE  # bytes per second; what is faster keeps processors busy
+_ROUND_TRIPS = 8  # in which a new connection comes up to its rate
+_SHORTEST = 0.15  # seconds
 
 
 class Split:
-    """Decides for one download when it goes on by several connections, and finds out whether that pays.
+    """Decides, while a file comes by one connection, whether the rest comes by several.
 
     Parameters
     ----------
     session : HttpSession
-        Remembers what is found out.
-    content : Content
-        What is read, pinned to a version of which the service brings parts.
+        Knows how far away the service is.
+    size : int
+        Bytes to come.
     most : int
-        Connections to use, without finding out; 0 for as many as pay.
+        Connections to use, whatever the rate is; 0 for up to `MOST`, where one is held back.
 
     Attributes
     ----------
     count : int
-        Connections that the download uses.
+        Connections that the rest comes by.
     """
 
-    def __init__(self, session: HttpSession, content: Content, most: int) -> None:
+    def __init__(self, session: HttpSession, size: int, most: int) -> None:
         self.count = 1
         self._session = session
-        self._content = content
+        self._left = size
         self._most = most
-        self._size = self._left = content.size or 0
-        self._round_trip = session.link.round_trip or 0.0
-        self._watch = Stopwatch(self._round_trip)
-        self._before: Pace | None = None
+        self._suits = suits(session.round_trip, size)
+        # A connection comes up to its rate first; then it is measured for as long again.
+        length = max(_SHORTEST, _ROUND_TRIPS * session.round_trip)
+        self._since = time.monotonic() + length
+        self._until = self._since + length
+        self._measured = 0
 
-    def begins(self, count: int, waited: float) -> bool:
-        """Take bytes of the one connection; return whether it goes on with several.
-
-        Parameters
-        ----------
-        count : int
-            Bytes that arrived.
-        waited : float
-            Seconds of waiting for them.
-        """
+    def begins(self, count: int) -> bool:
+        """Take the number of bytes that arrived; return whether the rest comes by several connections."""
         self._left -= count
-        if self._most or self._pays(count, waited):
+        if self._most or (self._suits and self._is_held_back(count)):
             self.count = how_many(self._left, self._most or MOST, self._session.places)
         return self.count > 1
 
-    def _pays(self, count: int, waited: float) -> bool:
-        known = self._session.link.several_pay
-        if known is False or not suits(self._round_trip, self._size, self._left):
+    def _is_held_back(self, count: int) -> bool:
+        now = time.monotonic()
+        if now < self._since:
             return False
-        self._before = self._watch.note(count, waited)
-        return known is True or (self._before is not None and is_held_back(self._before))
+        self._measured += count
+        return now >= self._until and self._measured < _FAST * (now - self._since)
 
-    def _goes_on(self, count: int) -> bool:
-        """Take bytes of all connections; return whether it goes on with all of them."""
-        pace = None if self._before is None else self._watch.note(count)
-        if pace is None or self._before is None:
-            return True
-        pays, self._before = paid(self._before, pace), None
-        self._session.link.tried_several(paid=pays)
-        return pays
 
-    def finish(
-        self,
-        stream: ContentStream,
-        path: Path,
-        verifier: Verifier,
-        progress: Callable[[int], object],
-        stop: Stop,
-    ) -> None:
-        """Write what a stream has left to a file, by several connections, and verify it.
+def suits(round_trip: float, size: int) -> bool:
+    """Return whether several connections are thought of at all.
 
-        Parameters
-        ----------
-        stream : ContentStream
-            The one connection.
-        path : Path
-            The file; all before the position of the stream is in it.
-        verifier : Verifier
-            Was fed all of that; is fed the rest, and finished.
-        progress : callable
-            Takes the bytes that arrive.
-        stop : Stop
-            Ends it early.
+    Parameters
+    ----------
+    round_trip : float
+        Seconds from a request to its answer; 0 if unknown.
+    size : int
+        Bytes to come.
+    """
+    return round_trip > _LATENCY and size >= _SMALLEST
 
-        Raises
-        ------
-        ContentChangedError
-            If the content was replaced meanwhile.
-        ContentMismatchError
-            If it is not what the service vouches for.
-        """
-        self._watch = Stopwatch(self._round_trip)
-        part = part_size(self._left, self.count)
-        done, fed = False, stream.position
-        connections = Connections(self._session, self._content, path, part)
-        try:
-            with path.open("rb", buffering=0) as file, connections:
-                file.seek(fed)
-                connections.start(stream, self.count)
-                while not done:
-                    news = connections.wait(_PATIENCE)
-                    stop.check()
-                    if news.arrived:
-                        progress(news.arrived)
-                    # In order, and soon after it was written: it is still in memory then.
-                    while fed < news.complete and (piece := file.read(min(_PIECE, news.complete - fed))):
-                        verifier.feed(piece)
-                        fed += len(piece)
-                    if not self._goes_on(news.arrived):
-                        connections.go_on_with_one()
-                    done = news.done
-        except BaseException:
-            os.truncate(path, connections.complete)  # what is kept of the file has no holes
-            raise
-        verifier.finish()
+
+def how_many(left: int, most: int, places: int) -> int:
+    """Return how many connections to use for `left` bytes.
+
+    Parameters
+    ----------
+    left : int
+        Bytes to come.
+    most : int
+        Connections that are allowed.
+    places : int
+        Connections that the session has left, besides the one in use.
+    """
+    return max(min(most, left // PART, 1 + places), 1)
+
+
+def part_size(left: int, connections: int) -> int:
+    """Return the bytes of a part: few enough that all have something to do to the end."""
+    return min(max(PART, left // (4 * connections)), 4 * PART)

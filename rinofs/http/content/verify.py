@@ -15,7 +15,6 @@ import os
 import queue
 import re
 import threading
-import time
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -358,7 +357,7 @@ def copy_to(
     stream: io.RawIOBase,
     write: Callable[[memoryview], object],
     verifier: Verifier,
-    goes_on: Callable[[int, float], bool] | None = None,
+    goes_on: Callable[[int], bool] | None = None,
 ) -> int:
     """Copy all that is left of a stream, through a few reused buffers, and verify it.
 
@@ -371,8 +370,8 @@ def copy_to(
     verifier : Verifier
         Is fed each piece, and finished at the end of the stream.
     goes_on : callable, optional
-        Takes the bytes of each piece and the seconds that were spent waiting for it; says whether to go on.
-        If not, the rest is the caller's, and so is the verifier.
+        Takes the number of bytes of each piece and says whether to go on. If not, the rest is the caller's,
+        and so is the verifier.
 
     Returns
     -------
@@ -383,16 +382,14 @@ def copy_to(
     try:
         while True:
             buffer = verifier.buffer()
-            began, computed = time.perf_counter(), time.thread_time()
             got = stream.readinto(buffer)
             if not got:
                 break
-            waited = time.perf_counter() - began - (time.thread_time() - computed)
             piece = buffer[:got]
             verifier.feed(piece)
             write(piece)
             count += got
-            if goes_on is not None and not goes_on(got, waited):
+            if goes_on is not None and not goes_on(got):
                 return count
         verifier.finish()
     except BaseException:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from rinofs.http.connection.response import StreamedResponse
     from rinofs.http.session.retry import Failure
-    from rinofs.http.session.shared import Auth, Link
+    from rinofs.http.session.shared import Auth
 
 T = TypeVar("T")
 
@@ -263,9 +263,9 @@ class HttpSession:
         return _send(self._shared, call, lambda response, _: response)
 
     @property
-    def link(self) -> Link:
-        """What was found out about the way to the endpoint."""
-        return self._shared.link
+    def round_trip(self) -> float:
+        """The shortest recent time from a request to its response, in seconds; 0 before any."""
+        return min(tuple(self._shared.round_trips), default=0.0)  # the others include work of the server
 
     @property
     def places(self) -> int:
@@ -450,7 +450,7 @@ def _send_once(
             _log(call, url, str(error), failures, start, headers)
         raise
     if call.body is None or isinstance(call.body, bytes):
-        shared.link.note_round_trip(time.perf_counter() - start)
+        shared.round_trips.append(time.perf_counter() - start)
     if logger.isEnabledFor(logging.DEBUG):
         _log(call, url, str(response.status), failures, start, headers)
     return response

@@ -20,7 +20,6 @@ Observer = Callable[[int, Mapping[str, str]], None]
 
 _SLOT_PATIENCE = 2.0  # seconds
 _ROUND_TRIPS = 32
-_REMEMBERED = 300.0  # seconds: networks change
 
 
 class Auth(Protocol):
@@ -150,33 +149,6 @@ class Slots:
             self._changed.notify()
 
 
-class Link:
-    """How far away an endpoint is, and whether several connections bring a content sooner than one."""
-
-    def __init__(self) -> None:
-        self._round_trips: deque[float] = deque(maxlen=_ROUND_TRIPS)
-        self._pays: bool | None = None
-        self._pays_until = 0.0
-
-    def note_round_trip(self, seconds: float) -> None:
-        """Note the time from a request to the first byte of its response."""
-        self._round_trips.append(seconds)
-
-    @property
-    def round_trip(self) -> float | None:
-        """The shortest recent one, in seconds: the others include work of the server. None before any."""
-        return min(tuple(self._round_trips), default=None)
-
-    @property
-    def several_pay(self) -> bool | None:
-        """What was found out about several connections lately; None if nothing."""
-        return self._pays if time.monotonic() < self._pays_until else None
-
-    def tried_several(self, *, paid: bool) -> None:
-        """Remember for some minutes what came out of a try."""
-        self._pays, self._pays_until = paid, time.monotonic() + _REMEMBERED
-
-
 class Shared:
     """What the requests of one session share; made anew in a forked child.
 
@@ -199,7 +171,7 @@ class Shared:
         self.observe = observe
         self.limits = limits
         self.retry_after = RetryAfter()
-        self.link = Link()
+        self.round_trips: deque[float] = deque(maxlen=_ROUND_TRIPS)  # seconds, of recent requests
         self._max_concurrency = max_concurrency
         self._parents: list[Transport | None] = []
         self._make()
