@@ -198,7 +198,7 @@ def reported() -> Iterator[None]:
             click.echo(error.format_message(), err=True)
             sys.exit(WRONG_USE)
         command = error.ctx.command_path if error.ctx else "rinofs"
-        message = error.format_message().rstrip(".")
+        message = _with_suggestion(error).rstrip(".")
         complain(f"{message[:1].lower()}{message[1:]} (see `{command} --help`)")
         sys.exit(WRONG_USE)
     except click.ClickException as error:
@@ -214,6 +214,19 @@ def reported() -> Iterator[None]:
         _log.debug("traceback", exc_info=True)
         complain(describe(error))
         sys.exit(FAILED)
+
+
+def _with_suggestion(error: click.UsageError) -> str:
+    """Return the message of a usage error, with the commands that an unknown one may stand for."""
+    unknown = re.fullmatch(r"No such command '(.+)'\.", error.message)
+    if unknown is None or error.ctx is None or not isinstance(error.ctx.command, click.Group):
+        return error.format_message()
+    import difflib
+
+    known = error.ctx.command.list_commands(error.ctx)
+    # Two letters of `ls` are all that there is to compare, and the usual cutoff asks for more.
+    near = difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.5)
+    return f"{error.message.rstrip('.')}; did you mean {near[0]!r}?" if near else error.message
 
 
 @contextlib.contextmanager

@@ -6,6 +6,8 @@ import inspect
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import click
+from click.shell_completion import CompletionItem
 from fsspec import available_protocols, get_filesystem_class
 from fsspec.core import has_magic, split_protocol, url_to_fs
 from fsspec.implementations.chained import ChainedFileSystem
@@ -20,7 +22,23 @@ if TYPE_CHECKING:
 
     from rinofs.cli.errors import Problems
 
-__all__ = ["Info", "Location", "entries", "expand", "is_folder", "locate", "tree_of"]
+__all__ = ["URL", "Info", "Location", "entries", "expand", "is_folder", "locate", "tree_of"]
+
+
+class _UrlType(click.types.StringParamType):
+    """A URL or path, as text; shells complete it as they complete file names."""
+
+    name = "url"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        del ctx, param
+        return [CompletionItem(incomplete, type="file")]
+
+
+URL = _UrlType()
+"""The type of arguments that are URLs or paths."""
 
 Info: TypeAlias = dict[str, Any]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 import sys
@@ -17,7 +18,7 @@ from rinofs import __version__
 from rinofs.cli import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +52,24 @@ COMMANDS: dict[str, Entry] = {
     "get": Entry("transfer:get", "Download files and folders."),
     "put": Entry("transfer:put", "Upload files and folders."),
     "cp": Entry("transfer:cp", "Copy files and folders."),
+    "mkdir": Entry("changes:mkdir", "Create folders."),
     "mv": Entry("changes:mv", "Move or rename files and folders."),
     "rm": Entry("changes:rm", "Delete files and folders."),
+    "versions": Entry("versions:versions", "List the versions of a file."),
+    "restore": Entry("versions:restore", "Make an earlier version of a file current."),
     "datapack": Entry("datapack:datapack", "Create, check, import, push and pull datapacks.", "datapack"),
     "plot": Entry("plot:plot", "Plot a stream, or a datapack on one time axis.", "plot"),
     "login": Entry("login:login", "Log in to a service and store the token."),
+    "logout": Entry("account:logout", "Delete a stored token."),
+    "whoami": Entry("account:whoami", "Show which user each service takes you for."),
     "demo": Entry("demo:demo", "Run a tour on a generated experiment.", "all"),
     "serve": Entry("serve:serve", "Run a server that keeps its data in a folder.", "server"),
     "admin": Entry("admin:admin", "Administer the data of a server.", "server"),
 }
+
+
+_PROTOCOLS = ("rino", "rinocloud", "repovizz", "repovizz2")
+_REPLACED = {"token", "endpoint_url"}  # by what `--profile` brings
 
 
 class LazyGroup(click.Group):
@@ -123,8 +133,10 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, entries=COMMANDS)
 @click.version_option(__version__, prog_name="rinofs")
+@click.option("--profile", metavar="NAME", help="Use the token that `rinofs login --profile NAME` stored.")
 @click.option("--debug", is_flag=True, help="Log each request, and show where an error was raised.")
-def main(debug: bool) -> None:
+@click.pass_context
+def main(ctx: click.Context, profile: str | None, debug: bool) -> None:
     """Work with research data on Rinocloud and repovizz2.
 
     A URL is any URL that fsspec supports, or a local path:
@@ -133,3 +145,23 @@ def main(debug: bool) -> None:
     if debug:
         logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
         logging.getLogger("rinofs").setLevel(logging.DEBUG)
+    if profile is not None:
+        ctx.with_resource(_chosen(profile))
+
+
+@contextlib.contextmanager
+def _chosen(profile: str) -> Iterator[None]:
+    """Have all filesystems use a stored login, in place of any token and endpoint that is configured."""
+    from fsspec.config import conf
+
+    before = {protocol: conf.get(protocol) for protocol in _PROTOCOLS}
+    for protocol, options in before.items():
+        kept = {key: value for key, value in (options or {}).items() if key not in _REPLACED}
+        conf[protocol] = {**kept, "profile": profile}
+    try:
+        yield
+    finally:
+        for protocol, options in before.items():
+            conf.pop(protocol)
+            if options is not None:
+                conf[protocol] = options

@@ -6,7 +6,7 @@ import secrets
 import tempfile
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fsspec.implementations.local import LocalFileSystem
 
@@ -19,7 +19,7 @@ from rinofs.fs.transfer.pool import FileErrors, Stop, run
 from rinofs.fs.transfer.resume import kept_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from fsspec import AbstractFileSystem
 
@@ -33,7 +33,13 @@ WORKERS = 8
 
 
 def transfer_files(
-    files: Sequence[FileCopy], progress: Progress, problems: Problems, *, resume: bool, sidecars: bool
+    files: Sequence[FileCopy],
+    progress: Progress,
+    problems: Problems,
+    *,
+    resume: bool,
+    sidecars: bool,
+    attributes: Mapping[str, Any],
 ) -> list[FileCopy]:
     """Copy files, each as its filesystems do that best; what fails is reported, and the rest goes on.
 
@@ -52,6 +58,8 @@ def transfer_files(
         Whether downloads that broke off are kept and continued.
     sidecars : bool
         Whether local files have their metadata in files beside them.
+    attributes : mapping
+        ``metadata`` and ``tags`` to store with each uploaded file.
 
     Returns
     -------
@@ -71,7 +79,7 @@ def transfer_files(
     done: list[FileCopy] = []
     for (source, target), group in groupby(ready, key=lambda copy: (copy.source.fs, copy.target.fs)):
         copies = _Group(source, target, list(group), progress, problems)
-        copies.transfer(resume=resume, sidecars=sidecars)
+        copies.transfer(resume=resume, sidecars=sidecars, attributes=attributes)
         done += copies.done
     return done
 
@@ -108,7 +116,7 @@ class _Group:
         """What was copied."""
         return [copy for copy in self._copies if copy.source.path not in self._failed]
 
-    def transfer(self, *, resume: bool, sidecars: bool) -> None:
+    def transfer(self, *, resume: bool, sidecars: bool, attributes: Mapping[str, Any]) -> None:
         """Copy them all."""
         ours = RemoteFileSystem
         extra = {"sidecars": True} if sidecars else {}
@@ -119,7 +127,9 @@ class _Group:
                 sources, targets, callback=self._progress, resume=resume, on_error=self._fail, **extra
             )
         elif isinstance(self._source, LocalFileSystem) and isinstance(self._target, ours):
-            self._target.put(sources, targets, callback=self._progress, on_error=self._fail, **extra)
+            self._target.put(
+                sources, targets, callback=self._progress, on_error=self._fail, **extra, **attributes
+            )
         elif self._source is self._target and isinstance(self._source, ours):
             self._source.copy(sources, targets, on_error=self._fail)
             self._progress.add(sum(copy.size for copy in self.done))

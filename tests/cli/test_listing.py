@@ -51,6 +51,8 @@ def test_ls_human_sizes(run: Run, tmp_path: Path) -> None:
             file.truncate(size)
     shown = [line.split()[0] for line in run("ls", "-l", "-h", tmp_path).stdout.splitlines()]
     assert shown == ["0", "1023", "1.0K", "1.5K", "10M"]
+    assert run("ls", "-lh", tmp_path).stdout == run("ls", "-l", "-h", tmp_path).stdout
+    assert run("du", "-sh", tmp_path).stdout == f"10M\t{tmp_path}\n"
 
 
 def test_json_is_one_document_with_everything_known(run: Run, runs: Path) -> None:

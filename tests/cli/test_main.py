@@ -45,7 +45,11 @@ def test_version(run: Run) -> None:
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (["lss"], "no such command 'lss'"),
+        (["lss"], "no such command 'lss'; did you mean 'ls'?"),
+        (["dowload"], "no such command 'dowload' (see"),
+        (["mete", "get"], "did you mean 'meta'?"),
+        (["meta", "gte", "x"], "did you mean 'get'?"),
+        (["admin", "user", "ad"], "did you mean 'add'?"),
         (["ls", "--colour"], "no such option"),
         (["ls"], "missing argument"),
         (["find", "--type", "x", "."], "'x' is not one of"),
@@ -131,3 +135,21 @@ def test_a_traceback_is_shown_for_debugging_only(run: Run) -> None:
 
 def test_the_table_and_the_group_agree() -> None:
     assert main.list_commands(click.Context(main)) == list(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "rinofs ls da",
+        "rinofs get rino://a da",
+        "rinofs put da",
+        "rinofs meta get da",
+        "rinofs plot da",
+        "rinofs datapack tree da",
+        "rinofs query da",
+    ],
+)
+def test_completion_leaves_names_of_files_to_the_shell(run: Run, words: str) -> None:
+    count = str(len(words.split()) - 1)
+    env = {"_RINOFS_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": count}
+    assert run(env=env).stdout.splitlines() == ["file,da"]

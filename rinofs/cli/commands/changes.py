@@ -1,4 +1,4 @@
-"""Commands that change what is there: `mv`, `rm`."""
+"""Commands that change what is there: `mkdir`, `mv`, `rm`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 
 from rinofs.cli.commands.transfer import copy_across
 from rinofs.cli.errors import CommandError, Problems
-from rinofs.cli.locations import expand, is_folder
+from rinofs.cli.locations import URL, expand, is_folder, locate
 from rinofs.cli.places import pairs_of
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("urls", metavar="URL...", nargs=-1, required=True)
+@click.argument("urls", type=URL, metavar="URL...", nargs=-1, required=True)
 @click.option("-r", "-R", "--recursive", is_flag=True, help="Delete folders with their contents.")
 @click.option("-f", "--force", is_flag=True, help="Ignore missing files.")
 def rm(urls: tuple[str, ...], recursive: bool, force: bool) -> None:
@@ -51,8 +51,28 @@ def _may_go(here: Location, *, recursive: bool, force: bool) -> bool:
 
 
 @click.command()
-@click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
-@click.argument("destination")
+@click.argument("urls", type=URL, metavar="URL...", nargs=-1, required=True)
+@click.option("-p", "--parents", is_flag=True, help="Create missing parents too; existing folders are fine.")
+def mkdir(urls: tuple[str, ...], parents: bool) -> None:
+    """Create folders."""
+    problems = Problems()
+    for url in urls:
+        with problems.collected(url):
+            here = locate(url)
+            if parents:
+                here.fs.makedirs(here.path, exist_ok=True)
+            elif here.fs.exists(here.path):
+                raise CommandError("already exists", url)
+            elif not here.fs.isdir(here.fs._parent(here.path)):  # noqa: SLF001 - as fsspec's own code does
+                raise CommandError("the parent folder does not exist", url, "use -p to create it too")
+            else:
+                here.fs.mkdir(here.path, create_parents=False)
+    problems.exit_if_any()
+
+
+@click.command()
+@click.argument("sources", type=URL, metavar="SOURCE...", nargs=-1, required=True)
+@click.argument("destination", type=URL)
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress bar.")
 def mv(sources: tuple[str, ...], destination: str, quiet: bool) -> None:
     """Move or rename files and folders.

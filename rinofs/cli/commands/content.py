@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 from rinofs.cli.errors import CommandError, Problems
-from rinofs.cli.locations import expand
+from rinofs.cli.locations import URL, expand
 from rinofs.cli.output import as_json as to_json
 from rinofs.cli.output import show_json, write_lines
 from rinofs.fs.filesystem import RemoteFileSystem
@@ -23,19 +23,20 @@ _PIECE = 1024 * 1024
 
 
 @click.command()
-@click.argument("urls", metavar="URL...", nargs=-1, required=True)
+@click.argument("urls", type=URL, metavar="URL...", nargs=-1, required=True)
 def cat(urls: tuple[str, ...]) -> None:
     """Write the content of files to standard output, one after the other."""
     problems = Problems()
     output = sys.stdout.buffer
     for here in expand(urls, problems):
         with problems.collected(here.url):
-            _write(here, output)
+            write_content(here, output)
         output.flush()
     problems.exit_if_any()
 
 
-def _write(here: Location, output: BinaryIO) -> None:
+def write_content(here: Location, output: BinaryIO) -> None:
+    """Write the content of a file to a stream."""
     try:
         if isinstance(here.fs, RemoteFileSystem):
             here.fs.get_file(here.path, output)  # streams, while a file object would fill the block cache
@@ -49,7 +50,7 @@ def _write(here: Location, output: BinaryIO) -> None:
 
 
 @click.command()
-@click.argument("urls", metavar="URL...", nargs=-1, required=True)
+@click.argument("urls", type=URL, metavar="URL...", nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document: a list.")
 def info(urls: tuple[str, ...], as_json: bool) -> None:
     """Show details of files and folders: size, type, times, metadata..."""

@@ -11,6 +11,7 @@ import fsspec
 
 from rinofs.cli.commands.push import pull, push
 from rinofs.cli.errors import FAILED, CommandError, complain
+from rinofs.cli.locations import URL
 from rinofs.cli.output import counted, show_json, write_lines
 from rinofs.datapack import Container, DataNode, Document, Tree, dump, parse
 from rinofs.datapack.document.naming import DOCUMENT_NAME
@@ -33,7 +34,7 @@ def datapack() -> None:
 
 
 @datapack.command()
-@click.argument("folder")
+@click.argument("folder", type=URL)
 @click.option(
     "-o", "--output", help="Where to write the document; FOLDER/datapack.json by default, - prints it."
 )
@@ -79,7 +80,7 @@ def _write(where: str, text: str, *, force: bool) -> None:
 
 
 @datapack.command()
-@click.argument("document")
+@click.argument("document", type=URL)
 @_json
 def validate(document: str, as_json: bool) -> None:
     """Check DOCUMENT, a path or URL, against the schema of datapacks; exits 1 if it has flaws."""
@@ -98,7 +99,7 @@ def validate(document: str, as_json: bool) -> None:
 
 
 @datapack.command()
-@click.argument("document")
+@click.argument("document", type=URL)
 @_json
 def tree(document: str, as_json: bool) -> None:
     """Show the nodes of DOCUMENT, a path or URL, under the names that `datapack://` URLs give them."""
@@ -115,8 +116,8 @@ def tree(document: str, as_json: bool) -> None:
 
 
 @datapack.command(name="import")
-@click.argument("source")
-@click.argument("dest")
+@click.argument("source", type=URL)
+@click.argument("dest", type=URL)
 @click.option("--force", is_flag=True, help="Replace a datapack that is there.")
 @_json
 def import_(source: str, dest: str, force: bool, as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rinofs.cli.errors import Problems
-from rinofs.cli.locations import entries, expand, is_folder, tree_of
+from rinofs.cli.locations import URL, entries, expand, is_folder, tree_of
 from rinofs.cli.output import modified, show_json, size_text, write_lines
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rinofs.cli.locations import Info, Location
 
-_urls = click.argument("urls", metavar="URL...", nargs=-1, required=True)
+_urls = click.argument("urls", type=URL, metavar="URL...", nargs=-1, required=True)
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 _human = click.option(
     "-h", "--human-readable", "for_people", is_flag=True, help="Sizes such as 1.2K and 34M."
@@ -81,7 +81,7 @@ def _described(here: Location, info: Info) -> dict[str, Any]:
 
 
 @click.command()
-@click.argument("url")
+@click.argument("url", type=URL)
 @click.option("-L", "--level", type=click.IntRange(min=1), help="Descend at most this many levels.")
 @click.option("-h", "--human-readable", "for_people", is_flag=True, help="Show sizes such as 1.2K and 34M.")
 @_json

@@ -8,11 +8,11 @@ import click
 
 from rinofs.cli.errors import CommandError
 from rinofs.cli.expressions import assignment
-from rinofs.cli.locations import Location, locate
+from rinofs.cli.locations import URL, Location, locate
 from rinofs.cli.output import show_json
 from rinofs.rinocloud.filesystem import RinoFileSystem
 
-_url = click.argument("url")
+_url = click.argument("url", type=URL)
 
 
 @click.group()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from rinofs.cli.errors import CommandError, complain
-from rinofs.cli.locations import locate
+from rinofs.cli.locations import URL, locate
 from rinofs.cli.output import write_lines
 from rinofs.plotting import plot as draw
 from rinofs.plotting import save
@@ -22,7 +22,7 @@ _WIDTH = click.FloatRange(min=3, max=100)
 
 
 @click.command()
-@click.argument("url")
+@click.argument("url", type=URL)
 @click.option(
     "-o",
     "--output",

@@ -11,6 +11,7 @@ import fsspec
 from fsspec.core import split_protocol
 
 from rinofs.cli.errors import CommandError, Problems
+from rinofs.cli.locations import URL
 from rinofs.cli.output import counted, show_json, write_lines
 from rinofs.cli.progress import FileProgress, Progress
 from rinofs.datapack.document.naming import DOCUMENT_NAME
@@ -25,8 +26,8 @@ _quiet = click.option("-q", "--quiet", is_flag=True, help="Show no progress bar.
 
 
 @click.command()
-@click.argument("document")
-@click.argument("datapack")
+@click.argument("document", type=URL)
+@click.argument("datapack", type=URL)
 @_quiet
 @_json
 def push(document: str, datapack: str, quiet: bool, as_json: bool) -> None:
@@ -54,7 +55,7 @@ class _Sending(FileProgress):
 
 
 @click.command()
-@click.argument("datapack")
+@click.argument("datapack", type=URL)
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--force", is_flag=True, help="Replace a document that is there, and files of these names.")
 @_quiet

@@ -12,7 +12,7 @@ import click
 
 from rinofs.cli.errors import CommandError, complain
 from rinofs.cli.expressions import condition
-from rinofs.cli.locations import locate
+from rinofs.cli.locations import URL, locate
 from rinofs.cli.output import as_json as to_json
 from rinofs.cli.output import show_json, write_lines
 from rinofs.rinocloud.filesystem import RinoFileSystem
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("url")
+@click.argument("url", type=URL)
 @click.argument("conditions", metavar="[CONDITION]...", nargs=-1)
 @click.option("--sort", metavar="FIELD", help="Sort by a field; what does not have it is left out.")
 @click.option("--descending", is_flag=True, help="The largest first.")

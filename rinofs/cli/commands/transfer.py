@@ -5,20 +5,23 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from rinofs.cli.commands.content import write_content
 from rinofs.cli.errors import CommandError, Problems
-from rinofs.cli.locations import expand, is_folder, locate
+from rinofs.cli.expressions import assignment
+from rinofs.cli.locations import URL, expand, is_folder, locate
 from rinofs.cli.output import show_json
 from rinofs.cli.places import pairs_of, plan_copies
 from rinofs.cli.progress import Progress
 from rinofs.cli.transfers import transfer_files
 from rinofs.fs.filesystem import RemoteFileSystem
+from rinofs.rinocloud.filesystem import RinoFileSystem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rinofs.cli.locations import Location
     from rinofs.cli.places import FileCopy, Pair, Plan
@@ -37,8 +40,8 @@ def _copying(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--json", "as_json", is_flag=True, help="Print a summary as one JSON document."),
         click.option("-q", "--quiet", is_flag=True, help="Show no progress bar."),
         click.option("-r", "-R", "--recursive", is_flag=True, help="Copy folders with their contents."),
-        click.argument("destination"),
-        click.argument("sources", metavar="SOURCE...", nargs=-1, required=True),
+        click.argument("destination", type=URL),
+        click.argument("sources", type=URL, metavar="SOURCE...", nargs=-1, required=True),
     ):
         command = decorate(command)
     return command
@@ -62,11 +65,14 @@ def get(
     resume: bool,
     sidecars: bool,
 ) -> None:
-    """Download files and folders to this machine.
+    """Download files and folders to this machine; a DESTINATION `-` is standard output.
 
     If DESTINATION is a folder, the sources go into it. A file that exists is replaced when its download is
     complete. Names that the local system does not allow are changed and reported (exit code 1).
     """
+    if destination == "-":
+        _get_to_standard_output(sources)
+        return
     if not locate(destination).is_local:
         raise click.UsageError(f"{destination}: `get` needs a local destination; use `rinofs cp`")
     _copy(
@@ -83,15 +89,29 @@ def get(
 @click.command()
 @_copying
 @_sidecars
+@click.option(
+    "--meta", "assignments", multiple=True, metavar="NAME=VALUE", help="Metadata of each file; repeatable."
+)
+@click.option("--tag", "tags", multiple=True, help="A tag of each file; repeatable.")
 def put(
-    sources: tuple[str, ...], destination: str, recursive: bool, quiet: bool, as_json: bool, sidecars: bool
+    sources: tuple[str, ...],
+    destination: str,
+    recursive: bool,
+    quiet: bool,
+    as_json: bool,
+    sidecars: bool,
+    assignments: tuple[str, ...],
+    tags: tuple[str, ...],
 ) -> None:
     """Upload files and folders from this machine; `-` is standard input.
 
     If DESTINATION is a folder, the sources go into it.
     """
+    attributes = _attributes(assignments, tags)
+    if attributes and not isinstance(locate(destination).fs, RinoFileSystem):
+        raise click.UsageError(f"{destination}: --meta and --tag need a rino:// destination")
     if sources == ("-",):
-        _put_standard_input(destination)
+        _put_standard_input(destination, attributes)
         return
     for source in sources:
         if not locate(source).is_local:
@@ -108,7 +128,13 @@ def put(
         as_json=as_json,
         resume=False,
         sidecars=sidecars,
+        attributes=attributes,
     )
+
+
+def _attributes(assignments: Sequence[str], tags: Sequence[str]) -> dict[str, Any]:
+    metadata = dict(map(assignment, assignments))
+    return {**({"metadata": metadata} if metadata else {}), **({"tags": list(tags)} if tags else {})}
 
 
 @click.command()
@@ -118,7 +144,16 @@ def cp(sources: tuple[str, ...], destination: str, recursive: bool, quiet: bool,
     _copy(sources, destination, recursive=recursive, quiet=quiet, as_json=as_json, resume=True)
 
 
-def _put_standard_input(destination: str) -> None:
+def _get_to_standard_output(sources: Sequence[str]) -> None:
+    problems = Problems()
+    for here in expand(sources, problems):
+        with problems.collected(here.url):
+            write_content(here, sys.stdout.buffer)
+    sys.stdout.buffer.flush()
+    problems.exit_if_any()
+
+
+def _put_standard_input(destination: str, attributes: Mapping[str, Any]) -> None:
     if destination.endswith("/"):
         raise CommandError("is a folder", destination, "standard input needs the name of a file")
     target = locate(destination)
@@ -127,7 +162,7 @@ def _put_standard_input(destination: str) -> None:
         with spooled.open("wb") as file:
             while piece := sys.stdin.buffer.read(1024 * 1024):
                 file.write(piece)
-        target.fs.put_file(str(spooled), target.path)
+        target.fs.put_file(str(spooled), target.path, **attributes)
 
 
 def _copy(
@@ -139,10 +174,19 @@ def _copy(
     as_json: bool,
     resume: bool,
     sidecars: bool = False,
+    attributes: Mapping[str, Any] | None = None,
 ) -> None:
     problems = Problems()
     pairs = pairs_of(expand(sources, problems), destination, problems)
-    plan = copy_across(pairs, problems, recursive=recursive, quiet=quiet, resume=resume, sidecars=sidecars)
+    plan = copy_across(
+        pairs,
+        problems,
+        recursive=recursive,
+        quiet=quiet,
+        resume=resume,
+        sidecars=sidecars,
+        attributes=attributes,
+    )
     if as_json:
         done = {"files": len(plan.files), "bytes": plan.size, "renamed": plan.renamed}
         show_json({**done, "problems": problems.lines})
@@ -157,6 +201,7 @@ def copy_across(
     quiet: bool,
     resume: bool,
     sidecars: bool = False,
+    attributes: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Copy everything that the pairs cover; what fails is reported, and the rest goes on.
 
@@ -174,6 +219,8 @@ def copy_across(
         Whether downloads that broke off are continued.
     sidecars : bool
         Whether local files have their metadata in files beside them.
+    attributes : mapping, optional
+        ``metadata`` and ``tags`` to store with each file of an upload to Rinocloud.
 
     Returns
     -------
@@ -194,7 +241,9 @@ def copy_across(
         plan.files = [copy for copy in plan.files if not _is_sidecar(copy)]
     _make_folders(plan, problems)
     with Progress("copying", plan.size, shown=not quiet and sys.stderr.isatty()) as progress:
-        plan.files = done + transfer_files(plan.files, progress, problems, resume=resume, sidecars=sidecars)
+        plan.files = done + transfer_files(
+            plan.files, progress, problems, resume=resume, sidecars=sidecars, attributes=attributes or {}
+        )
     return plan
 
 
