@@ -110,7 +110,7 @@ def test_documents(run: Run) -> None:
         (["rino://exp", "--descending"], 2, "--descending needs --sort"),
         (["rino://exp", "--csv", "--json"], 2, "exclude each other"),
         (["rino://nowhere", "x=1"], 1, "rino://nowhere"),
-        (["/tmp", "x=1"], 1, "has no metadata to ask for: /tmp"),
+        (["/tmp", "x=1"], 1, "/tmp: queries are not supported here"),
     ],
 )
 def test_wrong_questions(run: Run, args: list[str], code: int, said: str) -> None:
@@ -181,9 +181,9 @@ def test_meta(run: Run, fs: RinoFileSystem) -> None:
     [
         (["set", "rino://exp/run 0.csv", "x"], 2, "NAME=VALUE is expected"),
         (["set", "rino://exp/run 0.csv"], 2, "what to set is missing: NAME=VALUE"),
-        (["set", "rino://exp/run 0.csv", "size=3"], 1, "replace=True"),
-        (["set", "rino://exp/nothing", "x=3"], 1, "not found"),
-        (["get", "rino://exp/run 0.csv", "none"], 1, "has no none in its metadata"),
+        (["set", "rino://exp/run 0.csv", "size=3"], 1, "with `rinofs meta set --replace`"),
+        (["set", "rino://exp/nothing", "x=3"], 1, "no such file or folder"),
+        (["get", "rino://exp/run 0.csv", "none"], 1, "no none in its metadata"),
         (["rm", "rino://exp/run 0.csv"], 2, "NAME"),
         (["get", "/tmp"], 1, "rino://"),
     ],
