@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rinofs.cli.errors import Problems
     from rinofs.cli.locations import Info, Location
 
-__all__ = ["FileCopy", "Pair", "Plan", "pairs_of", "plan_copies"]
+__all__ = ["CopyPlan", "FileCopy", "Pair", "pairs_of", "plan_copies"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class FileCopy:
 
 
 @dataclass
-class Plan:
+class CopyPlan:
     """What a copying command is to make.
 
     Attributes
@@ -141,12 +141,12 @@ def _info_or_none(here: Location) -> Info | None:
     return info
 
 
-def plan_copies(pairs: Sequence[Pair], problems: Problems, *, recursive: bool) -> Plan:
+def plan_copies(pairs: Sequence[Pair], problems: Problems, *, recursive: bool) -> CopyPlan:
     """Look at all that the pairs cover, and decide what to make.
 
     What cannot be copied is reported and left out.
     """
-    plan = Plan()
+    plan = CopyPlan()
     for pair in pairs:
         with problems.collected(pair.source.url):
             if pair.renamed:
@@ -160,7 +160,7 @@ def plan_copies(pairs: Sequence[Pair], problems: Problems, *, recursive: bool) -
     return plan
 
 
-def _plan_folder(plan: Plan, pair: Pair, problems: Problems) -> None:
+def _plan_folder(plan: CopyPlan, pair: Pair, problems: Problems) -> None:
     source, target = pair.source, pair.target
     names = LocalNames(NameRules.of(Path(target.path))) if target.is_local and not source.is_local else None
     plan.folders.append(target)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fsspec.callbacks import Callback
 
     from rinofs.credentials import Credentials
-    from rinofs.repovizz.pulling import Plan
+    from rinofs.repovizz.pulling import PullPlan
     from rinofs.repovizz.pushing import Pushed
 
 
@@ -96,7 +96,7 @@ class RepovizzFileSystem(RemoteFileSystem):
             raise InvalidPathError(f"{part!r} cannot be the name of a datapack; push to repovizz://NAME")
         return self._backend.pusher.push(structure, Links(there, where, None), part, callback, resume=resume)
 
-    def plan_pull(self, path: str, local_path: Callable[[str], str]) -> Plan:
+    def plan_pull(self, path: str, local_path: Callable[[str], str]) -> PullPlan:
         """Say which contents of a datapack go to which files on this machine.
 
         Parameters

@@ -23,7 +23,7 @@ _HASH = re.compile(re.escape(REPOVIZZ) + r"([0-9A-Za-z]+)")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class DatapackPath:
     """Where a path leads.
 
     Attributes
@@ -49,10 +49,10 @@ class Place:
         return match[1] if match else None
 
 
-def parse(path: str) -> Place:
+def parse(path: str) -> DatapackPath:
     """Take a path without protocol apart."""
     datapack, _, inner = path.partition("/")
-    return Place(datapack, inner)
+    return DatapackPath(datapack, inner)
 
 
 def is_id(part: str) -> bool:

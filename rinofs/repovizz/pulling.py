@@ -20,7 +20,7 @@ _WILD = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\\]")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PullPlan:
     """What a pull brings.
 
     Attributes
@@ -46,7 +46,7 @@ class Plan:
         return dump(relinked(self.datapack.document, local), indent=2) + "\n"
 
 
-def plan_pull(datapack: Datapack, local_path: Callable[[str], str]) -> Plan:
+def plan_pull(datapack: Datapack, local_path: Callable[[str], str]) -> PullPlan:
     """Say which content goes to which file.
 
     A content that several nodes share becomes one file, named like the first of them.
@@ -70,7 +70,7 @@ def plan_pull(datapack: Datapack, local_path: Callable[[str], str]) -> Plan:
             continue
         files[content_hash] = _free(path, local_path, taken)
         taken.add(files[content_hash])
-    return Plan(datapack, files, lacking)
+    return PullPlan(datapack, files, lacking)
 
 
 def _free(path: str, local_path: Callable[[str], str], taken: set[str]) -> str:

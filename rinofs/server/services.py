@@ -10,7 +10,7 @@ from rinofs.server.auth.clients import Clients
 from rinofs.server.auth.grants import Grants
 from rinofs.server.blobs.disk import DiskBlobStore
 from rinofs.server.catalog.database import Database
-from rinofs.server.catalog.datapacks import Datapacks
+from rinofs.server.catalog.datapacks import DatapackStore
 from rinofs.server.catalog.migrations import upgrade
 from rinofs.server.catalog.store import Store
 
@@ -33,7 +33,7 @@ class Services:
         Transactions.
     store : Store
         Objects.
-    datapacks : Datapacks
+    datapacks : DatapackStore
         Datapacks.
     accounts : Accounts
         Users and their tokens.
@@ -48,7 +48,7 @@ class Services:
     settings: ServerSettings
     database: Database
     store: Store
-    datapacks: Datapacks
+    datapacks: DatapackStore
     accounts: Accounts
     clients: Clients
     grants: Grants
@@ -82,7 +82,7 @@ def open_services(settings: ServerSettings, *, blobs: BlobStore | None = None) -
         settings=settings,
         database=database,
         store=Store(database),
-        datapacks=Datapacks(database),
+        datapacks=DatapackStore(database),
         accounts=Accounts(database),
         clients=Clients(database),
         grants=Grants(database),

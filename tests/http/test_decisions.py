@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rinofs import errors
-from rinofs.http.connection.limits import Fault, Limits
+from rinofs.http.connection.limits import FailureKind, Limits
 from rinofs.http.connection.response import Response, parse_json
 from rinofs.http.content.byteranges import ContentRange, parse_content_range, range_header
 from rinofs.http.session.redirects import origin, redirect_target
@@ -29,18 +29,18 @@ from rinofs.http.session.status import error_for, raise_for_status, service_mess
 LIMITS = Limits.for_timeout(30.0)
 
 
-@pytest.mark.parametrize("fault", Fault)
-def test_nothing_is_repeated_that_may_have_been_done(fault: Fault) -> None:
+@pytest.mark.parametrize("fault", FailureKind)
+def test_nothing_is_repeated_that_may_have_been_done(fault: FailureKind) -> None:
     if is_ambiguous(fault):
         assert not may_repeat(fault, repeatable=False)
-    assert may_repeat(fault, repeatable=True) == (fault is not Fault.UNTRUSTED)
+    assert may_repeat(fault, repeatable=True) == (fault is not FailureKind.UNTRUSTED)
 
 
 @given(st.integers(100, 599))
 def test_every_status_has_a_meaning(status: int) -> None:
     fault = fault_of_status(status)
-    assert fault in {None, Fault.BUSY, Fault.CRASHED}
-    assert (fault is Fault.CRASHED) <= (status >= 500)
+    assert fault in {None, FailureKind.BUSY, FailureKind.CRASHED}
+    assert (fault is FailureKind.CRASHED) <= (status >= 500)
     error = error_for(status, {}, b'{"error": "why"}', label="rino://a")
     assert isinstance(error, OSError)
     assert error.filename == "rino://a"
@@ -114,16 +114,16 @@ def test_pauses_grow_and_are_bounded() -> None:
 
 def test_attempts_end() -> None:
     def pause(
-        fault: Fault, failures: int, *, asked: float | None = None, repeatable: bool = True
+        fault: FailureKind, failures: int, *, asked: float | None = None, repeatable: bool = True
     ) -> float | None:
         failure = Failure(fault, errors.UnavailableError("x", "y"), "y", asked)
         return next_pause(failure, failures, LIMITS, LIMITS.total, repeatable=repeatable)
 
-    found = [pause(Fault.LOST, count) is None for count in range(1, MAX_TRIES + 1)]
+    found = [pause(FailureKind.LOST, count) is None for count in range(1, MAX_TRIES + 1)]
     assert found == [False] * (MAX_TRIES - 1) + [True]
-    assert pause(Fault.BUSY, 1, asked=119) == 119
-    assert pause(Fault.BUSY, 1, asked=121) is None
-    assert pause(Fault.LOST, 1, repeatable=False) is None
+    assert pause(FailureKind.BUSY, 1, asked=119) == 119
+    assert pause(FailureKind.BUSY, 1, asked=121) is None
+    assert pause(FailureKind.LOST, 1, repeatable=False) is None
 
 
 def test_retry_after() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rinofs.server.catalog.listings import Page
+from rinofs.server.catalog.listings import PageRequest
 from rinofs.server.catalog.records import NewObject, Record, User
 from rinofs.server.maintenance import GcReport, fsck, gc
 from tests.campaign import rounds
@@ -132,7 +132,7 @@ def write(services: Services, user: User, seed: int, count: int) -> list[str]:
 
 
 def shown(services: Services, user: User) -> list[dict[str, int]]:
-    pieces = services.store.children(user, None, Page(1000)).pieces()
+    pieces = services.store.children(user, None, PageRequest(1000)).pieces()
     found: list[dict[str, int]] = []
     for piece in pieces:
         for item in piece:

@@ -19,7 +19,7 @@ from rinofs.fs.transfer.local_names import LocalNames, NameRules
 from rinofs.repovizz.filesystem import RepovizzFileSystem
 
 if TYPE_CHECKING:
-    from rinofs.repovizz.pulling import Plan
+    from rinofs.repovizz.pulling import PullPlan
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 _quiet = click.option("-q", "--quiet", is_flag=True, help="Show no progress bar.")
@@ -84,7 +84,7 @@ def pull(datapack: str, folder: Path, force: bool, quiet: bool, as_json: bool) -
     problems.exit_if_any()
 
 
-def _fetch(fs: RepovizzFileSystem, plan: Plan, folder: Path, problems: Problems, *, shown: bool) -> None:
+def _fetch(fs: RepovizzFileSystem, plan: PullPlan, folder: Path, problems: Problems, *, shown: bool) -> None:
     infos = fs.find(f"{plan.datapack.id}", detail=True).values()
     sizes = {info["link"].removeprefix("repovizz:"): info["size"] or 0 for info in infos}
     sources = [f"{plan.datapack.id}/repovizz:{content_hash}" for content_hash in plan.files]

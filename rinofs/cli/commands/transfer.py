@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from rinofs.cli.locations import Location
-    from rinofs.cli.places import FileCopy, Pair, Plan
+    from rinofs.cli.places import CopyPlan, FileCopy, Pair
 
 __all__ = ["copy_across", "cp", "get", "put"]
 
@@ -202,7 +202,7 @@ def copy_across(
     resume: bool,
     sidecars: bool = False,
     attributes: Mapping[str, Any] | None = None,
-) -> Plan:
+) -> CopyPlan:
     """Copy everything that the pairs cover; what fails is reported, and the rest goes on.
 
     Parameters
@@ -224,7 +224,7 @@ def copy_across(
 
     Returns
     -------
-    Plan
+    CopyPlan
         What was copied, failures left out.
     """
     done: list[FileCopy] = []
@@ -260,7 +260,7 @@ def _is_one_copy(pair: Pair) -> bool:
     return ours and is_folder(pair.info) and pair.replaces is None
 
 
-def _make_folders(plan: Plan, problems: Problems) -> None:
+def _make_folders(plan: CopyPlan, problems: Problems) -> None:
     failed: list[Location] = []
     for folder in plan.folders:
         try:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rinofs.datapack.authoring.events import Events
-    from rinofs.datapack.authoring.streams import Stream
+    from rinofs.datapack.authoring.streams import PlannedStream
     from rinofs.datapack.datatypes.layouts import Column, Datatype
 
 NAMESPACE = uuid.UUID("6d0e3b1c-1f53-5a5e-9f0a-8a4d6d3f4a10")
@@ -26,12 +26,12 @@ NAMESPACE = uuid.UUID("6d0e3b1c-1f53-5a5e-9f0a-8a4d6d3f4a10")
 _KINDS = {"b": "boolean", "i": "integer", "u": "integer"}
 
 
-def datatype_of_stream(stream: Stream, attrs: Mapping[str, Any]) -> Datatype | None:
+def datatype_of_stream(stream: PlannedStream, attrs: Mapping[str, Any]) -> Datatype | None:
     """Return the datatype of a stream: a published one that it names and fits, or one made for it.
 
     Parameters
     ----------
-    stream : Stream
+    stream : PlannedStream
         The stream.
     attrs : mapping
         Attributes of its dataset; ``datatype`` and ``datatype_name`` say what it was read as.

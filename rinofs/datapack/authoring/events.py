@@ -20,7 +20,7 @@ _KINDS = {"b": "boolean", "i": "integer", "u": "integer", "f": "float"}
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class EventField:
     """A column of a table of events.
 
     Attributes
@@ -48,7 +48,7 @@ class Field:
 class Events:
     """A table of events as it is written: times first."""
 
-    fields: tuple[Field, ...]
+    fields: tuple[EventField, ...]
 
     @property
     def labels(self) -> list[str]:
@@ -107,7 +107,7 @@ def label_and_text(name: str, attrs: Mapping[Any, Any]) -> tuple[str, str]:
     return spaced if identifier(spaced) == name else name, text or words
 
 
-def _field(name: str, variable: xr.Variable, label: str) -> Field:
+def _field(name: str, variable: xr.Variable, label: str) -> EventField:
     label = f"{label}: {name}"
     if variable.dims != (EVENT,):
         raise InvalidDatapackError(
@@ -118,9 +118,9 @@ def _field(name: str, variable: xr.Variable, label: str) -> Field:
     factor = _seconds(values, variable.attrs)
     title, description = label_and_text(name, variable.attrs)
     if factor is not None:
-        return Field(title, "float", True, description, _floats(values / factor))
+        return EventField(title, "float", True, description, _floats(values / factor))
     kind = _KINDS.get(values.dtype.kind, "text")
-    return Field(title, kind, False, description, _listed(values, label))
+    return EventField(title, kind, False, description, _listed(values, label))
 
 
 def _seconds(values: np.ndarray[Any, Any], attrs: Mapping[Any, Any]) -> Any:

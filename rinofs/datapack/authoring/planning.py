@@ -58,7 +58,7 @@ class PlannedFile:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PlannedDatapack:
     """A datapack that is still to be written: its document, and its files."""
 
     document: Document
@@ -70,7 +70,7 @@ def plan(
     format: str | Mapping[str, str],  # noqa: A002 - the word that xarray and pandas have for it
     name: str,
     files: Mapping[str, Callable[[BinaryIO], None]],
-) -> Plan:
+) -> PlannedDatapack:
     """Lay a datapack out; everything is checked here that can be before anything is written.
 
     Parameters
@@ -100,7 +100,7 @@ def plan(
     document = planner.with_files(document, files)
     planner.formats.check_all_used()
     _warn_of_left_out(tree, Tree(document))
-    return Plan(document, tuple(planner.files))
+    return PlannedDatapack(document, tuple(planner.files))
 
 
 class Formats:

@@ -17,7 +17,7 @@ import xarray as xr
 from fsspec.implementations.local import LocalFileSystem
 
 from rinofs.datapack.arrays.times import time_coordinates
-from rinofs.datapack.authoring.planning import Formats, Plan, Planner
+from rinofs.datapack.authoring.planning import Formats, PlannedDatapack, Planner
 from rinofs.datapack.authoring.unpacking import unpacked
 from rinofs.datapack.authoring.writing import resolve_target, write_plan
 from rinofs.datapack.document.messages import shortened, warn
@@ -94,18 +94,18 @@ def import_pack(
     with unpacked(str(source)) as files:
         importer = _Importer(files)
         document = importer.document(name.removesuffix(".zip"))
-        planned = Plan(document, tuple(importer.planner.files))
+        planned = PlannedDatapack(document, tuple(importer.planner.files))
         url = write_plan(planned, fs, path, overwrite=overwrite)
     return Imported(url, len(planned.files), tuple(importer.missing))
 
 
-class _Node:
+class _Element:
     """An element by its attributes, whose names differ in case from writer to writer."""
 
     def __init__(self, element: Element) -> None:
         self.kind = element.name
         self.attributes = {key.lower(): value.strip() for key, value in element.attributes.items()}
-        self.children = [_Node(child) for child in element.children]
+        self.children = [_Element(child) for child in element.children]
 
     def get(self, key: str) -> str:
         return self.attributes.get(key, "")
@@ -165,7 +165,7 @@ class _Importer:
         description = "\n".join([about.title, *about.lines]).strip()
         return Document.create(name, children, description=description, keywords=about.keywords)
 
-    def _root(self) -> tuple[str, _Node] | None:
+    def _root(self) -> tuple[str, _Element] | None:
         """Return the description of the pack and where it is, None if there is none."""
         found = []
         for path, file in self._files.files.items():
@@ -179,7 +179,7 @@ class _Importer:
             except InvalidDatapackError as error:
                 raise InvalidDatapackError(f"{self._files.label}: {path}: {error}") from error
             if element.name == "ROOT":
-                found.append((path, _Node(element)))
+                found.append((path, _Element(element)))
         if len(found) > 1:
             paths = ", ".join(path for path, _ in found)
             raise InvalidDatapackError(f"{self._files.label}: several files describe it: {paths}")
@@ -200,7 +200,7 @@ class _Importer:
             )
         return Document.create(name, nodes)
 
-    def _children(self, parent: _Node, path: str, about: _About) -> list[Node]:
+    def _children(self, parent: _Element, path: str, about: _About) -> list[Node]:
         found: list[Node] = []
         for child in parent.children:
             if child.kind == "Generic" and child.category.upper() == "METADATA":
@@ -214,14 +214,14 @@ class _Importer:
                 found += [node] if node else []
         return found
 
-    def _container(self, node: _Node, path: str) -> Container:
+    def _container(self, node: _Element, path: str) -> Container:
         inner = _About()
         place = self._place(path, node.name)
         children = self._children(node, f"{place}/", inner)
         container = Container.create(node.name, children, text="\n".join(inner.lines))
         return container.with_fields(meta=node.meta())
 
-    def _metadata(self, node: _Node, path: str, about: _About, *, top: bool) -> list[Node]:
+    def _metadata(self, node: _Element, path: str, about: _About, *, top: bool) -> list[Node]:
         """Take in what is said of the pack, or of a group; return the nodes of its files."""
         if top and not about.name:
             about.name = node.get("name")
@@ -245,7 +245,7 @@ class _Importer:
     def _place(self, path: str, name: str) -> str:
         return f"{path}{part_of_name(name) or 'unnamed'}"
 
-    def _file(self, node: _Node, path: str) -> DataNode | None:
+    def _file(self, node: _Element, path: str) -> DataNode | None:
         """Return the node of a file, None if it is not there."""
         name = node.get("filename")
         file = self._files.find(name, node.get("filetype"), self._beside)
@@ -278,7 +278,7 @@ class _Importer:
             meta = {**meta, "repovizz1": {**own, "minval": low, "maxval": high}}
         return self._stream(name, place, signal.values[:, None], rate, signal.start, meta)
 
-    def _descriptor(self, node: _Node, place: str, file: Path) -> DataNode:
+    def _descriptor(self, node: _Element, place: str, file: Path) -> DataNode:
         """Return the node of what was computed of sound: values in a WAV file, frame after frame."""
         rate, size = node.number("samplerate"), int(node.number("framesize") or 1)
         if rate is None:
@@ -305,7 +305,7 @@ class _Importer:
         ).assign_coords(channel=labels)
         return _with_meta(self.planner.data_node(dataset, name, place, ""), meta)
 
-    def _notes(self, node: _Node, place: str, file: Path) -> DataNode:
+    def _notes(self, node: _Element, place: str, file: Path) -> DataNode:
         events = [_note(line, number) for number, line in enumerate(_lines(file), 1) if line.strip()]
         dataset = xr.Dataset(
             {
@@ -316,7 +316,7 @@ class _Importer:
         )
         return _with_meta(self.planner.data_node(dataset, node.name, place, ""), node.meta())
 
-    def _as_it_is(self, node: _Node, place: str, file: Path) -> DataNode:
+    def _as_it_is(self, node: _Element, place: str, file: Path) -> DataNode:
         name = node.get("filename")
         kind = node.get("filetype").lower()
         extension = posixpath.splitext(name)[1] or (f".{kind}" if kind else "")
@@ -329,7 +329,7 @@ def _with_meta(node: DataNode, meta: dict[str, Any]) -> DataNode:
     return node.with_fields(meta={**node.meta, **meta}) if meta else node
 
 
-def _line(node: _Node) -> str:
+def _line(node: _Element) -> str:
     text = node.get("text")
     return f"{node.category}: {text}" if node.category and node.category.upper() != "TITLE" else text
 

@@ -44,7 +44,7 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class PlannedStream:
     """A regularly sampled variable, laid out as it is written.
 
     Attributes
@@ -83,7 +83,7 @@ class Stream:
             yield np.asarray(self.array[begin : begin + step].values)
 
 
-def stream_of(variable: xr.DataArray, label: str) -> Stream:
+def stream_of(variable: xr.DataArray, label: str) -> PlannedStream:
     """Return a variable as a stream.
 
     Parameters
@@ -109,7 +109,7 @@ def stream_of(variable: xr.DataArray, label: str) -> Stream:
         variable, channel = variable.expand_dims(CHANNEL), CHANNEL
     array = variable.transpose(first, *between, channel)
     rate, start = _timing(array, label) if first == TIME else (None, 0.0)
-    return Stream(label, array, rate, start, axes, _labels(array, channel, label))
+    return PlannedStream(label, array, rate, start, axes, _labels(array, channel, label))
 
 
 def _first(variable: xr.DataArray, label: str) -> Hashable:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import xarray as xr
     from fsspec import AbstractFileSystem
 
-    from rinofs.datapack.authoring.planning import Plan
+    from rinofs.datapack.authoring.planning import PlannedDatapack
 
     Content: TypeAlias = bytes | str | os.PathLike[str]
 
@@ -116,7 +116,7 @@ def _is_service(fs: AbstractFileSystem) -> bool:
     return "repovizz" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol)
 
 
-def write_plan(planned: Plan, fs: AbstractFileSystem, path: str, *, overwrite: bool) -> str:
+def write_plan(planned: PlannedDatapack, fs: AbstractFileSystem, path: str, *, overwrite: bool) -> str:
     """Write what was planned, all of it or nothing; return what opens it."""
     if _is_service(fs):
         _write_to_service(planned, fs, path, overwrite=overwrite)
@@ -154,7 +154,7 @@ def _copy(fs: AbstractFileSystem, path: str, file: BinaryIO) -> None:
         shutil.copyfileobj(opened, file, 1 << 20)
 
 
-def _build(planned: Plan, folder: Path) -> None:
+def _build(planned: PlannedDatapack, folder: Path) -> None:
     for file in planned.files:
         place = folder / file.link
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -163,7 +163,7 @@ def _build(planned: Plan, folder: Path) -> None:
     (folder / DOCUMENT_NAME).write_text(dump(planned.document, indent=2) + "\n", "utf-8", newline="")
 
 
-def _write_here(planned: Plan, target: Path, *, overwrite: bool) -> None:
+def _write_here(planned: PlannedDatapack, target: Path, *, overwrite: bool) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     # Beside the target, so that it gets its name at once.
     staging = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
@@ -198,7 +198,9 @@ def _moved_aside(target: Path, *, overwrite: bool) -> Iterator[None]:
         aside.unlink()
 
 
-def _write_to_service(planned: Plan, fs: AbstractFileSystem, path: str, *, overwrite: bool) -> None:
+def _write_to_service(
+    planned: PlannedDatapack, fs: AbstractFileSystem, path: str, *, overwrite: bool
+) -> None:
     with tempfile.TemporaryDirectory(prefix="rinofs-") as folder:
         _build(planned, Path(folder))
         replacing = overwrite and fs.exists(path)
@@ -208,7 +210,7 @@ def _write_to_service(planned: Plan, fs: AbstractFileSystem, path: str, *, overw
         _put_in_place(fs, place, path)
 
 
-def _write_to_folder(planned: Plan, fs: AbstractFileSystem, path: str, *, overwrite: bool) -> None:
+def _write_to_folder(planned: PlannedDatapack, fs: AbstractFileSystem, path: str, *, overwrite: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="rinofs-") as folder:
         _build(planned, Path(folder))
         replacing = overwrite and fs.exists(path)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from rinofs.datapack.document import jsontext
 from rinofs.datapack.document.naming import parts_of
-from rinofs.datapack.document.nodes import ELSEWHERE, Container, DataNode, Node, Record, nodes_from_json
+from rinofs.datapack.document.nodes import ELSEWHERE, Container, DataNode, JsonRecord, Node, nodes_from_json
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Container", "DataNode", "Document", "Info", "Node", "Tree", "dump", "from_json", "parse"]
 
 
-class Info(Record):
+class Info(JsonRecord):
     """What a datapack says about itself."""
 
     @property

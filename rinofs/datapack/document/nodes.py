@@ -24,7 +24,7 @@ ELSEWHERE: tuple[()] = ()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Record:
+class JsonRecord:
     """A JSON object: typed views of the keys that are known, and every key as it came."""
 
     fields: Mapping[str, Any]
@@ -40,7 +40,7 @@ class Record:
         return self._string(key) or None
 
 
-class _Node(Record):
+class _Node(JsonRecord):
     kind: ClassVar[str]
 
     @property

@@ -24,7 +24,7 @@ Paths: TypeAlias = str | os.PathLike[str] | list[str]
 _NAMED = 3  # renamed files that a warning names
 
 
-class Tree(Protocol):
+class RemoteTree(Protocol):
     """What a plan has to know of the files at a service."""
 
     def expand(
@@ -62,7 +62,9 @@ class Copy:
     only_file: bool = False
 
 
-def plan_get(tree: Tree, source: Paths, target: Paths, recursive: bool, maxdepth: int | None) -> list[Copy]:
+def plan_get(
+    tree: RemoteTree, source: Paths, target: Paths, recursive: bool, maxdepth: int | None
+) -> list[Copy]:
     """Say which remote file goes to which local one, as fsspec's ``get`` defines it.
 
     What gets its name from the service gets one that this machine can hold, and no two get the same; warns
@@ -84,7 +86,9 @@ def plan_get(tree: Tree, source: Paths, target: Paths, recursive: bool, maxdepth
     return [replace(copy, target=path) for copy, path in zip(copies, local, strict=True)]
 
 
-def plan_copy(tree: Tree, source: Paths, target: Paths, recursive: bool, maxdepth: int | None) -> list[Copy]:
+def plan_copy(
+    tree: RemoteTree, source: Paths, target: Paths, recursive: bool, maxdepth: int | None
+) -> list[Copy]:
     """Say which remote file goes to which other remote one, as fsspec's ``copy`` defines it."""
     if isinstance(source, list) and isinstance(target, list):
         return _listed(source, target)
@@ -96,7 +100,9 @@ def plan_copy(tree: Tree, source: Paths, target: Paths, recursive: bool, maxdept
     ]
 
 
-def plan_put(tree: Tree, source: Paths, target: Paths, recursive: bool, maxdepth: int | None) -> list[Copy]:
+def plan_put(
+    tree: RemoteTree, source: Paths, target: Paths, recursive: bool, maxdepth: int | None
+) -> list[Copy]:
     """Say which local file goes to which remote one, as fsspec's ``put`` defines it."""
     if isinstance(source, list) and isinstance(target, list):
         return _listed(source, target)
@@ -112,7 +118,7 @@ def plan_put(tree: Tree, source: Paths, target: Paths, recursive: bool, maxdepth
 
 
 def _remote(
-    tree: Tree,
+    tree: RemoteTree,
     source: Paths,
     target: Paths,
     recursive: bool,

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import requests
 import urllib3.exceptions
 
-from rinofs.http.connection.limits import Fault, Unanswered
+from rinofs.http.connection.limits import FailureKind, Unanswered
 
 
 def root_of(error: BaseException) -> BaseException:
@@ -41,22 +41,22 @@ def unanswered(error: Exception, origin: str) -> Unanswered:
         return any(issubclass(kind, wanted) for kind in kinds)
 
     if has(urllib3.exceptions.ProxyError, requests.exceptions.ProxyError):
-        return Unanswered(Fault.NOT_SENT, f"the proxy for {host} did not connect ({reason})")
+        return Unanswered(FailureKind.NOT_SENT, f"the proxy for {host} did not connect ({reason})")
     is_cut_off = isinstance(root, ssl.SSLEOFError)  # which says nothing about trust
     if has(urllib3.exceptions.SSLError, requests.exceptions.SSLError) and not is_cut_off:
         advice = "name your certificates in REQUESTS_CA_BUNDLE"
         if "WRONG_VERSION_NUMBER" in reason:
             advice = f"what answers there does not speak https: is it http://{host}?"
-        return Unanswered(Fault.UNTRUSTED, f"no trusted connection to {host} ({reason}); {advice}")
+        return Unanswered(FailureKind.UNTRUSTED, f"no trusted connection to {host} ({reason}); {advice}")
     if has(
         urllib3.exceptions.NewConnectionError,
         urllib3.exceptions.ConnectTimeoutError,
         requests.exceptions.ConnectTimeout,
     ):
         return Unanswered(
-            Fault.NOT_SENT,
+            FailureKind.NOT_SENT,
             f"could not connect to {host} ({reason}); is the server running, and is endpoint_url right?",
         )
     if has(TimeoutError, urllib3.exceptions.TimeoutError, requests.exceptions.Timeout):
-        return Unanswered(Fault.SLOW, f"no answer from {host} in time")
-    return Unanswered(Fault.LOST, f"the connection to {host} broke ({reason})")
+        return Unanswered(FailureKind.SLOW, f"no answer from {host} in time")
+    return Unanswered(FailureKind.LOST, f"the connection to {host} broke ({reason})")

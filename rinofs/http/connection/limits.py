@@ -12,7 +12,7 @@ RATE_WINDOW = 2
 """That window, in multiples of the longest silence."""
 
 
-class Fault(Enum):
+class FailureKind(Enum):
     """How an attempt failed, as far as sending again is concerned."""
 
     NOT_SENT = "nothing was sent"
@@ -29,11 +29,11 @@ class Unanswered(Exception):  # noqa: N818 - not an error to its callers until t
 
     Attributes
     ----------
-    fault : Fault
+    fault : FailureKind
         What that means for sending again.
     """
 
-    def __init__(self, fault: Fault, reason: str) -> None:
+    def __init__(self, fault: FailureKind, reason: str) -> None:
         super().__init__(reason)
         self.fault = fault
 

@@ -17,7 +17,7 @@ from rinofs.errors import (
     ProtocolError,
     RinofsError,
 )
-from rinofs.http.connection.limits import Fault, Unanswered
+from rinofs.http.connection.limits import FailureKind, Unanswered
 from rinofs.http.session.status import error_for
 
 if TYPE_CHECKING:
@@ -36,28 +36,28 @@ _NOT_NOW = frozenset({408, 425, 429, 503})
 _DEFINITE = frozenset({501, 505, 506, 507, 508, 510, 511})
 
 
-def fault_of_status(status: int) -> Fault | None:
+def fault_of_status(status: int) -> FailureKind | None:
     """Return what a status means for sending again; None: the service has decided."""
     if status in _NOT_NOW:
-        return Fault.BUSY
+        return FailureKind.BUSY
     if status >= 500 and status not in _DEFINITE:
-        return Fault.CRASHED
+        return FailureKind.CRASHED
     return None
 
 
-def may_repeat(fault: Fault, *, repeatable: bool) -> bool:
+def may_repeat(fault: FailureKind, *, repeatable: bool) -> bool:
     """Return whether a request that failed so may be sent again.
 
     A request that changes something is sent again only if the failed attempt cannot have been carried out.
     """
-    if fault is Fault.UNTRUSTED:
+    if fault is FailureKind.UNTRUSTED:
         return False
-    return repeatable or fault in {Fault.NOT_SENT, Fault.BUSY}
+    return repeatable or fault in {FailureKind.NOT_SENT, FailureKind.BUSY}
 
 
-def is_ambiguous(fault: Fault) -> bool:
+def is_ambiguous(fault: FailureKind) -> bool:
     """Return whether an attempt that failed so may still have been carried out."""
-    return fault in {Fault.LOST, Fault.SLOW, Fault.CRASHED, Fault.UNREADABLE}
+    return fault in {FailureKind.LOST, FailureKind.SLOW, FailureKind.CRASHED, FailureKind.UNREADABLE}
 
 
 def pause_after(failures: int, limits: Limits) -> float:
@@ -104,7 +104,7 @@ class Failure:
 
     Attributes
     ----------
-    fault : Fault or None
+    fault : FailureKind or None
         What it means for sending again; None: the service has decided.
     error : RinofsError
         What to raise if it was the last.
@@ -114,7 +114,7 @@ class Failure:
         Seconds that the service's ``Retry-After`` asks for.
     """
 
-    fault: Fault | None
+    fault: FailureKind | None
     error: RinofsError
     label: str
     asked: float | None = None
@@ -134,19 +134,19 @@ def refused(status: int, headers: Mapping[str, str], content: bytes, label: str,
     """Return what an unexpected status means."""
     fault = fault_of_status(status)
     error = error_for(status, headers, content, label=label, secrets=(secret,))
-    return Failure(fault, error, label, retry_after(headers) if fault is Fault.BUSY else None)
+    return Failure(fault, error, label, retry_after(headers) if fault is FailureKind.BUSY else None)
 
 
 def broken(error: Exception, label: str) -> Failure:
     """Return what an attempt without a usable response means."""
     if isinstance(error, UnreadableError):
-        return Failure(Fault.UNREADABLE, error.error, label)
+        return Failure(FailureKind.UNREADABLE, error.error, label)
     if isinstance(error, DeadlineError):
-        return Failure(Fault.SLOW, error, label)
+        return Failure(FailureKind.SLOW, error, label)
     if isinstance(error, ConnectionFailedError):
-        return Failure(Fault.LOST, error, label)
+        return Failure(FailureKind.LOST, error, label)
     assert isinstance(error, Unanswered)
-    kind = DeadlineError if error.fault is Fault.SLOW else ConnectionFailedError
+    kind = DeadlineError if error.fault is FailureKind.SLOW else ConnectionFailedError
     final = kind(str(error), label)
     final.__cause__ = error.__cause__
     return Failure(error.fault, final, label)

@@ -26,7 +26,7 @@ from rinofs.http.connection.redact import excerpt, redact
 from rinofs.http.connection.response import Response, is_web_page, web_page_message
 from rinofs.http.session.redirects import MAX_REDIRECTS, REDIRECTS, origin, redirect_target
 from rinofs.http.session.retry import UnreadableError, broken, next_pause, refused
-from rinofs.http.session.shared import Shared
+from rinofs.http.session.shared import SessionState
 
 if TYPE_CHECKING:
     import requests
@@ -155,7 +155,7 @@ class HttpSession:
         self.no_multiranges = False
         # Complete and in final form, so that a request only copies it.
         self._headers = {"User-Agent": "rinofs", "Accept-Encoding": "identity", **(headers or {})}
-        self._shared = Shared(auth, self.limits, max_concurrency, observe)
+        self._shared = SessionState(auth, self.limits, max_concurrency, observe)
 
     def request(
         self,
@@ -332,16 +332,16 @@ def _checked_endpoint(endpoint_url: str) -> str:
     return url
 
 
-def _read_whole(shared: Shared, call: _Call) -> Response:
+def _read_whole(shared: SessionState, call: _Call) -> Response:
     return _send(shared, call, lambda response, secret: _whole(response, secret, call))
 
 
-def _send(shared: Shared, call: _Call, finish: Callable[[StreamedResponse, str], T]) -> T:
+def _send(shared: SessionState, call: _Call, finish: Callable[[StreamedResponse, str], T]) -> T:
     """Send `call` until there is a response, and return what `finish` makes of it.
 
     Parameters
     ----------
-    shared : Shared
+    shared : SessionState
         The session's connections and limits.
     call : _Call
         What to send.
@@ -380,7 +380,9 @@ def _broken(call: _Call, error: Exception) -> Failure:
     return broken(error, call.label)
 
 
-def _wait_or_raise(shared: Shared, call: _Call, failure: Failure, failures: int, deadline: float) -> None:
+def _wait_or_raise(
+    shared: SessionState, call: _Call, failure: Failure, failures: int, deadline: float
+) -> None:
     """Wait until the next attempt, or raise if there is none."""
     if failure.asked is not None:
         shared.retry_after.wait_for(failure.asked)
@@ -396,7 +398,7 @@ def _left(deadline: float) -> float:
     return max(deadline - time.monotonic(), 0.0)
 
 
-def _wait_for_service(shared: Shared, deadline: float, call: _Call) -> None:
+def _wait_for_service(shared: SessionState, deadline: float, call: _Call) -> None:
     while seconds := shared.retry_after.seconds_left():
         if seconds > _left(deadline):
             raise UnavailableError(
@@ -408,7 +410,7 @@ def _wait_for_service(shared: Shared, deadline: float, call: _Call) -> None:
 
 
 def _follow(
-    shared: Shared, call: _Call, authorization: str, deadline: float, failures: int
+    shared: SessionState, call: _Call, authorization: str, deadline: float, failures: int
 ) -> StreamedResponse:
     """Send `call` once, and again to where redirects lead."""
     url = call.url
@@ -432,7 +434,7 @@ def _follow(
 
 
 def _send_once(
-    shared: Shared, call: _Call, url: str, headers: Mapping[str, str], deadline: float, failures: int
+    shared: SessionState, call: _Call, url: str, headers: Mapping[str, str], deadline: float, failures: int
 ) -> StreamedResponse:
     limits = shared.limits
     silence = call.silence if call.silence is not None else min(limits.silence, max(_left(deadline), 0.001))

@@ -149,7 +149,7 @@ class Slots:
             self._changed.notify()
 
 
-class Shared:
+class SessionState:
     """What the requests of one session share; made anew in a forked child.
 
     Parameters
@@ -225,7 +225,7 @@ class Shared:
         return value
 
 
-_all_shared: weakref.WeakSet[Shared] = weakref.WeakSet()
+_all_shared: weakref.WeakSet[SessionState] = weakref.WeakSet()
 
 
 def _after_fork() -> None:

@@ -1,6 +1,6 @@
 """The datapacks of all users, and which contents belong to them.
 
-Every method of `Datapacks` is one transaction, and takes the user in whose name it acts: datapacks of
+Every method of `DatapackStore` is one transaction, and takes the user in whose name it acts: datapacks of
 others are as forbidden as those that do not exist. Methods block; handlers call them in worker threads.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from rinofs.server.blobs.store import Blob
     from rinofs.server.catalog.database import Database, RequestKey
 
-__all__ = ["ANY_STATE", "KEPT", "Content", "Datapack", "Datapacks", "ExpectedState"]
+__all__ = ["ANY_STATE", "KEPT", "Datapack", "DatapackContent", "DatapackStore", "ExpectedState"]
 
 KEPT = 24 * 3600.0
 """Seconds for which a content stays that no node links to any more: somebody may be reading it, or undo."""
@@ -82,7 +82,7 @@ class Datapack:
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class DatapackContent:
     """A content of a datapack.
 
     Attributes
@@ -143,7 +143,7 @@ class ExpectedState:
 ANY_STATE = ExpectedState()
 
 
-class Datapacks:
+class DatapackStore:
     """The datapacks of all users.
 
     Parameters
@@ -330,7 +330,7 @@ class Datapacks:
             # Its time begins now, also where it has been lying here unlinked already.
             self._mark(connection, identifier, frozenset({blob.sha1}) - linked, frozenset())
 
-    def contents(self, user: User, identifier: str) -> tuple[Datapack, dict[str, Content]]:
+    def contents(self, user: User, identifier: str) -> tuple[Datapack, dict[str, DatapackContent]]:
         """Return a datapack, and what is known about its contents, by their links, at the same moment.
 
         Raises
@@ -341,10 +341,10 @@ class Datapacks:
         with self._database.read() as connection:
             found = _get(connection, user, identifier)
             stored = select(*_CONTENT).where(datapack_contents.c.datapack == identifier)
-            rows = [Content(*row) for row in connection.execute(stored)]
+            rows = [DatapackContent(*row) for row in connection.execute(stored)]
         return found, {CONTENT_LINK + row.sha1: row for row in rows}
 
-    def content(self, user: User, identifier: str, sha1: str) -> Content:
+    def content(self, user: User, identifier: str, sha1: str) -> DatapackContent:
         """Return what is known about one content.
 
         Raises
@@ -360,7 +360,7 @@ class Datapacks:
             row = connection.execute(wanted).one_or_none()
         if row is None:
             raise NotFound(f"this datapack has no content {sha1!r}")
-        return Content(*row)
+        return DatapackContent(*row)
 
     def forget_unlinked(self) -> int:
         """Give up contents that no node has linked to for a while; return how many there were."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from rinofs.server.catalog.database import Database
 
-__all__ = ["Item", "Listing", "Page", "Selection", "below"]
+__all__ = ["Item", "Listing", "PageRequest", "Selection", "below"]
 
 PIECE_BYTES = 2 * 1024 * 1024
 """Bytes of records that are held at a time, about."""
@@ -29,7 +29,7 @@ _ROW_BYTES = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PageRequest:
     """What part of a list is wanted.
 
     Attributes
@@ -88,7 +88,12 @@ class Listing:
     """
 
     def __init__(
-        self, database: Database, user: User, selection: Selection, page: Page, total: int | None = None
+        self,
+        database: Database,
+        user: User,
+        selection: Selection,
+        page: PageRequest,
+        total: int | None = None,
     ) -> None:
         self.total = total
         self._database = database

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from rinofs.server.blobs.store import Blob
     from rinofs.server.catalog.database import Database, Repeated, RequestKey
-    from rinofs.server.catalog.listings import Listing, Page, Selection
+    from rinofs.server.catalog.listings import Listing, PageRequest, Selection
 
 __all__ = ["FolderExists", "Store", "made_before"]
 
@@ -104,7 +104,7 @@ class Store:
             return moves.ancestors(connection, user, objects.get(connection, user, number))
 
     def children(
-        self, user: User, where: int | Sequence[str] | None, page: Page, *, recursive: bool = False
+        self, user: User, where: int | Sequence[str] | None, page: PageRequest, *, recursive: bool = False
     ) -> Listing:
         """List a folder, or what is at the top level.
 
@@ -114,7 +114,7 @@ class Store:
             The owner.
         where : int, sequence of str or None
             Id or path of the folder; None or an empty path for the top level.
-        page : Page
+        page : PageRequest
             What part is wanted.
         recursive : bool
             Whether all that is anywhere below is listed, with its path.
@@ -133,7 +133,7 @@ class Store:
             return self._listed(connection, user, selection, page, counted=True)
 
     def query(
-        self, user: User, query: object, page: Page, *, sort: object = None, digests: bool = True
+        self, user: User, query: object, page: PageRequest, *, sort: object = None, digests: bool = True
     ) -> Listing:
         """List what a query finds; see `rinofs.server.catalog.queries.query`."""
         wanted = compile_query(user, query, digests=digests)
@@ -151,7 +151,7 @@ class Store:
         with self._database.read(keep_sql=len(condition.text) < _LONG_SQL) as connection:
             return _count(connection, and_(searches.mine(user), condition))
 
-    def search(self, user: User, text: str, page: Page) -> Listing:
+    def search(self, user: User, text: str, page: PageRequest) -> Listing:
         """List what has a text in it, the newest first."""
         condition = and_(searches.mine(user), searches.matching_text(text))
         with self._database.read() as connection:
@@ -169,7 +169,13 @@ class Store:
             return searches.known_values(connection, user, field, digests=digests)
 
     def _listed(
-        self, connection: Connection, user: User, selection: Selection, page: Page, *, counted: bool = False
+        self,
+        connection: Connection,
+        user: User,
+        selection: Selection,
+        page: PageRequest,
+        *,
+        counted: bool = False,
     ) -> Listing:
         total = _count(connection, selection.condition) if counted else None
         return listings.Listing(self._database, user, selection, page, total).begin(connection)

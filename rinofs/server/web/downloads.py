@@ -12,10 +12,10 @@ from urllib.parse import quote
 from starlette.responses import Response
 
 from rinofs.protocol.extensions import REPR_DIGEST, repr_digest
-from rinofs.server.web.conditions import failed_precondition, holds_for_range
+from rinofs.server.web.preconditions import failed_precondition, holds_for_range
 from rinofs.server.web.ranges import ByteRange, parse_ranges
 from rinofs.server.web.responses import error_response
-from rinofs.server.web.sending import ContentResponse, Part, StoredContent
+from rinofs.server.web.sending import BodyPart, ContentResponse, StoredContent
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,15 +129,15 @@ def _wanted(
 def _respond(content: StoredContent, ranges: Sequence[ByteRange] | None, headers: dict[str, str]) -> Response:
     if ranges is None:
         headers |= {"content-type": _BINARY, "content-length": str(content.size)}
-        return ContentResponse(content, [Part(b"", ByteRange(0, content.size))], b"", 200, headers)
+        return ContentResponse(content, [BodyPart(b"", ByteRange(0, content.size))], b"", 200, headers)
     if len(ranges) == 1:
         span = ranges[0]
         headers |= {"content-type": _BINARY, "content-length": str(len(span))}
         headers["content-range"] = span.content_range(content.size)
-        return ContentResponse(content, [Part(b"", span)], b"", 206, headers)
+        return ContentResponse(content, [BodyPart(b"", span)], b"", 206, headers)
     boundary = secrets.token_hex(16)
     head = f"\r\n--{boundary}\r\nContent-Type: {_BINARY}\r\nContent-Range: "
-    parts = [Part(f"{head}{span.content_range(content.size)}\r\n\r\n".encode(), span) for span in ranges]
+    parts = [BodyPart(f"{head}{span.content_range(content.size)}\r\n\r\n".encode(), span) for span in ranges]
     tail = f"\r\n--{boundary}--\r\n".encode()
     length = sum(len(part.head) + len(part.span) for part in parts) + len(tail)
     headers |= {

@@ -22,7 +22,14 @@ if TYPE_CHECKING:
     from rinofs.server.blobs.store import BlobReader, BlobStore
     from rinofs.server.web.ranges import ByteRange
 
-__all__ = ["CHUNK_SIZE", "ContentDamagedError", "ContentResponse", "Part", "StoredContent", "read_at_once"]
+__all__ = [
+    "CHUNK_SIZE",
+    "BodyPart",
+    "ContentDamagedError",
+    "ContentResponse",
+    "StoredContent",
+    "read_at_once",
+]
 
 CHUNK_SIZE = 1024 * 1024
 """Bytes read and sent at a time; smaller pieces cost a hop between threads each."""
@@ -62,7 +69,7 @@ class StoredContent:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BodyPart:
     """A part of an answer.
 
     Attributes
@@ -84,7 +91,7 @@ class ContentResponse(Response):
     ----------
     content : StoredContent
         The content.
-    parts : list of Part
+    parts : list of BodyPart
         What of it is sent.
     tail : bytes
         What is sent at the end.
@@ -95,7 +102,7 @@ class ContentResponse(Response):
     """
 
     def __init__(
-        self, content: StoredContent, parts: list[Part], tail: bytes, status: int, headers: dict[str, str]
+        self, content: StoredContent, parts: list[BodyPart], tail: bytes, status: int, headers: dict[str, str]
     ) -> None:
         self.status_code = status
         self.background = None

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from rinofs.server.blobs.store import BlobStore, BlobUpload
     from rinofs.server.settings import ServerSettings
 
-__all__ = ["Upload", "read_upload", "receive_binary", "receive_upload"]
+__all__ = ["ReceivedUpload", "read_upload", "receive_binary", "receive_upload"]
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class ReceivedUpload:
     """A content that was received whole, and what was said about it.
 
     Attributes
@@ -59,7 +59,7 @@ class Upload:
 @asynccontextmanager
 async def receive_upload(
     request: Request, blobs: BlobStore, *, any_part: bool = False, sha1: bool = False
-) -> AsyncIterator[Upload]:
+) -> AsyncIterator[ReceivedUpload]:
     """Receive a multipart upload: the part ``file``, and fields before or after it.
 
     Parameters
@@ -75,7 +75,7 @@ async def receive_upload(
 
     Yields
     ------
-    Upload
+    ReceivedUpload
         The upload; refer to its content in the database before leaving the context.
 
     Raises
@@ -99,7 +99,7 @@ async def receive_upload(
         body.close()
         pairs, digest = _without_digest(body.fields, settings)
         fields = joined(pairs, settings, TEXT_FIELDS)
-        yield Upload(fields, body.filename, await sink.finish(digest))
+        yield ReceivedUpload(fields, body.filename, await sink.finish(digest))
 
 
 async def read_upload(request: Request, limit: int) -> tuple[dict[str, object], bytes, str]:
@@ -146,7 +146,7 @@ async def read_upload(request: Request, limit: int) -> tuple[dict[str, object], 
 
 
 @asynccontextmanager
-async def receive_binary(request: Request, blobs: BlobStore) -> AsyncIterator[Upload]:
+async def receive_binary(request: Request, blobs: BlobStore) -> AsyncIterator[ReceivedUpload]:
     """Receive an upload whose body is the content itself, with its fields as JSON in a header.
 
     Parameters
@@ -158,7 +158,7 @@ async def receive_binary(request: Request, blobs: BlobStore) -> AsyncIterator[Up
 
     Yields
     ------
-    Upload
+    ReceivedUpload
         The upload; refer to its content in the database before leaving the context.
 
     Raises
@@ -179,7 +179,7 @@ async def receive_binary(request: Request, blobs: BlobStore) -> AsyncIterator[Up
     async with receiving(blobs, settings.max_content_bytes) as sink:
         async for data in body_stream(request, None):
             await sink.add(data)
-        yield Upload(fields, None, await sink.finish(None))
+        yield ReceivedUpload(fields, None, await sink.finish(None))
 
 
 def _needs_multipart(request: Request, *, any_part: bool = False) -> None:

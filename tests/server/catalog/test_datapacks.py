@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rinofs.server.catalog.datapacks import KEPT, Datapacks, ExpectedState
+from rinofs.server.catalog.datapacks import KEPT, DatapackStore, ExpectedState
 from rinofs.server.catalog.structures import Structure, structure_of
 from rinofs.server.errors import Conflict, Forbidden, NotFound, PreconditionFailed, Unprocessable
 from rinofs.server.maintenance import fsck, gc
@@ -60,7 +60,7 @@ def test_contents_of_datapacks_are_not_collected(services: Services, user: User)
 def test_what_no_node_links_to_stays_for_a_while(services: Services, user: User) -> None:
     now = time.time()
     moment = [now]
-    datapacks = Datapacks(services.database, clock=lambda: moment[0])
+    datapacks = DatapackStore(services.database, clock=lambda: moment[0])
     identifier = create(services, user, "pack", "a")
 
     def replace(link: str, content: bytes) -> None:
@@ -88,7 +88,7 @@ def test_what_no_node_links_to_stays_for_a_while(services: Services, user: User)
 
 def test_what_waits_for_a_link_stays_for_a_while(services: Services, user: User) -> None:
     moment = [time.time()]
-    datapacks = Datapacks(services.database, clock=lambda: moment[0])
+    datapacks = DatapackStore(services.database, clock=lambda: moment[0])
     identifier = create(services, user, "pack", "a")
 
     def store(content: bytes) -> str:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rinofs.server.catalog.listings import Page
+from rinofs.server.catalog.listings import PageRequest
 from rinofs.server.catalog.records import NewObject, User
 from rinofs.server.errors import BadRequest
 from rinofs.server.services import Services, open_services
@@ -18,7 +18,7 @@ from tests.server.catalog import query_model as model
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-EVERYTHING = Page(limit=1_000_000)
+EVERYTHING = PageRequest(limit=1_000_000)
 
 KEYS = [
     "x", "y", "a", "b", "a.b", "a__b", "a.b.c", "x.y", '"', 'a"."b', 'x"', "$", "$.x", "a[0]", "\\",

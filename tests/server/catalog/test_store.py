@@ -12,7 +12,7 @@ from sqlalchemy import and_, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from rinofs.server.catalog.database import Database
-from rinofs.server.catalog.listings import PIECE_ROWS, Page
+from rinofs.server.catalog.listings import PIECE_ROWS, PageRequest
 from rinofs.server.catalog.queries import searches
 from rinofs.server.catalog.queries.conditions import compile_query
 from rinofs.server.catalog.records import Change, Kind, NewObject, Record, User
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rinofs.server.services import Services
 
 MOMENT = "2026-01-01T00:00:00.000000Z"
-ALL = Page(limit=1_000_000)
+ALL = PageRequest(limit=1_000_000)
 
 
 @pytest.fixture
@@ -335,7 +335,7 @@ def test_a_target_has_to_be_a_current_folder(services: Services, user: User, sto
     for number, error in ((file.id, BadRequest), (old.id, Conflict)):
         with pytest.raises(error, match="parent"):
             store.create_folder(user, NewObject(number, "x"))
-    with pytest.raises(BadRequest, match="no folder"):
+    with pytest.raises(BadRequest, match="is not a folder"):
         store.children(user, file.id, ALL)
 
 
@@ -376,15 +376,15 @@ def test_records_with_large_metadata_come_in_small_pieces(
 def test_pages_join_without_gaps(services: Services, user: User, store: Store) -> None:
     fill(services, user, None, 100)
     every = records(store.children(user, None, ALL))
-    by_offset = [records(store.children(user, None, Page(7, offset))) for offset in range(0, 100, 7)]
+    by_offset = [records(store.children(user, None, PageRequest(7, offset))) for offset in range(0, 100, 7)]
     assert [record for page in by_offset for record in page] == every
     last, by_id = 0, []
-    while page := records(store.children(user, None, Page(7, after=last))):
+    while page := records(store.children(user, None, PageRequest(7, after=last))):
         by_id += page
         last = page[-1].id
     assert by_id == every
-    assert records(store.children(user, None, Page(0))) == []
-    assert records(store.children(user, None, Page(5, 1000))) == []
+    assert records(store.children(user, None, PageRequest(0))) == []
+    assert records(store.children(user, None, PageRequest(5, 1000))) == []
 
 
 def test_a_recursive_list_has_all_below_with_paths(services: Services, user: User, store: Store) -> None:

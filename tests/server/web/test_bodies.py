@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
-    from rinofs.server.web.uploads import Upload
+    from rinofs.server.web.uploads import ReceivedUpload
 
 MIB = 1024 * 1024
 JSON_LIMIT = 64 * 1024
@@ -66,7 +66,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
 def url(kept: Kept) -> Iterator[str]:
     blobs = DiskBlobStore(kept._root)
 
-    def shown(upload: Upload) -> Response:
+    def shown(upload: ReceivedUpload) -> Response:
         blob = upload.blob
         body = {"fields": upload.fields, "filename": upload.filename, "size": blob.size}
         return json_response(body | {"sha256": blob.sha256, "sha1": blob.taken_sha1, "etag": blob.etag})

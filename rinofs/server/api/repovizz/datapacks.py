@@ -14,7 +14,7 @@ from rinofs.server.api.repovizz.requests import datapack_id, extended, name_of, 
 from rinofs.server.catalog.datapacks import ANY_STATE, ExpectedState
 from rinofs.server.catalog.structures import Structure, structure_of
 from rinofs.server.errors import Forbidden, PreconditionFailed, Unprocessable
-from rinofs.server.web.conditions import expected_tags, failed_precondition
+from rinofs.server.web.preconditions import expected_tags, failed_precondition
 from rinofs.server.web.responses import json_response, stream_json_list
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rinofs.server.catalog.records import User
 
 __all__ = [
-    "Writing",
+    "DocumentEndpoints",
     "delete",
     "expected_state",
     "known_state",
@@ -85,7 +85,7 @@ async def delete(call: Call) -> Response:
 
 
 @dataclass(frozen=True, slots=True)
-class Writing:
+class DocumentEndpoints:
     """The endpoints that take the document of a datapack.
 
     Attributes

@@ -54,7 +54,7 @@ def routes(services: Services) -> list[Route]:
     services : Services
         What the handlers work with.
     """
-    writing = datapacks.Writing(CapacityLimiter(2))
+    writing = datapacks.DocumentEndpoints(CapacityLimiter(2))
     endpoints: list[tuple[str, str, Handler]] = [
         ("/user", "GET", datapacks.me),
         ("/users/{name}", "GET", datapacks.user),

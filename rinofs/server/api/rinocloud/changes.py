@@ -22,7 +22,7 @@ from rinofs.server.catalog.store import FolderExists, made_before
 from rinofs.server.errors import BadRequest, Conflict
 from rinofs.server.web.bodies import read_fields
 from rinofs.server.web.responses import json_response
-from rinofs.server.web.uploads import Upload, receive_binary, receive_upload
+from rinofs.server.web.uploads import ReceivedUpload, receive_binary, receive_upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,7 +81,7 @@ async def upload_binary(call: Call) -> Response:
         return await _store(call, received)
 
 
-async def _store(call: Call, received: Upload) -> Response:
+async def _store(call: Call, received: ReceivedUpload) -> Response:
     new = new_object(received.fields, extended=call.extended, nested=True, filename=received.filename)
     only_new = call.extended and call.request.headers.get("if-none-match", "").strip() == "*"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rinofs.protocol.limits import DEFAULT_PAGE, LARGEST_ID, MAX_PAGE
 from rinofs.protocol.names import InvalidNameError, check_name
 from rinofs.protocol.records import ALSO_SENT, record_names
-from rinofs.server.catalog.listings import Page
+from rinofs.server.catalog.listings import PageRequest
 from rinofs.server.catalog.records import Change, NewObject
 from rinofs.server.errors import BadRequest
 
@@ -128,11 +128,11 @@ def where(fields: Mapping[str, object], *, extended: bool) -> int | list[str] | 
     return number
 
 
-def page(fields: Mapping[str, object], *, extended: bool) -> Page:
+def page(fields: Mapping[str, object], *, extended: bool) -> PageRequest:
     """Return the part of a list that is asked for."""
     limit = min(whole_number(fields, "limit", DEFAULT_PAGE), MAX_PAGE)
     after = identifier(fields, "after") if extended else None
-    return Page(limit, whole_number(fields, "offset"), after)
+    return PageRequest(limit, whole_number(fields, "offset"), after)
 
 
 def name_of(fields: Mapping[str, object]) -> str | None:

@@ -12,7 +12,7 @@ import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from rinofs.server.catalog.sqlite.engine import driver_of
+from rinofs.server.catalog.sqlite.driver import driver_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
