@@ -6,97 +6,97 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import offset_copy
 
-from rinofs.datapack.document.messages import shortened
+from rinofs.plotting.axis import PlainFormatter
 from rinofs.plotting.envelope import envelope
-from rinofs.plotting.panels import TOGETHER
+from rinofs.plotting.lettering import INK, cleaned, measured, shortened, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from rinofs.plotting.envelope import Envelope
     from rinofs.plotting.panels import EventPanel, StreamPanel
 
-INK = "#333333"
-QUIET = "#767676"
-
 # Okabe and Ito's, which people tell apart whatever colours they see; light ones are left out for thin lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _FILLS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00")
-_LETTER = 0.075  # inches that a letter of a label takes
+_PAD = 0.04  # inches beside the label of an event
+_ROW = 0.15  # inches that a row of events needs for labels
+_SMALL_ROW = 0.17  # inches of a channel's row below which its letters are small
 
 
-def title(ax: Axes, path: str, text: str) -> None:
-    """Write what a panel shows above it."""
-    ax.text(0, 1.0, f"{path}\n", transform=ax.transAxes, fontsize=9, weight="bold", color=INK, va="center")
-    if text:
-        shown = f"{shortened(text, 90)}\n"
-        ax.text(1, 1.0, shown, transform=ax.transAxes, fontsize=8, color=QUIET, ha="right", va="center")
-    ax.yaxis.set_label_coords(-0.085, 0.5)
-    ax.yaxis.label.set_verticalalignment("center")
+def style(ax: Axes) -> None:
+    """Draw the lines around a panel quietly."""
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     for side in ("left", "bottom"):
         ax.spines[side].set_color("#bbbbbb")
 
 
-def heading(figure: Figure, name: str, about: str, height: float) -> None:
-    """Write the datapack's name at the top."""
-    left = 0.95 / figure.get_size_inches()[0]
-    figure.text(left, height, name, fontsize=13, weight="bold", color=INK, va="center")
-    if about:
-        shown = shortened(about, 90)
-        figure.text(1 - 0.85 / 0.95 * left, height, shown, fontsize=9, color=QUIET, va="center", ha="right")
+def stream(ax: Axes, panel: StreamPanel, base: float, name_inches: float, side_inches: float) -> float:
+    """Draw a signal: few channels on one scale, many above each other.
 
+    Parameters
+    ----------
+    ax : Axes
+        Where.
+    panel : StreamPanel
+        What.
+    base : float
+        What is 0 on the axis.
+    name_inches, side_inches : float
+        How wide the names of channels may be on the left, and what is written on the right.
 
-def footnote(figure: Figure, text: str, height: float) -> None:
-    """Write something small at the bottom."""
-    left = 0.95 / figure.get_size_inches()[0]
-    figure.text(left, height, shortened(text, 120), fontsize=8, color=QUIET)
-
-
-def stream(ax: Axes, panel: StreamPanel) -> None:
-    """Draw a signal: few channels on one scale, many above each other."""
-    drawn = envelope(panel.signal)
-    labels = _labels(panel)
+    Returns
+    -------
+    float
+        Inches that the right side needs.
+    """
+    drawn = envelope(panel.signal).shifted(panel.shift - base)
     attrs = panel.signal.attrs
-    units = str(attrs.get("units", ""))
-    quantity = str(attrs.get("long_name", panel.signal.name or "")).replace("_", " ")
+    quantity = cleaned(attrs.get("long_name", panel.signal.name or "")).replace("_", " ")
     ax.margins(x=0)
-    if len(labels) > TOGETHER:
-        _above_each_other(ax, drawn, labels, units)
-        ax.set_ylabel(quantity, fontsize=8, color=INK)
-        return
-    for number, label in enumerate(labels):
+    lines = wrapped(quantity, panel.height, lines=2)
+    if not panel.is_together:
+        ax.set_ylabel("\n".join(lines), fontsize=8, color=INK)
+        return _above_each_other(ax, drawn, panel, name_inches, side_inches)
+    for number, label in enumerate(panel.labels):
         _signal(ax, drawn, number, COLOURS[number], label)
-    ax.set_ylabel(f"{quantity}\n({units})" if units else quantity, fontsize=8, color=INK)
+    if panel.units[0]:
+        lines.append(f"({shortened(panel.units[0], panel.height - 0.1)})")
+    ax.set_ylabel("\n".join(lines), fontsize=8, color=INK)
     ax.grid(axis="y", color="#e6e6e6", linewidth=0.6)
     ax.set_axisbelow(True)
-    ax.locator_params(axis="y", nbins=4)
-    if len(labels) > 1:
-        ax.legend(
-            loc="upper left",
-            bbox_to_anchor=(1.0, 1.05),
-            frameon=False,
-            fontsize=8,
-            handlelength=1.0,
-            labelcolor=INK,
-            borderaxespad=0.3,
-        )
+    ax.yaxis.set_major_locator(MaxNLocator(4))
+    ax.yaxis.set_major_formatter(PlainFormatter())
+    return _legend(ax, panel.labels, side_inches)
 
 
-def _labels(panel: StreamPanel) -> list[str]:
-    channel = panel.signal.dims[1]
-    if channel in panel.signal.coords:
-        return [str(label) for label in panel.signal[channel].values.tolist()]
-    return [str(number) for number in range(1, panel.signal.shape[1] + 1)]
+def _legend(ax: Axes, labels: Sequence[str], inches: float) -> float:
+    """Name the channels on the right if there is room; otherwise the panel's title does."""
+    needed = 0.35 + max(map(measured, labels))
+    if len(labels) < 2 or needed > inches:
+        return 0.0
+    ax.legend(
+        loc="upper left",
+        bbox_to_anchor=(1.0, 1.05),
+        frameon=False,
+        fontsize=8,
+        handlelength=1.0,
+        labelcolor=INK,
+        borderaxespad=0.3,
+    )
+    return needed
 
 
 def _signal(ax: Axes, drawn: Envelope, number: int, colour: str, label: str, shift: float = 0.0) -> None:
     low, high = drawn.low[:, number] + shift, drawn.high[:, number] + shift
+    # A label that begins with an underscore would be left out of the legend.
+    label = f"\u200c{label}" if label.startswith("_") else label
     if drawn.is_exact:
         marker = "." if len(drawn.times) == 1 else ""
         ax.plot(drawn.times, low, color=colour, linewidth=0.9, label=label, marker=marker)
@@ -104,42 +104,48 @@ def _signal(ax: Axes, drawn: Envelope, number: int, colour: str, label: str, shi
         ax.fill_between(drawn.times, low, high, color=colour, linewidth=0.6, label=label, alpha=0.9)
 
 
-def _above_each_other(ax: Axes, drawn: Envelope, labels: Sequence[str], units: str) -> None:
+def _above_each_other(
+    ax: Axes, drawn: Envelope, panel: StreamPanel, name_inches: float, side_inches: float
+) -> float:
+    """Draw each channel in a row; on scales of their own where their units differ."""
+    count = len(panel.labels)
     finite = np.isfinite(drawn.low) & np.isfinite(drawn.high)
     centres = (drawn.low + drawn.high) / 2
-    columns = range(len(labels))
+    columns = range(count)
     middle = np.array([np.median(centres[finite[:, n], n]) if finite[:, n].any() else 0.0 for n in columns])
-    reach = float(np.where(finite, np.maximum(drawn.high - middle, middle - drawn.low), 0).max()) or 1.0
-    space = 1.2 * reach
-    shifts = -space * np.arange(len(labels)) - middle
-    for number, shift in enumerate(shifts):
-        _signal(ax, drawn, number, COLOURS[0], labels[number], float(shift))
-    ax.set_yticks([-space * number for number in range(len(labels))], labels)
-    ax.set_ylim(-space * (len(labels) - 1) - 1.1 * reach, 1.1 * reach)
-    _scale_bar(ax, _round_number(reach), units)
+    reaches = np.where(finite, np.maximum(drawn.high - middle, middle - drawn.low), 0).max(axis=0)
+    mixed = len(set(panel.units)) > 1
+    reaches = np.where(reaches > 0, reaches, 1.0) if mixed else np.full(count, reaches.max() or 1.0)
+    scaled = drawn.scaled(middle, reaches)
+    small = panel.height / count < _SMALL_ROW
+    size = 7 if small else 8
+    for number in columns:
+        _signal(ax, scaled, number, COLOURS[0], panel.labels[number], -1.2 * number)
+    names = [shortened(label, name_inches, size) for label in panel.labels]
+    ax.set_yticks([-1.2 * number for number in columns], names, parse_math=False)
+    ax.tick_params(axis="y", labelsize=size)
+    ax.set_ylim(-1.2 * (count - 1) - 1.1, 1.1)
+    if not mixed:
+        return _scale_bar(ax, sum(ax.get_ylim()) / 2, float(reaches[0]), panel.units[0], side_inches)
+    return max(
+        _scale_bar(ax, -1.2 * number, float(reaches[number]), panel.units[number], side_inches, size)
+        for number in columns
+    )
 
 
-def _scale_bar(ax: Axes, length: float, units: str) -> None:
+def _scale_bar(ax: Axes, centre: float, reach: float, units: str, inches: float, size: float = 8) -> float:
     """Draw how long some units are, beside channels that are above each other."""
-    centre = sum(ax.get_ylim()) / 2
-    ax.plot(
-        [1.012, 1.012],
-        [centre - length / 2, centre + length / 2],
-        transform=ax.get_yaxis_transform(),
-        color=INK,
-        linewidth=1.6,
-        clip_on=False,
-        solid_capstyle="butt",
+    length = _round_number(reach)
+    half = length / reach / 2
+    text = shortened(f"{length:g} {units}".strip(), inches - 0.25, size)
+    bar, beside = (
+        offset_copy(ax.get_yaxis_transform(), fig=ax.get_figure(root=True), x=x, units="inches")
+        for x in (0.08, 0.15)
     )
-    ax.text(
-        1.022,
-        centre,
-        f"{length:g} {units}".strip(),
-        transform=ax.get_yaxis_transform(),
-        fontsize=8,
-        color=INK,
-        va="center",
-    )
+    ends = [centre - half, centre + half]
+    ax.plot([1, 1], ends, transform=bar, color=INK, linewidth=1.6, clip_on=False, solid_capstyle="butt")
+    ax.text(1, centre, text, transform=beside, fontsize=size, color=INK, va="center")
+    return measured(text, size) + 0.25
 
 
 def _round_number(value: float) -> float:
@@ -148,27 +154,48 @@ def _round_number(value: float) -> float:
     return next(factor * power for factor in (5, 2, 1) if factor * power <= value * (1 + 1e-9))
 
 
-def events(ax: Axes, panel: EventPanel, inches: float) -> None:
-    """Draw events as bars with their labels, those without an end as ticks; the axis is some inches long."""
+def event_colours(panel: EventPanel) -> dict[str, str]:
+    """Return the colour of each label; one for all where they are many."""
     words = list(dict.fromkeys(panel.labels))
-    fills = {word: _FILLS[number % len(_FILLS)] for number, word in enumerate(words)}
     if len(words) > len(_FILLS):
-        fills = dict.fromkeys(words, _FILLS[0])
-    low, high = ax.get_xlim()
+        return dict.fromkeys(words, _FILLS[0])
+    return {word: _FILLS[number] for number, word in enumerate(words)}
+
+
+def event_labels(
+    panel: EventPanel, low: float, high: float, inches: float
+) -> tuple[list[tuple[float, int, str]], set[str]]:
+    """Return where labels of events are written, and those that some event has no room for.
+
+    A label is in its bar if it fits there, and behind it if there is room to the next event of its row.
+
+    Parameters
+    ----------
+    panel : EventPanel
+        The events.
+    low, high : float
+        The ends of the axis.
+    inches : float
+        How long it is.
+    """
     scale = inches / (high - low)
     room = _room(panel, high)
-    for index, (start, stop) in enumerate(zip(panel.starts, panel.stops, strict=True)):
-        lane, word = float(panel.lanes[index]), panel.labels[index]
-        if stop > start:
-            ax.broken_barh([(start, stop - start)], (lane - 0.38, 0.76), color=fills[word], linewidth=0)
+    written: list[tuple[float, int, str]] = []
+    missing: set[str] = set()
+    crowded = panel.height / (panel.rows + 0.2) < _ROW
+    for index, word in enumerate(panel.labels):
+        if not word:
+            continue
+        start, stop = max(float(panel.starts[index]), low), min(float(panel.stops[index]), high)
+        if start > high or stop < low:
+            continue
+        wide = (measured(word) + 2 * _PAD) / scale
+        if crowded or max(stop - start, room[index] - stop) < wide:
+            missing.add(word)
         else:
-            ax.plot([start, start], [lane - 0.38, lane + 0.38], color=COLOURS[1], linewidth=1.2)
-        if word and len(word) * _LETTER <= (room[index] - max(start, low)) * scale:
-            at = max(start, low) + 0.04 / scale
-            ax.text(at, lane, word, fontsize=8, color="black", va="center", clip_on=True)
-    ax.set_ylim(float(panel.lanes.max()) + 0.6, -0.6)
-    ax.set_yticks([])
-    ax.spines["left"].set_visible(False)
+            at = start if stop - start >= wide else stop
+            written.append((at + _PAD / scale, int(panel.lanes[index]), word))
+    return written, missing
 
 
 def _room(panel: EventPanel, end: float) -> Any:
@@ -182,10 +209,30 @@ def _room(panel: EventPanel, end: float) -> Any:
     return room
 
 
-def marks(ax: Axes, panels: Sequence[EventPanel]) -> None:
+def events(ax: Axes, panel: EventPanel, base: float, labels: Sequence[tuple[float, int, str]]) -> None:
+    """Draw events as bars with their labels, those without an end as ticks."""
+    fills = event_colours(panel)
+    bars: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    for index, (start, stop) in enumerate(zip(panel.starts - base, panel.stops - base, strict=True)):
+        lane, word = int(panel.lanes[index]), panel.labels[index]
+        if stop > start:
+            bars.setdefault((lane, fills[word]), []).append((start, stop - start))
+        else:
+            colour = fills[word] if len(set(fills.values())) > 1 else COLOURS[1]
+            ax.plot([start, start], [lane - 0.38, lane + 0.38], color=colour, linewidth=1.2)
+    for (lane, fill), ranges in bars.items():
+        ax.broken_barh(ranges, (lane - 0.38, 0.76), color=fill, linewidth=0)
+    for at, lane, word in labels:
+        ax.text(at - base, lane, word, fontsize=8, color="black", va="center")
+    ax.set_ylim(panel.rows - 0.4, -0.6)
+    ax.set_yticks([])
+    ax.spines["left"].set_visible(False)
+
+
+def marks(ax: Axes, panels: Sequence[EventPanel], base: float) -> None:
     """Shade the times of events behind a signal."""
     for panel in panels:
-        for start, stop in zip(panel.starts, panel.stops, strict=True):
+        for start, stop in zip(panel.starts - base, panel.stops - base, strict=True):
             if stop > start:
                 ax.axvspan(start, stop, color="#000000", alpha=0.045, linewidth=0, zorder=0)
             else:

@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 
 from rinofs.errors import InvalidDatapackError
+from rinofs.plotting.axis import SECONDS, UTC_TIME, Axis, axis_of, seconds_of, start_of
+from rinofs.plotting.lettering import cleaned
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,6 +19,8 @@ TOGETHER = 4
 """Channels that share one scale; more of them are drawn one above the other."""
 
 MOST_CHANNELS = 64
+
+_SPACIOUS = 25  # channels up to which there is room for letters of the usual size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,17 +33,55 @@ class StreamPanel:
         Its path, and what is said of it.
     signal : xarray.DataArray
         Samples x channels.
+    axis : Axis
+        What its samples are along.
+    shift : float
+        What is added to its times on the axis.
+    units : tuple of str
+        Of each channel.
     """
 
     title: str
     text: str
     signal: xr.DataArray
+    axis: Axis = SECONDS
+    shift: float = 0.0
+    units: tuple[str, ...] = ()
 
     @property
     def height(self) -> float:
         """In inches."""
         channels = self.signal.shape[1]
-        return 1.25 if channels <= TOGETHER else max(1.25, min(5.0, 0.2 * channels))
+        if self.is_together:
+            return 1.25
+        return max(1.25, 0.2 * channels if channels <= _SPACIOUS else 0.135 * channels)
+
+    @property
+    def is_together(self) -> bool:
+        """Whether all channels are on one scale."""
+        return len(self.units) <= TOGETHER and len(set(self.units)) <= 1
+
+    @property
+    def labels(self) -> list[str]:
+        """What its channels are called."""
+        channel = self.signal.dims[1]
+        if channel in self.signal.coords:
+            return [cleaned(label) for label in self.signal[channel].values.tolist()]
+        return [str(number) for number in range(1, self.signal.shape[1] + 1)]
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where it begins and ends on its axis."""
+        dimension = self.signal.dims[0]
+        if dimension not in self.signal.coords:
+            return 0.0, float(self.signal.sizes[dimension] - 1)
+        stamps = self.signal[dimension]
+        ends = seconds_of(np.asarray(stamps[[0, -1]].values)) + self.shift
+        if not np.isfinite(ends).all():
+            ends = seconds_of(np.asarray(stamps.values)) + self.shift
+        if not np.isfinite(ends).any():
+            return 0.0, 1.0
+        return float(np.nanmin(ends)), float(np.nanmax(ends))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,6 +98,8 @@ class EventPanel:
         What is written beside each.
     lanes : ndarray of int
         Which row each is in, so that none covers another.
+    axis : Axis
+        What they are along.
     """
 
     title: str
@@ -64,19 +108,47 @@ class EventPanel:
     stops: NDArray[Any]
     labels: list[str]
     lanes: NDArray[Any] = field(repr=False)
+    axis: Axis = SECONDS
 
     @property
     def height(self) -> float:
         """In inches."""
-        return 0.3 + 0.22 * min(12, int(self.lanes.max(initial=0)) + 1)
+        return 0.3 + 0.22 * min(12, self.rows)
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return int(self.lanes.max(initial=0)) + 1
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        """Where they begin and end on their axis."""
+        return float(self.starts.min()), float(self.stops.max())
 
 
 Panel = StreamPanel | EventPanel
 
 
-def panels_of(
-    source: xr.DataTree | xr.Dataset, start: float | None, stop: float | None
-) -> tuple[list[Panel], list[str]]:
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a datapack has for a figure.
+
+    Attributes
+    ----------
+    panels : list of StreamPanel or EventPanel
+        What is drawn.
+    left_out : list of str
+        What is not, with the reasons.
+    start : tuple of float and Axis, or None
+        When all of it starts, if it says so: Unix seconds, and the axis that they are on.
+    """
+
+    panels: list[Panel]
+    left_out: list[str]
+    start: tuple[float, Axis] | None
+
+
+def panels_of(source: xr.DataTree | xr.Dataset, start: float | None, stop: float | None) -> Contents:
     """Return what is drawn of a datapack or a dataset between two times, and what is not, with the reasons.
 
     Raises
@@ -88,20 +160,26 @@ def panels_of(
         raise InvalidDatapackError(f"nothing lies between {start:g} s and {stop:g} s")
     panels: list[Panel] = []
     left_out: list[str] = []
-    for path, dataset in _datasets(source):
+    found = list(_datasets(source))
+    starts = _starts(found)
+    said = {starts.get(path) for path, dataset in found if dataset.data_vars}
+    common = said.pop() if len(said) == 1 else None
+    if common:
+        starts = {}  # which all share: their seconds are of one axis as they are
+    for path, dataset in found:
         before = f"{path}/" if path else ""
-        left_out += [f"{before}{name}" for name in dataset.attrs.get("other_files", ())]
+        left_out += [cleaned(f"{before}{name}") for name in dataset.attrs.get("other_files", ())]
         if "event" in dataset.dims:
-            panels += _events(path, dataset, start, stop)
+            panels += _events(path, dataset, start, stop, starts.get(path))
             continue
         for name, variable in dataset.data_vars.items():
-            title = path if len(dataset.data_vars) == 1 else f"{before}{name}"
-            panel = _stream(title or str(name), dataset, variable, start, stop)
+            title = cleaned(path if len(dataset.data_vars) == 1 else f"{before}{name}") or cleaned(name)
+            panel = _stream(title, dataset, variable, start, stop, starts.get(path))
             if isinstance(panel, str):
                 left_out.append(f"{title} ({panel})")
             else:
                 panels.append(panel)
-    return panels, left_out
+    return Contents(panels, left_out, common)
 
 
 def _datasets(source: xr.DataTree | xr.Dataset) -> list[tuple[str, xr.Dataset]]:
@@ -111,8 +189,25 @@ def _datasets(source: xr.DataTree | xr.Dataset) -> list[tuple[str, xr.Dataset]]:
     return [(str(source.attrs.get("name", "")), source)]
 
 
+def _starts(found: list[tuple[str, xr.Dataset]]) -> dict[str, tuple[float, Axis]]:
+    """Return when each dataset starts that says so itself, or whose container does."""
+    starts: dict[str, tuple[float, Axis]] = {}
+    for path, dataset in found:  # containers come before what they hold
+        said = start_of(dataset.attrs["start_time"]) if "start_time" in dataset.attrs else None
+        above = "" if "/" not in path else path.rpartition("/")[0]
+        said = said or starts.get(above) or starts.get("")
+        if said:
+            starts[path] = said
+    return starts
+
+
 def _stream(
-    title: str, dataset: xr.Dataset, variable: xr.DataArray, start: float | None, stop: float | None
+    title: str,
+    dataset: xr.Dataset,
+    variable: xr.DataArray,
+    start: float | None,
+    stop: float | None,
+    started: tuple[float, Axis] | None,
 ) -> StreamPanel | str:
     if variable.ndim == 1:
         variable = variable.expand_dims("channel", axis=1)
@@ -122,29 +217,70 @@ def _stream(
     if start is not None or stop is not None:
         if first not in variable.coords:
             return "without a sampling rate there are no times"
-        variable = variable.sel({first: slice(start, stop)})
+        variable = variable.sel({first: slice(*_labels(variable[first], start, stop))})
     if not variable.size:
         return "no samples"
-    return StreamPanel(title, str(dataset.attrs.get("text", "")), variable[:, :MOST_CHANNELS])
+    stamps = variable[first] if first in variable.coords else None
+    if stamps is not None and stamps.dtype.kind not in "iufMm":
+        return f"its {first} is {stamps.dtype}, neither numbers nor times"
+    units = "" if stamps is None else str(stamps.attrs.get("units", ""))
+    axis = axis_of(str(first), None if stamps is None else np.asarray(stamps[[0, -1]].values), units)
+    shift = 0.0
+    if axis == SECONDS and started:
+        shift, axis = started
+    text = cleaned(dataset.attrs.get("text", ""))
+    shown = variable[:, :MOST_CHANNELS]
+    return StreamPanel(title, text, shown, axis, shift, _units(dataset, variable)[:MOST_CHANNELS])
 
 
-def _events(path: str, dataset: xr.Dataset, start: float | None, stop: float | None) -> list[Panel]:
-    times = [column for column in dataset.data_vars.values() if column.attrs.get("units") == "s"]
+def _labels(stamps: xr.DataArray, *seconds: float | None) -> list[Any]:
+    """Return two times as the labels of a coordinate; Unix seconds where it holds dates."""
+    if stamps.dtype.kind not in "Mm":
+        return list(seconds)
+    kind = "datetime64" if stamps.dtype.kind == "M" else "timedelta64"
+    return [
+        None if time is None else np.array(round(time * 1e9)).astype(f"{kind}[ns]")[()] for time in seconds
+    ]
+
+
+def _units(dataset: xr.Dataset, variable: xr.DataArray) -> tuple[str, ...]:
+    """Return the units of each channel, which a recording says where they differ."""
+    own = cleaned(variable.attrs.get("units", ""))
+    channels = variable.shape[1]
+    said = dataset.attrs.get("channel_units", ())
+    each = said.split(", ") if isinstance(said, str) else list(said)
+    if own or len(each) != channels:
+        return (own,) * channels
+    return tuple(cleaned(units) for units in each)
+
+
+def _events(
+    path: str,
+    dataset: xr.Dataset,
+    start: float | None,
+    stop: float | None,
+    started: tuple[float, Axis] | None,
+) -> list[Panel]:
+    columns = list(dataset.data_vars.values())
+    times = [column for column in columns if column.attrs.get("units") == "s" or column.dtype.kind == "M"]
     if not times:
         return []
-    starts = np.asarray(times[0].values, "float64")
-    stops = np.asarray(times[1].values, "float64") if len(times) > 1 else starts
+    starts = seconds_of(np.asarray(times[0].values))
+    stops = seconds_of(np.asarray(times[1].values)) if len(times) > 1 else starts
     stops = np.where(stops >= starts, stops, starts)  # those without an end, too
     low, high = -np.inf if start is None else start, np.inf if stop is None else stop
     chosen = np.flatnonzero((stops >= low) & (starts <= high))
     chosen = chosen[np.argsort(starts[chosen], kind="stable")]
     if not chosen.size:
         return []
-    words = next((column for column in dataset.data_vars.values() if column.dtype.kind in "OUT"), None)
-    labels = [""] * len(chosen) if words is None else [str(words.values[index]) for index in chosen]
+    words = next((column for column in columns if column.dtype.kind in "OUT"), None)
+    labels = [""] * len(chosen) if words is None else [cleaned(words.values[index]) for index in chosen]
     starts, stops = starts[chosen], stops[chosen]
-    text = str(dataset.attrs.get("text", ""))
-    return [EventPanel(path, text, starts, stops, labels, _lanes(starts, stops))]
+    axis = UTC_TIME if times[0].dtype.kind == "M" else axis_of("time", starts, "s")
+    if axis == SECONDS and started:
+        starts, stops, axis = starts + started[0], stops + started[0], started[1]
+    title, text = cleaned(path), cleaned(dataset.attrs.get("text", ""))
+    return [EventPanel(title, text, starts, stops, labels, _lanes(starts, stops), axis)]
 
 
 def _lanes(starts: NDArray[Any], stops: NDArray[Any]) -> NDArray[Any]:

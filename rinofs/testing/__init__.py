@@ -12,8 +12,16 @@
 
 from __future__ import annotations
 
-from rinofs.testing.live import LiveServer, live_server
-from rinofs.testing.process import ServerProcess, server_process
-from rinofs.testing.recording import Fault, SeenRequest
+try:
+    from rinofs.testing.live import LiveServer, live_server
+    from rinofs.testing.process import ServerProcess, server_process
+    from rinofs.testing.recording import Fault, SeenRequest
+except ModuleNotFoundError as error:
+    if (error.name or "").startswith("rinofs"):
+        raise
+    raise ModuleNotFoundError(
+        f"rinofs.testing needs {(error.name or '').partition('.')[0]}: pip install 'rinofs[server]'",
+        name=error.name,
+    ) from error
 
 __all__ = ["Fault", "LiveServer", "SeenRequest", "ServerProcess", "live_server", "server_process"]

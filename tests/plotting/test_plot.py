@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from PIL import Image
 
 from rinofs.datapack import write
@@ -71,7 +75,8 @@ def test_a_datapack_is_panels_above_one_time_axis(pack: Path) -> None:
     assert [axes.get_xlabel() for axes in figure.axes] == ["", "", "time (s)"]
     left = next(axes for axes in figure.axes if axes.get_legend())
     assert left.get_ylabel() == "force\n(N)"
-    assert [entry.get_text() for entry in left.get_legend().get_texts()] == ["c0", "c1"]
+    legend: Any = left.get_legend()
+    assert [entry.get_text() for entry in legend.get_texts()] == ["c0", "c1"]
     many = next(axes for axes in figure.axes if len(axes.get_yticks()) == 8)
     assert [tick.get_text() for tick in many.get_yticklabels()] == [f"c{number}" for number in range(8)]
     shown = texts(figure)
@@ -153,6 +158,53 @@ def test_pyplot_is_left_alone(pack: Path) -> None:
     assert shown.stdout == "False\n"
 
 
+def test_a_figure_shows_itself_in_a_notebook(pack: Path) -> None:
+    figure = plot(str(pack))
+    assert isinstance(figure, Figure)
+    shown = Image.open(io.BytesIO(figure._repr_png_()))  # as IPython asks for it
+    assert (shown.format, shown.width) == ("PNG", 990)
+
+
+@pytest.mark.parametrize("through_save", [True, False])
+def test_fonts_are_embedded_as_type_42(pack: Path, tmp_path: Path, through_save: bool) -> None:
+    before = mpl.rcParams.copy()
+    figure = plot(str(pack))
+    for name in ("a.pdf", "a.ps"):
+        if through_save:
+            save(figure, tmp_path / name)
+        else:
+            figure.savefig(tmp_path / name)
+    assert dict.__eq__(mpl.rcParams, before)
+    document = (tmp_path / "a.pdf").read_bytes()
+    assert b"/CIDFontType2" in document
+    assert b"/Type3" not in document
+    assert b"/FontType 42" in (tmp_path / "a.ps").read_bytes()
+
+
+def test_threads_leave_the_settings_as_they_were() -> None:
+    before = mpl.rcParams.copy()
+    with ThreadPoolExecutor(4) as pool:
+        figures = list(pool.map(lambda _: plot(signal(np.zeros((20, 2)))), range(8)))
+    assert len(figures) == 8
+    assert dict.__eq__(mpl.rcParams, before)
+
+
+@pytest.mark.parametrize(
+    ("module", "missing", "extra"),
+    [
+        ("rinofs.plotting", "matplotlib", "plot"),
+        ("rinofs.plotting", "PIL", "plot"),
+        ("rinofs.testing", "starlette", "server"),
+        ("rinofs.testing", "uvicorn", "server"),
+    ],
+)
+def test_a_module_names_the_extra_that_it_needs(module: str, missing: str, extra: str) -> None:
+    program = f"import sys; sys.modules[{missing!r}] = None; import {module}"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    last = shown.stderr.strip().splitlines()[-1]
+    assert last.endswith(f"{module} needs {missing}: pip install 'rinofs[{extra}]'")
+
+
 # The command
 
 
@@ -210,3 +262,13 @@ def test_what_cannot_be_drawn_is_said_in_one_line(
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*.png"))
     assert not list(tmp_path.glob(".*"))
+
+
+def test_dots_an_inch(pack: Path, tmp_path: Path) -> None:
+    done = run(tmp_path, str(pack), "-o", "fine.png", "--dpi", "220", "--width", "4")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert Image.open(tmp_path / "fine.png").width == 880
+    done = run(tmp_path, str(pack), "-o", "large.png", "--dpi", "2400", "--width", "100")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "large.png: a PNG of 100 inches has too many pixels at 2400 dpi: 655 dpi at most" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["fine.png"]

@@ -34,6 +34,14 @@ _WIDTH = click.FloatRange(min=3, max=100)
 @click.option(
     "--width", type=_WIDTH, default=9.0, show_default=True, metavar="INCHES", help="Of the picture."
 )
+@click.option(
+    "--dpi",
+    type=click.FloatRange(min=10, max=2400),
+    default=110.0,
+    show_default=True,
+    metavar="DPI",
+    help="Pixels an inch of a .png.",
+)
 @click.option("--datatype", help="Name or UUID of a datatype, for a single file that does not say its own.")
 @click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="HZ", help="Its sampling rate.")
 def plot(
@@ -42,6 +50,7 @@ def plot(
     start: float | None,
     stop: float | None,
     width: float,
+    dpi: float,
     datatype: str | None,
     rate: float | None,
 ) -> None:
@@ -63,7 +72,7 @@ def plot(
         figure = draw(url, start=start, stop=stop, width=width, **options)
     for one in told:
         complain(str(one.message))
-    save(figure, target)
+    save(figure, target, dpi=dpi)
     write_lines([str(target)])
 
 

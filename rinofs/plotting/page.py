@@ -1,0 +1,298 @@
+"""The page of a figure: panels below each other, with room for all that is written around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.ticker import MaxNLocator
+
+from rinofs.plotting import drawing
+from rinofs.plotting.axis import (
+    ClockFormatter,
+    MinutesFormatter,
+    PlainFormatter,
+    TimeLocator,
+)
+from rinofs.plotting.lettering import INK, QUIET, Piece, height_of, key, measured, shortened, wrapped
+from rinofs.plotting.panels import TOGETHER, EventPanel, StreamPanel
+from rinofs.plotting.picture import Picture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from rinofs.plotting.axis import Axis
+    from rinofs.plotting.lettering import Line
+    from rinofs.plotting.panels import Panel
+
+_EDGE = 0.15  # inches that stay free around the figure
+_GAP = 0.12  # between a panel and what is written above the next
+_TICKS = 0.24  # below a panel, for what is written at its ticks
+_LINE = 0.16  # of a label of an axis
+_DAY = 86_400.0
+_MINUTES, _HOURS = 180.0, 3600.0  # seconds from which on the axis counts minutes, and hours
+_MOST_MARKED = 60
+
+
+@dataclass(slots=True)
+class _Row:
+    """A panel at its place.
+
+    Attributes
+    ----------
+    panel : Panel
+        What is drawn.
+    ax : Axes
+        Where.
+    low, high : float
+        The ends of its axis.
+    base : float
+        What is 0 on its axis: the midnight before, where values are Unix seconds.
+    is_last : bool
+        Whether it is the lowest of those that share its axis, which says what the ticks are.
+    above : list of Line
+        What is written above it.
+    labels : list
+        Of its events, and where.
+    footer : list of str
+        What is written below its ticks.
+    """
+
+    panel: Panel
+    ax: Axes
+    low: float
+    high: float
+    base: float
+    is_last: bool
+    above: list[Line] = field(default_factory=list)
+    labels: list[tuple[float, int, str]] = field(default_factory=list)
+    footer: list[str] = field(default_factory=list)
+
+    @property
+    def top(self) -> float:
+        """Inches above the panel."""
+        return sum(map(height_of, self.above)) + 0.08
+
+    @property
+    def bottom(self) -> float:
+        """Inches below the panel."""
+        return _TICKS + _LINE * len(self.footer) + _EDGE if self.is_last else _GAP
+
+
+class Page:
+    """Panels below each other, those on the same axis together.
+
+    All is measured in inches. Streams are drawn first, since their numbers say how much room the left side
+    needs; then what the width of the panels decides, and last the height of the page.
+
+    Parameters
+    ----------
+    panels : list of Panel
+        What is drawn.
+    width : float
+        Of the page.
+    start, stop : float or None
+        The ends that the user chose, for axes of seconds.
+    began : tuple of float and Axis, or None
+        When all of it began, if that is known.
+    """
+
+    def __init__(
+        self,
+        panels: list[Panel],
+        width: float,
+        start: float | None,
+        stop: float | None,
+        began: tuple[float, Axis] | None,
+    ) -> None:
+        self._width = width
+        self._began = began
+        self._figure = Picture(figsize=(width, 1), facecolor="white")
+        FigureCanvasAgg(self._figure)
+        kinds = list(dict.fromkeys(panel.axis for panel in panels))
+        self._rows: list[_Row] = []
+        for kind in kinds:
+            members = [panel for panel in panels if panel.axis == kind]
+            low, high, base = _span(members, start, stop)
+            for panel in members:
+                ax = self._figure.add_axes((0.2, 0.2, 0.5, 0.5), label=str(len(self._rows)))
+                self._rows.append(_Row(panel, ax, low, high, base, panel is members[-1]))
+
+    def finished(self, name: str, about: str, left_out: list[str]) -> Picture:
+        """Draw the panels, and write what is around them.
+
+        Parameters
+        ----------
+        name, about : str
+            Of the datapack.
+        left_out : list of str
+            What is not drawn.
+        """
+        left, right = self._draw_streams()
+        inches = self._width - left - right
+        for row in self._rows:
+            self._draw_rest(row, left, inches)
+        heading = self._title(name, about, left, 13.0) if name else []
+        note = f"not drawn: {', '.join(left_out)}" if left_out else ""
+        footnote = wrapped(note, self._width - 2 * _EDGE, lines=6) if note else []
+        top = sum(map(height_of, heading)) + (_EDGE if heading else 0) + _EDGE
+        height = top + sum(row.top + row.panel.height + row.bottom for row in self._rows)
+        height += _LINE * len(footnote) + (_EDGE / 2 if footnote else 0)
+        self._figure.set_size_inches(self._width, height)
+        self._write(heading, left, height - _EDGE, height)
+        edge = height - top
+        for row in self._rows:
+            self._write(row.above, left, edge, height)
+            edge -= row.top + row.panel.height
+            row.ax.set_position(
+                (left / self._width, edge / height, inches / self._width, row.panel.height / height)
+            )
+            self._label(row, left, edge, height)
+            edge -= row.bottom
+        lines: list[Line] = [(Piece(line, colour=QUIET),) for line in footnote]
+        self._write(lines, _EDGE, _EDGE + _LINE * len(lines), height)
+        return self._figure
+
+    def _draw_streams(self) -> tuple[float, float]:
+        """Draw the signals; return how many inches the left and the right side need."""
+        names, sides = 0.25 * self._width, max(0.75, 0.2 * self._width)
+        left, right = 0.0, 0.35
+        for row in self._rows:
+            drawing.style(row.ax)
+            row.ax.tick_params(length=3, labelsize=8, colors=INK)
+            row.ax.set_xlim(row.low - row.base, row.high - row.base)
+            if not isinstance(row.panel, StreamPanel):
+                continue
+            row.ax.set_position((0.2, 0.2, 0.5, row.panel.height))  # of a page of one inch
+            right = max(right, drawing.stream(row.ax, row.panel, row.base, names, sides) + _EDGE / 2)
+            row.ax.set_xlim(row.low - row.base, row.high - row.base)
+            left = max(left, _tick_inches(row.ax))
+        lines = max(row.ax.get_ylabel().count("\n") + bool(row.ax.get_ylabel()) for row in self._rows)
+        left += 0.12 + _EDGE + 0.14 * lines
+        for row in self._rows:
+            row.ax.yaxis.label.set_verticalalignment("top")
+        return left, right
+
+    def _draw_rest(self, row: _Row, left: float, inches: float) -> None:
+        """Draw what depends on how wide the panels are."""
+        panel, ax = row.panel, row.ax
+        row.above = self._title(panel.title, panel.text, left, 9.0)
+        wide = self._width - left - _EDGE
+        if isinstance(panel, EventPanel):
+            row.labels, missing = drawing.event_labels(panel, row.low, row.high, inches)
+            drawing.events(ax, panel, row.base, row.labels)
+            colours = {word: fill for word, fill in drawing.event_colours(panel).items() if word}
+            if missing and len(set(colours.values())) > 1:
+                row.above += key(colours.items(), wide)
+        else:
+            if panel.is_together and 1 < len(panel.labels) <= TOGETHER and ax.get_legend() is None:
+                row.above += key(zip(panel.labels, drawing.COLOURS, strict=False), wide)
+            events = [other.panel for other in self._rows if other.panel.axis == panel.axis]
+            marked = [
+                each for each in events if isinstance(each, EventPanel) and len(each.starts) <= _MOST_MARKED
+            ]
+            drawing.marks(ax, marked, row.base)
+        ax.set_xlim(row.low - row.base, row.high - row.base)
+        text = _set_ticks(row, inches, self._began)
+        ax.tick_params(labelbottom=row.is_last)
+        if row.is_last:
+            row.footer = wrapped(text, self._width - 2 * _EDGE, 9)
+
+    def _title(self, name: str, about: str, left: float, size: float) -> list[Line]:
+        """Return a name, with what is said of it at its right, or below it where there is no room."""
+        wide = self._width - left - _EDGE
+        small = 8.0 if size < 10 else 9.0
+        room = wide - measured(name, size, bold=True) - measured(about, small)
+        if about and room >= 0.3:
+            x = wide - measured(about, small)
+            return [(Piece(name, 0, size, bold=True), Piece(about, x, small, QUIET))]
+        # A name that is too long begins at the edge of the page.
+        x = 0.0 if measured(name, size, bold=True) <= wide else _EDGE - left
+        lines: list[Line] = [
+            (Piece(line, x, size, bold=True),) for line in wrapped(name, wide - x, size, lines=4, bold=True)
+        ]
+        return lines + [(Piece(line, 0, small, QUIET),) for line in wrapped(about, wide, small, lines=3)]
+
+    def _write(self, lines: list[Line], left: float, top: float, height: float) -> None:
+        for line in lines:
+            top -= height_of(line)
+            for piece in line:
+                self._figure.text(
+                    (left + piece.x) / self._width,
+                    (top + 0.3 * max(each.size for each in line) / 72) / height,
+                    piece.text,
+                    fontsize=piece.size,
+                    color=piece.colour,
+                    weight="bold" if piece.bold else "normal",
+                )
+
+    def _label(self, row: _Row, left: float, edge: float, height: float) -> None:
+        """Write what the axes of a panel are."""
+        inches = self._width * row.ax.get_position().width
+        row.ax.yaxis.set_label_coords(
+            (_EDGE - 0.05) / self._width, (edge + row.panel.height / 2) / height, self._figure.transFigure
+        )
+        if not row.footer:
+            return
+        half = max(measured(line, 9) for line in row.footer) / 2
+        centre = min(max(left + inches / 2, half + _EDGE), self._width - half - _EDGE)
+        row.ax.set_xlabel("\n".join(row.footer), fontsize=9, color=INK, va="top")
+        row.ax.xaxis.set_label_coords(
+            centre / self._width, (edge - _TICKS) / height, self._figure.transFigure
+        )
+
+
+def _span(panels: list[Panel], start: float | None, stop: float | None) -> tuple[float, float, float]:
+    """Return the ends of an axis, and what is 0 on it."""
+    ends = [panel.ends for panel in panels]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    if not panels[0].axis.is_absolute:
+        low, high = (low if start is None else start), (high if stop is None else stop)
+        return low, high if high > low else low + 1, 0.0
+    return low, high if high > low else low + 1, low // _DAY * _DAY
+
+
+def _tick_inches(ax: Axes) -> float:
+    """Return how wide the labels of the vertical axis are."""
+    low, high = sorted(ax.get_ylim())
+    room = 1e-6 * (high - low)
+    locations = [tick for tick in ax.get_yticks() if low - room <= tick <= high + room]
+    size = ax.yaxis.get_tick_params()["labelsize"]
+    return max(
+        (measured(text, size) for text in ax.yaxis.get_major_formatter().format_ticks(locations)), default=0.0
+    )
+
+
+def _set_ticks(row: _Row, inches: float, began: tuple[float, Axis] | None) -> str:
+    """Choose ticks that have room for what is written at them; return what the axis says it is."""
+    axis, kind = row.ax.xaxis, row.panel.axis
+    span = row.high - row.low
+    if kind.is_absolute:
+        wide = 0.95 if span > _DAY or span < 10 else 0.75
+        axis.set_major_locator(TimeLocator(int(inches / wide)))
+        axis.set_major_formatter(ClockFormatter(row.base))
+        return f"time on {_days(row.low, row.high)}{' (UTC)' if kind.kind == 'utc' else ''}"
+    in_minutes = kind.kind == "seconds" and span >= _MINUTES
+    if in_minutes:
+        in_hours = row.high >= _HOURS
+        axis.set_major_locator(TimeLocator(int(inches / 0.65)))
+        axis.set_major_formatter(MinutesFormatter(hours=in_hours))
+        units = "h:min:s" if in_hours else "min:s"
+    else:
+        texts = PlainFormatter().format_ticks([row.low, row.high])
+        wide = min(max(max(map(measured, texts)), 0.3), 1.2) + 0.2
+        axis.set_major_locator(MaxNLocator(max(1, min(9, int(inches / wide))), steps=[1, 2, 2.5, 5, 10]))
+        axis.set_major_formatter(PlainFormatter())
+        units = kind.units
+    text = f"{shortened(kind.name, 1.5, 9)} ({shortened(units, 1.2, 9)})" if units else kind.name
+    if kind.kind == "seconds" and began:
+        zone = " UTC" if began[1].kind == "utc" else ""
+        text += f" from {datetime.fromtimestamp(began[0], UTC):%Y-%m-%d %H:%M:%S}{zone}"
+    return text
+
+
+def _days(low: float, high: float) -> str:
+    first, last = (f"{datetime.fromtimestamp(each, UTC):%Y-%m-%d}" for each in (low, high))
+    return first if first == last else f"{first} to {last}"

@@ -1,0 +1,114 @@
+"""A figure that shows itself in notebooks, and the files that it is written to."""
+
+from __future__ import annotations
+
+import io
+import secrets
+import threading
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from PIL import Image
+
+from rinofs.errors import InvalidOptionError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterator
+
+DPI = 110.0
+
+_MOST_PIXELS = 1 << 16  # that Agg draws along a side
+_UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+_SETTINGS: dict[Any, Any] = {
+    "figure.autolayout": False,
+    "figure.constrained_layout.use": False,
+    "text.usetex": False,
+    "text.parse_math": False,  # a name with a $ is a name
+    "axes.formatter.useoffset": False,
+    "pdf.fonttype": 42,  # journals ask for TrueType, and refuse matplotlib's Type 3
+    "ps.fonttype": 42,
+}
+_lock = threading.RLock()
+
+
+@contextmanager
+def drawing_settings() -> Iterator[None]:
+    """Have matplotlib draw as these pictures need it; the user's settings are back afterwards."""
+    # Settings are global: two threads would put back each other's.
+    with _lock, rc_context(_SETTINGS), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # they are drawn as boxes
+        yield
+
+
+class Picture(Figure):
+    """A matplotlib figure that shows itself in notebooks, with or without ``%matplotlib inline``."""
+
+    def savefig(self, fname: Any, *, transparent: bool | None = None, **kwargs: Any) -> None:
+        """Write the figure; fonts are embedded as Type 42."""
+        with drawing_settings():
+            super().savefig(fname, transparent=transparent, **kwargs)
+
+    def _repr_png_(self) -> bytes:
+        return _png(self, DPI)
+
+
+def save(figure: Figure, path: str | os.PathLike[str], *, dpi: float = DPI) -> None:
+    """Write a figure to a file whose extension says the format (png, svg, pdf); complete, or not at all.
+
+    Fonts are embedded in PDF as Type 42 (TrueType).
+
+    Parameters
+    ----------
+    figure : Figure
+        The figure.
+    path : str or path
+        On this machine.
+    dpi : float, optional
+        Pixels an inch.
+
+    Raises
+    ------
+    InvalidOptionError
+        If a side would have more than 65,535 pixels.
+    """
+    target = Path(path)
+    staging = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
+    kind = target.suffix.lower()
+    if kind == ".png":
+        _check_size(figure, target, dpi)
+    try:
+        if kind == ".png":
+            staging.write_bytes(_png(figure, dpi))
+        else:
+            with drawing_settings():
+                # Without dates, the same data make the same file.
+                figure.savefig(staging, dpi=dpi, metadata=_UNDATED.get(kind))
+        staging.replace(target)
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+def _check_size(figure: Figure, target: Path, dpi: float) -> None:
+    longest = float(max(figure.get_size_inches()))
+    if longest * dpi >= _MOST_PIXELS:
+        most = int((_MOST_PIXELS - 1) / longest)
+        raise InvalidOptionError(
+            f"{target}: a PNG of {longest:.0f} inches has too many pixels at {dpi:g} dpi: {most} dpi at most"
+        )
+
+
+def _png(figure: Figure, dpi: float) -> bytes:
+    # A palette holds the few colours of a plot in a third of the bytes.
+    drawn = io.BytesIO()
+    with drawing_settings():
+        figure.savefig(drawn, dpi=dpi, format="png")
+    with Image.open(drawn) as picture:
+        flat = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
+        small = io.BytesIO()
+        flat.save(small, format="PNG", optimize=True, dpi=(dpi, dpi))
+    return small.getvalue()
