@@ -190,14 +190,22 @@ def _datasets(source: xr.DataTree | xr.Dataset) -> list[tuple[str, xr.Dataset]]:
 
 
 def _starts(found: list[tuple[str, xr.Dataset]]) -> dict[str, tuple[float, Axis]]:
-    """Return when each dataset starts that says so itself, or whose container does."""
+    """Return what the seconds of each dataset are counted from, where that is known.
+
+    A dataset, or a container above it, says when it started. Where the whole tree says so as well, its
+    times are counted from there.
+    """
+    said = {path: start_of(dataset.attrs.get("start_time", "")) for path, dataset in found}
+    whole = said.get("")
+    several = any(start for path, start in said.items() if path)
     starts: dict[str, tuple[float, Axis]] = {}
-    for path, dataset in found:  # containers come before what they hold
-        said = start_of(dataset.attrs["start_time"]) if "start_time" in dataset.attrs else None
-        above = "" if "/" not in path else path.rpartition("/")[0]
-        said = said or starts.get(above) or starts.get("")
-        if said:
-            starts[path] = said
+    for path, _ in found:
+        above = path
+        while above and not said.get(above):
+            above = above.rpartition("/")[0]
+        own = said.get(above)
+        if own and (above or not several):
+            starts[path] = whole or own
     return starts
 
 

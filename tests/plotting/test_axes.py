@@ -116,6 +116,16 @@ def test_start_times_put_streams_on_one_axis() -> None:
     assert (other.get_xlim(), other.get_xlabel()) == ((0, 99), "time (s)")
 
 
+def test_the_times_of_a_tree_with_a_start_are_counted_from_there() -> None:
+    whole = xr.Dataset(attrs={"start_time": "2026-01-02T09:00:00Z"})
+    early = signal(100, time=np.arange(100.0)).assign_attrs(start_time="2026-01-02T09:00:00Z")
+    late = signal(100, time=60 + np.arange(100.0)).assign_attrs(start_time="2026-01-02T09:01:00Z")
+    first, second = plot(xr.DataTree.from_dict({"/": whole, "/a": early, "/b": late})).axes
+    assert first.get_xlim() == second.get_xlim() == (0, 159)
+    assert drawn_x(second)[0] == 60
+    assert second.get_xlabel() == "time (s) from 2026-01-02 09:00:00 UTC"
+
+
 def test_the_start_that_all_share_is_named() -> None:
     whole = xr.Dataset(attrs={"start_time": "2026-01-02T10:00:00"})
     seconds = signal(100, time=np.arange(100.0))
