@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SIZE = rounds(256, 1024) * MIB
 TOKEN = "rino_" + "m" * 43
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.soak
 

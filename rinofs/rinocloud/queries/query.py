@@ -148,11 +148,15 @@ def both(*queries: Query) -> Query:
 
 
 def metadata_fields(query: Query) -> set[str]:
-    """Return the fields of the metadata that a query names, but for those which are to be absent."""
+    """Return the fields of the metadata that a query names, but for those which are to be absent.
+
+    What is not a query names none: whoever evaluates it refuses it.
+    """
     found: set[str] = set()
     for key, wanted in query.items():
         if key in GROUPS:
-            found = found.union(*map(metadata_fields, wanted))
+            parts = wanted if isinstance(wanted, list) else []
+            found = found.union(*(metadata_fields(part) for part in parts if isinstance(part, dict)))
         elif record_field(key) is None and wanted not in (None, {EXISTS.name: False}):
             found.add(key)
     return found
