@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 
 Heard: TypeAlias = Callable[..., tuple[str, str]]
 
+# fsspec takes what is in the environment for text before 2026.3, and for JSON, where it is, from then on.
+_as_fsspec_reads_it: dict[str, dict[str, Any]] = {}
+set_conf_env(_as_fsspec_reads_it, {"FSSPEC_RINO_TOKEN": "1e5"})
+READS_JSON = _as_fsspec_reads_it["rino"]["token"] == 1e5
+
 # What fsspec would read as something else than the text that they are.
 MISREAD = [
     "1e5",
@@ -212,7 +217,7 @@ def test_quotes_around_a_token_in_the_environment_are_json(
     read: dict[str, dict[str, Any]] = {}
     set_conf_env(read, {"FSSPEC_RINO_TOKEN": '"1e5"', "FSSPEC_RINO_ENDPOINT_URL": one.endpoint_url})
     _configure(monkeypatch, **read["rino"])
-    assert heard() == ("one", "1e5")
+    assert heard() == ("one", "1e5" if READS_JSON else '"1e5"')
 
 
 @pytest.mark.parametrize("written", ['{"token": 1e5}', '{"token": "1e5"}'])
@@ -255,7 +260,7 @@ def test_the_environment_of_a_process(tmp_path: Path) -> None:
         command = [sys.executable, "-c", _PROGRAM]
         answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     told = json.loads(answer.stdout)
-    assert told["read by fsspec as"] == "float"  # the reason for all this
+    assert told["read by fsspec as"] == ("float" if READS_JSON else "str")  # the reason for all this
     assert told["listing"] == ["a.txt"]
     assert told["same"]
     for text in (bytes.fromhex(told["pickle"]).decode("latin-1"), told["json"], told["options"]):

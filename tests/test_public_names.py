@@ -21,7 +21,7 @@ PUBLIC = {
     "rinofs.errors": """AuthenticationError ConflictError ConnectionFailedError ContentChangedError
         ContentMismatchError CredentialsError DeadlineError InvalidDatapackError
         InvalidOptionError InvalidOptionTypeError InvalidPathError InvalidRequestError NotAllowedError
-        NotFoundError OutcomeUnknownError PreconditionError ProtocolError RinofsError
+        NotFoundError NotWrittenWarning OutcomeUnknownError PreconditionError ProtocolError RinofsError
         ServiceError TooLargeError UnavailableError UnknownDatatypeError""",
     "rinofs.fs.upath": "RemotePath",
     "rinofs.plotting": "plot save",

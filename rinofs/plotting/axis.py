@@ -22,7 +22,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
-class Axis:
+class PanelAxis:
     """A kind of axis; panels with equal ones share it.
 
     Attributes
@@ -44,12 +44,12 @@ class Axis:
         return self.kind in {"utc", "clock"}
 
 
-SECONDS = Axis("seconds", "time", "s")
-UTC_TIME = Axis("utc", "time", "UTC")
-CLOCK_TIME = Axis("clock", "time")
+SECONDS = PanelAxis("seconds", "time", "s")
+UTC_TIME = PanelAxis("utc", "time", "UTC")
+CLOCK_TIME = PanelAxis("clock", "time")
 
 
-def axis_of(name: str, values: NDArray[Any] | None, units: str) -> Axis:
+def axis_of(name: str, values: NDArray[Any] | None, units: str) -> PanelAxis:
     """Return the axis of a coordinate, or of a dimension that has none.
 
     Parameters
@@ -62,11 +62,11 @@ def axis_of(name: str, values: NDArray[Any] | None, units: str) -> Axis:
         What it says of its units.
     """
     if values is None:
-        return Axis("sample", "sample")
+        return PanelAxis("sample", "sample")
     if values.dtype.kind == "M":
         return UTC_TIME
     if (units or ("s" if name == "time" else "")) != "s":
-        return Axis("other", name, units)
+        return PanelAxis("other", name, units)
     finite = np.asarray(values, "float64")
     finite = finite[np.isfinite(finite)]
     if finite.size and finite.min() >= _FIRST and finite.max() <= _LAST:
@@ -85,7 +85,7 @@ def seconds_of(values: NDArray[Any]) -> NDArray[Any]:
     return np.asarray(values, "float64")
 
 
-def start_of(value: Any) -> tuple[float, Axis] | None:
+def start_of(value: Any) -> tuple[float, PanelAxis] | None:
     """Return the start of a recording in Unix seconds, with the axis that it is on; None if it says none.
 
     Parameters

@@ -12,7 +12,7 @@ from rinofs.datapack.document.naming import DOCUMENT_NAME
 from rinofs.datapack.document.nodes import DataNode
 from rinofs.errors import InvalidDatapackError
 from rinofs.plotting.lettering import cleaned
-from rinofs.plotting.page import Page
+from rinofs.plotting.page import FigurePage
 from rinofs.plotting.panels import panels_of
 from rinofs.plotting.picture import drawing_settings
 
@@ -104,5 +104,5 @@ def _figure(
     if isinstance(source, xr.DataTree):
         name, about = (cleaned(source.attrs.get(each, "")) for each in ("name", "description"))
     with drawing_settings():
-        page = Page(contents.panels[:_MOST_PANELS], width, start, stop, contents.start)
+        page = FigurePage(contents.panels[:_MOST_PANELS], width, start, stop, contents.start)
         return page.finished(name, about, left_out)

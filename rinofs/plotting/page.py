@@ -23,7 +23,7 @@ from rinofs.plotting.picture import Picture
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from rinofs.plotting.axis import Axis
+    from rinofs.plotting.axis import PanelAxis
     from rinofs.plotting.lettering import Line
     from rinofs.plotting.panels import Panel
 
@@ -37,7 +37,7 @@ _MOST_MARKED = 60
 
 
 @dataclass(slots=True)
-class _Row:
+class _PanelRow:
     """A panel at its place.
 
     Attributes
@@ -81,7 +81,7 @@ class _Row:
         return _TICKS + _LINE * len(self.footer) + _EDGE if self.is_last else _GAP
 
 
-class Page:
+class FigurePage:
     """Panels below each other, those on the same axis together.
 
     All is measured in inches. Streams are drawn first, since their numbers say how much room the left side
@@ -95,7 +95,7 @@ class Page:
         Of the page.
     start, stop : float or None
         The ends that the user chose, for axes of seconds.
-    began : tuple of float and Axis, or None
+    began : tuple of float and PanelAxis, or None
         When all of it began, if that is known.
     """
 
@@ -105,20 +105,20 @@ class Page:
         width: float,
         start: float | None,
         stop: float | None,
-        began: tuple[float, Axis] | None,
+        began: tuple[float, PanelAxis] | None,
     ) -> None:
         self._width = width
         self._began = began
         self._figure = Picture(figsize=(width, 1), facecolor="white")
         FigureCanvasAgg(self._figure)
         kinds = list(dict.fromkeys(panel.axis for panel in panels))
-        self._rows: list[_Row] = []
+        self._rows: list[_PanelRow] = []
         for kind in kinds:
             members = [panel for panel in panels if panel.axis == kind]
             low, high, base = _span(members, start, stop)
             for panel in members:
                 ax = self._figure.add_axes((0.2, 0.2, 0.5, 0.5), label=str(len(self._rows)))
-                self._rows.append(_Row(panel, ax, low, high, base, panel is members[-1]))
+                self._rows.append(_PanelRow(panel, ax, low, high, base, panel is members[-1]))
 
     def finished(self, name: str, about: str, left_out: list[str]) -> Picture:
         """Draw the panels, and write what is around them.
@@ -175,7 +175,7 @@ class Page:
             row.ax.yaxis.label.set_verticalalignment("top")
         return left, right
 
-    def _draw_rest(self, row: _Row, left: float, inches: float) -> None:
+    def _draw_rest(self, row: _PanelRow, left: float, inches: float) -> None:
         """Draw what depends on how wide the panels are."""
         panel, ax = row.panel, row.ax
         row.above = self._title(panel.title, panel.text, left, 9.0)
@@ -228,7 +228,7 @@ class Page:
                     weight="bold" if piece.bold else "normal",
                 )
 
-    def _label(self, row: _Row, left: float, edge: float, height: float) -> None:
+    def _label(self, row: _PanelRow, left: float, edge: float, height: float) -> None:
         """Write what the axes of a panel are."""
         inches = self._width * row.ax.get_position().width
         row.ax.yaxis.set_label_coords(
@@ -265,7 +265,7 @@ def _tick_inches(ax: Axes) -> float:
     )
 
 
-def _set_ticks(row: _Row, inches: float, began: tuple[float, Axis] | None) -> str:
+def _set_ticks(row: _PanelRow, inches: float, began: tuple[float, PanelAxis] | None) -> str:
     """Choose ticks that have room for what is written at them; return what the axis says it is."""
     axis, kind = row.ax.xaxis, row.panel.axis
     span = row.high - row.low

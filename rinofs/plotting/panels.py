@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from rinofs.errors import InvalidDatapackError
-from rinofs.plotting.axis import SECONDS, UTC_TIME, Axis, axis_of, seconds_of, start_of
+from rinofs.plotting.axis import SECONDS, UTC_TIME, PanelAxis, axis_of, seconds_of, start_of
 from rinofs.plotting.lettering import cleaned
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class StreamPanel:
         Its path, and what is said of it.
     signal : xarray.DataArray
         Samples x channels.
-    axis : Axis
+    axis : PanelAxis
         What its samples are along.
     shift : float
         What is added to its times on the axis.
@@ -44,7 +44,7 @@ class StreamPanel:
     title: str
     text: str
     signal: xr.DataArray
-    axis: Axis = SECONDS
+    axis: PanelAxis = SECONDS
     shift: float = 0.0
     units: tuple[str, ...] = ()
 
@@ -98,7 +98,7 @@ class EventPanel:
         What is written beside each.
     lanes : ndarray of int
         Which row each is in, so that none covers another.
-    axis : Axis
+    axis : PanelAxis
         What they are along.
     """
 
@@ -108,7 +108,7 @@ class EventPanel:
     stops: NDArray[Any]
     labels: list[str]
     lanes: NDArray[Any] = field(repr=False)
-    axis: Axis = SECONDS
+    axis: PanelAxis = SECONDS
 
     @property
     def height(self) -> float:
@@ -139,13 +139,13 @@ class Contents:
         What is drawn.
     left_out : list of str
         What is not, with the reasons.
-    start : tuple of float and Axis, or None
+    start : tuple of float and PanelAxis, or None
         When all of it starts, if it says so: Unix seconds, and the axis that they are on.
     """
 
     panels: list[Panel]
     left_out: list[str]
-    start: tuple[float, Axis] | None
+    start: tuple[float, PanelAxis] | None
 
 
 def panels_of(source: xr.DataTree | xr.Dataset, start: float | None, stop: float | None) -> Contents:
@@ -189,7 +189,7 @@ def _datasets(source: xr.DataTree | xr.Dataset) -> list[tuple[str, xr.Dataset]]:
     return [(str(source.attrs.get("name", "")), source)]
 
 
-def _starts(found: list[tuple[str, xr.Dataset]]) -> dict[str, tuple[float, Axis]]:
+def _starts(found: list[tuple[str, xr.Dataset]]) -> dict[str, tuple[float, PanelAxis]]:
     """Return what the seconds of each dataset are counted from, where that is known.
 
     A dataset, or a container above it, says when it started. Where the whole tree says so as well, its
@@ -198,7 +198,7 @@ def _starts(found: list[tuple[str, xr.Dataset]]) -> dict[str, tuple[float, Axis]
     said = {path: start_of(dataset.attrs.get("start_time", "")) for path, dataset in found}
     whole = said.get("")
     several = any(start for path, start in said.items() if path)
-    starts: dict[str, tuple[float, Axis]] = {}
+    starts: dict[str, tuple[float, PanelAxis]] = {}
     for path, _ in found:
         above = path
         while above and not said.get(above):
@@ -215,7 +215,7 @@ def _stream(
     variable: xr.DataArray,
     start: float | None,
     stop: float | None,
-    started: tuple[float, Axis] | None,
+    started: tuple[float, PanelAxis] | None,
 ) -> StreamPanel | str:
     if variable.ndim == 1:
         variable = variable.expand_dims("channel", axis=1)
@@ -267,7 +267,7 @@ def _events(
     dataset: xr.Dataset,
     start: float | None,
     stop: float | None,
-    started: tuple[float, Axis] | None,
+    started: tuple[float, PanelAxis] | None,
 ) -> list[Panel]:
     columns = list(dataset.data_vars.values())
     times = [column for column in columns if column.attrs.get("units") == "s" or column.dtype.kind == "M"]

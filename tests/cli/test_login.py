@@ -76,7 +76,9 @@ def test_a_token_is_checked_and_stored_as_it_is(run: Run, server: LiveServer) ->
 def test_a_wrong_password_is_one_line_and_stores_nothing(run: Run, server: LiveServer, username: str) -> None:
     result = run("login", "rino", "--endpoint-url", server.endpoint_url, input=f"{username}\npw-canary\n")
     assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1].startswith("rinofs: the login was refused: ")
+    assert result.stderr.splitlines()[-1].startswith(
+        f"rinofs: {server.endpoint_url}: the login was refused: "
+    )
     assert "canary" not in result.output
     assert ProfileStore().names("rino") == []
 

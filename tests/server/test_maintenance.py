@@ -69,7 +69,7 @@ def test_what_an_upload_is_about_to_refer_to_stays(services: Services, user: Use
 COLLECT = """
 import sys
 from pathlib import Path
-from rinofs.server.catalog.listings import Page
+from rinofs.server.catalog.listings import PageRequest
 from rinofs.server.maintenance import gc
 from rinofs.server.services import open_services
 from rinofs.server.settings import ServerSettings

@@ -404,7 +404,8 @@ def test_a_body_shorter_than_announced(url: str, empty: Kept, path: str, half_cl
     # The next upload goes the same way, so it comes after what the broken one left behind was cleared away.
     while [file for file in empty.files() if file.parent.name == "temporary"]:
         requests.get(f"{url}/fields", timeout=10)
-    assert empty.files() == []
+    while empty.files():  # the end of the connection reaches the server by itself; pytest's timeout ends this
+        requests.get(f"{url}/fields", timeout=10)
 
 
 # Names
