@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, create_engine, event, text
@@ -16,6 +17,8 @@ __all__ = ["IMMEDIATE", "driver_of", "file_problems", "is_busy", "is_full", "is_
 
 IMMEDIATE = {"rinofs_write": True}
 """Execution options of a connection whose transactions write."""
+
+_LONGEST_SWITCH = 5.0  # seconds
 
 
 def sqlite_engine(url: str | URL, busy_timeout: float, *, keep_sql: bool, begins: bool) -> Engine:
@@ -85,9 +88,27 @@ def _set_up(connection: Any, _record: object) -> None:
     # The driver would begin transactions by its own rules, and only before writes.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "cache_size=-8192"):
+    _switch_to_wal(cursor)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-8192"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
+    """Switch to the write-ahead log, once in the life of a file; processes that start together take turns.
+
+    SQLite does not wait for the others here, whatever its busy timeout is: https://www.sqlite.org/wal.html
+    """
+    deadline = time.monotonic() + _LONGEST_SWITCH
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:
