@@ -25,8 +25,13 @@ from rinofs.server.auth import routes as oauth
 from rinofs.server.errors import ApiError
 from rinofs.server.maintenance import gc
 from rinofs.server.services import open_services
-from rinofs.server.web.middleware import AnswerFailures, AnswerHeaders, HostGuard
-from rinofs.server.web.responses import error_response, json_response
+from rinofs.server.web.responses import (
+    AnswerFailures,
+    AnswerHeaders,
+    HostGuard,
+    error_response,
+    json_response,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

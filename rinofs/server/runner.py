@@ -15,7 +15,7 @@ import uvicorn
 from filelock import FileLock
 
 from rinofs.server.web.connections import guarded_protocol
-from rinofs.server.web.middleware import is_loopback
+from rinofs.server.web.responses import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -6,7 +6,7 @@ import re
 from urllib.parse import SplitResult, urlsplit
 
 from rinofs.server.errors import BadRequest
-from rinofs.server.web.middleware import is_loopback
+from rinofs.server.web.responses import is_loopback
 
 __all__ = ["SHOW_TOKEN", "check_redirect_uri", "policy_source"]
 

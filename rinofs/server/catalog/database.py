@@ -19,9 +19,15 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from rinofs.protocol.extensions import IDEMPOTENCY_KEY
-from rinofs.server.catalog.sqlite.driver import IMMEDIATE, is_busy, is_full, sqlite_engine
-from rinofs.server.catalog.sqlite.group_commit import CommitError, GroupCommit
 from rinofs.server.catalog.sqlite.inline_reader import InlineReader, WouldWait
+from rinofs.server.catalog.sqlite.transactions import (
+    IMMEDIATE,
+    CommitError,
+    GroupCommit,
+    is_busy,
+    is_full,
+    sqlite_engine,
+)
 from rinofs.server.catalog.tables import outcomes, users
 from rinofs.server.errors import ApiError, InsufficientStorage, Unavailable, Unprocessable
 

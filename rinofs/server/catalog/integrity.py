@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, func, or_, select, union
 
 from rinofs.server.catalog.records import Kind
-from rinofs.server.catalog.sqlite.driver import file_problems, is_sqlite
 from rinofs.server.catalog.sqlite.functions import is_json
+from rinofs.server.catalog.sqlite.transactions import file_problems, is_sqlite
 from rinofs.server.catalog.structures import structure_problem
 from rinofs.server.catalog.tables import BLOB_REFERENCES, datapack_contents, datapacks, objects
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy.dialects import sqlite
 
-from rinofs.server.catalog.sqlite.driver import driver_of
+from rinofs.server.catalog.sqlite.transactions import driver_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""Transactions that are committed together.
+"""Connections to SQLite, and transactions on them that are committed together.
 
 What is committed has to be on the disk, and the disk takes as long for one transaction as for twenty. So
 transactions that wait for each other anyway run within one of SQLite's, each in a savepoint of its own; the
@@ -9,22 +9,135 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rinofs.server.catalog.sqlite.driver import driver_of
+from sqlalchemy import URL, create_engine, event, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Engine
 
-__all__ = ["CommitError", "GroupCommit"]
+__all__ = [
+    "IMMEDIATE",
+    "CommitError",
+    "GroupCommit",
+    "driver_of",
+    "file_problems",
+    "is_busy",
+    "is_full",
+    "is_sqlite",
+    "sqlite_engine",
+]
+
+IMMEDIATE = {"rinofs_write": True}
+"""Execution options of a connection whose transactions write."""
+
+_LONGEST_SWITCH = 5.0  # seconds
 
 LARGEST_GROUP = 64
 """Transactions that are committed at once, so that the first of them need not wait for long."""
 
 _RECHECK = 0.05  # seconds after which one looks whether the commit was left to somebody who gave up
+
+
+def sqlite_engine(url: str | URL, busy_timeout: float, *, keep_sql: bool, begins: bool) -> Engine:
+    """Make an engine whose commits are durable.
+
+    Parameters
+    ----------
+    url : str or URL
+        An SQLAlchemy URL of a file.
+    busy_timeout : float
+        Seconds that a transaction waits for those of other processes.
+    keep_sql : bool
+        Whether compiled statements are kept for the next time.
+    begins : bool
+        Whether SQLAlchemy begins transactions; if not, the caller does.
+    """
+    arguments = {
+        "check_same_thread": False,
+        "timeout": busy_timeout,
+        "cached_statements": 128 if keep_sql else 0,
+    }
+    engine = create_engine(
+        url,
+        connect_args=arguments,
+        pool_size=8 if keep_sql else 1,
+        max_overflow=-1,
+        query_cache_size=500 if keep_sql else 0,
+    )
+    event.listen(engine, "connect", _set_up)
+    if begins:
+        event.listen(engine, "begin", _begin)
+    return engine
+
+
+def driver_of(connection: Connection) -> sqlite3.Connection:
+    """Return the connection of the driver below one of SQLAlchemy's."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
+
+
+def is_sqlite(connection: Connection) -> bool:
+    """Tell whether a connection leads to SQLite."""
+    return connection.dialect.name == "sqlite"
+
+
+def is_busy(error: BaseException | None) -> bool:
+    """Tell whether a failure means that somebody else holds the lock."""
+    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Tell whether a failure means that the disk is full."""
+    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
+
+
+def file_problems(connection: Connection) -> Iterator[str]:
+    """Yield what SQLite finds wrong with its file, and with references between rows."""
+    for (line,) in connection.execute(text("PRAGMA integrity_check")):
+        if line != "ok":
+            yield f"database: {line}"
+    for row in connection.execute(text("PRAGMA foreign_key_check")):
+        yield f"database: row {row[1]} of {row[0]} refers to a missing row of {row[2]}"
+
+
+def _set_up(connection: Any, _record: object) -> None:
+    # The driver would begin transactions by its own rules, and only before writes.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    _switch_to_wal(cursor)
+    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-8192"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
+    """Switch to the write-ahead log, once in the life of a file; processes that start together take turns.
+
+    SQLite does not wait for the others here, whatever its busy timeout is: https://www.sqlite.org/wal.html
+    """
+    deadline = time.monotonic() + _LONGEST_SWITCH
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if not is_busy(error) or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.01)
+        else:
+            return
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that reads first and then writes fails at once if another one wrote in between:
+    # https://www.sqlite.org/lang_transaction.html
+    immediate = connection.get_execution_options().get("rinofs_write", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
 class CommitError(Exception):
