@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
@@ -55,11 +55,14 @@ class Location:
         The filesystem that it is in.
     path : str
         The path in that filesystem, without protocol and trailing slash.
+    matched : bool
+        Whether a pattern led here.
     """
 
     url: str
     fs: AbstractFileSystem
     path: str
+    matched: bool = False
 
     @property
     def is_local(self) -> bool:
@@ -133,7 +136,7 @@ def expand(urls: Iterable[str], problems: Problems) -> list[Location]:
             matches = sorted(here.fs.glob(here.path))
             if not matches:
                 raise CommandError("nothing matches", url)
-            found += [here.at(match) for match in matches]
+            found += [replace(here.at(match), matched=True) for match in matches]
     return found
 
 

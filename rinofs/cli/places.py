@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rinofs.cli.errors import CommandError
-from rinofs.cli.locations import is_folder, locate, tree_of
+from rinofs.cli.locations import expand, is_folder, locate, tree_of
 from rinofs.fs.transfer.local_names import LocalNames, NameRules
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rinofs.cli.errors import Problems
     from rinofs.cli.locations import Info, Location
 
-__all__ = ["CopyPlan", "FileCopy", "Pair", "pairs_of", "plan_copies"]
+__all__ = ["CopyPlan", "FileCopy", "Pair", "copy_pairs", "move_pairs", "plan_copies"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,48 +89,81 @@ class CopyPlan:
         return sum(copy.size for copy in self.files)
 
 
-def pairs_of(sources: Sequence[Location], destination: str, problems: Problems) -> list[Pair]:
-    """Decide where each source goes, as `cp` does: into a folder that exists, else to the name given.
+def copy_pairs(urls: Sequence[str], destination: str, problems: Problems) -> list[Pair]:
+    """Decide where each source goes when it is copied, so that the same command again gives the same tree.
+
+    What a lone folder holds goes into the destination. Several sources, and what a pattern matches, go below
+    it, each under its name. A lone file goes into a folder, and else gets the name given.
+    """
+    return _pairs(urls, destination, problems, copying=True)
+
+
+def move_pairs(urls: Sequence[str], destination: str, problems: Problems) -> list[Pair]:
+    """Decide where each source goes when it is moved: into a folder that exists, else to the name given.
 
     Raises
     ------
     CommandError
         If there are several sources and the destination is not a folder.
     """
+    return _pairs(urls, destination, problems, copying=False)
+
+
+def _pairs(urls: Sequence[str], destination: str, problems: Problems, *, copying: bool) -> list[Pair]:
+    sources = expand(urls, problems)
     target = locate(destination)
     there = _info_or_none(target)
+    # What is counted is what was typed: a source that is missing does not make the other one a lone one.
+    several = len(urls) > 1 or any(source.matched for source in sources)
     into = destination.endswith("/") or (there is not None and is_folder(there))
-    if len(sources) > 1 and not into:
+    if several and not copying and not into:
         hint = "name an existing folder, or end the name with a slash to create it"
         raise CommandError("not a folder", destination, hint)
-    found: list[Pair] = []
+    if (several or into) and there is not None and not is_folder(there):
+        raise CommandError("is a file, and no folder", destination, "delete it, or choose another name")
     names = LocalNames(NameRules.of(Path(target.path))) if target.is_local else None
+    found: list[Pair] = []
     for source in sources:
         with problems.collected(source.url):
-            pair = _pair(source, target, there, names if into and not source.is_local else None, into=into)
+            info = source.fs.info(source.path)
+            below = several or (into and not (copying and is_folder(info)))
+            pair = _pair(source, info, target, there, names, below=below, copying=copying)
             if any(pair.target.path == other.target.path for other in found):
                 raise CommandError(f"would replace another source at {pair.target.url}", source.url)
             found.append(pair)
-    if into and there is None and found:
+    if there is None and any(pair.target is not target for pair in found):
         target.fs.makedirs(target.path, exist_ok=True)
     return found
 
 
 def _pair(
-    source: Location, target: Location, there: Info | None, names: LocalNames | None, *, into: bool
+    source: Location,
+    info: Info,
+    target: Location,
+    there: Info | None,
+    names: LocalNames | None,
+    *,
+    below: bool,
+    copying: bool,
 ) -> Pair:
-    info = source.fs.info(source.path)
-    name = "" if source.url.rstrip("/").rpartition("/")[2] in {".", ".."} else source.name
-    local = names.path(name) if names else name
-    place = target.below(local) if into else target
+    name = source.name if below else ""
+    local = names.path(name) if names and not source.is_local else name
+    place = target.below(local)
     replaces = there if place is target else _info_or_none(place)
     if source.fs is target.fs or (source.is_local and target.is_local):
-        start = source.path.rstrip("/")
-        if place.path == start:
-            raise CommandError("source and destination are the same", source.url)
-        if is_folder(info) and f"{place.path}/".startswith(f"{start}/"):
-            raise CommandError(f"cannot be copied or moved into itself ({place.url})", source.url)
+        _check_apart(source, info, place)
+    if copying and is_folder(info) and replaces is not None and not is_folder(replaces):
+        raise CommandError("is a file", place.url, f"the folder {source.url} cannot replace it")
     return Pair(source, place, info, replaces, renamed=local != name)
+
+
+def _check_apart(source: Location, info: Info, place: Location) -> None:
+    """Raise CommandError if something would go onto or into itself."""
+    start = source.path.rstrip("/")
+    if place.path.rstrip("/") == start:
+        raise CommandError("source and destination are the same", source.url)
+    if is_folder(info) and (not start or place.path.startswith(f"{start}/")):
+        raise CommandError(f"cannot be copied or moved into itself ({place.url})", source.url)
 
 
 def _info_or_none(here: Location) -> Info | None:

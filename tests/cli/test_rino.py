@@ -126,7 +126,8 @@ def test_a_folder_copied_into_one_that_is_there_joins_it(
     fs.pipe_file("there/exp/only here", b"1")
     assert run("cp", "-r", "rino://exp", "rino://there").exit_code == 0
     fs.invalidate_cache()
-    assert len(fs.find("there/exp")) == 6
+    assert fs.cat("there/exp/only here") == b"1"
+    assert len(fs.find("there")) == 6
 
 
 def test_removing_many_is_one_request(run: Run, server: LiveServer, runs: Path) -> None:

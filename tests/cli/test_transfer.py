@@ -43,11 +43,27 @@ def test_a_file_gets_the_name_or_goes_into_the_folder(run: Run, runs: Path, tmp_
     assert sorted(contents(there)) == ["a.csv", "made", "made/a.csv", "new.csv"]
 
 
-def test_a_folder_that_exists_gets_the_source_into_it(run: Run, runs: Path, tmp_path: Path) -> None:
+def test_a_folder_that_exists_gets_what_the_source_holds(run: Run, runs: Path, tmp_path: Path) -> None:
     there = tmp_path / "there"
     for _ in range(2):
         assert run("get", "-r", runs / "run 1", there).exit_code == 0
-    assert sorted(path.name for path in there.iterdir()) == ["data.csv", "deep", "run 1"]
+    assert sorted(path.name for path in there.iterdir()) == ["data.csv", "deep"]
+
+
+def test_a_missing_source_does_not_change_where_the_other_one_goes(
+    run: Run, runs: Path, tmp_path: Path
+) -> None:
+    assert run("get", "-r", runs / "run 1", runs / "gone", tmp_path / "there").exit_code == 1
+    assert (tmp_path / "there" / "run 1" / "data.csv").exists()
+
+
+def test_everything_is_not_copied_into_a_part_of_itself(
+    run: Run, runs: Path, memory: AbstractFileSystem
+) -> None:
+    memory.pipe("/a", b"1")
+    result = run("cp", "-r", "memory://", "memory://copy")
+    assert result.exit_code == 1
+    assert result.stderr == "rinofs: memory://: cannot be copied or moved into itself (memory://copy)\n"
 
 
 def test_the_content_of_here_goes_straight_into_the_folder(
@@ -62,10 +78,13 @@ def test_the_content_of_here_goes_straight_into_the_folder(
 def test_several_sources_and_patterns(run: Run, runs: Path, tmp_path: Path) -> None:
     assert run("get", f"file://{runs}/*.csv", runs / "run 1" / "data.csv", f"{tmp_path}/new/").exit_code == 0
     assert sorted(contents(tmp_path / "new")) == ["a.csv", "b [1].csv", "data.csv"]
-    result = run("get", f"file://{runs}/*.csv", tmp_path / "nofolder")
+    assert run("get", f"file://{runs}/*.csv", tmp_path / "made").exit_code == 0
+    assert sorted(contents(tmp_path / "made")) == ["a.csv", "b [1].csv"]
+    result = run("get", f"file://{runs}/*.csv", runs / "a.csv")
     assert result.exit_code == 1
-    assert "with a slash to create it" in result.stderr
-    assert not (tmp_path / "nofolder").exists()
+    assert result.stderr == (
+        f"rinofs: {runs}/a.csv: is a file, and no folder; delete it, or choose another name\n"
+    )
 
 
 def test_the_rest_arrives_where_something_fails(run: Run, runs: Path, tmp_path: Path) -> None:

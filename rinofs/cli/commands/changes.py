@@ -10,7 +10,7 @@ import click
 from rinofs.cli.commands.transfer import copy_across
 from rinofs.cli.errors import CommandError, Problems
 from rinofs.cli.locations import URL, expand, is_folder, locate
-from rinofs.cli.places import pairs_of
+from rinofs.cli.places import move_pairs
 
 if TYPE_CHECKING:
     from rinofs.cli.locations import Location
@@ -81,7 +81,7 @@ def mv(sources: tuple[str, ...], destination: str, quiet: bool) -> None:
     Between filesystems, a source is deleted once all of it has been copied.
     """
     problems = Problems()
-    for pair in pairs_of(expand(sources, problems), destination, problems):
+    for pair in move_pairs(sources, destination, problems):
         with problems.collected(pair.source.url):
             _move(pair, problems, quiet=quiet)
     problems.exit_if_any()

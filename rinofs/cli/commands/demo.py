@@ -266,7 +266,7 @@ def _next_lines(data_dir: Path | None) -> str:
         "  export FSSPEC_RINO_ENDPOINT_URL=http://127.0.0.1:8440 FSSPEC_RINO_TOKEN=my-token\n"
         "  export FSSPEC_REPOVIZZ_ENDPOINT_URL=http://127.0.0.1:8440 FSSPEC_REPOVIZZ_TOKEN=my-token\n"
         f"  rinofs tree rino://{_TOP}\n"
-        f"  rinofs get -r rino://{_TOP}/runs .\n"
+        f"  rinofs get -r rino://{_TOP}/runs runs\n"
         f"  rinofs query rino://{_TOP} subject=S01 'rest_bpm>60' --columns path,rest_bpm\n"
         "  rinofs datapack pull repovizz://MYO MYO\n"
         f"  rinofs plot repovizz://{_PACK} --start 2 --stop 4\n"

@@ -14,7 +14,7 @@ from rinofs.cli.errors import CommandError, Problems
 from rinofs.cli.expressions import assignment
 from rinofs.cli.locations import URL, expand, is_folder, locate
 from rinofs.cli.output import show_json
-from rinofs.cli.places import pairs_of, plan_copies
+from rinofs.cli.places import copy_pairs, plan_copies
 from rinofs.cli.progress import Progress
 from rinofs.cli.transfers import transfer_files
 from rinofs.fs.filesystem import RemoteFileSystem
@@ -67,8 +67,11 @@ def get(
 ) -> None:
     """Download files and folders to this machine; a DESTINATION `-` is standard output.
 
-    If DESTINATION is a folder, the sources go into it. A file that exists is replaced when its download is
-    complete. Names that the local system does not allow are changed and reported (exit code 1).
+    What a folder holds goes into DESTINATION. Several sources, or those of a pattern, go below it by name. A
+    file goes into a folder that exists or ends with a slash, and else gets the name DESTINATION.
+
+    A file that exists is replaced when its download is complete. Names that the local system does not allow
+    are changed and reported (exit code 1).
     """
     if destination == "-":
         _get_to_standard_output(sources)
@@ -105,7 +108,8 @@ def put(
 ) -> None:
     """Upload files and folders from this machine; `-` is standard input.
 
-    If DESTINATION is a folder, the sources go into it.
+    What a folder holds goes into DESTINATION. Several sources, or those of a pattern, go below it by name. A
+    file goes into a folder that exists or ends with a slash, and else gets the name DESTINATION.
     """
     attributes = _attributes(assignments, tags)
     if attributes and not isinstance(locate(destination).fs, RinoFileSystem):
@@ -140,7 +144,11 @@ def _attributes(assignments: Sequence[str], tags: Sequence[str]) -> dict[str, An
 @click.command()
 @_copying
 def cp(sources: tuple[str, ...], destination: str, recursive: bool, quiet: bool, as_json: bool) -> None:
-    """Copy files and folders between any two places; within one server, the server copies them."""
+    """Copy files and folders between any two places; within one server, the server copies them.
+
+    What a folder holds goes into DESTINATION. Several sources, or those of a pattern, go below it by name. A
+    file goes into a folder that exists or ends with a slash, and else gets the name DESTINATION.
+    """
     _copy(sources, destination, recursive=recursive, quiet=quiet, as_json=as_json, resume=True)
 
 
@@ -177,7 +185,7 @@ def _copy(
     attributes: Mapping[str, Any] | None = None,
 ) -> None:
     problems = Problems()
-    pairs = pairs_of(expand(sources, problems), destination, problems)
+    pairs = copy_pairs(sources, destination, problems)
     plan = copy_across(
         pairs,
         problems,
