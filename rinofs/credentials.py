@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from rinofs.endpoints import canonical_endpoint, same_endpoint
 from rinofs.errors import CredentialsError, InvalidOptionError, InvalidOptionTypeError
-from rinofs.profiles import ProfileStore
+from rinofs.profiles import DEFAULT_PROFILE, ProfileStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from rinofs.profiles import Profile
 
@@ -86,12 +87,23 @@ class Credentials:
     token : str
         Not in the repr.
     profile : Profile or None
-        Where it came from, if from the profile store.
+        The stored login that has it, if one has.
+    origin : str
+        Where it came from, in words for the user.
+    remedy : str
+        What to do if the service refuses it.
     """
 
     endpoint_url: str
     token: str = field(repr=False)
     profile: Profile | None = field(default=None, repr=False)
+    origin: str = field(default="", compare=False)
+    remedy: str = field(default="", compare=False)
+
+    @property
+    def advice(self) -> str:
+        """Where the token came from, and what to do if the service refuses it."""
+        return f"it came from {self.origin}: {self.remedy}" if self.origin else ""
 
     @property
     def identity(self) -> str:
@@ -140,7 +152,7 @@ def find_credentials(
     if token is not None:
         _check_token(token)
         where = canonical_endpoint(endpoint_url if endpoint_url is not None else service.endpoint_url)
-        return Credentials(where, str(token))
+        return Credentials(where, str(token), None, *_origin_of(service, token))
     profile = str(profile) if profile else None
     stored = ProfileStore().load(service.name, profile)
     if stored is None and profile is not None:
@@ -149,7 +161,7 @@ def find_credentials(
             f"`rinofs login {service.name} --profile {profile}`"
         )
     if stored is not None and (endpoint_url is None or same_endpoint(stored.endpoint_url, endpoint_url)):
-        return Credentials(canonical_endpoint(stored.endpoint_url), stored.token, stored)
+        return _stored_credentials(stored, ProfileStore().path)
     where = canonical_endpoint(endpoint_url if endpoint_url is not None else service.endpoint_url)
     if stored is not None and profile is not None:
         raise CredentialsError(
@@ -163,6 +175,25 @@ def find_credentials(
         f"or run `rinofs login {service.name} --endpoint-url {where}`{other}",
         where,
     )
+
+
+def _stored_credentials(profile: Profile, file: Path) -> Credentials:
+    endpoint_url = canonical_endpoint(profile.endpoint_url)
+    named = "" if profile.name == DEFAULT_PROFILE else f" --profile {profile.name}"
+    login = f"`rinofs login {profile.service} --endpoint-url {endpoint_url}{named}`"
+    origin = f"the profile {profile.name!r} in {file}"
+    return Credentials(endpoint_url, profile.token, profile, origin, f"log in again with {login}")
+
+
+def _origin_of(service: Service, token: str) -> tuple[str, str]:
+    """Return where a token came from that no profile has, and what to do if it is refused."""
+    if not isinstance(token, ConfiguredToken):
+        return "the option token=", "pass a valid token"
+    for protocol in reversed(service.protocols):
+        for variable, written in _tokens_in_environment(protocol).items():
+            if written == token:
+                return f"the environment variable {variable}", "set a valid token there, or unset it"
+    return "fsspec's configuration", f"replace it there, or remove it and run `rinofs login {service.name}`"
 
 
 def _check_token(token: object) -> None:
@@ -234,21 +265,21 @@ def _text_of_token(service: Service, value: Any) -> str | None:
     if value is None or isinstance(value, str):
         return value
     for protocol in reversed(service.protocols):
-        for written in _tokens_in_environment(protocol):
+        for written in _tokens_in_environment(protocol).values():
             if json.dumps(_as_json(written)) == json.dumps(value):  # NaN is not equal to itself
                 return written
     return json.dumps(value) if isinstance(value, (bool, dict, list)) else str(value)
 
 
-def _tokens_in_environment(protocol: str) -> list[str]:
+def _tokens_in_environment(protocol: str) -> dict[str, str]:
     prefix = f"FSSPEC_{protocol.upper()}"
-    found = [os.environ.get(f"{prefix}_TOKEN")]
+    found = {f"{prefix}_TOKEN": os.environ.get(f"{prefix}_TOKEN")}
     try:
         keep = json.loads(os.environ.get(prefix, "{}"), parse_int=str, parse_float=str, parse_constant=str)
-        found.append(keep.get("token"))
+        found[prefix] = keep.get("token")
     except (ValueError, AttributeError):
         pass  # fsspec has warned of it
-    return [text for text in found if isinstance(text, str)]
+    return {variable: text for variable, text in found.items() if isinstance(text, str)}
 
 
 def _as_json(text: str) -> object:

@@ -105,6 +105,13 @@ class _PathError(RinofsError, OSError):
             super().__init__(self.code, message, path)
         self.message = message
 
+    def __str__(self) -> str:
+        """Return what happened, the path, and then what to do next, which `message` has after a semicolon."""
+        what, mark, next_step = self.message.partition("; ")
+        if self.filename is None or not mark:
+            return super().__str__()
+        return f"[Errno {self.errno}] {what}: {self.filename!r}; {next_step}"
+
     def __reduce__(self) -> tuple[object, ...]:
         # OSError would call the class with its own arguments: (errno, message, filename).
         return _rebuild, (type(self), self.message, self.filename, self.__dict__)
@@ -137,9 +144,29 @@ class ServiceError(_PathError):
 
 
 class NotFoundError(ServiceError, FileNotFoundError):
-    """The service knows no such object (404, 410)."""
+    """The object does not exist (404, 410).
+
+    Attributes
+    ----------
+    detail : str
+        What is known besides, such as which part of the path exists.
+    """
 
     code = errno.ENOENT
+
+    def __init__(
+        self,
+        message: str = "No such file or folder",
+        path: str | None = None,
+        *,
+        status: int | None = None,
+        detail: str = "",
+    ) -> None:
+        super().__init__(message, path, status=status)
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} ({self.detail})" if self.detail else super().__str__()
 
 
 class NotAllowedError(ServiceError, PermissionError):

@@ -120,7 +120,8 @@ def describe(error: BaseException, path: str | None = None) -> str:
 
 def _what(error: BaseException, path: str | None) -> str:
     if isinstance(error, NotFoundError):
-        return _missing(error.message)
+        what = _in_words_of_commands(error.message[:1].lower() + error.message[1:])
+        return f"{what} ({error.detail})" if error.detail else what
     if isinstance(error, RinofsError):
         return _in_words_of_commands(str(getattr(error, "message", error)))
     if isinstance(error, OSError):
@@ -135,19 +136,6 @@ def _what(error: BaseException, path: str | None) -> str:
     if isinstance(error, (ValueError, NotImplementedError, OSError)) and str(error):
         return _in_words_of_commands(str(error))
     return f"unexpected {type(error).__name__}: {error}".removesuffix(": ")
-
-
-def _missing(message: str) -> str:
-    """Say what is not there once, and how much of the path is."""
-    told = re.fullmatch(
-        r"(?:not found|no longer there) \(\d+\)(?:; the service says: (?:\w+: )?(.+))?", message
-    )
-    if told is None:
-        return _in_words_of_commands(message)
-    words = told[1]
-    if words and (parent := re.fullmatch(r"(?:there is no .+|.+ does not exist) in (.+)", words)):
-        words = f"{parent[1]!r} exists"
-    return f"no such file or folder ({words})" if words else "no such file or folder"
 
 
 def _in_words_of_commands(text: str) -> str:

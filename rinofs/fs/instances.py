@@ -134,7 +134,12 @@ def shared_session(
     headers : mapping, optional
         Sent with every request.
     """
-    who = credentials.profile.name if credentials.profile else digest_of(credentials.token)
+    # With the origin: an error about the token must not name the place that another filesystem's came from.
+    who = (
+        credentials.profile.name
+        if credentials.profile
+        else (digest_of(credentials.token), credentials.origin)
+    )
     identity = (auth_for, endpoint_url, credentials.identity, who)
     return _sessions.get(
         (*identity, options.timeout, options.max_concurrency),
@@ -145,5 +150,6 @@ def shared_session(
             max_concurrency=options.max_concurrency,
             headers=headers or {},
             observe=observe,
+            token_advice=credentials.advice or None,
         ),
     )

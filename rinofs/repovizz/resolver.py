@@ -218,21 +218,27 @@ class Resolver:
             raise IsADirectoryError(errno.EISDIR, "this is a folder", self._url(path))
         content_hash = hash_of(node.link)
         if content_hash is None:
-            message = "the content of this node was not uploaded yet: write it"
-            raise NotFoundError(message, self._url(path))
+            raise NotFoundError("The content of this node was not uploaded yet", self._url(path))
         return Stored(datapack, content_hash, node)
 
     def _absent(self, path: str) -> NotFoundError:
-        what = "no such file or folder" if "/" in path else "no such datapack among yours"
-        return NotFoundError(what, self._url(path))
+        if "/" in path:
+            return NotFoundError(path=self._url(path))
+        return NotFoundError("No such datapack", self._url(path))
 
 
 def name_of(part: str, url: Callable[[str], str]) -> str:
-    """Return the name of the datapack that a part stands for; raises NotFoundError where it can be none's."""
+    """Return the name of the datapack that a part of a path stands for.
+
+    Raises
+    ------
+    NotFoundError
+        If no datapack can have that name.
+    """
     try:
         return name_of_part(part)
     except InvalidPathError:
-        raise NotFoundError("no datapack can have this name", url(part)) from None
+        raise NotFoundError("No datapack can have this name", url(part)) from None
 
 
 class Sizes:

@@ -356,7 +356,7 @@ class Resolver:
         return {where: record for children in listings.values() for where, record in children.items()}
 
     def _absent(self, path: str) -> NotFoundError:
-        return NotFoundError("no such file or folder", self._url(path))
+        return NotFoundError(path=self._url(path))
 
 
 def _names(parts: Sequence[Part]) -> list[str] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import pickle
 import socket
 from typing import TYPE_CHECKING
 
@@ -9,6 +11,7 @@ import fsspec
 import pytest
 from fsspec.config import conf
 
+from rinofs.profiles import Profile, ProfileStore
 from rinofs.testing import live_server
 from tests.cli.conftest import point_to
 
@@ -46,9 +49,54 @@ def configure(monkeypatch: pytest.MonkeyPatch, **settings: str) -> None:
 def test_a_wrong_token(run: Run, server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(monkeypatch, token="wrong")
     assert said(run, "ls", "rino://") == (
-        "rino://: the token was refused (401); the service says: invalid token; "
-        "log in again with `rinofs login`"
+        "rino://: the token was refused (401); it came from fsspec's configuration: "
+        "replace it there, or remove it and run `rinofs login rino`"
     )
+
+
+def test_a_wrong_token_of_the_environment(
+    run: Run, server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FSSPEC_RINO_TOKEN", "expired")
+    configure(monkeypatch, token="expired")
+    assert said(run, "ls", "rino://") == (
+        "rino://: the token was refused (401); it came from the environment variable FSSPEC_RINO_TOKEN: "
+        "set a valid token there, or unset it"
+    )
+
+
+def test_a_wrong_token_of_a_profile(run: Run, server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ProfileStore()
+    store.save(Profile("rino", "old", server.endpoint_url, token="expired"))
+    monkeypatch.delitem(conf, "rino")
+    monkeypatch.setitem(conf, "rino", {"profile": "old"})
+    line = said(run, "ls", "rino://")
+    assert line.startswith("rino://: the token was refused (401); it came from the profile 'old' in ")
+    assert str(store.path) in line
+    assert line.endswith(
+        f"log in again with `rinofs login rino --endpoint-url {server.endpoint_url} --profile old`"
+    )
+
+
+def test_a_wrong_token_of_the_code(server: LiveServer) -> None:
+    fs = fsspec.filesystem("rino", endpoint_url=server.endpoint_url, token="expired")
+    with pytest.raises(PermissionError) as failed:
+        fs.ls("")
+    assert str(failed.value) == (
+        "[Errno 13] the token was refused (401): 'rino://'; "
+        "it came from the option token=: pass a valid token"
+    )
+
+
+def test_a_missing_file_in_python(server: LiveServer) -> None:
+    fs = fsspec.filesystem("rino", endpoint_url=server.endpoint_url, token=server.token)
+    fs.pipe_file("exp4/a.csv", b"1")
+    with pytest.raises(FileNotFoundError) as failed:
+        fs.info("exp4/run 9.csv")
+    assert failed.value.errno == errno.ENOENT
+    assert failed.value.filename == "rino://exp4/run 9.csv"
+    assert str(failed.value) == "[Errno 2] No such file or folder: 'rino://exp4/run 9.csv' ('exp4' exists)"
+    assert str(pickle.loads(pickle.dumps(failed.value))) == str(failed.value)
 
 
 def test_no_token(run: Run, server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:

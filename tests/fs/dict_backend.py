@@ -27,7 +27,7 @@ class DictBackend(Backend):
 
     def _get(self, path: str) -> bytes | None:
         if path not in self.contents:
-            raise NotFoundError("no such file or folder", path)
+            raise NotFoundError(path=path)
         return self.contents[path]
 
     def _describe(self, path: str, content: bytes | None) -> Info:

@@ -81,7 +81,7 @@ def test_expected_statuses_are_answers(session_to: MakeSession) -> None:
         session = session_to(server)
         answer = session.request("GET", "/a", repeatable=True, expect=(200, 404))
         assert (answer.status, answer.json()) == (404, {"error": "because"})
-        with pytest.raises(errors.NotFoundError, match=r"not found.*because"):
+        with pytest.raises(errors.NotFoundError, match=r"No such file or folder.*because"):
             session.request("GET", "/a", repeatable=True)
 
 

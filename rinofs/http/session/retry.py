@@ -130,10 +130,17 @@ class Failure:
         )
 
 
-def refused(status: int, headers: Mapping[str, str], content: bytes, label: str, secret: str) -> Failure:
+def refused(
+    status: int,
+    headers: Mapping[str, str],
+    content: bytes,
+    label: str,
+    secret: str,
+    token_advice: str | None = None,
+) -> Failure:
     """Return what an unexpected status means."""
     fault = fault_of_status(status)
-    error = error_for(status, headers, content, label=label, secrets=(secret,))
+    error = error_for(status, headers, content, label=label, secrets=(secret,), token_advice=token_advice)
     return Failure(fault, error, label, retry_after(headers) if fault is FailureKind.BUSY else None)
 
 

@@ -120,7 +120,9 @@ class HttpSession:
     headers : Mapping, optional
         Sent with every request to the endpoint, and to no other origin.
     observe : callable, optional
-        Takes status and headers of each response of the endpoint's own, before anything is made of it.
+        Called with the status and headers of each response from the endpoint itself.
+    token_advice : str, optional
+        What an error says when the service refuses the token: where it came from and how to replace it.
 
     Attributes
     ----------
@@ -146,6 +148,7 @@ class HttpSession:
         max_concurrency: int = 8,
         headers: Mapping[str, str] | None = None,
         observe: Callable[[int, Mapping[str, str]], None] | None = None,
+        token_advice: str | None = None,
     ) -> None:
         self.endpoint_url = _checked_endpoint(endpoint_url)
         if not timeout > 0 or max_concurrency < 1:
@@ -155,7 +158,7 @@ class HttpSession:
         self.no_multiranges = False
         # Complete and in final form, so that a request only copies it.
         self._headers = {"User-Agent": "rinofs", "Accept-Encoding": "identity", **(headers or {})}
-        self._shared = SessionState(auth, self.limits, max_concurrency, observe)
+        self._shared = SessionState(auth, self.limits, max_concurrency, observe, token_advice)
 
     def request(
         self,
@@ -366,7 +369,14 @@ def _send(shared: SessionState, call: _Call, finish: Callable[[StreamedResponse,
                 renewed = shared.auth.renew(authorization)
                 if renewed:
                     continue
-            failure = refused(response.status, response.headers, content, call.label, authorization)
+            failure = refused(
+                response.status,
+                response.headers,
+                content,
+                call.label,
+                authorization,
+                None if response.foreign else shared.token_advice,
+            )
         except (Unanswered, ConnectionFailedError, DeadlineError, UnreadableError) as error:
             failure = _broken(call, error)
         failures += 1

@@ -161,14 +161,22 @@ class SessionState:
     max_concurrency : int
         Connections in use at a time.
     observe : callable, optional
-        Takes status and headers of each response of the endpoint's own.
+        Called with the status and headers of each response from the endpoint itself.
+    token_advice : str, optional
+        What an error says when the service refuses the token.
     """
 
     def __init__(
-        self, auth: Auth, limits: Limits, max_concurrency: int, observe: Observer | None = None
+        self,
+        auth: Auth,
+        limits: Limits,
+        max_concurrency: int,
+        observe: Observer | None = None,
+        token_advice: str | None = None,
     ) -> None:
         self.auth = auth
         self.observe = observe
+        self.token_advice = token_advice
         self.limits = limits
         self.retry_after = RetryAfter()
         self.round_trips: deque[float] = deque(maxlen=_ROUND_TRIPS)  # seconds, of recent requests

@@ -1,7 +1,8 @@
-"""The only place that turns a status into an error."""
+"""Turn the HTTP status of a response into an error."""
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from rinofs.errors import (
@@ -25,61 +26,93 @@ if TYPE_CHECKING:
     from rinofs.http.connection.response import Response
 
 _MEANINGS: dict[int, tuple[type[ServiceError], str, str]] = {
-    400: (InvalidRequestError, "the service does not accept the request", ""),
+    400: (InvalidRequestError, "invalid request", ""),
     401: (AuthenticationError, "the token was refused", "log in again with `rinofs login`, or pass a token"),
-    403: (NotAllowedError, "this user may not do that", "ask the owner for access"),
-    404: (NotFoundError, "not found", ""),
-    405: (InvalidRequestError, "the service does not know this request", "check endpoint_url"),
-    408: (UnavailableError, "the service waited too long for the request", "try again"),
-    409: (ConflictError, "the name is taken", "choose another, or remove what has it"),
-    410: (NotFoundError, "no longer there", ""),
-    412: (PreconditionError, "it is not as it was when last looked at", "look again and decide"),
+    403: (NotAllowedError, "permission denied", "ask the owner for access"),
+    405: (InvalidRequestError, "the service does not support this request", "check endpoint_url"),
+    408: (UnavailableError, "the service timed out waiting for the request", "try again"),
+    409: (ConflictError, "the name is taken", "choose another name, or delete the existing object"),
+    412: (PreconditionError, "changed by somebody else in the meantime", "read it again, then retry"),
     413: (TooLargeError, "too large for the service", "send less at a time"),
-    415: (InvalidRequestError, "the service does not take this kind of content", ""),
-    422: (InvalidRequestError, "the service does not accept the content of the request", ""),
-    425: (UnavailableError, "the service takes no requests yet", "try again later"),
+    415: (InvalidRequestError, "the service does not support this type of content", ""),
+    422: (InvalidRequestError, "the service rejected the content of the request", ""),
+    425: (UnavailableError, "the service does not accept requests yet", "try again later"),
     429: (UnavailableError, "too many requests", "try again later, or lower max_concurrency"),
     503: (UnavailableError, "the service is not available", "try again later"),
-    507: (UnavailableError, "the service has no room left", "free some, or ask its administrator"),
+    507: (UnavailableError, "the service is out of storage", "free some space, or ask its administrator"),
 }
+_MISSING = {404, 410}
 _REFUSED = (InvalidRequestError, "the service refused the request", "")
 _CRASHED = (UnavailableError, "the service failed", "try again later")
 
 
 def error_for(
-    status: int, headers: Mapping[str, str], content: bytes, *, label: str, secrets: tuple[str, ...] = ()
+    status: int,
+    headers: Mapping[str, str],
+    content: bytes,
+    *,
+    label: str,
+    secrets: tuple[str, ...] = (),
+    token_advice: str | None = None,
 ) -> ServiceError | ProtocolError:
-    """Return the error that a response stands for.
+    """Return the error for a response.
 
     Parameters
     ----------
     status : int
-        The status, one that was not asked for.
+        The status, which the caller did not expect.
     headers, content : Mapping, bytes
-        The rest of the response, or its beginning; the service's own words are quoted from it.
+        The rest of the response, or its beginning. The error quotes the service's message from it.
     label : str
         The path or URL that the request was about.
     secrets : tuple of str
-        What must not be shown, should the service quote it.
+        Texts to mask if the service quotes them.
+    token_advice : str, optional
+        Where a refused token came from and how to replace it, instead of the usual advice.
     """
     page = is_web_page(headers, content)
     if status < 400 or (page and status == 404):
-        # A web server's own "not found" page says nothing of the object: taken for absence, a wrong
-        # endpoint would look like an empty one.
+        # A web server's own "not found" page says nothing about the object. Taken for a missing object, it
+        # would make a wrong endpoint look like an empty one.
         return ProtocolError(_unexpected(status, headers, secrets, page=page), label, status=status)
     kind, meaning, advice = _MEANINGS.get(status, _CRASHED if status >= 500 else _REFUSED)
     words = "" if page else service_message(content, secrets)
-    parts = [f"{meaning} ({status})", f"the service says: {words}" if words else "", advice]
-    return kind("; ".join(part for part in parts if part), label, status=status)
+    if status in _MISSING:
+        return NotFoundError(path=label, status=status, detail=_what_exists(words))
+    if status == 401:
+        words = "" if words.lower().rstrip(".") == "invalid token" else words
+        advice = advice if token_advice is None else token_advice
+    elif status == 409 and words:
+        meaning, words, advice = _conflict(words, meaning, advice)
+    told = f"{meaning} ({status}): {words}" if words else f"{meaning} ({status})"
+    return kind(f"{told}; {advice}" if advice else told, label, status=status)
+
+
+def _what_exists(words: str) -> str:
+    """Return how much of a missing path exists, or what else the service says about it."""
+    words = re.sub(r"^\w+: ", "", words)  # the field of the request
+    if not words or re.fullmatch(r"not found\.?|(?:object )?\d+ does not exist", words, re.IGNORECASE):
+        return ""
+    folder = re.fullmatch(r"'.*' does not exist in (.+)", words)
+    return f"{folder[1]!r} exists" if folder else words
+
+
+def _conflict(words: str, meaning: str, advice: str) -> tuple[str, str, str]:
+    """Return what a conflict is about: a name that is taken, or the state of the object."""
+    if re.fullmatch(r"name: '.*' is taken", words):
+        return meaning, "", advice
+    if re.search(r"taken|exists?\b", words):
+        return meaning, words, advice
+    return "the service refused the request", words, ""
 
 
 def raise_for_status(response: Response, label: str) -> None:
-    """Raise what a response stands for, unless it is a success (2xx).
+    """Raise the error for a response, unless it is a success (2xx).
 
     Parameters
     ----------
     response : Response
-        A response of any status, as `HttpSession.request` returns where it is told to expect it.
+        A response of any status, as `HttpSession.request` returns it where the caller expects that status.
     label : str
         The path or URL that the request was about.
     """
@@ -90,10 +123,10 @@ def raise_for_status(response: Response, label: str) -> None:
 
 
 def service_message(content: bytes, secrets: tuple[str, ...] = ()) -> str:
-    """Return what the service itself says in an error's body; empty where it says nothing.
+    """Return the service's own message from the body of an error; empty if there is none.
 
-    ``{"error": ...}``, ``{"detail": ...}`` and OAuth's ``error_description`` are understood; fields of a
-    refused form are listed.
+    Reads ``{"error": ...}``, ``{"detail": ...}`` and OAuth's ``error_description``
+    (https://www.rfc-editor.org/rfc/rfc6749#section-5.2), and lists the fields of a refused form.
     """
     try:
         body = parse_json(content)
@@ -110,7 +143,7 @@ def service_message(content: bytes, secrets: tuple[str, ...] = ()) -> str:
 def _unexpected(status: int, headers: Mapping[str, str], secrets: tuple[str, ...], *, page: bool) -> str:
     if 300 <= status < 400:
         target = excerpt(headers.get("location", "nowhere").partition("?")[0], *secrets)
-        return f"redirected ({status}) to {target}, which is not followed here; check endpoint_url"
+        return f"unexpected redirect ({status}) to {target}, not followed; check endpoint_url"
     if page:
         return web_page_message(status)
-    return f"an answer with status {status} was not expected; check endpoint_url"
+    return f"unexpected status {status}; check endpoint_url"

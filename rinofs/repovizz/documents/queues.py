@@ -50,7 +50,7 @@ def _named(error: OSError, label: str) -> OSError:
     if isinstance(error, FileExistsError):
         return ConflictError("there is something already", label)
     if isinstance(error, FileNotFoundError):
-        return NotFoundError("no such file or folder", label)
+        return NotFoundError(path=label)
     return type(error)(error.errno, error.strerror, label)
 
 

@@ -109,7 +109,9 @@ class OAuthClient:
         self.endpoint_url = where
         self.client_id = client_id
         self.client_secret = client_secret
-        self._session = HttpSession(where, _Client(client_id, client_secret), timeout=timeout)
+        self._session = HttpSession(
+            where, _Client(client_id, client_secret), timeout=timeout, token_advice=""
+        )
         self._public = not client_secret
 
     def __repr__(self) -> str:
