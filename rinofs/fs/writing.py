@@ -14,9 +14,8 @@ from rinofs.fs.backend import ABSENT, Upload
 from rinofs.fs.files.writer import OpenMode, RemoteWriter
 from rinofs.fs.reading import copy_to
 from rinofs.fs.transfer.bundles import pipe_bundles
-from rinofs.fs.transfer.engine import put_files
+from rinofs.fs.transfer.engine import ProgressReader, put_files
 from rinofs.fs.transfer.pool import FileErrors, Stop
-from rinofs.fs.transfer.upload import ProgressReader
 from rinofs.fs.values import attributes_of
 
 if TYPE_CHECKING:

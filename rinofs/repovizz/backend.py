@@ -282,7 +282,7 @@ class HashedSource(RemoteSource):
     def _find_size(self) -> int:
         """Find out the size with the request that brings the beginning."""
         with open_content(self.session, self.content, 0, SMALL) as stream:
-            data = stream.readall()
+            data = stream.read()
             if stream.size is None and len(data) >= SMALL:
                 return super(HashedSource, self)._find_size()
             size = len(data) if stream.size is None else stream.size

@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 from rinofs.datapack.links import REPOVIZZ
 from rinofs.errors import ProtocolError, ServiceError
-from rinofs.http.content.content import Content, etag_header
+from rinofs.http.connection.response import etag_header
+from rinofs.http.content.content import Content
 from rinofs.protocol.extensions import (
     IDEMPOTENCY_KEY,
     REPOVIZZ_EXTENSIONS,

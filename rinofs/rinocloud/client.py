@@ -7,7 +7,8 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from rinofs.errors import NotFoundError, ProtocolError, ServiceError
-from rinofs.http.content.content import Content, etag_header
+from rinofs.http.connection.response import etag_header
+from rinofs.http.content.content import Content
 from rinofs.protocol.extensions import (
     IDEMPOTENCY_KEY,
     RINOCLOUD_EXTENSIONS,

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rinofs import errors
-from rinofs.http.content.content import open_content, read_content
+from rinofs.http.content.content import open_content
+from rinofs.http.content.slices import read_content
 from rinofs.http.content.upload import UploadBody
 from rinofs.http.content.verify import Verifier, copy_to
 from tests.campaign import rounds

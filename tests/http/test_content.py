@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rinofs import errors
-from rinofs.http.content.content import etag_header, open_content, read_content
+from rinofs.http.connection.response import etag_header
+from rinofs.http.content.content import open_content
+from rinofs.http.content.slices import read_content
 from rinofs.http.content.verify import Verifier, copy_to
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of

@@ -11,7 +11,7 @@ import pytest
 
 from rinofs.http.connection.response import Headers
 from rinofs.http.connection.transport import host_header, plain_head, request_head
-from rinofs.http.content.content import read_content
+from rinofs.http.content.slices import read_content
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of
 from tests.http.faulty import DATA, Request, faulty_server

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rinofs import errors
-from rinofs.http.content.multirange import read_spans
+from rinofs.http.content.slices import read_spans
 from rinofs.protocol.limits import MAX_RANGES
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of

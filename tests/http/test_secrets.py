@@ -13,7 +13,7 @@ import pytest
 
 from rinofs import errors
 from rinofs.http.connection.redact import excerpt, redact
-from rinofs.http.content.content import read_content
+from rinofs.http.content.slices import read_content
 from rinofs.http.content.upload import UploadBody
 from rinofs.http.session.session import HttpSession
 from rinofs.http.session.shared import StaticAuth

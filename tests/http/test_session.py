@@ -18,7 +18,8 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from rinofs import errors
-from rinofs.http.content.content import open_content, read_content
+from rinofs.http.content.content import open_content
+from rinofs.http.content.slices import read_content
 from rinofs.http.session.session import HttpSession
 from rinofs.http.session.shared import StaticAuth
 from tests.http import faulty

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rinofs import errors
-from rinofs.http.content.content import open_content, read_content
+from rinofs.http.content.content import open_content
+from rinofs.http.content.slices import read_content
 from rinofs.http.session.shared import Slots
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of

@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from rinofs.errors import ConnectionFailedError, OutcomeUnknownError
-from rinofs.http.content.content import read_content
+from rinofs.http.content.slices import read_content
 from rinofs.http.content.upload import UploadBody
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of

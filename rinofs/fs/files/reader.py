@@ -12,8 +12,8 @@ from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
 from rinofs.errors import ContentChangedError
 from rinofs.fs.blocks import BLOCK, shared_blocks
-from rinofs.http.content.content import open_content, read_content
-from rinofs.http.content.multirange import read_spans
+from rinofs.http.content.content import open_content
+from rinofs.http.content.slices import read_content, read_spans
 from rinofs.http.content.verify import Verifier
 
 if TYPE_CHECKING:

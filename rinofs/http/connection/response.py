@@ -36,6 +36,14 @@ def content_length(headers: Mapping[str, str]) -> int | None:
     return int(value) if value.isascii() and value.isdecimal() and len(value) <= _MOST_DIGITS else None
 
 
+def etag_header(headers: Mapping[str, str]) -> str | None:
+    """Return the strong etag in a response's headers, without its quotes, or None."""
+    value = headers.get("etag", "").strip()
+    if len(value) < 3 or value[0] != '"' or value[-1] != '"':
+        return None
+    return value[1:-1]
+
+
 def is_web_page(headers: Mapping[str, str], content: bytes = b"") -> bool:
     """Return whether a response is HTML: by its type, or by how it begins."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from rinofs.errors import ConnectionFailedError, ContentChangedError, DeadlineError, ProtocolError
-from rinofs.http.connection.response import is_web_page, web_page_message
+from rinofs.http.connection.response import etag_header, is_web_page, web_page_message
 from rinofs.http.content.byteranges import parse_content_range, range_header
-from rinofs.http.content.verify import Verifier
 from rinofs.http.session.retry import MAX_TRIES, pause_after
 
 if TYPE_CHECKING:
@@ -26,14 +25,6 @@ PIECE = 1024 * 1024
 """Bytes that are read at a time."""
 
 _PROGRESS = 1024  # fewer bytes than this since the last break are none
-
-
-def etag_header(headers: Mapping[str, str]) -> str | None:
-    """Return the strong etag in a response's headers, without its quotes, or None."""
-    value = headers.get("etag", "").strip()
-    if len(value) < 3 or value[0] != '"' or value[-1] != '"':
-        return None
-    return value[1:-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +135,8 @@ class Version:
         if size is None or size == self.size:
             return self
         if self.size is not None:
-            raise self.protocol_error(
-                f"the response is of {size} bytes, the record says {self.size}; look again"
-            )
+            message = f"the response is of {size} bytes, the record says {self.size}; look again"
+            raise self.protocol_error(message)
         return replace(self, size=size)
 
     def ends_at(self, position: int, total: int | None) -> Version:
@@ -165,10 +155,8 @@ class Version:
 
     def not_resumable(self, where: str) -> BrokenReadError:
         """Return the error for a break after which nothing can be trusted to be the rest."""
-        message = f"the connection broke{where}, and the service names no version by which the rest"
-        return BrokenReadError(
-            f"{message} could be trusted to belong to it; read it again", self.content.label
-        )
+        reason = f"the connection broke{where}, and the service names no version for the rest of it to match"
+        return BrokenReadError(f"{reason}; read it again", self.content.label)
 
     def protocol_error(self, reason: str) -> ProtocolError:
         """Return the error for a response that does not match the request."""
@@ -265,32 +253,17 @@ class ContentStream(io.RawIOBase):
 
     def read(self, size: int = -1, /) -> bytes:
         """Read exactly `size` bytes, fewer only at the stop; all that is left where negative."""
-        if size < 0:
-            return self.read_whole()
-        unsized = self._end() is None and size > PIECE
-        return self._read_unsized(size, None) if unsized else self._fill(size, None)
-
-    def readall(self) -> bytes:
-        """Read all that is left, into one buffer."""
-        return self.read_whole()
+        return self._read(None if size < 0 else size)
 
     def read_whole(
-        self,
-        seen: Callable[[memoryview], object] | None = None,
-        settle: Callable[[], object] | None = None,
+        self, seen: Callable[[memoryview], object] | None = None, settle: Callable[[], object] | None = None
     ) -> bytes:
         """Read all that is left, into one buffer.
 
         `seen` takes each piece of it, which stays as it is until `settle` returns, and must be let go of
         by then.
         """
-        end = self._end()
-        if end is not None:
-            return self._fill(max(end - self.position, 0), seen, settle)
-        data = self._read_unsized(None, seen)
-        if settle is not None:
-            settle()
-        return data
+        return self._read(None, seen, settle)
 
     def close(self) -> None:
         """Release the connection."""
@@ -398,11 +371,8 @@ class ContentStream(io.RawIOBase):
             count = response.readinto(scratch[:left])
             left -= count
             if not count:
-                self._set_end(self.position - left)
+                self._version = replace(self._version, size=self.position - left)
                 left = 0
-
-    def _set_end(self, position: int) -> None:
-        self._version = replace(self._version, size=position)
 
     def _place_from_end(self) -> None:
         if self.size is None:
@@ -433,7 +403,7 @@ class ContentStream(io.RawIOBase):
             # is taken for the end if there is nothing.
             sure = self._response is None or self._response.framed or self._version.pin is None
             if sure or self._doubted == self.position:
-                self._set_end(self.position)
+                self._version = replace(self._version, size=self.position)
             self._doubted = self.position
             self._release()
         elif self.position < self._body_stop or self.position == self._requested_at:
@@ -454,15 +424,31 @@ class ContentStream(io.RawIOBase):
         finally:
             self._release()
 
-    def _fill(
+    def _read(
         self,
-        size: int,
-        seen: Callable[[memoryview], object] | None,
+        size: int | None,
+        seen: Callable[[memoryview], object] | None = None,
         settle: Callable[[], object] | None = None,
     ) -> bytes:
         end = self._end()
         if end is not None:
-            size = min(size, max(end - self.position, 0))
+            left = max(end - self.position, 0)
+            return self._fill(left if size is None else min(size, left), seen, settle)
+        pieces: list[bytes] = []
+        count = 0
+        while size is None or count < size:
+            piece = self._fill(PIECE if size is None else min(size - count, PIECE), seen, None)
+            if not piece:
+                break
+            pieces.append(piece)
+            count += len(piece)
+        if settle is not None:
+            settle()
+        return b"".join(pieces)
+
+    def _fill(
+        self, size: int, seen: Callable[[memoryview], object] | None, settle: Callable[[], object] | None
+    ) -> bytes:
         # BytesIO hands out the bytes object that it was made from, and nobody else has it: so it can be
         # filled in place, and what is returned is no copy.
         store = io.BytesIO(bytes(size))
@@ -475,18 +461,6 @@ class ContentStream(io.RawIOBase):
         if settle is not None:
             settle()  # a piece that somebody still looked at would make a copy of all of it here
         return store.getvalue()[:filled]  # no copy where it is full
-
-    def _read_unsized(self, size: int | None, seen: Callable[[memoryview], object] | None) -> bytes:
-        """Read at most `size` bytes where nobody has said how many there are."""
-        pieces: list[bytes] = []
-        count = 0
-        while size is None or count < size:
-            piece = self._fill(PIECE if size is None else min(size - count, PIECE), seen)
-            if not piece:
-                break
-            pieces.append(piece)
-            count += len(piece)
-        return b"".join(pieces)
 
     def _release(self) -> None:
         response, self._response = self._response, None
@@ -524,70 +498,3 @@ def open_content(
     stream = ContentStream(session, content, start, stop)
     stream.connect()
     return stream
-
-
-def read_content(
-    session: HttpSession,
-    content: Content,
-    start: int = 0,
-    stop: int | None = None,
-    *,
-    verify: bool = False,
-) -> bytes:
-    """Read the bytes [start, stop) of `content` into one buffer.
-
-    Parameters
-    ----------
-    session, content
-        As for `open_content`.
-    start, stop : int
-        As for slices: negative numbers count from the end.
-    verify : bool
-        Whether a read of the whole content is checked against the digest that the service offers.
-
-    Raises
-    ------
-    ContentMismatchError
-        If the bytes are not those of the digest.
-    RinofsError
-        And all that `open_content` raises.
-    """
-    whole = start == 0 and stop is None
-    for tries_left in reversed(range(MAX_TRIES)):
-        try:
-            with _open_slice(session, content, start, stop) as stream:
-                return _read_all(stream, content, verify=verify and whole)
-        except UnsizedError:
-            return read_content(session, content, verify=verify)[start:stop]
-        except BrokenReadError:
-            # Nothing was returned yet, so this can start over.
-            if not tries_left:
-                raise
-    raise AssertionError("unreachable")
-
-
-def _open_slice(session: HttpSession, content: Content, start: int, stop: int | None) -> ContentStream:
-    """Open [start, stop) as a slice: negative numbers count from the end."""
-    if content.size is not None:
-        start, stop, _ = slice(start, stop).indices(content.size)
-        return open_content(session, content, start, max(start, stop))
-    if stop is None or (start >= 0 and stop >= 0):
-        return open_content(session, content, start, stop)
-    with open_content(session, content) as stream:  # only to learn the size
-        size = stream.size
-    if size is None:
-        raise UnsizedError("the service says no size to count from the end", content.label)
-    start, stop, _ = slice(start, stop).indices(size)
-    return open_content(session, content, start, max(start, stop))
-
-
-def _read_all(stream: ContentStream, content: Content, *, verify: bool) -> bytes:
-    if not verify:
-        return stream.readall()
-    verifier = Verifier.for_response(
-        stream.headers, stream.etag or content.etag, stream.size, label=content.label
-    )
-    try:
-        return stream.read_whole(lambda piece: verifier.feed(piece, stable=True), verifier.finish)
-    finally:
-        verifier.abandon()

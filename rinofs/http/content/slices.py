@@ -1,4 +1,4 @@
-"""Several parts of a content in one response (RFC 9110, sections 14.2 and 14.6)."""
+"""Contents in memory: a slice of one, or several parts in one response (RFC 9110, sections 14.2 and 14.6)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 from rinofs.errors import ConnectionFailedError, DeadlineError, ProtocolError, ServiceError
 from rinofs.http.content.byteranges import Parts, boundary_of, parse_content_range
-from rinofs.http.content.content import Version, read_content
+from rinofs.http.content.content import BrokenReadError, UnsizedError, Version, open_content
+from rinofs.http.content.verify import Verifier
+from rinofs.http.session.retry import MAX_TRIES
 from rinofs.protocol.limits import MAX_RANGES
 
 if TYPE_CHECKING:
@@ -16,12 +18,79 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
     from rinofs.http.connection.response import StreamedResponse
-    from rinofs.http.content.content import Content
+    from rinofs.http.content.content import Content, ContentStream
     from rinofs.http.session.session import HttpSession
 
-__all__ = ["read_spans"]
+__all__ = ["read_content", "read_spans"]
 
 _TOO_MUCH = frozenset({400, 500, 501})  # of a server that cannot read such a header
+
+
+def read_content(
+    session: HttpSession,
+    content: Content,
+    start: int = 0,
+    stop: int | None = None,
+    *,
+    verify: bool = False,
+) -> bytes:
+    """Read the bytes [start, stop) of `content` into one buffer.
+
+    Parameters
+    ----------
+    session, content
+        As for `open_content`.
+    start, stop : int
+        As for slices: negative numbers count from the end.
+    verify : bool
+        Whether a read of the whole content is checked against the digest that the service offers.
+
+    Raises
+    ------
+    ContentMismatchError
+        If the bytes are not those of the digest.
+    RinofsError
+        And all that `open_content` raises.
+    """
+    whole = start == 0 and stop is None
+    for tries_left in reversed(range(MAX_TRIES)):
+        try:
+            with _open_slice(session, content, start, stop) as stream:
+                return _read_all(stream, content, verify=verify and whole)
+        except UnsizedError:
+            return read_content(session, content, verify=verify)[start:stop]
+        except BrokenReadError:
+            # Nothing was returned yet, so this can start over.
+            if not tries_left:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _open_slice(session: HttpSession, content: Content, start: int, stop: int | None) -> ContentStream:
+    """Open [start, stop) as a slice: negative numbers count from the end."""
+    if content.size is not None:
+        start, stop, _ = slice(start, stop).indices(content.size)
+        return open_content(session, content, start, max(start, stop))
+    if stop is None or (start >= 0 and stop >= 0):
+        return open_content(session, content, start, stop)
+    with open_content(session, content) as stream:  # only to learn the size
+        size = stream.size
+    if size is None:
+        raise UnsizedError("the service says no size to count from the end", content.label)
+    start, stop, _ = slice(start, stop).indices(size)
+    return open_content(session, content, start, max(start, stop))
+
+
+def _read_all(stream: ContentStream, content: Content, *, verify: bool) -> bytes:
+    if not verify:
+        return stream.read()
+    verifier = Verifier.for_response(
+        stream.headers, stream.etag or content.etag, stream.size, label=content.label
+    )
+    try:
+        return stream.read_whole(lambda piece: verifier.feed(piece, stable=True), verifier.finish)
+    finally:
+        verifier.abandon()
 
 
 def read_spans(session: HttpSession, content: Content, spans: Sequence[tuple[int, int]]) -> list[bytes]:
