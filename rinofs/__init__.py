@@ -10,11 +10,20 @@ from rinofs.errors import RinofsError
 
 if TYPE_CHECKING:
     from rinofs.fs.blocks import set_cache_size
+    from rinofs.fs.tree_sync import sync
     from rinofs.repovizz.filesystem import RepovizzFileSystem
     from rinofs.repovizz.login.login import login
     from rinofs.rinocloud.filesystem import RinoFileSystem
 
-__all__ = ["RepovizzFileSystem", "RinoFileSystem", "RinofsError", "__version__", "login", "set_cache_size"]
+__all__ = [
+    "RepovizzFileSystem",
+    "RinoFileSystem",
+    "RinofsError",
+    "__version__",
+    "login",
+    "set_cache_size",
+    "sync",
+]
 
 __version__ = "0.1.0"
 
@@ -24,6 +33,7 @@ _WHERE = {
     "RepovizzFileSystem": "rinofs.repovizz.filesystem",
     "login": "rinofs.repovizz.login.login",
     "set_cache_size": "rinofs.fs.blocks",
+    "sync": "rinofs.fs.tree_sync",
 }
 
 _moved.install()

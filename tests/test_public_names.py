@@ -12,7 +12,7 @@ import pytest
 from rinofs._moved import MOVED
 
 PUBLIC = {
-    "rinofs": "RepovizzFileSystem RinoFileSystem RinofsError __version__ login set_cache_size",
+    "rinofs": "RepovizzFileSystem RinoFileSystem RinofsError __version__ login set_cache_size sync",
     "rinofs.cli.main": "main",
     "rinofs.datapack": """Container DataNode DataWarning DatatypeRegistry DatatypeWarning Document Info Node
         Tree dump from_json parse write""",

@@ -52,6 +52,7 @@ COMMANDS: dict[str, Entry] = {
     "get": Entry("transfer:get", "Download files and folders."),
     "put": Entry("transfer:put", "Upload files and folders."),
     "cp": Entry("transfer:cp", "Copy files and folders."),
+    "sync": Entry("sync:sync", "Make a folder equal to another, copying what is different."),
     "mkdir": Entry("changes:mkdir", "Create folders."),
     "mv": Entry("changes:mv", "Move or rename files and folders."),
     "rm": Entry("changes:rm", "Delete files and folders."),

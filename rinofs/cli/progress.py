@@ -12,8 +12,6 @@ from fsspec.callbacks import Callback
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rinofs.fs.transfer.pool import Stop
-
 __all__ = ["FileProgress", "Progress"]
 
 
@@ -81,19 +79,14 @@ class FileProgress(Callback):  # type: ignore[misc]
     ----------
     progress : Progress
         Where the bytes are counted.
-    stop : Stop, optional
-        Ends the transfer of the file from within.
     """
 
-    def __init__(self, progress: Progress, stop: Stop | None = None) -> None:
+    def __init__(self, progress: Progress) -> None:
         super().__init__()
         self._progress = progress
-        self._stop = stop
 
     def relative_update(self, inc: int = 1) -> None:
         """Count `inc` more bytes of the file."""
-        if self._stop is not None:
-            self._stop.check()
         self.value += inc
         self._progress.add(inc)
 

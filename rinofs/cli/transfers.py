@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import secrets
-import tempfile
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fsspec.implementations.local import LocalFileSystem
-
 from rinofs.cli.errors import CommandError, Problems, describe
 from rinofs.cli.output import human
-from rinofs.cli.progress import FileProgress
+from rinofs.fs.copying import Transfer, copy_between
 from rinofs.fs.filesystem import RemoteFileSystem
-from rinofs.fs.transfer.download import PART_PREFIX, PART_SUFFIX, unfinished
-from rinofs.fs.transfer.pool import FileErrors, Stop, run
 from rinofs.fs.transfer.resume import kept_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from fsspec import AbstractFileSystem
 
@@ -27,9 +21,6 @@ if TYPE_CHECKING:
     from rinofs.cli.progress import Progress
 
 __all__ = ["transfer_files"]
-
-WORKERS = 8
-"""Files that are copied at a time where a filesystem copies one by one."""
 
 
 def transfer_files(
@@ -118,23 +109,19 @@ class _Group:
 
     def transfer(self, *, resume: bool, sidecars: bool, attributes: Mapping[str, Any]) -> None:
         """Copy them all."""
-        ours = RemoteFileSystem
-        extra = {"sidecars": True} if sidecars else {}
-        sources = [copy.source.path for copy in self._copies]
-        targets = [copy.target.path for copy in self._copies]
-        if isinstance(self._source, ours) and isinstance(self._target, LocalFileSystem):
-            self._source.get(
-                sources, targets, callback=self._progress, resume=resume, on_error=self._fail, **extra
-            )
-        elif isinstance(self._source, LocalFileSystem) and isinstance(self._target, ours):
-            self._target.put(
-                sources, targets, callback=self._progress, on_error=self._fail, **extra, **attributes
-            )
-        elif self._source is self._target and isinstance(self._source, ours):
-            self._source.copy(sources, targets, on_error=self._fail)
+        copies = [Transfer(copy.source.path, copy.target.path, copy.size) for copy in self._copies]
+        copy_between(
+            self._source,
+            self._target,
+            copies,
+            callback=self._progress,
+            on_error=self._fail,
+            resume=resume,
+            sidecars=sidecars,
+            attributes=attributes,
+        )
+        if self._source is self._target and isinstance(self._source, RemoteFileSystem):
             self._progress.add(sum(copy.size for copy in self.done))
-        else:
-            self._one_by_one()
 
     def _fail(self, path: str, error: Exception) -> None:
         copy = self._by_source[path]
@@ -144,49 +131,3 @@ class _Group:
             line += f"; {human(kept)} of {human(copy.size)} are kept: the same command continues there"
         with self._progress.aside():
             self._problems.report(line)
-
-    def _one_by_one(self) -> None:
-        stop, errors = Stop(), FileErrors(self._fail)
-        copy_one = self._how()
-
-        def work(copy: FileCopy) -> None:
-            with errors.about(copy.source.path):
-                callback = FileProgress(self._progress, stop)
-                copy_one(copy, callback)
-                callback.absolute_update(copy.size)
-
-        run(work, self._copies, WORKERS, stop)
-
-    def _how(self) -> Callable[[FileCopy, FileProgress], None]:
-        if isinstance(self._target, LocalFileSystem):
-            return _get
-        if isinstance(self._source, LocalFileSystem):
-            return _put
-        return _copy if self._source is self._target else _copy_through_file
-
-
-def _get(copy: FileCopy, callback: FileProgress) -> None:
-    target = Path(copy.target.path)
-    part = target.with_name(f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}")
-    try:
-        with unfinished(part):
-            copy.source.fs.get_file(copy.source.path, str(part), callback=callback)
-        part.replace(target)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _put(copy: FileCopy, callback: FileProgress) -> None:
-    copy.target.fs.put_file(copy.source.path, copy.target.path, callback=callback)
-
-
-def _copy(copy: FileCopy, _: FileProgress) -> None:
-    copy.source.fs.cp_file(copy.source.path, copy.target.path)
-
-
-def _copy_through_file(copy: FileCopy, callback: FileProgress) -> None:
-    # Through a file: not every filesystem forgets a half-written file when an error ends the writing.
-    with tempfile.TemporaryDirectory(prefix="rinofs-") as folder:
-        spooled = str(Path(folder) / "content")
-        copy.source.fs.get_file(copy.source.path, spooled)
-        copy.target.fs.put_file(spooled, copy.target.path, callback=callback)

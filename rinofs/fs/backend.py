@@ -133,6 +133,10 @@ class Backend(Protocol):
         """Set the sizes that are None, where listings lack them but the service can be asked."""
         return
 
+    def digests_of(self, info: Info) -> dict[str, str]:  # noqa: ARG002 - for services that tell them
+        """Return the digests of a content that an info tells: ``sha256``, ``sha1`` or ``etag``, by name."""
+        return {}
+
     def forget(self, path: str | None) -> None:  # noqa: ARG002 - for services that remember
         """Forget what is known of a path and all below it; None stands for everything."""
         return

@@ -305,6 +305,10 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
             self._backend.fill_sizes([info])
         return info
 
+    def digests_of(self, info: Info) -> dict[str, str]:
+        """Return the digests that an info tells of a content: ``sha256``, ``sha1`` or ``etag``, by name."""
+        return self._backend.digests_of(info)
+
     def checksum(self, path: str) -> int:
         """Return a number that changes with the content of a file."""
         return int(self.ukey(path), 16)

@@ -32,6 +32,7 @@ from rinofs.repovizz.documents.queues import Queues
 from rinofs.repovizz.login.auth import auth_for
 from rinofs.repovizz.paths import parse
 from rinofs.repovizz.pushing import Pusher
+from rinofs.repovizz.records import hash_of
 from rinofs.repovizz.resolver import Resolver, Sizes, Stored
 from rinofs.repovizz.uploads import Uploader
 
@@ -175,6 +176,11 @@ class RepovizzBackend(Backend):
     def fill_sizes(self, infos: Iterable[Info]) -> None:
         """Set the sizes that are None; they stay so where a content was not uploaded yet."""
         self._sizes.fill_in(infos)
+
+    def digests_of(self, info: Info) -> dict[str, str]:
+        """Return the digest that names a content, where the server is known to take the sha1 for that."""
+        content_hash = hash_of(str(info.get("link") or ""))
+        return {"sha1": content_hash} if content_hash and self.client.features.sha1 else {}
 
     def forget(self, path: str | None) -> None:
         """Look again before what is known of a datapack is used; None stands for all of them."""

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from rinofs.rinocloud.records import Record
 
 _HAS_ID = re.compile(r"(^|/)@[0-9]+(/|$)")
+_ETAG = re.compile(r"[0-9a-f]{32}-[0-9]+")
 
 # Shared by all filesystem objects of the process: fsspec makes one for each thread.
 _features: Registry[Features] = Registry()
@@ -118,6 +119,12 @@ class RinocloudBackend(Backend):
         """Describe all that is below a folder, in one request; None where the server cannot."""
         tree = self.resolver.tree(path)
         return None if tree is None else [info_of(where, record) for where, record in tree.items()]
+
+    def digests_of(self, info: Info) -> dict[str, str]:
+        """Return the digests of a content that an info tells."""
+        etag = str(info.get("etag"))
+        found = {"sha256": info.get("sha256"), "etag": etag if _ETAG.fullmatch(etag) else None}
+        return {kind: digest for kind, digest in found.items() if digest}
 
     def forget(self, path: str | None) -> None:
         """Forget what is known of a path and all below it; None stands for everything."""

@@ -1,0 +1,368 @@
+"""Making one tree of files equal to another: compared by digests, copying what is different alone."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fsspec.callbacks import DEFAULT_CALLBACK
+from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
+
+from rinofs.fs.copying import WORKERS, Transfer, copy_between
+from rinofs.fs.filesystem import RemoteFileSystem
+from rinofs.fs.transfer.comparison import (
+    FOLDER,
+    Comparison,
+    Exclusions,
+    FileTree,
+    TreeEntry,
+    compare_trees,
+    scan_local,
+)
+from rinofs.fs.transfer.local_names import LocalNames, NameRules
+from rinofs.fs.transfer.pool import FileErrors
+from rinofs.protocol.digests import EtagHasher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from fsspec import AbstractFileSystem
+    from fsspec.callbacks import Callback
+
+    from rinofs.fs.transfer.pool import OnError
+
+_PIECE = 1024 * 1024
+
+
+def sync(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    delete: bool = False,
+    dry_run: bool = False,
+    exclude: Sequence[str] = (),
+    on_error: OnError = "raise",
+    callback: Callback = DEFAULT_CALLBACK,
+    source_options: Mapping[str, Any] | None = None,
+    target_options: Mapping[str, Any] | None = None,
+) -> SyncPlan:
+    """Make the files below one folder equal to those below another, copying only what is different.
+
+    Files are compared by size, and then by digest. Where a service tells the digest, no content is downloaded
+    for that. Metadata are not compared. What was interrupted, and is done again, goes on where it ended.
+
+    Parameters
+    ----------
+    source, target : str or path-like
+        Folders: URLs or local paths.
+    delete : bool
+        Whether to delete what only the target has, once everything was copied without an error.
+    dry_run : bool
+        Whether to return what would be done, and to do nothing.
+    exclude : sequence of str
+        Patterns of what is left alone on both sides: ``*.tmp`` for names at any depth, ``raw/*.bin`` for
+        paths.
+    on_error : str or callable
+        ``raise`` ends with the first error; ``omit`` and ``return`` go on with the other files; a function is
+        called with the source path and the error of each file. Errors are in the result, too.
+    callback : Callback
+        Its branches are told of the bytes of each file.
+    source_options, target_options : mapping, optional
+        Options of the filesystems, such as ``token``.
+
+    Returns
+    -------
+    SyncPlan
+        What was done, or would be.
+
+    Raises
+    ------
+    FileNotFoundError, NotADirectoryError
+        If the source is not there, or one of both is a file.
+    ValueError
+        If one of both is in the other.
+    """
+    ends = [(source, source_options), (target, target_options)]
+    sides = [SyncSide(*url_to_fs(os.fspath(url), **(options or {}))) for url, options in ends]
+    plan = plan_sync(*sides, delete=delete, exclude=exclude)
+    if not dry_run:
+        plan.carry_out(on_error=on_error, callback=callback)
+    return plan
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSide:
+    """A folder that is made equal to another, or that another is made equal to.
+
+    Attributes
+    ----------
+    fs : AbstractFileSystem
+        The filesystem that it is in.
+    path : str
+        Its path there.
+    """
+
+    fs: AbstractFileSystem
+    path: str
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this machine."""
+        return isinstance(self.fs, LocalFileSystem)
+
+    def at(self, relative: str) -> str:
+        """Return the path of what is below it."""
+        top = self.path.rstrip("/")
+        return f"{top}/{relative}" if top or self.path else relative
+
+    def is_there(self) -> bool:
+        """Tell whether the folder is there; raises NotADirectoryError if it is a file."""
+        try:
+            kind = self.fs.info(self.path)["type"]
+        except FileNotFoundError:
+            return False
+        if kind != "directory":
+            raise NotADirectoryError(errno.ENOTDIR, "is a file: sync needs folders", self.path)
+        return True
+
+    def scan(self, exclusions: Exclusions, *, is_source: bool) -> FileTree:
+        """Look at all that is below it."""
+        if self.is_local:
+            return scan_local(self.path, exclusions, is_source=is_source)
+        tree, start = FileTree(), self.at("")
+        for info in self._infos():
+            path = str(info["name"]).rstrip("/")
+            relative = path.removeprefix(start).lstrip("/")
+            if not relative or path == self.path:
+                continue
+            if relative in exclusions:
+                tree.pass_over(relative)
+                continue
+            digests = self.fs.digests_of(info) if isinstance(self.fs, RemoteFileSystem) else {}
+            tree.entries[relative] = TreeEntry(path, info["type"], info.get("size"), digests)
+        return tree
+
+    def _infos(self) -> list[dict[str, Any]]:
+        if isinstance(self.fs, RemoteFileSystem):
+            self.fs.invalidate_cache(self.path)  # what others added since would be deleted, or copied again
+            return list(self.fs.find(self.path, withdirs=True, detail=True, sizes=False).values())
+        found = []
+        for _, folders, files in self.fs.walk(self.path, detail=True, on_error="raise"):
+            found += [*folders.values(), *files.values()]
+        return found
+
+    def digest(self, entry: TreeEntry, kind: str) -> str:
+        """Return a digest of the content of a file: the one that is known, or one taken of the content."""
+        if kind in entry.digests:
+            return entry.digests[kind]
+        hasher = _HASHERS[kind]()
+        if isinstance(self.fs, RemoteFileSystem):
+            self.fs.get_file(entry.path, _HashingFile(hasher))
+        else:
+            with self.fs.open(entry.path, "rb") as file:
+                while piece := file.read(_PIECE):
+                    hasher.update(piece)
+        return hasher.etag() if isinstance(hasher, EtagHasher) else str(hasher.hexdigest())
+
+
+_HASHERS: dict[str, Callable[[], Any]] = {
+    "sha256": hashlib.sha256,
+    "sha1": lambda: hashlib.sha1(usedforsecurity=False),
+    "etag": EtagHasher,
+}
+"""Digests that services tell, the best first."""
+
+
+class _HashingFile(io.RawIOBase):
+    """Takes a digest of what is written to it."""
+
+    def __init__(self, hasher: Any) -> None:
+        super().__init__()
+        self._hasher = hasher
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self._hasher.update(data)
+        return memoryview(data).nbytes
+
+
+def plan_sync(
+    source: SyncSide, target: SyncSide, *, delete: bool = False, exclude: Sequence[str] = ()
+) -> SyncPlan:
+    """Find out what makes a folder equal to another; the parameters are those of `sync`."""
+    if source.fs is target.fs or (source.is_local and target.is_local):
+        _check_apart(source.path.rstrip("/"), target.path.rstrip("/"))
+    if not source.is_there():
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), source.path)
+    exclusions = Exclusions(exclude)
+    there = source.scan(exclusions, is_source=True)
+    here = target.scan(exclusions, is_source=False) if target.is_there() else FileTree()
+    names = LocalNames(NameRules.of(Path(target.path))) if target.is_local else None
+    same = _Sameness(source, target)
+    comparison = compare_trees(there, here, same, names, WORKERS, delete=delete)
+    return SyncPlan(source, target, comparison, there.entries, here.entries)
+
+
+def _check_apart(source: str, target: str) -> None:
+    if (
+        f"{target}/".startswith(f"{source}/")
+        or f"{source}/".startswith(f"{target}/")
+        or not (source and target)
+    ):
+        raise ValueError(f"{source or '/'} and {target or '/'}: one of them is in the other")
+
+
+class _Sameness:
+    """Tells whether two files have the same content."""
+
+    def __init__(self, source: SyncSide, target: SyncSide) -> None:
+        self._source = source
+        self._target = target
+
+    def __call__(self, one: TreeEntry, other: TreeEntry) -> bool:
+        if one.size is not None and other.size is not None and one.size != other.size:
+            return False
+        kind = self._kind(one, other)
+        try:
+            return self._source.digest(one, kind) == self._target.digest(other, kind)
+        except OSError:
+            return False  # it is copied then, which tells what is wrong with it
+
+    @staticmethod
+    def _kind(one: TreeEntry, other: TreeEntry) -> str:
+        """Return the digest that takes the fewest contents: both know it, or one does."""
+        known = [[kind for kind in _HASHERS if kind in entry.digests] for entry in (one, other)]
+        both = [kind for kind in known[0] if kind in known[1]]
+        return (both + known[1] + known[0] + ["sha256"])[0]
+
+
+@dataclass
+class SyncPlan:
+    """What makes a folder equal to another.
+
+    Attributes
+    ----------
+    source, target : SyncSide
+        The folders.
+    comparison : Comparison
+        What is different, by paths below them.
+    source_entries, target_entries : dict
+        What is there, by path.
+    deleted : int
+        How much was deleted.
+    errors : dict of str to Exception
+        What could not be looked at, copied or deleted, by path.
+    """
+
+    source: SyncSide
+    target: SyncSide
+    comparison: Comparison
+    source_entries: dict[str, TreeEntry]
+    target_entries: dict[str, TreeEntry]
+    deleted: int = 0
+    errors: dict[str, Exception] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.errors.update(self.comparison.errors)
+
+    @property
+    def copied(self) -> list[str]:
+        """What is copied: files that are new at the target, or have another content there."""
+        return sorted(self.comparison.new + self.comparison.changed)
+
+    @property
+    def unchanged(self) -> int:
+        """How many files are the same already."""
+        return self.comparison.unchanged
+
+    @property
+    def size(self) -> int:
+        """Bytes to copy, as far as they are known."""
+        return sum(self.source_entries[relative].size or 0 for relative in self.copied)
+
+    def carry_out(self, *, on_error: OnError = "raise", callback: Callback = DEFAULT_CALLBACK) -> None:
+        """Copy, and then delete if nothing failed; the parameters are those of `sync`."""
+        outer = FileErrors(on_error)
+
+        def fail(path: str, error: Exception) -> None:
+            self.errors[path] = error
+            if outer.raised:
+                raise error
+            outer.add(path, error)
+
+        for path, error in list(self.errors.items()):
+            fail(path, error)
+        late = self.comparison.late
+        self._copy([one for one in self.copied if one not in late], fail, callback, late=False)
+        if self.errors:
+            return
+        self._delete(fail)
+        if late and not self.errors:
+            self._copy([one for one in self.copied if one in late], fail, callback, late=True)
+
+    def _copy(
+        self,
+        relatives: list[str],
+        fail: Callable[[str, Exception], None],
+        callback: Callback,
+        *,
+        late: bool,
+    ) -> None:
+        files = [self.source_entries[relative] for relative in relatives]
+        folders = [one for one in self.comparison.folders if (one in self.comparison.late) == late]
+        if not late and self.target.is_local:
+            folders = ["", *folders]
+        if not self.target.is_local:
+            # A service makes the folders on the way to a file.
+            folders = [one for one in folders if not any(file.startswith(f"{one}/") for file in relatives)]
+        for folder in folders:
+            try:
+                self.target.fs.makedirs(self.target.at(folder), exist_ok=True)
+            except OSError as error:
+                fail(self.source.at(folder), error)
+        copies = [
+            Transfer(file.path, self.target.at(relative), file.size or 0)
+            for relative, file in zip(relatives, files, strict=True)
+        ]
+        copy_between(self.source.fs, self.target.fs, copies, callback=callback, on_error=fail, resume=True)
+
+    def _delete(self, fail: Callable[[str, Exception], None]) -> None:
+        extra = self.comparison.extra
+        files = [one for one in extra if self.target_entries[one].kind != FOLDER]
+        try:
+            self._delete_files([self.target_entries[one].path for one in files])
+        except OSError as error:
+            fail(self.target.path, error)
+            return
+        self.deleted += len(files)
+        for folder in [one for one in extra if self.target_entries[one].kind == FOLDER]:
+            path = self.target_entries[folder].path
+            try:
+                # Only while it is empty: what others put there meanwhile stays.
+                self.target.fs.rmdir(path)
+                self.deleted += 1
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                fail(path, error)
+
+    def _delete_files(self, paths: list[str]) -> None:
+        if isinstance(self.target.fs, RemoteFileSystem):
+            if paths:
+                self.target.fs.rm(paths)
+            return
+        for path in paths:
+            with contextlib.suppress(FileNotFoundError):
+                if self.target.is_local:
+                    Path(path).unlink()  # a link too, and not what it leads to
+                else:
+                    self.target.fs.rm_file(path)
