@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ import xarray as xr
 
 from rinofs.datapack import DataNode, Document, dump
 from rinofs.datapack.document.messages import DataWarning
+from rinofs.datapack.formats.library_files import LibraryFile
 from rinofs.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -178,6 +180,10 @@ def test_slicing(name: str, fault: str, server: LiveServer, urls: dict[str, str]
     assert type(caught.value) is error
     server.faults = None
     assert variable[:10].load().shape[0] == 10
+    # HDF5 crashes Python at its end where a file is still held then.
+    del caught
+    gc.collect()
+    assert not [thing for thing in gc.get_objects() if isinstance(thing, LibraryFile)]
 
 
 @pytest.mark.parametrize("fault", FAULTS)

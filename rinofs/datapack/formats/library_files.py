@@ -28,11 +28,6 @@ class LibraryFile(io.RawIOBase):
         What stands in place of the file's first bytes.
     start : int, optional
         How many bytes that replaces.
-
-    Attributes
-    ----------
-    error : Exception or None
-        What went wrong first.
     """
 
     def __init__(self, file: Any, head: bytes = b"", start: int = 0) -> None:
@@ -41,7 +36,8 @@ class LibraryFile(io.RawIOBase):
         self._moved = start - len(head)
         self._size: int | None = None
         self._position = 0
-        self.error: Exception | None = None
+        self._failed = False
+        self._error: Exception | None = None
 
     def readable(self) -> bool:
         """Whether it can be read: always."""
@@ -68,7 +64,7 @@ class LibraryFile(io.RawIOBase):
             try:
                 self._size = int(self._file.seek(0, io.SEEK_END)) - self._moved
             except Exception as error:  # noqa: BLE001 - raised by `raise_error`
-                self.error = self.error or error
+                self._keep(error)
                 return 0
         return self._size
 
@@ -79,23 +75,35 @@ class LibraryFile(io.RawIOBase):
         view[: len(head)] = head
         done = len(head)
         try:
-            if self.error is None and done < len(view):
+            if not self._failed and done < len(view):
                 self._file.seek(self._position + done + self._moved)
-            while done < len(view) and self.error is None:
+            while done < len(view) and not self._failed:
                 data = self._file.read(len(view) - done)
                 if not data:
                     break
                 view[done : done + len(data)] = data
                 done += len(data)
         except Exception as error:  # noqa: BLE001 - raised by `raise_error`
-            self.error = error
+            self._keep(error)
         self._position += done
         return done
 
+    def _keep(self, error: Exception) -> None:
+        if not self._failed:
+            self._failed, self._error = True, error
+
     def raise_error(self) -> None:
-        """Raise what went wrong, if anything did."""
-        if self.error is not None:
-            raise self.error
+        """Raise the first error of reading, once.
+
+        The error is not kept: its traceback leads to objects of HDF5, which hold this file from C, where
+        Python's garbage collector cannot see it. HDF5 would release the file after Python's end, and crash.
+        """
+        if self._error is not None:
+            error, self._error = self._error, None
+            try:
+                raise error
+            finally:
+                del error
 
 
 @contextmanager
