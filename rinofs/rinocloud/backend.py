@@ -93,11 +93,10 @@ class RinocloudBackend(Backend):
         self.listings = _listings.get(user, lambda: Listings(_is_alias, _is_newer))
         self.client = RinocloudClient(self.session, features)
         self.resolver = Resolver(self.client, self.listings, url)
-        uploader = Uploader(self.client, self.resolver, self.listings, url, options.verify_content)
-        self._uploader = uploader
-        self._bundles = Bundles(self.client, self.listings, uploader, url, options.verify_content)
-        self._changes = Changes(self.client, self.resolver, self.listings, uploader, url)
-        self._moves = Moves(self.client, self.resolver, self.listings, self._changes, url)
+        self._uploader = Uploader(self.resolver, options.verify_content)
+        self._bundles = Bundles(self.resolver, self._uploader, options.verify_content)
+        self._changes = Changes(self.resolver, self._uploader)
+        self._moves = Moves(self.resolver, self._changes)
         self._key = f"{endpoint_url} {credentials.identity}"
 
     # Looking

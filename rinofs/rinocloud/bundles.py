@@ -19,13 +19,12 @@ from rinofs.rinocloud.resolver import ById, parse
 from rinofs.rinocloud.uploads import fields_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from rinofs.fs.backend import Upload, WriteBundle
-    from rinofs.fs.listings import Listings
     from rinofs.http.connection.response import Response
-    from rinofs.rinocloud.client import RinocloudClient
     from rinofs.rinocloud.records import Record
+    from rinofs.rinocloud.resolver import Resolver
     from rinofs.rinocloud.uploads import Target, Uploader
 
 
@@ -41,30 +40,17 @@ class Bundles:
 
     Parameters
     ----------
-    client : RinocloudClient
-        Sends the requests.
-    listings : Listings
-        Is told of what was stored.
+    resolver : Resolver
+        Has the client, the listings and the URLs that are used.
     uploader : Uploader
         Knows where new objects go.
-    url : callable
-        Turns a path into what messages call it.
     verify : bool
         Whether what is stored is checked.
     """
 
-    def __init__(
-        self,
-        client: RinocloudClient,
-        listings: Listings[Record],
-        uploader: Uploader,
-        url: Callable[[str], str],
-        verify: bool,
-    ) -> None:
-        self._client = client
-        self._listings = listings
+    def __init__(self, resolver: Resolver, uploader: Uploader, verify: bool) -> None:
+        self._client, self._listings, self._url = resolver.client, resolver.listings, resolver.url
         self._uploader = uploader
-        self._url = url
         self._verify = verify
 
     def read(self, paths: Sequence[str]) -> list[bytes | None]:

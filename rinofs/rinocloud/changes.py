@@ -15,8 +15,6 @@ from rinofs.rinocloud.resolver import ById, parse
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from rinofs.fs.listings import Listings
-    from rinofs.rinocloud.client import RinocloudClient
     from rinofs.rinocloud.records import Record
     from rinofs.rinocloud.resolver import Resolver
     from rinofs.rinocloud.uploads import Uploader
@@ -35,31 +33,16 @@ class Changes:
 
     Parameters
     ----------
-    client : RinocloudClient
-        Sends the requests.
     resolver : Resolver
-        Finds the objects.
-    listings : Listings
-        Is told of every change.
+        Finds the objects; its client, listings and URLs are used too.
     uploader : Uploader
         Knows where new objects go.
-    url : callable
-        Turns a path into what messages call it.
     """
 
-    def __init__(
-        self,
-        client: RinocloudClient,
-        resolver: Resolver,
-        listings: Listings[Record],
-        uploader: Uploader,
-        url: Callable[[str], str],
-    ) -> None:
-        self._client = client
+    def __init__(self, resolver: Resolver, uploader: Uploader) -> None:
         self._resolver = resolver
-        self._listings = listings
+        self._client, self._listings, self._url = resolver.client, resolver.listings, resolver.url
         self._uploader = uploader
-        self._url = url
 
     def make_folder(self, path: str, max_age: float, *, exist_ok: bool) -> None:
         """Make a folder and those on the way.

@@ -41,12 +41,7 @@ class RinoFileSystem(RemoteFileSystem):
         backend = RinocloudBackend(credentials, self.options, url)
         self._metadata = Metadata(backend)
         self._queries = Queries(
-            backend.client,
-            backend.resolver,
-            backend.listings,
-            url=url,
-            max_age=self.options.listing_age,
-            concurrency=self.options.max_concurrency,
+            backend.resolver, max_age=self.options.listing_age, concurrency=self.options.max_concurrency
         )
         return backend
 

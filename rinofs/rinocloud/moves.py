@@ -25,7 +25,6 @@ from rinofs.rinocloud.resolver import parse
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from rinofs.fs.listings import Listings
     from rinofs.rinocloud.changes import Changes
     from rinofs.rinocloud.client import RinocloudClient
     from rinofs.rinocloud.records import Record
@@ -39,31 +38,16 @@ class Moves:
 
     Parameters
     ----------
-    client : RinocloudClient
-        Sends the requests.
     resolver : Resolver
-        Finds the objects.
-    listings : Listings
-        Is told of every change.
+        Finds the objects; its client, listings and URLs are used too.
     changes : Changes
         Makes folders on the way, and removes what was replaced.
-    url : callable
-        Turns a path into what messages call it.
     """
 
-    def __init__(
-        self,
-        client: RinocloudClient,
-        resolver: Resolver,
-        listings: Listings[Record],
-        changes: Changes,
-        url: Callable[[str], str],
-    ) -> None:
-        self._client = client
+    def __init__(self, resolver: Resolver, changes: Changes) -> None:
         self._resolver = resolver
-        self._listings = listings
+        self._client, self._listings, self._url = resolver.client, resolver.listings, resolver.url
         self._changes = changes
-        self._url = url
 
     def copy(self, source: str, record: Record, target: str, max_age: float) -> bool:
         """Copy an object, a folder with all below it, to a path; a file there is replaced.

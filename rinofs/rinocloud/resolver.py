@@ -115,7 +115,7 @@ TOP = Record(id=0, name="", type="directory", size=0, parent=None)
 class Resolver:
     """Find the records behind paths, in few requests.
 
-    Parameters
+    Attributes
     ----------
     client : RinocloudClient
         Asks the server.
@@ -128,9 +128,9 @@ class Resolver:
     def __init__(
         self, client: RinocloudClient, listings: Listings[Record], url: Callable[[str], str]
     ) -> None:
-        self._client = client
-        self._listings = listings
-        self._url = url
+        self.client = client
+        self.listings = listings
+        self.url = url
 
     def record(self, path: str, max_age: float) -> Record:
         """Return the record at a path.
@@ -152,25 +152,25 @@ class Resolver:
         parts = parse(path)
         if not parts:
             return TOP
-        known = self._listings.get(path, max_age)
+        known = self.listings.get(path, max_age)
         if known is not None:
             if known.entry is None:
                 raise self._absent(path)
             return known.entry
-        moment = self._listings.moment()
+        moment = self.listings.moment()
         record = self._ask(path, parts, max_age)
-        self._listings.keep(path, record, moment)
+        self.listings.keep(path, record, moment)
         return record
 
     def _ask(self, path: str, parts: Sequence[Part], max_age: float) -> Record:
         names = _names(parts)
         if names is not None:
-            record = self._client.metadata_at(names, self._url(path))
+            record = self.client.metadata_at(names, self.url(path))
             if record is not None:
                 return record
         last = parts[-1]
         if isinstance(last, ById):
-            record = self._client.metadata(last.id, self._url(path))
+            record = self.client.metadata(last.id, self.url(path))
             if len(parts) > 1 and record.parent != self.folder_id(path.rpartition("/")[0], max_age):
                 raise self._absent(path)
             return record
@@ -181,11 +181,11 @@ class Resolver:
         return self._in_folder(path, last, folder, max_age)
 
     def _in_folder(self, path: str, name: str, folder: int | None, max_age: float) -> Record:
-        features = self._client.features
+        features = self.client.features
         found: Record | None = None
         if "query" not in features.lacking:
             try:
-                found = self._client.lookup(name, folder, self._url(path))
+                found = self.client.lookup(name, folder, self.url(path))
             except (ServiceError, ProtocolError) as error:
                 if error.status not in {400, *NO_SUCH_ENDPOINT}:
                     raise
@@ -211,7 +211,7 @@ class Resolver:
         if record is TOP:
             return None
         if record.type != "directory":
-            raise NotADirectoryError(errno.ENOTDIR, "not a folder", self._url(path))
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", self.url(path))
         return record.id
 
     def named(self, path: str) -> str | None:
@@ -270,38 +270,38 @@ class Resolver:
         NotADirectoryError
             If it is not a folder.
         """
-        cached = self._listings.children(path, max_age)
+        cached = self.listings.children(path, max_age)
         if cached is not None:
             return cached
-        moment = self._listings.moment()
+        moment = self.listings.moment()
         try:
             found = self._list(path, max_age)
         except NotFoundError:
             # What was known of the folder may be of one that went since, with another in its place.
-            if self._listings.get(path, max_age) is None:
+            if self.listings.get(path, max_age) is None:
                 raise
-            self._listings.forget(path)
-            moment = self._listings.moment()
+            self.listings.forget(path)
+            moment = self.listings.moment()
             found = self._list(path, max_age)
         # Where names repeat, the largest id is the current one: it comes last, and stays.
         records = sorted(found, key=lambda record: record.id)
         children = {join(path, part_of(record.name, record.id)): record for record in records}
-        self._listings.keep_children(path, children, moment)
+        self.listings.keep_children(path, children, moment)
         return children
 
     def _list(self, path: str, max_age: float) -> list[Record]:
         parts = parse(path)
         names = _names(parts)
-        known = self._listings.get(path, max_age)
+        known = self.listings.get(path, max_age)
         if parts and names is not None and known is None:
             records = self._list_names(path, names)
             if records is not None:
                 return records
-        return self._client.children(self.folder_id(path, max_age), self._url(path))
+        return self.client.children(self.folder_id(path, max_age), self.url(path))
 
     def _list_names(self, path: str, names: Sequence[str]) -> list[Record] | None:
         try:
-            return self._client.children_at(names, self._url(path))
+            return self.client.children_at(names, self.url(path))
         except InvalidRequestError:
             self.folder_id(path, 0)  # raises if this is why
             raise
@@ -319,9 +319,9 @@ class Resolver:
         names = _names(parse(path))
         if names is None:
             return None
-        moment = self._listings.moment()
+        moment = self.listings.moment()
         try:
-            records = self._client.descendants(names, self._url(path))
+            records = self.client.descendants(names, self.url(path))
         except InvalidRequestError:
             self.folder_id(path, 0)  # raises if this is why
             raise
@@ -352,11 +352,11 @@ class Resolver:
             if record.type == "directory":
                 listings.setdefault(where, {})
         for folder, children in listings.items():
-            self._listings.keep_children(folder, children, moment)
+            self.listings.keep_children(folder, children, moment)
         return {where: record for children in listings.values() for where, record in children.items()}
 
     def _absent(self, path: str) -> NotFoundError:
-        return NotFoundError(path=self._url(path))
+        return NotFoundError(path=self.url(path))
 
 
 def _names(parts: Sequence[Part]) -> list[str] | None:

@@ -22,11 +22,7 @@ from rinofs.protocol.extensions import RinocloudExtension
 from rinofs.rinocloud.resolver import TOP, ById, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rinofs.fs.backend import Upload
-    from rinofs.fs.listings import Listings
-    from rinofs.rinocloud.client import RinocloudClient
     from rinofs.rinocloud.records import Record
     from rinofs.rinocloud.resolver import Resolver
 
@@ -59,30 +55,15 @@ class Uploader:
 
     Parameters
     ----------
-    client : RinocloudClient
-        Sends the requests.
     resolver : Resolver
-        Finds the folders.
-    listings : Listings
-        Is told of what was stored.
-    url : callable
-        Turns a path into what messages call it.
+        Finds the objects; its client, listings and URLs are used too.
     verify : bool
         Whether what was stored is checked.
     """
 
-    def __init__(
-        self,
-        client: RinocloudClient,
-        resolver: Resolver,
-        listings: Listings[Record],
-        url: Callable[[str], str],
-        verify: bool,
-    ) -> None:
-        self._client = client
+    def __init__(self, resolver: Resolver, verify: bool) -> None:
         self._resolver = resolver
-        self._listings = listings
-        self._url = url
+        self._client, self._listings, self._url = resolver.client, resolver.listings, resolver.url
         self._verify = verify
 
     def target(self, path: str, max_age: float) -> Target:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from typing import TYPE_CHECKING, Any
 
 import fsspec
 import pytest
 
-from rinofs.fs.transfer.resume import RESUMABLE_SIZE
-from rinofs.testing import Fault, live_server
+from rinofs.testing import live_server
+from tests.breaking import CONTENT, SIZE, Broken, breaking, downloaded, parts
 from tests.cli.conftest import point_to
 
 if TYPE_CHECKING:
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
     from rinofs.testing import LiveServer
     from tests.cli.conftest import Run
-
-SIZE = RESUMABLE_SIZE + 3_000_001
-CONTENT = os.urandom(1_000_003) * (SIZE // 1_000_003 + 1)
 
 
 @pytest.fixture(params=[True, False], ids=["extensions", "plain"])
@@ -34,34 +30,6 @@ def server(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
 @pytest.fixture
 def fs(server: LiveServer) -> Any:
     return fsspec.filesystem("rino", endpoint_url=server.endpoint_url, token=server.token)
-
-
-def breaking(after: int) -> Any:
-    """Let every download end after so many bytes."""
-    return lambda _, path: Fault(cut_after=after) if path.endswith("/download/") else None
-
-
-class Broken:
-    """Every download fails, some of it having arrived."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def __call__(self, method: str, path: str) -> Fault | None:
-        if not path.endswith("/download/"):
-            return None
-        if self.left:
-            fault, self.left = Fault(cut_after=self.left), 0
-            return fault
-        return Fault(status=404, body=b'{"error": "gone for now"}')
-
-
-def parts(folder: Path) -> list[Path]:
-    return sorted(folder.glob(".rinofs-*"))
-
-
-def downloaded(server: LiveServer) -> int:
-    return sum(request.bytes_out for request in server.requests if request.path.endswith("/download/"))
 
 
 @pytest.fixture

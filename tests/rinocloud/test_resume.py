@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +9,8 @@ import pytest
 from fsspec.callbacks import Callback
 
 from rinofs.errors import NotFoundError
-from rinofs.fs.transfer.resume import RESUMABLE_SIZE
 from rinofs.testing import Fault
+from tests.breaking import CONTENT, SIZE, Broken, downloaded, parts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,32 +18,7 @@ if TYPE_CHECKING:
     from rinofs import RinoFileSystem
     from rinofs.testing import LiveServer
 
-SIZE = RESUMABLE_SIZE + 3_000_001
-CONTENT = os.urandom(1_000_003) * (SIZE // 1_000_003 + 1)
 KEPT = 9_000_000
-
-
-class Broken:
-    """Every download fails, some of it having arrived."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def __call__(self, method: str, path: str) -> Fault | None:
-        if not path.endswith("/download/"):
-            return None
-        if self.left:
-            fault, self.left = Fault(cut_after=self.left), 0
-            return fault
-        return Fault(status=404, body=b'{"error": "gone for now"}')
-
-
-def parts(folder: Path) -> list[Path]:
-    return sorted(folder.glob(".rinofs-*"))
-
-
-def downloaded(server: LiveServer) -> int:
-    return sum(request.bytes_out for request in server.requests if request.path.endswith("/download/"))
 
 
 @pytest.fixture(params=["get", "get_file"])

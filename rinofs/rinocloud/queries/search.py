@@ -14,13 +14,11 @@ from rinofs.rinocloud.queries.results import Found, frame_of
 from rinofs.rinocloud.queries.searching import Searcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import pandas as pd
 
     from rinofs.fs.backend import Info
-    from rinofs.fs.listings import Listings
-    from rinofs.rinocloud.client import RinocloudClient
     from rinofs.rinocloud.queries.query import Query
     from rinofs.rinocloud.queries.searching import Placed
     from rinofs.rinocloud.records import Record
@@ -34,33 +32,18 @@ class Queries:
 
     Parameters
     ----------
-    client : RinocloudClient
-        Asks the server.
     resolver : Resolver
-        Finds folders.
-    listings : Listings
-        Remembers the folders that paths lead through, by id.
-    url : callable
-        Turns a path into what messages call it.
+        Finds the objects; its client, listings and URLs are used too.
     max_age : float
         Seconds that what is known of folders may be old.
     concurrency : int
         Requests at a time, where everything is looked through.
     """
 
-    def __init__(
-        self,
-        client: RinocloudClient,
-        resolver: Resolver,
-        listings: Listings[Record],
-        *,
-        url: Callable[[str], str],
-        max_age: float,
-        concurrency: int,
-    ) -> None:
-        self._url = url
+    def __init__(self, resolver: Resolver, *, max_age: float, concurrency: int) -> None:
+        self._url = resolver.url
         self._concurrency = concurrency
-        self._searcher = Searcher(client, resolver, listings, url, max_age)
+        self._searcher = Searcher(resolver, max_age)
 
     def query(
         self,

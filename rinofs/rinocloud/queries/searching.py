@@ -17,10 +17,8 @@ from rinofs.rinocloud.queries.query import after_id, among, both
 from rinofs.rinocloud.resolver import join, part_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from rinofs.fs.listings import Listings
-    from rinofs.rinocloud.client import RinocloudClient
     from rinofs.rinocloud.queries.query import Query
     from rinofs.rinocloud.records import Record
     from rinofs.rinocloud.resolver import Resolver
@@ -37,30 +35,15 @@ class Searcher:
 
     Parameters
     ----------
-    client : RinocloudClient
-        Asks the server.
     resolver : Resolver
-        Finds the folder.
-    listings : Listings
-        Remembers the folders that paths lead through, by id.
-    url : callable
-        Turns a path into what messages call it.
+        Finds the objects; its client, listings and URLs are used too.
     max_age : float
         Seconds that what is known of folders may be old.
     """
 
-    def __init__(
-        self,
-        client: RinocloudClient,
-        resolver: Resolver,
-        listings: Listings[Record],
-        url: Callable[[str], str],
-        max_age: float,
-    ) -> None:
-        self._client = client
+    def __init__(self, resolver: Resolver, max_age: float) -> None:
         self._resolver = resolver
-        self._listings = listings
-        self._url = url
+        self._client, self._listings, self._url = resolver.client, resolver.listings, resolver.url
         self._max_age = max_age
 
     def find(

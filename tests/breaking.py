@@ -1,0 +1,47 @@
+"""Downloads that break off, and what is kept of them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from rinofs.fs.transfer.resume import RESUMABLE_SIZE
+from rinofs.testing import Fault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rinofs.testing import LiveServer
+
+SIZE = RESUMABLE_SIZE + 3_000_001
+CONTENT = os.urandom(1_000_003) * (SIZE // 1_000_003 + 1)
+
+
+def breaking(after: int) -> Any:
+    """Let every download end after so many bytes."""
+    return lambda _, path: Fault(cut_after=after) if path.endswith("/download/") else None
+
+
+class Broken:
+    """Every download fails, some of it having arrived."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def __call__(self, method: str, path: str) -> Fault | None:
+        if not path.endswith("/download/"):
+            return None
+        if self.left:
+            fault, self.left = Fault(cut_after=self.left), 0
+            return fault
+        return Fault(status=404, body=b'{"error": "gone for now"}')
+
+
+def parts(folder: Path) -> list[Path]:
+    """Return what is kept in a folder."""
+    return sorted(folder.glob(".rinofs-*"))
+
+
+def downloaded(server: LiveServer) -> int:
+    """Return the bytes that a server has sent of contents."""
+    return sum(request.bytes_out for request in server.requests if request.path.endswith("/download/"))
