@@ -43,6 +43,7 @@ def settings_folder(_settings_root: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     """Where logins are stored during this test; nothing is there at first, and nothing is configured."""
     folder = _settings_root / secrets.token_hex(4)
     monkeypatch.setenv("RINOFS_CONFIG_DIR", str(folder))
+    monkeypatch.setenv("RINOFS_CACHE_DIR", str(folder / "cache"))
     for name in [name for name in os.environ if name.startswith("FSSPEC_")]:
         monkeypatch.delenv(name)
     for protocol in ("rino", "rinocloud", "repovizz", "repovizz2", "datapack"):

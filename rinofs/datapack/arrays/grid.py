@@ -6,12 +6,11 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from rinofs.datapack.formats.tables.timeaxis import TOLERANCE, even_rate
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike
-
-TOLERANCE = 1e-6
-"""Part of an interval that rounding may make of a time, unless its numbers are large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,31 +132,21 @@ class Grid:
         return replace(self, first=self.first + first * self.stride, size=size)
 
 
-def fitted(times: np.ndarray[Any, Any], rounding: float = 0.0) -> Grid | None:
+def fitted(times: np.ndarray[Any, Any]) -> Grid | None:
     """Return the grid that times lie on, None where they are not evenly spaced and rising.
 
     Parameters
     ----------
     times : ndarray
         The times.
-    rounding : float, optional
-        By how much they may be rounded, if that is little beside their spacing.
     """
     import numpy as np
 
     values = np.asarray(times, dtype=np.float64)
     if values.size < 2 or not bool(np.isfinite(values).all()):
         return None
-    interval = float(values[-1] - values[0]) / (values.size - 1)
-    if interval <= 0:
-        return None
-    # 1 / 0.005 is 200 but for rounding; a rate that people write is meant where it fits as well.
-    rates = [*(float(f"{1 / interval:.{digits}g}") for digits in (3, 6, 9, 12)), 1 / interval]
-    grids = [Grid(float(values[0]), rate, values.size) for rate in rates]
-    misses = [float(np.abs(grid.times(np.arange(values.size)) - values).max()) for grid in grids]
-    allowed = min(misses) + 4 * float(np.spacing(np.abs(values).max()))
-    rounding = rounding if rounding <= interval / 4 else 0.0
-    if min(misses) > max(TOLERANCE * interval, rounding):
-        return None
-    allowed = max(allowed, rounding)
-    return next(grid for grid, miss in zip(grids, misses, strict=True) if miss <= allowed)
+    since = values - values[0]
+    # The numbers themselves are rounded as well, before their first was subtracted.
+    noise = 4 * float(np.spacing(np.abs(values).max()))
+    rate = even_rate(lambda: [since], values.size, float(since[-1]), noise)
+    return None if rate is None else Grid(float(values[0]), rate, values.size)

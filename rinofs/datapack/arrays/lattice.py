@@ -12,7 +12,6 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from rinofs.datapack.arrays.grid import fitted
 from rinofs.datapack.arrays.times import TimeIndex, time_coordinates
 from rinofs.datapack.datatypes.labels import identifier, match_labels, seconds_per, unique_labels
 from rinofs.datapack.datatypes.layouts import Dimension, Lattice, Quantity
@@ -131,13 +130,12 @@ def _column_axis(samples: Samples, stream: StreamFacts) -> _Axis | None:
         return None
     samples.drop(column)
     start = times.first if stream.start is None else stream.start
-    grid = fitted(times.seconds, times.quantum)
-    rate = grid.rate if grid else (len(times.seconds) - 1) / float(times.seconds[-1])
+    rate = times.rate
     _refuse_other_rate(rate, name, stream)
-    is_regular = f"it says {rate:.9g} Hz" if grid else "its times are not regular"
+    is_regular = f"it says {rate:.9g} Hz" if times.seconds is None else "its times are not regular"
     warn(stream.label, f"column {name!r} is the time, {is_regular}; time_column=False keeps it as a channel")
-    if grid:
-        return _Axis(time_coordinates(len(times.seconds), grid.rate, start), grid.rate, times.unix_ns)
+    if times.seconds is None:
+        return _Axis(time_coordinates(times.size, rate, start), rate, times.unix_ns)
     variable = xr.Variable(("time",), times.seconds + start, {"units": "s"})
     index = TimeIndex.from_variables({"time": variable}, options={})
     coords = xr.Coordinates(index.create_variables({"time": variable}), indexes={"time": index})

@@ -16,7 +16,7 @@ HEAD = 4096
 
 _AUDIO = (b"fLaC", b"OggS", b"caff", b".snd", b"RIFX", b"ID3", b"riff")
 _BINARY = (b"%PDF", b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b", b"CDF")
-_BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
 class NotDataError(InvalidDatapackError):
@@ -96,22 +96,23 @@ def decoded(data: bytes, *, cut: bool = False) -> tuple[str, str] | None:
     cut : bool, optional
         Whether the last character may be there in part.
     """
-    for encoding in [
-        next((name for mark, name in _BOMS.items() if data.startswith(mark)), "utf-8"),
-        "cp1252",
-    ]:
+    marked = next((name for mark, name in _BOMS.items() if data.startswith(mark)), None)
+    candidates = [marked or "utf-8", "cp1252"]
+    if marked is None and b"\0" in data:
+        candidates = ["utf-16-le", "utf-16-be"]  # without its mark, as some exports of Windows have it
+    for encoding in candidates:
         try:
-            text = codecs.getincrementaldecoder(encoding)().decode(data, final=not cut)
+            text = codecs.getincrementaldecoder(encoding)().decode(data, final=not cut).removeprefix("\ufeff")
         except UnicodeDecodeError:
             continue
-        if "\0" in text or (encoding == "cp1252" and not _is_plausible(text)):
-            return None
+        if "\0" in text or ((marked or "utf-8") != encoding and not _is_plausible(text)):
+            continue
         return text, encoding
     return None
 
 
 def _is_plausible(text: str) -> bool:
-    """Whether bytes that are no UTF-8 look like text in an encoding of one byte a character."""
+    """Whether what another encoding makes of bytes looks like text: nearly all of a table is ASCII."""
     controls = sum(character < " " and character not in "\t\n\r\f\x1a" for character in text)
     plain = sum(character.isascii() for character in text)
     return not controls and plain * 10 >= len(text) * 7 and ("\n" in text or "\r" in text)

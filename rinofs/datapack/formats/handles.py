@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import io
+import os
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +17,15 @@ if TYPE_CHECKING:
 SMALL = 128 * 1024
 """Bytes up to which a file is read whole at its first look, as remote filesystems fetch it anyway."""
 
+HEADER = 64 * 1024
+"""Bytes at the beginning of a remote file that are fetched by a request of their own."""
+
 BLOCK = 4 * 1024 * 1024
 """Bytes that are read at once, into what was allocated for the whole."""
+
+
+_SETTLED = 2.0
+"""Seconds after which another change of a local file has another time, on any filesystem."""
 
 
 class FileHandle:
@@ -97,6 +107,12 @@ class FileHandle:
                 yield whole[at : min(at + size, stop)]
             return
         with self.file() as file:
+            if start == 0 and stop < file.seek(0, io.SEEK_END):
+                # More than a header from the beginning on would start a download of everything.
+                file.seek(0)
+                data = file.read(min(HEADER, size, stop))
+                start = len(data)
+                yield data
             file.seek(start)
             while start < stop and (data := file.read(min(size, stop - start))):
                 start += len(data)
@@ -123,6 +139,11 @@ class FileHandle:
         with self.file() as file:
             return int(file.seek(0, 2))
 
+    def version(self) -> str:
+        """Return what tells this content from all others, for caches; empty where nothing does."""
+        with self.file() as file:
+            return _version_of(file, f"{type(self.fs).__name__} {self.path}")
+
     def forget(self) -> None:
         """Let go of what `head` kept for `read_all`."""
         self._whole = None
@@ -146,6 +167,22 @@ class FileHandle:
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return type(self).__name__, self.fs, self.path
+
+
+def _version_of(file: Any, name: str) -> str:
+    key = getattr(file, "version_key", None)
+    if key is not None:
+        return str(key)
+    try:
+        status = os.fstat(file.fileno())
+    except (AttributeError, OSError, ValueError):
+        details: dict[str, Any] = getattr(file, "details", None) or {}
+        etag = str(details.get("ETag") or details.get("etag") or "W/")
+        return "" if etag.startswith("W/") else f"{name} {details.get('size')} {etag}"
+    if time.time() - status.st_mtime < _SETTLED:
+        return ""
+    numbers = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return f"{name} {' '.join(map(str, numbers))}"
 
 
 def _end_download(file: Any) -> None:

@@ -448,6 +448,11 @@ class RemoteReader(AbstractBufferedFile):  # type: ignore[misc]
         """The URL of the file."""
         return str(self.fs.unstrip_protocol(self.path))
 
+    @property
+    def version_key(self) -> str:
+        """Names this version among all contents of all endpoints and users; empty if it has no name."""
+        return self._source.key
+
     def _fetch_range(self, start: int, end: int) -> bytes:
         return self._source.load(start, min(end, self.size))
 

@@ -11,12 +11,12 @@ import numpy as np
 
 from rinofs.datapack.document.messages import shortened
 from rinofs.datapack.formats.detect import NotDataError, text_of
+from rinofs.datapack.formats.tables.decimals import plain_numbers
 from rinofs.datapack.formats.tables.dialect import (
     INFINITE,
     MISSING,
     Dialect,
     check_row,
-    normal_lines,
     number_of,
     split_rows,
 )
@@ -174,7 +174,11 @@ class Parser:
         NotDataError, InvalidDatapackError
             If a row is not like those before it.
         """
-        lines = normal_lines(text)
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        values = self._at_once(text)
+        if values is not None:
+            return self._columns(Block(values), line, row)
+        lines = text.split("\n")
         kept = [each for each in lines if self.dialect.is_row(each)]
         if not kept:
             return Block(np.zeros((0, len(self.dialect.columns)), np.int64))
@@ -207,6 +211,21 @@ class Parser:
             )
         exact = {column - 1: cells for column, cells in block.exact.items() if column}
         return Block(block.values[:, 1:], exact, {column - 1 for column in block.lost if column})
+
+    def _at_once(self, text: str) -> NDArray[Any] | None:
+        """Return the numbers of rows that are plain decimals and nothing else, None for others."""
+        dialect, delimiter = self.dialect, self.dialect.delimiter
+        if dialect.stamps or delimiter is None or dialect.decimal == delimiter:
+            return None
+        if dialect.decimal == ",":
+            text = text.replace(",", ".")
+        width = dialect.width - dialect.trailing
+        if dialect.trailing:
+            ended = text if text.endswith("\n") else f"{text}\n"
+            text = ended.replace(f"{delimiter}\n", "\n")
+            if len(ended) - len(text) != ended.count("\n"):
+                return None
+        return plain_numbers(text, delimiter, width)
 
     def _quickly(self, lines: Sequence[str]) -> NDArray[Any] | None:
         """Return the numbers of lines by numpy's parser, None where there is anything unusual."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import threading
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from rinofs.datapack.document.messages import warn
+from rinofs.datapack.formats.index_cache import keep_index, load_index
 from rinofs.datapack.formats.samples import CHUNK
 from rinofs.datapack.formats.tables.dialect import HEAD, dialect_of, normal_lines
-from rinofs.datapack.formats.tables.parsing import Block, Parser, json_block
-from rinofs.datapack.formats.tables.timeaxis import Times, time_column, times_of
+from rinofs.datapack.formats.tables.index import IndexBuilder, Mark, TableIndex
+from rinofs.datapack.formats.tables.parsing import Parser, json_block
+from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,27 +24,27 @@ if TYPE_CHECKING:
 
     from rinofs.datapack.formats.detect import Format
     from rinofs.datapack.formats.handles import FileHandle
+    from rinofs.datapack.formats.tables.parsing import Block
+    from rinofs.datapack.formats.tables.timeaxis import Times
 
 BLOCK = 128 * 1024
 """Bytes of text that are read and parsed at once; the places of blocks are kept, so that slices read few."""
 
+AT_ONCE = 1024 * 1024
+"""Bytes of a slice that are asked for, and parsed, at once."""
+
 KEPT = 8 * 1024 * 1024
 """Bytes of text up to which all numbers stay in memory once they are read."""
 
-
-class Mark(NamedTuple):
-    """Where a block begins: how many rows, bytes and lines are before it."""
-
-    row: int
-    position: int
-    line: int
+_BEGIN = Mark(0, 0, 0)
 
 
 class TableSamples:
     """Samples written as text.
 
-    Opening reads the file once, a block at a time: it is verified, and the number of samples becomes known.
-    Where blocks begin is kept, so that a slice of a large table reads no more than it needs.
+    The first opening reads the file once, a block at a time: it is verified, and the number of samples
+    becomes known. What that pass finds out of a large file is kept on disk, by its content. A slice reads no
+    more than the blocks that it is in.
 
     Parameters
     ----------
@@ -57,26 +60,27 @@ class TableSamples:
         self._handle = handle
         self._lock = threading.Lock()
         self._parser: Parser | None = None
-        self._marks: list[Mark] = []
         self._values: NDArray[Any] | None = None
-        self._facts = _Facts()
-        self._time: int | None = None
-        self._stamps: list[NDArray[Any]] = []
         self.labels: tuple[str, ...] | None = None
         self.units: tuple[str, ...] | None = None
         self.rate: float | None = None
         self.unix_start: float | None = None
-        if kind == "json":
-            self._keep([json_block(handle.read_all())])
-        else:
-            self._open(label)
+        self._index = self._of_json() if kind == "json" else self._of_table(label)
+        self._facts = self._index.facts
         self.shape = (self._facts.rows, *self._facts.tail)
         self.dtype = np.dtype(self._facts.dtype)
         self._is_kept = self._values is not None
         self._dropped: int | None = None
         self.parts = None if self._is_kept else max(1, CHUNK // (8 * max(self.shape[1], 1)))
 
-    def _open(self, label: str) -> None:
+    def _of_json(self) -> TableIndex:
+        block = json_block(self._handle.read_all())
+        builder = IndexBuilder(None)
+        builder.add(block, _BEGIN)
+        self._values = block.values
+        return builder.index()
+
+    def _of_table(self, label: str) -> TableIndex:
         head, size = self._handle.head(HEAD), self._handle.size
         dialect = dialect_of(head, whole=len(head) >= size)
         self._parser = Parser(dialect)
@@ -84,40 +88,43 @@ class TableSamples:
         self.rate, self.unix_start = dialect.rate, dialect.start
         for doubt in dialect.doubts:
             warn(label, doubt)
-        self._facts.tail = (len(dialect.columns),)
-        blocks = self._blocks(Mark(0, 0, 0), size)
-        if size <= KEPT or dialect.encoding == "utf-16":
-            self._keep([block for _, block in blocks])
-            return
-        for mark, block in blocks:
-            self._marks.append(mark)
-            self._add(block)
+        if size <= KEPT:
+            return self._pass(size, keep=True)
+        version = self._handle.version()
+        kept = load_index(version, "table")
+        if kept is not None:
+            with contextlib.suppress(KeyError, TypeError, ValueError):
+                return TableIndex.from_arrays(kept)
+        index = self._pass(size, keep=False)
+        keep_index(version, "table", index.to_arrays())
+        return index
 
-    def _keep(self, blocks: list[Block]) -> None:
-        for block in blocks:
-            self._add(block)
-        parts = [block.values for block in blocks] or [np.zeros((0, *self._facts.tail))]
-        self._values = np.concatenate([part.astype(self._facts.dtype, copy=False) for part in parts])
-
-    def _add(self, block: Block) -> None:
-        if not self._facts.rows:
-            dialect = self._parser.dialect if self._parser else None
-            stamps = [column - (dialect.index is not None) for column in dialect.stamps] if dialect else []
-            self._time = time_column(self.labels, block.values, stamps)
-        self._facts.add(block)
-        if self._time is not None:
-            self._stamps.append(block.exact.get(self._time, block.values[:, self._time]))
+    def _pass(self, size: int, *, keep: bool) -> TableIndex:
+        """Read all of the table, and keep its values if that is wanted."""
+        assert self._parser is not None
+        dialect = self._parser.dialect
+        stamped = [column - (dialect.index is not None) for column in dialect.stamps]
+        builder = IndexBuilder(self.labels, stamped, (len(dialect.columns),))
+        kept = []
+        for mark, block in self._blocks(_BEGIN, size):
+            builder.add(block, mark)
+            if keep:
+                kept.append(block.values)
+        index = builder.index()
+        if keep:
+            parts = [part.astype(index.facts.dtype, copy=False) for part in kept]
+            self._values = np.concatenate(parts) if parts else np.zeros((0, *index.facts.tail))
+        return index
 
     def times(self) -> tuple[int, str, Times | None] | None:
         """Return the column that says when the samples are, its label, and its times if they increase.
 
         None where there is no such column, or it is all there is.
         """
-        if self._time is None:
+        if self._index.time is None:
             return None
-        label = self.labels[self._time] if self.labels else ""
-        stamps, self._stamps = self._stamps, []
-        return self._time, label or str(self._time + 1), times_of(np.concatenate(stamps), label)
+        label = self.labels[self._index.time] if self.labels else ""
+        return self._index.time, label or str(self._index.time + 1), self._index.times
 
     def drop(self, column: int) -> None:
         """Leave a column out."""
@@ -129,14 +136,16 @@ class TableSamples:
             if cells is not None:
                 setattr(self, name, cells[:column] + cells[column + 1 :])
 
-    def _blocks(self, begin: Mark, end: int) -> Iterator[tuple[Mark, Block]]:
+    def _blocks(self, begin: Mark, end: int, at_once: int = BLOCK) -> Iterator[tuple[Mark, Block]]:
         """Yield the blocks from a mark to a byte, each with where it begins."""
         assert self._parser is not None
         dialect = self._parser.dialect
         mark = begin
-        for data in _whole_lines(self._handle, begin.position, end, dialect.encoding):
+        for data in _whole_lines(self._handle, begin.position, end, dialect.encoding, at_once):
             text = _text(data, dialect.encoding)
-            lines = text.count("\n") + text.count("\r") - text.count("\r\n")
+            text = text if mark.position else text.removeprefix("\ufeff")
+            returns = text.count("\r")
+            lines = text.count("\n") + (returns - text.count("\r\n") if returns else 0)
             above = max(0, dialect.skip - mark.line)
             rows = "\n".join(normal_lines(text)[above:]) if above else text
             block = self._parser.block(rows, mark.line + above, mark.row)
@@ -148,13 +157,20 @@ class TableSamples:
         if self._is_kept:
             return self._kept_columns(self.values[start:stop]).copy()
         values = np.empty((max(stop - start, 0), *self.shape[1:]), self.dtype)
-        first = max(bisect.bisect_right(self._marks, start, key=lambda mark: mark.row) - 1, 0)
-        after = bisect.bisect_left(self._marks, stop, key=lambda mark: mark.row)
-        end = self._marks[after].position if after < len(self._marks) else self._handle.size
-        for mark, block in self._blocks(self._marks[first], end) if len(values) else ():
+        marks = self._index.marks
+        first = max(bisect.bisect_right(marks, start, key=lambda mark: mark.row) - 1, 0)
+        after = bisect.bisect_left(marks, stop, key=lambda mark: mark.row)
+        last = marks[after] if after < len(marks) else Mark(self.shape[0], self._handle.size, 0)
+        found = marks[first].row
+        for mark, block in self._blocks(marks[first], last.position, AT_ONCE) if len(values) else ():
             part = self._kept_columns(block.values)[max(start - mark.row, 0) : max(stop - mark.row, 0)]
             at = max(mark.row - start, 0)
             values[at : at + len(part)] = part
+            found = mark.row + len(block.values)
+        if len(values) and found != last.row:
+            raise InvalidDatapackError(
+                f"{self._handle.path}: {found} rows where {last.row} were: it changed since it was opened"
+            )
         return values
 
     def _kept_columns(self, values: NDArray[Any]) -> NDArray[Any]:
@@ -168,8 +184,7 @@ class TableSamples:
                 if self._parser is None:
                     self._values = json_block(self._handle.read_all()).values
                 else:
-                    parts = [block.values for _, block in self._blocks(Mark(0, 0, 0), self._handle.size)]
-                    self._values = np.concatenate(parts) if parts else np.zeros((0, *self._facts.tail))
+                    self._pass(self._handle.size, keep=True)
         assert self._values is not None
         return self._values
 
@@ -192,65 +207,42 @@ class TableSamples:
         self._lock = threading.Lock()
 
 
-class _Facts:
-    """What is known of all values, block by block."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.tail: tuple[int, ...] = (0,)
-        self.dtype: np.dtype[Any] = np.dtype(np.float64)
-        self.boolean: Any = True  # of each column
-        self.integral: Any = True
-        self.lost: set[int] = set()
-
-    def add(self, block: Block) -> None:
-        """Count the values of a block."""
-        values = block.values
-        if len(values):
-            self.dtype = np.result_type(self.dtype, values.dtype) if self.rows else values.dtype
-        self.rows += len(values)
-        self.tail = values.shape[1:]
-        self.lost |= block.lost
-        with np.errstate(invalid="ignore"):
-            if values.dtype.kind == "f":
-                self.integral = self.integral & (values.astype(np.int64) == values).all(axis=0)
-            elif values.dtype.kind == "i" and values.size and values.ndim == 2:
-                # A large integer is lost if other blocks hold fractions.
-                self.lost |= set(np.flatnonzero((values.astype(float).astype(int) != values).any(0)).tolist())
-        if values.dtype.kind != "b":
-            self.boolean = self.boolean & np.isin(values, (0, 1)).all(axis=0)
-
-    def drop(self, column: int) -> None:
-        """Forget a column."""
-        self.lost = {each - (each > column) for each in self.lost - {column}}
-        for name in ("boolean", "integral"):
-            each = getattr(self, name)
-            setattr(self, name, each if np.ndim(each) == 0 else np.delete(each, column))
-
-
 def _text(data: bytes, encoding: str) -> str:
-    if encoding == "utf-16":
-        return data.decode("utf-16")
     try:
         return data.decode(encoding)
     except UnicodeDecodeError:
         return data.decode("latin-1")  # what is no ASCII is no number either, and is named
 
 
-def _whole_lines(handle: FileHandle, begin: int, end: int, encoding: str) -> Iterator[bytes]:
+def _whole_lines(handle: FileHandle, begin: int, end: int, encoding: str, at_once: int) -> Iterator[bytes]:
     """Yield the bytes between two places in blocks that end where a line does."""
-    if encoding == "utf-16":
-        yield handle.read(begin, end - begin)
-        return
     rest = b""
-    for data in handle.stream(begin, end, BLOCK):
+    for data in handle.stream(begin, end, at_once):
         block = rest + data
-        # A carriage return at the very end may be half of what ends a line.
-        cut = max(block.rfind(b"\n"), block.rfind(b"\r", 0, len(block) - 1)) + 1
-        if block[cut - 1 : cut + 1] == b"\r\n":
-            cut += 1
+        cut = _end_of_lines(block, encoding)
         rest = block[cut:]
         if cut:
             yield block[:cut]
     if rest:
         yield rest
+
+
+def _end_of_lines(block: bytes, encoding: str) -> int:
+    """Return where the last line that is whole ends."""
+    width = 2 if encoding.startswith("utf-16") else 1
+    newline, ret = (each.encode(encoding) for each in "\n\r")
+    whole = len(block) - len(block) % width
+    cut = _last(block, newline, whole, width) + width
+    # A carriage return at the very end may be half of what ends a line.
+    lone = _last(block, ret, whole - width, width)
+    if lone >= 0 and block[lone + width : lone + 2 * width] != newline:
+        cut = max(cut, lone + width)
+    return max(cut, 0)
+
+
+def _last(block: bytes, end: bytes, stop: int, width: int) -> int:
+    """Return where a character is last, -width if it is nowhere; those of two bytes are at even places."""
+    at = block.rfind(end, 0, stop)
+    while at > 0 and at % width:
+        at = block.rfind(end, 0, at + width - 1)
+    return at if at >= 0 else -width

@@ -6,7 +6,10 @@ times from 2000 to 2100, or dates with times as ISO 8601 has them. Numbers that 
 
 from __future__ import annotations
 
+import io
 import re
+import tempfile
+import weakref
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -17,7 +20,7 @@ import numpy as np
 from rinofs.datapack.datatypes.labels import identifier, name_and_unit, seconds_per
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -27,6 +30,12 @@ TIME_LABELS = frozenset(
     | {"local_timestamp", "lsl_timestamp", "recording_time", "relative_time"}
 )
 """Labels of columns of times, in lower case and as names of variables."""
+
+TOLERANCE = 1e-6
+"""Part of an interval that rounding may make of a time, unless its numbers are large."""
+
+_IN_MEMORY = 4 * 1024 * 1024
+_PART = 256 * 1024  # numbers that are looked at at once
 
 _EARLIEST, _LATEST = 946_684_800, 4_102_444_800  # 2000 and 2100, in Unix seconds
 _PER_SECOND = (1, 1_000, 1_000_000, 1_000_000_000)
@@ -41,20 +50,63 @@ class Times:
 
     Attributes
     ----------
-    seconds : ndarray
-        From the first one.
+    size : int
+        How many rows there are.
     first : float
-        The first one as the column has it, in seconds; 0 for Unix times.
+        The first time as the column has it, in seconds; 0 for Unix times.
     unix_ns : int or None
         The first one as a Unix time in nanoseconds.
-    quantum : float
-        Seconds to which they are rounded.
+    rate : float
+        Samples per second; of uneven times, on average.
+    seconds : ndarray or None
+        Of each row from the first one, where they are uneven.
     """
 
-    seconds: NDArray[np.float64]
+    size: int
     first: float
     unix_ns: int | None
-    quantum: float
+    rate: float
+    seconds: NDArray[np.float64] | None
+
+
+class Stamps:
+    """A column of times, collected in parts: in memory while it is small, then in a temporary file."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed by the next line
+        weakref.finalize(self, self._file.close)
+        self._parts: list[tuple[np.dtype[Any], int]] = []
+
+    @classmethod
+    def of(cls, values: NDArray[Any]) -> Stamps:
+        """Return those in an array."""
+        stamps = cls()
+        stamps.append(values)
+        return stamps
+
+    def append(self, values: NDArray[Any]) -> None:
+        """Add the next values, integers or floats."""
+        values = np.ascontiguousarray(values, np.int64 if values.dtype.kind in "iub" else np.float64)
+        if not len(values):
+            return
+        self._file.seek(0, io.SEEK_END)
+        self._file.write(values.tobytes())
+        if self._parts and self._parts[-1][0] == values.dtype:
+            self._parts[-1] = (values.dtype, self._parts[-1][1] + len(values))
+        else:
+            self._parts.append((values.dtype, len(values)))
+
+    def __len__(self) -> int:
+        return sum(count for _, count in self._parts)
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        """Yield the values in order, all as integers or all as floats."""
+        dtype = np.result_type(*(dtype for dtype, _ in self._parts)) if self._parts else np.dtype(float)
+        self._file.seek(0)
+        for stored, count in self._parts:
+            for at in range(0, count, _PART):
+                data = self._file.read(8 * min(_PART, count - at))
+                yield np.frombuffer(data, stored).astype(dtype, copy=False)
 
 
 def stamp_ns(text: str) -> int | None:
@@ -104,32 +156,85 @@ def time_column(labels: Sequence[str] | None, values: NDArray[Any], stamps: Sequ
     return next(iter([*named, *stamps, *unix]), None)
 
 
-def times_of(values: NDArray[Any], label: str) -> Times | None:
+def times_of(stamps: Stamps, label: str) -> Times | None:
     """Return the times that a column holds, None where they do not increase.
 
     Parameters
     ----------
-    values : ndarray
-        The column: integers, or floats.
+    stamps : Stamps
+        The column.
     label : str
         Its label, which may name a unit.
     """
-    if len(values) < 2 or not bool(np.isfinite(values).all()) or bool((np.diff(values) < 0).any()):
+    ends = _rising_ends(stamps)
+    if ends is None:
         return None
-    if values[0] == values[-1]:
-        return None
+    first, last = ends
     named = seconds_per(name_and_unit(label)[1])
-    unit, per_second = named or 1.0, _unix_unit(float(values[0]))
+    unit, per_second = named or 1.0, _unix_unit(float(first))
     if named is not None and per_second is not None and abs(per_second * named - 1) > 1e-9:
         per_second = None  # in the unit that the label names, it is no Unix time
     factor = Fraction(1, per_second) if per_second else Fraction(str(unit))
-    since = values - values[0]
-    seconds = (since * factor.numerator) / factor.denominator
-    first = Fraction(values[0].item()) * factor
-    quantum = float(_quantum(values) * factor)
+
+    def seconds() -> Iterator[NDArray[np.float64]]:
+        return (((part - first) * factor.numerator) / factor.denominator for part in stamps)
+
+    quantum = float(_quantum(next(iter(stamps))) * factor)
+    span = float((last - first) * factor.numerator / factor.denominator)
+    rate = even_rate(seconds, len(stamps), span, quantum)
+    uneven = None if rate else np.concatenate(list(seconds()))
+    rate = rate or (len(stamps) - 1) / span
+    start = Fraction(first.item()) * factor
     if per_second:
-        return Times(seconds, 0.0, round(first * 1_000_000_000), quantum)
-    return Times(seconds, float(first), None, quantum)
+        return Times(len(stamps), 0.0, round(start * 1_000_000_000), rate, uneven)
+    return Times(len(stamps), float(start), None, rate, uneven)
+
+
+def _rising_ends(stamps: Stamps) -> tuple[Any, Any] | None:
+    """Return the first and the last of values that never fall, None for others."""
+    first = last = None
+    for part in stamps:
+        if not bool(np.isfinite(part).all()) or bool((np.diff(part) < 0).any()):
+            return None
+        if last is not None and part[0] < last:
+            return None
+        first, last = part[0] if first is None else first, part[-1]
+    return None if len(stamps) < 2 or first == last else (first, last)
+
+
+def even_rate(
+    parts: Callable[[], Iterable[NDArray[np.float64]]], size: int, span: float, rounding: float = 0.0
+) -> float | None:
+    """Return the rate of evenly spaced times, None where they are not evenly spaced.
+
+    Parameters
+    ----------
+    parts : callable
+        Returns the times from the first one, in parts.
+    size : int
+        How many there are.
+    span : float
+        The last one.
+    rounding : float, optional
+        By how much they may be rounded, if that is little beside their spacing.
+    """
+    interval = span / (size - 1) if size > 1 else 0.0
+    if interval <= 0:
+        return None
+    # 1 / 0.005 is 200 but for rounding; a rate that people write is meant where it fits as well.
+    rates = [*(float(f"{1 / interval:.{digits}g}") for digits in (3, 6, 9, 12)), 1 / interval]
+    rounding = rounding if rounding <= interval / 4 else 0.0
+    misses, largest, at = np.zeros(len(rates)), 0.0, 0
+    for part in parts():
+        steps = np.arange(at, at + len(part))
+        apart = [float(np.abs(steps / rate - part).max(initial=0.0)) for rate in rates]
+        misses, largest = np.maximum(misses, apart), max(largest, float(np.abs(part).max(initial=0.0)))
+        at += len(part)
+    best = float(misses.min())
+    if not best <= max(TOLERANCE * interval, rounding):
+        return None
+    allowed = max(best + 4 * float(np.spacing(largest)), rounding)
+    return next(rate for rate, miss in zip(rates, misses, strict=True) if miss <= allowed)
 
 
 def _quantum(values: NDArray[Any]) -> Fraction:

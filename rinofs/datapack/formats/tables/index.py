@@ -1,0 +1,177 @@
+"""What one pass over a table finds out: how many rows there are, where they are, what they hold."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from rinofs.datapack.formats.tables.timeaxis import Stamps, Times, time_column, times_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from rinofs.datapack.formats.tables.parsing import Block
+
+
+class Mark(NamedTuple):
+    """Where a block begins: how many rows, bytes and lines are before it."""
+
+    row: int
+    position: int
+    line: int
+
+
+@dataclass(slots=True)
+class Facts:
+    """What is known of all values, block by block.
+
+    Attributes
+    ----------
+    rows : int
+        How many there are.
+    tail : tuple of int
+        Shape of a row.
+    dtype : numpy.dtype
+        That holds all values.
+    boolean, integral : bool or ndarray
+        Whether all values of a column are truths, or integers.
+    lost : set of int
+        Columns in which a float loses digits of integers.
+    """
+
+    rows: int = 0
+    tail: tuple[int, ...] = (0,)
+    dtype: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.float64))
+    boolean: Any = True
+    integral: Any = True
+    lost: set[int] = field(default_factory=set)
+
+    def add(self, block: Block) -> None:
+        """Count the values of a block."""
+        values = block.values
+        if len(values):
+            self.dtype = np.result_type(self.dtype, values.dtype) if self.rows else values.dtype
+        self.rows += len(values)
+        self.tail = values.shape[1:]
+        self.lost |= block.lost
+        if values.dtype.kind == "f" and np.any(self.integral):
+            with np.errstate(invalid="ignore"):
+                self.integral = self.integral & (values.astype(np.int64) == values).all(axis=0)
+        elif values.dtype.kind == "i" and values.size and values.ndim == 2:
+            # A large integer is lost if other blocks hold fractions.
+            self.lost |= set(np.flatnonzero((values.astype(float).astype(int) != values).any(0)).tolist())
+        if values.dtype.kind != "b" and np.any(self.boolean):
+            self.boolean = self.boolean & ((values == 0) | (values == 1)).all(axis=0)
+
+    def drop(self, column: int) -> None:
+        """Forget a column."""
+        self.lost = {each - (each > column) for each in self.lost - {column}}
+        for name in ("boolean", "integral"):
+            each = getattr(self, name)
+            setattr(self, name, each if np.ndim(each) == 0 else np.delete(each, column))
+
+
+@dataclass(frozen=True, slots=True)
+class TableIndex:
+    """What the pass over a table leaves.
+
+    Attributes
+    ----------
+    facts : Facts
+        Of all values.
+    marks : sequence of Mark
+        Where its blocks begin.
+    time : int or None
+        The column that says when the rows were sampled.
+    times : Times or None
+        What it says; None where it does not increase.
+    """
+
+    facts: Facts
+    marks: Sequence[Mark]
+    time: int | None
+    times: Times | None
+
+    def to_arrays(self) -> dict[str, NDArray[Any]]:
+        """Return it as arrays, for a file."""
+        facts, times = self.facts, self.times
+        told = {
+            "rows": facts.rows,
+            "tail": facts.tail,
+            "dtype": facts.dtype.str,
+            "lost": sorted(facts.lost),
+            "time": self.time,
+            "times": None if times is None else [times.size, times.first, times.unix_ns, times.rate],
+        }
+        arrays: dict[str, NDArray[Any]] = {
+            "told": np.frombuffer(json.dumps(told).encode(), np.uint8),
+            "marks": np.array(self.marks, np.int64).reshape(-1, 3),
+            "boolean": np.asarray(facts.boolean),
+            "integral": np.asarray(facts.integral),
+        }
+        if times is not None and times.seconds is not None:
+            arrays["seconds"] = times.seconds
+        return arrays
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> TableIndex:
+        """Return the index that `to_arrays` made arrays of."""
+        told = json.loads(arrays["told"].tobytes())
+        facts = Facts(
+            told["rows"],
+            tuple(told["tail"]),
+            np.dtype(told["dtype"]),
+            arrays["boolean"],
+            arrays["integral"],
+            set(told["lost"]),
+        )
+        times = None
+        if told["times"] is not None:
+            size, first, unix_ns, rate = told["times"]
+            times = Times(size, first, unix_ns, rate, arrays.get("seconds"))
+        return cls(facts, [Mark(*mark) for mark in arrays["marks"].tolist()], told["time"], times)
+
+
+class IndexBuilder:
+    """Makes an index of blocks, in the order of the file.
+
+    Parameters
+    ----------
+    labels : sequence of str, optional
+        Of the columns.
+    stamped : sequence of int, optional
+        Columns of dates with times.
+    tail : tuple of int, optional
+        Shape of a row, where there may be none.
+    """
+
+    def __init__(
+        self, labels: Sequence[str] | None, stamped: Sequence[int] = (), tail: tuple[int, ...] = (0,)
+    ) -> None:
+        self._labels = labels
+        self._stamped = stamped
+        self._facts = Facts(tail=tail)
+        self._marks: list[Mark] = []
+        self._time: int | None = None
+        self._stamps = Stamps()
+
+    def add(self, block: Block, mark: Mark) -> None:
+        """Add the next block, and where it begins."""
+        if not self._facts.rows:
+            self._time = time_column(self._labels, block.values, self._stamped)
+        self._facts.add(block)
+        self._marks.append(mark)
+        if self._time is not None:
+            self._stamps.append(block.exact.get(self._time, block.values[:, self._time]))
+
+    def index(self) -> TableIndex:
+        """Return the index of all blocks."""
+        times = None
+        if self._time is not None:
+            times = times_of(self._stamps, self._labels[self._time] if self._labels else "")
+        return TableIndex(self._facts, self._marks, self._time, times)
