@@ -67,6 +67,8 @@ class Upload:
         Stored with it, where the service knows metadata.
     tags : sequence of str, optional
         Stored with it, where the service knows tags.
+    new_version : bool
+        Whether it is a new version even if the very content is there, where the service knows versions.
     like : object
         The `Pinned.record` of the file that it is a copy of.
     """
@@ -77,6 +79,7 @@ class Upload:
     exclusive: bool = False
     metadata: Mapping[str, Any] | None = None
     tags: Sequence[str] | None = None
+    new_version: bool = False
     like: Any = None
 
 
@@ -128,6 +131,10 @@ class Backend(Protocol):
     def descendants(self, path: str) -> list[Info] | None:  # noqa: ARG002 - for services that can
         """Describe all that is below a folder, in one request; None where the service cannot."""
         return None
+
+    def earlier_versions(self, path: str) -> list[int | str]:  # noqa: ARG002 - for services that have some
+        """Return the ids of the earlier versions of a file, the oldest first; none of a folder."""
+        return []
 
     def fill_sizes(self, infos: Iterable[Info]) -> None:  # noqa: ARG002 - for services that need it
         """Set the sizes that are None, where listings lack them but the service can be asked."""

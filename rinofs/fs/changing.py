@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import tempfile
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fsspec.callbacks import DEFAULT_CALLBACK
@@ -204,5 +205,9 @@ class Changing:
             self._backend.info(source)  # raises if there is nothing
             raise OSError(errno.EINVAL, "a folder cannot move into itself", self._url(target))
         if not self._backend.move(source, target):
+            # What cannot be moved is stored again, with all its history.
+            for version_id in self._backend.earlier_versions(source):
+                with suppress(FileNotFoundError):  # others may delete it meanwhile
+                    self.store_again(source, target, version_id)
             copy(source, target)
             self._backend.delete([source], recursive=recursive)

@@ -322,7 +322,8 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         return self._browser.type_of(path) == "file"
 
     # Contents. Those that read take ``version_id`` for an earlier version, those that write ``metadata`` and
-    # ``tags`` to store with the content, or ``sidecars=True`` for metadata in files beside the local ones.
+    # ``tags`` to store with the content, or ``sidecars=True`` for metadata in files beside the local ones,
+    # and ``new_version=True`` for a new version even if the very content is there.
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
         """Return the content of a file, or a part of it as slices do: of one version, checked if whole."""
@@ -338,7 +339,12 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
             self._backend.send(upload)
             return
         mode = "xb" if upload.exclusive else "wb"
-        with self.open(upload.path, mode, metadata=upload.metadata, tags=upload.tags) as file:
+        storing: dict[str, Any] = {
+            "metadata": upload.metadata,
+            "tags": upload.tags,
+            "new_version": upload.new_version,
+        }
+        with self.open(upload.path, mode, **storing) as file:
             source = upload.source
             shutil.copyfileobj(io.BytesIO(source) if isinstance(source, bytes) else source, file)
 
@@ -589,7 +595,8 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         """Open a file; what is written to it is stored when it is closed, unless an exception is on its way.
 
         `mode` is ``r``, ``w`` (replaces), ``a`` (goes on) or ``x`` (only if nothing is there), with ``b`` for
-        bytes. Beyond fsspec's options there are ``cache_type``, ``version_id``, ``metadata`` and ``tags``.
+        bytes. Beyond fsspec's options there are ``cache_type``, ``version_id``, ``metadata``, ``tags`` and
+        ``new_version``.
         """
         text = {name: kwargs.pop(name) for name in _TEXT_OPTIONS if name in kwargs}
         if mode in {"r", "rb", "rt"}:

@@ -66,8 +66,8 @@ class Writing:
         autocommit : bool
             Whether closing it stores it; otherwise its ``commit`` does.
         """
-        metadata, tags = attributes_of(attributes)
         self._refuse_top(path)
+        storing = _storing(opening, attributes)
         if opening is OpenMode.CREATE:
             self._refuse_taken(path)
         before = None
@@ -76,11 +76,11 @@ class Writing:
                 before = self._backend.pin(path, fresh=True)  # what others added since would be lost
         if before is not None:
             # The longer file is stored anew, and only what is sent with it belongs to it.
-            metadata = before.info.get("metadata") if metadata is None else metadata
-            tags = before.info.get("tags") if tags is None else tags
+            kept = {name: before.info.get(name) for name in ("metadata", "tags")}
+            storing |= {name: value for name, value in kept.items() if storing[name] is None}
 
         def send(source: IO[bytes], size: int) -> None:
-            self._backend.send(Upload(path, source, size, opening is OpenMode.CREATE, metadata, tags))
+            self._backend.send(Upload(path, source, size, **storing))
 
         writer = RemoteWriter(path, self._url(path), opening.value, send, autocommit=autocommit)
         if before is not None:
@@ -108,19 +108,18 @@ class Writing:
 
     def upload_of(self, path: str, value: bytes, mode: str, attributes: Mapping[str, Any]) -> Upload:
         """Return what stores bytes at a path."""
-        metadata, tags = attributes_of(attributes)
         self._refuse_top(path)
         data = bytes(value)
-        return Upload(path, data, len(data), write_mode(mode) is OpenMode.CREATE, metadata, tags)
+        return Upload(path, data, len(data), **_storing(write_mode(mode), attributes))
 
     def pipe_small(
         self, items: Sequence[tuple[str, bytes]], attributes: Mapping[str, Any], stop: Stop
     ) -> list[tuple[str, bytes]]:
         """Store those of many contents that go together with others; return what is left to store."""
-        metadata, tags = attributes_of(attributes)
+        storing = _storing(OpenMode.REPLACE, attributes)
 
         def upload_of(item: tuple[str, bytes]) -> Upload:
-            return Upload(self._strip(item[0]), item[1], len(item[1]), False, metadata, tags)
+            return Upload(self._strip(item[0]), item[1], len(item[1]), **storing)
 
         def size_of(item: tuple[str, bytes]) -> int | None:
             return len(item[1]) if isinstance(item[1], bytes) else None
@@ -161,8 +160,7 @@ class Writing:
         stop : Stop, optional
             Ends it early.
         """
-        opening = write_mode(mode)
-        metadata, tags = attributes_of(_with_sidecar(source, attributes, sidecars))
+        storing = _storing(write_mode(mode), _with_sidecar(source, attributes, sidecars))
         if Path(source).is_dir():
             self._backend.make_folder(path, exist_ok=True)
             return
@@ -171,7 +169,7 @@ class Writing:
             size = os.fstat(file.fileno()).st_size
             callback.set_size(size)
             watched = cast("IO[bytes]", ProgressReader(file, callback, stop or Stop()))
-            store(Upload(path, watched, size, opening is OpenMode.CREATE, metadata, tags))
+            store(Upload(path, watched, size, **storing))
 
     def put(
         self,
@@ -208,8 +206,8 @@ class Writing:
             self.put_file(copy.source, path, child, mode, attributes, sidecars, store, stop)
 
         def upload_of(copy: Copy, data: bytes) -> Upload:
-            metadata, tags = attributes_of(_with_sidecar(copy.source, attributes, sidecars))
-            return Upload(self._strip(copy.target), data, len(data), False, metadata, tags)
+            storing = _storing(OpenMode.REPLACE, _with_sidecar(copy.source, attributes, sidecars))
+            return Upload(self._strip(copy.target), data, len(data), **storing)
 
         bundled = bundled and write_mode(mode) is OpenMode.REPLACE
         put_files(
@@ -239,6 +237,14 @@ def write_mode(mode: str) -> OpenMode:
     if mode not in {"overwrite", "create"}:
         raise ValueError(f"mode {mode!r} is not possible: use 'overwrite' or 'create'")
     return OpenMode.CREATE if mode == "create" else OpenMode.REPLACE
+
+
+def _storing(opening: OpenMode, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a content is stored: the fields of its `Upload` beside path and bytes."""
+    metadata, tags = attributes_of(given)
+    new_version = bool(given.get("new_version"))
+    exclusive = opening is OpenMode.CREATE
+    return {"exclusive": exclusive, "metadata": metadata, "tags": tags, "new_version": new_version}
 
 
 def _with_sidecar(source: Any, given: Mapping[str, Any], sidecars: Sidecars | None) -> Mapping[str, Any]:

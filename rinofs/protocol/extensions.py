@@ -62,6 +62,9 @@ class RinocloudExtension(StrEnum):
     """Creating requests take `IDEMPOTENCY_KEY`."""
     BUNDLE = "bundle"
     """Many small files go in one request or one answer."""
+    VERSIONS = "versions"
+    """`copy` and `move` replace a file, whose versions stay; `delete` removes one earlier version; uploads
+    can force a new one."""
 
 
 class RepovizzExtension(StrEnum):

@@ -212,6 +212,20 @@ class RinocloudBackend(Backend):
         )
         return [info_of(path, record) for record in (*earlier, current)]
 
+    def earlier_versions(self, path: str) -> list[int | str]:
+        """Return the ids of the earlier versions of a file, the oldest first."""
+        return list(self.resolver.record(path, self.read_age).versions)
+
+    def prune(self, path: str, version_id: int) -> None:
+        """Delete one earlier version of a file."""
+        record = self.resolver.record(path, 0)
+        if version_id == record.id:
+            raise NotAllowedError("this is the current version; rm deletes the file", self.url(path))
+        if version_id not in record.versions:
+            raise NotFoundError(f"there is no version {version_id}; see versions()", self.url(path))
+        self._changes.prune(version_id, self.url(path))
+        self.listings.forget(path)
+
     def ukey(self, path: str) -> str:
         """Return a text that changes with the content of a file."""
         record = self.resolver.record(path, self.read_age)

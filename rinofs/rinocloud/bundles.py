@@ -99,7 +99,7 @@ class Bundles:
     def _stored(self, uploads: Sequence[Upload], targets: Sequence[Target | None]) -> list[Record] | None:
         """Store those contents that have a target, all or none; None where the server refused."""
         files = [
-            (fields_of(target, upload), cast("bytes", upload.source))
+            (fields_of(target, upload, self._client.features), cast("bytes", upload.source))
             for upload, target in zip(uploads, targets, strict=True)
             if target is not None
         ]

@@ -10,6 +10,7 @@ from rinofs.errors import (
     NotFoundError,
     OutcomeUnknownError,
 )
+from rinofs.protocol.extensions import RinocloudExtension
 from rinofs.rinocloud.resolver import ById, parse
 
 if TYPE_CHECKING:
@@ -145,6 +146,18 @@ class Changes:
             left = [record_id for record_id in left if self.is_there(record_id)]
             if not left:
                 return
+
+    def prune(self, record_id: int, label: str) -> None:
+        """Delete one earlier version; raises NotImplementedError if the server cannot do that."""
+        self._client.discover()
+        if not self._client.features.has(RinocloudExtension.VERSIONS):
+            # To other servers the request may well mean the whole file.
+            raise NotImplementedError(f"{label}: the server cannot delete one version of a file")
+        try:
+            self._client.prune(record_id, label)
+        except OutcomeUnknownError:
+            if self.is_there(record_id):
+                self._client.prune(record_id, label)
 
     def is_there(self, record_id: int) -> bool:
         """Ask whether there is an object of an id."""

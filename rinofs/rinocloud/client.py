@@ -334,19 +334,28 @@ class RinocloudClient:
         return self._record("delete_metadata_field", {"id": record_id, "field": field}, label)
 
     def move(self, ids: Sequence[int], folder: int | None, name: str | None, label: str) -> None:
-        """Move objects into a folder, and rename one if the server can do both at once."""
-        body: dict[str, Any] = {"items": list(ids), "parent": folder}
-        if name is not None:
-            body["name"] = name
-        self._post("move", body, repeatable=True, label=label)
+        """Move objects into a folder, and rename one if the server can do both at once.
+
+        A server with the extension has what they replace become an earlier version.
+        """
+        self._post("move", self._going(ids, folder, name), repeatable=True, label=label)
 
     def copy(self, ids: Sequence[int], folder: int | None, name: str | None, label: str) -> list[Record]:
-        """Copy objects, folders with all below them, into a folder."""
+        """Copy objects, folders with all below them, into a folder; what they replace is as for `move`."""
+        answer = self._create("copy", self._going(ids, folder, name), label)
+        return parse_page(answer.json(), answer.url).records
+
+    def _going(self, ids: Sequence[int], folder: int | None, name: str | None) -> dict[str, Any]:
         body: dict[str, Any] = {"items": list(ids), "parent": folder}
         if name is not None:
             body["name"] = name
-        answer = self._create("copy", body, label)
-        return parse_page(answer.json(), answer.url).records
+        if self.features.has(RinocloudExtension.VERSIONS):
+            body["replace"] = True
+        return body
+
+    def prune(self, record_id: int, label: str) -> None:
+        """Delete one earlier version; raises OutcomeUnknownError as `delete` does."""
+        self._post("delete", {"id": record_id, "version": True}, repeatable=False, label=label)
 
     def delete(self, ids: Sequence[int], label: str) -> None:
         """Delete objects, folders with all below them.

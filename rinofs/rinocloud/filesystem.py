@@ -80,6 +80,27 @@ class RinoFileSystem(RemoteFileSystem):
         path = self._strip_protocol(path)
         self._changing.store_again(path, path, version_id)
 
+    def prune(self, path: str, version_id: int) -> None:
+        """Delete one earlier version of a file. The current version stays as it is.
+
+        Parameters
+        ----------
+        path : str
+            The path.
+        version_id : int
+            The id of the version, as `versions` lists it.
+
+        Raises
+        ------
+        NotFoundError
+            If the file has no such version.
+        NotAllowedError
+            If it is the current version.
+        NotImplementedError
+            If the server lacks the embedded server's extensions, and so cannot delete a single version.
+        """
+        self._backend.prune(self._strip_protocol(path), int(version_id))
+
     # Metadata and tags
 
     def get_metadata(self, path: str) -> dict[str, Any]:

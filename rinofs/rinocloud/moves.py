@@ -1,10 +1,9 @@
-"""Copying and moving on the server; a file in the way is replaced once that has worked."""
+"""Copying and moving on the server; a file in the way becomes an earlier version, where the server can."""
 
 from __future__ import annotations
 
 import errno
 import secrets
-from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -23,7 +22,7 @@ from rinofs.rinocloud.client import NO_SUCH_ENDPOINT
 from rinofs.rinocloud.resolver import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from rinofs.rinocloud.changes import Changes
     from rinofs.rinocloud.client import RinocloudClient
@@ -41,7 +40,7 @@ class Moves:
     resolver : Resolver
         Finds the objects; its client, listings and URLs are used too.
     changes : Changes
-        Makes folders on the way, and removes what was replaced.
+        Makes folders on the way, and looks whether objects are there.
     """
 
     def __init__(self, resolver: Resolver, changes: Changes) -> None:
@@ -50,12 +49,12 @@ class Moves:
         self._changes = changes
 
     def copy(self, source: str, record: Record, target: str, max_age: float) -> bool:
-        """Copy an object, a folder with all below it, to a path; a file there is replaced.
+        """Copy an object, a folder with all below it, to a path; a file there becomes an earlier version.
 
         Returns
         -------
         bool
-            False if the server cannot copy.
+            False if the server cannot copy, or cannot keep the file that is there.
 
         Raises
         ------
@@ -82,23 +81,22 @@ class Moves:
                 return there
 
         try:
-            made = self._on_server("copy", record, folder, lambda: self._replacing(target, record, copy_once))
-        except ConflictError:
-            there = self._look_again(target)
-            if there is None or there.id != record.id:
-                raise
-            return True  # another path to the object itself
+            made = self._on_server("copy", record, folder, copy_once)
+        except ConflictError as error:
+            return self._is_in_place(target, record, error)
         if made is not None:
             self._listings.put(target, made)
         return made is not None
 
     def move(self, source: str, record: Record, target: str, max_age: float) -> bool:
-        """Move and rename an object, a folder with all below it; a file at the target is replaced.
+        """Move and rename an object, a folder with all below it.
+
+        A file at the target becomes an earlier version.
 
         Returns
         -------
         bool
-            False if the server cannot move.
+            False if the server cannot move, or cannot keep the file that is there.
 
         Raises
         ------
@@ -113,8 +111,11 @@ class Moves:
             self._move(record, folder, name)
             return True
 
-        if not self._on_server("move", record, folder, lambda: self._replacing(target, record, move)):
-            return False
+        try:
+            if not self._on_server("move", record, folder, move):
+                return False
+        except ConflictError as error:
+            return self._is_in_place(target, record, error)
         self._listings.removed(source, tree=True)
         self._listings.forget(target)
         return True
@@ -122,13 +123,21 @@ class Moves:
     def _move(self, record: Record, folder: int | None, name: str) -> None:
         label = f"rino://@{record.id}"
         if folder == record.parent:
-            self._client.update(record.id, {"name": name}, label)
+            self._rename(record, name, label)
         elif name == record.name:
             self._client.move([record.id], folder, None, label)
         elif self._client.features.has(RinocloudExtension.RENAME):
             self._client.move([record.id], folder, name, label)
         else:
             move_in_steps(self._client, record, folder, name, label)
+
+    def _rename(self, record: Record, name: str, label: str) -> None:
+        try:
+            self._client.update(record.id, {"name": name}, label)
+        except ConflictError:
+            if not self._client.features.has(RinocloudExtension.VERSIONS):
+                raise
+            self._client.move([record.id], record.parent, name, label)  # a move can replace a file
 
     def _place(self, target: str, max_age: float) -> tuple[int | None, str]:
         """Return the folder and the name of a new object, making the folders on the way."""
@@ -146,24 +155,25 @@ class Moves:
             self._changes.make_folder(above, max_age, exist_ok=True)
             return self._resolver.folder_id(above, max_age), name
 
-    def _replacing(self, target: str, record: Record, act: Callable[[], Result]) -> Result:
-        """Act, and if a file is in the way, keep it aside until that has worked, then delete it."""
-        try:
-            return act()
-        except ConflictError:
-            there = self._look_again(target)
-            if there is None or there.id == record.id:
-                raise
-            if there.type == "directory":
-                raise ConflictError("there is a folder, which is not replaced", self._url(target)) from None
-            if record.type == "directory":
-                raise NotADirectoryError(
-                    errno.ENOTDIR, "there is a file, which a folder does not replace", self._url(target)
-                ) from None
-        with kept_aside(self._client, there, self._url(target)):
-            result = act()
-        self._changes.delete_by_id([there.id], self._url(target))
-        return result
+    def _is_in_place(self, target: str, record: Record, error: ConflictError) -> bool:
+        """Tell after a conflict whether the target is but another path to the object itself.
+
+        False: a file is there, which the server cannot keep as an earlier version.
+        """
+        there = self._look_again(target)
+        if there is None:
+            raise error
+        if there.id == record.id:
+            return True
+        if there.type == "directory":
+            raise ConflictError("there is a folder, which is not replaced", self._url(target)) from None
+        if record.type == "directory":
+            raise NotADirectoryError(
+                errno.ENOTDIR, "there is a file, which a folder does not replace", self._url(target)
+            ) from None
+        if self._client.features.has(RinocloudExtension.VERSIONS):
+            raise error
+        return False
 
     def _on_server(
         self, endpoint: str, record: Record, folder: int | None, act: Callable[[], Result]
@@ -241,27 +251,6 @@ def move_in_steps(client: RinocloudClient, record: Record, folder: int | None, n
         # What failed may have been carried out nevertheless, so all of it is undone.
         back = (partial(rename, between), partial(move, record.parent), partial(rename, record.name))
         _undo(error, record, *back)
-        raise
-
-
-@contextmanager
-def kept_aside(client: RinocloudClient, record: Record, label: str) -> Iterator[None]:
-    """Give an object a name that nobody else has while something else takes its place.
-
-    Parameters
-    ----------
-    client : RinocloudClient
-        Sends the requests.
-    record : Record
-        The object; it gets its name back if what is done meanwhile fails.
-    label : str
-        What it is called in messages.
-    """
-    try:
-        client.update(record.id, {"name": _unused_name()}, label)
-        yield
-    except BaseException as error:
-        _undo(error, record, lambda: client.update(record.id, {"name": record.name}, label))
         raise
 
 

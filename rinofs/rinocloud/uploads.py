@@ -23,6 +23,7 @@ from rinofs.rinocloud.resolver import TOP, ById, parse
 
 if TYPE_CHECKING:
     from rinofs.fs.backend import Upload
+    from rinofs.rinocloud.client import Features
     from rinofs.rinocloud.records import Record
     from rinofs.rinocloud.resolver import Resolver
 
@@ -149,7 +150,7 @@ class Uploader:
         body = UploadBody(
             cast("BinaryIO | bytes", upload.source),
             upload.size,
-            fields=fields_of(target, upload),
+            fields=fields_of(target, upload, self._client.features),
             filename=target.name.rpartition("/")[2],
             digest=extended and self._verify,
             etag=not extended and self._verify,
@@ -216,8 +217,8 @@ class Uploader:
         self._listings.put(path, record)
 
 
-def fields_of(target: Target, upload: Upload) -> dict[str, Any]:
-    """Return what is said of a content, beside its bytes."""
+def fields_of(target: Target, upload: Upload, features: Features) -> dict[str, Any]:
+    """Return what is said of a content, beside its bytes; to other servers a new field would be metadata."""
     fields: dict[str, Any] = {"name": target.name}
     if target.folder is not None:
         fields["parent"] = target.folder
@@ -225,4 +226,6 @@ def fields_of(target: Target, upload: Upload) -> dict[str, Any]:
         fields["metadata"] = dict(upload.metadata)
     if upload.tags is not None:
         fields["tags"] = list(upload.tags)
+    if upload.new_version and features.has(RinocloudExtension.VERSIONS):
+        fields["new_version"] = True
     return fields

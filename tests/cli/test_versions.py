@@ -56,6 +56,18 @@ def test_restoring_the_current_version_adds_none(run: Run, fs: Any) -> None:
     assert len(fs.versions("history/b.csv")) == 1
 
 
+def test_rm_deletes_one_version_alone(run: Run, fs: Any) -> None:
+    url = "rino://history/pruned.csv"
+    for content in (b"1", b"22", b"333"):
+        fs.pipe_file("history/pruned.csv", content)
+    ids = [line.split()[0] for line in run("versions", url).stdout.splitlines()]
+    assert run("rm", "--version", ids[1], url).exit_code == 0
+    assert [line.split()[0] for line in run("versions", url).stdout.splitlines()] == [ids[0], ids[2]]
+    assert run("rm", "--version", ids[2], url).exit_code == 1  # the current one
+    assert run("rm", "--version", ids[0], url, url).exit_code == 2
+    assert run("cat", url).stdout == "333"
+
+
 def test_an_unknown_version_is_an_error_that_says_where_to_look(run: Run, fs: Any) -> None:
     fs.pipe_file("history/c.csv", b"1")
     url = "rino://history/c.csv"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rinofs.errors import NotAllowedError
+from rinofs.protocol.extensions import RinocloudExtension
 from rinofs.testing import Fault
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ def contents(fs: RinoFileSystem) -> dict[str, bytes]:
     fs.invalidate_cache()
     found = fs.find("")
     return {path: fs.cat_file(path) for path in found}
+
+
+def replaces(fs: RinoFileSystem) -> bool:
+    """Tell whether the server itself moves and copies onto files."""
+    return fs._backend.client.features.has(RinocloudExtension.VERSIONS)
 
 
 # Folders
@@ -151,7 +157,7 @@ def test_mv_of_files(fs: RinoFileSystem, api: Api) -> None:
     assert fs.info("brand/new/name")["id"] == number
     assert fs.info("brand/new/name")["metadata"] == {"path": "dir/a"}
     fs.mv("brand/new/name", "other/d")
-    assert fs.info("other/d")["id"] == number
+    assert (fs.info("other/d")["id"] == number) == replaces(fs)
     fs.mv("other/d", "/")
     assert contents(fs) == {"d": b"1", "dir/b": b"22", "dir/sub/c": b"333"}
 
@@ -216,8 +222,9 @@ def test_mv_by_ids(fs: RinoFileSystem, api: Api) -> None:
     fs.mv(f"@{a}", "")
     assert fs.info("a")["id"] == a
     fs.mv(f"@{a}", f"@{b}")  # in its place
-    assert fs.info("dir/b")["id"] == a
-    assert not fs.exists(f"@{b}")
+    assert (fs.info("dir/b")["id"] == a) == replaces(fs)
+    assert fs.info("dir/b")["versions"] == [b]
+    assert fs.cat_file(f"@{b}") == b"22"
     fs.mv(f"@{sub}", f"@{other}/renamed")
     assert contents(fs) == {"dir/b": b"1", "other/d": b"4444", "other/renamed/c": b"333"}
 
@@ -233,12 +240,13 @@ def test_a_moved_file_keeps_its_versions(fs: RinoFileSystem) -> None:
 
 def test_cp_of_files(fs: RinoFileSystem, api: Api) -> None:
     fs.pipe_file("dir/a", b"second", metadata={"n": 2}, tags=["x"])
+    replaced = fs.info("other/d")["id"]
     fs.cp("dir/a", "other")
     fs.cp("dir/a", "other/d")
     fs.cp_file("dir/a", "brand/new/copy")
-    for path in ("other/a", "other/d", "brand/new/copy"):
+    for path, earlier in (("other/a", []), ("other/d", [replaced]), ("brand/new/copy", [])):
         info = fs.info(path)
-        assert (info["metadata"], info["tags"], info["versions"]) == ({"n": 2}, ["x"], [])
+        assert (info["metadata"], info["tags"], info["versions"]) == ({"n": 2}, ["x"], earlier)
         assert fs.cat_file(path) == b"second"
     fs.pipe_file("other/a", b"third")
     assert fs.cat_file("dir/a") == b"second"
@@ -350,16 +358,16 @@ def test_what_would_be_replaced_stays_if_that_fails(
     fs: RinoFileSystem, server: LiveServer, files: dict[str, bytes]
 ) -> None:
     fs.find("")
-    asked: list[str] = []
+    refused = {"copy", "move"} if replaces(fs) else {"upload_multipart"}
 
     def refuse(method: str, path: str) -> Fault | None:
-        asked.append(path.strip("/").rpartition("/")[2])
-        again = asked.count("copy") > 1 and asked[-1] == "copy"
-        return Fault(status=403, body=b'{"error": "no"}') if again else None
+        asked = path.strip("/").rpartition("/")[2]
+        return Fault(status=403, body=b'{"error": "no"}') if asked in refused else None
 
     server.faults = refuse
-    with pytest.raises(PermissionError):
-        fs.cp_file("dir/a", "other/d")
-    assert asked.count("copy") == 2
+    for change in (fs.cp_file, fs.mv):
+        with pytest.raises(PermissionError):
+            change("dir/a", "other/d")
     server.faults = None
     assert contents(fs) == files
+    assert fs.info("other/d")["versions"] == []

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rinofs.errors import NotAllowedError, NotFoundError
+from rinofs.protocol.extensions import RinocloudExtension
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,6 +76,98 @@ def test_restore(fs: RinoFileSystem, ids: list[int]) -> None:
     fs.restore(f"@{info['id']}", ids[1])
     assert fs.cat_file("dir/a") == b"two!"
     assert len(fs.versions("dir/a")) == 5
+
+
+def contents(fs: RinoFileSystem, path: str) -> list[bytes]:
+    return [fs.cat_file(path, version_id=info["id"]) for info in fs.versions(path)]
+
+
+@pytest.mark.parametrize("way", ["cp", "cp_file", "mv"])
+def test_what_is_copied_or_moved_onto_keeps_its_versions(
+    fs: RinoFileSystem, ids: list[int], api: Api, way: str
+) -> None:
+    api.upload("other/b", b"b1")
+    api.upload("other/b", b"b2", metadata={"from": "b"}, tags=["b"])
+    getattr(fs, way)("other/b", "dir/a")
+    assert fs.cat_file("dir/a") == b"b2"
+    assert (fs.info("dir/a")["metadata"], fs.info("dir/a")["tags"]) == ({"from": "b"}, ["b"])
+    found = contents(fs, "dir/a")
+    assert found[-1] == b"b2"
+    assert [data for data in found if data in {b"one", b"two!", b"three"}] == [b"one", b"two!", b"three"]
+    assert [fs.cat_file(f"@{number}") for number in ids] == [b"one", b"two!", b"three"]
+    assert (b"b1" in found) == (way == "mv")  # a move takes the history along
+    assert fs.exists("other/b") == (way != "mv")
+    if way != "mv":
+        assert contents(fs, "other/b") == [b"b1", b"b2"]
+    assert fs.ls("dir", detail=False) == ["dir/a"]
+
+
+def test_a_rename_onto_a_file_in_the_same_folder(fs: RinoFileSystem, ids: list[int], api: Api) -> None:
+    api.upload("dir/b", b"b1")
+    fs.mv("dir/b", "dir/a")
+    assert contents(fs, "dir/a") == [b"one", b"two!", b"three", b"b1"]
+    fs.pipe_file("dir/a", b"next")
+    assert contents(fs, "dir/a") == [b"one", b"two!", b"three", b"b1", b"next"]
+
+
+def test_folders_are_not_replaced(fs: RinoFileSystem, ids: list[int], api: Api) -> None:
+    api.upload("b", b"b")
+    api.upload("other/dir/c", b"c")
+    with pytest.raises(FileExistsError):
+        fs.cp_file("b", "dir")
+    with pytest.raises(NotADirectoryError):
+        fs.mv("other/dir", "dir/a")
+    fs.mv("other/dir", "dir")
+    assert sorted(fs.find("")) == ["b", "dir/a", "dir/dir/c"]
+    assert len(fs.versions("dir/a")) == 3
+
+
+def test_one_version_is_pruned(fs: RinoFileSystem, ids: list[int]) -> None:
+    if not fs._backend.client.features.has(RinocloudExtension.VERSIONS):
+        with pytest.raises(NotImplementedError, match="one version"):
+            fs.prune("dir/a", ids[0])
+        assert len(fs.versions("dir/a")) == 3
+        return
+    before = fs.info("dir/a")
+    fs.prune("dir/a", ids[1])
+    after = fs.info("dir/a")
+    assert contents(fs, "dir/a") == [b"one", b"three"]
+    assert {**before, "versions": [ids[0]]} == after
+    assert not fs.exists(f"@{ids[1]}")
+    for number, error in ((ids[1], NotFoundError), (ids[2], NotAllowedError), (10**9, NotFoundError)):
+        with pytest.raises(error):
+            fs.prune("dir/a", number)
+    fs.prune("dir/a", ids[0])
+    assert contents(fs, "dir/a") == [b"three"]
+
+
+@pytest.mark.parametrize("way", ["pipe_file", "open", "put_file", "pipe"])
+def test_the_same_content_makes_no_version(
+    fs: RinoFileSystem, ids: list[int], tmp_path: Path, way: str
+) -> None:
+    local = tmp_path / "local"
+    local.write_bytes(b"three")
+
+    def write(**options: Any) -> None:
+        if way == "open":
+            with fs.open("dir/a", "wb", **options) as file:
+                file.write(b"three")
+        elif way == "put_file":
+            fs.put_file(str(local), "dir/a", **options)
+        elif way == "pipe":
+            fs.pipe({"dir/a": b"three"} | {f"dir/{number}": b"" for number in range(10)}, **options)
+        else:
+            fs.pipe_file("dir/a", b"three", **options)
+
+    before = fs.info("dir/a")
+    write(metadata={"n": 3})
+    after = fs.info("dir/a")
+    assert (after["id"], after["versions"], after["metadata"]) == (ids[-1], ids[:-1], {"n": 3})
+    assert after["modified"] > before["modified"]
+    write(new_version=True)
+    forced = fs._backend.client.features.has(RinocloudExtension.VERSIONS)  # else the server decides alone
+    assert fs.info("dir/a")["versions"] == (ids if forced else ids[:-1])
+    assert fs.info("dir/a")["metadata"] == {}
 
 
 def test_earlier_versions_are_read_only(fs: RinoFileSystem, ids: list[int]) -> None:

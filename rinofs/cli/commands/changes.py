@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from rinofs.cli.commands.transfer import copy_across
+from rinofs.cli.commands.versions import versioned
 from rinofs.cli.errors import CommandError, Problems
 from rinofs.cli.locations import URL, expand, is_folder, locate
 from rinofs.cli.places import move_pairs
@@ -21,8 +22,18 @@ if TYPE_CHECKING:
 @click.argument("urls", type=URL, metavar="URL...", nargs=-1, required=True)
 @click.option("-r", "-R", "--recursive", is_flag=True, help="Delete folders with their contents.")
 @click.option("-f", "--force", is_flag=True, help="Ignore missing files.")
-def rm(urls: tuple[str, ...], recursive: bool, force: bool) -> None:
-    """Delete files and folders. On a server, this deletes all versions and cannot be undone."""
+@click.option("--version", metavar="ID", type=int, help="Delete only this earlier version of one file.")
+def rm(urls: tuple[str, ...], recursive: bool, force: bool, version: int | None) -> None:
+    """Delete files and folders. On a server, this deletes all versions and cannot be undone.
+
+    With --version, the file and its other versions stay; `rinofs versions URL` lists the ids.
+    """
+    if version is not None:
+        if len(urls) != 1 or recursive:
+            raise click.UsageError("--version takes one file, without -r")
+        here = versioned(urls[0])
+        here.fs.prune(here.path, version)
+        return
     problems = Problems()
     doomed: list[Location] = []
     for here in expand(urls, problems):

@@ -24,7 +24,7 @@ def versions(url: str, for_people: bool, as_json: bool) -> None:
 
     `rinofs cat rino://@ID` reads one, and `rinofs restore URL ID` makes it current.
     """
-    here = _versioned(url)
+    here = versioned(url)
     found = here.fs.versions(here.path)
     if as_json:
         show_json(found)
@@ -50,7 +50,7 @@ def restore(url: str, version: int) -> None:
 
     Its metadata and tags come back too. `rinofs versions URL` lists the ids.
     """
-    here = _versioned(url)
+    here = versioned(url)
     known = [one["id"] for one in here.fs.versions(here.path)]
     if version not in known:
         raise CommandError(f"no version {version}", url, f"`rinofs versions {url}` lists them")
@@ -59,7 +59,8 @@ def restore(url: str, version: int) -> None:
     here.fs.restore(here.path, version)
 
 
-def _versioned(url: str) -> Location:
+def versioned(url: str) -> Location:
+    """Return where a URL leads; raises CommandError where files have no versions."""
     here = locate(url)
     if not isinstance(here.fs, RinoFileSystem):
         raise CommandError("versions are not supported here", url, "use a rino:// URL")

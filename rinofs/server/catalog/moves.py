@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete as sql_delete
 from sqlalchemy import insert, or_, select
 
 from rinofs.server.catalog import objects
-from rinofs.server.catalog.records import Kind, Record, User, now
+from rinofs.server.catalog.records import Kind, Record, User, dump_list, now
 from rinofs.server.catalog.tables import objects as table
 from rinofs.server.errors import BadRequest, Conflict
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection
 
-__all__ = ["ancestors", "copy", "delete", "move"]
+__all__ = ["ancestors", "copy", "delete", "move", "prune"]
 
 _CHUNK = 1000
 """Values bound in one statement."""
@@ -35,9 +36,30 @@ def ancestors(connection: Connection, user: User, record: Record) -> list[Record
 
 
 def move(
-    connection: Connection, user: User, numbers: Sequence[int], parent: int | None, name: str | None
+    connection: Connection,
+    user: User,
+    numbers: Sequence[int],
+    parent: int | None,
+    name: str | None,
+    *,
+    replace: bool = False,
 ) -> list[Record]:
     """Put objects into a folder, under another name where one is given.
+
+    Parameters
+    ----------
+    connection : Connection
+        A writing transaction.
+    user : User
+        The owner.
+    numbers : sequence of int
+        The objects.
+    parent : int or None
+        The folder; None is the top level.
+    name : str or None
+        The name, for one object.
+    replace : bool
+        Whether what has the name, if neither of the two is a folder, becomes an earlier version.
 
     Raises
     ------
@@ -50,18 +72,30 @@ def move(
     """
     records = _several(connection, user, numbers, name, changed=True)
     _refuse_loops(connection, user, records, parent)
-    moved = []
+    moved: list[Record] = []
     for record in records:
         target = name or record.name
+        place = {"parent": parent, "name": target}
+        onto = replace and target not in {one.name for one in moved}
+        present = _replaceable(connection, user, record, parent, target) if onto else None
+        if present is not None:
+            moved.append(objects.take_place(connection, present, record, place))
+            continue
         objects.refuse_taken(connection, user, parent, target, but=record.id)
-        moved.append(objects.set_values(connection, record, {"parent": parent, "name": target}))
+        moved.append(objects.set_values(connection, record, place))
     return moved
 
 
 def copy(
-    connection: Connection, user: User, numbers: Sequence[int], parent: int | None, name: str | None
+    connection: Connection,
+    user: User,
+    numbers: Sequence[int],
+    parent: int | None,
+    name: str | None,
+    *,
+    replace: bool = False,
 ) -> list[Record]:
-    """Copy objects, folders with all below them, into a folder.
+    """Copy objects, folders with all below them, into a folder; the parameters are those of `move`.
 
     Contents are shared, metadata and tags kept, earlier versions left behind.
 
@@ -72,11 +106,16 @@ def copy(
     """
     records = _several(connection, user, numbers, name, changed=False)
     _refuse_loops(connection, user, records, parent)
-    copies = []
+    copies: list[Record] = []
     for record in records:
         target = name or record.name
-        objects.refuse_taken(connection, user, parent, target)
         values = _duplicate(user, record, parent, now()) | {"name": target}
+        onto = replace and target not in {one.name for one in copies}
+        present = _replaceable(connection, user, record, parent, target) if onto else None
+        if present is not None:
+            copies.append(_copy_over(connection, present, values))
+            continue
+        objects.refuse_taken(connection, user, parent, target)
         made = Record(*connection.execute(insert(table).values(values).returning(*objects.RECORD)).one())
         copies.append(made)
         if record.type == Kind.FOLDER:
@@ -109,6 +148,53 @@ def delete(connection: Connection, user: User, numbers: Sequence[int]) -> None:
         doomed = doomed.union(below.where(inner.c.owner == user.id))
         # One statement, since a row that others refer to can only go together with them.
         connection.execute(sql_delete(table).where(table.c.id.in_(select(doomed.c.id))))
+
+
+def prune(connection: Connection, user: User, numbers: Sequence[int]) -> None:
+    """Delete earlier versions, and nothing else; all of them, or none.
+
+    Raises
+    ------
+    NotFound
+        If one is not there.
+    Conflict
+        If one is a current object.
+    """
+    doomed = set(numbers)
+    records = [objects.get(connection, user, number) for number in sorted(doomed)]
+    for record in records:
+        if record.version_of is None:
+            raise Conflict(f"id: {record.id} is a current object, not an earlier version", field="id")
+    for chunk in _chunks(sorted(doomed)):
+        connection.execute(sql_delete(table).where(table.c.id.in_(chunk)))
+    for current in {record.version_of for record in records}:
+        left = select(*objects.RECORD).where((table.c.id == current) | (table.c.version_of == current))
+        for row in connection.execute(left).all():
+            record = Record(*row)
+            named = json.loads(record.versions)
+            kept = [number for number in named if number not in doomed]
+            if kept != named:
+                objects.set_values(connection, record, {"versions": dump_list(kept)})
+
+
+def _replaceable(
+    connection: Connection, user: User, record: Record, parent: int | None, name: str
+) -> Record | None:
+    """Return what an object can take the place of; None where nothing else has the name."""
+    present = objects.child(connection, user, parent, name)
+    if present is None or present.id == record.id:
+        return None
+    objects.refuse_folder(present)
+    if record.type == Kind.FOLDER:
+        raise Conflict(f"name: {name!r} is a file, which a folder does not replace", field="name")
+    return present
+
+
+def _copy_over(connection: Connection, present: Record, values: dict[str, Any]) -> Record:
+    versions = dump_list(sorted(objects.earlier(present)))
+    return objects.supersede(
+        connection, present, {**values, "versions": versions, "created_on": present.created_on}
+    )
 
 
 def _several(

@@ -39,6 +39,7 @@ __all__ = [
     "changed_values",
     "child",
     "children",
+    "earlier",
     "folder_for",
     "get",
     "inside",
@@ -49,6 +50,8 @@ __all__ = [
     "refuse_taken",
     "row_of",
     "set_values",
+    "supersede",
+    "take_place",
 ]
 
 RECORD = tuple(objects.c[name] for name in Record.__dataclass_fields__)
@@ -224,7 +227,8 @@ def add(
     blob : Blob, optional
         Its content, for a file.
     replaced : Record, optional
-        The current object of that name, which becomes an earlier version.
+        The current object of that name, which becomes an earlier version; see `supersede` for the very same
+        content.
 
     Raises
     ------
@@ -235,7 +239,7 @@ def add(
     try:
         if replaced is None:
             return Record(*connection.execute(_INSERT, values).one())
-        return _supersede(connection, replaced, values)
+        return supersede(connection, replaced, values, new_version=new.new_version)
     except IntegrityError as error:
         _taken(new.name, error)
 
@@ -274,13 +278,52 @@ def earlier(replaced: Record | None) -> frozenset[int]:
     return frozenset() if replaced is None else frozenset({replaced.id, *json.loads(replaced.versions)})
 
 
-def _supersede(connection: Connection, replaced: Record, values: Mapping[str, object]) -> Record:
-    # Only one object of a name may be current at any moment, so the old one steps back first.
-    whole = (objects.c.id == replaced.id) | (objects.c.version_of == replaced.id)
-    connection.execute(update(objects).where(objects.c.id == replaced.id).values(version_of=replaced.id))
+def supersede(
+    connection: Connection, replaced: Record, values: Mapping[str, object], *, new_version: bool = False
+) -> Record:
+    """Let new columns take the place of a file, which becomes an earlier version.
+
+    Parameters
+    ----------
+    connection : Connection
+        A writing transaction.
+    replaced : Record
+        The current object.
+    values : mapping
+        The columns of the new one, as `row_of` returns them.
+    new_version : bool
+        Whether a file of the same content becomes an earlier version too. Otherwise it stays the current one,
+        and what the user says of it becomes what is said now.
+    """
+    if values["sha256"] is not None and values["sha256"] == replaced.sha256 and not new_version:
+        versions = set(json.loads(str(values["versions"]))) - {replaced.id}
+        said = {name: values[name] for name in ("metadata", "metadata_size", "tags", "updated_on")}
+        return set_values(connection, replaced, {**said, "versions": dump_list(sorted(versions))})
+    _step_back(connection, replaced)
     record = Record(*connection.execute(_INSERT, dict(values)).one())
-    connection.execute(update(objects).where(whole).values(version_of=record.id))
+    _follow(connection, replaced, record.id)
     return record
+
+
+def take_place(
+    connection: Connection, replaced: Record, record: Record, place: Mapping[str, object]
+) -> Record:
+    """Put an object in the place of another one, which becomes an earlier version of it."""
+    _step_back(connection, replaced)
+    versions = dump_list(sorted(earlier(replaced).union(json.loads(record.versions)) - {record.id}))
+    moved = set_values(connection, record, {**place, "versions": versions})
+    _follow(connection, replaced, record.id)
+    return moved
+
+
+def _step_back(connection: Connection, replaced: Record) -> None:
+    # Only one object of a name may be current at any moment, so the old one steps back first.
+    connection.execute(update(objects).where(objects.c.id == replaced.id).values(version_of=replaced.id))
+
+
+def _follow(connection: Connection, replaced: Record, current: int) -> None:
+    whole = (objects.c.id == replaced.id) | (objects.c.version_of == replaced.id)
+    connection.execute(update(objects).where(whole).values(version_of=current))
 
 
 def set_values(connection: Connection, record: Record, values: Mapping[str, object]) -> Record:

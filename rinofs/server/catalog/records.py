@@ -79,6 +79,8 @@ class NewObject:
         Its tags.
     versions : frozenset of int
         Ids that the client names as earlier versions.
+    new_version : bool
+        Whether a file of the same content and name becomes an earlier version too.
     """
 
     parent: int | None
@@ -87,6 +89,7 @@ class NewObject:
     metadata: Mapping[str, object] = field(default_factory=dict)
     tags: Sequence[str] = ()
     versions: frozenset[int] = frozenset()
+    new_version: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -334,12 +334,18 @@ class Store:
             return objects.set_values(connection, record, metadata_values(metadata))
 
     def move(
-        self, user: User, numbers: Sequence[int], parent: int | None, name: str | None = None
+        self,
+        user: User,
+        numbers: Sequence[int],
+        parent: int | None,
+        name: str | None = None,
+        *,
+        replace: bool = False,
     ) -> list[Record]:
         """Put objects into a folder, all or none; see `rinofs.server.catalog.moves.move`."""
         with self._database.write(user.id) as connection:
             target = objects.folder_for(connection, user, parent)
-            return moves.move(connection, user, numbers, target, name)
+            return moves.move(connection, user, numbers, target, name, replace=replace)
 
     def copy(
         self,
@@ -348,12 +354,13 @@ class Store:
         parent: int | None,
         name: str | None = None,
         *,
+        replace: bool = False,
         key: RequestKey | None = None,
     ) -> list[Record]:
         """Copy objects into a folder, all or none; see `rinofs.server.catalog.moves.copy`."""
         with self._database.once(user.id, key) as unit:
             target = objects.folder_for(unit.connection, user, parent)
-            copies = moves.copy(unit.connection, user, numbers, target, name)
+            copies = moves.copy(unit.connection, user, numbers, target, name, replace=replace)
             unit.keep(copies)
             return copies
 
@@ -361,6 +368,11 @@ class Store:
         """Delete objects, all or none; see `rinofs.server.catalog.moves.delete`."""
         with self._database.write(user.id) as connection:
             moves.delete(connection, user, numbers)
+
+    def prune(self, user: User, numbers: Sequence[int]) -> None:
+        """Delete earlier versions, all or none; see `rinofs.server.catalog.moves.prune`."""
+        with self._database.write(user.id) as connection:
+            moves.prune(connection, user, numbers)
 
 
 def made_before(repeated: Repeated) -> list[Record]:

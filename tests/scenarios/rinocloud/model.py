@@ -25,11 +25,28 @@ class Version:
 
 @dataclass
 class File:
+    """Versions, the oldest first, each with the number of its id: ids grow."""
+
     versions: list[Version]
+    numbers: list[int]
 
     @property
     def current(self) -> Version:
         return self.versions[-1]
+
+    def store(self, version: Version, number: int) -> None:
+        """Take a content; the very same one makes no new version."""
+        if version.data == self.current.data:
+            self.versions[-1] = version
+        else:
+            self.versions.append(version)
+            self.numbers.append(number)
+
+    def join_versions(self, other: File) -> None:
+        """Have the versions of another file, in whose place this one comes, as earlier ones."""
+        *mine, last = zip(self.numbers, self.versions, strict=True)
+        earlier = sorted([*mine, *zip(other.numbers, other.versions, strict=True)], key=lambda pair: pair[0])
+        self.numbers, self.versions = map(list, zip(*earlier, last, strict=True))
 
 
 class Folder:
@@ -37,10 +54,22 @@ class Folder:
 
 
 class Model:
-    """The files and folders; every method does what the filesystem's does, or raises the builtin error."""
+    """The files and folders; every method does what the filesystem's does, or raises the builtin error.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    extended : bool
+        Whether the server moves a file onto another one; else its versions are stored again.
+    """
+
+    def __init__(self, *, extended: bool) -> None:
         self.nodes: dict[Names, File | Folder] = {(): Folder()}
+        self._extended = extended
+        self._last = 0
+
+    def _number(self) -> int:
+        self._last += 1
+        return self._last
 
     # Looking
 
@@ -121,17 +150,17 @@ class Model:
             raise IsADirectoryError(names)
         self._make_above(names)
         if there is None:
-            self.nodes[names] = File([version])
+            self.nodes[names] = File([version], [self._number()])
         else:
-            there.versions.append(version)
+            there.store(version, self._number())
 
     def append(self, names: Names, data: bytes) -> None:
         before = self.file(names).current if self.has(names) else Version(b"")
         self.write(names, Version(before.data + data, before.metadata, before.tags))
 
     def restore(self, names: Names, index: int) -> None:
-        versions = self.file(names).versions
-        versions.append(versions[index])
+        file = self.file(names)
+        file.store(file.versions[index], self._number())
 
     def mkdir(self, names: Names, *, create_parents: bool = True) -> None:
         above = names[:-1]
@@ -185,8 +214,21 @@ class Model:
             raise OSError(errno.EINVAL, "into itself", target)
         self._refuse_to_replace(source, target)
         self._make_above(target)
+        there = self.nodes.get(target)
+        if isinstance(there, File):
+            self._move_onto(self.file(source), there, target)
+            del self.nodes[source]
+            return
         for names in [source, *self.below(source)]:
             self.nodes[target + names[len(source) :]] = self.nodes.pop(names)
+
+    def _move_onto(self, file: File, there: File, target: Names) -> None:
+        if self._extended:
+            file.join_versions(there)
+            self.nodes[target] = file
+            return
+        for version in file.versions:
+            there.store(version, self._number())
 
     def copy_file(self, source: Names, target: Names) -> None:
         if isinstance(self.node(source), Folder):
@@ -196,7 +238,7 @@ class Model:
             return
         self._refuse_to_replace(source, target)
         self._make_above(target)
-        self.nodes[target] = File([self.file(source).current])
+        self.write(target, self.file(source).current)
 
     def copy(self, source: Names, target: Names) -> None:
         """Copy recursively."""

@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, assume, note, settings
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from rinofs import RinoFileSystem
+from rinofs.protocol.extensions import RinocloudExtension
 from tests.campaign import rounds
 from tests.rinocloud.api import Api
 from tests.scenarios.rinocloud.model import File, Folder, Model, Names, Version, path_of
@@ -132,7 +133,7 @@ class RinocloudMachine(RuleBasedStateMachine):
         self.api = Api.of(self.server)
         self.api.clear()
         self.cached.invalidate_cache()
-        self.model = Model()
+        self.model = Model(extended=self.cached._backend.client.features.has(RinocloudExtension.VERSIONS))
 
     # Choosing
 
@@ -373,7 +374,7 @@ class RinocloudMachine(RuleBasedStateMachine):
         )
 
     def copy_of_model(self) -> Model:
-        copy = Model()
+        copy = Model(extended=True)
         copy.nodes = dict(self.model.nodes)
         return copy
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email
 import email.policy
 import hashlib
+import json
 from base64 import b64encode
 from typing import Any
 
@@ -13,7 +14,7 @@ from tests.server.client import Api, Files
 
 
 def test_extensions_are_announced_on_every_answer(server: LiveServer, extended: LiveServer) -> None:
-    announced = "path, recursive, after, digest, rename, idempotency, bundle"
+    announced = "path, recursive, after, digest, rename, idempotency, bundle, versions"
     for running in (server, extended):
         for token in (running.token, "wrong"):
             for endpoint in ("files/children", "files/nothing", "files/get_metadata"):
@@ -112,6 +113,87 @@ def test_idempotency(more: Api) -> None:
     ]
     assert copies[0] == copies[1]
     assert more.names() == ["a", "f", "o", "b"]
+
+
+def history(api: Api, name: str) -> list[bytes]:
+    """The contents that a file has had, the oldest first."""
+    record = api.ok("files/get_metadata", {"path": [name]})
+    return [api.content(number) for number in [*record["versions"], record["id"]]]
+
+
+def test_a_move_or_copy_that_replaces_keeps_versions(more: Api) -> None:
+    for content in (b"a1", b"a2"):
+        more.file("a", content)
+    for content in (b"b1", b"b2"):
+        source = more.file("b", content, metadata={"from": "b"})
+    answer = {"items": [source["id"]], "parent": None, "name": "a", "replace": True}
+    copied = more.ok("files/copy", answer, 201)["result"][0]
+    assert (copied["metadata"], copied["name"]) == ({"from": "b"}, "a")
+    assert history(more, "a") == [b"a1", b"a2", b"b2"]
+    assert history(more, "b") == [b"b1", b"b2"]
+    more.file("a", b"a3")
+    moved = more.ok("files/move", answer)["result"][0]
+    assert moved["id"] == source["id"]
+    assert history(more, "a") == [b"a1", b"a2", b"b1", b"b2", b"a3", b"b2"]
+    assert more.names() == ["a"]
+    more.ok("files/delete", {"id": moved["id"]}, 204)
+    assert more.post("files/get_metadata", {"id": copied["id"]}).status_code == 404
+
+
+def test_nothing_replaces_a_folder_and_no_folder_a_file(more: Api) -> None:
+    folder, other, file = more.folder("f"), more.folder("other"), more.file("a", b"1")
+    inner = [more.file("f/x", b"2"), more.file("other/x", b"3")]
+    for body in (
+        {"items": [file["id"]], "parent": None, "name": "f"},
+        {"items": [folder["id"]], "parent": None, "name": "a"},
+        {"items": [one["id"] for one in inner], "parent": None},  # one would replace the other
+    ):
+        for endpoint in ("files/move", "files/copy"):
+            assert more.post(endpoint, {**body, "replace": True}).status_code == 409, (endpoint, body)
+    without = {"items": [file["id"]], "parent": other["id"], "name": "x"}
+    assert more.post("files/move", without).status_code == 409
+    assert more.names() == ["f", "other", "a"]
+    assert more.names(other["id"]) == ["x"]
+
+
+def test_one_version_is_pruned_and_never_the_current_object(more: Api) -> None:
+    ids = [more.file("a", content)["id"] for content in (b"1", b"2", b"3", b"4")]
+    before = more.ok("files/get_metadata", {"id": ids[-1]})
+    for wanted, status in ((ids[-1], 409), (ids[1:], 409), ([ids[0], 10**9], 404), ([], 400)):
+        assert more.post("files/delete", {"id": wanted, "version": True}).status_code == status
+    assert history(more, "a") == [b"1", b"2", b"3", b"4"]
+    more.ok("files/delete", {"id": [ids[0], ids[2]], "version": True}, 204)
+    after = more.ok("files/get_metadata", {"id": ids[-1]})
+    assert after == {**before, "versions": [ids[1]]}
+    assert history(more, "a") == [b"2", b"4"]
+    assert more.ok("files/get_metadata", {"id": ids[1]})["versions"] == []
+
+
+def test_the_same_content_makes_no_version(more: Api, api: Api) -> None:
+    for one in (more, api):
+        first = one.file("a", b"same", metadata={"n": 1}, tags=["x"])
+        again = one.file("a", b"same", metadata={"n": 2})
+        assert (again["id"], again["versions"], again["created_on"]) == (first["id"], [], first["created_on"])
+        assert (again["metadata"], again["tags"]) == ({"n": 2}, [])
+        assert again["updated_on"] > first["updated_on"]
+        other = one.file("a", b"other")
+        assert (other["id"] > again["id"], other["versions"]) == (True, [first["id"]])
+        assert one.file("a", b"other", versions=other["versions"])["versions"] == [first["id"]]
+        assert one.file("b", b"other")["id"] > other["id"]
+    forced = more.file("a", b"other", new_version=True)
+    assert (len(forced["versions"]), forced["metadata"]) == (2, {})
+    with live_server(extensions=False) as plain:
+        told = Api(plain.endpoint_url, plain.token)
+        assert told.file("a", b"1", new_version=True)["metadata"] == {"new_version": True}
+
+
+def test_the_same_content_in_a_bundle_makes_no_version(more: Api) -> None:
+    first = more.file("a", b"same")
+    files = [{"name": "a", "size": 4, "tags": ["t"]}, {"name": "a", "size": 4, "new_version": True}]
+    parts: Files = {"json": (None, json.dumps({"files": files})), "file": ("files", b"samesame")}
+    made = more.session.post(more.url("files/upload_many"), files=parts).json()["result"]
+    assert (made[0]["id"], made[0]["tags"]) == (first["id"], ["t"])
+    assert made[1]["versions"] == [first["id"]]
 
 
 def test_the_published_api_has_none_of_this() -> None:

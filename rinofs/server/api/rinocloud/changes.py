@@ -10,6 +10,7 @@ from starlette.responses import Response
 from rinofs.server.api.calls import Call, run_in_thread
 from rinofs.server.api.rinocloud.requests import (
     change_of,
+    flag,
     identifier,
     identifiers,
     name_of,
@@ -152,7 +153,9 @@ async def move(call: Call) -> Response:
     fields = await read_fields(call.request)
     numbers = identifiers(fields, "items", "id")
     name = name_of(fields) if call.extended else None
-    moved = await call.run_in_thread(call.services.store.move, numbers, identifier(fields, "parent"), name)
+    replace = call.extended and flag(fields, "replace")
+    parent = identifier(fields, "parent")
+    moved = await call.run_in_thread(call.services.store.move, numbers, parent, name, replace=replace)
     return json_response({"result": [call.to_json(record) for record in moved]})
 
 
@@ -161,17 +164,21 @@ async def copy(call: Call) -> Response:
     fields = await read_fields(call.request)
     numbers = identifiers(fields, "items", "id")
     parent, name = identifier(fields, "parent"), name_of(fields)
+    replace = call.extended and flag(fields, "replace")
 
     def change(user: User, key: RequestKey | None) -> list[Record]:
-        return call.services.store.copy(user, numbers, parent, name, key=key)
+        return call.services.store.copy(user, numbers, parent, name, replace=replace, key=key)
 
     return await call.once(fields, change, partial(respond_with_list, call), made_before)
 
 
 async def delete(call: Call) -> Response:
-    """Delete objects."""
+    """Delete objects or, with ``version``, earlier versions alone."""
     fields = await read_fields(call.request)
-    await call.run_in_thread(call.services.store.delete, identifiers(fields, "id"))
+    store = call.services.store
+    # Also without the extension: whoever asks for one version must not lose the object.
+    method = store.prune if flag(fields, "version") else store.delete
+    await call.run_in_thread(method, identifiers(fields, "id"))
     return Response(status_code=204)
 
 

@@ -33,7 +33,7 @@ _MOST_FOLDERS = 255  # nobody else can write while they are made
 
 # Fields of a record, which clients send back: never metadata, and all but a few the server's to know.
 _OWN = record_names(extended=False) | ALSO_SENT
-_OWN_EXTENDED = record_names(extended=True) | ALSO_SENT | {"path"}
+_OWN_EXTENDED = record_names(extended=True) | ALSO_SENT | {"path", "new_version"}
 
 
 def text(fields: Mapping[str, object], field: str) -> str | None:
@@ -187,6 +187,7 @@ def new_object(
         metadata={**metadata, **_loose(fields, extended=extended)},
         tags=_tags(fields) or (),
         versions=_versions(fields),
+        new_version=extended and flag(fields, "new_version"),
     )
 
 
