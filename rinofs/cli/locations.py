@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import os
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -41,6 +43,9 @@ URL = _UrlType()
 """The type of arguments that are URLs or paths."""
 
 Info: TypeAlias = dict[str, Any]
+
+_SLIP = re.compile(r"(rino|rinocloud|repovizz2?):/?(?!/)")
+"""What looks like a URL of a service, and is taken for a local path."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,8 @@ def locate(url: str) -> Location:
     """
     if not url:
         raise CommandError("a path must not be empty")
+    if (slip := _SLIP.match(url)) and not os.path.lexists(url):
+        raise CommandError("no such file", url, f"did you mean {slip[1]}://{url[slip.end() :]}?")
     try:
         if "::" in url and not _is_chain(url):
             # fsspec would take any "::" for a chain of filesystems; here it is part of a name.

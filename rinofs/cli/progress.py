@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 from fsspec.callbacks import Callback
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["FileProgress", "Progress"]
 
@@ -34,10 +34,13 @@ class Progress(Callback):  # type: ignore[misc]
         super().__init__()
         self._lock = threading.Lock()
         self._bar: Any = None
+        self._kept: dict[str, int] = {}
         if shown:
             from tqdm import tqdm
 
-            self._bar = tqdm(desc=what, total=total, unit="B", unit_scale=True, unit_divisor=1024, leave=True)
+            # Drawn when there is something to show, which may begin above 0.
+            units = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
+            self._bar = tqdm(desc=what, total=total, delay=1e-9, leave=True, **units)
 
     def __enter__(self) -> Self:
         return self
@@ -46,9 +49,22 @@ class Progress(Callback):  # type: ignore[misc]
         if self._bar is not None:
             self._bar.close()
 
+    def begin_at(self, kept: Mapping[str, int]) -> None:
+        """Count what is there of files already, by their targets, as done before the beginning.
+
+        Else the bar would start at 0 where it continues, and tell a rate that nothing has.
+        """
+        self._kept.update(kept)
+        if self._bar is not None:
+            size = sum(kept.values())
+            with self._lock:
+                self._bar.initial += size
+                self._bar.update(size)
+                self._bar.refresh()
+
     def branched(self, path_1: str, path_2: str, **kwargs: Any) -> FileProgress:  # noqa: ARG002 - fsspec's
         """Return the callback of one file."""
-        return FileProgress(self)
+        return FileProgress(self, self._kept.pop(path_2, 0))
 
     def add(self, size: int) -> None:
         """Count `size` more bytes (fewer, where something starts over)."""
@@ -79,16 +95,21 @@ class FileProgress(Callback):  # type: ignore[misc]
     ----------
     progress : Progress
         Where the bytes are counted.
+    counted : int
+        Bytes that are counted already, as those that a download continues after.
     """
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, counted: int = 0) -> None:
         super().__init__()
         self._progress = progress
+        self._counted = counted
 
     def relative_update(self, inc: int = 1) -> None:
         """Count `inc` more bytes of the file."""
         self.value += inc
-        self._progress.add(inc)
+        # What a download continues after comes first, and at once; else it started over.
+        self._progress.add(inc - self._counted)
+        self._counted = 0
 
     def absolute_update(self, value: int) -> None:
         """Count the file's bytes as `value`."""

@@ -10,7 +10,7 @@ from rinofs.cli.errors import CommandError, Problems, describe
 from rinofs.cli.output import human
 from rinofs.fs.copying import Transfer, copy_between
 from rinofs.fs.filesystem import RemoteFileSystem
-from rinofs.fs.transfer.resume import kept_size
+from rinofs.fs.transfer.resume import kept_size, kept_sizes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -109,6 +109,9 @@ class _Group:
 
     def transfer(self, *, resume: bool, sidecars: bool, attributes: Mapping[str, Any]) -> None:
         """Copy them all."""
+        if resume:
+            local = {copy.target.path: copy.size for copy in self._copies if copy.target.is_local}
+            self._progress.begin_at(kept_sizes(local))
         copies = [Transfer(copy.source.path, copy.target.path, copy.size) for copy in self._copies]
         copy_between(
             self._source,

@@ -323,8 +323,9 @@ class RinoFileSystem(RemoteFileSystem):
         Returns
         -------
         pandas.DataFrame
-            Columns ``path``, ``type``, ``size`` (bytes), ``created`` and ``modified`` (UTC), ``tags``,
-            ``id``, ``etag``, ``owner``, and one for each field of the metadata; nested ones are dotted.
+            Columns ``path``, ``url``, ``type``, ``size`` (bytes), ``created`` and ``modified`` (UTC),
+            ``tags``, ``id``, ``etag``, ``owner``, and one for each field of the metadata; nested ones are
+            dotted.
 
         Raises
         ------

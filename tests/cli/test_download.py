@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -144,3 +145,18 @@ def test_a_content_that_is_not_what_its_digest_says_is_not_stored(
     assert result.exit_code == 1
     assert (tmp_path / "big").read_text() == "old"
     assert parts(tmp_path) == []
+
+
+@pytest.mark.parametrize("changed", [False, True], ids=["continued", "started over"])
+def test_the_bar_begins_where_the_download_continues(
+    run: Run, server: LiveServer, broken_off: Path, fs: Any, monkeypatch: pytest.MonkeyPatch, changed: bool
+) -> None:
+    if changed:
+        fs.pipe_file("exp/big", CONTENT[1 : SIZE + 1])
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda _: True, raising=False)
+    result = run("get", "rino://exp/big", broken_off)
+    assert result.exit_code == 0
+    shown = [int(percent) for percent in re.findall(r"copying: +([0-9]+)%", result.stderr)]
+    assert shown[-1] == 100
+    if not changed:
+        assert shown[0] > 50

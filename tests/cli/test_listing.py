@@ -218,3 +218,16 @@ def test_what_is_not_there_is_an_error(
 @pytest.mark.parametrize("command", ["ls", "tree", "find", "du"])
 def test_an_empty_folder_is_none(run: Run, tmp_path: Path, command: str) -> None:
     assert run(command, tmp_path).exit_code == 0
+
+
+@pytest.mark.parametrize("options", [["-lh"], ["-alh"], ["-l", "-h", "-a"], ["-1lh"]])
+def test_options_as_people_type_them(run: Run, tmp_path: Path, options: list[str]) -> None:
+    (tmp_path / "big").write_bytes(bytes(3_000_000))
+    assert run("ls", *options, tmp_path).stdout.startswith("2.9M  ")
+    assert run("du", "-sh", tmp_path).stdout.startswith("2.9M\t")
+
+
+def test_a_recursive_listing_has_other_names(run: Run, tmp_path: Path) -> None:
+    result = run("ls", "-R", tmp_path)
+    assert result.exit_code == 2
+    assert "`rinofs tree` and `rinofs find`" in result.stderr

@@ -163,3 +163,24 @@ def test_a_group_without_a_command_shows_its_help(run: Run, args: tuple[str, ...
     shown = result.stderr.splitlines()
     assert shown[0] == " ".join(["Usage: rinofs", *args, "[OPTIONS] COMMAND [ARGS]..."])
     assert "Commands:" in shown
+
+
+@pytest.mark.parametrize("command", ["get", "put", "cp", "mv"])
+def test_one_path_alone_lacks_the_destination(run: Run, command: str) -> None:
+    result = run(command, "rino://exp")
+    assert result.exit_code == 2
+    said = "rinofs: rino://exp: the DESTINATION is missing, such as `.` for this folder"
+    assert result.stderr == f"{said} (see `rinofs {command} --help`)\n"
+
+
+@pytest.mark.parametrize("url", ["rino:/exp", "rino:exp", "repovizz:exp"])
+def test_a_url_with_too_few_slashes_is_understood(run: Run, url: str) -> None:
+    result = run("ls", url)
+    right = f"{url.partition(':')[0]}://exp"
+    assert result.stderr == f"rinofs: {url}: no such file; did you mean {right}?\n"
+
+
+def test_a_local_file_may_have_such_a_name(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rino:exp").write_text("x")
+    assert run("cat", "rino:exp").stdout == "x"

@@ -204,9 +204,9 @@ def test_sidecars(run: Run, fs: RinoFileSystem, tmp_path: Path) -> None:
     (source / "alone.json").write_text("{}")
     result = run("put", "-r", "--sidecars", source, "rino://up/")
     assert result.exit_code == 0, result.output
-    assert fs.find("up") == ["up/runs/alone.json", "up/runs/b.csv", "up/runs/deep/a.csv"]
-    assert fs.get_metadata("up/runs/deep/a.csv") == {"x": 1, "é": [True]}
-    result = run("get", "-r", "--sidecars", "rino://up/runs", tmp_path / "down")
+    assert fs.find("up") == ["up/alone.json", "up/b.csv", "up/deep/a.csv"]
+    assert fs.get_metadata("up/deep/a.csv") == {"x": 1, "é": [True]}
+    result = run("get", "-r", "--sidecars", "rino://up", tmp_path / "down")
     assert result.exit_code == 0, result.output
     down = tmp_path / "down"
     assert json.loads((down / "deep" / "a.csv.json").read_text()) == {"x": 1, "é": [True]}
@@ -226,3 +226,21 @@ def test_broken_sidecars_are_reported(run: Run, fs: RinoFileSystem, tmp_path: Pa
     assert result.exit_code == 1
     assert {line.partition(".json")[0][-1] for line in result.stderr.splitlines()} == {"a", "b"}
     assert fs.find("broken") == ["broken/c"]
+
+
+def test_meta_of_many(run: Run, fs: RinoFileSystem) -> None:
+    for number in range(3):
+        fs.pipe_file(f"many/{number}.csv", b"x", metadata={"kept": number})
+    fs.pipe_file("many/a=b", b"x")
+    assert run("meta", "set", "rino://many/*.csv", "rino://many/a=b", "n=1", "see=http://x/=").exit_code == 0
+    fs.invalidate_cache()
+    assert fs.get_metadata("many/2.csv") == {"kept": 2, "n": 1, "see": "http://x/="}
+    assert fs.get_metadata("many/a=b") == {"n": 1, "see": "http://x/="}
+    result = run("meta", "set", "rino://many/0.csv", "rino://gone", "rino://many/1.csv", "n=2")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("rinofs: rino://gone: no such file or folder")
+    assert run("meta", "rm", "rino://many/*", "see").exit_code == 0
+    fs.invalidate_cache()
+    assert [fs.get_metadata(f"many/{number}.csv")["n"] for number in range(3)] == [2, 2, 1]
+    assert not any("see" in fs.get_metadata(path) for path in fs.find("many"))
+    assert run("meta", "rm", "rino://many/*").exit_code == 2

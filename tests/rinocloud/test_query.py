@@ -337,6 +337,7 @@ def test_frames(fs: RinoFileSystem, runs: list[str]) -> None:
     fs.set_metadata(runs[0], {**fs.get_metadata(runs[0]), **odd}, replace=True)
     frame = fs.query_frame("exp", type="file", sort="n")
     assert list(frame.path) == runs
+    assert list(frame.url) == [f"rino://{path}" for path in runs]
     assert list(frame["size"]) == list(range(12))
     assert list(frame.n) == list(range(12))
     assert frame.n.dtype == np.int64
@@ -355,7 +356,7 @@ def test_frames(fs: RinoFileSystem, runs: list[str]) -> None:
 def test_an_empty_frame_has_its_columns(fs: RinoFileSystem) -> None:
     frame = fs.query_frame(n=1)
     assert len(frame) == 0
-    assert {"path", "size", "created", "tags"} <= set(frame)
+    assert {"path", "url", "size", "created", "tags"} <= set(frame)
     assert frame.created.dt.tz is not None
 
 

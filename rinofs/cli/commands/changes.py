@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rinofs.cli.commands.transfer import copy_across
+from rinofs.cli.commands.transfer import copy_across, sources_and_destination
 from rinofs.cli.commands.versions import versioned
 from rinofs.cli.errors import CommandError, Problems
 from rinofs.cli.locations import URL, expand, is_folder, locate
@@ -82,16 +82,16 @@ def mkdir(urls: tuple[str, ...], parents: bool) -> None:
 
 
 @click.command()
-@click.argument("sources", type=URL, metavar="SOURCE...", nargs=-1, required=True)
-@click.argument("destination", type=URL)
+@click.argument("paths", type=URL, metavar="SOURCE... DESTINATION", nargs=-1, required=True)
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress bar.")
-def mv(sources: tuple[str, ...], destination: str, quiet: bool) -> None:
+def mv(paths: tuple[str, ...], quiet: bool) -> None:
     """Move or rename files and folders.
 
     If DESTINATION is a folder, the sources go into it. A file replaces a file; a folder replaces nothing.
     Between filesystems, a source is deleted once all of it has been copied.
     """
     problems = Problems()
+    sources, destination = sources_and_destination(paths)
     for pair in move_pairs(sources, destination, problems):
         with problems.collected(pair.source.url):
             _move(pair, problems, quiet=quiet)

@@ -28,9 +28,16 @@ _human = click.option(
 @_urls
 @click.option("-l", "--long", is_flag=True, help="Show size in bytes and modification time (UTC).")
 @_human
+@click.option("-a", "-A", "-1", "as_typed", is_flag=True, hidden=True, help="What `ls` does anyway.")
+@click.option("-R", "recursive", is_flag=True, hidden=True, help="Point to `tree` and `find`.")
 @_json
-def ls(urls: tuple[str, ...], long: bool, for_people: bool, as_json: bool) -> None:
+def ls(
+    urls: tuple[str, ...], long: bool, for_people: bool, as_typed: bool, recursive: bool, as_json: bool
+) -> None:
     """List folders; a trailing slash marks a folder."""
+    del as_typed  # hidden files are shown, and names come one a line
+    if recursive:
+        raise click.UsageError("-R: `rinofs tree` and `rinofs find` show what is below a folder")
     problems = Problems()
     listed: list[tuple[Location, list[Info]]] = []
     for here in expand(urls, problems):

@@ -11,6 +11,7 @@ from rinofs.cli.errors import CommandError, Problems
 from rinofs.cli.locations import URL, locate
 from rinofs.cli.output import counted, human, show_json, write_lines
 from rinofs.cli.progress import Progress
+from rinofs.fs.transfer.resume import kept_sizes
 from rinofs.fs.tree_sync import SyncSide, plan_sync
 
 if TYPE_CHECKING:
@@ -88,6 +89,9 @@ def _carry_out(plan: SyncPlan, here: Location, there: Location, problems: Proble
             with progress.aside():
                 problems.report(error, _shown(here, there, path))
 
+        if there.is_local:
+            sizes = {plan.target.at(one): plan.source_entries[one].size or 0 for one in plan.copied}
+            progress.begin_at(kept_sizes(sizes))
         plan.carry_out(on_error=fail, callback=progress)
     if plan.errors and plan.comparison.extra and not plan.deleted:
         problems.report("nothing was deleted, because not everything could be copied")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rinofs.cli.locations import Location
     from rinofs.cli.places import CopyPlan, FileCopy, Pair
 
-__all__ = ["copy_across", "cp", "get", "put"]
+__all__ = ["copy_across", "cp", "get", "put", "sources_and_destination"]
 
 
 _sidecars = click.option(
@@ -40,11 +40,23 @@ def _copying(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--json", "as_json", is_flag=True, help="Print a summary as one JSON document."),
         click.option("-q", "--quiet", is_flag=True, help="Show no progress bar."),
         click.option("-r", "-R", "--recursive", is_flag=True, help="Copy folders with their contents."),
-        click.argument("destination", type=URL),
-        click.argument("sources", type=URL, metavar="SOURCE...", nargs=-1, required=True),
+        click.argument("paths", type=URL, metavar="SOURCE... DESTINATION", nargs=-1, required=True),
     ):
         command = decorate(command)
     return command
+
+
+def sources_and_destination(paths: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """Tell the destination, which comes last, from the sources.
+
+    Raises
+    ------
+    click.UsageError
+        If there is only one path: it is a source then, and the destination is missing.
+    """
+    if len(paths) == 1:
+        raise click.UsageError(f"{paths[0]}: the DESTINATION is missing, such as `.` for this folder")
+    return paths[:-1], paths[-1]
 
 
 @click.command()
@@ -57,8 +69,7 @@ def _copying(command: Callable[..., None]) -> Callable[..., None]:
 )
 @_sidecars
 def get(
-    sources: tuple[str, ...],
-    destination: str,
+    paths: tuple[str, ...],
     recursive: bool,
     quiet: bool,
     as_json: bool,
@@ -73,6 +84,7 @@ def get(
     A file that exists is replaced when its download is complete. Names that the local system does not allow
     are changed and reported (exit code 1).
     """
+    sources, destination = sources_and_destination(paths)
     if destination == "-":
         _get_to_standard_output(sources)
         return
@@ -97,8 +109,7 @@ def get(
 )
 @click.option("--tag", "tags", multiple=True, help="A tag of each file; repeatable.")
 def put(
-    sources: tuple[str, ...],
-    destination: str,
+    paths: tuple[str, ...],
     recursive: bool,
     quiet: bool,
     as_json: bool,
@@ -111,6 +122,7 @@ def put(
     What a folder holds goes into DESTINATION. Several sources, or those of a pattern, go below it by name. A
     file goes into a folder that exists or ends with a slash, and else gets the name DESTINATION.
     """
+    sources, destination = sources_and_destination(paths)
     attributes = _attributes(assignments, tags)
     if attributes and not isinstance(locate(destination).fs, RinoFileSystem):
         raise click.UsageError(f"{destination}: --meta and --tag need a rino:// destination")
@@ -143,12 +155,13 @@ def _attributes(assignments: Sequence[str], tags: Sequence[str]) -> dict[str, An
 
 @click.command()
 @_copying
-def cp(sources: tuple[str, ...], destination: str, recursive: bool, quiet: bool, as_json: bool) -> None:
+def cp(paths: tuple[str, ...], recursive: bool, quiet: bool, as_json: bool) -> None:
     """Copy files and folders between any two places; within one server, the server copies them.
 
     What a folder holds goes into DESTINATION. Several sources, or those of a pattern, go below it by name. A
     file goes into a folder that exists or ends with a slash, and else gets the name DESTINATION.
     """
+    sources, destination = sources_and_destination(paths)
     _copy(sources, destination, recursive=recursive, quiet=quiet, as_json=as_json, resume=True)
 
 

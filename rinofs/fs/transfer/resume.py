@@ -14,7 +14,7 @@ from rinofs.errors import ContentChangedError, ContentMismatchError
 from rinofs.fs.transfer.download import PART_PREFIX, PART_SUFFIX, download, replacing, unfinished
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from fsspec.callbacks import Callback
 
@@ -67,6 +67,19 @@ def download_to(
 def kept_size(target: str | os.PathLike[str]) -> int:
     """Return how many bytes are kept of a download to a local file that broke off."""
     return sum(part.stat().st_size for part in _parts(Path(target)))
+
+
+def kept_sizes(sizes: Mapping[str, int]) -> dict[str, int]:
+    """Return how many bytes are kept of each of many downloads, where any are.
+
+    Parameters
+    ----------
+    sizes : mapping of str to int
+        The bytes of each content, by the local file that it is downloaded to.
+    """
+    large = {target: size for target, size in sizes.items() if size >= RESUMABLE_SIZE}
+    kept = {target: min(kept_size(target), size) for target, size in large.items()}
+    return {target: size for target, size in kept.items() if size}
 
 
 def _parts(target: Path) -> list[Path]:

@@ -115,7 +115,7 @@ class Queries:
 
     def frame(self, path: str, **query: Any) -> pd.DataFrame:
         """Return what `query` finds as a data frame."""
-        return frame_of(self.query(path, **query))
+        return frame_of(self.query(path, **query), self._url)
 
 
 def _without(fields: set[str], records: Iterable[Record]) -> set[str]:
