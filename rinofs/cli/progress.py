@@ -39,8 +39,9 @@ class Progress(Callback):  # type: ignore[misc]
             from tqdm import tqdm
 
             # Drawn when there is something to show, which may begin above 0.
-            units = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
-            self._bar = tqdm(desc=what, total=total, delay=1e-9, leave=True, **units)
+            self._bar = tqdm(
+                desc=what, total=total, unit="B", unit_scale=True, unit_divisor=1024, delay=1e-9, leave=True
+            )
 
     def __enter__(self) -> Self:
         return self
