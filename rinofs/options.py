@@ -21,28 +21,7 @@ FSSPEC_OPTIONS = frozenset({"add_aliases", "add_docs", "asynchronous", "batch_si
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Settings of a filesystem.
-
-    Parameters
-    ----------
-    timeout : float
-        Seconds that the endpoint may be silent before a request fails.
-    max_concurrency : int
-        Requests under way at once, at most.
-    use_listings_cache : bool
-        Whether listings may be answered from memory.
-    listings_expiry_time : float
-        Seconds for which a listing may be answered from memory; 0 always asks.
-    block_size : int
-        Bytes that a sequential read asks for in one request, at most.
-    cache_type : str
-        How the files cache what they read: ``rinofs``, shared by all files of the process, or the name of
-        any of fsspec's own caches.
-    verify_content : bool
-        Whether whole files are checked against the digest that the service vouches for.
-    parallel_ranges : int
-        Connections that `get` and `get_file` use for one large file; 0 for up to four where
-        one is held back.
+    """Settings of a filesystem and their defaults; `RemoteFileSystem` says what each of them means.
 
     Raises
     ------

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rinofs.http.connection.response import Headers
-from rinofs.http.connection.transport import host_header, plain_head, request_head
+from rinofs.http.connection.response import Headers, plain_head
+from rinofs.http.connection.transport import host_header, request_head
 from rinofs.http.content.slices import read_content
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from rinofs.errors import ConnectionFailedError, DeadlineError, ProtocolError
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
 
 _PIECE = 256 * 1024
 _MOST_DIGITS = 18
+_PLAIN_NAME = re.compile("[a-z0-9-]+").fullmatch
+_STATUS_LINE = re.compile(r"HTTP/1\.1 ([2-9][0-9][0-9])( [ -~]*|)").fullmatch
+_MOST_LINES = 100
+_LONGEST_NAME = 64
 
 
 class Headers(dict[str, str]):
@@ -28,6 +34,39 @@ class Headers(dict[str, str]):
     def get(self, name: str, default: Any = None) -> Any:
         """Return the value of a header."""
         return super().get(name.lower(), default)
+
+
+def plain_head(head: bytes) -> tuple[int, str, Headers] | None:
+    """Parse the head of a response: status, reason and headers; None if anything about it is unusual.
+
+    Parameters
+    ----------
+    head : bytes
+        Up to the end of the last header's line.
+    """
+    text = head.decode("latin-1")
+    lines = text.split("\r\n")
+    status = _STATUS_LINE(lines[0])
+    ends = len(lines) - 1
+    if status is None or text.count("\r") != ends or text.count("\n") != ends or ends > _MOST_LINES:
+        return None
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if not colon or len(name) > _LONGEST_NAME:
+            return None
+        key = _plain_name(name)
+        if key is None or key in headers:
+            return None
+        headers[key] = value.strip(" \t")
+    return int(status[1]), status[2].strip(), Headers(headers)
+
+
+@lru_cache(256)
+def _plain_name(name: str) -> str | None:
+    """Return the name of a header in lower case, None if it is not a usual one."""
+    key = name.lower()
+    return key if _PLAIN_NAME(key) else None
 
 
 def content_length(headers: Mapping[str, str]) -> int | None:

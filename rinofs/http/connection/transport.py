@@ -23,7 +23,6 @@ import os
 import re
 import ssl
 import time
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -36,7 +35,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from rinofs.http.connection.failures import root_of, unanswered
 from rinofs.http.connection.limits import MIN_RATE, RATE_WINDOW
-from rinofs.http.connection.response import Headers, StreamedResponse, content_length
+from rinofs.http.connection.response import Headers, StreamedResponse, content_length, plain_head
 
 if TYPE_CHECKING:
     import socket
@@ -56,11 +55,7 @@ _BUFFER = 32 * 1024  # a response of some KiB arrives with its headers, in one r
 _FOLD = re.compile(r"\r?\n[ \t]*")
 _PLAIN_TARGET = re.compile(r"/[A-Za-z0-9/?=&%._~+-]*").fullmatch
 _PLAIN_HOST = re.compile(r"[a-z0-9.-]+|[0-9a-f:.]+").fullmatch
-_PLAIN_NAME = re.compile("[a-z0-9-]+").fullmatch
-_STATUS_LINE = re.compile(r"HTTP/1\.1 ([2-9][0-9][0-9])( [ -~]*|)").fullmatch
 _WITHOUT_BODY = frozenset({"DELETE", "GET", "HEAD", "OPTIONS"})
-_MOST_LINES = 100
-_LONGEST_NAME = 64
 
 
 class Transport:
@@ -227,39 +222,6 @@ def host_header(host: str, port: int, default_port: int) -> str:
         return ""
     name = f"[{host}]" if ":" in host else host
     return name if port == default_port else f"{name}:{port}"
-
-
-def plain_head(head: bytes) -> tuple[int, str, Headers] | None:
-    """Parse the head of a response: status, reason and headers; None if anything about it is unusual.
-
-    Parameters
-    ----------
-    head : bytes
-        Up to the end of the last header's line.
-    """
-    text = head.decode("latin-1")
-    lines = text.split("\r\n")
-    status = _STATUS_LINE(lines[0])
-    ends = len(lines) - 1
-    if status is None or text.count("\r") != ends or text.count("\n") != ends or ends > _MOST_LINES:
-        return None
-    headers: dict[str, str] = {}
-    for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        if not colon or len(name) > _LONGEST_NAME:
-            return None
-        key = _plain_name(name)
-        if key is None or key in headers:
-            return None
-        headers[key] = value.strip(" \t")
-    return int(status[1]), status[2].strip(), Headers(headers)
-
-
-@lru_cache(256)
-def _plain_name(name: str) -> str | None:
-    """Return the name of a header in lower case, None if it is not a usual one."""
-    key = name.lower()
-    return key if _PLAIN_NAME(key) else None
 
 
 class TransferRate:
