@@ -7,6 +7,7 @@ import hashlib
 import io
 import re
 import secrets
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -172,10 +173,8 @@ class NodeContent:
         return node.with_fields(meta=dict(metadata))
 
 
-class ContentFirstUpload:
-    """Send contents to a server that takes them before nodes link to them.
-
-    Nobody sees anything of a content until it is there whole, and checked: then one edit links to it.
+class Delivery(ABC):
+    """A way to send contents.
 
     Parameters
     ----------
@@ -189,12 +188,26 @@ class ContentFirstUpload:
         self._datapacks = datapacks
         self._verify = verify
 
+    @abstractmethod
+    def send(self, content: NodeContent, datapack: Datapack) -> str:
+        """Send a content once; return its hash."""
+
+    def _check(self, content: NodeContent, stored: str) -> None:
+        if self._verify:
+            check_hash(self._datapacks.client.features, content.sha1(), stored, content.url)
+
+
+class ContentFirstUpload(Delivery):
+    """Send contents to a server that takes them before nodes link to them.
+
+    Nobody sees anything of a content until it is there whole, and checked: then one edit links to it.
+    """
+
     def send(self, content: NodeContent, datapack: Datapack) -> str:
         """Send a content once; return its hash."""
         self._datapacks.editor.check(datapack, lambda document: content.placed(document, ""), content.url)
         stored = self._datapacks.client.store(datapack, content.body, content.url)
-        if self._verify:
-            check_hash(self._datapacks.client.features, content.sha1(), stored, content.url)
+        self._check(content, stored)
         self._datapacks.editor.edit(
             datapack, lambda document: content.placed(document, REPOVIZZ + stored), content.url
         )
@@ -223,24 +236,13 @@ class _Claim:
     made: tuple[str, ...] = ()
 
 
-class NodeFirstUpload:
+class NodeFirstUpload(Delivery):
     """Send contents to a server that takes them for nodes that are there already: the published API.
 
     A node that is there keeps its content until the new one is stored: where the node shares its link, or
     more than its content changes, the new content is stored for a node of its own first. A new node is there
     without content until that is stored.
-
-    Parameters
-    ----------
-    datapacks : Datapacks
-        The datapacks.
-    verify : bool
-        Whether what was stored is checked.
     """
-
-    def __init__(self, datapacks: Datapacks, *, verify: bool) -> None:
-        self._datapacks = datapacks
-        self._verify = verify
 
     def send(self, content: NodeContent, datapack: Datapack) -> str:
         """Send a content once; return its hash."""
@@ -289,10 +291,6 @@ class NodeFirstUpload:
                 stored = found
         self._datapacks.cache.relink(datapack.id, link, REPOVIZZ + stored)
         return stored
-
-    def _check(self, content: NodeContent, stored: str) -> None:
-        if self._verify:
-            check_hash(self._datapacks.client.features, content.sha1(), stored, content.url)
 
     def _claim(self, content: NodeContent, datapack: Datapack) -> _Claim:
         """Have a node with a link of its own: the one that the content is for, if it is not there yet."""

@@ -25,17 +25,16 @@ import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Self, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from rinofs.protocol.digests import EtagHasher
-from rinofs.server.blobs.store import Blob, Collected, Verified, chunks, verify
+from rinofs.server.blobs.store import Blob, BlobReader, BlobUpload, Collected, Verified, chunks, verify
 from rinofs.server.errors import Unavailable, storage_failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from types import TracebackType
 
-    from rinofs.server.blobs.store import BlobReader, Data
+    from rinofs.server.blobs.store import Data
 
 __all__ = ["DiskBlobStore", "DiskBlobUpload"]
 
@@ -47,7 +46,7 @@ _BATCHES = 4  # that are written at once: each content takes a file descriptor, 
 _SYNC_THREADS = 8
 
 
-class DiskBlobUpload:
+class DiskBlobUpload(BlobUpload):
     """A content on its way to a folder; made by `DiskBlobStore.new_upload`."""
 
     def __init__(self, store: DiskBlobStore, *, sha1: bool = False) -> None:
@@ -122,16 +121,8 @@ class DiskBlobUpload:
             self._temporary.unlink(missing_ok=True)
         self.release()
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.discard()
-
-
-class _FileRange:
+class _FileRange(BlobReader):
     """A range of an open file."""
 
     def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
@@ -146,14 +137,6 @@ class _FileRange:
 
     def close(self) -> None:
         self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class DiskBlobStore:

@@ -9,21 +9,20 @@ import hashlib
 import threading
 from contextlib import contextmanager
 from io import BytesIO
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
-from rinofs.server.blobs.store import Blob, Collected, Verified, blob_of, verify
+from rinofs.server.blobs.store import Blob, BlobUpload, Collected, Verified, blob_of, verify
 from rinofs.server.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
-    from types import TracebackType
 
     from rinofs.server.blobs.store import BlobReader, Data
 
 __all__ = ["MemoryBlobStore", "MemoryBlobUpload"]
 
 
-class MemoryBlobUpload:
+class MemoryBlobUpload(BlobUpload):
     """A content on its way to memory; made by `MemoryBlobStore.new_upload`."""
 
     def __init__(self, store: MemoryBlobStore, *, sha1: bool) -> None:
@@ -59,14 +58,6 @@ class MemoryBlobUpload:
         """Give up; nothing stays behind."""
         self._content.clear()
         self.release()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.discard()
 
 
 class MemoryBlobStore:

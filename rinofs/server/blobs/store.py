@@ -120,10 +120,12 @@ class BlobUpload(Protocol):
 
     def __enter__(self) -> Self:
         """Return the upload itself; leaving the context discards and releases."""
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.discard()
 
 
 class BlobReader(Protocol):
@@ -137,10 +139,12 @@ class BlobReader(Protocol):
 
     def __enter__(self) -> Self:
         """Return the reader itself; leaving the context closes it."""
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None: ...
+    ) -> None:
+        self.close()
 
 
 class BlobStore(Protocol):
