@@ -157,7 +157,7 @@ def find_credentials(
     stored = ProfileStore().load(service.name, profile)
     if stored is None and profile is not None:
         raise CredentialsError(
-            f"there is no {service.name} profile {profile!r}: log in with "
+            f"no {service.name} profile {profile!r}; log in with "
             f"`rinofs login {service.name} --profile {profile}`"
         )
     if stored is not None and (endpoint_url is None or same_endpoint(stored.endpoint_url, endpoint_url)):
@@ -165,13 +165,14 @@ def find_credentials(
     where = canonical_endpoint(endpoint_url if endpoint_url is not None else service.endpoint_url)
     if stored is not None and profile is not None:
         raise CredentialsError(
-            f"the profile {profile!r} is for {stored.endpoint_url}; its token is sent to no other",
+            f"the token of the profile {profile!r} is for another server, {stored.endpoint_url}; "
+            "log in to this one under another profile",
             where,
         )
     variable = f"FSSPEC_{service.name.upper()}"
     other = f"; for another server, set {variable}_ENDPOINT_URL as well" if endpoint_url is None else ""
     raise CredentialsError(
-        f"there is no token for this endpoint: pass token=..., set {variable}_TOKEN, "
+        f"no token for this endpoint; pass token=..., set {variable}_TOKEN, "
         f"or run `rinofs login {service.name} --endpoint-url {where}`{other}",
         where,
     )

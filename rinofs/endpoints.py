@@ -71,13 +71,13 @@ def _origin(endpoint_url: str) -> tuple[str, str, int, str]:
         parts, port = urlsplit(""), None
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise InvalidOptionError(
-            f"{_without_userinfo(endpoint_url)!r} is not an endpoint: give a URL such as https://rinocloud.com"
+            f"{_without_userinfo(endpoint_url)!r} is not a valid endpoint; use a URL such as https://rinocloud.com"
         )
     if "@" in parts.netloc or parts.query or parts.fragment:
-        raise InvalidOptionError("an endpoint URL holds no user, password, query or fragment")
+        raise InvalidOptionError("an endpoint URL must not contain a user, password, query or fragment")
     if parts.path.rstrip("/").endswith("/api/1"):
         # Every request would be answered by "not found", as if there were nothing.
-        raise InvalidOptionError(f"an endpoint URL is the server's, without /api/1: {endpoint_url!r}")
+        raise InvalidOptionError(f"{endpoint_url!r}: remove /api/1 from the endpoint URL")
     return parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/")
 
 

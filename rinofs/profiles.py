@@ -84,7 +84,7 @@ class Profile:
         check_endpoint(self.endpoint_url)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a profile holds secrets and is not pickled: load it where it is needed")
+        raise TypeError("a profile cannot be pickled: it holds secrets; load it where it is needed")
 
     def is_for(self, endpoint_url: str) -> bool:
         """Tell whether the token may be sent to `endpoint_url`."""
@@ -235,8 +235,8 @@ class ProfileStore:
 
     def _damaged(self, why: str) -> NoReturn:
         raise CredentialsError(
-            f"the file of stored logins cannot be used: {why}; nothing was changed; "
-            "mend it, or move it away and log in again",
+            f"cannot read the stored logins: {why}; nothing was changed; "
+            "repair the file, or move it away and log in again",
             str(self.path),
         )
 
@@ -275,7 +275,7 @@ def check_profile_name(name: str) -> None:
     """
     if not _NAME.fullmatch(name):
         raise InvalidOptionError(
-            f"{name!r} cannot name a profile: use 1 to 64 letters, digits, '.', '_', '@' or '-'"
+            f"invalid profile name {name!r}; use 1 to 64 letters, digits, '.', '_', '@' or '-'"
         )
 
 
@@ -286,7 +286,7 @@ def _default_path() -> Path:
 
 def _check_service(service: str) -> None:
     if service not in SERVICES:
-        raise InvalidOptionError(f"{service!r} is not a service: choose one of {', '.join(SERVICES)}")
+        raise InvalidOptionError(f"unknown service {service!r}; choose one of {', '.join(SERVICES)}")
 
 
 def _check_values(values: Mapping[str, Any]) -> None:

@@ -307,7 +307,7 @@ class DatapackFileSystem(ReadOnlyFileSystem):
             if path == DOCUMENT_NAME:
                 raise
             link = self.info(path, sizes=False)["link"]
-            message = f"the file of this node is not there: {link}"
+            message = f"the file of this node does not exist: {link}"
             raise FileNotFoundError(errno.ENOENT, message, path) from error
 
     def _measure(self, tree: Tree, entries: Iterable[dict[str, Any]]) -> None:
@@ -318,15 +318,13 @@ class DatapackFileSystem(ReadOnlyFileSystem):
 def _refuse_unknown(options: Mapping[str, Any]) -> None:
     for name in options.keys() - _OF_FSSPEC:
         similar = difflib.get_close_matches(name, _OWN, n=1)
-        hint = f"did you mean {similar[0]!r}?" if similar else f"there are {', '.join(_OWN)}"
-        raise InvalidOptionError(f"datapack has no option {name!r}; {hint}")
+        hint = f"did you mean {similar[0]!r}?" if similar else f"the options are {', '.join(_OWN)}"
+        raise InvalidOptionError(f"unknown option {name!r}; {hint}")
 
 
 def _refuse_writing(path: str) -> NoReturn:
     """Raise the error of a read-only filesystem."""
-    message = (
-        "datapack:// is read-only; write beside the document and edit it with rinofs.datapack.document.edits"
-    )
+    message = "datapack:// is read-only; edit the document with rinofs.datapack.document.edits"
     raise OSError(errno.EROFS, message, path)
 
 
@@ -370,7 +368,7 @@ def _refuse_outside(target: str, where: str) -> None:
     # No part of a path is "..", but where a backslash separates names, a name may hold some.
     inner, outer = os.path.abspath(where), os.path.abspath(target)  # noqa: PTH100
     if inner != outer and not inner.startswith(outer.rstrip(os.sep) + os.sep):
-        raise InvalidPathError(f"{where!r} lies outside of {target!r}")
+        raise InvalidPathError(f"{where!r} is outside {target!r}")
 
 
 def _make_parent(lpath: Any) -> None:

@@ -84,7 +84,7 @@ class Links:
             return self._at_service(node_path, link, datapack)
         if _leads_out(link):
             raise InvalidDatapackError(
-                f"{node_path}: the link {link!r} leads out of the document's folder, and is not followed"
+                f"{node_path}: the link {link!r} points outside the document's folder and is not followed"
             )
         return Place(self._fs, self._folder + (quote(link) if self._escape else link))
 
@@ -93,14 +93,14 @@ class Links:
             return Place(self._fs, self._folder + link)
         if self._repovizz is None:
             raise InvalidOptionError(
-                f"{node_path}: its file is {link}; give repovizz=, a filesystem or the options of one"
+                f"{node_path}: its file is {link}; set repovizz= to a filesystem or its options"
             )
         if not datapack:
             raise InvalidDatapackError(
-                f"{node_path}: its file is {link}, but 'info' says neither the datapack's id nor its name"
+                f"{node_path}: its file is {link}, but 'info' has neither the datapack's id nor its name"
             )
         if not re.fullmatch("repovizz:[0-9A-Za-z]+", link):
-            raise InvalidDatapackError(f"{node_path}: {link!r} is no link of repovizz")
+            raise InvalidDatapackError(f"{node_path}: {link!r} is not a repovizz link")
         return Place(self._repovizz, f"{datapack}/{link}")
 
 

@@ -48,7 +48,7 @@ class DocumentSource:
             raise FileNotFoundError(errno.ENOENT, "no such document", where) from error
         except IsADirectoryError as error:
             where = fs.unstrip_protocol(path)
-            raise IsADirectoryError(errno.EISDIR, "a folder, and no document", where) from error
+            raise IsADirectoryError(errno.EISDIR, "is a folder, not a document", where) from error
         self._state = version, tree, now
         return tree
 

@@ -196,7 +196,5 @@ def set_cache_size(max_bytes: int) -> None:
         If it is not a whole number of bytes, or less than 0.
     """
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 0:
-        raise InvalidOptionError(
-            f"a cache of {max_bytes!r} bytes is not possible: give a whole number from 0"
-        )
+        raise InvalidOptionError(f"the cache size must be a whole number of bytes >= 0, not {max_bytes!r}")
     shared_blocks.resize(max_bytes)

@@ -62,9 +62,9 @@ class Changing:
         above = path.rpartition("/")[0]
         kind = "directory" if create_parents or not above else self._browser.type_of(above)
         if kind is None:
-            raise FileNotFoundError(errno.ENOENT, "the folder above is missing", self._url(above))
+            raise FileNotFoundError(errno.ENOENT, "the parent folder does not exist", self._url(above))
         if kind != "directory":
-            raise NotADirectoryError(errno.ENOTDIR, "this is not a folder", self._url(above))
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", self._url(above))
         self._backend.make_folder(path, exist_ok=False)
 
     def rmdir(self, path: str) -> None:
@@ -189,7 +189,9 @@ class Changing:
             return
         into = into or not target or self._browser.is_folder(target)
         if len(sources) > 1 and not into:
-            raise NotADirectoryError(errno.ENOTDIR, "several can only go into a folder", self._url(target))
+            raise NotADirectoryError(
+                errno.ENOTDIR, "not a folder; several sources need a folder as target", self._url(target)
+            )
         for source in sources:
             inside = f"{target}/{source.rpartition('/')[2]}".lstrip("/")
             self._move(source, inside if into else target, copy, recursive=recursive)
@@ -203,7 +205,7 @@ class Changing:
             return
         if target.startswith(f"{source}/"):
             self._backend.info(source)  # raises if there is nothing
-            raise OSError(errno.EINVAL, "a folder cannot move into itself", self._url(target))
+            raise OSError(errno.EINVAL, "a folder cannot be moved into itself", self._url(target))
         if not self._backend.move(source, target):
             # What cannot be moved is stored again, with all its history.
             for version_id in self._backend.earlier_versions(source):

@@ -351,7 +351,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
     def pipe(self, path: str | dict[str, bytes], value: bytes | None = None, **kwargs: Any) -> None:
         """Write whole files, several at a time."""
         if not isinstance(path, dict) and value is None:
-            raise ValueError("a path needs a content: pipe(path, value), or pipe({path: value, ...})")
+            raise ValueError("missing content; use pipe(path, value) or pipe({path: value, ...})")
         items = list(path.items()) if isinstance(path, dict) else [(path, cast("bytes", value))]
         stop = Stop()
         if write_mode(kwargs.get("mode", "overwrite")) is OpenMode.REPLACE and not self._intrans:
@@ -534,7 +534,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
     ) -> None:
         """Move or rename files and folders on the server; a file at the target is replaced."""
         if maxdepth is not None:
-            raise NotImplementedError("a folder moves as a whole: maxdepth is not possible")
+            raise NotImplementedError("maxdepth is not supported: a folder is moved as a whole")
 
         def copy(source: str, target: str) -> None:
             self.copy(source, target, recursive=recursive, on_error="raise")
@@ -647,9 +647,9 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
     def _time(self, path: str, which: str) -> datetime:
         time: datetime | None = self._backend.info(self._strip_protocol(path)).get(which)
         if time is None:
-            raise NotImplementedError(f"{self.url(path)}: the service does not say when this was {which}")
+            raise NotImplementedError(f"{self.url(path)}: the service does not tell when this was {which}")
         return time
 
     def sign(self, path: str, expiration: int = 100, **kwargs: Any) -> str:
         """Raise NotImplementedError: neither service has URLs that work without a login."""
-        raise NotImplementedError(f"{self.service.name} has no signed URLs: {self.url(path)}")
+        raise NotImplementedError(f"{self.url(path)}: {self.service.name} does not support signed URLs")

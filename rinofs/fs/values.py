@@ -62,10 +62,10 @@ def as_tags(given: object) -> list[str]:
         If it is something else; a single text too, which is not a list.
     """
     if isinstance(given, str | bytes) or not isinstance(given, list | tuple | set | frozenset):
-        raise TypeError(f"tags: a list of texts is expected, not {_kind(given)}")
+        raise TypeError(f"tags: a list of strings is expected, not {_kind(given)}")
     for number, tag in enumerate(given):
         if not isinstance(tag, str):
-            raise TypeError(f"tags[{number}]: text is expected, not {_kind(tag)}")
+            raise TypeError(f"tags[{number}]: a string is expected, not {_kind(tag)}")
     tags = [_text(tag, f"tags[{number}]") for number, tag in enumerate(given)]
     return sorted(tags) if isinstance(given, set | frozenset) else tags
 
@@ -106,7 +106,7 @@ def as_json(value: Any, where: str, depth: int = MAX_DEPTH) -> Any:
 
 def _nested(value: Any, where: str, depth: int) -> Any:
     if depth == 0:
-        raise ValueError(f"{where}: at most {MAX_DEPTH} levels of nesting can be stored")
+        raise ValueError(f"{where}: nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, Mapping):
         return {
             _key(key, where): as_json(item, f"{where}[{key!r}]", depth - 1) for key, item in value.items()
@@ -116,7 +116,7 @@ def _nested(value: Any, where: str, depth: int) -> Any:
 
 def _key(key: object, where: str) -> str:
     if not isinstance(key, str):
-        raise TypeError(f"{where}[{key!r}]: names are texts, not {_kind(key)}")
+        raise TypeError(f"{where}[{key!r}]: keys must be strings, not {_kind(key)}")
     return _text(key, f"{where}[{key!r}]")
 
 
@@ -130,7 +130,7 @@ def _text(value: str, where: str) -> str:
 
 def _integer(value: int, where: str) -> int:
     if not -_BEYOND <= value < _BEYOND:
-        raise ValueError(f"{where}: integers have at most 64 bits; make it a float or a text")
+        raise ValueError(f"{where}: integers have at most 64 bits; use a float or a string")
     return value
 
 

@@ -102,7 +102,7 @@ class Writing:
             self._backend.info(path)
         except ABSENT:
             return
-        raise ConflictError("there is something already", self._url(path))
+        raise ConflictError("already exists", self._url(path))
 
     # Whole contents
 
@@ -235,7 +235,7 @@ def _with_whole_sidecars(copies: list[Copy], sidecars: Sidecars, errors: FileErr
 def write_mode(mode: str) -> OpenMode:
     """Return what ``overwrite`` or ``create`` stands for; raises ValueError if it is neither."""
     if mode not in {"overwrite", "create"}:
-        raise ValueError(f"mode {mode!r} is not possible: use 'overwrite' or 'create'")
+        raise ValueError(f"invalid mode {mode!r}; use 'overwrite' or 'create'")
     return OpenMode.CREATE if mode == "create" else OpenMode.REPLACE
 
 

@@ -86,7 +86,9 @@ def _opened(
         is_tree = path.rpartition("/")[2] == DOCUMENT_NAME or fs.isdir(path)
     if is_tree:
         if options:
-            raise InvalidDatapackError(f"{url} is a datapack: {', '.join(options)} are for a single file")
+            raise InvalidDatapackError(
+                f"{url} is a datapack; {', '.join(options)} apply to a single file only"
+            )
         return xr.open_datatree(url, engine="datapack", storage_options=storage_options)
     return xr.open_dataset(url, engine="datapack", storage_options=storage_options, **options)
 
@@ -98,7 +100,7 @@ def _figure(
     left_out = list(contents.left_out)
     if not contents.panels:
         why = f" ({'; '.join(left_out)})" if left_out else ""
-        raise InvalidDatapackError(f"there is nothing to draw{why}")
+        raise InvalidDatapackError(f"nothing to draw{why}")
     left_out += [f"{panel.title} (too many panels)" for panel in contents.panels[_MOST_PANELS:]]
     name = about = ""
     if isinstance(source, xr.DataTree):

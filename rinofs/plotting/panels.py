@@ -157,7 +157,7 @@ def panels_of(source: xr.DataTree | xr.Dataset, start: float | None, stop: float
         If the times are not in order.
     """
     if start is not None and stop is not None and not start < stop:
-        raise InvalidDatapackError(f"nothing lies between {start:g} s and {stop:g} s")
+        raise InvalidDatapackError(f"no samples between {start:g} s and {stop:g} s")
     panels: list[Panel] = []
     left_out: list[str] = []
     found = list(_datasets(source))
@@ -224,7 +224,7 @@ def _stream(
     first = variable.dims[0]
     if start is not None or stop is not None:
         if first not in variable.coords:
-            return "without a sampling rate there are no times"
+            return "no sampling rate, so no times"
         variable = variable.sel({first: slice(*_labels(variable[first], start, stop))})
     if not variable.size:
         return "no samples"

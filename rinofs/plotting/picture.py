@@ -98,7 +98,7 @@ def _check_size(figure: Figure, target: Path, dpi: float) -> None:
     if longest * dpi >= _MOST_PIXELS:
         most = int((_MOST_PIXELS - 1) / longest)
         raise InvalidOptionError(
-            f"{target}: a PNG of {longest:.0f} inches has too many pixels at {dpi:g} dpi: {most} dpi at most"
+            f"{target}: a PNG of {longest:.0f} inches is too large at {dpi:g} dpi; use at most {most} dpi"
         )
 
 

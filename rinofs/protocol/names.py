@@ -33,11 +33,11 @@ def check_name(name: str) -> None:
     if len(name) > MAX_NAME_LENGTH:
         raise InvalidNameError(f"a name has at most {MAX_NAME_LENGTH} characters, this one has {len(name)}")
     if name in {".", ".."}:
-        raise InvalidNameError(f"{name!r} cannot be a name")
+        raise InvalidNameError(f"invalid name {name!r}")
     if name.isascii() and name.isprintable() and "/" not in name:
         return  # as nearly all are
     for character in name:
         if character == "/":
-            raise InvalidNameError(f"a name must not hold a slash: {name!r}")
+            raise InvalidNameError(f"a name must not contain a slash: {name!r}")
         if unicodedata.category(character) in {"Cc", "Cs"}:
-            raise InvalidNameError(f"a name must not hold the character {character!r}: {name!r}")
+            raise InvalidNameError(f"a name must not contain the character {character!r}: {name!r}")

@@ -167,10 +167,10 @@ class RepovizzBackend(Backend):
         place = parse(path)
         if place.is_document:
             self.resolver.datapack(place.datapack, max_age)  # raises if there is none
-            raise NotADirectoryError(errno.ENOTDIR, "this is a file", self._url(path))
+            raise NotADirectoryError(errno.ENOTDIR, "is a file", self._url(path))
         datapack, node = self.resolver.node(path, max_age)
         if isinstance(node, DataNode):
-            raise NotADirectoryError(errno.ENOTDIR, "this is a file", self._url(path))
+            raise NotADirectoryError(errno.ENOTDIR, "is a file", self._url(path))
         return datapack
 
     def fill_sizes(self, infos: Iterable[Info]) -> None:

@@ -63,7 +63,7 @@ class Changes:
         url = self._datapacks.url(part)
         if not part:
             if not exist_ok:
-                raise ConflictError("there is a folder already", url)
+                raise ConflictError("a folder with this name already exists", url)
             return
         try:
             self._datapacks.resolver.datapack(part, max_age)
@@ -75,7 +75,7 @@ class Changes:
                     raise
         else:
             if not exist_ok:
-                raise ConflictError("there is a datapack already", url)
+                raise ConflictError("a datapack with this name already exists", url)
 
     # Removing
 
@@ -98,7 +98,7 @@ class Changes:
             datapack, node = self._datapacks.resolver.node(path, max_age)
             if not isinstance(node, DataNode) and not recursive:
                 raise IsADirectoryError(
-                    errno.EISDIR, "this is a folder: remove it with recursive=True", self._datapacks.url(path)
+                    errno.EISDIR, "is a folder; delete it with recursive=True", self._datapacks.url(path)
                 )
             packs[datapack.id] = datapack
             if place.inner:
@@ -115,10 +115,10 @@ class Changes:
 
     def _check_deletable(self, path: str) -> None:
         if not path:
-            raise PermissionError(errno.EPERM, "the top level cannot be removed", self._datapacks.url(path))
+            raise PermissionError(errno.EPERM, "the top level cannot be deleted", self._datapacks.url(path))
         if parse(path).is_document:
             raise PermissionError(
-                errno.EPERM, "the document stays as long as its datapack", self._datapacks.url(path)
+                errno.EPERM, "the document cannot be deleted without its datapack", self._datapacks.url(path)
             )
 
     def _remove_nodes(self, datapack: Datapack, found: Sequence[str]) -> None:
@@ -152,7 +152,9 @@ class Changes:
         def edit(document: Document) -> Document:
             node, taken = _node_at(document, here), Tree(document).get(there)
             if taken is None and isinstance(node, DataNode) and there.startswith(f"{here}/"):
-                raise NotADirectoryError(errno.ENOTDIR, "a file is on the way", self._datapacks.url(target))
+                raise NotADirectoryError(
+                    errno.ENOTDIR, "a part of the path is a file", self._datapacks.url(target)
+                )
             if taken is None:
                 return edits.copy(document, here, there)
             self._refuse_to_replace(node, taken, target)
@@ -215,10 +217,10 @@ class Changes:
 
     def _refuse_to_replace(self, node: Node, taken: Document | Node, target: str) -> None:
         if not isinstance(taken, DataNode):
-            raise ConflictError("there is a folder, which is not replaced", self._datapacks.url(target))
+            raise ConflictError("is a folder; folders are not replaced", self._datapacks.url(target))
         if not isinstance(node, DataNode):
             raise NotADirectoryError(
-                errno.ENOTDIR, "there is a file, which a folder does not replace", self._datapacks.url(target)
+                errno.ENOTDIR, "is a file; a folder cannot replace it", self._datapacks.url(target)
             )
 
 

@@ -123,7 +123,7 @@ class RepovizzClient:
         body = answer.json()
         items = body.get("items") if isinstance(body, dict) else body
         if not isinstance(items, list):
-            raise ProtocolError("this is not a list of datapacks: is it a repovizz2 server?", answer.url)
+            raise ProtocolError("not a list of datapacks; is this a repovizz2 server?", answer.url)
         if not all(isinstance(item, dict) and "structure" in item for item in items):
             self.features.lacks("list")  # what it tells is not enough
             return None
@@ -166,7 +166,7 @@ class RepovizzClient:
         answer = self.session.request("GET", f"{_path(identifier)}/content", repeatable=True, label=label)
         body = answer.json()
         if not isinstance(body, dict):
-            raise ProtocolError("this is not a list of contents: is it a repovizz2 server?", answer.url)
+            raise ProtocolError("not a list of contents; is this a repovizz2 server?", answer.url)
         found = {link: node.get("size") for link, node in body.items() if isinstance(node, dict)}
         return {link: size for link, size in found.items() if type(size) is int and size >= 0}
 
@@ -227,7 +227,7 @@ class RepovizzClient:
             If the server cannot.
         """
         refusal = NotImplementedError(
-            f"this server cannot remove datapacks; remove what is in it, or ask its administrator: {label}"
+            f"{label}: this server cannot delete datapacks; delete what is in it, or ask the administrator"
         )
         if "delete" in self.features.lacking:
             raise refusal
@@ -315,7 +315,7 @@ def _hash_in(answer: Response, label: str) -> str:
     made = answer.json()
     found = made.get("id") if isinstance(made, dict) else None
     if not isinstance(found, str) or not found:
-        raise ProtocolError("the answer to the upload names no content", label)
+        raise ProtocolError("the response to the upload has no content hash", label)
     return found.removeprefix(REPOVIZZ)
 
 

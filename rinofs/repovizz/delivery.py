@@ -148,9 +148,9 @@ class NodeContent:
         if found is None:
             return edits.add(document, self.inner, self._node(None, link))
         if self._upload.exclusive:
-            raise ConflictError("there is something already", self.url)
+            raise ConflictError("already exists", self.url)
         if not isinstance(found, DataNode):
-            raise IsADirectoryError(errno.EISDIR, "there is a folder", self.url)
+            raise IsADirectoryError(errno.EISDIR, "is a folder", self.url)
         return edits.replace(document, self.inner, self._node(found, link))
 
     def only_content(self, node: DataNode) -> bool:

@@ -145,7 +145,7 @@ class Pusher:
         files = self._files(document, links)
         datapack, made = self._found_or_made(part, document)
         if not (made or resume):
-            raise ConflictError("there is a datapack of this name already", self._datapacks.url(part))
+            raise ConflictError("a datapack with this name already exists", self._datapacks.url(part))
         missing, changed = (files, []) if made else self._lacking(datapack, document, files)
         callback.set_size(sum(file.size for file in (*missing, *changed)))
         stop = Stop()
@@ -208,7 +208,7 @@ class Pusher:
                 continue
             if hash_of(node.link) is not None:
                 raise InvalidDatapackError(
-                    f"{path}: its file is {node.link}, at the service; `rinofs datapack pull` brings it here"
+                    f"{path}: its file {node.link} is on the server only; `rinofs datapack pull` downloads it"
                 )
             place = links.find(path, node.link, None)
             try:
@@ -227,7 +227,7 @@ class Pusher:
         """Return which files were never sent, and which are other ones by now."""
         if without_links(datapack.document) != without_links(document):
             raise ConflictError(
-                "there is a datapack of this name with another structure: remove it, or push to another name",
+                "a datapack with this name but another structure exists; delete it, or push to another name",
                 self._datapacks.url(datapack.name),
             )
         missing, changed = [], []

@@ -113,7 +113,7 @@ def parse_datapack(value: Any, etag: str | None, url: str) -> Datapack:
         If it is none.
     """
     if not isinstance(value, dict) or not isinstance(value.get("id"), str) or "structure" not in value:
-        raise ProtocolError("this is not a datapack: is it a repovizz2 server?", url)
+        raise ProtocolError("not a datapack; is this a repovizz2 server?", url)
     name, problem = value.get("name"), None
     try:
         document = from_json(value["structure"])
@@ -128,7 +128,7 @@ def parse_datapack(value: Any, etag: str | None, url: str) -> Datapack:
 def parse_account(value: Any, url: str) -> Account:
     """Read what the service says of a user; raises ProtocolError if it is nothing of that kind."""
     if not isinstance(value, dict) or not isinstance(value.get("id"), int | str):
-        raise ProtocolError("this is not a user: is it a repovizz2 server?", url)
+        raise ProtocolError("not a user; is this a repovizz2 server?", url)
     username, ids = value.get("username"), value.get("datapacks")
     known = tuple(str(each).lower() for each in ids) if isinstance(ids, list) else ()
     return Account(value["id"], username if isinstance(username, str) else None, known)

@@ -147,7 +147,7 @@ class Resolver:
         except AuthenticationError:
             raise
         except NotAllowedError as error:
-            message = "this datapack belongs to another user, or is not there: the service does not say which"
+            message = "this datapack does not exist or belongs to another user"
             raise NotAllowedError(message, self._url(part), status=error.status) from None
 
     def _still_there(self, identifier: str) -> Datapack | None:
@@ -207,7 +207,7 @@ class Resolver:
         if not place.inner:
             if place.datapack:
                 self.datapack(place.datapack, max_age)  # raises if there is none
-            raise IsADirectoryError(errno.EISDIR, "this is a folder", self._url(path))
+            raise IsADirectoryError(errno.EISDIR, "is a folder", self._url(path))
         datapack = self.datapack(place.datapack, max_age)
         node = datapack.tree.get(place.inner)
         if node is None:
@@ -215,7 +215,7 @@ class Resolver:
                 raise self._absent(path)
             return Stored(datapack, place.hash, None)
         if not isinstance(node, DataNode):
-            raise IsADirectoryError(errno.EISDIR, "this is a folder", self._url(path))
+            raise IsADirectoryError(errno.EISDIR, "is a folder", self._url(path))
         content_hash = hash_of(node.link)
         if content_hash is None:
             raise NotFoundError("The content of this node was not uploaded yet", self._url(path))

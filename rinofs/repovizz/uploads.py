@@ -66,7 +66,7 @@ class Uploader:
         place = parse(upload.path)
         if upload.tags is not None:
             url = self._datapacks.url(upload.path)
-            raise NotImplementedError(f"nodes have no tags; put what you mean into metadata: {url}")
+            raise NotImplementedError(f"{url}: nodes have no tags; use metadata")
         if not place.inner:
             self._refuse_top(upload.path, max_age)
         elif place.is_document:
@@ -81,8 +81,8 @@ class Uploader:
             self._datapacks.resolver.datapack(path, max_age)
         except NotFoundError:
             url = self._datapacks.url(path)
-            raise InvalidPathError(f"files are in datapacks, not beside them: write {url}/NAME") from None
-        raise IsADirectoryError(errno.EISDIR, "this is a datapack", self._datapacks.url(path))
+            raise InvalidPathError(f"files must be inside a datapack; write to {url}/NAME") from None
+        raise IsADirectoryError(errno.EISDIR, "is a datapack", self._datapacks.url(path))
 
     def _send_document(self, upload: Upload, max_age: float) -> None:
         url = self._datapacks.url(upload.path)
@@ -98,7 +98,7 @@ class Uploader:
             self._datapacks.editor.make(part, self._datapacks.url(part), document)
             return
         if upload.exclusive:
-            raise ConflictError("every datapack has its document already", url)
+            raise ConflictError("the document of a datapack already exists", url)
         self._datapacks.editor.edit(datapack, lambda _: document, url)
 
     def _send(self, upload: Upload, max_age: float) -> None:

@@ -57,4 +57,4 @@ class ProfileAuth:
         return f"ProfileAuth({self._profile.name!r})"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("credentials are not pickled: make them anew from the options")
+        raise TypeError("credentials cannot be pickled; create them from the options")

@@ -176,9 +176,9 @@ class RinocloudBackend(Backend):
         else:
             record = self._version(path, int(version_id), max_age)
         if record.type == "directory":
-            raise IsADirectoryError(errno.EISDIR, "this is a folder", self.url(path))
+            raise IsADirectoryError(errno.EISDIR, "is a folder", self.url(path))
         if record.type != "file":
-            raise ServiceError("this is an object without data: there is nothing to read", self.url(path))
+            raise ServiceError("this object has no data to read", self.url(path))
         # Content can grow under its id; a server without etags at least says when.
         version = record.etag or f"{record.size}@{record.modified}"
         key = f"{self._key} {record.id} {version.replace(' ', 'T')}"
@@ -200,7 +200,7 @@ class RinocloudBackend(Backend):
                 raise
         if max_age:
             return self._version(path, number, 0.0)  # it may have come to be since the last look
-        raise NotFoundError(f"there is no version {number}; see versions()", self.url(path))
+        raise NotFoundError(f"no version {number}; see versions()", self.url(path))
 
     def versions(self, path: str) -> list[Info]:
         """Describe all versions of a file, the oldest first."""
@@ -264,10 +264,10 @@ class RinocloudBackend(Backend):
         for path, record in zip(paths, records, strict=True):
             self.refuse_earlier(path)
             if record is TOP:
-                raise PermissionError(errno.EPERM, "the top level cannot be removed", self.url(path))
+                raise PermissionError(errno.EPERM, "the top level cannot be deleted", self.url(path))
             if record.type == "directory" and not recursive:
                 raise IsADirectoryError(
-                    errno.EISDIR, "this is a folder: remove it with recursive=True", self.url(path)
+                    errno.EISDIR, "is a folder; delete it with recursive=True", self.url(path)
                 )
         return dict(zip(paths, records, strict=True))
 
@@ -283,7 +283,7 @@ class RinocloudBackend(Backend):
     def refuse_earlier(self, path: str) -> None:
         """Raise NotAllowedError if a path leads to an earlier version."""
         if self.resolver.named(path) is None:
-            raise NotAllowedError("this is an earlier version, which cannot be changed", self.url(path))
+            raise NotAllowedError("earlier versions are read-only", self.url(path))
 
     def _retried_if_stale(
         self, act: Callable[[str, Record, str, float], bool], source: str, target: str

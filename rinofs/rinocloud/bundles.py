@@ -189,7 +189,7 @@ def _body_of(files: Sequence[tuple[dict[str, Any], bytes]], *, verify: bool) -> 
 def _content(parts: Parts, path: Sequence[str], *, verify: bool) -> bytes | None:
     headers = parts.begin()
     if headers.get("content-location") != "/".join(quote(name, safe="") for name in path):
-        raise ValueError("the answer has other files than those that were asked for")
+        raise ValueError("the response does not have the requested files")
     data = parts.read(int(headers.get("content-length", "")))
     if RINOCLOUD_ALONE in headers:
         return None

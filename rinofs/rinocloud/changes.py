@@ -59,7 +59,7 @@ class Changes:
         if not path or (known is not None and known.entry is not None and known.entry.type == "directory"):
             if exist_ok:
                 return
-            raise ConflictError("there is a folder already", self._url(path))
+            raise ConflictError("a folder with this name already exists", self._url(path))
         if isinstance(parse(path)[-1], ById):
             self._check_folder_by_id(path, max_age, exist_ok=exist_ok)
             return
@@ -76,15 +76,15 @@ class Changes:
             self._listings.forget(made)
         self._listings.put(path, record)
         if record.type != "directory":
-            raise ConflictError("there is something else than a folder", self._url(path))
+            raise ConflictError("exists and is not a folder", self._url(path))
 
     def _check_folder_by_id(self, path: str, max_age: float, *, exist_ok: bool) -> None:
         try:
             record = self._resolver.record(path, max_age)
         except NotFoundError:
-            raise NotAllowedError("an id cannot be chosen; give the folder a name", self._url(path)) from None
+            raise NotAllowedError("an id cannot be chosen; use a name", self._url(path)) from None
         if record.type != "directory" or not exist_ok:
-            raise ConflictError("there is something already", self._url(path))
+            raise ConflictError("already exists", self._url(path))
 
     def _once_more_if_overtaken(self, path: str, act: Callable[[], Result]) -> Result:
         """Act on what is known, and once more after looking if that was overtaken."""

@@ -159,7 +159,7 @@ class RinocloudClient:
     def metadata(self, record_id: int, label: str) -> Record:
         """Return the record of an object by its id."""
         if record_id > LARGEST_ID:
-            raise NotFoundError("no object has so large an id", label)
+            raise NotFoundError("No such file or folder", label)
         return self._record("get_metadata", {"id": record_id}, label)
 
     def metadata_at(self, names: Sequence[str], label: str) -> Record | None:
@@ -183,7 +183,7 @@ class RinocloudClient:
         raise self._no_api()
 
     def _no_api(self) -> ProtocolError:
-        problem = "there is no Rinocloud API at this address: check endpoint_url"
+        problem = "no Rinocloud API at this address; check endpoint_url"
         return ProtocolError(problem, self.session.endpoint_url)
 
     def children_at(self, names: Sequence[str], label: str) -> list[Record] | None:
@@ -261,7 +261,7 @@ class RinocloudClient:
             self.discover()  # raises if there is no such API at all
             self.features.lacks(endpoint)
         raise NotImplementedError(
-            f"the server cannot answer queries: scan=True looks through everything instead: {label}"
+            f"{label}: the server does not support queries; scan=True searches all files instead"
         )
 
     # Reading

@@ -117,7 +117,7 @@ def account_of(endpoint_url: str, token: str, *, timeout: float = 30.0) -> Accou
 def _session(endpoint_url: str, auth: Auth, timeout: float) -> HttpSession:
     where = canonical_endpoint(endpoint_url)
     if where.startswith("http://") and not is_loopback(where):
-        raise CredentialsError("passwords and tokens are sent over https only; use the https URL", where)
+        raise CredentialsError("passwords and tokens are only sent over https; use the https URL", where)
     return HttpSession(where, auth, timeout=timeout, headers={REQUESTED_WITH: "XMLHttpRequest"})
 
 
@@ -139,7 +139,8 @@ def _refusal(answer: Response, endpoint_url: str) -> Exception:
         return UnavailableError(said or "too many attempts; try again later", endpoint_url, status=429)
     if _error_code(answer) in {"invalid_client", "unauthorized_client", "unsupported_grant_type"}:
         return CredentialsError(
-            f"the server takes no password from rinofs ({said}); use --token-stdin", endpoint_url
+            f"the server does not accept password logins from rinofs ({said}); use --token-stdin",
+            endpoint_url,
         )
     return AuthenticationError(
         f"the login was refused: {said or answer.status}", endpoint_url, status=answer.status
@@ -158,7 +159,7 @@ def _object(answer: Response) -> dict[str, Any]:
     body = answer.json()
     if not isinstance(body, dict):
         raise ProtocolError(
-            "the answer to the login is not a JSON object: is this a Rinocloud server?", answer.url
+            "the response to the login is not a JSON object; is this a Rinocloud server?", answer.url
         )
     return body
 
@@ -167,6 +168,6 @@ def _text(body: dict[str, Any], key: str, endpoint_url: str) -> str:
     value = body.get(key)
     if not isinstance(value, str) or not value:
         raise ProtocolError(
-            f"the answer to the login has no {key}: is this a Rinocloud server?", endpoint_url
+            f"the response to the login has no {key}; is this a Rinocloud server?", endpoint_url
         )
     return value

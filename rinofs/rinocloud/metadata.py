@@ -153,6 +153,6 @@ def _changes(metadata: dict[str, Any], *, replace: bool) -> dict[str, Any]:
 def _refuse(names: Iterable[str]) -> None:
     for name in names:
         raise ValueError(
-            f"metadata[{name!r}]: the record itself has a field of this name, so it cannot be merged; "
-            "set all metadata at once, with replace=True"
+            f"metadata[{name!r}]: this is the name of a field of the record and cannot be merged; "
+            "replace all metadata with replace=True"
         )

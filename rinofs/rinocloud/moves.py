@@ -147,7 +147,7 @@ class Moves:
             named = None
         name = parse(named)[-1] if named else None
         if named is None or not isinstance(name, str):
-            raise NotAllowedError("an id cannot be chosen; give the target a name", self._url(target))
+            raise NotAllowedError("an id cannot be chosen; use a name", self._url(target))
         above = named.rpartition("/")[0]
         try:
             return self._resolver.folder_id(above, max_age), name
@@ -166,10 +166,10 @@ class Moves:
         if there.id == record.id:
             return True
         if there.type == "directory":
-            raise ConflictError("there is a folder, which is not replaced", self._url(target)) from None
+            raise ConflictError("is a folder; folders are not replaced", self._url(target)) from None
         if record.type == "directory":
             raise NotADirectoryError(
-                errno.ENOTDIR, "there is a file, which a folder does not replace", self._url(target)
+                errno.ENOTDIR, "is a file; a folder cannot replace it", self._url(target)
             ) from None
         if self._client.features.has(RinocloudExtension.VERSIONS):
             raise error

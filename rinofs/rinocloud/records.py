@@ -156,7 +156,7 @@ def parse_record(data: object, where: str) -> Record:
     try:
         return _parse(data)
     except (KeyError, TypeError, ValueError) as error:
-        raise ProtocolError(f"a record lacks what it needs: {error!r}", where) from error
+        raise ProtocolError(f"a field of a record is missing or invalid: {error!r}", where) from error
 
 
 def _parse(data: Mapping[str, Any]) -> Record:
@@ -197,7 +197,7 @@ def _whole(value: object) -> int:
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not text")
+        raise TypeError(f"{value!r} is not a string")
     return value
 
 

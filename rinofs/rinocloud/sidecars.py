@@ -43,7 +43,7 @@ def read_sidecar(path: str) -> dict[str, Any] | None:
     try:
         found = json.loads(beside.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{beside}: this is beside a file, and should hold its metadata: {error}") from error
+        raise ValueError(f"{beside}: this sidecar file does not hold valid metadata: {error}") from error
     return as_metadata(found, str(beside))
 
 

@@ -132,7 +132,7 @@ class Uploader:
         """Return the path to write to, where the one that was given ends in an id."""
         named = self._resolver.named(path)
         if named is None:
-            raise NotAllowedError("this is an earlier version, which cannot be written", self._url(path))
+            raise NotAllowedError("earlier versions are read-only", self._url(path))
         return named
 
     def _refuse_taken(self, path: str) -> None:
@@ -143,7 +143,7 @@ class Uploader:
         raise self._taken(path)
 
     def _taken(self, path: str) -> ConflictError:
-        return ConflictError("there is something already", self._url(path), status=_TAKEN)
+        return ConflictError("already exists", self._url(path), status=_TAKEN)
 
     def _send(self, path: str, target: Target, upload: Upload, *, again: bool = False) -> Record:
         extended = self._client.features.has(RinocloudExtension.DIGEST)
@@ -196,7 +196,7 @@ class Uploader:
         if (comparable and record.etag != body.etag()) or record.size not in {None, body.size}:
             covers = f", over the version with id {max(record.versions)}" if record.versions else ""
             raise ContentMismatchError(
-                f"the service stored something else than was sent, as id {record.id}{covers}; "
+                f"the stored content differs from the content that was sent (id {record.id}{covers}); "
                 "write it again, or restore the earlier version",
                 self._url(path),
             )
@@ -208,7 +208,7 @@ class Uploader:
         except (NotFoundError, NotADirectoryError):
             record = TOP
         if record is not TOP and record.type == "directory":
-            raise IsADirectoryError(errno.EISDIR, "there is a folder", self._url(path)) from None
+            raise IsADirectoryError(errno.EISDIR, "is a folder", self._url(path)) from None
         self._resolver.check_way(path)
 
     def _note(self, path: str, target: Target, record: Record) -> None:

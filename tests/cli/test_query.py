@@ -106,7 +106,7 @@ def test_documents(run: Run) -> None:
         (["rino://exp", "size__foo=1"], 2, "unknown operator 'foo'"),
         (["rino://exp", "modified>yesterday"], 2, "'yesterday' is not a date or time"),
         (["rino://exp", "created<2026-13-01"], 2, "'2026-13-01' is not a date or time"),
-        (["rino://exp", "x=1", "x=2"], 2, "there is such a condition on x already"),
+        (["rino://exp", "x=1", "x=2"], 2, "duplicate condition on x"),
         (["rino://exp", "--descending"], 2, "--descending needs --sort"),
         (["rino://exp", "--csv", "--json"], 2, "exclude each other"),
         (["rino://nowhere", "x=1"], 1, "rino://nowhere"),

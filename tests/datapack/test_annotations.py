@@ -201,14 +201,14 @@ OUTSIDE = """<?xml version="1.0"?><!DOCTYPE x SYSTEM "file:///etc/passwd"><ANNOT
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.eaf", BOMB, "declares a document type or entities"),
-        ("a.eaf", OUTSIDE, "declares a document type or entities"),
+        ("a.eaf", BOMB, "has a document type or entities"),
+        ("a.eaf", OUTSIDE, "has a document type or entities"),
         ("a.eaf", "<ANNOTATION_DOCUMENT>" + "<TIER>" * 300, "nested too deeply"),
         ("a.eaf", EAF[:900], "not well-formed"),
-        ("a.eaf", "<x><ANNOTATION_DOCUMENT/></x>", "no ELAN document"),
+        ("a.eaf", "<x><ANNOTATION_DOCUMENT/></x>", "not an ELAN document"),
         ("a.eaf", EAF.replace('TIME_SLOT_REF2="ts4"', 'TIME_SLOT_REF2="ts9"'), "'a2' has no time: 'ts9'"),
         ("a.eaf", EAF.replace('ANNOTATION_REF="a4"', 'ANNOTATION_REF="a9"'), "refer to 'a9'"),
-        ("a.eaf", EAF.replace("milliseconds", "fortnights"), "'fortnights', is not known"),
+        ("a.eaf", EAF.replace("milliseconds", "fortnights"), "unknown unit of times 'fortnights'"),
         ("a.TextGrid", LONG[:500], "ends early"),
         ("a.TextGrid", SHORT.replace("0.5 1.25", "0.5 x 1.25").replace('"é"', ""), "this TextGrid"),
     ],

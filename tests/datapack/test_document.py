@@ -135,9 +135,9 @@ def test_changed_fields_keep_their_place() -> None:
 
 
 UNREADABLE = {
-    "not JSON": ("{", "this is not JSON"),
+    "not JSON": ("{", "not valid JSON"),
     "NaN": ('{"info": {"x": NaN}, "children": []}', "NaN is not a JSON number"),
-    "a huge number": ('{"children": [' + "9" * 5000 + "]}", "not JSON"),
+    "a huge number": ('{"children": [' + "9" * 5000 + "]}", "not valid JSON"),
     "no object": ("[]", "is a JSON object with 'info' and 'children'"),
     "some other JSON": ('{"a": 1}', "'info' and 'children' are missing"),
     "children are no list": ('{"info": {}, "children": {}}', "'children' is not an array"),
@@ -161,7 +161,7 @@ def test_refuses_what_cannot_be_read_and_names_it(text: str, message: str) -> No
 
 
 def test_refuses_bytes_that_are_no_text() -> None:
-    with pytest.raises(InvalidDatapackError, match="not JSON"):
+    with pytest.raises(InvalidDatapackError, match="not valid JSON"):
         parse(b"\xff\xfe\xfd{")
     assert parse(b"\xef\xbb\xbf" + deep_text(1).encode()) == parse(deep_text(1)), (
         "a byte order mark is no harm"
@@ -296,7 +296,7 @@ def test_reading_on_a_stack_that_is_nearly_full_is_whole_or_refused(left: int) -
 
 
 def test_numbers_that_json_lacks_are_refused_when_written() -> None:
-    with pytest.raises(InvalidDatapackError, match="JSON cannot hold"):
+    with pytest.raises(InvalidDatapackError, match="cannot be stored as JSON"):
         dump(Document.create("x", [DataNode.create("a", "a", meta={"rate": float("nan")})]))
 
 

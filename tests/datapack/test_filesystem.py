@@ -378,7 +378,7 @@ def test_a_missing_link_or_file_is_named(tmp_path: Path) -> None:
     fs = a_pack_of(tmp_path, bare, *(DataNode.create(f"gone{n}", f"gone{n}.csv") for n in range(10)))
     with pytest.raises(InvalidDatapackError, match=r"^bare: 'link' is missing$"):
         fs.open("bare")
-    with pytest.raises(FileNotFoundError, match=r"the file of this node is not there: gone1\.csv.*'gone1'"):
+    with pytest.raises(FileNotFoundError, match=r"the file of this node does not exist: gone1\.csv.*'gone1'"):
         fs.open("gone1")
     assert fs.exists("gone1")
     assert {entry["size"] for entry in fs.ls("")} == {None}
@@ -406,7 +406,7 @@ def test_links_to_the_service(tmp_path: Path) -> None:
     (tmp_path / "here.csv").write_text("here")
     nodes = [DataNode.create("far", HASH), DataNode.create("near", "here.csv")]
     fs = a_pack_of(tmp_path, *nodes, id="some-uuid")
-    with pytest.raises(InvalidOptionError, match=f"^far: its file is {HASH}; give repovizz="):
+    with pytest.raises(InvalidOptionError, match=f"^far: its file is {HASH}; set repovizz="):
         fs.open("far")
     assert fs.cat_file("near") == b"here"
     assert fs.info("far")["size"] is None
@@ -416,7 +416,7 @@ def test_links_to_the_service(tmp_path: Path) -> None:
     assert pickle.loads(pickle.dumps(fs)).cat_file("far") == b"at the service"
     a_pack_of(tmp_path, DataNode.create("a", "repovizz:../x"))
     fs = DatapackFileSystem(str(tmp_path / "pack.json"), repovizz=service, listings_expiry_time=0)
-    with pytest.raises(InvalidDatapackError, match=r"^a: 'repovizz:\.\./x' is no link"):
+    with pytest.raises(InvalidDatapackError, match=r"^a: 'repovizz:\.\./x' is not a repovizz link"):
         fs.open("a")
 
 
@@ -452,7 +452,7 @@ def test_only_not_found_means_absent(tmp_path: Path, fs: DatapackFileSystem) -> 
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(InvalidOptionError, match="no option 'repoviz'; did you mean 'repovizz'"):
+    with pytest.raises(InvalidOptionError, match="unknown option 'repoviz'; did you mean 'repovizz'"):
         DatapackFileSystem("x.json", repoviz={})
     with pytest.raises(InvalidOptionError, match="needs fo="):
         DatapackFileSystem()

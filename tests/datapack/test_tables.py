@@ -81,7 +81,7 @@ def test_labels_in_another_case_are_those_of_the_datatype() -> None:
 
 @pytest.mark.parametrize("name", ["ns_stamps.csv", "ns_stamps.json"])
 def test_nanoseconds_stay_exact(name: str) -> None:
-    data = opened(FIELD / name, warned="is the time, it says 1000 Hz")
+    data = opened(FIELD / name, warned="is used as the time axis, at 1000 Hz")
     assert data.value[:, 0].values.tolist() == [0.5, 0.25]
     assert data.time.values.tolist() == [0, 0.001]
     assert data.attrs["start_time"] == "2023-11-14T22:13:20.123456789Z"
@@ -139,7 +139,7 @@ def test_every_way_to_write_a_table_is_read_as_pandas_wrote_it(
             text = text.replace("\n", f"{delimiter}\n")
         text = above.replace("@", delimiter) + text
         path.write_bytes(text.replace("\n", end).encode(encoding))
-        doubt = "no column" if trailing and not header else None
+        doubt = "every row ends with an empty cell" if trailing and not header else None
         data = opened(path, warned=doubt)
         np.testing.assert_array_equal(data.value, values)
         assert data.channel.values.tolist() == (LABELS if header else ["1", "2", "3", "4"])
@@ -167,10 +167,10 @@ def test_columns_between_blanks(tmp_path: Path, decimal: str, columns: int, head
         ("1,234;5,678\n2,345;6,789\n", [[1.234, 5.678], [2.345, 6.789]], "commas are read as decimal"),
         ("0,234;5,678\n", [[0.234, 5.678]], None),
         ("0,5;1.5\n", [[0.5, 1.5]], "decimal points and decimal commas"),
-        ("0,1,2\n0.5,1.5,2.5\n", [[0, 1, 2], [0.5, 1.5, 2.5]], "counts the columns"),
-        (",0,1\n0,0.5,1.5\n1,2.5,3.5\n", [[0.5, 1.5], [2.5, 3.5]], "it is an index"),
-        ("x y\n1 0.5 1.5\n2 2.5 3.5\n", [[0.5, 1.5], [2.5, 3.5]], "it is an index"),
-        ("1,2,\n3,4,\n", [[1, 2], [3, 4]], "no column"),
+        ("0,1,2\n0.5,1.5,2.5\n", [[0, 1, 2], [0.5, 1.5, 2.5]], "could be values or column numbers"),
+        (",0,1\n0,0.5,1.5\n1,2.5,3.5\n", [[0.5, 1.5], [2.5, 3.5]], "it is read as an index"),
+        ("x y\n1 0.5 1.5\n2 2.5 3.5\n", [[0.5, 1.5], [2.5, 3.5]], "it is read as an index"),
+        ("1,2,\n3,4,\n", [[1, 2], [3, 4]], "every row ends with an empty cell"),
         ("; made by hand\nx,y\n1,2\n", [[1, 2]], None),
         ("1,2.5\n# a pause\n3,4\n", [[1, 2.5], [3, 4]], None),
         (b"\xb5,y\r\n1,2\r\n", [[1, 2]], "Windows-1252"),
@@ -191,7 +191,7 @@ def test_what_can_be_meant_in_two_ways_is_told_of(
     [
         ("1.5;2.5;3.5", "row 20002 has 3 values, row 2 has 2"),
         ("1.5", "row 20002 has 1 values, row 2 has 2"),
-        ("1.5;soon", "row 20002 holds 'soon', which is no number"),
+        ("1.5;soon", "row 20002 holds 'soon', which is not a number"),
     ],
 )
 def test_a_late_row_that_disagrees_is_named(tmp_path: Path, late: str, message: str) -> None:

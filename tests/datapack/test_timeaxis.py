@@ -51,7 +51,7 @@ def opened(path: Path, *, warned: str | None, **options: Any) -> xr.Dataset:
 )
 def test_a_column_is_the_time_by_its_label(tmp_path: Path, label: str, factor: float) -> None:
     path = table(tmp_path / "t.csv", label, [(3 + number / 10) * factor for number in range(20)])
-    data = opened(path, warned="is the time, it says 10 Hz; time_column=False keeps it")
+    data = opened(path, warned="is used as the time axis, at 10 Hz; time_column=False keeps it")
     assert data.channel.values.tolist() == ["force"]
     np.testing.assert_allclose(data.time, 3 + np.arange(20) / 10, rtol=1e-9)
     assert isinstance(data.xindexes["time"], TimeIndex)
@@ -64,7 +64,9 @@ def test_a_column_is_the_time_by_its_label(tmp_path: Path, label: str, factor: f
 @pytest.mark.parametrize("header", [True, False])
 def test_a_column_is_the_time_if_it_holds_unix_times(tmp_path: Path, unit: int, header: bool) -> None:
     times = [START * unit + number * unit * 2 for number in range(10)]
-    data = opened(table(tmp_path / "t.csv", "x", times, header=header), warned="is the time, it says 0.5 Hz")
+    data = opened(
+        table(tmp_path / "t.csv", "x", times, header=header), warned="is used as the time axis, at 0.5 Hz"
+    )
     assert data.time.values.tolist() == [2.0 * number for number in range(10)]
     assert data.attrs["start_time"] == "2023-11-14T22:13:20Z"
 
@@ -72,7 +74,7 @@ def test_a_column_is_the_time_if_it_holds_unix_times(tmp_path: Path, unit: int, 
 @pytest.mark.parametrize("zone", ["Z", "", "+00:00", "+01:00"])
 def test_a_column_is_the_time_if_it_holds_dates(tmp_path: Path, zone: str) -> None:
     times = [f"2024-02-29T12:00:{number:02d}.250{zone}" for number in range(10)]
-    data = opened(table(tmp_path / "t.csv", "when", times), warned="is the time, it says 1 Hz")
+    data = opened(table(tmp_path / "t.csv", "when", times), warned="is used as the time axis, at 1 Hz")
     assert data.time.values.tolist() == list(range(10))
     hour = "11" if zone == "+01:00" else "12"
     assert data.attrs["start_time"] == f"2024-02-29T{hour}:00:00.25Z"
@@ -86,7 +88,7 @@ def test_numbers_that_increase_are_no_times(tmp_path: Path, label: str) -> None:
 
 def test_times_without_a_rate_are_the_coordinate(tmp_path: Path) -> None:
     times = [0, 0.1, 0.35, 0.4, 2.0]
-    data = opened(table(tmp_path / "t.csv", "time", times), warned="its times are not regular")
+    data = opened(table(tmp_path / "t.csv", "time", times), warned="which is not regular")
     assert data.time.values.tolist() == times
     assert data.sel(time=0.35).value.item() == 0.5
     assert "sampling_rate" not in data.value.attrs
@@ -107,7 +109,7 @@ def test_a_rate_that_the_column_contradicts_is_an_error(tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", "time_s", [number / 10 for number in range(20)])
     with pytest.raises(InvalidOptionError, match=r"rate=100 contradicts its column 'time_s', .* 10 Hz"):
         opened(path, warned=None, rate=100)
-    assert opened(path, warned="is the time", rate=10, start=5).time[1] == 5.1
+    assert opened(path, warned="is used as the time axis", rate=10, start=5).time[1] == 5.1
     kept = opened(path, warned=None, rate=100, time_column=False)
     assert kept.sizes == {"time": 20, "channel": 2}
 
@@ -115,7 +117,7 @@ def test_a_rate_that_the_column_contradicts_is_an_error(tmp_path: Path) -> None:
 def test_a_column_that_has_a_channel_is_that_channel(tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", "time_s", [number / 10 for number in range(20)])
     assert opened(path, warned=None, channels=["a", "b"]).channel.values.tolist() == ["a", "b"]
-    assert opened(path, warned="is the time", channels=["a"]).channel.values.tolist() == ["a"]
+    assert opened(path, warned="is used as the time axis", channels=["a"]).channel.values.tolist() == ["a"]
 
 
 def test_streams_of_a_tree_are_on_one_axis(tmp_path: Path) -> None:
@@ -125,7 +127,7 @@ def test_streams_of_a_tree_are_on_one_axis(tmp_path: Path) -> None:
     (tmp_path / "free.json").write_text(json.dumps([[1.0], [2.0]]))
     nodes = [DataNode.create(name, name) for name in ("early.csv", "late.csv", "odd.csv", "free.json")]
     (tmp_path / "datapack.json").write_text(dump(Document.create("p", [Container.create("c", nodes)])))
-    with pytest.warns(DataWarning, match="is the time"):
+    with pytest.warns(DataWarning, match="is used as the time axis"):
         tree = xr.open_datatree(tmp_path, engine="datapack")
     assert tree.attrs["start_time"] == "2023-11-14T22:13:20Z"
     assert [float(tree[f"c/{name}.csv"].time[0]) for name in ("early", "late", "odd")] == [0, 3, 5]

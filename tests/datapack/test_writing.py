@@ -332,23 +332,23 @@ TIMES = np.array([0.0, 0.005, 0.011, 0.015])
             "json",
             "assign_coords",
         ),
-        (stream(np.zeros((4, 1))).drop_vars("time"), "json", "neither a coordinate 'time' nor"),
-        (stream(np.zeros((1, 1))), "json", "fewer than two stamps say no sampling rate"),
-        (stream(np.zeros((4, 2)), channels=["X", "X"]), "json", "'X' is empty or there twice"),
+        (stream(np.zeros((4, 1))).drop_vars("time"), "json", "add a coordinate 'time' or"),
+        (stream(np.zeros((1, 1))), "json", "from fewer than two timestamps"),
+        (stream(np.zeros((4, 2)), channels=["X", "X"]), "json", "'X' is empty or not unique"),
         (stream(np.zeros((4, 1), complex)), "json", "acceleration: .*not complex"),
         (stream(np.zeros((4, 1))).rename(time="t"), "json", "its dimensions are 't', 'channel'"),
-        (stream([[np.inf]] * 4), "json", "no infinite numbers; write it as csv"),
+        (stream([[np.inf]] * 4), "json", "cannot store infinite numbers; write it as csv"),
         (stream(np.zeros((4, 1)), 0.5), "wav", "0.5 Hz; write it as npy"),
         (stream(np.zeros((4, 1), bool)), "wav", "not bool; write it as npy"),
-        (stream([[2**40]] * 4), "wav", "32 bits at most"),
+        (stream([[2**40]] * 4), "wav", "at most 32 bits"),
         (stream(np.zeros((4, 1))), "mp3", "format='mp3': there are json, csv, wav, npy"),
         (stream(np.zeros((4, 1))), {"voice": "wav"}, "nothing is written at 'voice'"),
         (
             stream(np.zeros((0, 2))).drop_vars("time").pipe(rated),
             "csv",
-            "as csv nothing would be in its file",
+            "nothing to store as csv",
         ),
-        (notes().drop_vars(["onset_time", "offset_time"]), "json", "no variable says when"),
+        (notes().drop_vars(["onset_time", "offset_time"]), "json", "no variable has the times"),
         (notes().merge(stream(np.zeros((4, 1)))), "json", "streams go into a group of their own"),
     ],
 )
@@ -406,7 +406,9 @@ def test_further_dimensions_are_kept(tmp_path: Path, form: str) -> None:
     assert_same(opened(document)["spectrum"].to_dataset(), lowest)
     with pytest.raises(InvalidDatapackError, match="'frequency' is not evenly spaced from 0"):
         write(xr.DataTree.from_dict({"/spectrum": spectrum.isel(frequency=[3])}), tmp_path / "high", form)
-    with pytest.raises(InvalidOptionError, match="spectrum: power: csv holds time and channels only"):
+    with pytest.raises(
+        InvalidOptionError, match="spectrum: power: csv has only the dimensions time and channel"
+    ):
         write(spectrum.rename(power="power").assign_attrs(name="spectrum"), tmp_path / "flat", "csv")
 
 

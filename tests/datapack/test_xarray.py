@@ -328,7 +328,7 @@ def test_datatypes_from_meta_folder_url_and_environment(
     }
     assert data.time.values.tolist() == [-1.0, -0.9995]
     assert data.channel.values.tolist() == ["left", "left 2"]
-    with pytest.warns(DataWarning, match=f"other.*{identifier}.*not known.*datatypes="):
+    with pytest.warns(DataWarning, match=f"other.*unknown datatype .*{identifier}.*.*datatypes="):
         assert xr.open_dataset(url % "other", engine="datapack").value.dims == ("sample", "channel")
 
     types = tmp_path / "types"
@@ -359,14 +359,12 @@ def test_a_second_quantity_is_told_of(tmp_path: Path) -> None:
     }
     datatype = {"datatypeID": "x", "name": "pedal", "datatype": {"lattice": lattice}}
     (tmp_path / "pedal.json").write_text("[[1, 2], [3, 4]]")
-    with pytest.warns(
-        DataWarning, match=r"pedal\.json: .*all values are taken for 'force', and none for 'torque'"
-    ):
+    with pytest.warns(DataWarning, match=r"pedal\.json: .*all values are read as 'force', none as 'torque'"):
         data = xr.open_dataset(tmp_path / "pedal.json", engine="datapack", datatype=datatype)
     assert list(data.data_vars) == ["force"]
     assert data.force.attrs["units"] == "N"
     (tmp_path / "both.json").write_text("[[1, 2, 3, 4]]")
-    with pytest.raises(InvalidDatapackError, match=r"columns in the file is 4, .*'pedal' has 2"):
+    with pytest.raises(InvalidDatapackError, match=r"the file has 4 columns, but .*'pedal' has 2"):
         xr.open_dataset(tmp_path / "both.json", engine="datapack", datatype=datatype)
 
 

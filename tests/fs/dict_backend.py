@@ -49,7 +49,7 @@ class DictBackend(Backend):
     def pin(self, path: str, version_id: int | str | None = None, *, fresh: bool = False) -> Pinned:
         content = self._get(path)
         if content is None:
-            raise IsADirectoryError(errno.EISDIR, "this is a folder", path)
+            raise IsADirectoryError(errno.EISDIR, "is a folder", path)
         source = MemorySource.of(content)
         return Pinned(source, self._describe(path, content), source.key)
 
@@ -58,16 +58,16 @@ class DictBackend(Backend):
 
     def send(self, upload: Upload) -> None:
         if upload.exclusive and upload.path in self.contents:
-            raise FileExistsError(errno.EEXIST, "there is something already", upload.path)
+            raise FileExistsError(errno.EEXIST, "already exists", upload.path)
         if self.contents.get(upload.path, b"") is None:
-            raise IsADirectoryError(errno.EISDIR, "there is a folder", upload.path)
+            raise IsADirectoryError(errno.EISDIR, "is a folder", upload.path)
         self.make_folder(upload.path.rpartition("/")[0], exist_ok=True)
         source = upload.source
         self.contents[upload.path] = source if isinstance(source, bytes) else source.read()
 
     def make_folder(self, path: str, *, exist_ok: bool) -> None:
         if path in self.contents and (not exist_ok or self.contents[path] is not None):
-            raise FileExistsError(errno.EEXIST, "there is something already", path)
+            raise FileExistsError(errno.EEXIST, "already exists", path)
         parts = path.split("/")
         for above in ("/".join(parts[:count]) for count in range(1, len(parts))):
             if self.contents.setdefault(above, None) is not None:
@@ -77,7 +77,7 @@ class DictBackend(Backend):
     def delete(self, paths: Sequence[str], *, recursive: bool) -> None:
         for path in paths:
             if self._get(path) is None and not recursive:
-                raise IsADirectoryError(errno.EISDIR, "this is a folder", path)
+                raise IsADirectoryError(errno.EISDIR, "is a folder", path)
         for name in list(self.contents):
             if any(name == path or name.startswith(f"{path}/") for path in paths):
                 del self.contents[name]

@@ -76,7 +76,7 @@ def nested(levels: int) -> Any:
     [
         ({"a": {"b": [1, {2}]}}, TypeError, "metadata['a']['b'][1]: a set"),
         ({"a": b"x"}, TypeError, "metadata['a']: a bytes"),
-        ({"a": {1: 2}}, TypeError, "metadata['a'][1]: names are texts"),
+        ({"a": {1: 2}}, TypeError, "metadata['a'][1]: keys must be strings"),
         ({1: 2}, TypeError, "metadata[1]"),
         ({"a": timedelta(1)}, TypeError, "seconds"),
         ({"a": pd.Timedelta(1)}, TypeError, "seconds"),

@@ -218,9 +218,9 @@ def test_a_size_that_is_not_the_records(size: int, session_to: MakeSession) -> N
     with faulty_server() as server:
         session = session_to(server)
         if size:
-            with pytest.raises(errors.ProtocolError, match=f"{SIZE} bytes, the record says {size}"):
+            with pytest.raises(errors.ProtocolError, match=f"{SIZE} bytes, but the record says {size}"):
                 read_content(session, content_of(size=size))
-            with pytest.raises(errors.ProtocolError, match=f"{SIZE} bytes, the record says {size}"):
+            with pytest.raises(errors.ProtocolError, match=f"{SIZE} bytes, but the record says {size}"):
                 read_content(session, content_of(size=size), 5, 10)
         else:
             assert read_content(session, content_of(size=0)) == b""

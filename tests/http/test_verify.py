@@ -92,7 +92,7 @@ def test_a_wrong_count_of_bytes(change: int) -> None:
     verifier = Verifier.for_response({}, None, 5000)
     assert verifier.checks is None
     verifier.feed(data[:change] if change < 0 else data + b"x")
-    with pytest.raises(ContentMismatchError, match=f"{5000 + change} bytes came where there are 5000"):
+    with pytest.raises(ContentMismatchError, match=f"received {5000 + change} bytes instead of 5000"):
         verifier.finish()
 
 

@@ -92,7 +92,7 @@ def test_a_part_of_the_time(pack: Path) -> None:
     assert {axes.get_xlim() for axes in figure.axes} == {(2.5, 3.5)}
     assert "pull" in texts(figure)
     assert "push" not in texts(figure)
-    with pytest.raises(InvalidDatapackError, match="nothing lies between 3 s and 2 s"):
+    with pytest.raises(InvalidDatapackError, match="no samples between 3 s and 2 s"):
         plot(str(pack), start=3, stop=2)
     with pytest.raises(InvalidDatapackError, match="nothing to draw"):
         plot(str(pack), start=100)
@@ -270,5 +270,5 @@ def test_dots_an_inch(pack: Path, tmp_path: Path) -> None:
     assert Image.open(tmp_path / "fine.png").width == 880
     done = run(tmp_path, str(pack), "-o", "large.png", "--dpi", "2400", "--width", "100")
     assert (done.returncode, done.stdout) == (1, "")
-    assert "large.png: a PNG of 100 inches has too many pixels at 2400 dpi: 655 dpi at most" in done.stderr
+    assert "large.png: a PNG of 100 inches is too large at 2400 dpi; use at most 655 dpi" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["fine.png"]

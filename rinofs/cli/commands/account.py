@@ -97,7 +97,7 @@ def logout(service: str, profile: str) -> None:
     if not store.remove(service, profile):
         names = ", ".join(store.names(service))
         raise CommandError(
-            f"there is no login to {service} under the profile {profile!r}",
+            f"no stored login to {service} with the profile {profile!r}",
             hint=f"stored profiles: {names}" if names else None,
         )
     click.echo(f"Deleted the token of {service} (profile {profile!r}).")

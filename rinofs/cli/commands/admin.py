@@ -47,7 +47,9 @@ def user() -> None:
 @user.command("add")
 @click.argument("name")
 @click.option(
-    "--password-stdin", is_flag=True, help="Read a password from standard input; by default there is none."
+    "--password-stdin",
+    is_flag=True,
+    help="Read a password from standard input. By default the user has none.",
 )
 @data_option
 def add_user(name: str, password_stdin: bool, data_dir: Path) -> None:

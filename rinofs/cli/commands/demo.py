@@ -52,7 +52,7 @@ _PACK = "drummer"
     type=click.Path(dir_okay=False, path_type=Path),
     default=Path("rinofs-demo.png"),
     show_default=True,
-    help="Where to put the picture that it ends with; a file that is there is replaced.",
+    help="Where to write the picture; an existing file is replaced.",
 )
 def demo(data_dir: Path | None, output: Path) -> None:
     """Upload a generated experiment to an embedded server, read it back, find in it, and draw some.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("url", type=URL)
 @click.argument("conditions", metavar="[CONDITION]...", nargs=-1)
-@click.option("--sort", metavar="FIELD", help="Sort by a field; what does not have it is left out.")
+@click.option("--sort", metavar="FIELD", help="Sort by a field; objects without it are left out.")
 @click.option("--descending", is_flag=True, help="The largest first.")
 @click.option("--limit", type=click.IntRange(min=0), help="Find this many at most.")
 @click.option("--columns", metavar="FIELD,...", help="Show these, in a table: url, path, size, metadata...")
@@ -92,7 +92,7 @@ def _filters(conditions: Sequence[str]) -> dict[str, Any]:
         field, operator, value = condition(text)
         keyword = f"{field}__{operator}"
         if keyword in filters:
-            raise click.UsageError(f"{text!r}: there is such a condition on {field} already")
+            raise click.UsageError(f"{text!r}: duplicate condition on {field}")
         filters[keyword] = value
     return filters
 

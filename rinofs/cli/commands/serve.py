@@ -59,7 +59,7 @@ USERNAME = "rino"
     "allowed_hosts",
     multiple=True,
     metavar="NAME",
-    help="A name that clients reach the server by, beside those of this machine; may be repeated.",
+    help="Another name that clients reach the server by, besides those of this machine; may be repeated.",
 )
 @click.option("--allow-insecure", is_flag=True, help="Listen on other addresses than loopback, unencrypted.")
 @click.option("--no-extensions", is_flag=True, help="Speak the published APIs and nothing more.")

@@ -65,8 +65,8 @@ def _with_unit(column: Column, unit: str, layout: Sparse, label: str) -> Column:
     factor = seconds_per(unit)
     if column not in layout.coordinates or factor is None or factor == seconds_per(column.units):
         return column
-    said = f"{column.label} is in {unit} as its label says, and in {column.units} by its datatype"
-    warn(label, f"{said}: {unit} is taken")
+    said = f"{column.label} is in {unit} by its label but in {column.units} by its datatype"
+    warn(label, f"{said}; assuming {unit}")
     return replace(column, units=unit)
 
 
@@ -80,7 +80,7 @@ def _rows(
         return _json_events(json_rows(handle.read_all()), columns, label)
     if kind == "npy":
         return _npy_events(handle, columns, label)
-    raise NotDataError(f"events are read from JSON, CSV and .npy, and this is {kind}")
+    raise NotDataError(f"unsupported format {kind}; events are read from JSON, CSV and .npy")
 
 
 def _csv_events(
@@ -126,7 +126,7 @@ def _in_order(
         said = f"its columns are called {_listed(header)}, and those of its datatype {_listed(wanted)}"
         if any(place != at for at, place in same.items()):
             raise InvalidDatapackError(f"{said}: rename them, or name another datatype=")
-        warn(label, f"{said}: they are taken in this order")
+        warn(label, f"{said}; assuming this order")
         same = {at: at for at in range(len(wanted))}
     order = [same[at] for at in range(len(wanted))]
     units = [name_and_unit(header[place])[1] for place in order]
@@ -163,7 +163,7 @@ def _check_keys(keys: list[str], found: dict[int, str], columns: Sequence[Column
     said = f"its events have the keys {_listed(keys)}, but none for {_listed(_labels(missing))}"
     if any(column.type in _NUMBERS for column in missing):
         raise InvalidDatapackError(f"{said}: rename them, or name another datatype=")
-    warn(label, f"{said}, which is left empty")
+    warn(label, f"{said}; it is left empty")
 
 
 def _npy_events(
@@ -218,13 +218,13 @@ def _number(cell: Any, column: Column, row: int) -> float:
         return number_of(cell.strip(), ",") if isinstance(cell, str) else float(cell)
     except (OverflowError, TypeError, ValueError):
         raise InvalidDatapackError(
-            f"event {row}: {column.label} is {shortened(repr(cell))}, which is no number"
+            f"event {row}: {column.label} is {shortened(repr(cell))}, not a number"
         ) from None
 
 
 def _truths(cells: list[Any], column: Column, label: str) -> Any:
     values = [_TRUTH.get(str(cell).strip().lower()) for cell in cells]
     if None in values:
-        warn(label, f"{column.label} is not always true or false: it is read as text")
+        warn(label, f"{column.label} holds values other than true and false; it is read as text")
         return np.array(["" if cell is None else str(cell) for cell in cells], dtype=object)
     return np.array(values, dtype=bool)

@@ -95,7 +95,7 @@ class Grid:
         """Return where a time is, one position beyond the ends at most."""
         position = float(self.positions(time))
         if math.isnan(position):
-            raise KeyError("NaN is no time")
+            raise KeyError("NaN is not a valid time")
         return min(max(position, -1.0), float(self.size))
 
     def offset_to(self, other: Grid) -> int | None:

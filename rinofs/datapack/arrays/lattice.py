@@ -125,15 +125,19 @@ def _column_axis(samples: Samples, stream: StreamFacts) -> _Axis | None:
     column, name, times = found
     if times is None:
         warn(
-            stream.label, f"column {name!r} does not increase, though it should be the time: it is a channel"
+            stream.label,
+            f"column {name!r} is labelled as a time but does not increase; it is read as a channel",
         )
         return None
     samples.drop(column)
     start = times.first if stream.start is None else stream.start
     rate = times.rate
     _refuse_other_rate(rate, name, stream)
-    is_regular = f"it says {rate:.9g} Hz" if times.seconds is None else "its times are not regular"
-    warn(stream.label, f"column {name!r} is the time, {is_regular}; time_column=False keeps it as a channel")
+    is_regular = f"at {rate:.9g} Hz" if times.seconds is None else "which is not regular"
+    warn(
+        stream.label,
+        f"column {name!r} is used as the time axis, {is_regular}; time_column=False keeps it as a channel",
+    )
     if times.seconds is None:
         return _Axis(time_coordinates(times.size, rate, start), rate, times.unix_ns)
     variable = xr.Variable(("time",), times.seconds + start, {"units": "s"})
@@ -156,7 +160,7 @@ def _refuse_other_rate(rate: float, name: str, stream: StreamFacts) -> None:
     if abs(said - rate) > 0.01 * rate:
         warn(
             stream.label,
-            f"its column {name!r} says {rate:.6g} Hz and its datatype {said:g} Hz: the column's is taken",
+            f"column {name!r} has {rate:.6g} Hz but its datatype says {said:g} Hz; using the column's rate",
         )
 
 
@@ -171,8 +175,8 @@ def _measured(stream: StreamFacts) -> Quantity:
         first, *others = (quantity.label for quantity in stream.lattice.quantities)
         warn(
             stream.label,
-            f"its datatype has several quantities: all values are taken for {first!r},"
-            f" and none for {', '.join(map(repr, others))}",
+            f"its datatype has several quantities; all values are read as {first!r},"
+            f" none as {', '.join(map(repr, others))}",
         )
     return stream.quantity
 
@@ -209,7 +213,7 @@ def _rate(samples: Samples, stream: StreamFacts) -> float | None:
         return said
     warn(
         stream.label,
-        f"the file says {samples.rate:g} Hz and its datatype {said:g} Hz: the file's is taken;"
+        f"the file says {samples.rate:g} Hz but its datatype says {said:g} Hz; using the file's rate;"
         " rate= sets another",
     )
     return samples.rate
@@ -231,7 +235,7 @@ def _tail(samples: Samples, stream: StreamFacts, columns: int) -> tuple[tuple[in
         wanted = ", ".join(dimension.label for dimension in stream.lattice.dimensions) or "time"
         raise InvalidDatapackError(
             f"the file is an array of {axes}, which does not fit the dimensions {wanted} and channels;"
-            " datatype= names another datatype"
+            " set datatype= to another datatype"
         )
     return shape, _labels(samples, stream, shape[-1])
 
@@ -242,14 +246,14 @@ def _labels(samples: Samples, stream: StreamFacts, count: int) -> tuple[str, ...
     if chosen and len(chosen) != count:
         source = "channels= has" if stream.channels else f"its datatype {_name(stream)!r} has"
         raise InvalidDatapackError(
-            f"the number of columns in the file is {count}, and {source} {len(chosen)} ({', '.join(chosen)});"
-            " give as many channels=, or the right datatype="
+            f"the file has {count} columns, but {source} {len(chosen)} ({', '.join(chosen)});"
+            " set channels= to as many labels, or datatype= to the right datatype"
         )
     header = samples.labels
     if header is not None and len(header) == count and not stream.channels:
         labels = unique_labels(header)
         if labels != tuple(header):
-            warn(stream.label, f"labels of its columns are missing or repeated: they are {', '.join(labels)}")
+            warn(stream.label, f"labels of columns are missing or repeated; using {', '.join(labels)}")
         return _matched(labels, said, stream) if said else labels
     return chosen or tuple(str(number) for number in range(1, count + 1))
 
@@ -263,7 +267,7 @@ def _matched(labels: tuple[str, ...], said: tuple[str, ...], stream: StreamFacts
     told = f"its columns are called {', '.join(labels)}, and the channels of its datatype {', '.join(said)}"
     if any(place != at for at, place in same.items()):
         raise InvalidDatapackError(f"{told}: rename them, or give channels=")
-    warn(stream.label, f"{told}: they are taken in this order; channels= names them")
+    warn(stream.label, f"{told}; assuming this order; channels= renames them")
     return said
 
 
@@ -283,7 +287,7 @@ def _dtype(samples: Samples, stream: StreamFacts) -> np.dtype[Any]:
         return samples.dtype
     fits = samples.fits(np.dtype(wanted))
     if not fits:
-        warn(stream.label, f"not all values are of the type {kind}: they stay {samples.dtype}")
+        warn(stream.label, f"not all values fit the type {kind}; they stay {samples.dtype}")
     return np.dtype(wanted) if fits else samples.dtype
 
 
@@ -344,7 +348,7 @@ def checked_rate(rate: object) -> float | None:
         return None
     number = finite(rate)
     if number is None or number <= 0:
-        raise InvalidOptionError(f"rate={rate!r}: a rate is a positive number of samples per second")
+        raise InvalidOptionError(f"rate={rate!r}: a positive number of samples per second is expected")
     return number
 
 
@@ -358,7 +362,7 @@ def checked_start(start: object) -> float | None:
     """
     number = finite(start)
     if start is not None and number is None:
-        raise InvalidOptionError(f"start={start!r}: give a number of seconds")
+        raise InvalidOptionError(f"start={start!r}: a number of seconds is expected")
     return number
 
 

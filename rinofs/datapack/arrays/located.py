@@ -82,7 +82,7 @@ class Pack:
         if isinstance(found, DataNode):
             return Located(self.fs, self.path(inner), label, found)
         if found is None:
-            raise FileNotFoundError(errno.ENOENT, f"there is no such node{self._near(inner)}", label)
+            raise FileNotFoundError(errno.ENOENT, f"no such node{self._near(inner)}", label)
         inside = ", ".join(list(self.tree.children(inner))[:8]) or "nothing"
         kind = "container" if isinstance(found, Container) else "datapack"
         raise InvalidDatapackError(
@@ -133,7 +133,9 @@ def pack_of(fs: AbstractFileSystem, path: str) -> Pack | None:
     if "repovizz" in _protocols(fs):
         root, _, inner = path.partition("/")
         if not root:
-            raise InvalidDatapackError(f"{shown(fs, path)} is no datapack: name one, as in repovizz://NAME")
+            raise InvalidDatapackError(
+                f"{shown(fs, path)} is not a datapack; name one, as in repovizz://NAME"
+            )
         tree = Tree(parse(fs.cat_file(f"{root}/{DOCUMENT_NAME}")))
         return Pack(fs, tree, root, "" if inner == DOCUMENT_NAME else inner)
     return None
@@ -156,7 +158,7 @@ def pack_at(fs: AbstractFileSystem, path: str) -> Pack:
     if not fs.exists(document):
         raise FileNotFoundError(
             errno.ENOENT,
-            "there is no datapack's document; a single file opens with open_dataset",
+            "no datapack document here; open a single file with open_dataset",
             shown(fs, document),
         )
     # An object of its own: one that fsspec keeps may still answer with an earlier document.

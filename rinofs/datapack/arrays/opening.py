@@ -72,10 +72,10 @@ class Overrides:
         """
         registry = registry_of(datatypes)
         if isinstance(channels, str):
-            raise InvalidOptionError(f"channels={channels!r}: give a list of labels")
+            raise InvalidOptionError(f"channels={channels!r}: a list of labels is expected")
         labels = None if channels is None else tuple(str(label) for label in channels)
         if labels is not None and len(set(labels)) < len(labels):
-            raise InvalidOptionError(f"channels={list(labels)!r}: every channel needs a label of its own")
+            raise InvalidOptionError(f"channels={list(labels)!r}: labels must be unique and not empty")
         known = given_datatype(datatype, registry)
         return cls(registry, known, checked_rate(rate), labels, checked_start(start))
 
@@ -130,7 +130,9 @@ def _datasets(
         kind = "csv"
     if kind is None:
         what = f" ({mime})" if mime else ""
-        raise NotDataError(f"this is no JSON, CSV, audio or .npy{what}; fsspec.open opens it as a file")
+        raise NotDataError(
+            f"unknown format: not JSON, CSV, audio or .npy{what}; open it as a file with fsspec.open"
+        )
     layout = datatype.layout if datatype else None
     if isinstance(layout, Sparse):
         return {"": events_dataset(handle, kind, layout, file.label)}
@@ -163,7 +165,7 @@ def _start(file: Located, overrides: Overrides) -> float | None:
         return None
     number = finite(start)
     if number is None:
-        warn(file.label, f"the start in its 'meta' is {start!r}, no number of seconds: it is taken for 0")
+        warn(file.label, f"the start in its 'meta' is {start!r}, not a number of seconds; using 0")
     return number or 0.0
 
 
@@ -236,9 +238,9 @@ def _try(pack: Pack, path: str, overrides: Overrides) -> dict[str, xr.Dataset] |
         return open_groups(file, overrides)
     except NotDataError as error:
         if file.node is not None and file.node.datatype and overrides.registry.get(file.node.datatype):
-            warn(file.label, f"it is left out, {error}")
+            warn(file.label, f"skipped: {error}")
     except (InvalidDatapackError, InvalidOptionError, FileNotFoundError, ImportError) as error:
-        warn(file.label, f"it is left out, {error}")
+        warn(file.label, f"skipped: {error}")
     return None
 
 

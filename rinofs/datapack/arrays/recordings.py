@@ -25,7 +25,7 @@ def recording_datasets(recording: Recording, facts: StreamFacts) -> dict[str, xr
     several = len(recording.streams) > 1
     if several and (facts.channels or facts.datatype):
         raise InvalidOptionError(
-            f"channels= and datatype= are for one stream, and the file has {len(recording.streams)}:"
+            f"channels= and datatype= apply to a single stream, but the file has {len(recording.streams)}:"
             f" {', '.join(stream.name for stream in recording.streams[:8])}"
         )
     parts: list[tuple[str, xr.Dataset]] = []
@@ -93,7 +93,7 @@ def _stream_dataset(stream: Stream, facts: StreamFacts) -> xr.Dataset:
     start = (facts.start or 0.0) + stream.start
     own = StreamFacts(facts.label, facts.datatype, facts.rate, facts.channels, start)
     if stream.times is not None and facts.rate is not None:
-        warn(facts.label, f"the stream {stream.name!r} has times of its own: rate= is not used for it")
+        warn(facts.label, f"the stream {stream.name!r} has its own timestamps; rate= is ignored for it")
         own = StreamFacts(facts.label, facts.datatype, None, facts.channels, start)
     dataset = stream_dataset(stream.samples, own)
     [name] = dataset.data_vars

@@ -55,7 +55,7 @@ class TimeIndex(Index):
     def from_variables(cls, variables: Mapping[Any, xr.Variable], *, options: Mapping[str, Any]) -> Self:
         """Return the index of a coordinate, which needs no memory if its times are evenly spaced."""
         if options or len(variables) != 1:
-            raise ValueError("TimeIndex is of one coordinate, and has no options")
+            raise ValueError("TimeIndex takes one coordinate and no options")
         [(name, variable)] = variables.items()
         [dim] = variable.dims
         return cls._of_values(np.asarray(variable.values), name, str(dim))
@@ -134,7 +134,7 @@ class TimeIndex(Index):
             return self.held.sel(labels, method, tolerance)
         [label] = labels.values()
         if method not in _METHODS:
-            raise ValueError(f"method={method!r}: there are 'nearest', 'pad' and 'backfill'")
+            raise ValueError(f"method={method!r}: use 'nearest', 'pad' or 'backfill'")
         if isinstance(label, slice):
             return IndexSelResult({self._dim: self._slice(self.held, label, method)})
         values = label.values if isinstance(label, (xr.Variable, xr.DataArray)) else np.asarray(label)
@@ -151,7 +151,7 @@ class TimeIndex(Index):
 
     def _slice(self, grid: Grid, label: slice, method: str | None) -> slice:
         if method is not None:
-            raise NotImplementedError("a slice of times is selected without method=")
+            raise NotImplementedError("method= cannot be used with a slice of times")
         ends = [None if end is None else float(_numbers(end)) for end in (label.start, label.stop)]
         chosen = grid.between(*ends)
         return slice(chosen.start, chosen.stop, label.step)
@@ -178,10 +178,10 @@ class TimeIndex(Index):
 
     def _why(self, grid: Grid, label: float, method: str | None) -> str:
         if not grid.size:
-            return f"{self._name}: there are no samples"
+            return f"{self._name}: no samples"
         ends = f"{grid.times(0):g} to {grid.times(grid.size - 1):g} s at {grid.rate / abs(grid.stride):g} Hz"
         hint = "" if method else "; method='nearest' takes the nearest"
-        return f"{self._name}: no sample at {label!r}: there are those from {ends}{hint}"
+        return f"{self._name}: no sample at {label!r}; the samples range from {ends}{hint}"
 
     # Together with others
 

@@ -90,12 +90,10 @@ def check_fits(samples: SampleBlocks, form: FileFormat) -> None:
     """
     if form.name in {"csv", "wav"} and len(samples.shape) > 2:
         raise InvalidOptionError(
-            f"{samples.label}: {form.name} holds time and channels only; write it as json or npy"
+            f"{samples.label}: {form.name} has only the dimensions time and channel; write it as json or npy"
         )
     if form.name == "csv" and not samples.shape[0] and not _is_header(samples.channels):
-        raise InvalidOptionError(
-            f"{samples.label}: as csv nothing would be in its file; write it as json or npy"
-        )
+        raise InvalidOptionError(f"{samples.label}: nothing to store as csv; write it as json or npy")
     if form.name == "wav":
         _wav_rate(samples)
         _wav_width(samples)
@@ -145,7 +143,9 @@ def _listed(block: np.ndarray[Any, Any], label: str) -> list[Any]:
     """Return rows as JSON has them: what is not a number is null there."""
     if block.dtype.kind == "f" and not np.isfinite(block).all():
         if np.isinf(block).any():
-            raise InvalidOptionError(f"{label}: JSON has no infinite numbers; write it as csv, wav or npy")
+            raise InvalidOptionError(
+                f"{label}: JSON cannot store infinite numbers; write it as csv, wav or npy"
+            )
         shown = block.astype(object)
         shown[np.isnan(block)] = None
         return list(shown.tolist())
@@ -208,7 +208,7 @@ def _wav_rate(samples: SampleBlocks) -> int:
     if samples.rate is None or samples.rate != round(samples.rate) or not 0 < samples.rate < 2**31:
         told = "unknown" if samples.rate is None else f"{samples.rate:g} Hz"
         raise InvalidOptionError(
-            f"{samples.label}: the sampling rate of a wav file is a whole number of Hz, and this one is"
+            f"{samples.label}: the sampling rate of a wav file must be a whole number of Hz, not"
             f" {told}; write it as npy, json or csv"
         )
     return int(samples.rate)
@@ -223,7 +223,7 @@ def _wav_width(samples: SampleBlocks) -> tuple[str, np.dtype[Any]]:
         small = size == 1 or samples.dtype == np.int16
         return ("PCM_16", np.dtype("int16")) if small else ("PCM_32", np.dtype("int32"))
     raise InvalidOptionError(
-        f"{samples.label}: a wav file holds integers and floats, not {samples.dtype};"
+        f"{samples.label}: a wav file stores integers and floats, not {samples.dtype};"
         " write it as npy, json or csv"
     )
 
@@ -233,7 +233,7 @@ def _narrowed(block: np.ndarray[Any, Any], dtype: np.dtype[Any], label: str) -> 
         limits = np.iinfo(dtype)
         if block.min() < limits.min or block.max() > limits.max:
             raise InvalidOptionError(
-                f"{label}: a wav file holds integers of 32 bits at most; write it as npy, json or csv"
+                f"{label}: a wav file stores integers of at most 32 bits; write it as npy, json or csv"
             )
     return block.astype(dtype)
 

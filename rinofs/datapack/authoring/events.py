@@ -83,12 +83,12 @@ def events_of(dataset: xr.Dataset, label: str) -> Events:
     fields = sorted(found, key=lambda field: not field.is_time)
     if not fields or not fields[0].is_time:
         raise InvalidDatapackError(
-            f"{label}: no variable says when the events are: give one the attribute units='s'"
+            f"{label}: no variable has the times of the events; give one the attribute units='s'"
         )
     labels = [field.label for field in fields]
     twice = {each for each in labels if labels.count(each) > 1}
     if twice:
-        raise InvalidDatapackError(f"{label}: two columns are called {min(twice)!r}")
+        raise InvalidDatapackError(f"{label}: two columns have the label {min(twice)!r}")
     return Events(tuple(fields))
 
 
@@ -143,12 +143,12 @@ def _listed(values: np.ndarray[Any, Any], label: str) -> list[Any]:
         return list(values.tolist())
     if kind in "OUT":
         return [_text(value, label) for value in values.tolist()]
-    raise InvalidDatapackError(f"{label}: annotations hold numbers, booleans and text, not {values.dtype}")
+    raise InvalidDatapackError(f"{label}: annotations store numbers, booleans and text, not {values.dtype}")
 
 
 def _text(value: object, label: str) -> str:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return ""
     if not isinstance(value, str):
-        raise InvalidDatapackError(f"{label} holds {value!r}, which is no text")
+        raise InvalidDatapackError(f"{label}: {value!r} is not a string")
     return value

@@ -110,7 +110,7 @@ class Formats:
         chosen = {"": formats} if isinstance(formats, str) else {"": "json", **formats}
         unknown = {str(each) for each in chosen.values()} - set(FORMATS)
         if unknown:
-            raise InvalidOptionError(f"format={min(unknown)!r}: there are {', '.join(FORMATS)}")
+            raise InvalidOptionError(f"unknown format {min(unknown)!r}; use {', '.join(FORMATS)}")
         self._chosen = {path.strip("/"): FORMATS[each] for path, each in chosen.items()}
         self._unused = set(self._chosen) - {""}
 
@@ -123,7 +123,7 @@ class Formats:
     def check_all_used(self) -> None:
         """Raise an error where a format was given for a path that has nothing."""
         if self._unused:
-            raise InvalidOptionError(f"format: nothing is written at {min(self._unused)!r}")
+            raise InvalidOptionError(f"format: no stream at {min(self._unused)!r}")
 
 
 class Planner:
@@ -296,8 +296,8 @@ def _warn_of_left_out(tree: xr.DataTree, written: Tree) -> None:
         missing = [f"{before}{part}" for part in other if f"{before}{part}" not in written]
         if missing:
             warnings.warn(
-                f"files of the datapack that this was read from are left out: {', '.join(missing)};"
-                " files={path: content} takes them along",
+                f"files of the original datapack are not written: {', '.join(missing)};"
+                " files={path: content} adds them",
                 UserWarning,
                 stacklevel=4,
             )

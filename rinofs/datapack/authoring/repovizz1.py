@@ -182,7 +182,9 @@ class _Importer:
                 found.append((path, _Element(element)))
         if len(found) > 1:
             paths = ", ".join(path for path, _ in found)
-            raise InvalidDatapackError(f"{self._files.label}: several files describe it: {paths}")
+            raise InvalidDatapackError(
+                f"{self._files.label}: several XML files could describe the pack: {paths}"
+            )
         return found[0] if found else None
 
     def _of_signals(self, name: str) -> Document:
@@ -196,7 +198,7 @@ class _Importer:
                 nodes.append(self._signal(stem, self._place("", stem), file, None, {}))
         if not nodes:
             raise InvalidDatapackError(
-                f"{self._files.label}: this is no pack of repoVizz 1: no XML in it has the root <ROOT>"
+                f"{self._files.label}: not a repoVizz 1 pack: it has no XML file with the root <ROOT>"
             )
         return Document.create(name, nodes)
 
@@ -251,7 +253,7 @@ class _Importer:
         file = self._files.find(name, node.get("filetype"), self._beside)
         if file is None:
             self.missing.append(name)
-            warn(self._files.label, f"{name!r} is missing: {node.name!r} is left out")
+            warn(self._files.label, f"{name!r} is missing; {node.name!r} is left out")
             return None
         place = self._place(path, node.name)
         try:
@@ -271,7 +273,9 @@ class _Importer:
         signal = parse_signal(file.read_bytes())
         rate = signal.rate or rate
         if rate is None:
-            raise InvalidDatapackError("neither its header nor the XML says a rate (framerate=, SampleRate)")
+            raise InvalidDatapackError(
+                "no sampling rate: neither the header (framerate=) nor the XML (SampleRate) has one"
+            )
         if signal.display:
             low, high = signal.display
             own = meta.get("repovizz1", {})
@@ -282,15 +286,20 @@ class _Importer:
         """Return the node of what was computed of sound: values in a WAV file, frame after frame."""
         rate, size = node.number("samplerate"), int(node.number("framesize") or 1)
         if rate is None:
-            raise InvalidDatapackError("its SampleRate, of frames, is missing")
+            raise InvalidDatapackError("SampleRate, the rate of its frames, is missing")
         handle = FileHandle(LocalFileSystem(), str(file))
         layout = wav_layout(handle.read, handle.size)
         if layout is None:
-            raise InvalidDatapackError("this WAV file is compressed, and holds no values of a descriptor")
+            raise InvalidDatapackError(
+                "this WAV file is compressed; it cannot hold the values of a descriptor"
+            )
         values: Any = WavSamples(handle, layout, scaled=False).read(0, layout.frames).reshape(-1)
         frames, rest = divmod(len(values), size)
         if rest:
-            warn(self._files.label, f"{node.name!r}: its {rest} last values are no whole frame: left out")
+            warn(
+                self._files.label,
+                f"{node.name!r}: the last {rest} values are not a complete frame; they are left out",
+            )
         values = values[: frames * size].reshape(frames, size)
         return self._stream(node.name, place, values, rate, 0.0, node.meta())
 
@@ -341,7 +350,7 @@ def _begins_as_signal(file: Path) -> bool:
         return True
     if head.startswith((b"RIFF", b"RF64")):
         return False
-    raise InvalidDatapackError(f"this is no signal of repoVizz: it begins with {shortened(repr(head[:40]))}")
+    raise InvalidDatapackError(f"not a repoVizz signal: it begins with {shortened(repr(head[:40]))}")
 
 
 def _lines(file: Path) -> list[str]:
@@ -354,7 +363,7 @@ def _note(line: str, number: int) -> tuple[float, float, str]:
         return float(parts[0]), float(parts[1]), parts[2].strip()
     except (ValueError, IndexError):
         text = shortened(repr(line))
-        raise InvalidDatapackError(f"line {number} is {text}, and not onset, offset and pitch") from None
+        raise InvalidDatapackError(f"line {number} is {text}; onset, offset and pitch are expected") from None
 
 
 def _copy(file: Path, target: BinaryIO) -> None:

@@ -99,7 +99,7 @@ def stream_of(variable: xr.DataArray, label: str) -> PlannedStream:
         If it has other dimensions, its times are not evenly spaced, or it holds no numbers.
     """
     if variable.dtype.kind not in "biuf":
-        raise InvalidDatapackError(f"{label}: a stream holds numbers or booleans, not {variable.dtype}")
+        raise InvalidDatapackError(f"{label}: a stream stores numbers or booleans, not {variable.dtype}")
     first = _first(variable, label)
     others = [dimension for dimension in variable.dims if dimension != first]
     channel = CHANNEL if CHANNEL in others else others[0] if len(others) == 1 else None
@@ -140,8 +140,8 @@ def _labels(array: xr.DataArray, channel: Hashable, label: str) -> tuple[str, ..
     twice = {each for each in labels if labels.count(each) > 1 or not each}
     if twice:
         raise InvalidDatapackError(
-            f"{label}: the channel label {min(twice)!r} is empty or there twice;"
-            " channels are told apart by theirs"
+            f"{label}: the channel label {min(twice)!r} is empty or not unique;"
+            " each channel needs a label of its own"
         )
     return labels
 
@@ -152,7 +152,7 @@ def _timing(array: xr.DataArray, label: str) -> tuple[float, float]:
     if TIME not in array.coords:
         if said is None:
             raise InvalidDatapackError(
-                f"{label}: it has neither a coordinate 'time' nor the attribute 'sampling_rate' (Hz)"
+                f"{label}: no sampling rate; add a coordinate 'time' or the attribute 'sampling_rate' (Hz)"
             )
         return said, 0.0
     index = array.xindexes.get(TIME)
@@ -162,8 +162,8 @@ def _timing(array: xr.DataArray, label: str) -> tuple[float, float]:
     rate, start = _spacing(_numbers(array.coords[TIME], label), said, f"{label}: its 'time'")
     if rate is None:
         raise InvalidDatapackError(
-            f"{label}: fewer than two stamps say no sampling rate;"
-            " put it into the attribute 'sampling_rate' (Hz)"
+            f"{label}: the sampling rate cannot be computed from fewer than two timestamps;"
+            " set the attribute 'sampling_rate' (Hz)"
         )
     return rate, start
 
@@ -182,13 +182,13 @@ def _numbers(coordinate: xr.DataArray, label: str) -> xr.DataArray:
         return coordinate / np.timedelta64(1, "s")
     if coordinate.dtype.kind not in "iuf":
         raise InvalidDatapackError(
-            f"{label}: its {name!r} holds {coordinate.dtype}, and a stream counts seconds from a start:"
+            f"{label}: {name!r} holds {coordinate.dtype}, but a stream needs seconds from its start;"
             ' for dates, assign_coords(time=(data.time - data.time[0]) / np.timedelta64(1, "s"))'
         )
     units = coordinate.attrs.get("units")
     factor = 1.0 if name != TIME or units is None else seconds_per(str(units))
     if factor is None:
-        raise InvalidDatapackError(f"{label}: its 'time' is in {units!r}; convert it to seconds ('s')")
+        raise InvalidDatapackError(f"{label}: 'time' is in {units!r}; convert it to seconds ('s')")
     return coordinate if factor == 1.0 else coordinate * factor
 
 
@@ -202,14 +202,14 @@ def _spacing(stamps: xr.DataArray, said: float | None, what: str) -> tuple[float
         return said, start
     span = last - start
     if not np.isfinite(span) or span <= 0:
-        raise InvalidDatapackError(f"{what} does not increase; a stream is sampled at a regular rate")
+        raise InvalidDatapackError(f"{what} does not increase; a stream needs a constant sampling rate")
     found = (count - 1) / span
     candidates = [said, float(f"{found:.9g}"), found]
     for rate in dict.fromkeys(candidate for candidate in candidates if candidate):
         if _worst(stamps, start, rate) <= _UNEVEN:
             return rate, start
     raise InvalidDatapackError(
-        f"{what} is not evenly spaced, and a stream is sampled at a regular rate:"
+        f"{what} is not evenly spaced, but a stream needs a constant sampling rate;"
         " interpolate it (xarray's interp), or write it as annotations along 'event'"
     )
 

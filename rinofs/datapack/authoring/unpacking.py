@@ -80,7 +80,7 @@ def inner_path(name: str, label: str) -> str:
     """
     parts = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in parts or "\0" in name or ":" in parts[0]:
-        raise InvalidDatapackError(f"{label}: the name {name[:80]!r} leads out of the pack")
+        raise InvalidDatapackError(f"{label}: the name {name[:80]!r} points outside the pack")
     return "/".join(part for part in parts if part not in {"", "."})
 
 
@@ -100,7 +100,7 @@ def unpacked(source: str) -> Iterator[PackFiles]:
             return
         with fs.open(path, "rb") as file:
             if not zipfile.is_zipfile(file):
-                raise InvalidDatapackError(f"{source}: this is neither a folder nor a zip")
+                raise InvalidDatapackError(f"{source}: not a folder or zip file")
             file.seek(0)
             yield PackFiles(source, _of_zip(file, source, Path(staging)))
 
@@ -108,7 +108,7 @@ def unpacked(source: str) -> Iterator[PackFiles]:
 def _of_folder(fs: AbstractFileSystem, root: str, label: str, staging: Path) -> dict[str, Path]:
     entries = fs.find(root, detail=True)
     if len(entries) > MOST_FILES:
-        raise InvalidDatapackError(f"{label}: {len(entries)} files are more than a pack can have")
+        raise InvalidDatapackError(f"{label}: {len(entries)} files are too many for a pack")
     found: dict[str, Path] = {}
     local = isinstance(fs, LocalFileSystem)
     home = Path(root).resolve() if local else staging
@@ -137,7 +137,7 @@ def _of_zip(file: BinaryIO, label: str, staging: Path) -> dict[str, Path]:
                 with archive.open(member) as packed, found[inner].open("xb") as target:
                     shutil.copyfileobj(packed, target, 1 << 20)
     except (zipfile.BadZipFile, NotImplementedError, EOFError) as error:
-        raise InvalidDatapackError(f"{label}: this zip cannot be read: {error}") from error
+        raise InvalidDatapackError(f"{label}: cannot read this zip file: {error}") from error
     return found
 
 
@@ -146,10 +146,10 @@ def _check(members: list[zipfile.ZipInfo], size: int, label: str) -> None:
     total = sum(member.file_size for member in members)
     if len(members) > MOST_FILES or total > min(MOST_BYTES, GRANTED + MOST_RATIO * size):
         raise InvalidDatapackError(
-            f"{label}: {len(members)} files of {total} bytes are too much for a zip of {size} bytes"
+            f"{label}: {total} bytes in {len(members)} files are too much for a zip file of {size} bytes"
         )
     # Members that share their bytes: a zip that is small, and whose ratios are not suspicious.
     if sum(member.compress_size for member in members) > size:
-        raise InvalidDatapackError(f"{label}: files in this zip overlap")
+        raise InvalidDatapackError(f"{label}: files in this zip file overlap")
     if any(member.flag_bits & 1 for member in members):
-        raise InvalidDatapackError(f"{label}: this zip is encrypted")
+        raise InvalidDatapackError(f"{label}: this zip file is encrypted")

@@ -108,7 +108,7 @@ def resolve_target(
         wanted = "repovizz://NAME" if _is_service(fs) else "a folder with a name"
         raise InvalidPathError(f"{os.fspath(target)!r} cannot be a datapack: write to {wanted}")
     if not overwrite and fs.exists(path):
-        raise FileExistsError(errno.EEXIST, "there is something of this name already", os.fspath(target))
+        raise FileExistsError(errno.EEXIST, "already exists", os.fspath(target))
     return fs, path
 
 
@@ -182,7 +182,7 @@ def _moved_aside(target: Path, *, overwrite: bool) -> Iterator[None]:
     """Have something take the place of what is there, which comes back if that fails."""
     if not overwrite or not target.exists():
         if target.exists():
-            raise FileExistsError(errno.EEXIST, "there is something of this name by now", str(target))
+            raise FileExistsError(errno.EEXIST, "already exists", str(target))
         yield
         return
     aside = target.parent / f".{target.name}.{secrets.token_hex(4)}.old"

@@ -74,7 +74,7 @@ class _Reader:
         name = self._string(value, "name")
         if not name:
             name = identifier or "unnamed"
-            self._warn(f"'name' is missing: it is called {name!r}")
+            self._warn(f"'name' is missing; using {name!r}")
         return Datatype(
             id=identifier,
             name=name,
@@ -109,7 +109,7 @@ class _Reader:
     def _axis(self, label: str, raw: dict[str, Any]) -> tuple[str, float | None, str]:
         resolution = _number(raw.get("resolution"))
         if resolution is None or resolution <= 0:
-            self._warn(f"dimension {label!r} has no resolution: the sampling rate is not known")
+            self._warn(f"dimension {label!r} has no resolution; the sampling rate is unknown")
             resolution = None
         return self._string(raw, "units"), resolution, self._string(raw, "description")
 
@@ -117,7 +117,7 @@ class _Reader:
         kind = self._string(raw, "type")
         if kind not in QUANTITY_TYPES:
             problem = f"has the unknown type {kind!r}" if kind else "has no type"
-            self._warn(f"quantity {label!r} {problem}: it is taken for {QUANTITY_TYPES[-1]}")
+            self._warn(f"quantity {label!r} {problem}; assuming {QUANTITY_TYPES[-1]}")
             kind = QUANTITY_TYPES[-1]
         limits = raw.get("range")
         limits = limits if isinstance(limits, dict) else {}
@@ -141,7 +141,7 @@ class _Reader:
     def _coordinate(self, label: str, raw: dict[str, Any], axes: list[tuple[str, dict[str, Any]]]) -> Column:
         number = raw.get("primaryDimension")
         if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= len(axes):
-            self._warn(f"coordinate {label!r} names no dimension ({number!r}): it is taken for the first")
+            self._warn(f"coordinate {label!r} names no dimension ({number!r}); assuming the first")
             number = 1
         axis, about = axes[number - 1] if axes else ("", {})
         return Column(label, "float", self._string(about, "units"), axis, self._string(raw, "description"))
@@ -149,7 +149,7 @@ class _Reader:
     def _property(self, label: str, raw: dict[str, Any]) -> Column:
         kind = self._string(raw, "type")
         if not kind:
-            self._warn(f"property {label!r} has no type: it is taken for text")
+            self._warn(f"property {label!r} has no type; assuming text")
         return Column(label, kind or "text", description=self._string(raw, "description"))
 
     def _labelled(
@@ -162,7 +162,9 @@ class _Reader:
             return []
         usable = [item for item in items if isinstance(item, dict)]
         if len(usable) < len(items):
-            self._warn(f"'{key}' holds {len(items) - len(usable)} items that are no JSON objects: left out")
+            self._warn(
+                f"'{key}' has {len(items) - len(usable)} items that are not JSON objects; they are ignored"
+            )
         names = [self._string(item, "label") for item in usable]
         return list(
             zip(self._unique(names, what, taken if taken is not None else set()), usable, strict=True)
@@ -187,13 +189,13 @@ class _Reader:
         words = [word.strip() for text in given if isinstance(text, str) for word in text.split(",")]
         tags = tuple(dict.fromkeys(word for word in words if word))
         if isinstance(value, str) or (tags and len(words) > len(given)):
-            self._warn(f"several tags are written as one string: they are {', '.join(tags)}")
+            self._warn(f"several tags are written as one string; they are read as {', '.join(tags)}")
         return tags
 
     def _string(self, value: Mapping[str, Any], key: str) -> str:
         found = value.get(key)
         if found is not None and not isinstance(found, str):
-            self._warn(f"'{key}' is {shortened(repr(found))}, not a string: it is ignored")
+            self._warn(f"'{key}' is {shortened(repr(found))}, not a string; it is ignored")
         return found.strip() if isinstance(found, str) else ""
 
     def _warn(self, problem: str) -> None:

@@ -100,7 +100,7 @@ class DatatypeRegistry:
         if found is None:
             similar = difflib.get_close_matches(name.lower(), self._by_name, n=3)
             known = ", ".join(self._by_name[key].name for key in similar or self._by_name)
-            raise UnknownDatatypeError(f"no datatype is called {name!r}; there is {known or 'none at all'}")
+            raise UnknownDatatypeError(f"unknown datatype {name!r}; known: {known or 'none'}")
         return found
 
     def get(self, name: str) -> Datatype | None:
@@ -123,8 +123,8 @@ class DatatypeRegistry:
         holder = self._by_id.get(datatype.id) if datatype.id else None
         if holder is not None and holder.name != datatype.name:
             warnings.warn(
-                f"datatype {datatype.name}: its id {datatype.id} is that of {holder.name};"
-                " it is found by its name alone",
+                f"datatype {datatype.name}: {holder.name} has the same id {datatype.id};"
+                " it can be found only by its name",
                 DatatypeWarning,
                 stacklevel=4,
             )
@@ -202,8 +202,7 @@ def datatype_of_node(node: DataNode | None, registry: DatatypeRegistry, label: s
     if found is None:
         warn(
             label,
-            f"its datatype {node.datatype!r} is not known: it is read without; datatype= or datatypes= tells"
-            " of it",
+            f"unknown datatype {node.datatype!r}; the file is read without it; set datatype= or datatypes=",
         )
     return found
 
@@ -215,7 +214,7 @@ def _own(meta: Mapping[str, Any], label: str) -> Datatype | None:
     try:
         return parse_datatype(document, label)
     except InvalidDatapackError as error:
-        warn(label, f"the datatype in its 'meta' is left aside: {error}")
+        warn(label, f"the datatype in its 'meta' is ignored: {error}")
         return None
 
 

@@ -189,7 +189,7 @@ def _places(document: Document, paths: Iterable[str]) -> list[Place]:
     places = []
     for path in paths:
         if not path:
-            raise InvalidPathError("the document itself is no node: it cannot be moved, copied or removed")
+            raise InvalidPathError("the document itself cannot be moved, copied or removed")
         place: Place = ()
         for part in path.split("/"):
             place = (*place, index_of(part, place, path))
@@ -237,7 +237,7 @@ def _with_siblings(document: Document, place: Place, instead: Iterable[Node]) ->
 
 def _refuse_inside(source: str, target: str) -> None:
     if target.startswith(f"{source}/"):
-        raise InvalidPathError(f"{target!r} lies within {source!r} itself")
+        raise InvalidPathError(f"{target!r} is inside {source!r}")
 
 
 def _refuse_taken(document: Document, target: str) -> None:

@@ -29,7 +29,7 @@ def loads(text: str | bytes) -> Any:
     except RecursionError as error:
         raise InvalidDatapackError(TOO_DEEP) from error
     except ValueError as error:
-        raise InvalidDatapackError(f"this is not JSON: {error}") from error
+        raise InvalidDatapackError(f"not valid JSON: {error}") from error
 
 
 def dumps(value: Any, indent: int | None = None) -> str:
@@ -46,7 +46,7 @@ def dumps(value: Any, indent: int | None = None) -> str:
             return text
         return json.dumps(value, allow_nan=False, indent=indent)
     except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidDatapackError(f"JSON cannot hold this: {error}") from error
+        raise InvalidDatapackError(f"cannot be stored as JSON: {error}") from error
 
 
 def nesting(value: Any) -> int:

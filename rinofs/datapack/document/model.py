@@ -235,7 +235,7 @@ def from_json(value: Any) -> Document:
     fields = dict(value)
     info, children = fields.get("info"), fields.get("children")
     if "info" not in fields and "children" not in fields:
-        raise InvalidDatapackError("'info' and 'children' are missing: this is not a datapack document")
+        raise InvalidDatapackError("not a datapack document: 'info' and 'children' are missing")
     if children is not None and not isinstance(children, list):
         raise InvalidDatapackError("'children' is not an array of nodes")
     if jsontext.nesting({key: fields[key] for key in fields if key != "children"}) > jsontext.MAX_NESTING:

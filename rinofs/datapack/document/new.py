@@ -56,7 +56,7 @@ def new_document(
     folder = fs._strip_protocol(folder)  # noqa: SLF001 - fsspec's own way
     if not fs.isdir(folder):
         fs.info(folder)
-        raise NotADirectoryError(errno.ENOTDIR, "this is no folder", fs.unstrip_protocol(folder))
+        raise NotADirectoryError(errno.ENOTDIR, "not a folder", fs.unstrip_protocol(folder))
     left_out = set(leave_out)
     entries = [entry for entry in _entries(fs, folder) if _name(entry) not in left_out]
     children = _nodes(fs, entries, "")

@@ -248,7 +248,7 @@ def _is_container(raw: Mapping[str, Any], way: tuple[str, ...]) -> bool:
     if "children" in raw or "link" in raw:
         return "children" in raw
     problem = "is missing" if kind is None else f"is {shortened(repr(kind))}, neither 'container' nor 'data'"
-    raise _refusal(way, f"'class' {problem}, and without it this is not a node")
+    raise _refusal(way, f"'class' {problem}; every node needs it")
 
 
 def _refusal(way: tuple[str, ...], problem: str) -> InvalidDatapackError:

@@ -130,7 +130,7 @@ def _validator(schema: str, definition: str | None) -> Draft202012Validator:
     try:
         from jsonschema import Draft202012Validator
     except ImportError as error:
-        raise ImportError("checking documents needs jsonschema: pip install 'rinofs[datapack]'") from error
+        raise ImportError("validating documents needs jsonschema: pip install 'rinofs[datapack]'") from error
     whole = json.loads(files("rinofs.datapack").joinpath("schema", f"{schema}.json").read_text("utf-8"))
     part = {"$ref": f"#/$defs/{definition}"} if definition else {}
     return Draft202012Validator(

@@ -95,7 +95,9 @@ class SoundSamples:
         try:
             import soundfile
         except ImportError as error:
-            raise ImportError("reading this audio needs soundfile: pip install 'rinofs[xarray]'") from error
+            raise ImportError(
+                "reading this audio format needs soundfile: pip install 'rinofs[xarray]'"
+            ) from error
 
         class SoundFile(soundfile.SoundFile):  # type: ignore[misc]
             """One that leaves the position alone: some decoders go on only from where they are.
@@ -116,7 +118,7 @@ class SoundSamples:
                 with SoundFile(file) as sound:
                     yield sound
             except soundfile.LibsndfileError as error:
-                raise InvalidDatapackError(f"{where}this audio cannot be read: {error}") from error
+                raise InvalidDatapackError(f"{where}cannot read this audio: {error}") from error
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Return some samples."""

@@ -38,7 +38,7 @@ def npy_samples(handle: FileHandle) -> RawSamples:
     if dtype.kind not in "biuf" and not columns:
         raise NotDataError(f"this array holds {dtype}, not numbers")
     if columns and len(shape) > 1:
-        raise InvalidDatapackError(f"this array has fields and {len(shape)} dimensions, where one is read")
+        raise InvalidDatapackError(f"a structured array must have one dimension, not {len(shape)}")
     count = int(np.prod(shape))
     available = (handle.size - offset) // max(dtype.itemsize, 1)
     if available < count:
@@ -113,7 +113,7 @@ class FieldSamples(RawSamples):
             if any(abs(int(value)) > _EXACT for each in records for value in each[name].reshape(-1)):
                 warn(
                     self._handle.path,
-                    f"the integers of the field {name!r} beside floats are read as float64, and lose digits",
+                    f"the integers of the field {name!r} are read as float64 and lose digits",
                 )
 
 
@@ -132,10 +132,10 @@ def npy_header(handle: FileHandle) -> tuple[tuple[int, ...], bool, np.dtype[Any]
         shape, fortran = fields["shape"], fields["fortran_order"]
         dtype = np.lib.format.descr_to_dtype(fields["descr"])
     except (ValueError, TypeError, KeyError, SyntaxError, struct.error, RecursionError, MemoryError) as error:
-        raise InvalidDatapackError(f"the header of this .npy file cannot be read: {error}") from error
+        raise InvalidDatapackError(f"cannot read the header of this .npy file: {error}") from error
     if dtype.hasobject:
         raise NotDataError(
-            "this array holds Python objects, which are never unpickled: save it with a dtype of numbers"
+            "this array holds Python objects, which are never unpickled; save it with a numeric dtype"
         )
     return shape, fortran, dtype, offset
 
@@ -144,7 +144,7 @@ def _header(handle: FileHandle) -> tuple[dict[str, Any], int]:
     head = handle.read(0, HEAD)
     version = head[6] if len(head) > 7 else 0
     if version not in _VERSIONS:
-        raise ValueError(f"version {version} of the format is not known")
+        raise ValueError(f"unknown version {version} of the format")
     kind, encoding = _VERSIONS[version]
     start = 8 + struct.calcsize(kind)
     length = struct.unpack(kind, head[8:start])[0]
@@ -153,7 +153,7 @@ def _header(handle: FileHandle) -> tuple[dict[str, Any], int]:
     if start + length > len(head):
         head = handle.read(0, start + length)
     if start + length > len(head):
-        raise ValueError("the file ends in it")
+        raise ValueError("the file ends inside it")
     fields = _literal(head[start : start + length].decode(encoding))
     if not isinstance(fields, dict) or set(fields) != _KEYS:
         raise ValueError(f"it is not a mapping of {', '.join(sorted(_KEYS))}")

@@ -103,7 +103,7 @@ def wav_layout(read: Read, size: int) -> WavLayout | None:
             form = read(body, min(length, 40))
         elif identifier == b"data":
             if form is None:
-                raise InvalidDatapackError("this WAV file has samples, but does not say what they are")
+                raise InvalidDatapackError("this WAV file has no 'fmt ' chunk, which describes its samples")
             return _layout(form, _Samples(read, size, body, length, long_size))
         position = _next_chunk(read, body + length)
     raise InvalidDatapackError("this WAV file ends before its samples")
@@ -160,7 +160,7 @@ class _Samples:
         if there // frame == said // frame:
             return said, ""
         if said and self.read(self.offset + said, 8).startswith(_TAGS):
-            return said, "a tag follows its samples, which is no part of a WAV file: it is left out"
+            return said, "a tag after the samples is not part of a WAV file; it is ignored"
         real = there
         for wrapped in range(said + _WRAP, there + 1, _WRAP):
             if there - wrapped <= 1 or self._only_chunks(self.offset + wrapped):
@@ -216,7 +216,9 @@ def _layout(form: bytes, samples: _Samples) -> WavLayout | None:
     if code not in {_PCM, _FLOAT}:
         return None
     if not channels or not rate:
-        raise InvalidDatapackError(f"this WAV file says that it has {channels} channels at {rate} Hz")
+        raise InvalidDatapackError(
+            f"the header of this WAV file is not valid: {channels} channels at {rate} Hz"
+        )
     stored = _stored_bits(code, bits, frame, channels)
     if stored is None:
         return None

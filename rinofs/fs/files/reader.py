@@ -494,6 +494,8 @@ def reopen(
         path, "rb", version_id=version_id, block_size=block_size, cache_type=cache_type
     )
     if file._source.key.rpartition(" ")[2] != key.rpartition(" ")[2]:
-        raise ContentChangedError("the content was changed since the file was pickled", file.full_name)
+        raise ContentChangedError(
+            "the content changed since the file object was pickled; open it again", file.full_name
+        )
     file.seek(position)
     return file

@@ -45,7 +45,7 @@ class OpenMode(Enum):
         for known in cls:
             if known.value[0] == letters:
                 return known
-        raise ValueError(f"mode {mode!r} is not possible: use one of rb, wb, ab and xb, or r, w, a and x")
+        raise ValueError(f"invalid mode {mode!r}; use rb, wb, ab or xb, or r, w, a or x")
 
 
 class Send(Protocol):
@@ -159,13 +159,13 @@ class RemoteWriter(io.BufferedIOBase):
         if not _is_leaving_a_with_block():
             warnings.warn(
                 f"{self.full_name} was not written, because it was closed while {type(error).__name__} was "
-                "being handled; use it in a `with` statement of its own to write it nevertheless",
+                "being handled; open it in its own `with` statement to write it anyway",
                 NotWrittenWarning,
                 stacklevel=2,
             )
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError(f"{self.full_name} is being written, and cannot be pickled")
+        raise TypeError(f"{self.full_name} is open for writing and cannot be pickled")
 
     def _finish(self) -> None:
         if self.closed:

@@ -115,7 +115,7 @@ def _feed(verifier: Verifier, file: IO[bytes], count: int, stop: Stop) -> None:
         buffer = verifier.buffer()
         got = file.readinto(buffer[:count])  # type: ignore[attr-defined]
         if not got:
-            raise OSError("the file became shorter while it was read")
+            raise OSError("the file was truncated while it was being read")
         verifier.feed(buffer[:got])
         count -= got
 
@@ -142,7 +142,9 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         try:
             temporary.replace(target)
         except IsADirectoryError:
-            raise FileExistsError(errno.EEXIST, "a folder has this name", str(target)) from None
+            raise FileExistsError(
+                errno.EEXIST, "a folder with this name already exists", str(target)
+            ) from None
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

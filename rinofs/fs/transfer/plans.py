@@ -82,7 +82,7 @@ def plan_get(
         return copies
     shown = ", ".join(f"{copy.source} as {path}" for copy, path in changed[:_NAMED])
     more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
-    warnings.warn(f"this machine cannot hold some names; stored {shown}{more}", stacklevel=3)
+    warnings.warn(f"some names are not valid on this system; stored {shown}{more}", stacklevel=3)
     return [replace(copy, target=path) for copy, path in zip(copies, local, strict=True)]
 
 
@@ -135,7 +135,7 @@ def _remote(
 
 def _listed(source: Sequence[str], target: Sequence[str]) -> list[Copy]:
     if len(source) != len(target):
-        raise ValueError(f"{len(source)} sources cannot go to {len(target)} targets")
+        raise ValueError(f"{len(source)} sources but {len(target)} targets")
     return [Copy(one, other, None) for one, other in zip(source, target, strict=True)]
 
 

@@ -160,5 +160,5 @@ def spread(value: int | Sequence[int | None] | None, count: int) -> list[int | N
     if value is None or isinstance(value, int):
         return [value] * count
     if len(value) != count:
-        raise ValueError(f"{len(value)} bounds do not go with {count} paths")
+        raise ValueError(f"{len(value)} bounds for {count} paths")
     return list(value)

@@ -260,9 +260,9 @@ class StreamedResponse:
             "" if self.length is None else f" after {self.length - (self._left or 0)} of {self.length} bytes"
         )
         if isinstance(error, TimeoutError | urllib3.exceptions.TimeoutError):
-            return DeadlineError(f"the answer stopped coming{got}; try again", self._label)
+            return DeadlineError(f"the response stalled{got}; try again", self._label)
         reason = type(error).__name__ if error is not None else "the server ended it"
-        return ConnectionFailedError(f"the answer broke off{got} ({reason}); try again", self._label)
+        return ConnectionFailedError(f"the connection broke{got} ({reason}); try again", self._label)
 
     def _release(self, *, reuse: bool) -> None:
         on_close, self._on_close = self._on_close, None

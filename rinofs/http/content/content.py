@@ -113,7 +113,7 @@ class Version:
         encoding = response.headers.get("content-encoding", "identity")
         if encoding.lower() != "identity":
             shown = session.shown(encoding)
-            raise self.protocol_error(f"the content came encoded ({shown}), which was not requested")
+            raise self.protocol_error(f"the content is encoded ({shown}), which was not requested")
         named = content.version_of(response.headers)
         if response.foreign:
             # An object store names its own versions: they can be compared with each other only.
@@ -135,7 +135,7 @@ class Version:
         if size is None or size == self.size:
             return self
         if self.size is not None:
-            message = f"the response is of {size} bytes, the record says {self.size}; look again"
+            message = f"the response has {size} bytes, but the record says {self.size}; try again"
             raise self.protocol_error(message)
         return replace(self, size=size)
 
@@ -320,7 +320,7 @@ class ContentStream(io.RawIOBase):
     def _accept(self, response: StreamedResponse, *, ranged: bool) -> None:
         """Check a response and go to its byte at the position."""
         if response.status == 412:
-            raise self._version.changed("the service has another version now")
+            raise self._version.changed("the file was replaced while it was being read")
         if response.status == 416:
             part = parse_content_range(response.headers.get("content-range"))
             response.read_start(PIECE)
@@ -376,7 +376,7 @@ class ContentStream(io.RawIOBase):
 
     def _place_from_end(self) -> None:
         if self.size is None:
-            raise UnsizedError("the service says no size to count from the end", self._version.content.label)
+            raise UnsizedError("the service sent no size to count from", self._version.content.label)
         self.position = self._first = max(self.size + self.position, 0)
 
     def _lost(self, error: ConnectionFailedError | DeadlineError) -> None:

@@ -76,7 +76,7 @@ def _open_slice(session: HttpSession, content: Content, start: int, stop: int | 
     with open_content(session, content) as stream:  # only to learn the size
         size = stream.size
     if size is None:
-        raise UnsizedError("the service says no size to count from the end", content.label)
+        raise UnsizedError("the service sent no size to count from", content.label)
     start, stop, _ = slice(start, stop).indices(size)
     return open_content(session, content, start, max(start, stop))
 
@@ -176,7 +176,7 @@ def _read_parts(
     for start, stop in spans:
         came = parse_content_range(parts.begin().get("content-range"))
         if came is None or (came.start, came.stop) != (start, stop):
-            raise version.protocol_error(f"another part came than the bytes from {start} to {stop}")
+            raise version.protocol_error(f"the response does not have the bytes from {start} to {stop}")
         version = version.with_size(came.total)
         found.append(parts.read(stop - start))
     parts.end()

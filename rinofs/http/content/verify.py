@@ -320,13 +320,14 @@ class Verifier:
         sha256, etag = self._digests.finish()
         if self._size is not None and self._count != self._size:
             raise ContentMismatchError(
-                f"{self._count} bytes came where there are {self._size}; read it again", self._label
+                f"content mismatch: received {self._count} bytes instead of {self._size}; try again",
+                self._label,
             )
         found = sha256 if sha256 is not None else etag
         if found != self._expected:
             raise ContentMismatchError(
-                f"the bytes that came have the {self.checks} {found}, the service says {self._expected}:"
-                " damaged on the way or in the store; read it again",
+                f"content mismatch: the {self.checks} of the received bytes is {found}, the service says"
+                f" {self._expected}; damaged on the way or in the store: try again",
                 self._label,
             )
 

@@ -42,13 +42,13 @@ def redirect_target(method: str, url: str, status: int, location: str, *, label:
     try:
         here, there = origin(url), origin(target)
     except ValueError:
-        raise ProtocolError(f"a redirect ({status}) leads to no usable URL", label) from None
+        raise ProtocolError(f"a redirect ({status}) has no valid URL; check endpoint_url", label) from None
     shown = f"{there[0]}://{there[1]}:{there[2]}"
     if here[0] == "https" and there[0] == "http":
-        raise ProtocolError(f"a redirect ({status}) leads from https to {shown}: not followed", label)
+        raise ProtocolError(f"a redirect ({status}) from https to {shown} is not followed", label)
     if method not in {"GET", "HEAD"} and (here != there or status not in {307, 308}):
         raise ProtocolError(
-            f"a {method} was redirected ({status}) to {shown}: not followed;"
+            f"a redirect ({status}) of a {method} to {shown} is not followed;"
             " if the service has moved, set endpoint_url to its new address",
             label,
         )

@@ -125,7 +125,7 @@ class Failure:
             return self.error
         message = getattr(self.error, "message", str(self.error))
         return OutcomeUnknownError(
-            f"{message}; whether the {method} was carried out is not known: check before sending it again",
+            f"{message}; it is unknown whether the {method} took effect: check before sending it again",
             self.label,
         )
 

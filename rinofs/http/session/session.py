@@ -291,7 +291,7 @@ class HttpSession:
         return f"HttpSession({self.endpoint_url!r})"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("an HttpSession holds credentials and connections: make it anew, do not pickle it")
+        raise TypeError("an HttpSession cannot be pickled: it holds credentials and connections")
 
     def _call(
         self,
@@ -329,9 +329,9 @@ def _checked_endpoint(endpoint_url: str) -> str:
             f"endpoint_url {excerpt(endpoint_url)!r} is not an http or https URL"
         ) from None
     if parts.username is not None or parts.password is not None:
-        raise InvalidOptionError("endpoint_url must not hold a login: pass a token")
+        raise InvalidOptionError("endpoint_url must not contain a login; pass a token")
     if parts.query or parts.fragment:
-        raise InvalidOptionError("endpoint_url must end with its path: no ? and no #")
+        raise InvalidOptionError("endpoint_url must not contain ? or #")
     return url
 
 
@@ -412,7 +412,7 @@ def _wait_for_service(shared: SessionState, deadline: float, call: _Call) -> Non
     while seconds := shared.retry_after.seconds_left():
         if seconds > _left(deadline):
             raise UnavailableError(
-                f"the service asked to wait another {seconds:.0f} s (Retry-After); try again later",
+                f"the service asks to wait another {seconds:.0f} s (Retry-After); try again later",
                 call.label,
                 status=429,
             )

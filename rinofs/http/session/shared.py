@@ -66,7 +66,7 @@ class StaticAuth:
     def __init__(self, scheme: str, token: str) -> None:
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise CredentialsError(
-                "the token is empty or holds spaces, line ends or characters beyond ASCII: copy it again"
+                "the token is empty or contains spaces, line breaks or non-ASCII characters; copy it again"
             )
         self.scheme = scheme
         self._header = f"{scheme} {token}"
@@ -83,7 +83,7 @@ class StaticAuth:
         return f"StaticAuth({self.scheme!r}, '***')"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("credentials are not pickled: make them anew from the options")
+        raise TypeError("credentials cannot be pickled; create them from the options")
 
 
 class RetryAfter:
@@ -229,7 +229,7 @@ class SessionState:
         """Return the header's value, empty for none; checked, since a refusal further down would quote it."""
         value = self.auth.header()
         if not value.isascii() or not value.isprintable():
-            raise CredentialsError("the token holds line ends or characters beyond ASCII: log in again")
+            raise CredentialsError("the token contains line breaks or non-ASCII characters; log in again")
         return value
 
 

@@ -146,7 +146,7 @@ class Editor:
             If no datapack can have this name.
         """
         if is_id(part):
-            raise NotAllowedError("the service chooses the ids of datapacks; give it a name", label)
+            raise NotAllowedError("an id cannot be chosen; use a name", label)
         name = name_of_part(part)
         document = document or Document.create(name)
         try:
@@ -175,7 +175,7 @@ class Editor:
             If there is another one of this name.
         """
         if is_id(part):
-            raise NotAllowedError("the service chooses the ids of datapacks; give it a name", label)
+            raise NotAllowedError("an id cannot be chosen; use a name", label)
         name = name_of_part(part)
         base = datapack
         for count in range(MAX_TRIES):
@@ -191,7 +191,9 @@ class Editor:
             else:
                 self._cache.put(replace(base, name=name, document=document, etag=etag))
                 return
-        raise PreconditionError(f"others changed the datapack {MAX_TRIES} times meanwhile; try again", label)
+        raise PreconditionError(
+            f"other users changed the datapack during {MAX_TRIES} attempts; try again", label
+        )
 
     def _commit(self, datapack: Datapack, jobs: list[Job]) -> None:
         label = jobs[0].label
@@ -214,7 +216,9 @@ class Editor:
                 return
             _pause(count)
             base, sure = self._resolver.again(datapack.id, label), True
-        raise PreconditionError(f"others changed the datapack {MAX_TRIES} times meanwhile; try again", label)
+        raise PreconditionError(
+            f"other users changed the datapack during {MAX_TRIES} attempts; try again", label
+        )
 
     def _send(self, base: Datapack, document: Document, label: str) -> Datapack | None:
         """Store a document; None if the datapack is in another state by now."""

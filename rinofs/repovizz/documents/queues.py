@@ -48,7 +48,7 @@ class Job:
 
 def _named(error: OSError, label: str) -> OSError:
     if isinstance(error, FileExistsError):
-        return ConflictError("there is something already", label)
+        return ConflictError("already exists", label)
     if isinstance(error, FileNotFoundError):
         return NotFoundError(path=label)
     return type(error)(error.errno, error.strerror, label)

@@ -112,7 +112,7 @@ class RefreshingAuth:
         except AuthenticationError as error:
             named = "" if profile.name == DEFAULT_PROFILE else f" --profile {profile.name}"
             raise CredentialsError(
-                f"the login has ended and was not renewed ({error.message}); log in again with "
+                f"the login expired and could not be renewed ({error.message}); log in again with "
                 f"`rinofs login repovizz --endpoint-url {profile.endpoint_url}{named}`",
                 profile.endpoint_url,
             ) from None
@@ -126,4 +126,4 @@ class RefreshingAuth:
         return f"RefreshingAuth({self._profile.name!r})"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("credentials are not pickled: make them anew from the options")
+        raise TypeError("credentials cannot be pickled; create them from the options")

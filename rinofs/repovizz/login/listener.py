@@ -112,10 +112,10 @@ class Listener:
         # In steps, so that Ctrl-C is heard on every system.
         while not self._arrived.wait(0.2):
             if time.monotonic() > deadline:
-                raise DeadlineError(f"nobody logged in within {timeout:.0f} s; try again", self.redirect_uri)
+                raise DeadlineError(f"no login within {timeout:.0f} s; try again", self.redirect_uri)
         if self._code is None:
             shown = "".join(each for each in self._error if each.isprintable())[:100]
-            raise AuthenticationError(f"the login was not allowed ({shown})", self.redirect_uri)
+            raise AuthenticationError(f"the login was denied ({shown})", self.redirect_uri)
         return self._code
 
 

@@ -45,7 +45,7 @@ def find_client(
         stored = ProfileStore().load("repovizz", profile)
         if stored is None or stored.client_id is None or not same_endpoint(stored.endpoint_url, endpoint_url):
             raise CredentialsError(
-                "which OAuth client? give --client-id (and --client-secret, if it has one), as the page of "
+                "missing OAuth client: give --client-id (and --client-secret, if it has one), as the page of "
                 "your account shows them, or as `rinofs admin client add` made them",
                 endpoint_url,
             )
@@ -98,10 +98,12 @@ def log_in_by_hand(client: OAuthClient, ask: Callable[[str], str]) -> Tokens:
     if "://" in told:
         query = parse_qs(urlsplit(told).query)
         if query.get("state", [asked.state]) != [asked.state]:
-            raise AuthenticationError("this address is the answer to another login", client.endpoint_url)
+            raise AuthenticationError(
+                "this address belongs to another login; log in again", client.endpoint_url
+            )
         told = query.get("code", [""])[0]
     if not told:
-        raise AuthenticationError("there is no code in that; log in again", client.endpoint_url)
+        raise AuthenticationError("the address has no code; log in again", client.endpoint_url)
     return client.exchange(told, asked)
 
 
@@ -166,7 +168,9 @@ def login(
         If there is no OAuth client, or the endpoint is neither https nor on this machine.
     """
     if service != "repovizz":
-        raise InvalidOptionError(f"{service!r} has no login by browser: use `rinofs login {service}`")
+        raise InvalidOptionError(
+            f"{service!r} does not support login in a browser; use `rinofs login {service}`"
+        )
     check_profile_name(profile)
     client = find_client(endpoint_url, client_id, client_secret, profile)
     tokens = log_in(client, _show, port=port, timeout=timeout)

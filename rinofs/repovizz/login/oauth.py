@@ -105,7 +105,7 @@ class OAuthClient:
     ) -> None:
         where = canonical_endpoint(endpoint_url)
         if where.startswith("http://") and not is_loopback(where):
-            raise CredentialsError("codes and tokens are sent over https only; use the https URL", where)
+            raise CredentialsError("codes and tokens are only sent over https; use the https URL", where)
         self.endpoint_url = where
         self.client_id = client_id
         self.client_secret = client_secret
@@ -182,9 +182,9 @@ class OAuthClient:
 def _parse(body: Any, where: str) -> Tokens:
     access = body.get("access_token") if isinstance(body, dict) else None
     if not isinstance(access, str) or not access:
-        raise ProtocolError("the answer to the login has no token: is this a repovizz2 server?", where)
+        raise ProtocolError("the response to the login has no token; is this a repovizz2 server?", where)
     if str(body.get("token_type", "Bearer")).lower() != "bearer":
-        raise ProtocolError("the service gives tokens of a kind that is not known here", where)
+        raise ProtocolError("the service returned an unknown type of token", where)
     refresh, expires = body.get("refresh_token"), body.get("expires_in")
     seconds = float(expires) if isinstance(expires, int | float) and expires > 0 else None
     return Tokens(access, refresh if isinstance(refresh, str) and refresh else None, seconds)

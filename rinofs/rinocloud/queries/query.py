@@ -111,7 +111,7 @@ def _value(field: str, value: Any, keyword: str) -> Any:
 def _time(value: Any, keyword: str) -> str:
     """Return a time as text, as the service compares it: a year, month or day as it is, all else in UTC."""
     if isinstance(value, datetime) and value.tzinfo is None:
-        raise ValueError(f"{keyword}: the service's times are in UTC: give {value} a time zone")
+        raise ValueError(f"{keyword}: times are in UTC; add a time zone to {value}")
     text = as_json(value, keyword)
     found = _read_time(text) if isinstance(text, str) else None
     if found is None:
@@ -182,7 +182,7 @@ def sort_of(sort: str | None, *, descending: bool) -> str | None:
     """
     if sort is None:
         if descending:
-            raise ValueError("descending needs a field to sort by: sort='...'")
+            raise ValueError("descending needs a field to sort by; set sort=")
         return None
     field = service_name(sort.removeprefix("-"))
     if not field:

@@ -46,7 +46,7 @@ def annotations_recording(handle: FileHandle, label: str, kind: str) -> Recordin
     """
     size = handle.size
     if size > _LARGEST:
-        raise InvalidDatapackError(f"{size} bytes are too many for a file of annotations")
+        raise InvalidDatapackError(f"a file of annotations with {size} bytes is too large")
     data = handle.read_all()
     if kind == "eaf":
         return Recording((), (_table(eaf_events(parse_xml(data))),))
@@ -75,7 +75,7 @@ def _text(data: bytes, label: str) -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError:
-        warn(label, "its text is not UTF-8: it is read as Windows-1252")
+        warn(label, "the text is not UTF-8; it is read as Windows-1252")
         return data.decode("windows-1252", "replace")
 
 
@@ -91,11 +91,11 @@ def eaf_events(root: Element) -> list[_Event]:
         If it is no ELAN document, or an annotation refers to what is not there.
     """
     if root.name != "ANNOTATION_DOCUMENT":
-        raise InvalidDatapackError(f"this XML is no ELAN document: its root is <{root.name[:40]}>")
+        raise InvalidDatapackError(f"not an ELAN document: its root is <{root.name[:40]}>")
     header = root.first("HEADER")
     units = header.attributes.get("TIME_UNITS", "milliseconds") if header else "milliseconds"
     if units not in _FRAMES:
-        raise InvalidDatapackError(f"the unit of times, {units[:40]!r}, is not known")
+        raise InvalidDatapackError(f"unknown unit of times {units[:40]!r}")
     slots = {key: value / _FRAMES[units] for key, value in _slots(root).items()}
     found: dict[str, tuple[float, float]] = {}
     waiting: dict[str, list[tuple[str, str]]] = {}
@@ -129,7 +129,7 @@ def _slots(root: Element) -> dict[str, float]:
     try:
         known = [(place, float(value)) for place, (_, value) in enumerate(order) if value is not None]
     except ValueError as error:
-        raise InvalidDatapackError(f"a time is no number: {error}") from None
+        raise InvalidDatapackError(f"a time is not a number: {error}") from None
     if not known:
         return {}
     places, values = zip(*known, strict=True)
@@ -157,7 +157,7 @@ def _place(found: dict[str, tuple[float, float]], waiting: dict[str, list[tuple[
                 if key in waiting:
                     ahead.append(key)
     if waiting:
-        raise InvalidDatapackError(f"annotations refer to {min(waiting)!r}, which is not there")
+        raise InvalidDatapackError(f"annotations refer to {min(waiting)!r}, which does not exist")
 
 
 _TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<!\S)(<\w+>|[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?%?)(?!\S)|!.*')
@@ -176,7 +176,7 @@ def textgrid_events(text: str) -> list[_Event]:
     tokens = _tokens(text)
     try:
         if (next(tokens), next(tokens)) != ("ooTextFile", "TextGrid"):
-            raise InvalidDatapackError("this is a file of Praat, but no TextGrid")
+            raise InvalidDatapackError("this is a Praat file, but not a TextGrid")
         next(tokens), next(tokens)
         if next(tokens) != "<exists>":
             return []
@@ -186,7 +186,7 @@ def textgrid_events(text: str) -> list[_Event]:
     except ValueError as error:
         if isinstance(error, InvalidDatapackError):
             raise
-        raise InvalidDatapackError(f"this TextGrid cannot be read: {error}") from None
+        raise InvalidDatapackError(f"cannot read this TextGrid: {error}") from None
 
 
 def _tokens(text: str) -> Iterator[str]:
@@ -225,7 +225,7 @@ def webvtt_events(text: str) -> list[_Event]:
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd").split("\n")
     if not re.match(r"\ufeff?WEBVTT(?:[ \t]|$)", lines[0]):
-        raise InvalidDatapackError("this is no WebVTT: it does not begin with that word")
+        raise InvalidDatapackError("not a WebVTT file: it does not begin with WEBVTT")
     found: list[_Event] = []
     number = 1
     while number < len(lines):

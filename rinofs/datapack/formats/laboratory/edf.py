@@ -148,10 +148,10 @@ def _header(handle: FileHandle) -> tuple[bytes, Any]:
             warnings.simplefilter("ignore")  # of numbers in the header that cannot be right
             file = read(_one_record(header, signals), header_encoding="latin-1") if fits else None
     except (ValueError, IndexError, ZeroDivisionError) as error:
-        raise InvalidDatapackError(f"the header of this EDF file cannot be read: {error}") from error
+        raise InvalidDatapackError(f"cannot read the header of this EDF file: {error}") from error
     if file is None:
         raise InvalidDatapackError(
-            f"the header of this EDF file cannot be read: {signals} signals are not {len(header)} bytes"
+            f"cannot read the header of this EDF file: {signals} signals do not fit {len(header)} bytes"
         )
     return header, file
 
@@ -177,7 +177,7 @@ def _records(handle: FileHandle, header: bytes, label: str) -> _Records:
     record = sum(sizes) * width
     there = (handle.size - len(header)) // record if record else 0
     if 0 <= said < there:
-        warn(label, f"its header speaks of {said} data records, and {there} are there: all are read")
+        warn(label, f"the header says {said} data records but the file has {there}; all are read")
     elif said > there:
         warn(label, f"the file ends early: {said - there} of {said} data records are missing")
     return _Records(handle, len(header), there, float(header[244:252]), width, sizes)
@@ -224,7 +224,7 @@ def _name(labels: Sequence[str], units: str) -> str:
 def _read_annotations(handle: FileHandle, label: str) -> bool:
     if handle.size <= _ANNOTATED:
         return True
-    warn(label, "its annotations are not read, since they are spread over a large file")
+    warn(label, "its annotations are not read: they are spread over a large file")
     return False
 
 

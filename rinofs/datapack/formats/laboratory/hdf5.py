@@ -85,7 +85,7 @@ def hdf5_recording(handle: FileHandle) -> Recording:
     """
     with _file(handle) as file:
         if "_NCProperties" in file.attrs:
-            raise NotDataError("this is NetCDF: open it with engine='h5netcdf'")
+            raise NotDataError("this is NetCDF; open it with engine='h5netcdf'")
         devices = [group for group in _members(file).values() if _is_opensignals(group)]
         if devices:
             streams = [
@@ -94,7 +94,7 @@ def hdf5_recording(handle: FileHandle) -> Recording:
             return Recording(tuple(streams), (), _opensignals_attributes(devices[0]))
         streams = list(_streams(handle, file))
     if not streams:
-        raise NotDataError("this HDF5 file holds no arrays of numbers")
+        raise NotDataError("this HDF5 file has no arrays of numbers")
     return Recording(tuple(streams))
 
 
@@ -109,7 +109,7 @@ def _file(handle: FileHandle, where: str = "") -> Iterator[H5]:
             with h5py.File(file, "r") as opened:
                 yield opened
         except (OSError, RuntimeError, KeyError) as error:
-            raise InvalidDatapackError(f"{where}this HDF5 file cannot be read: {error}") from error
+            raise InvalidDatapackError(f"{where}cannot read this HDF5 file: {error}") from error
 
 
 def _arrays(file: H5) -> list[str]:

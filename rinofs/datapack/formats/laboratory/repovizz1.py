@@ -55,11 +55,11 @@ def parse_signal(data: bytes) -> Signal:
     fields = _fields(head.decode("utf-8", "replace"))
     line, _, behind = rest.partition(b"\n")
     if behind.strip():
-        raise InvalidDatapackError("a signal of repoVizz has two lines, and this file has more")
+        raise InvalidDatapackError("a repoVizz signal has two lines, but this file has more")
     low, high = _number(fields, "minval"), _number(fields, "maxval")
     rate = _number(fields, "framerate")
     if rate is not None and rate <= 0:
-        raise InvalidDatapackError(f"framerate={shortened(fields['framerate'])} is no rate")
+        raise InvalidDatapackError(f"framerate={shortened(fields['framerate'])} is not a valid rate")
     display = (low, high) if low is not None and high is not None else None
     return Signal(_samples(line.strip()), rate, _number(fields, "offsettime") or 0.0, display)
 
@@ -78,7 +78,7 @@ def _number(fields: dict[str, str], key: str) -> float | None:
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise InvalidDatapackError(f"{key}={shortened(text)} in the header is no number")
+        raise InvalidDatapackError(f"{key}={shortened(text)} in the header is not a number")
     return number
 
 
@@ -104,7 +104,7 @@ def _floats(items: list[bytes], before: int) -> NDArray[np.float64]:
                 float(item)
             except ValueError:
                 text = shortened(repr(item.decode("utf-8", "replace")))
-                raise InvalidDatapackError(f"sample {number} is {text}, which is no number") from None
+                raise InvalidDatapackError(f"sample {number} is {text}, not a number") from None
         raise
 
 

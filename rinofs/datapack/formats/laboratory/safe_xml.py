@@ -67,7 +67,7 @@ def parse_xml(data: bytes) -> Element:
         nonlocal count
         count += 1
         if count > _MOST or len(open_elements) > _DEEPEST:
-            raise InvalidDatapackError("this XML has too many elements, or is nested too deeply")
+            raise InvalidDatapackError("this XML has too many elements or is nested too deeply")
         element = Element(name, attributes)
         open_elements[-1].children.append(element)
         open_elements.append(element)
@@ -79,7 +79,7 @@ def parse_xml(data: bytes) -> Element:
         open_elements[-1].text += data
 
     def refuse(*_: Any) -> NoReturn:
-        raise InvalidDatapackError("this XML declares a document type or entities, which are not read")
+        raise InvalidDatapackError("this XML has a document type or entities, which are not supported")
 
     parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.CharacterDataHandler = text

@@ -40,7 +40,7 @@ def xdf_recording(handle: FileHandle) -> Recording:
         try:
             found, header = pyxdf.load_xdf(io.BufferedReader(file, 1 << 20), verbose=False)
         except (ValueError, KeyError, IndexError, RuntimeError, OSError, EOFError, struct.error) as error:
-            raise InvalidDatapackError(f"this XDF file cannot be read: {error}") from error
+            raise InvalidDatapackError(f"cannot read this XDF file: {error}") from error
     streams, events = [], []
     for one in sorted(found, key=lambda each: each["info"]["stream_id"]):
         made = _events(one) if isinstance(one["time_series"], list) else _stream(one)

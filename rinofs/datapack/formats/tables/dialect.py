@@ -161,7 +161,7 @@ def split_rows(lines: Iterable[str], delimiter: str | None) -> Iterator[tuple[in
             if len(row) > 1 or (row and not row[0].isspace()):
                 yield reader.line_num, [_bare(cell) for cell in row]
     except csv.Error as error:
-        raise NotDataError(f"this is not CSV: {error}") from error
+        raise NotDataError(f"not CSV: {error}") from error
 
 
 def _bare(cell: str) -> str:
@@ -215,14 +215,14 @@ def _beginning(data: bytes, *, whole: bool) -> _Text:
     """Return the lines of a head, and what stands above the rows."""
     found = decoded(data, cut=not whole)
     if found is None:
-        raise NotDataError("this is not text in UTF-8, UTF-16 or Windows-1252")
+        raise NotDataError("not text in UTF-8, UTF-16 or Windows-1252")
     text, encoding = found
     lines = normal_lines(text)
     if not whole and len(lines) > 1:
         lines.pop()  # which may be there in part
     if not any(line.strip() for line in lines):
         raise NotDataError("the file is empty")
-    doubts = ("its text is not UTF-8: it is read as Windows-1252",) if encoding == "cp1252" else ()
+    doubts = ("the text is not UTF-8; it is read as Windows-1252",) if encoding == "cp1252" else ()
     skip, delimiter, comment = 0, None, None
     for number, line in enumerate(lines):
         if sep := _SEP.fullmatch(line):
@@ -345,10 +345,10 @@ def check_row(row: Sequence[str], number: int, dialect: Dialect) -> None:
     count = len(row) - (dialect.trailing and len(row) > 1 and not row[-1])
     if count != width and (wrong is None or len(row) > 1):
         raise InvalidDatapackError(
-            f"rows are not of one length: row {number} has {count} values, row {dialect.first} has {width}"
+            f"rows differ in length: row {number} has {count} values, row {dialect.first} has {width}"
         )
     if wrong is not None:
-        raise NotDataError(f"row {number} holds {shortened(repr(wrong))}, which is no number")
+        raise NotDataError(f"row {number} holds {shortened(repr(wrong))}, which is not a number")
 
 
 _TRUTH = {"true": 1.0, "false": 0.0}
@@ -422,9 +422,7 @@ def _with_labels(
     named = labels is not None and len(labels) == width and labels[-1] != ""
     trailing = empty_last and not named
     if trailing and labels is None:
-        doubts.append(
-            f"the last cell of every row is empty: it is taken for no column, of {width - 1} others"
-        )
+        doubts.append(f"every row ends with an empty cell; only the other {width - 1} columns are read")
     if labels is not None and trailing and len(labels) == width:
         labels = labels[:-1]
     counted = _counting([row[0] for row in rows]) if width - trailing > 1 else None
@@ -434,13 +432,15 @@ def _with_labels(
         if unnamed or len(labels) == width - trailing - 1:
             index = counted
             labels = labels[1:] if unnamed else labels
-            doubts.append(f"its first column has no label and counts the rows from {counted}: it is an index")
+            doubts.append(
+                f"the first column has no label and counts the rows from {counted}; it is read as an index"
+            )
     columns = width - trailing - (index is not None)
     if labels is not None and len(labels) != columns:
-        raise InvalidDatapackError(f"the header has {len(labels)} columns, and the rows have {columns}")
+        raise InvalidDatapackError(f"the header has {len(labels)} columns, but the rows have {columns}")
     if units is not None:
         units = units[int(index is not None) :][:columns]
-        doubts.append(f"the row below its labels is taken for units: {', '.join(units)}")
+        doubts.append(f"the row below the labels is read as units: {', '.join(units)}")
     return replace(
         dialect,
         labels=None if labels is None else tuple(labels),
@@ -464,8 +464,8 @@ def _with_start_and_rate(
     if not is_unix_time(start) or not 0 < rate <= 100_000 or any(map(is_unix_time, later)):
         return dialect
     doubts.append(
-        f"its first rows look like the Unix time of the first sample ({start:.6f}) and a rate ({rate:g} Hz):"
-        " they are taken for these"
+        f"its first rows look like the Unix time of the first sample ({start:.6f}) and a rate ({rate:g} Hz);"
+        " they are read as these"
     )
     return replace(dialect, skip=skip + values[1][0], start=start, rate=rate)
 
@@ -493,7 +493,7 @@ def _doubt(dialect: Dialect, rows: list[list[str]], doubts: list[str]) -> None:
     counted = first in [[str(number + add) for number in range(len(first))] for add in (0, 1)]
     if counted and len(first) > 1 and any("." in cell for row in others for cell in row):
         doubts.append(
-            f"its first row, {','.join(first)}, counts the columns: it is read as values, not labels"
+            f"the first row, {','.join(first)}, could be values or column numbers; it is read as values"
         )
 
 

@@ -62,13 +62,13 @@ def json_rows(data: bytes) -> list[Any]:
     """
     text = text_of(data)
     if text is None or not text.strip():
-        raise NotDataError("the file is empty" if not data.strip() else "this is no text in UTF-8")
+        raise NotDataError("the file is empty" if not data.strip() else "not text in UTF-8")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise NotDataError(f"this is not JSON: {error}") from error
+        raise NotDataError(f"not valid JSON: {error}") from error
     if not isinstance(value, list):
-        raise NotDataError(f"this is JSON, but {shortened(repr(value))} is no array of numbers or of rows")
+        raise NotDataError(f"the JSON value {shortened(repr(value))} is not an array of numbers or of rows")
     return value
 
 
@@ -105,7 +105,7 @@ def _floats(rows: list[Any]) -> NDArray[Any]:
     for number, row in enumerate(rows, 1):
         for value in _leaves(row):
             if value is not None and not isinstance(value, (int, float)):
-                raise NotDataError(f"row {number} holds {shortened(repr(value))}, which is no number")
+                raise NotDataError(f"row {number} holds {shortened(repr(value))}, which is not a number")
     try:
         return np.array(rows, dtype=np.float64)
     except (OverflowError, TypeError, ValueError):
@@ -206,7 +206,7 @@ class Parser:
         first = self.dialect.index + row
         if not np.array_equal(block.values[:, 0], np.arange(first, first + len(block.values))):
             raise InvalidDatapackError(
-                f"its first column has no label and counts the rows up to line {line}, but not below: it is"
+                f"the first column has no label and counts the rows only up to line {line}: it is"
                 " neither an index nor a channel; give the column a label"
             )
         exact = {column - 1: cells for column, cells in block.exact.items() if column}

@@ -197,7 +197,7 @@ class TableSamples:
         """Warn of columns whose integers a float cannot hold."""
         for column in sorted(self._facts.lost):
             name = self.labels[column] if self.labels else str(column + 1)
-            warn(label, f"column {name!r} holds integers that a float cannot: their last digits are lost")
+            warn(label, f"column {name!r} holds integers too large for a float; their last digits are lost")
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_lock": None, "_values": None}
