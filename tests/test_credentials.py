@@ -155,7 +155,7 @@ def test_a_login_is_sent_to_its_endpoint_alone(one: LiveServer, other: LiveServe
     _login(one, "from-login")
     with pytest.raises(CredentialsError, match="no token for this endpoint"):
         RinoFileSystem(endpoint_url=other.endpoint_url)
-    with pytest.raises(CredentialsError, match="sent to no other"):
+    with pytest.raises(CredentialsError, match="is for another server"):
         RinoFileSystem(endpoint_url=other.endpoint_url, profile="default")
 
 
