@@ -180,10 +180,10 @@ def test_slicing(name: str, fault: str, server: LiveServer, urls: dict[str, str]
     assert type(caught.value) is error
     server.faults = None
     assert variable[:10].load().shape[0] == 10
-    # HDF5 crashes Python at its end where a file is still held then.
-    del caught
-    gc.collect()
-    assert not [thing for thing in gc.get_objects() if isinstance(thing, LibraryFile)]
+    if name == "h5":  # HDF5 crashes Python at its end where a file is still held then
+        del caught
+        gc.collect()
+        assert not [thing for thing in gc.get_objects() if isinstance(thing, LibraryFile)]
 
 
 @pytest.mark.parametrize("fault", FAULTS)
