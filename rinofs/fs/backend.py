@@ -40,6 +40,8 @@ class Pinned:
         Whether nothing newer can be found by looking again.
     record : object
         What the service itself knows of the file; only its backend looks into it.
+    etag : str or None
+        What `Upload.if_match` takes for this very content; None where the service does not say.
     """
 
     source: Source
@@ -47,6 +49,7 @@ class Pinned:
     version_id: int | str | None
     fresh: bool = True
     record: Any = None
+    etag: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,8 @@ class Upload:
         Its bytes.
     exclusive : bool
         Whether it may only be stored if nothing is there.
+    if_match : str, optional
+        The etag that the content in whose place it comes must have.
     metadata : mapping, optional
         Stored with it, where the service knows metadata.
     tags : sequence of str, optional
@@ -77,6 +82,7 @@ class Upload:
     source: IO[bytes] | bytes
     size: int
     exclusive: bool = False
+    if_match: str | None = None
     metadata: Mapping[str, Any] | None = None
     tags: Sequence[str] | None = None
     new_version: bool = False
@@ -201,9 +207,21 @@ class Backend(Protocol):
         ------
         FileExistsError
             If it is exclusive and something is there.
+        PreconditionError
+            If it has an `if_match`, and another content is there, or none.
         IsADirectoryError, NotADirectoryError
             If there is a folder, or a file on the way.
         """
+
+    def append(self, path: str, data: bytes) -> bool:  # noqa: ARG002 - for services that can
+        """Let the content of a file grow, whatever it is by now, and make the file if there is none.
+
+        Returns
+        -------
+        bool
+            False if the service cannot do that at once; then contents are sent with `Upload.if_match`.
+        """
+        return False
 
     def write_small(self) -> WriteBundle | None:
         """Return what stores several small files at once; None where the service cannot."""

@@ -323,7 +323,8 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
 
     # Contents. Those that read take ``version_id`` for an earlier version, those that write ``metadata`` and
     # ``tags`` to store with the content, or ``sidecars=True`` for metadata in files beside the local ones,
-    # and ``new_version=True`` for a new version even if the very content is there.
+    # ``new_version=True`` for a new version even if the very content is there, and ``if_match`` for the etag
+    # that the content to be replaced must have; PreconditionError says that it is another one.
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
         """Return the content of a file, or a part of it as slices do: of one version, checked if whole."""
@@ -343,6 +344,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
             "metadata": upload.metadata,
             "tags": upload.tags,
             "new_version": upload.new_version,
+            "if_match": upload.if_match,
         }
         with self.open(upload.path, mode, **storing) as file:
             source = upload.source
@@ -595,8 +597,8 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         """Open a file; what is written to it is stored when it is closed, unless an exception is on its way.
 
         `mode` is ``r``, ``w`` (replaces), ``a`` (goes on) or ``x`` (only if nothing is there), with ``b`` for
-        bytes. Beyond fsspec's options there are ``cache_type``, ``version_id``, ``metadata``, ``tags`` and
-        ``new_version``.
+        bytes. Beyond fsspec's options there are ``cache_type``, ``version_id``, ``metadata``, ``tags``,
+        ``new_version`` and ``if_match``.
         """
         text = {name: kwargs.pop(name) for name in _TEXT_OPTIONS if name in kwargs}
         if mode in {"r", "rb", "rt"}:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from fsspec.callbacks import DEFAULT_CALLBACK
-
 from rinofs.errors import ConflictError
+from rinofs.fs.appending import Appending, copy_before
 from rinofs.fs.backend import ABSENT, Upload
-from rinofs.fs.files.writer import OpenMode, RemoteWriter
-from rinofs.fs.reading import copy_to
+from rinofs.fs.files.writer import AppendingWriter, OpenMode, RemoteWriter
 from rinofs.fs.transfer.bundles import pipe_bundles
 from rinofs.fs.transfer.engine import ProgressReader, put_files
 from rinofs.fs.transfer.pool import FileErrors, Stop
@@ -62,7 +59,7 @@ class Writing:
         opening : OpenMode
             Whether to replace what is there, to go on after it, or to refuse it.
         attributes : mapping
-            ``metadata`` and ``tags`` to store with it.
+            What to store with it, and on which condition.
         autocommit : bool
             Whether closing it stores it; otherwise its ``commit`` does.
         """
@@ -70,25 +67,25 @@ class Writing:
         storing = _storing(opening, attributes)
         if opening is OpenMode.CREATE:
             self._refuse_taken(path)
-        before = None
         if opening is OpenMode.APPEND:
-            with contextlib.suppress(FileNotFoundError):
-                before = self._backend.pin(path, fresh=True)  # what others added since would be lost
-        if before is not None:
-            # The longer file is stored anew, and only what is sent with it belongs to it.
-            kept = {name: before.info.get(name) for name in ("metadata", "tags")}
-            storing |= {name: value for name, value in kept.items() if storing[name] is None}
+            return self._open_to_append(path, storing, autocommit=autocommit)
 
         def send(source: IO[bytes], size: int) -> None:
             self._backend.send(Upload(path, source, size, **storing))
 
-        writer = RemoteWriter(path, self._url(path), opening.value, send, autocommit=autocommit)
-        if before is not None:
-            try:
-                copy_to(before.source, cast("IO[bytes]", writer), DEFAULT_CALLBACK)
-            except BaseException:
-                writer.discard()
-                raise
+        return RemoteWriter(path, self._url(path), opening.value, send, autocommit=autocommit)
+
+    def _open_to_append(self, path: str, storing: dict[str, Any], *, autocommit: bool) -> RemoteWriter:
+        def send(source: IO[bytes], size: int) -> None:
+            Appending(self._backend, before, storing).send(Upload(path, source, size), writer)
+
+        writer = AppendingWriter(path, self._url(path), OpenMode.APPEND.value, send, autocommit=autocommit)
+        try:
+            before = copy_before(self._backend, path, cast("IO[bytes]", writer))
+        except BaseException:
+            writer.discard()
+            raise
+        writer.kept = writer.tell()
         return writer
 
     def _refuse_top(self, path: str) -> None:
@@ -124,6 +121,8 @@ class Writing:
         def size_of(item: tuple[str, bytes]) -> int | None:
             return len(item[1]) if isinstance(item[1], bytes) else None
 
+        if "if_match" in storing:
+            return list(items)
         return pipe_bundles(items, size_of, upload_of, self._backend.write_small, self._most, stop)
 
     # Local files
@@ -209,7 +208,7 @@ class Writing:
             storing = _storing(OpenMode.REPLACE, _with_sidecar(copy.source, attributes, sidecars))
             return Upload(self._strip(copy.target), data, len(data), **storing)
 
-        bundled = bundled and write_mode(mode) is OpenMode.REPLACE
+        bundled = bundled and write_mode(mode) is OpenMode.REPLACE and "if_match" not in attributes
         put_files(
             copies,
             send,
@@ -242,9 +241,21 @@ def write_mode(mode: str) -> OpenMode:
 def _storing(opening: OpenMode, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return how a content is stored: the fields of its `Upload` beside path and bytes."""
     metadata, tags = attributes_of(given)
-    new_version = bool(given.get("new_version"))
-    exclusive = opening is OpenMode.CREATE
-    return {"exclusive": exclusive, "metadata": metadata, "tags": tags, "new_version": new_version}
+    storing: dict[str, Any] = {
+        "metadata": metadata,
+        "tags": tags,
+        "new_version": bool(given.get("new_version")),
+    }
+    if_match = given.get("if_match")
+    if if_match is not None:
+        if opening is not OpenMode.REPLACE:
+            raise ValueError("if_match cannot be combined with modes 'create', 'xb' and 'ab'")
+        if not isinstance(if_match, str):
+            raise TypeError("if_match: an etag is expected, as info() has it")
+        storing["if_match"] = if_match
+    if opening is OpenMode.CREATE:
+        storing["exclusive"] = True
+    return storing
 
 
 def _with_sidecar(source: Any, given: Mapping[str, Any], sidecars: Sidecars | None) -> Mapping[str, Any]:

@@ -65,6 +65,8 @@ class RinocloudExtension(StrEnum):
     VERSIONS = "versions"
     """`copy` and `move` replace a file, whose versions stay; `delete` removes one earlier version; uploads
     can force a new one."""
+    CONDITIONS = "conditions"
+    """Uploads take ``If-Match``: the content is stored only in place of the one that it names."""
 
 
 class RepovizzExtension(StrEnum):

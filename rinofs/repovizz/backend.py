@@ -208,7 +208,8 @@ class RepovizzBackend(Backend):
         info: Info = {"name": path, "type": "file", "datapack": identifier}
         if stored.node is not None:
             info = _info_of_node(path, stored.datapack, stored.node)
-        return Pinned(source, {**info, "size": size}, stored.hash, fresh, stored.node)
+        about = {**info, "size": size, "etag": stored.hash}
+        return Pinned(source, about, stored.hash, fresh, stored.node, stored.hash)
 
     def relocate(self, path: str, pinned: Pinned, error: Exception) -> Pinned:
         """Look again at a node whose content turned out to be gone."""
@@ -314,4 +315,6 @@ def _info_of_node(path: str, datapack: Datapack, node: Document | Node) -> Info:
     if isinstance(node, Document):
         return _info_of_datapack(path, datapack.id)
     info = {**entry_of(path, node), "datapack": datapack.id}
-    return {**info, "metadata": dict(node.meta)} if isinstance(node, DataNode) else info
+    if not isinstance(node, DataNode):
+        return info
+    return {**info, "etag": hash_of(node.link), "metadata": dict(node.meta)}

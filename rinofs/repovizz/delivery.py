@@ -16,7 +16,13 @@ from rinofs.datapack.document import edits
 from rinofs.datapack.document.naming import name_of_part
 from rinofs.datapack.document.new import guess_mime
 from rinofs.datapack.links import REPOVIZZ
-from rinofs.errors import ConflictError, ContentMismatchError, OutcomeUnknownError, RinofsError
+from rinofs.errors import (
+    ConflictError,
+    ContentMismatchError,
+    OutcomeUnknownError,
+    PreconditionError,
+    RinofsError,
+)
 from rinofs.http.content.upload import UploadBody
 from rinofs.repovizz.paths import parse
 from rinofs.repovizz.records import hash_of
@@ -141,10 +147,13 @@ class NodeContent:
         ------
         ConflictError
             If the upload is exclusive, and something is there.
+        PreconditionError
+            If another content is there than the upload is for.
         IsADirectoryError, NotADirectoryError
             If there is a folder, or a file on the way.
         """
         found = Tree(document).get(self.inner)
+        self.check_match(found)
         if found is None:
             return edits.add(document, self.inner, self._node(None, link))
         if self._upload.exclusive:
@@ -152,6 +161,15 @@ class NodeContent:
         if not isinstance(found, DataNode):
             raise IsADirectoryError(errno.EISDIR, "is a folder", self.url)
         return edits.replace(document, self.inner, self._node(found, link))
+
+    def check_match(self, found: object) -> None:
+        """Raise PreconditionError if a node does not have the content in whose place the upload comes."""
+        wanted = self._upload.if_match
+        if wanted is None:
+            return
+        present = hash_of(found.link) if isinstance(found, DataNode) else None
+        if present is None or wanted.strip('"') not in {"*", present}:
+            raise PreconditionError("another content is there by now; read it again, then retry", self.url)
 
     def only_content(self, node: DataNode) -> bool:
         """Tell whether a node stays as it is, apart from its link."""
@@ -268,6 +286,7 @@ class NodeFirstUpload(Delivery):
         """Replace the content of a node; what else the link is of has to be looked at right before."""
         with self._datapacks.editor.alone(datapack):
             known = self._datapacks.resolver.again(datapack.id, content.url)
+            content.check_match(known.tree.get(content.inner))
             link = _own_link(content, known)
             if link is None:
                 return None

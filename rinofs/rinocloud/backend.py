@@ -183,7 +183,7 @@ class RinocloudBackend(Backend):
         version = record.etag or f"{record.size}@{record.modified}"
         key = f"{self._key} {record.id} {version.replace(' ', 'T')}"
         source = self._source(self.client.content(record, self.url(path)), key)
-        return Pinned(source, info_of(path, record), record.id, not max_age, record)
+        return Pinned(source, info_of(path, record), record.id, not max_age, record, record.etag)
 
     def _source(self, content: Content, key: str) -> RemoteSource:
         return RemoteSource(self.session, content, key, self.options.verify_content)
@@ -240,6 +240,10 @@ class RinocloudBackend(Backend):
     def send(self, upload: Upload) -> None:
         """Store a content under its path."""
         self._uploader.send(upload, self.options.listing_age)
+
+    def append(self, path: str, data: bytes) -> bool:
+        """Let a file grow on a server without conditions, which takes text only."""
+        return self._uploader.append(path, data)
 
     def write_small(self) -> WriteBundle | None:
         """Return what stores several small files by one request; None where the server cannot."""

@@ -297,10 +297,10 @@ class RinocloudClient:
 
     # Changing
 
-    def upload(self, body: UploadBody, *, exclusive: bool, label: str) -> Record:
-        """Send a content and return its record; an exclusive one is refused where the name is taken."""
+    def upload(self, body: UploadBody, condition: Mapping[str, str], label: str) -> Record:
+        """Send a content and return its record; `condition` is a header that may have it refused (412)."""
         once, repeatable = self._once()
-        headers = {**once, **({"If-None-Match": "*"} if exclusive else {})}
+        headers = {**once, **condition}
         answer = self.session.upload(
             f"{FILES}upload_multipart/", body, headers=headers, repeatable=repeatable, label=label
         )
@@ -313,6 +313,16 @@ class RinocloudClient:
             f"{FILES}upload_many/", body, headers=once, repeatable=repeatable, label=label
         )
         return parse_page(answer.json(), answer.url).records
+
+    def append(self, record_id: int, text: str, label: str) -> Record:
+        """Let a content grow by a text, which the server does at once; nothing tells two requests apart."""
+        answer = self._post("append", {"id": record_id, "chunk": text}, repeatable=False, label=label)
+        return parse_record(answer.json(), answer.url)
+
+    def create_object(self, name: str, folder: int | None, label: str) -> Record:
+        """Make an object without content."""
+        answer = self._create("create_object", {"name": name, **_parent(folder)}, label)
+        return parse_record(answer.json(), answer.url)
 
     def create_folder(self, name: str, folder: int | None, *, exist_ok: bool, label: str) -> Record:
         """Make a folder, and those on the way where `name` holds slashes."""

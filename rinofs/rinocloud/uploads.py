@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -19,6 +20,8 @@ from rinofs.errors import (
 from rinofs.http.content.upload import UploadBody
 from rinofs.protocol.digests import EtagHasher
 from rinofs.protocol.extensions import RinocloudExtension
+from rinofs.protocol.limits import MAX_JSON_BODY
+from rinofs.rinocloud.client import NO_SUCH_ENDPOINT
 from rinofs.rinocloud.resolver import TOP, ById, parse
 
 if TYPE_CHECKING:
@@ -28,6 +31,12 @@ if TYPE_CHECKING:
     from rinofs.rinocloud.resolver import Resolver
 
 _TAKEN = 412
+
+_TRIES = 20
+"""How often is looked again for what is to grow, where others replace it meanwhile."""
+
+APPEND = "append"
+"""The endpoint that lets a content grow."""
 
 _OWN_ETAG = re.compile(r"[0-9a-f]{32}-[0-9]+")
 
@@ -100,6 +109,8 @@ class Uploader:
         ------
         ConflictError
             If it is exclusive and the name is taken.
+        PreconditionError
+            If it is for the place of another content than is there.
         IsADirectoryError, NotADirectoryError
             If there is a folder, or something else than a folder on the way.
         ContentMismatchError
@@ -107,8 +118,7 @@ class Uploader:
         """
         path = self._by_name(upload.path)
         self._client.discover()
-        if upload.exclusive and not self._client.features.has(RinocloudExtension.DIGEST):
-            self._refuse_taken(path)
+        self._look(path, upload)
         start = 0 if isinstance(upload.source, bytes) else upload.source.tell()
         target = self.target(path, max_age)
         try:
@@ -135,12 +145,29 @@ class Uploader:
             raise NotAllowedError("earlier versions are read-only", self._url(path))
         return named
 
+    def _look(self, path: str, upload: Upload) -> None:
+        """Raise right before an upload what a server without conditions would not refuse."""
+        has = self._client.features.has
+        if upload.exclusive and not has(RinocloudExtension.DIGEST):
+            self._refuse_taken(path)
+        if upload.if_match is not None and not has(RinocloudExtension.CONDITIONS):
+            self._refuse_changed(path, _bare(upload.if_match))
+
     def _refuse_taken(self, path: str) -> None:
+        if self._found(path) is not None:
+            raise self._taken(path)
+
+    def _refuse_changed(self, path: str, etag: str) -> None:
+        found = self._found(path)
+        if found is None or (etag not in {"*", found.etag}):
+            problem = "another content is there by now; read it again, then retry"
+            raise PreconditionError(problem, self._url(path), status=_TAKEN)
+
+    def _found(self, path: str) -> Record | None:
         try:
-            self._resolver.record(path, 0)
+            return self._resolver.record(path, 0)
         except (NotFoundError, NotADirectoryError):
-            return
-        raise self._taken(path)
+            return None
 
     def _taken(self, path: str) -> ConflictError:
         return ConflictError("already exists", self._url(path), status=_TAKEN)
@@ -156,10 +183,12 @@ class Uploader:
             etag=not extended and self._verify,
         )
         try:
-            record = self._client.upload(body, exclusive=upload.exclusive and extended, label=self._url(path))
+            record = self._client.upload(body, self._condition(upload), self._url(path))
         except PreconditionError:
+            if upload.if_match is not None:
+                raise
             raise self._taken(path) from None
-        except OutcomeUnknownError:
+        except OutcomeUnknownError as unknown:
             stored = self._stored_by_lost_answer(path, body, upload)
             if stored is not None:
                 return stored
@@ -168,11 +197,75 @@ class Uploader:
             body.rewind()
             if upload.exclusive:
                 self._refuse_taken(path)  # by now it may be somebody else's
-            # Another server may have taken the place of the first one, and be able to do less.
-            return self._send(path, target, upload, again=True)
+            try:
+                # Another server may have taken the place of the first one, and be able to do less.
+                self._look(path, upload)
+                return self._send(path, target, upload, again=True)
+            except PreconditionError:
+                raise unknown from None  # it may have been the first request that changed the content
         if self._verify and not extended:
             self._check(path, record, body)
         return record
+
+    def _condition(self, upload: Upload) -> dict[str, str]:
+        """Return the header that has the server decide."""
+        has = self._client.features.has
+        if upload.exclusive and has(RinocloudExtension.DIGEST):
+            return {"If-None-Match": "*"}
+        if upload.if_match is not None and has(RinocloudExtension.CONDITIONS):
+            etag = _bare(upload.if_match)
+            return {"If-Match": etag if etag == "*" else f'"{etag}"'}
+        return {}
+
+    # Appending without conditions
+
+    def append(self, path: str, data: bytes) -> bool:
+        """Let a file grow by text, on a server without conditions.
+
+        Returns
+        -------
+        bool
+            False if the server has conditions, or cannot let a content grow by this.
+        """
+        self._client.discover()
+        features = self._client.features
+        if features.has(RinocloudExtension.CONDITIONS) or APPEND in features.lacking:
+            return False
+        try:
+            text = data.decode()
+        except UnicodeDecodeError:
+            return False
+        if len(json.dumps(text)) > MAX_JSON_BODY // 2:
+            return False
+        path = self._by_name(path)
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                record = self._found(path) or self._empty(path)
+                grown = self._client.append(record.id, text, self._url(path))
+            except (ConflictError, NotFoundError, InvalidRequestError) as error:
+                there = self._found(path)
+                if there is not None and there.type == "directory":
+                    raise IsADirectoryError(errno.EISDIR, "there is a folder", self._url(path)) from None
+                if error.status in NO_SUCH_ENDPOINT and there is not None and there.id == record.id:
+                    features.lacks(APPEND)
+                    return False
+                if not tries_left or isinstance(error, InvalidRequestError):
+                    raise
+            else:
+                self._listings.put(path, grown)
+                return True
+        raise AssertionError
+
+    def _empty(self, path: str) -> Record:
+        """Make an object that can grow; where two do that at once, one of them is refused."""
+        target = self.target(path, 0)
+        above, _, name = target.name.rpartition("/")
+        label, folder = self._url(path), target.folder
+        if above:
+            folder = self._client.create_folder(above, folder, exist_ok=True, label=label).id
+        if target.made is not None:
+            self._listings.forget(target.made)
+        return self._client.create_object(name, folder, label)
 
     def _stored_by_lost_answer(self, path: str, body: UploadBody, upload: Upload) -> Record | None:
         """Return the record of an upload whose answer was lost, if it was stored."""
@@ -215,6 +308,10 @@ class Uploader:
         if target.made is not None:
             self._listings.forget(target.made)
         self._listings.put(path, record)
+
+
+def _bare(etag: str) -> str:
+    return etag.strip('"')
 
 
 def fields_of(target: Target, upload: Upload, features: Features) -> dict[str, Any]:

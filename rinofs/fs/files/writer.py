@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
     from _typeshed import ReadableBuffer
 
-__all__ = ["CompressedWriter", "NotWrittenWarning", "OpenMode", "RemoteWriter", "TextWriter", "compressed"]
+__all__ = [
+    "AppendingWriter",
+    "CompressedWriter",
+    "NotWrittenWarning",
+    "OpenMode",
+    "RemoteWriter",
+    "TextWriter",
+    "compressed",
+]
 
 SPOOLED_IN_MEMORY = 4 * 1024 * 1024
 """Bytes of a file being written that are kept in memory; more go to a temporary file."""
@@ -205,6 +213,32 @@ class RemoteWriter(io.BufferedIOBase):
             warnings.warn(
                 f"{self.full_name} was never closed: nothing was written", NotWrittenWarning, stacklevel=2
             )
+
+
+class AppendingWriter(RemoteWriter):
+    """A file whose writes go to its end, after what was there when it was opened.
+
+    Attributes
+    ----------
+    kept : int
+        How many of its first bytes were there.
+    rewritten : bool
+        Whether it was cut to fewer.
+    """
+
+    kept = 0
+    rewritten = False
+
+    def write(self, data: ReadableBuffer) -> int:
+        """Write bytes at the end, as POSIX has it; returns how many."""
+        self._file().seek(0, io.SEEK_END)
+        return super().write(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Cut the file at `size`, by default at the current position; returns the size."""
+        size = super().truncate(size)
+        self.rewritten = self.rewritten or size < self.kept
+        return size
 
 
 def _is_leaving_a_with_block() -> bool:

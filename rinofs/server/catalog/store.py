@@ -231,6 +231,7 @@ class Store:
         blob: Blob,
         *,
         only_new: bool = False,
+        expected: frozenset[str] | None = None,
         key: RequestKey | None = None,
     ) -> Record:
         """Make a file of a stored content. A file of that name becomes an earlier version of it.
@@ -245,6 +246,8 @@ class Store:
             Its content, kept from being collected by the caller.
         only_new : bool
             Whether the name has to be free.
+        expected : frozenset of str, optional
+            The etags of which the present content must have one; ``*`` is any.
         key : RequestKey, optional
             See the notes of the class.
 
@@ -253,13 +256,15 @@ class Store:
         Conflict
             If a folder has the name.
         PreconditionFailed
-            If the name has to be free and is not.
+            If the name has to be free and is not, or the present content is another one than expected.
         """
         with self._database.once(user.id, key) as unit:
             parent = objects.folder_for(unit.connection, user, new.parent, new.folders)
             present = objects.child(unit.connection, user, parent, new.name)
             if present is not None and only_new:
                 raise PreconditionFailed(f"name: {new.name!r} exists already", field="name")
+            if expected is not None and (present is None or not expected & {"*", present.etag}):
+                raise PreconditionFailed(f"name: {new.name!r} has another content by now", field="name")
             objects.refuse_folder(present)
             record = objects.add(
                 unit.connection, user, _in(new, parent), Kind.FILE, blob=blob, replaced=present

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from starlette.datastructures import Headers
 
-__all__ = ["expected_tags", "failed_precondition", "holds_for_range"]
+__all__ = ["etags_in", "expected_tags", "failed_precondition", "holds_for_range"]
 
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 
@@ -65,6 +65,13 @@ def expected_tags(headers: Headers) -> tuple[frozenset[str] | None, frozenset[st
     if joined.strip() == "*":
         return frozenset(), frozenset()
     return one_of, frozenset(tag for _, tag in _TAG.findall(joined))
+
+
+def etags_in(value: str) -> frozenset[str]:
+    """Return the strong etags that the value of an ``If-Match`` header names, or ``*`` for any."""
+    if value.strip() == "*":
+        return frozenset({"*"})
+    return frozenset(tag for mark, tag in _TAG.findall(value) if not mark)
 
 
 def holds_for_range(condition: str | None, etag: str, modified: datetime) -> bool:

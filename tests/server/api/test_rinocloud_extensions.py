@@ -14,7 +14,7 @@ from tests.server.client import Api, Files
 
 
 def test_extensions_are_announced_on_every_answer(server: LiveServer, extended: LiveServer) -> None:
-    announced = "path, recursive, after, digest, rename, idempotency, bundle, versions"
+    announced = "path, recursive, after, digest, rename, idempotency, bundle, versions, conditions"
     for running in (server, extended):
         for token in (running.token, "wrong"):
             for endpoint in ("files/children", "files/nothing", "files/get_metadata"):
@@ -76,6 +76,28 @@ def test_digest(more: Api) -> None:
     parts = {"json": (None, '{"name": "a"}'), "file": ("a", b"other")}
     assert more.session.post(more.url("files/upload"), files=parts, headers=new).status_code == 412
     assert more.content(record["id"]) == b"content"
+
+
+def test_an_upload_on_condition(more: Api, api: Api) -> None:
+    def send(to: Api, condition: str | None, content: bytes, **headers: str) -> int:
+        parts: Files = {"json": (None, '{"name": "a"}'), "file": ("a", content)}
+        given = headers if condition is None else {"If-Match": condition, **headers}
+        return to.session.post(to.url("files/upload"), files=parts, headers=given).status_code
+
+    for condition in ('"x-1"', "*"):
+        assert send(more, condition, b"0") == 412
+    first = more.file("a", b"1")["etag"]
+    assert send(more, f'"other-1", "{first}"', b"2", **{"Idempotency-Key": "k1"}) == 201
+    for condition in (f'"{first}"', f'W/"{first}"', "", "nonsense"):
+        assert send(more, condition, b"3") == 412, condition
+    assert send(more, f'"other-1", "{first}"', b"2", **{"Idempotency-Key": "k1"}) == 201  # it was done before
+    assert history(more, "a") == [b"1", b"2"]
+    assert send(more, "*", b"3") == 201
+    headers = {"If-Match": f'"{first}"', "rinocloud-api-payload": '{"name": "a"}'}
+    assert more.session.post(more.url("files/upload_binary"), data=b"4", headers=headers).status_code == 412
+    assert history(more, "a") == [b"1", b"2", b"3"]
+    with live_server(extensions=False) as plain:
+        assert send(Api(plain.endpoint_url, plain.token), '"x-1"', b"1") == 201
 
 
 def test_rename(more: Api) -> None:

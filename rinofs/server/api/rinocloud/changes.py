@@ -22,6 +22,7 @@ from rinofs.server.catalog.records import Kind, Record
 from rinofs.server.catalog.store import FolderExists, made_before
 from rinofs.server.errors import BadRequest, Conflict
 from rinofs.server.web.bodies import read_fields
+from rinofs.server.web.preconditions import etags_in
 from rinofs.server.web.responses import json_response
 from rinofs.server.web.uploads import ReceivedUpload, receive_binary, receive_upload
 
@@ -84,10 +85,14 @@ async def upload_binary(call: Call) -> Response:
 
 async def _store(call: Call, received: ReceivedUpload) -> Response:
     new = new_object(received.fields, extended=call.extended, nested=True, filename=received.filename)
-    only_new = call.extended and call.request.headers.get("if-none-match", "").strip() == "*"
+    headers = call.request.headers
+    only_new = call.extended and headers.get("if-none-match", "").strip() == "*"
+    # Only a request that has a condition pays for reading it.
+    expected = etags_in(headers["if-match"]) if call.extended and "if-match" in headers else None
 
     def change(user: User, key: RequestKey | None) -> list[Record]:
-        return [call.services.store.upload(user, new, received.blob, only_new=only_new, key=key)]
+        store = call.services.store
+        return [store.upload(user, new, received.blob, only_new=only_new, expected=expected, key=key)]
 
     said = [received.fields, received.filename, received.blob.sha256]
     return await _created(call, said, change)
