@@ -5,7 +5,6 @@ Whatever is unusual in them is left to `parsing`, which names the row that is wr
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,9 +67,9 @@ def _integers(data: bytes, delimiter: str, count: int) -> NDArray[np.int64] | No
     separator = delimiter or ","
     digits = data[:-1].replace(b".", b"").replace(b"\n", separator.encode())
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # numpy before 2.3 only warns of what it cannot read
-            whole = np.fromstring(digits, np.int64, sep=separator)
+        # numpy before 2.3 stops early, with a DeprecationWarning; the count below finds that. The filters of
+        # warnings stay as they are: threads share them, and "error" here would raise in other threads.
+        whole = np.fromstring(digits, np.int64, sep=separator)
     except (ValueError, DeprecationWarning):
         return None
     if len(whole) != count or bool((np.abs(whole) >= _EXACT).any()):
