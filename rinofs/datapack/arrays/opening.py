@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
@@ -17,7 +17,7 @@ from rinofs.datapack.datatypes.layouts import Lattice, Sparse
 from rinofs.datapack.datatypes.registry import datatype_of_node, given_datatype, registry_of
 from rinofs.datapack.document.messages import warn
 from rinofs.datapack.document.model import Container, DataNode, Document
-from rinofs.datapack.formats.detect import HEAD, NotDataError, format_of, is_json, says_csv
+from rinofs.datapack.formats.detect import HEAD, NotDataError, format_of, json_array
 from rinofs.datapack.formats.handles import FileHandle
 from rinofs.datapack.formats.readers import recording_of, samples_of
 from rinofs.datapack.formats.recordings import RECORDING_FORMATS
@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from rinofs.datapack.arrays.located import Located, Pack
     from rinofs.datapack.datatypes.datatype import Datatype
     from rinofs.datapack.datatypes.registry import DatatypeRegistry
+
+
+MOST_WHOLE = 64 * 1024 * 1024
+"""Bytes up to which a tree reads files that have to be read whole; larger ones open one at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,8 @@ class Overrides:
         Seconds of the first sample.
     time_column : bool
         Whether a column of times is the axis.
+    most_whole : int or None
+        Bytes up to which a file that has to be read whole is read.
     """
 
     registry: DatatypeRegistry
@@ -58,6 +64,7 @@ class Overrides:
     channels: tuple[str, ...] | None = None
     start: float | None = None
     time_column: bool = True
+    most_whole: int | None = None
 
     @classmethod
     def of(
@@ -125,15 +132,18 @@ def _datasets(
     handle: FileHandle, file: Located, datatype: Datatype | None, overrides: Overrides
 ) -> dict[str, xr.Dataset]:
     mime = file.node.mime if file.node else None
-    kind = format_of(handle.head(HEAD), mime, file.path)
-    if kind == "json" and says_csv(mime, file.path) and not is_json(handle.read_all()):
-        kind = "csv"
+    head = handle.head(HEAD)
+    kind = format_of(head, mime, file.path)
     if kind is None:
         what = f" ({mime})" if mime else ""
         raise NotDataError(
             f"unknown format: not JSON, CSV, audio or .npy{what}; open it as a file with fsspec.open"
         )
     layout = datatype.layout if datatype else None
+    if kind == "json":
+        json_array(head, of_numbers=not isinstance(layout, Sparse))
+    if overrides.most_whole is not None and _is_read_whole(head, kind, events=isinstance(layout, Sparse)):
+        _refuse_large(handle.size, overrides.most_whole, kind)
     if isinstance(layout, Sparse):
         return {"": events_dataset(handle, kind, layout, file.label)}
     stream = StreamFacts(
@@ -151,6 +161,20 @@ def _datasets(
     if kind == "csv" and datatype is None and not samples.shape[0] and not _is_table(mime, file.path):
         raise NotDataError("this is a line of text")  # which could be the header of an empty table
     return {"": stream_dataset(samples, stream)}
+
+
+def _is_read_whole(head: bytes, kind: str, *, events: bool) -> bool:
+    """Whether a file has to be read whole when it is opened, by its beginning."""
+    if kind == "edf":
+        return head[192:197] in {b"EDF+D", b"BDF+D"}  # the time of every record
+    return events or kind in {"json", "xdf", "eaf", "textgrid", "webvtt", "repovizz1"}
+
+
+def _refuse_large(size: int, most: int, kind: str) -> None:
+    if size > most:
+        raise InvalidDatapackError(
+            f"it is {size / 2**20:.0f} MiB of {kind}, which can only be read whole: open it by open_dataset"
+        )
 
 
 def _is_table(mime: str | None, path: str) -> bool:
@@ -232,6 +256,7 @@ def _on_one_axis(nodes: Iterable[dict[str, xr.Dataset] | None]) -> str | None:
 
 def _try(pack: Pack, path: str, overrides: Overrides) -> dict[str, xr.Dataset] | None:
     """Return the datasets of a node, None for one that cannot be read as data."""
+    overrides = replace(overrides, most_whole=MOST_WHOLE)
     inner = f"{pack.inner}/{path}".strip("/")
     file = pack.located(inner)
     try:

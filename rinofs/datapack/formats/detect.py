@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import codecs
 import json
+import re
 from typing import Literal
 
+from rinofs.datapack.document.messages import shortened
 from rinofs.datapack.formats.recordings import RecordingFormat, recording_format
 from rinofs.errors import InvalidDatapackError
 
@@ -13,6 +15,8 @@ Format = Literal["json", "csv", "wav", "audio", "npy"] | RecordingFormat
 
 HEAD = 4096
 """Bytes that tell what a file is."""
+
+_TOKEN = 24  # characters: a number that is cut is an error where it begins
 
 _AUDIO = (b"fLaC", b"OggS", b"caff", b".snd", b"RIFX", b"ID3", b"riff")
 _BINARY = (b"%PDF", b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b", b"CDF")
@@ -65,25 +69,47 @@ def _text_format(head: bytes, mime: str | None, name: str) -> Format | None:
     if found is None:
         return None
     text, _ = found
-    said = f"{mime or ''} {name.lower()}"
+    said = "json" in (mime or "") or name.lower().endswith(".json")
     start = text.lstrip()
     if not start:
-        return "json" if "json" in said else "csv"
-    return "json" if start[0] in "[{" else "csv"
+        return "json" if said else "csv"
+    # Lines of logs, and headers of tables, may begin as JSON does.
+    whole = len(head) < HEAD and ("csv" in (mime or "") or name.lower().endswith((".csv", ".tsv")))
+    return "json" if start[0] in "[{" and (said or _begins_as_json(start, whole=whole)) else "csv"
 
 
-def says_csv(mime: str | None, name: str) -> bool:
-    """Whether media type or name call a file CSV, whose header may begin as JSON does."""
-    return "csv" in (mime or "") or name.lower().endswith((".csv", ".tsv"))
-
-
-def is_json(data: bytes) -> bool:
-    """Whether all of a file is JSON."""
+def _begins_as_json(text: str, *, whole: bool) -> bool:
+    """Whether a text is JSON, or if it is not `whole`, JSON may go on from it."""
     try:
-        json.loads(text_of(data) or "")
-    except (ValueError, RecursionError):
-        return False
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        cut = _TOKEN if len(text) > HEAD // 4 else 0
+        return not whole and (error.pos >= len(text) - cut or error.msg.startswith("Unterminated string"))
+    except RecursionError:
+        pass
     return True
+
+
+def json_array(head: bytes, *, of_numbers: bool) -> None:
+    """Refuse JSON that is no array by its beginning, before all of it is read.
+
+    Parameters
+    ----------
+    head : bytes
+        The beginning.
+    of_numbers : bool
+        Whether it has to hold numbers, or rows of them.
+
+    Raises
+    ------
+    NotDataError
+        If it is none.
+    """
+    text = (decoded(head, cut=True) or ("", ""))[0].lstrip()
+    wrong = re.match(r"\{", text) or (of_numbers and re.match(r"\[[\s\[]*[{\"]", text))
+    if wrong:
+        wanted = "array of numbers or of rows" if of_numbers else "array of events"
+        raise NotDataError(f"this is JSON, but {shortened(text)} is not an {wanted}")
 
 
 def decoded(data: bytes, *, cut: bool = False) -> tuple[str, str] | None:

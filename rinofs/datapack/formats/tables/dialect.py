@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 HEAD = 64 * 1024
 """Bytes at the beginning of a file that decide how it is written."""
 
+LONGEST_HEAD = 64 * 1024 * 1024
+"""Likewise, where the first rows take more."""
+
 _SAMPLE = 400  # rows that are tried
 _DELIMITERS = ("\t", ";", ",", "|", None, "")
 
@@ -218,8 +221,10 @@ def _beginning(data: bytes, *, whole: bool) -> _Text:
         raise NotDataError("not text in UTF-8, UTF-16 or Windows-1252")
     text, encoding = found
     lines = normal_lines(text)
-    if not whole and len(lines) > 1:
+    if not whole:
         lines.pop()  # which may be there in part
+        if not lines:
+            raise NotDataError(f"its first {len(data) // 1024} KiB are one line")
     if not any(line.strip() for line in lines):
         raise NotDataError("the file is empty")
     doubts = ("the text is not UTF-8; it is read as Windows-1252",) if encoding == "cp1252" else ()
@@ -232,7 +237,25 @@ def _beginning(data: bytes, *, whole: bool) -> _Text:
         elif line.strip(" "):
             break
         skip = number + 1
+    if not whole and skip == len(lines):
+        raise NotDataError(f"its first {len(data) // 1024} KiB hold no row, but comments alone")
     return _Text(encoding, lines, skip, delimiter, comment, doubts)
+
+
+def has_long_rows(head: bytes) -> bool:
+    """Whether the beginning of a table has to be longer to tell how it is written: it holds no two rows.
+
+    A text without ends of lines is no table unless its cells are short words, as labels and numbers are.
+    """
+    found = decoded(head, cut=True)
+    if found is None:
+        return False
+    first, *others = normal_lines(found[0].lstrip())
+    if len(others) > 3:
+        return False
+    delimiter = max("\t;,|", key=first.count)
+    cells = first.split(delimiter)[:-1] or first.split()[:-1]
+    return len(cells) > 100 and not any(len(cell) > 60 or " " in cell.strip() for cell in cells)
 
 
 def _is_semicolon_comment(lines: Sequence[str], number: int) -> bool:

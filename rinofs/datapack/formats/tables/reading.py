@@ -12,7 +12,7 @@ import numpy as np
 from rinofs.datapack.document.messages import warn
 from rinofs.datapack.formats.index_cache import keep_index, load_index
 from rinofs.datapack.formats.samples import CHUNK
-from rinofs.datapack.formats.tables.dialect import HEAD, dialect_of, normal_lines
+from rinofs.datapack.formats.tables.dialect import HEAD, LONGEST_HEAD, dialect_of, has_long_rows, normal_lines
 from rinofs.datapack.formats.tables.index import IndexBuilder, Mark, TableIndex
 from rinofs.datapack.formats.tables.parsing import Parser, json_block
 from rinofs.errors import InvalidDatapackError
@@ -81,7 +81,7 @@ class TableSamples:
         return builder.index()
 
     def _of_table(self, label: str) -> TableIndex:
-        head, size = self._handle.head(HEAD), self._handle.size
+        head, size = self._head()
         dialect = dialect_of(head, whole=len(head) >= size)
         self._parser = Parser(dialect)
         self.labels, self.units = dialect.labels, dialect.units
@@ -98,6 +98,13 @@ class TableSamples:
         index = self._pass(size, keep=False)
         keep_index(version, "table", index.to_arrays())
         return index
+
+    def _head(self) -> tuple[bytes, int]:
+        """Return what decides how the table is written, and how many bytes it has in all."""
+        head, size = self._handle.head(HEAD), self._handle.size
+        while len(head) < min(size, LONGEST_HEAD) and has_long_rows(head):
+            head = self._handle.read(0, 4 * len(head))
+        return head, size
 
     def _pass(self, size: int, *, keep: bool) -> TableIndex:
         """Read all of the table, and keep its values if that is wanted."""
