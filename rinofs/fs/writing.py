@@ -11,8 +11,9 @@ from rinofs.fs.appending import Appending, copy_before
 from rinofs.fs.backend import ABSENT, Upload
 from rinofs.fs.files.writer import AppendingWriter, OpenMode, RemoteWriter
 from rinofs.fs.transfer.bundles import pipe_bundles
-from rinofs.fs.transfer.engine import ProgressReader, put_files
+from rinofs.fs.transfer.engine import put_files
 from rinofs.fs.transfer.pool import FileErrors, Stop
+from rinofs.fs.transfer.sources import ProgressReader, open_source, without_links
 from rinofs.fs.values import attributes_of
 
 if TYPE_CHECKING:
@@ -164,8 +165,7 @@ class Writing:
             self._backend.make_folder(path, exist_ok=True)
             return
         self._refuse_top(path)
-        with Path(source).open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
+        with open_source(os.fspath(source)) as (file, size):
             callback.set_size(size)
             watched = cast("IO[bytes]", ProgressReader(file, callback, stop or Stop()))
             store(Upload(path, watched, size, **storing))
@@ -197,6 +197,7 @@ class Writing:
         errors : FileErrors
             What becomes of errors.
         """
+        copies = without_links(copies, errors)
         if sidecars is not None:
             copies = _with_whole_sidecars(copies, sidecars, errors)
 

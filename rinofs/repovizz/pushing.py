@@ -18,8 +18,8 @@ from rinofs.errors import (
     NotFoundError,
 )
 from rinofs.fs.backend import Upload
-from rinofs.fs.transfer.engine import ProgressReader
 from rinofs.fs.transfer.pool import Stop, run
+from rinofs.fs.transfer.sources import ProgressReader
 from rinofs.http.content.upload import UploadBody
 from rinofs.repovizz.delivery import HashingReader, check_hash
 from rinofs.repovizz.paths import is_id, part_of

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rinofs.fs.transfer.download import replacing
 from rinofs.fs.transfer.pool import FileErrors, Stop, run
+from rinofs.fs.transfer.sources import state_of
 from rinofs.protocol.limits import MAX_BUNDLE, MAX_BUNDLE_UPLOAD, MAX_BUNDLED_FILE
 
 if TYPE_CHECKING:
@@ -253,11 +254,12 @@ def _whole_file(path: str) -> bytes | None:
     """Return what is in a local file, if it is small; None as well if it changes at this moment."""
     try:
         with Path(path).open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
+            before = state_of(file)
             content = file.read(MAX_BUNDLED_FILE + 1)
+            whole = before is not None and state_of(file) == before and len(content) == before[0]
     except OSError:
         return None  # as above
-    return content if len(content) == size <= MAX_BUNDLED_FILE else None
+    return content if whole and len(content) <= MAX_BUNDLED_FILE else None
 
 
 def _groups(items: Iterable[Item], size_of: Callable[[Item], int | None] = lambda _: 0) -> list[list[Item]]:
