@@ -18,6 +18,7 @@ from fsspec.config import conf
 from rinofs import RinoFileSystem
 from rinofs.credentials import ConfiguredToken, find_credentials
 from rinofs.errors import RinofsError
+from rinofs.http.session import retry
 from rinofs.http.session.shared import StaticAuth
 from rinofs.profiles import Profile, ProfileStore
 from rinofs.testing import Fault, live_server
@@ -40,6 +41,11 @@ def running() -> Iterator[dict[str, LiveServer]]:
         yield {CANARY: one, PLAIN_CANARY: other}
 
 
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "_LONGEST_PAUSE", 0.005)
+
+
 @pytest.fixture(params=TOKENS)
 def token(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -53,17 +59,17 @@ def server(running: dict[str, LiveServer], token: str) -> Iterator[LiveServer]:
 
 
 def _passed(server: LiveServer, token: str) -> RinoFileSystem:
-    return RinoFileSystem(endpoint_url=server.endpoint_url, token=token, timeout=0.5)
+    return RinoFileSystem(endpoint_url=server.endpoint_url, token=token, timeout=60)
 
 
 def _configured(server: LiveServer, token: str) -> RinoFileSystem:
     conf["rino"] = {"endpoint_url": server.endpoint_url, "token": token}
-    return RinoFileSystem(timeout=0.5)
+    return RinoFileSystem(timeout=60)
 
 
 def _logged_in(server: LiveServer, token: str) -> RinoFileSystem:
     ProfileStore().save(Profile("rino", "lab", server.endpoint_url, "rino", token))
-    return RinoFileSystem(profile="lab", timeout=0.5)
+    return RinoFileSystem(profile="lab", timeout=60)
 
 
 @pytest.fixture(params=[_passed, _configured, _logged_in])

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from rinofs.http.connection.limits import Limits
 from rinofs.http.content.content import Content
 from rinofs.http.session.session import HttpSession
 from rinofs.http.session.shared import StaticAuth
@@ -15,6 +16,11 @@ from tests.http.faulty import DATA, ETAG, FaultyServer
 TOKEN = "canary-5e1f0c77a9"
 
 MakeSession = Callable[..., HttpSession]
+
+
+def patient(silence: float = 60.0) -> Limits:
+    """Return limits that a busy machine keeps: every attempt is made, however long all of them take."""
+    return Limits(connect=60.0, silence=silence, total=240.0, pause=0.01)
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +34,9 @@ def _no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 def session_to() -> Iterator[MakeSession]:
     made: list[HttpSession] = []
 
-    def make(server: FaultyServer, timeout: float = 10.0, **options: object) -> HttpSession:
+    def make(
+        server: FaultyServer, timeout: float = 10.0, *, limits: Limits | None = None, **options: object
+    ) -> HttpSession:
         session = HttpSession(
             server.url,
             StaticAuth("Token", TOKEN),
@@ -36,6 +44,8 @@ def session_to() -> Iterator[MakeSession]:
             headers={"X-Requested-With": "XMLHttpRequest"},
             **options,  # type: ignore[arg-type]
         )
+        if limits is not None:
+            session.limits = session._shared.limits = limits
         made.append(session)
         return session
 

@@ -16,7 +16,7 @@ from rinofs.http.content.content import open_content
 from rinofs.http.content.slices import read_content
 from rinofs.http.content.verify import Verifier, copy_to
 from tests.http import faulty
-from tests.http.conftest import MakeSession, content_of
+from tests.http.conftest import MakeSession, content_of, patient
 from tests.http.faulty import DATA, ETAG, Request, Step, faulty_server
 
 SIZE = len(DATA)
@@ -135,7 +135,7 @@ def test_a_broken_read_goes_on_where_it_broke(session_to: MakeSession) -> None:
 
 def test_many_breaks_are_survived_as_long_as_it_gets_on(session_to: MakeSession) -> None:
     with faulty_server(*[_cut(5_000)] * 40) as server:
-        assert read_content(session_to(server, timeout=1), content_of(), verify=True) == DATA
+        assert read_content(session_to(server, limits=patient()), content_of(), verify=True) == DATA
     assert len(server.requests) == 41
 
 

@@ -13,7 +13,7 @@ from rinofs.http.connection.response import Headers, plain_head
 from rinofs.http.connection.transport import host_header, request_head
 from rinofs.http.content.slices import read_content
 from tests.http import faulty
-from tests.http.conftest import MakeSession, content_of
+from tests.http.conftest import MakeSession, content_of, patient
 from tests.http.faulty import DATA, Request, faulty_server
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def test_the_same_comes_of_it_as_over_a_new_connection(
     outcomes = []
     for is_warm in (False, True):
         with faulty_server(*([faulty.normal] if is_warm else []), FAULTS[name]) as server:
-            session = session_to(server, timeout=0.5)
+            session = session_to(server, limits=patient(0.5) if "stalled" in name else patient())
             if is_warm:
                 session.request("POST", "/x", repeatable=True)
             outcomes.append(outcome(session, content=content))

@@ -14,7 +14,7 @@ from rinofs.http.content.slices import read_content
 from rinofs.http.content.upload import UploadBody
 from rinofs.http.content.verify import Verifier, copy_to
 from tests.http import faulty
-from tests.http.conftest import MakeSession, content_of
+from tests.http.conftest import MakeSession, content_of, patient
 from tests.http.faulty import DATA, Step, faulty_server
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from rinofs.http.session.session import HttpSession
 
-PATIENT, SHORT, SHORTEST = 4.0, 0.6, 0.2
+SHORT, SHORTEST = 0.6, 0.2
 LABEL = "rino://exp1/a.csv"
 
 
@@ -186,7 +186,7 @@ def test_a_fault_met_once(
     session_to: MakeSession,
 ) -> None:
     with faulty_server(step) as server:
-        session = session_to(server, timeout=SHORT if slow else PATIENT)
+        session = session_to(server, limits=patient(SHORT) if slow else patient())
         if outcome is OK:
             operation(session)
             return
@@ -204,7 +204,7 @@ def test_a_fault_met_always(
     session_to: MakeSession,
 ) -> None:
     with faulty_server(otherwise=step) as server:
-        session = session_to(server, timeout=SHORTEST if slow else 1.0)
+        session = session_to(server, timeout=SHORTEST) if slow else session_to(server, limits=patient())
         with pytest.raises(outcome or AssertionError) as caught:
             operation(session)
         if operation in CONTENTS.values():

@@ -24,6 +24,7 @@ import xarray as xr
 
 from rinofs import RinoFileSystem, errors
 from rinofs.errors import NotWrittenWarning
+from rinofs.http.session import retry
 from rinofs.testing import Fault, server_process
 from tests.rinocloud import proxy
 from tests.rinocloud.proxy import proxy_to
@@ -635,11 +636,14 @@ def test_one_that_cannot_be_read_leaves_the_others_whole(
 
 
 @pytest.mark.parametrize("arguments", [[], ["--no-extensions"]], ids=["extended", "plain"])
-def test_a_restarted_server_is_met_again(tmp_path: Path, arguments: list[str]) -> None:
+def test_a_restarted_server_is_met_again(
+    tmp_path: Path, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry, "_LONGEST_PAUSE", 0.005)
     data_dir, token = tmp_path / "data", "rino_" + "r" * 43
     with server_process(data_dir, "--token", token, *arguments) as first:
         url = first.endpoint_url
-        fs = RinoFileSystem(endpoint_url=url, token=token, timeout=2)
+        fs = RinoFileSystem(endpoint_url=url, token=token)
         fs.pipe_file("a", OLD)
         reader = fs.open("a")
         first.kill()
