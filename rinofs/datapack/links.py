@@ -104,6 +104,11 @@ class Links:
         return Place(self._repovizz, f"{datapack}/{link}")
 
 
+def is_path(link: str) -> bool:
+    """Return whether a link is a path below the document or a hash, and not a URL or nothing."""
+    return not {"", ".", ".."} & set(link.split("/"))
+
+
 def _leads_out(link: str) -> bool:
     # Both slashes: a document is also read where a backslash separates names.
     if ".." in re.split(r"[/\\]", link) or {"", "."} & set(link.split("/")):

@@ -67,6 +67,8 @@ class RinocloudExtension(StrEnum):
     can force a new one."""
     CONDITIONS = "conditions"
     """Uploads take ``If-Match``: the content is stored only in place of the one that it names."""
+    EXACT = "exact"
+    """Changes take ``exact``: the id of an earlier version means that one, which is read-only."""
 
 
 class RepovizzExtension(StrEnum):

@@ -16,6 +16,7 @@ from rinofs.protocol.extensions import RinocloudExtension
 __all__ = [
     "ALSO_SENT",
     "METADATA",
+    "METADATA_TRUNCATED",
     "NUL_STAND_IN",
     "RECORD_FIELDS",
     "SERVICE_TYPES",
@@ -60,6 +61,9 @@ class RecordField:
 
 METADATA = "metadata"
 """The field in which all else is that users know of an object."""
+
+METADATA_TRUNCATED = "metadata_truncated"
+"""True in a record whose metadata were left out; sent back, it has what is sent merge and not replace."""
 
 RECORD_FIELDS: dict[str, RecordField] = {
     field.name: field

@@ -15,7 +15,7 @@ from rinofs.datapack import Container, DataNode, Document, Tree
 from rinofs.datapack.document import edits
 from rinofs.datapack.document.naming import name_of_part
 from rinofs.datapack.document.new import guess_mime
-from rinofs.datapack.links import REPOVIZZ
+from rinofs.datapack.links import REPOVIZZ, is_path
 from rinofs.errors import (
     ConflictError,
     ContentMismatchError,
@@ -367,7 +367,7 @@ class NodeFirstUpload(Delivery):
 def _own_link(content: NodeContent, datapack: Datapack) -> str | None:
     """Return the link of the node, if its content is all that changes, and no other node has the link."""
     node = datapack.tree.get(content.inner)
-    if not isinstance(node, DataNode) or not node.link or datapack.links[node.link] > 1:
+    if not isinstance(node, DataNode) or not is_path(node.link) or datapack.links[node.link] > 1:
         return None
     return node.link if content.only_content(node) else None
 

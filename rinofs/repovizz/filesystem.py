@@ -88,7 +88,7 @@ class RepovizzFileSystem(RemoteFileSystem):
         there, where = url_to_fs(document, **options)
         try:
             structure = parse_document(there.cat_file(where))
-            check(structure)
+            check(structure, any_link=True)
         except InvalidDatapackError as error:
             raise InvalidDatapackError(f"{document}: {error}") from error
         part = self._strip_protocol(path) or part_of_name(structure.info.name)

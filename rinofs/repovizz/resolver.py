@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rinofs.datapack import DataNode
 from rinofs.datapack.document.naming import name_of_part
+from rinofs.datapack.links import is_path
 from rinofs.errors import (
     AuthenticationError,
     InvalidDatapackError,
@@ -218,6 +219,11 @@ class Resolver:
             raise IsADirectoryError(errno.EISDIR, "is a folder", self._url(path))
         content_hash = hash_of(node.link)
         if content_hash is None:
+            if not is_path(node.link):
+                problem = (
+                    f"The link of this node, {node.link!r}, leads out of the datapack and is not followed"
+                )
+                raise NotFoundError(problem, self._url(path))
             raise NotFoundError("The content of this node was not uploaded yet", self._url(path))
         return Stored(datapack, content_hash, node)
 

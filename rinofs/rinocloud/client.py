@@ -337,11 +337,20 @@ class RinocloudClient:
 
     def update(self, record_id: int, changes: Mapping[str, Any], label: str) -> Record:
         """Change fields of an object: ``name``, ``tags``, ``metadata`` as a whole; others merge into that."""
-        return self._record("update", {"id": record_id, **changes}, label)
+        return self._record("update", {**self._exactly(), "id": record_id, **changes}, label)
+
+    def _exactly(self) -> dict[str, bool]:
+        """Return what keeps the id of an earlier version from standing for the current object.
+
+        Servers without the extension may well take it so, which is looked at before.
+        """
+        return {"exact": True} if self.features.has(RinocloudExtension.EXACT) else {}
 
     def delete_field(self, record_id: int, field: str, label: str) -> Record:
         """Remove a key from the metadata of an object, if it is there."""
-        return self._record("delete_metadata_field", {"id": record_id, "field": field}, label)
+        return self._record(
+            "delete_metadata_field", {**self._exactly(), "id": record_id, "field": field}, label
+        )
 
     def move(self, ids: Sequence[int], folder: int | None, name: str | None, label: str) -> None:
         """Move objects into a folder, and rename one if the server can do both at once.
@@ -376,7 +385,7 @@ class RinocloudClient:
             If no answer came: a second request would find nothing to delete where the first one was
             carried out, and so could not be told from one for what was never there.
         """
-        self._post("delete", {"id": list(ids)}, repeatable=False, label=label)
+        self._post("delete", {**self._exactly(), "id": list(ids)}, repeatable=False, label=label)
 
 
 def _parent(folder: int | None) -> dict[str, int]:

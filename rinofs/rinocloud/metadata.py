@@ -10,6 +10,7 @@ from rinofs.errors import ConflictError, NotFoundError
 from rinofs.fs.process import Registry, after_fork_in_child
 from rinofs.fs.transfer.pool import run
 from rinofs.fs.values import as_metadata, as_tags
+from rinofs.protocol.extensions import RinocloudExtension
 from rinofs.protocol.records import ALSO_SENT, record_names
 from rinofs.rinocloud.resolver import TOP
 
@@ -119,6 +120,8 @@ class Metadata:
             record = self._resolver.record(path, max_age)
             if record is TOP:
                 raise PermissionError(errno.EPERM, "the top level has no metadata", self._url(path))
+            if not self._client.features.has(RinocloudExtension.EXACT):
+                self._backend.refuse_earlier(path)  # since the server may change the current object instead
             try:
                 with self._object_locks.of(record.id):
                     return self._remember(path, record, change(record))

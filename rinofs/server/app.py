@@ -29,6 +29,7 @@ from rinofs.server.web.responses import (
     AnswerFailures,
     AnswerHeaders,
     HostGuard,
+    MergeSlashes,
     error_response,
     json_response,
 )
@@ -97,6 +98,8 @@ def answering(settings: ServerSettings) -> list[Middleware]:
         extensions = {REPOVIZZ_EXTENSIONS: ", ".join(RepovizzExtension)}
         stamps.append(Middleware(AnswerHeaders, headers=extensions, below=f"{repovizz.BASE}/"))
     return [
+        # The settings that an early version of the published Python client comes with double the first slash.
+        Middleware(MergeSlashes, below=(rinocloud.BASE, "/o/")),
         *stamps,
         Middleware(AnswerFailures),
         Middleware(HostGuard, allowed=settings.allowed_hosts),
@@ -143,16 +146,15 @@ async def _refused(_request: Request, error: Exception) -> Response:
 async def _not_routed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = request.url.path
+    of_repovizz = path.startswith(f"{repovizz.BASE}/")
+    message = error.detail
     if error.status_code == 404:
-        hint = (
-            ""
-            if path.endswith("/") or path.startswith("/api/v1.0/")
-            else "; the endpoints of the Rinocloud API end with a slash"
-        )
-        return error_response(404, f"{path} does not exist on this server{hint}")
-    if error.status_code == 405:
-        return error_response(405, f"{path} does not support {request.method}", error.headers)
-    return error_response(error.status_code, error.detail, error.headers)
+        hint = "; the endpoints of the Rinocloud API end with a slash"
+        message = f"{path} does not exist on this server{'' if path.endswith('/') or of_repovizz else hint}"
+    elif error.status_code == 405:
+        message = f"{path} does not support {request.method}"
+    refuse = repovizz.refusal if of_repovizz else error_response
+    return refuse(error.status_code, message, error.headers)
 
 
 REFUSALS: dict[Any, ExceptionHandler] = {ApiError: _refused, HTTPException: _not_routed}

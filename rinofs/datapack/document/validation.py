@@ -54,11 +54,18 @@ def flaws(document: Document) -> list[Flaw]:
     ImportError
         If the extra ``datapack`` is not installed.
     """
-    return list(_flaws(document))
+    return list(_flaws(document, any_link=False))
 
 
-def check(document: Document) -> None:
+def check(document: Document, *, any_link: bool = False) -> None:
     """Refuse a document that its schema does not allow.
+
+    Parameters
+    ----------
+    document : Document
+        The document.
+    any_link : bool
+        Whether links may be any text, as the service has it: a bad one is refused when it is followed.
 
     Raises
     ------
@@ -67,7 +74,7 @@ def check(document: Document) -> None:
     ImportError
         If the extra ``datapack`` is not installed.
     """
-    if found := flaws(document):
+    if found := list(_flaws(document, any_link=any_link)):
         more = f" (and {len(found) - 1} more flaws)" if len(found) > 1 else ""
         raise InvalidDatapackError(f"{found[0]}{more}")
 
@@ -77,7 +84,7 @@ def datatype_problems(document: Any) -> list[str]:
     return list(_problems(_validator("datatype", None).iter_errors(document)))
 
 
-def _flaws(document: Document) -> Iterator[Flaw]:
+def _flaws(document: Document, *, any_link: bool) -> Iterator[Flaw]:
     # With its children left out, which follow one by one.
     own = dict(document.fields)
     if isinstance(own.get("info"), tuple):
@@ -86,7 +93,10 @@ def _flaws(document: Document) -> Iterator[Flaw]:
     for path, node in Tree(document).walk():
         children = node.children if isinstance(node, Container) else ()
         validator = _validator("datapack", node.kind)
-        yield from _flaws_of(path, _shallow(node.fields, children), validator)
+        fields = _shallow(node.fields, children)
+        if any_link and isinstance(fields.get("link"), str):
+            fields["link"] = "any"
+        yield from _flaws_of(path, fields, validator)
 
 
 def _shallow(fields: Mapping[str, Any], children: object) -> dict[str, Any]:

@@ -167,11 +167,22 @@ class Accounts:
             found = rows.find_token(connection, token_digest(presented))
         return presented if found is not None and found.expires is None else self.mint_token(user)
 
-    def revoke_token(self, token: str) -> None:
-        """Make a token void. Nothing happens if it is already."""
+    def revoke_token(self, token: str) -> bool:
+        """Make a token void; nothing happens if it is already.
+
+        Returns
+        -------
+        bool
+            False, and nothing happens, if it is the primary one of a user, or was granted to a program.
+        """
+        digest = token_digest(token)
         with self._database.write() as connection:
-            rows.remove_token(connection, token_digest(token))
+            found = rows.find_token(connection, digest)
+            if found is not None and found.kind not in {ACCESS, API}:
+                return False
+            rows.remove_token(connection, digest)
         self._forget()
+        return True
 
     def remembered(self, token: str) -> User | None:
         """Return the user of a token that was found good a moment ago, without asking the database."""
@@ -211,7 +222,7 @@ class Accounts:
         Parameters
         ----------
         username, password : str
-            As they were typed.
+            As they were typed; an e-mail address does in place of the name, if no other account has it.
         address : str
             Where the attempt comes from; too many wrong ones from there have to wait.
 
@@ -223,6 +234,7 @@ class Accounts:
             If there were too many wrong attempts lately.
         """
         with self._database.read() as connection:
+            username = rows.name_of(connection, username)
             stored = rows.password_of(connection, username)
         self._passwords.check(stored, password, (username, address))
         user = self.user(username)

@@ -54,7 +54,9 @@ def _authorization_problem(request: Request) -> str | None:
     if request.response_mode not in (None, "query"):
         return "Only response_mode=query is supported."
     if request.code_challenge is None:
-        return None if request.state else "Either state or code_challenge is needed."
+        # Where a program has a secret, RFC 6749 leaves the state to it (4.1.1).
+        tied = request.state or not request.client.public
+        return None if tied else "Either state or code_challenge is needed."
     if request.code_challenge_method != "S256":
         return "Only code_challenge_method=S256 is supported."
     if not _CHALLENGE.fullmatch(request.code_challenge):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from rinofs.server.catalog.records import User, now
@@ -26,6 +26,7 @@ __all__ = [
     "add_user",
     "find_token",
     "find_user",
+    "name_of",
     "password_of",
     "remove_expired_tokens",
     "remove_token",
@@ -92,6 +93,18 @@ def find_user(connection: Connection, username: str) -> User | None:
     """Return the user of a name, or None."""
     row = connection.execute(select(*USER).where(users.c.username == username)).one_or_none()
     return None if row is None else User(*row)
+
+
+def name_of(connection: Connection, called: str) -> str:
+    """Return the name of the account that somebody signs in to by its name or its e-mail address.
+
+    An address that several accounts have leads to none of them.
+    """
+    if find_user(connection, called) is not None or "@" not in called:
+        return called
+    wanted = select(users.c.username).where(func.lower(users.c.email) == func.lower(called)).limit(2)
+    names = connection.scalars(wanted).all()
+    return names[0] if len(names) == 1 else called
 
 
 def password_of(connection: Connection, username: str) -> str | None:

@@ -410,7 +410,7 @@ def _refuse_taken(connection: Connection, user: User, name: str) -> None:
     same = select(datapacks.c.id).where(datapacks.c.owner == user.id, datapacks.c.name == name)
     present = connection.scalar(same)
     if present is not None:
-        raise Conflict(f"Datapack {name} already exists with id ({present})", field="name")
+        raise Conflict(f"Datapack {name} already exists with id {present}", field="name")
 
 
 def _columns(datapack: Datapack) -> dict[str, str]:

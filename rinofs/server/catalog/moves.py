@@ -123,23 +123,33 @@ def copy(
     return copies
 
 
-def delete(connection: Connection, user: User, numbers: Sequence[int]) -> None:
+def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact: bool) -> None:
     """Delete objects with their earlier versions and all that is below them; all of them, or none.
+
+    Parameters
+    ----------
+    connection : Connection
+        A writing transaction.
+    user : User
+        The owner.
+    numbers : sequence of int
+        Ids of the objects, or of earlier versions of them.
+    exact : bool
+        Whether the id of an earlier version means that, which goes only together with its current object.
 
     Raises
     ------
     NotFound
         If one is not there.
     Conflict
-        If one is an earlier version, and its current object is not among them.
+        If an earlier version is meant, and its current object is not among them.
     """
-    wanted = set(numbers)
-    for number in wanted:
-        record = objects.get(connection, user, number)
-        if record.version_of is not None and record.version_of not in wanted:
-            raise Conflict(
-                f"id: {number} is an earlier version of {record.version_of}, read-only", field="id"
-            )
+    named = set(numbers)
+    exactly = {number: objects.get(connection, user, number).version_of for number in named}
+    for number, current in exactly.items():
+        if exact and current is not None and current not in named:
+            raise Conflict(f"id: {number} is an earlier version of {current}, read-only", field="id")
+    wanted = {number if current is None else current for number, current in exactly.items()}
     for chunk in _chunks(sorted(wanted)):
         start = select(table.c.id).where(or_(table.c.id.in_(chunk), table.c.version_of.in_(chunk)))
         doomed = start.where(table.c.owner == user.id).cte("doomed", recursive=True)

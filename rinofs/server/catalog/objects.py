@@ -46,6 +46,7 @@ __all__ = [
     "locate",
     "locate_many",
     "metadata_values",
+    "refuse_fields",
     "refuse_folder",
     "refuse_taken",
     "row_of",
@@ -80,22 +81,27 @@ def get(reader: Reader, user: User, number: int, *, field: str = "id") -> Record
     raise NotFound(f"{field}: object {number} does not exist", field=field)
 
 
-def changeable(connection: Connection, user: User, number: int, *, field: str = "id") -> Record:
+def changeable(
+    connection: Connection, user: User, number: int, *, field: str = "id", exact: bool = True
+) -> Record:
     """Return an object that may be changed.
+
+    Published clients go on using the id of their first upload. Unless exactly that object is meant, the id of
+    an earlier version stands for the current one.
 
     Raises
     ------
     NotFound
         If the user has none of that id.
     Conflict
-        If it is an earlier version, which can only be read.
+        If an earlier version is meant, which can only be read.
     """
     record = get(connection, user, number, field=field)
-    if record.version_of is not None:
-        raise Conflict(
-            f"{field}: {number} is an earlier version of {record.version_of}, read-only", field=field
-        )
-    return record
+    if record.version_of is None:
+        return record
+    if not exact:
+        return get(connection, user, record.version_of)
+    raise Conflict(f"{field}: {number} is an earlier version of {record.version_of}, read-only", field=field)
 
 
 def inside(user: User, parent: int | None) -> ColumnElement[bool]:
@@ -371,21 +377,36 @@ def _taken(name: str, error: IntegrityError | None = None) -> NoReturn:
 
 
 def changed_values(record: Record, change: Change) -> dict[str, object]:
-    """Return the columns that a change of an object sets."""
+    """Return the columns that a change of an object sets.
+
+    Raises
+    ------
+    BadRequest
+        If a field of files is to be metadata of one.
+    """
+    if change.file_fields and record.type == Kind.FILE:
+        refuse_fields(change.file_fields)
     values: dict[str, object] = {}
     if change.name is not None:
         values["name"] = change.name
     if change.tags is not None:
         values["tags"] = dump_list(change.tags)
-    if change.metadata is not None or change.merged:
+    if change.metadata is not None or change.merged or change.file_fields:
         metadata = load_metadata(record.metadata) if change.metadata is None else change.metadata
-        values |= metadata_values({**metadata, **change.merged})
+        values |= metadata_values({**metadata, **change.merged, **change.file_fields})
     if change.versions:
         values["versions"] = dump_list(sorted(change.versions.union(json.loads(record.versions))))
     # The time of a file is that of its content.
     if values and record.type != Kind.FILE:
         values["updated_on"] = now()
     return values
+
+
+def refuse_fields(names: Collection[str]) -> NoReturn:
+    """Refuse fields of a record that only the server sets."""
+    named = ", ".join(sorted(names))
+    message = "only the server sets this; as metadata it has to be inside the field 'metadata'"
+    raise BadRequest(f"{named}: {message}", field=min(names))
 
 
 def metadata_values(metadata: Mapping[str, object]) -> dict[str, object]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from rinofs.protocol.limits import MAX_METADATA, MAX_METADATA_DEPTH, TRUNCATED_FROM
-from rinofs.protocol.records import RECORD_FIELDS
+from rinofs.protocol.records import METADATA_TRUNCATED, RECORD_FIELDS
 from rinofs.server.errors import BadRequest, TooLarge
 
 if TYPE_CHECKING:
@@ -104,6 +104,8 @@ class Change:
         What replaces all metadata.
     merged : mapping
         What is merged into the metadata afterwards.
+    file_fields : mapping
+        The same, for names that are fields of the records of files: other objects have no such field.
     tags : sequence of str or None
         The new tags.
     versions : frozenset of int
@@ -113,6 +115,7 @@ class Change:
     name: str | None = None
     metadata: Mapping[str, object] | None = None
     merged: Mapping[str, object] = field(default_factory=dict)
+    file_fields: Mapping[str, object] = field(default_factory=dict)
     tags: Sequence[str] | None = None
     versions: frozenset[int] = frozenset()
 
@@ -166,7 +169,7 @@ class NamedColumns:
             "type": self.type,
             "size": self.size,
             "parent": self.parent,
-            "metadata": self._metadata(truncated=truncated),
+            "metadata": orjson.Fragment(self.metadata),
             "tags": orjson.Fragment(self.tags),
             "etag": self.etag,
             "versions": orjson.Fragment(self.versions),
@@ -179,16 +182,14 @@ class NamedColumns:
         }
         if sha256 and self.sha256 is not None:
             shown["sha256"] = self.sha256
+        if truncated and self.metadata_size > TRUNCATED_FROM:
+            # An object all the same: published clients go through it.
+            shown |= {"metadata": {}, METADATA_TRUNCATED: True}
         for name in _MORE:
             shown[name] = getattr(self, name)
         if path is not None:
             shown["path"] = path
         return shown
-
-    def _metadata(self, *, truncated: bool) -> object:
-        if truncated and self.metadata_size > TRUNCATED_FROM:
-            return f"left out: {self.metadata_size} bytes"
-        return orjson.Fragment(self.metadata)
 
     def header(self, user: User, *, sha256: bool, limit: int = 8192) -> str:
         """Return the object as ASCII JSON, its metadata left out where that would pass `limit` bytes."""

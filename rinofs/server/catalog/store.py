@@ -210,17 +210,23 @@ class Store:
             unit.keep([record])
             return record
 
-    def create_object(self, user: User, new: NewObject, *, key: RequestKey | None = None) -> Record:
-        """Make an object without content.
+    def create_object(
+        self, user: User, new: NewObject, change: Change, *, key: RequestKey | None = None
+    ) -> Record:
+        """Make an object without content, or change the one of that name.
 
         Raises
         ------
         Conflict
-            If the name is taken.
+            If a file or a folder has the name.
         """
         with self._database.once(user.id, key) as unit:
             parent = objects.folder_for(unit.connection, user, new.parent)
-            record = objects.add(unit.connection, user, _in(new, parent), Kind.OBJECT)
+            present = objects.child(unit.connection, user, parent, new.name)
+            if present is not None and present.type == Kind.OBJECT:
+                record = objects.set_values(unit.connection, present, changed_values(present, change))
+            else:
+                record = objects.add(unit.connection, user, _in(new, parent), Kind.OBJECT)
             unit.keep([record])
             return record
 
@@ -307,32 +313,47 @@ class Store:
             content = {"size": blob.size, "etag": blob.etag, "sha256": blob.sha256}
             return objects.set_values(connection, record, {**content, "type": Kind.FILE, "updated_on": now()})
 
-    def update(self, user: User, number: int, change: Change) -> Record:
+    def update(self, user: User, number: int, change: Change, *, exact: bool = False) -> Record:
         """Change the name, the metadata or the tags of an object.
+
+        Parameters
+        ----------
+        user : User
+            The owner.
+        number : int
+            Its id, or that of an earlier version of it.
+        change : Change
+            What to change.
+        exact : bool
+            Whether the id of an earlier version means that, which can only be read.
 
         Raises
         ------
         NotFound
             If there is none of that id.
+        BadRequest
+            If a field of files is to be metadata of one.
         Conflict
-            If the new name is taken, or the object is an earlier version.
+            If the new name is taken, or an earlier version is meant.
         """
         with self._database.write(user.id) as connection:
-            record = objects.changeable(connection, user, number)
+            record = objects.changeable(connection, user, number, exact=exact)
             if change.name is not None and change.name != record.name:
                 objects.refuse_taken(connection, user, record.parent, change.name, but=record.id)
             return objects.set_values(connection, record, changed_values(record, change))
 
-    def delete_field(self, user: User, number: int, field: str) -> Record:
-        """Remove a key from the metadata of an object.
+    def delete_field(self, user: User, number: int, field: str, *, exact: bool = False) -> Record:
+        """Remove a key from the metadata of an object; the parameters are those of `update`.
 
         Raises
         ------
         NotFound
             If the object does not exist; a missing key is not an error.
+        Conflict
+            If an earlier version is meant.
         """
         with self._database.write(user.id) as connection:
-            record = objects.changeable(connection, user, number)
+            record = objects.changeable(connection, user, number, exact=exact)
             metadata = load_metadata(record.metadata)
             if metadata.pop(field, _NOTHING) is _NOTHING:
                 return record
@@ -369,10 +390,10 @@ class Store:
             unit.keep(copies)
             return copies
 
-    def delete(self, user: User, numbers: Sequence[int]) -> None:
+    def delete(self, user: User, numbers: Sequence[int], *, exact: bool = False) -> None:
         """Delete objects, all or none; see `rinofs.server.catalog.moves.delete`."""
         with self._database.write(user.id) as connection:
-            moves.delete(connection, user, numbers)
+            moves.delete(connection, user, numbers, exact=exact)
 
     def prune(self, user: User, numbers: Sequence[int]) -> None:
         """Delete earlier versions, all or none; see `rinofs.server.catalog.moves.prune`."""

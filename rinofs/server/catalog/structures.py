@@ -86,7 +86,7 @@ def structure_of(value: object) -> Structure:
         If it does not fit the schema; the message names the node.
     """
     try:
-        validation.check(model.from_json(value))
+        validation.check(model.from_json(value), any_link=True)
         return Structure(json_text(value).decode())
     except InvalidDatapackError as error:
         raise Unprocessable(f"structure: {error}", field="structure") from error
@@ -95,7 +95,7 @@ def structure_of(value: object) -> Structure:
 def structure_problem(text: str) -> str | None:
     """Return what is wrong with a document as it is kept; None where nothing is."""
     try:
-        validation.check(model.parse(text))
+        validation.check(model.parse(text), any_link=True)
     except InvalidDatapackError as error:
         return str(error)
     return None

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FILE_PART",
+    "FORM",
     "MULTIPART",
     "TEXT_FIELDS",
     "MultipartBody",
@@ -42,7 +43,7 @@ __all__ = [
     "settings_of",
 ]
 
-_FORM = "application/x-www-form-urlencoded"
+FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 
 
@@ -81,7 +82,7 @@ async def read_fields(request: Request, *, text_fields: Collection[str] = ()) ->
         body.close()
         return joined(body.fields, settings, texts)
     raw = b"".join([data async for data in body_stream(request, settings.max_json_bytes)])
-    if kind == _FORM:
+    if kind == FORM:
         return parse_form(raw, settings, texts)
     if not raw or kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
         return parse_object(raw, settings)

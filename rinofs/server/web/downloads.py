@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-__all__ = ["content_disposition", "content_response"]
+__all__ = ["content_disposition", "content_response", "nothing_response"]
 
 _BINARY = "application/octet-stream"
 _SAFE_HEADERS = {
@@ -85,6 +85,20 @@ def content_response(
         return error_response(416, message, {"content-range": f"bytes */{content.size}"})
     described = {**headers, **_SAFE_HEADERS, **known, "content-disposition": content_disposition(filename)}
     return _respond(content, ranges, described)
+
+
+def nothing_response(filename: str, headers: Mapping[str, str]) -> Response:
+    """Answer with no content at all, as a download of it.
+
+    Parameters
+    ----------
+    filename : str
+        The name to save it under.
+    headers : mapping of str
+        Further headers.
+    """
+    described = {**headers, **_SAFE_HEADERS, "content-disposition": content_disposition(filename)}
+    return Response(b"", headers=described, media_type=_BINARY)
 
 
 def content_disposition(filename: str) -> str:

@@ -24,6 +24,7 @@ __all__ = [
     "AnswerHeaders",
     "HostGuard",
     "JsonList",
+    "MergeSlashes",
     "error_response",
     "host_name",
     "is_loopback",
@@ -184,6 +185,33 @@ class AnswerFailures:
                 raise  # half an answer can only be ended by ending the connection
             _log.exception("%s %s failed", scope["method"], scope["path"])
             await error_response(500, "the server failed; its log says why")(scope, receive, send)
+
+
+_SLASHES = re.compile("/{2,}")
+
+
+class MergeSlashes:
+    """Take doubled slashes for one, where a path begins with certain others then.
+
+    Parameters
+    ----------
+    app : ASGIApp
+        What answers.
+    below : tuple of str
+        What the paths begin with for which that is done.
+    """
+
+    def __init__(self, app: ASGIApp, below: tuple[str, ...]) -> None:
+        self._app = app
+        self._below = below
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on."""
+        if scope["type"] == "http" and "//" in scope["path"]:
+            path = _SLASHES.sub("/", scope["path"])
+            if path.startswith(self._below):
+                scope = {**scope, "path": path, "raw_path": path.encode()}
+        await self._app(scope, receive, send)
 
 
 _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{1,5})?", re.ASCII)

@@ -16,6 +16,7 @@ from rinofs.server.blobs.store import Blob
 from rinofs.server.errors import BadRequest, TooLarge, Unprocessable, UnsupportedMedia
 from rinofs.server.web.bodies import (
     FILE_PART,
+    FORM,
     MULTIPART,
     TEXT_FIELDS,
     body_stream,
@@ -175,15 +176,30 @@ async def receive_binary(request: Request, blobs: BlobStore) -> AsyncIterator[Re
     payload = request.headers.get(RINOCLOUD_PAYLOAD)
     if payload is None:
         raise BadRequest(f"the header {RINOCLOUD_PAYLOAD} with the name of the file is missing")
-    fields = parse_object(payload.encode("latin-1"), settings, what=f"the header {RINOCLOUD_PAYLOAD}")
+    fields = parse_object(_utf_8(payload), settings, what=f"the header {RINOCLOUD_PAYLOAD}")
     async with receiving(blobs, settings.max_content_bytes) as sink:
         async for data in body_stream(request, None):
             await sink.add(data)
         yield ReceivedUpload(fields, None, await sink.finish(None))
 
 
+def _utf_8(header: str) -> bytes:
+    """Return a header as UTF-8, which Java on Windows sends as Latin-1."""
+    raw = header.encode("latin-1")
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return header.encode()
+    return raw
+
+
 def _needs_multipart(request: Request, *, any_part: bool = False) -> None:
-    if content_type_of(request) != MULTIPART:
+    kind = content_type_of(request)
+    if kind == FORM:
+        raise BadRequest(
+            f"the form has no file; send {MULTIPART} with the part {FILE_PART!r}", field=FILE_PART
+        )
+    if kind != MULTIPART:
         where = "one part" if any_part else f"the part {FILE_PART!r}"
         raise UnsupportedMedia(f"an upload has to be {MULTIPART}, its content in {where}")
 

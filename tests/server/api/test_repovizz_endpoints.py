@@ -88,7 +88,7 @@ def test_the_tutorial_of_the_service(api: Api) -> None:
     assert listed["emg.json"] == data("EMG", "emg.json", type=EMG)
     for link, content in FILES.items():
         answer = api.post(f"/datapacks/{identifier}/content/{link}", files={link: content})
-        assert answer.json() == {"id": sha1(content)}
+        assert answer.json() == {"id": sha1(content), "result": "OK"}
     # Retrieval: the links lead to the contents now.
     assert api.get("/user").json()["datapacks"] == [identifier]
     children = api.get(f"/datapacks/{identifier}").json()["structure"]["children"]
@@ -107,7 +107,7 @@ def test_the_tutorial_of_the_service(api: Api) -> None:
     assert api.structure(identifier) == document
     assert "emg 2.json" in api.get(f"/datapacks/{identifier}/content").json()
     answer = api.post(f"/datapacks/{identifier}/content/emg 2.json", files={"file": b"[[5]]"})
-    assert answer.json() == {"id": sha1(b"[[5]]")}
+    assert answer.json() == {"id": sha1(b"[[5]]"), "result": "OK"}
     document["children"][2]["children"][1]["link"] = f"repovizz:{sha1(b'[[5]]')}"
     assert api.structure(identifier) == document
 
@@ -133,13 +133,13 @@ def test_users_see_themselves_by_name_too(api: Api) -> None:
 def test_links_of_any_characters(api: Api, link: str) -> None:
     identifier = api.create(pack("pack", data("a", link)))
     quoted = requests.utils.quote(link, safe="")
-    assert api.put(identifier, quoted, b"once").json() == {"id": sha1(b"once")}
+    assert api.put(identifier, quoted, b"once").json() == {"id": sha1(b"once"), "result": "OK"}
     assert api.structure(identifier)["children"][0]["link"] == f"repovizz:{sha1(b'once')}"
 
 
 def test_links_may_hold_slashes_that_are_not_encoded(api: Api) -> None:
     identifier = api.create(pack("pack", data("a", "IMU/left arm/acc.csv")))
-    assert api.put(identifier, "IMU/left%20arm/acc.csv", b"1").json() == {"id": sha1(b"1")}
+    assert api.put(identifier, "IMU/left%20arm/acc.csv", b"1").json() == {"id": sha1(b"1"), "result": "OK"}
 
 
 @pytest.mark.parametrize("link", ["a//b", "/a", "a/", "", "%2E%2E/a", "a/%2E/b"])
@@ -170,7 +170,7 @@ def test_the_content_may_be_a_part_of_any_name(api: Api) -> None:
     for number, part in enumerate(["file", "0.csv", "json", "sha256"]):
         content = f"content {number}".encode()
         answer = api.post(f"/datapacks/{identifier}/content/{number}.csv", files={part: content})
-        assert answer.json() == {"id": sha1(content)}
+        assert answer.json() == {"id": sha1(content), "result": "OK"}
 
 
 def test_a_content_that_is_not_the_announced_one_is_refused(extended: Api) -> None:
@@ -187,7 +187,7 @@ def test_a_content_can_be_there_before_any_node_links_to_it(extended: Api) -> No
     identifier = extended.create(pack("pack"))
     before = extended.get(f"/datapacks/{identifier}").headers["etag"]
     answer = extended.post(f"/datapacks/{identifier}/content", files={"file": b"to come"})
-    assert answer.json() == {"id": sha1(b"to come")}
+    assert answer.json() == {"id": sha1(b"to come"), "result": "OK"}
     # Nobody sees anything of it yet.
     assert extended.get(f"/datapacks/{identifier}").headers["etag"] == before
     assert extended.get(f"/datapacks/{identifier}/content").json() == {}
@@ -224,7 +224,7 @@ def test_the_same_content_is_stored_once(extended: Api, server: LiveServer) -> N
 def test_a_taken_name_is_a_conflict_that_names_the_other(api: Api) -> None:
     identifier = api.create(pack("pack"))
     other = api.create(pack("other"))
-    message = {"error": f"Datapack pack already exists with id ({identifier})"}
+    message = {"error": f"Datapack pack already exists with id {identifier}", "error_code": 409}
     taken = api.post("/datapacks", json={"name": "pack", "structure": pack("pack")})
     assert (taken.status_code, taken.json()) == (409, message)
     taken = api.post(f"/datapacks/{other}", json={"name": "pack"})
@@ -236,8 +236,7 @@ FLAWS: list[tuple[Any, str]] = [
     ({"info": {"name": "a"}, "children": []}, "info.author"),
     (pack("a", {"class": "data", "name": "n", "text": ""}), "n: 'link' is missing"),
     (pack("a", container("c", {"class": "data", "name": "n", "link": "l"})), "c/n: 'text' is missing"),
-    (pack("a", container("c", data("n", "../l"))), "c/n: 'link'"),
-    (pack("a", container("c", data("n", "a//b"))), "c/n: 'link'"),
+    (pack("a", container("c", {**data("n", "l"), "link": 3})), "c/n: 'link'"),
     (pack("a", {"class": "neither", "name": "n", "text": ""}), "n: 'class'"),
     (pack("a", {"class": "container", "name": "n", "text": "", "children": 3}), "n: 'children'"),
     (pack("a", "text"), "[0]"),
@@ -472,5 +471,5 @@ def test_without_a_good_token_nothing_is_said(server: LiveServer) -> None:
     ):
         refused = requests.get(f"{server.endpoint_url}/api/v1.0{path}", headers=headers, timeout=30)
         assert refused.status_code == 401
-        assert refused.json() == {"error": "You are unauthorized to make this request."}
+        assert refused.json() == {"error": "You are unauthorized to make this request.", "error_code": 401}
         assert refused.headers["www-authenticate"] == challenge

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 CONTENT = b"nobody else's"
 HASH = hashlib.sha1(CONTENT).hexdigest()
-FORBIDDEN = (403, {"error": "Method not allowed."})
-UNAUTHORIZED = (401, {"error": "You are unauthorized to make this request."})
+FORBIDDEN = (403, {"error": "Method not allowed.", "error_code": 403})
+UNAUTHORIZED = (401, {"error": "You are unauthorized to make this request.", "error_code": 401})
 
 STRANGERS = ("a stranger", "a stranger's program", "nobody", "a revoked program")
 REQUESTS = [

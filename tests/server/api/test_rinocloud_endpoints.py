@@ -180,7 +180,6 @@ def test_a_second_upload_of_a_name(api: Api) -> None:
     assert api.content(first["id"]) == b"one"
     assert api.content(second["id"]) == b"two"
     assert api.ok("files/get_metadata", {"id": first["id"]})["metadata"] == {"x": 1}
-    assert api.post("files/update", {"id": first["id"], "x": 2}).status_code == 409
     assert api.ok("files/delete", {"id": second["id"]}, 204) is None
     assert api.post("files/get_metadata", {"id": first["id"]}).status_code == 404
 
@@ -327,20 +326,6 @@ def test_get_metadata(api: Api) -> None:
     missing = api.post("files/get_metadata", {"id": 10**9})
     assert missing.status_code == 404
     assert "error" in missing.json()
-
-
-def test_truncated_metadata(api: Api) -> None:
-    small = api.file("small", x="y" * 200_000)
-    made = api.ok("files/create_object", {"name": "large", "x": "y" * 400_000}, 201)
-    for asked in (
-        {"id": made["id"], "truncate_metadata": True},
-        {"id": small["id"], "truncate_metadata": True},
-    ):
-        shown = api.ok("files/get_metadata", asked)
-        assert isinstance(shown["metadata"], str if shown["name"] == "large" else dict)
-    assert len(api.ok("files/get_metadata", {"id": made["id"]})["metadata"]["x"]) == 400_000
-    found = api.ok("files/query", {"query": {"name": "large"}, "truncate_metadata": True})["result"]
-    assert len(found[0]["metadata"]) < 100
 
 
 def test_children(api: Api) -> None:

@@ -198,7 +198,6 @@ def test_nothing_may_be_said_twice(browser: Browser, program: Program, name: str
         ({"code_challenge_method": "s256"}, "invalid_request"),
         ({"code_challenge": "short"}, "invalid_request"),
         ({"code_challenge": "x" * 42 + "="}, "invalid_request"),
-        ({"code_challenge": None, "code_challenge_method": None, "state": None}, "invalid_request"),
         ({"response_mode": "fragment"}, "invalid_request"),
         ({"response_mode": "form_post"}, "invalid_request"),
     ],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 
 from rinofs.server.api.calls import run_in_thread
-from rinofs.server.api.repovizz.datapacks import expected_state, known_state
+from rinofs.server.api.repovizz.datapacks import OK, expected_state, known_state
 from rinofs.server.api.repovizz.requests import datapack_id, extended, link_of
 from rinofs.server.catalog.structures import CONTENT_LINK, json_text
 from rinofs.server.web.downloads import content_response
@@ -64,9 +64,7 @@ async def put(call: Call) -> Response:
             )
 
         # A request of the same key has the same content.
-        return await call.once(
-            blob.sha256, change, lambda _: json_response({"id": blob.sha1}), lambda _: None
-        )
+        return await call.once(blob.sha256, change, lambda _: _stored(blob), lambda _: None)
 
 
 async def store(call: Call) -> Response:
@@ -76,7 +74,12 @@ async def store(call: Call) -> Response:
     async with receive_upload(call.request, call.services.blobs, any_part=True, sha1=True) as received:
         filename = received.filename or received.blob.sha1
         await call.run_in_thread(call.services.datapacks.store_content, identifier, received.blob, filename)
-        return json_response({"id": received.blob.sha1})
+        return _stored(received.blob)
+
+
+def _stored(blob: Blob) -> Response:
+    """Answer with the hash of a content, and what the service's documentation says."""
+    return json_response({"id": blob.sha1, **OK})
 
 
 def _filename(link: str, sent: str | None, blob: Blob) -> str:

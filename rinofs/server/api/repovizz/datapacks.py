@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rinofs.server.catalog.records import User
 
 __all__ = [
+    "OK",
     "DocumentEndpoints",
     "delete",
     "expected_state",
@@ -39,7 +40,8 @@ __all__ = [
 ]
 
 _PIECE = 1024 * 1024  # characters of documents that are held at a time
-_OK = {"result": "OK"}
+OK = {"result": "OK"}
+"""What the answer to every change holds."""
 
 
 async def me(call: Call) -> Response:
@@ -81,7 +83,7 @@ async def show(call: Call) -> Response:
 async def delete(call: Call) -> Response:
     """Remove a datapack with its contents."""
     await call.run_in_thread(call.services.datapacks.delete, datapack_id(call), expected=expected_state(call))
-    return json_response(_OK)
+    return json_response(OK)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class DocumentEndpoints:
 
         def render(made: tuple[str, str]) -> Response:
             item = _item(call, made[0], name, structure)
-            return json_response({"item": item, **_OK}, headers=_named(call, made[1]))
+            return json_response({"item": item, **OK}, headers=_named(call, made[1]))
 
         return await call.once([name, structure.text], change, render, _id_and_etag)
 
@@ -135,7 +137,7 @@ class DocumentEndpoints:
             return changed.id, changed.etag
 
         def render(changed: tuple[str, str]) -> Response:
-            return json_response(_OK, headers=_named(call, changed[1]))
+            return json_response(OK, headers=_named(call, changed[1]))
 
         return await call.once([name, structure and structure.text], change, render, _id_and_etag)
 

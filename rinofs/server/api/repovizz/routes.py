@@ -14,7 +14,7 @@ from rinofs.server.errors import ApiError
 from rinofs.server.web.responses import json_response
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
     from typing import TypeAlias
 
     from starlette.requests import Request
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
 
-__all__ = ["BASE", "routes"]
+__all__ = ["BASE", "refusal", "routes"]
 
 BASE = "/api/v1.0"
 
@@ -64,6 +64,9 @@ def routes(services: Services) -> list[Route]:
         ("/datapacks/{id}/content", "GET", contents.show_all),
         ("/datapacks/{id}/content/{link:link}", "POST", contents.put),
         ("/datapacks/{id}/content/{link:link}", "GET", contents.send),
+        # As the oldest clients have it.
+        ("/datapack/{id}/content/{link:link}", "POST", contents.put),
+        ("/datapack/{id}/content/{link:link}", "GET", contents.send),
     ]
     if services.settings.repovizz_extensions:
         endpoints += [
@@ -95,8 +98,13 @@ def _signed_in(services: Services, handle: Handler) -> Callable[[Request], Await
 
 def _refusal(request: Request, error: ApiError) -> Response:
     if error.status != 401:
-        return json_response({"error": error.message}, error.status, error.headers)
+        return refusal(error.status, error.message, error.headers)
     # Clients that look after their tokens tell by this that there is something to refresh (RFC 6750).
     presented = "authorization" in request.headers
     challenge = 'Bearer error="invalid_token"' if presented else "Bearer"
-    return json_response({"error": _UNAUTHORIZED}, 401, {"www-authenticate": challenge})
+    return refusal(401, _UNAUTHORIZED, {"www-authenticate": challenge})
+
+
+def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """Answer with an error, in the shape that the repovizz2 API gives it."""
+    return json_response({"error": message, "error_code": status}, status, headers)

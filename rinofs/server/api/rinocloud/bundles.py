@@ -18,6 +18,7 @@ from rinofs.server.api.rinocloud.changes import respond_with_list
 from rinofs.server.api.rinocloud.requests import new_object, path_of, text, whole_number
 from rinofs.server.blobs.store import blob_of
 from rinofs.server.catalog.bulk_insert import about
+from rinofs.server.catalog.records import Kind
 from rinofs.server.catalog.store import made_before
 from rinofs.server.errors import ApiError, BadRequest, NotFound, Unprocessable
 from rinofs.server.web.bodies import read_fields
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["download_many", "upload_many"]
 
 _DIGEST = re.compile("[0-9a-f]{64}")
+_OF_CONTENT = ("size", "sha256")
 
 
 async def download_many(call: Call) -> Response:
@@ -131,7 +133,12 @@ def _one(fields: object, rest: memoryview) -> _Arriving:
     size = whole_number(fields, "size")
     if size > len(rest):
         raise BadRequest(f"size: {len(rest)} bytes are left of the content, not {size}", field="size")
-    new = new_object(fields, extended=True, nested=True)
+    new = new_object(
+        {key: value for key, value in fields.items() if key not in _OF_CONTENT},
+        extended=True,
+        nested=True,
+        kind=Kind.FILE,
+    )
     blob = blob_of(rest[:size])
     digest = text(fields, "sha256")
     if digest is not None and not _DIGEST.fullmatch(digest):

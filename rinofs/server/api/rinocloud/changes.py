@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from rinofs.server.api.rinocloud.requests import (
     needed_identifier,
     new_object,
     text,
+    uploaded_file,
 )
 from rinofs.server.catalog.records import Kind, Record
 from rinofs.server.catalog.store import FolderExists, made_before
@@ -27,7 +29,7 @@ from rinofs.server.web.responses import json_response
 from rinofs.server.web.uploads import ReceivedUpload, receive_binary, receive_upload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rinofs.server.blobs.store import BlobUpload
     from rinofs.server.catalog.database import RequestKey
@@ -40,7 +42,7 @@ _APPEND_TRIES = 20
 async def create_folder(call: Call) -> Response:
     """Make a folder."""
     fields = await read_fields(call.request)
-    new = new_object(fields, extended=call.extended, nested=True)
+    new = new_object(fields, extended=call.extended, nested=True, kind=Kind.FOLDER)
 
     def change(user: User, key: RequestKey | None) -> list[Record]:
         return [call.services.store.create_folder(user, new, key=key)]
@@ -61,12 +63,12 @@ async def create_object(call: Call) -> Response:
     fields = await read_fields(call.request)
     number = identifier(fields)
     if number is not None:
-        changed = change_of(fields, extended=call.extended)
-        return call.respond(await call.run_in_thread(call.services.store.update, number, changed), 201)
-    new = new_object(fields, extended=call.extended, nested=False)
+        return call.respond(await _updated(call, fields, number), 201)
+    new = new_object(fields, extended=call.extended, nested=False, kind=Kind.OBJECT)
+    present = replace(change_of(fields, extended=call.extended), name=None)
 
     def change(user: User, key: RequestKey | None) -> list[Record]:
-        return [call.services.store.create_object(user, new, key=key)]
+        return [call.services.store.create_object(user, new, present, key=key)]
 
     return await _created(call, fields, change)
 
@@ -84,7 +86,9 @@ async def upload_binary(call: Call) -> Response:
 
 
 async def _store(call: Call, received: ReceivedUpload) -> Response:
-    new = new_object(received.fields, extended=call.extended, nested=True, filename=received.filename)
+    new = uploaded_file(
+        received.fields, extended=call.extended, filename=received.filename, size=received.blob.size
+    )
     headers = call.request.headers
     only_new = call.extended and headers.get("if-none-match", "").strip() == "*"
     # Only a request that has a condition pays for reading it.
@@ -101,9 +105,18 @@ async def _store(call: Call, received: ReceivedUpload) -> Response:
 async def update(call: Call) -> Response:
     """Change the name, the metadata or the tags of an object."""
     fields = await read_fields(call.request)
-    number = needed_identifier(fields)
+    return call.respond(await _updated(call, fields, needed_identifier(fields)))
+
+
+async def _updated(call: Call, fields: Mapping[str, object], number: int) -> Record:
     changed = change_of(fields, extended=call.extended)
-    return call.respond(await call.run_in_thread(call.services.store.update, number, changed))
+    exact = _exact(call, fields)
+    return await call.run_in_thread(call.services.store.update, number, changed, exact=exact)
+
+
+def _exact(call: Call, fields: Mapping[str, object]) -> bool:
+    """Return whether the id of an earlier version means that one, and not the current object."""
+    return call.extended and flag(fields, "exact")
 
 
 async def delete_metadata_field(call: Call) -> Response:
@@ -112,8 +125,9 @@ async def delete_metadata_field(call: Call) -> Response:
     field = text(fields, "field")
     if field is None:
         raise BadRequest("field: the name of a metadata field is missing", field="field")
+    number, exact = needed_identifier(fields), _exact(call, fields)
     return call.respond(
-        await call.run_in_thread(call.services.store.delete_field, needed_identifier(fields), field)
+        await call.run_in_thread(call.services.store.delete_field, number, field, exact=exact)
     )
 
 
@@ -124,14 +138,18 @@ async def append(call: Call) -> Response:
     chunk = text(fields, "chunk")
     if chunk is None:
         raise BadRequest("chunk: the text to append is missing", field="chunk")
-    return call.respond(await run_in_thread(_append, call, number, chunk.encode()))
+    exact = _exact(call, fields)
+    return call.respond(await run_in_thread(_append, call, number, chunk.encode(), exact=exact))
 
 
-def _append(call: Call, number: int, chunk: bytes) -> Record:
+def _append(call: Call, number: int, chunk: bytes, *, exact: bool) -> Record:
     for _ in range(_APPEND_TRIES):
         record = call.services.store.get(call.user, number)
         if record.version_of is not None:
-            raise Conflict(f"id: {number} is an earlier version, read-only", field="id")
+            if exact:
+                raise Conflict(f"id: {number} is an earlier version, read-only", field="id")
+            number = record.version_of
+            continue
         if record.type == Kind.FOLDER:
             raise BadRequest(f"id: {number} is a folder, which has no content", field="id")
         with call.services.blobs.new_upload() as grown:
@@ -180,10 +198,12 @@ async def copy(call: Call) -> Response:
 async def delete(call: Call) -> Response:
     """Delete objects or, with ``version``, earlier versions alone."""
     fields = await read_fields(call.request)
-    store = call.services.store
-    # Also without the extension: whoever asks for one version must not lose the object.
-    method = store.prune if flag(fields, "version") else store.delete
-    await call.run_in_thread(method, identifiers(fields, "id"))
+    store, numbers, exact = call.services.store, identifiers(fields, "id"), _exact(call, fields)
+    if flag(fields, "version"):
+        # Also without the extension: whoever asks for one version must not lose the object.
+        await call.run_in_thread(store.prune, numbers)
+    else:
+        await call.run_in_thread(store.delete, numbers, exact=exact)
     return Response(status_code=204)
 
 

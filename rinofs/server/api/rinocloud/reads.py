@@ -14,9 +14,10 @@ from rinofs.server.api.rinocloud.requests import (
     where,
     whole_number,
 )
+from rinofs.server.catalog.records import Kind
 from rinofs.server.errors import BadRequest
 from rinofs.server.web.bodies import read_fields
-from rinofs.server.web.downloads import content_response
+from rinofs.server.web.downloads import content_response, nothing_response
 from rinofs.server.web.responses import json_response, stream_json_list
 from rinofs.server.web.sending import StoredContent
 
@@ -108,17 +109,22 @@ async def download(call: Call) -> Response:
     fields = await _download_fields(call)
     wanted = _needed(where(fields, extended=call.extended))
     record = await call.find(wanted)
-    if record.sha256 is None or record.size is None or record.etag is None:
-        raise BadRequest(f"id: {record.id} is a {record.type}, which has no content", field="id")
+    if record.type == Kind.FOLDER:
+        raise BadRequest(f"id: {record.id} is a folder, which has no content", field="id")
+    offset = whole_number(fields, "from")
+    headers = {RINOCLOUD_RESULT: record.header(call.user, sha256=call.extended)}
+    if record.sha256 is None or record.size is None or record.etag is None or 0 < offset >= record.size:
+        # Whoever asks for what has come since would take the text of an error for it.
+        return nothing_response(record.name, headers)
     return content_response(
         call.request,
         content=StoredContent(call.services.blobs, record.sha256, record.size),
         etag=record.etag,
         filename=record.name,
         modified=record.modified,
-        headers={RINOCLOUD_RESULT: record.header(call.user, sha256=call.extended)},
+        headers=headers,
         digests=call.extended,
-        offset=whole_number(fields, "from"),
+        offset=offset,
     )
 
 

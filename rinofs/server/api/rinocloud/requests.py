@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from rinofs.protocol.limits import DEFAULT_PAGE, LARGEST_ID, MAX_PAGE
 from rinofs.protocol.names import InvalidNameError, check_name
-from rinofs.protocol.records import ALSO_SENT, record_names
+from rinofs.protocol.records import ALSO_SENT, METADATA, METADATA_TRUNCATED
 from rinofs.server.catalog.listings import PageRequest
-from rinofs.server.catalog.records import Change, NewObject
+from rinofs.server.catalog.objects import refuse_fields
+from rinofs.server.catalog.records import Change, Kind, NewObject
 from rinofs.server.errors import BadRequest
 
 if TYPE_CHECKING:
@@ -25,15 +26,22 @@ __all__ = [
     "page",
     "path_of",
     "text",
+    "uploaded_file",
     "where",
     "whole_number",
 ]
 
 _MOST_FOLDERS = 255  # nobody else can write while they are made
 
-# Fields of a record, which clients send back: never metadata, and all but a few the server's to know.
-_OWN = record_names(extended=False) | ALSO_SENT
-_OWN_EXTENDED = record_names(extended=True) | ALSO_SENT | {"path", "new_version"}
+# What a request says of an object; all else is the server's to know, or metadata.
+_SAID = frozenset({"id", "name", "parent", METADATA, METADATA_TRUNCATED, "tags", "versions"})
+_SAID_EXTENDED = _SAID | {"exact", "new_version"}
+# What objects of all types have, and what clients send back of it.
+_SERVERS = frozenset(
+    {"type", "etag", "project", "project_name", "owner", "shared", "created_on", "updated_on"}
+)
+_FILES = frozenset({"size", "sha256"})
+_SENT_BACK = _SERVERS | _FILES | ALSO_SENT | {"path"}
 
 
 def text(fields: Mapping[str, object], field: str) -> str | None:
@@ -149,9 +157,39 @@ def _checked(name: str) -> str:
     return name
 
 
-def new_object(
-    fields: Mapping[str, object], *, extended: bool, nested: bool, filename: str | None = None
+def uploaded_file(
+    fields: Mapping[str, object], *, extended: bool, filename: str | None, size: int
 ) -> NewObject:
+    """Return the file that an upload wants to have made.
+
+    Parameters
+    ----------
+    fields : mapping
+        What came with the content.
+    extended : bool
+        Whether the fields of the extensions are known.
+    filename : str or None
+        The name of the file that was sent, for requests that give no other.
+    size : int
+        Bytes of its content.
+
+    Raises
+    ------
+    BadRequest
+        If a field is not in order; the message names it.
+    """
+    found = {key: value for key, value in fields.items() if key != "size" or value != size}
+    name = text(fields, "name")
+    if name is None and filename is not None:
+        found["name"] = filename.rpartition("/")[2]
+    elif name is not None and name.startswith("/"):
+        # The path on the client's machine: its folders are wanted only below a folder that the client names.
+        inside = identifier(fields, "parent") is not None
+        found["name"] = name.lstrip("/") if inside else name.rpartition("/")[2]
+    return new_object(found, extended=extended, nested=True, kind=Kind.FILE)
+
+
+def new_object(fields: Mapping[str, object], *, extended: bool, nested: bool, kind: str) -> NewObject:
     """Return the object that a request wants to have made.
 
     Parameters
@@ -162,8 +200,8 @@ def new_object(
         Whether the fields of the extensions are known.
     nested : bool
         Whether slashes in the name lead through folders.
-    filename : str, optional
-        The name of the file that was sent, for requests that give no other.
+    kind : str
+        What it is, one of `Kind`.
 
     Raises
     ------
@@ -171,8 +209,6 @@ def new_object(
         If a field is not in order; the message names it.
     """
     name = text(fields, "name")
-    if name is None and filename is not None:
-        name = filename.rpartition("/")[2]
     if name is None:
         raise BadRequest("name: a name is missing", field="name")
     *folders, last = name.split("/") if nested else [name]
@@ -180,11 +216,14 @@ def new_object(
         message = f"it leads through {len(folders)} folders, and at most {_MOST_FOLDERS} are made at once"
         raise BadRequest(f"name: {message}", field="name")
     metadata = _metadata(fields) or {}
+    loose, file_fields = _loose(fields, extended=extended)
+    if file_fields and kind == Kind.FILE:
+        refuse_fields(file_fields)
     return NewObject(
         parent=identifier(fields, "parent"),
         name=_checked(last),
         folders=tuple(_checked(folder) for folder in folders),
-        metadata={**metadata, **_loose(fields, extended=extended)},
+        metadata={**metadata, **loose, **file_fields},
         tags=_tags(fields) or (),
         versions=_versions(fields),
         new_version=extended and flag(fields, "new_version"),
@@ -193,18 +232,38 @@ def new_object(
 
 def change_of(fields: Mapping[str, object], *, extended: bool) -> Change:
     """Return the change that a request wants to have made to an object."""
+    metadata, (loose, file_fields) = _metadata(fields), _loose(fields, extended=extended)
+    if metadata is not None and fields.get(METADATA_TRUNCATED) is True:
+        loose, metadata = {**metadata, **loose}, None  # what was left out must not be lost
     return Change(
         name=name_of(fields),
-        metadata=_metadata(fields),
-        merged=_loose(fields, extended=extended),
+        metadata=metadata,
+        merged=loose,
+        file_fields=file_fields,
         tags=_tags(fields),
         versions=_versions(fields),
     )
 
 
-def _loose(fields: Mapping[str, object], *, extended: bool) -> dict[str, object]:
-    own = _OWN_EXTENDED if extended else _OWN
-    return {key: value for key, value in fields.items() if key not in own}
+def _loose(fields: Mapping[str, object], *, extended: bool) -> tuple[dict[str, object], dict[str, object]]:
+    """Return the metadata that are fields of the request itself, and those of them that files have as fields.
+
+    Raises
+    ------
+    BadRequest
+        If fields are to be set that only the server sets. In a record that is sent back they are ignored, and
+        null is as good as absent.
+    """
+    said = _SAID_EXTENDED if extended else _SAID
+    if "etag" in fields or "created_on" in fields:
+        return {key: value for key, value in fields.items() if key not in said | _SENT_BACK}, {}
+    given = {key: value for key, value in fields.items() if key not in said}
+    given = {key: value for key, value in given.items() if value is not None or key not in _SENT_BACK}
+    if _SERVERS & given.keys():
+        refuse_fields(_SERVERS & given.keys())
+    files = _FILES if extended else _FILES - {"sha256"}
+    of_files = {key: value for key, value in given.items() if key in files}
+    return {key: value for key, value in given.items() if key not in files}, of_files
 
 
 def _metadata(fields: Mapping[str, object]) -> dict[str, object] | None:
@@ -219,8 +278,9 @@ def _tags(fields: Mapping[str, object]) -> list[str] | None:
     if value is None:
         return None
     tags = value if isinstance(value, list) else [value]
-    # A form cannot tell the tag 2016 from a number.
-    return [json.dumps(tag) if type(tag) in {int, float} else _text(tag, "tags") for tag in tags]
+    # A form cannot tell the tag 2016 from a number. MATLAB pads texts in a list to one length with blanks.
+    texts = [json.dumps(tag) if type(tag) in {int, float} else _text(tag, "tags") for tag in tags]
+    return [tag for tag in map(str.strip, texts) if tag]
 
 
 def _versions(fields: Mapping[str, object]) -> frozenset[int]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from starlette.routing import Route
 
 from rinofs.server.api.calls import Call, signed_in
-from rinofs.server.api.rinocloud import bundles, changes, reads, users
+from rinofs.server.api.rinocloud import bundles, changes, labview, reads, users
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -53,7 +53,12 @@ ENDPOINTS: tuple[tuple[str, tuple[str, ...], Handler], ...] = (
     ("files/autocomplete_search/", _POST, reads.autocomplete_search),
     ("files/autocomplete_values/", _POST, reads.autocomplete_values),
     ("users/token/", _BOTH, users.token),
+    ("users/token", _BOTH, users.token),
     ("users/details/", _POST, users.details),
+    # Other names, in the oldest clients.
+    ("files/get/", _POST, reads.get_metadata),
+    ("files/autocomplete/", _POST, reads.autocomplete_search),
+    ("objects/", _POST, labview.create),
 )
 """Path below the base, methods, and handler of every endpoint for signed-in users."""
 
@@ -70,4 +75,8 @@ def routes(services: Services) -> list[Route]:
         Route(BASE + path, signed_in(services, handle), methods=list(methods))
         for path, methods, handle in ENDPOINTS
     ]
-    return [*found, Route("/o/token/", users.password_grant(services), methods=["POST"])]
+    return [
+        *found,
+        Route("/o/token/", users.password_grant(services), methods=["POST"]),
+        Route("/o/revoke_token/", users.revocation(services), methods=["POST"]),
+    ]

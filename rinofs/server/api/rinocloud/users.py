@@ -74,5 +74,20 @@ def password_grant(services: Services) -> Callable[[Request], Awaitable[Response
     return endpoint
 
 
+def revocation(services: Services) -> Callable[[Request], Awaitable[Response]]:
+    """Make the endpoint that makes a token void for whoever has it (RFC 7009)."""
+
+    async def endpoint(request: Request) -> Response:
+        fields = await read_fields(request, text_fields=("token",))
+        presented = fields.get("token")
+        if not isinstance(presented, str) or not presented:
+            return _refused("invalid_request", "token: the token to revoke is missing")
+        if not await run_in_thread(services.accounts.revoke_token, presented):
+            return _refused("unsupported_token_type", "token: this token cannot be revoked here")
+        return json_response({}, headers=_NO_STORE)
+
+    return endpoint
+
+
 def _refused(error: str, description: str) -> Response:
     return json_response({"error": error, "error_description": description}, 400, _NO_STORE)
