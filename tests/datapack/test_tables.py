@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import itertools
+import re
 import tracemalloc
 import warnings
 from pathlib import Path
@@ -243,3 +244,84 @@ def test_a_slice_of_a_large_table_reads_little(tmp_path: Path) -> None:
         np.testing.assert_array_equal(samples.read(start, start + 12_000), values[start : start + 12_000])
         assert len(handle.reads) == 1
         assert sum(handle.reads) < 1_000_000
+
+
+GROUPED = ["1.234", "-12.345", "999.001"]
+
+
+@pytest.mark.parametrize("cell", GROUPED)
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_point_that_may_separate_thousands_is_told_of(tmp_path: Path, cell: str, delimiter: str) -> None:
+    table = tmp_path / "t.csv"
+    # Decimal commas above, and a point far below: 1234, or 1.234?
+    above = f"x{delimiter}y\n" + f"0,25{delimiter}75\n" * 20_000
+    for text in (above + f"{cell}{delimiter}2\n", above + f"1,5{delimiter}{cell}\n0,5{delimiter}1\n"):
+        table.write_text(text)
+        with pytest.raises(ValueError, match=r"row 20002 holds .* among decimal commas, which may be"):
+            opened(table)
+    table.write_text(f"x{delimiter}y\n0,25{delimiter}{cell}\n")
+    assert opened(table, warned="both in its numbers").value[0, 1] == float(cell)
+    table.write_text(f"x{delimiter}y\n7{delimiter}{cell}\n8{delimiter}2.345\n")
+    assert opened(table, warned="points are read as decimal" if delimiter == ";" else None).value[
+        0, 1
+    ] == float(cell)
+    table.write_text(f"x{delimiter}y\n0.5{delimiter}{cell}\n8{delimiter}2.345\n")
+    assert opened(table).value[0, 1] == float(cell)
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("Zeit;Kraft\n0,5;1.234,5\n1,0;2.345,75\n", "1.234"),
+        ('a,b\n1,"1,234.5"\n2,"2,345.5"\n', "1,234.5"),
+        ("a;b\n1;1 234,5\n2;2 345,5\n", "1 234,5"),
+        ("a;b\n1;1'234.5\n2;2'345.5\n", "1'234.5"),
+        ("a,b\n1,2\n\ufeff3,4\n", r"\ufeff3"),
+        ("a,b\n1,2\n3,4,5\n", "row 3 has 3 values"),
+        ("a,b,c\n1,2,3\n4,5\n", "row 3 has 2 values"),
+        ("Force,Force\nX,1\n1,2\n", "'X'"),
+        ("a,b\n1,2\nmean,3\n", "'mean'"),
+        ("d;v\n01.02.2024;1\n", "01.02.2024"),
+        ("d;v\n01.02.2024 12:00:00;1\n", "01.02.2024 12:00:00"),
+        ("d,v\n02/01/2024 12:00,1\n", "02/01/2024 12:00"),
+        ("time,v\n12:00:00.5,1\n", "12:00:00.5"),
+        ("a,b\n10%,1\n", "10%"),
+        ("a,b\n\u22121,2\n", "\u22121"),
+        ("a,b\n1_000,2\n", "1_000"),
+        ("a,b\n\u0661,2\n", "\u0661"),
+        ("a b\n1.5D+03 2\n", "1.5D+03"),
+        ("", "empty"),
+    ],
+)
+def test_what_is_no_number_is_named(tmp_path: Path, text: str, named: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(ValueError, match=re.escape(named)):
+        opened(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "values"),
+    [
+        ("\ufeff\ufeffa,b\n1,2\n", ["a", "b"], [[1, 2]]),
+        ('"Force\n(N)",b\n1,2\n3,4\n', ["Force\n(N)", "b"], [[1, 2], [3, 4]]),
+        ('a,b\n1,"2\n"\n3,4\n', ["a", "b"], [[1, 2], [3, 4]]),
+        ("a,b,c\n", ["a", "b", "c"], np.zeros((0, 3))),
+        ("a;b\n1,5E+03;2,5e-2\n2;3\n", ["a", "b"], [[1500, 0.025], [2, 3]]),
+        ("a,b\r\n1,2\n3,4\r5,6\n", ["a", "b"], [[1, 2], [3, 4], [5, 6]]),
+        ("a, b\n1, 2\n3, 4\n", ["a", "b"], [[1, 2], [3, 4]]),
+    ],
+)
+def test_odd_but_ordinary_tables(tmp_path: Path, text: str, labels: list[str], values: Any) -> None:
+    (tmp_path / "t.csv").write_text(text, newline="")
+    data = opened(tmp_path / "t.csv")
+    assert data.channel.values.tolist() == labels
+    np.testing.assert_array_equal(data.value, values)
+
+
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_row_of_many_columns(tmp_path: Path, rows: int, labelled: bool) -> None:
+    values = np.arange(rows * 30_000).reshape(rows, 30_000) / 4
+    header = ",".join(f"c{number}" for number in range(30_000)) if labelled else ""
+    np.savetxt(tmp_path / "t.csv", values, fmt="%.2f", delimiter=",", header=header, comments="")
+    np.testing.assert_array_equal(opened(tmp_path / "t.csv").value, values)

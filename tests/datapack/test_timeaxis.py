@@ -141,3 +141,8 @@ def test_start_and_rate_of_the_first_rows(tmp_path: Path) -> None:
     data = opened(tmp_path / "e.csv", warned="a rate (4 Hz)")
     assert data.time.values.tolist() == [0, 0.25, 0.5]
     assert data.attrs["start_time"] == "2023-11-14T22:13:20.5Z"
+
+
+def test_unix_times_that_change_their_unit_are_no_axis(tmp_path: Path) -> None:
+    path = table(tmp_path / "t.csv", "timestamp", [START, START + 1, (START + 3) * 1000])
+    assert opened(path, warned="is read as a channel").sizes["channel"] == 2

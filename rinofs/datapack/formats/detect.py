@@ -128,7 +128,7 @@ def decoded(data: bytes, *, cut: bool = False) -> tuple[str, str] | None:
         candidates = ["utf-16-le", "utf-16-be"]  # without its mark, as some exports of Windows have it
     for encoding in candidates:
         try:
-            text = codecs.getincrementaldecoder(encoding)().decode(data, final=not cut).removeprefix("\ufeff")
+            text = codecs.getincrementaldecoder(encoding)().decode(data, final=not cut).lstrip("\ufeff")
         except UnicodeDecodeError:
             continue
         if "\0" in text or ((marked or "utf-8") != encoding and not _is_plausible(text)):

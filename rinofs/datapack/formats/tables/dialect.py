@@ -46,6 +46,9 @@ INFINITE = {
 }
 """Words for an infinite number, in lower case."""
 
+GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}", re.ASCII)
+"""A number whose point may separate thousands."""
+
 STAMP = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?( ?(Z|UTC|[+-]\d\d(:?\d\d)?))?", re.ASCII
 )
@@ -88,6 +91,8 @@ class Dialect:
         The line of the first row of values, for messages.
     stamps : tuple of int
         Cells of a row that are dates with times.
+    points : bool
+        Whether numbers with points are in the head of a table of decimal commas.
     """
 
     encoding: str
@@ -104,6 +109,7 @@ class Dialect:
     doubts: tuple[str, ...] = ()
     first: int = 1
     stamps: tuple[int, ...] = ()
+    points: bool = False
 
     @property
     def columns(self) -> range:
@@ -118,6 +124,10 @@ class Dialect:
     def cells(self, lines: Iterable[str]) -> Iterator[list[str]]:
         """Yield the cells of lines."""
         return (row for _, row in split_rows(lines, self.delimiter))
+
+    def may_group(self, cell: str) -> bool:
+        """Whether a point may separate thousands: commas are decimal, and nothing was said of it."""
+        return self.decimal == "," and not self.points and bool(GROUPED.fullmatch(cell))
 
     def point(self, cell: str) -> str:
         """Return a number with a decimal point."""
@@ -319,7 +329,10 @@ class _Trial:
         width, first = len(values[0][1]), values[0][0] + text.skip
         plain = Dialect(text.encoding, self.delimiter, self.decimal, skip, width, first=first)
         stamps = {at for _, row in values for at, cell in enumerate(row[:width]) if STAMP.fullmatch(cell)}
-        plain = replace(plain, stamps=tuple(sorted(stamps)))
+        points = self.decimal == "," and any(
+            "." in cell and is_number(cell) for _, row in values for cell in row
+        )
+        plain = replace(plain, stamps=tuple(sorted(stamps)), points=points)
         for number, row in values:
             check_row(row, number + text.skip, plain)
         doubts = list(text.doubts)
@@ -372,6 +385,13 @@ def check_row(row: Sequence[str], number: int, dialect: Dialect) -> None:
         )
     if wrong is not None:
         raise NotDataError(f"row {number} holds {shortened(repr(wrong))}, which is not a number")
+    for cell in row:
+        if dialect.may_group(cell):
+            whole = cell.replace(".", "")
+            raise NotDataError(
+                f"row {number} holds {cell!r} among decimal commas, which may be {whole} or"
+                f" {cell.replace('.', ',')}"
+            )
 
 
 _TRUTH = {"true": 1.0, "false": 0.0}
@@ -502,10 +522,13 @@ def _doubt(dialect: Dialect, rows: list[list[str]], doubts: list[str]) -> None:
     """Say what else the rows could mean."""
     cells = [cell for row in rows for cell in row]
     commas = [cell for cell in cells if _has_comma(cell)]
-    if dialect.decimal == "," and any("." in cell and is_number(cell) for cell in cells):
+    if dialect.points:
         doubts.append("decimal points and decimal commas are both in its numbers: each is read as a decimal")
     elif commas and all(re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", cell) for cell in commas):
         doubts.append(f"commas are read as decimal signs, {commas[0]!r} as {commas[0].replace(',', '.')}")
+    points = [cell for cell in cells if "." in cell]
+    if dialect.delimiter == ";" and not commas and points and all(map(GROUPED.fullmatch, points)):
+        doubts.append(f"points are read as decimal signs, {points[0]!r} as {float(points[0]):g}")
     if dialect.labels is not None:
         return
     if dialect.delimiter == "," and dialect.width == 2 and all(map(_could_be_decimal, rows)):

@@ -13,6 +13,7 @@ from rinofs.datapack.document.messages import shortened
 from rinofs.datapack.formats.detect import NotDataError, text_of
 from rinofs.datapack.formats.tables.decimals import plain_numbers
 from rinofs.datapack.formats.tables.dialect import (
+    GROUPED,
     INFINITE,
     MISSING,
     Dialect,
@@ -175,14 +176,15 @@ class Parser:
             If a row is not like those before it.
         """
         text = text.replace("\r\n", "\n").replace("\r", "\n")
-        values = self._at_once(text)
+        dubious = self._has_dubious_points(text)
+        values = None if dubious else self._at_once(text)
         if values is not None:
             return self._columns(Block(values), line, row)
         lines = text.split("\n")
         kept = [each for each in lines if self.dialect.is_row(each)]
         if not kept:
             return Block(np.zeros((0, len(self.dialect.columns)), np.int64))
-        values = None if self.dialect.stamps else self._quickly(kept)
+        values = None if self.dialect.stamps or dubious else self._quickly(kept)
         if values is None:
             values = self._carefully(lines, line)
         block = Block(values)
@@ -211,6 +213,11 @@ class Parser:
             )
         exact = {column - 1: cells for column, cells in block.exact.items() if column}
         return Block(block.values[:, 1:], exact, {column - 1 for column in block.lost if column})
+
+    def _has_dubious_points(self, text: str) -> bool:
+        """Whether there may be points that separate thousands, among decimal commas."""
+        dialect = self.dialect
+        return dialect.decimal == "," and not dialect.points and "." in text and bool(GROUPED.search(text))
 
     def _at_once(self, text: str) -> NDArray[Any] | None:
         """Return the numbers of rows that are plain decimals and nothing else, None for others."""

@@ -150,7 +150,7 @@ class TableSamples:
         mark = begin
         for data in _whole_lines(self._handle, begin.position, end, dialect.encoding, at_once):
             text = _text(data, dialect.encoding)
-            text = text if mark.position else text.removeprefix("\ufeff")
+            text = text if mark.position else text.lstrip("\ufeff")
             returns = text.count("\r")
             lines = text.count("\n") + (returns - text.count("\r\n") if returns else 0)
             above = max(0, dialect.skip - mark.line)

@@ -174,6 +174,8 @@ def times_of(stamps: Stamps, label: str) -> Times | None:
     unit, per_second = named or 1.0, _unix_unit(float(first))
     if named is not None and per_second is not None and abs(per_second * named - 1) > 1e-9:
         per_second = None  # in the unit that the label names, it is no Unix time
+    if per_second and _unix_unit(float(last)) != per_second:
+        return None  # seconds first, milliseconds later
     factor = Fraction(1, per_second) if per_second else Fraction(str(unit))
 
     def seconds() -> Iterator[NDArray[np.float64]]:
