@@ -14,7 +14,7 @@ CORE := tests/test_options.py tests/test_credentials.py tests/test_import.py tes
 	tests/rinocloud/test_reading.py tests/rinocloud/test_writing.py tests/fs \
 	tests/server/catalog/test_store.py tests/datapack
 
-SOAKS := soak-kill soak-faults soak-machines soak-input soak-uploads soak-memory
+SOAKS := soak-kill soak-faults soak-machines soak-input soak-uploads soak-sync soak-memory
 SOAK := RINOFS_SOAK=1 $(PYTEST) $(PARALLEL) -m soak --timeout 1200
 # An environment of its own: it holds older versions of everything.
 FLOOR := .venv-floor
@@ -59,6 +59,9 @@ soak-input: $(VENV)/test.done  ## requests and queries that are made up, and man
 soak-uploads: $(VENV)/test.done  ## uploads of many files, metadata and datapacks that are made up
 	$(SOAK) tests/server/api/test_upload_many.py tests/rinocloud/test_writing_together.py \
 		tests/rinocloud/test_metadata.py tests/repovizz/test_push_and_pull.py tests/datapack/test_writing.py
+
+soak-sync: $(VENV)/test.done  ## folders that are made equal, and files that many append to, with interruptions
+	$(SOAK) tests/scenarios/test_sync.py tests/scenarios/test_appends.py
 
 soak-memory: $(VENV)/test.done  ## large files, and how much memory they take
 	RINOFS_SOAK=1 $(PYTEST) -m soak --timeout 1200 tests/scenarios/test_memory.py tests/scenarios/server/test_memory.py
