@@ -83,6 +83,7 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
         wide = {"ls": (1000, 100_000), "query": (10_000,)}
         for count in (count for case in cases for count in wide.get(case.name, ())):
             data.widen(fs, Path(server.told["data"]) / "rinofs.sqlite3", count)
+        alone = stack.enter_context(served("embedded", "1"))
         host, _, port = server.url.removeprefix("http://").partition(":")
         late, narrow, wide = (
             stack.enter_context(served("late", host, port, window, rate))
@@ -90,8 +91,17 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
         )
         bare = stack.enter_context(served("bare"))
         web = stack.enter_context(nginx(folder, files))
-        clocked = (web, Clocked(bare.url, bare.pid))
-        place = Place(server.url, server.told["token"], web.url, bare.url, ids, str(files))
+        clocked = (web, Clocked(bare.url, bare.pid), Clocked(alone.url, alone.pid))
+        place = Place(
+            server.url,
+            server.told["token"],
+            web.url,
+            bare.url,
+            ids,
+            str(files),
+            alone.url,
+            alone.told["token"],
+        )
         plain = stack.enter_context(started(folder / "plain"))
         own = data.upload_few(RinoFileSystem(endpoint_url=plain.url, token=plain.token), files)
         settings: dict[str, tuple[Place, Served | Clocked]] = {

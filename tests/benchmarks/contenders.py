@@ -41,6 +41,8 @@ class Place:
         The ids of objects by path.
     folder : str
         A local folder with the same files.
+    alone, alone_token : str
+        A server of rinofs that commits every transaction alone, and who asks it.
     """
 
     url: str
@@ -49,6 +51,8 @@ class Place:
     bare: str
     ids: dict[str, int]
     folder: str
+    alone: str
+    alone_token: str
 
     @property
     def headers(self) -> dict[str, str]:
@@ -403,6 +407,33 @@ def _ask(url: str, method: str, headers: dict[str, str], body: bytes | None) -> 
     return lambda: asyncio.run(ask_all())
 
 
+def _commits(contender: str, place: Place) -> Work:
+    import aiohttp
+
+    alone = contender == "a commit for each upload"
+    url, token = (place.alone, place.alone_token) if alone else (place.url, place.token)
+
+    def form(number: int) -> aiohttp.FormData:
+        data = aiohttp.FormData()
+        data.add_field("json", f'{{"name": "commits-{os.getpid()}-{number}"}}')
+        data.add_field("file", os.urandom(1024), filename="file")
+        return data
+
+    async def send_all() -> None:
+        headers = {"Authorization": f"Token {token}"}
+        limit = asyncio.Semaphore(16)
+        async with aiohttp.ClientSession(headers=headers) as session:
+
+            async def send(number: int) -> None:
+                async with limit:
+                    answer = await session.post(f"{url}/api/1/files/upload/", data=form(number))
+                    answer.raise_for_status()
+
+            await asyncio.gather(*map(send, range(200)))
+
+    return lambda: asyncio.run(send_all())
+
+
 def _query(_contender: str, place: Place) -> Work:
     fs = rinofs(place)
 
@@ -460,6 +491,7 @@ BY_CASE: dict[str, Callable[[str, Place], Work]] = {
     "server-upload": _server_upload,
     "server-small": _server_small,
     "server-metadata": _server_metadata,
+    "commits": _commits,
     "ls": _ls,
     "query": _query,
 }

@@ -145,6 +145,11 @@ CASES = (
         (Goal("bare Starlette route", 2.0, 1.43, "rinofs serve"),),
         setting="serve",
     ),
+    Case(
+        "commits",
+        "the server: 200 uploads of 1 KiB, 16 at a time",
+        (Goal("a commit for each upload", 0.8, None, "group commits"),),
+    ),
     Case("query", "query_frame over 10,000 objects", (), ("rinofs",)),
     Case(
         "ls",

@@ -23,10 +23,13 @@ def _tell(**what: object) -> None:
     print(json.dumps(what), flush=True)
 
 
-def embedded() -> None:
-    """Run the embedded server."""
+def embedded(largest_group: str = "") -> None:
+    """Run the embedded server, which commits so many transactions at once, at most."""
+    from rinofs.server.catalog.sqlite import transactions
     from rinofs.testing import live_server
 
+    if largest_group:
+        transactions.LARGEST_GROUP = int(largest_group)
     with live_server() as server:
         _tell(url=server.endpoint_url, token=server.token, data=str(server.data_dir))
         before = sum(os.times()[:2])
