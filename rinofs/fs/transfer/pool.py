@@ -136,8 +136,9 @@ def run(
 class _Workers(Generic[Job, Result]):
     """The threads that share a work.
 
-    They are daemons, unlike those of `concurrent.futures`: where the user interrupts, one that a server keeps
-    waiting must not keep the program from ending.
+    They are daemons: the interpreter waits at its end for the threads of `concurrent.futures`, but where the
+    user interrupts, one that a server keeps waiting must not keep the program from ending
+    (https://docs.python.org/3/library/concurrent.futures.html#threadpoolexecutor).
     """
 
     def __init__(self, work: Callable[[Job], Result], jobs: list[Job], concurrency: int, stop: Stop) -> None:
