@@ -88,7 +88,7 @@ def test_structured_arrays(name: str, version: tuple[int, int] | None, tmp_path:
         array[field] = (np.arange(array[field].size) % 100).reshape(array[field].shape)
     path = tmp_path / "a.npy"
     path.write_bytes(written(array, version))
-    found = opened(path)
+    found = opened(path, time_column=False)
     reference = np.load(path, allow_pickle=False)
     columns = np.concatenate([reference[field].reshape(20, -1) for field in dtype.names or ()], axis=1)
     np.testing.assert_array_equal(found.values, columns)
@@ -100,9 +100,13 @@ def test_structured_arrays(name: str, version: tuple[int, int] | None, tmp_path:
 
 
 def test_files_from_the_field() -> None:
-    fields = opened(FIELD / "fields.npy")
+    fields = opened(FIELD / "fields.npy", time_column=False)
     assert fields.channel.values.tolist() == ["t", "x", "y"]
     assert fields.values.tolist() == [[0, 1.5, 2.5], [0.1, 3.5, 4.5]]
+    with pytest.warns(DataWarning, match="column 't' is used as the time axis, at 10 Hz"):
+        timed = xr.open_dataset(FIELD / "fields.npy", engine="datapack")
+    assert timed.value.values.tolist() == [[1.5, 2.5], [3.5, 4.5]]
+    assert timed.time.values.tolist() == [0, 0.1]
     assert opened(FIELD / "version_3.npy").values.tolist() == [[0, 0.5], [1, 1.5], [2, 2.5]]
 
 
@@ -113,6 +117,45 @@ def test_integers_that_lose_digits(tmp_path: Path) -> None:
         xr.open_dataset(tmp_path / "a.npy", engine="datapack")
     np.save(tmp_path / "b.npy", array.astype([("stamp", "<i8"), ("x", "<i8")]))
     assert int(opened(tmp_path / "b.npy")[0, 0]) == 1700000000000000001
+
+
+STEPS = np.arange(50) * np.timedelta64(10, "ms")
+CLOCK = 1_700_000_000
+
+
+@pytest.mark.parametrize(
+    ("label", "times", "first", "began"),
+    [
+        ("t", 3 + np.arange(50) / 100, 3, None),
+        ("Time_ms", 3000 + np.arange(50) * 10, 3, None),
+        ("timestamp", CLOCK + np.arange(50) / 100, 0, "2023-11-14T22:13:20Z"),
+        ("stamp", (CLOCK * 10**9 + 123_456_789) + np.arange(50) * 10**7, 0, "2023-11-14T22:13:20.123456789Z"),
+        ("index", np.datetime64("2024-01-01", "ns") + STEPS, 0, "2024-01-01T00:00:00Z"),
+        ("when", np.datetime64("1969-07-20", "ms") + STEPS, 0, "1969-07-20T00:00:00Z"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("even", [True, False])
+def test_a_field_of_times_is_the_axis(
+    tmp_path: Path, label: str, times: Any, first: float, began: str | None, even: bool
+) -> None:
+    chosen = np.arange(50) if even else np.r_[0:20, 30:50]
+    array = np.zeros(len(chosen), [("x", "f4"), (label, times.dtype), ("y", "<i2")])
+    array["x"], array[label], array["y"] = chosen / 4, times[chosen], chosen
+    np.save(tmp_path / "a.npy", array)
+    told = "at 100 Hz" if even else "not regular"
+    with pytest.warns(DataWarning, match=f"column '{label}' is used as the time axis, .*{told}"):
+        data = xr.open_dataset(tmp_path / "a.npy", engine="datapack")
+    assert data.channel.values.tolist() == ["x", "y"]
+    np.testing.assert_allclose(data.time, first + chosen / 100, atol=1e-6)
+    np.testing.assert_array_equal(data.value, np.stack([chosen / 4, chosen], axis=1))
+    np.testing.assert_array_equal(data.value[5:9], np.stack([chosen / 4, chosen], axis=1)[5:9])
+    assert data.attrs.get("start_time") == began
+
+
+def test_fields_that_merely_increase_are_channels(tmp_path: Path) -> None:
+    array = np.array([(0, 1.5), (1, 2.5), (2, 3.5)], [("number", "<i8"), ("x", "<f8")])
+    np.save(tmp_path / "a.npy", array)
+    assert opened(tmp_path / "a.npy").values.tolist() == [[0, 1.5], [1, 2.5], [2, 3.5]]
 
 
 def test_headers_of_python_2(tmp_path: Path) -> None:

@@ -146,3 +146,10 @@ def test_start_and_rate_of_the_first_rows(tmp_path: Path) -> None:
 def test_unix_times_that_change_their_unit_are_no_axis(tmp_path: Path) -> None:
     path = table(tmp_path / "t.csv", "timestamp", [START, START + 1, (START + 3) * 1000])
     assert opened(path, warned="is read as a channel").sizes["channel"] == 2
+
+
+@pytest.mark.parametrize("rate", [10, 64, 100, 128, 250, 1000])
+def test_unix_times_that_a_float_rounds_are_regular(tmp_path: Path, rate: int) -> None:
+    times = [f"{START + number / rate:.6f}" for number in range(500)]
+    data = opened(table(tmp_path / "t.csv", "timestamp", times), warned=f"at {rate} Hz")
+    assert data.value.attrs["sampling_rate"] == rate

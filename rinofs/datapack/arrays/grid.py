@@ -148,5 +148,5 @@ def fitted(times: np.ndarray[Any, Any]) -> Grid | None:
     since = values - values[0]
     # The numbers themselves are rounded as well, before their first was subtracted.
     noise = 4 * float(np.spacing(np.abs(values).max()))
-    rate = even_rate(lambda: [since], values.size, float(since[-1]), noise)
+    rate = even_rate(lambda: [since], values.size, float(since[-1]), [noise])
     return None if rate is None else Grid(float(values[0]), rate, values.size)

@@ -16,6 +16,7 @@ from rinofs.datapack.arrays.times import TimeIndex, time_coordinates
 from rinofs.datapack.datatypes.labels import identifier, match_labels, seconds_per, unique_labels
 from rinofs.datapack.datatypes.layouts import Dimension, Lattice, Quantity
 from rinofs.datapack.document.messages import warn
+from rinofs.datapack.formats.npy import FieldSamples
 from rinofs.datapack.formats.tables.reading import TableSamples
 from rinofs.datapack.formats.tables.timeaxis import iso_of_ns
 from rinofs.errors import InvalidDatapackError, InvalidOptionError
@@ -116,7 +117,7 @@ class _Axis(NamedTuple):
 
 def _column_axis(samples: Samples, stream: StreamFacts) -> _Axis | None:
     """Return the axis that a column of the file is, and leave the column out of the channels."""
-    if not stream.time_column or not isinstance(samples, TableSamples):
+    if not stream.time_column or not isinstance(samples, TableSamples | FieldSamples):
         return None
     said = stream.channels or tuple(channel.label for channel in stream.lattice.channels)
     found = samples.times() if len(said) != samples.shape[-1] else None  # else it is a channel
@@ -277,6 +278,8 @@ def _name(stream: StreamFacts) -> str:
 
 def _dtype(samples: Samples, stream: StreamFacts) -> np.dtype[Any]:
     """Return the type of the values: numbers in text have that of the quantity, other files their own."""
+    if isinstance(samples, FieldSamples):
+        samples.warn_of_lost_digits(stream.label)
     if not isinstance(samples, TableSamples):
         return samples.dtype
     kind = stream.quantity.type

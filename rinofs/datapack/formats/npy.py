@@ -14,7 +14,10 @@ import numpy as np
 
 from rinofs.datapack.document.messages import shortened, warn
 from rinofs.datapack.formats.detect import HEAD, NotDataError
+from rinofs.datapack.formats.index_cache import keep_index, load_index
 from rinofs.datapack.formats.samples import ColumnSamples, RawSamples
+from rinofs.datapack.formats.tables.index import Facts, TableIndex
+from rinofs.datapack.formats.tables.timeaxis import Stamps, Times, time_column, times_of
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from rinofs.datapack.formats.handles import FileHandle
 
 _VERSIONS = {1: ("<H", "latin-1"), 2: ("<I", "latin-1"), 3: ("<I", "utf-8")}
+_LOOKED_AT = 1000  # records that tell which field is the time
+_AT_ONCE = 4 * 1024 * 1024
+_LARGE = 8 * 1024 * 1024  # bytes from which on it is kept on disk what they say
 _LONGEST_HEADER = 1 << 20
 _KEYS = {"descr", "fortran_order", "shape"}
 _EXACT = 2**53
@@ -52,17 +58,19 @@ def npy_samples(handle: FileHandle) -> RawSamples:
 
 
 class FieldSamples(RawSamples):
-    """Samples of a structured array, a column for each field."""
+    """Samples of a structured array, a column for each field; fields of dates are Unix nanoseconds."""
 
     def __init__(self, handle: FileHandle, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
         super().__init__(handle, offset, dtype, shape)
-        columns = self.columns(dtype)
-        self.labels = tuple(label for label, _ in columns)
-        self.shape = (*shape, len(columns))
-        kinds = [kind for _, kind in columns]
-        self.dtype = np.result_type(*kinds).newbyteorder("=")
-        if self.dtype.kind == "f" and any(kind.kind in "iu" and kind.itemsize == 8 for kind in kinds):
-            self._warn_of_lost_digits()
+        self._columns = self.columns(dtype)
+        self._dropped: int | None = None
+        self._describe()
+
+    def _describe(self) -> None:
+        kept = [column for at, column in enumerate(self._columns) if at != self._dropped]
+        self.labels = tuple(label for label, _ in kept)
+        self.shape = (self.shape[0], len(kept))
+        self.dtype = np.result_type(*(_of_numbers(kind) for _, kind in kept)).newbyteorder("=")
 
     @staticmethod
     def columns(dtype: np.dtype[Any]) -> tuple[tuple[str, np.dtype[Any]], ...]:
@@ -71,12 +79,12 @@ class FieldSamples(RawSamples):
         Raises
         ------
         NotDataError
-            If a field holds something else than numbers.
+            If a field holds something else than numbers or dates.
         """
         found: list[tuple[str, np.dtype[Any]]] = []
         for name in dtype.names or ():
             field = dtype[name]
-            if field.base.kind not in "biuf":
+            if field.base.kind not in "biufM":
                 raise NotDataError(
                     f"the field {shortened(repr(name))} of this array holds {field}, not numbers"
                 )
@@ -87,14 +95,18 @@ class FieldSamples(RawSamples):
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Return some samples."""
-        records = self._raw(start, stop)
-        values = np.empty((len(records), self.shape[1]), self.dtype)
-        at = 0
+        columns = self._parts_of(self._raw(start, stop))
+        kept = [column for at, column in enumerate(columns) if at != self._dropped]
+        return np.stack([column.astype(self.dtype, copy=False) for column in kept], axis=1)
+
+    def _parts_of(self, records: NDArray[Any]) -> list[NDArray[Any]]:
+        """Return the columns of records."""
+        found: list[NDArray[Any]] = []
         for name in self._stored.names or ():
             part = records[name].reshape(len(records), int(np.prod(self._stored[name].shape)))
-            values[:, at : at + part.shape[1]] = part
-            at += part.shape[1]
-        return values
+            part = part.astype("M8[ns]").astype(np.int64) if part.dtype.kind == "M" else part
+            found += list(part.T)
+        return found
 
     def _raw(self, start: int, stop: int) -> NDArray[Any]:
         records = np.empty(max(stop - start, 0), self._stored)
@@ -104,17 +116,54 @@ class FieldSamples(RawSamples):
                 raise InvalidDatapackError(f"{self._handle.path}: the file ends before sample {stop}")
         return records
 
-    def _warn_of_lost_digits(self) -> None:
-        ends = [row for row in (0, self.shape[0] - 1) if 0 <= row < self.shape[0]]
-        records = [self._raw(row, row + 1) for row in ends]
-        for name in self._stored.names or ():
-            if self._stored[name].base.kind not in "iu":
-                continue
-            if any(abs(int(value)) > _EXACT for each in records for value in each[name].reshape(-1)):
+    def times(self) -> tuple[int, str, Times | None] | None:
+        """Return the field that says when the samples are, its label, and its times if they increase.
+
+        None where there is no such field, or it is all there is. All records are read, a part at a time, and
+        what they say is kept on disk.
+        """
+        dates = [at for at, (_, kind) in enumerate(self._columns) if kind.kind == "M"]
+        labels = [label for label, _ in self._columns]
+        first = [part.astype(float) for part in self._parts_of(self._raw(0, min(self.shape[0], _LOOKED_AT)))]
+        column = time_column(labels, np.stack(first, axis=1), dates)
+        if column is None:
+            return None
+        version = self._handle.version() if self._handle.size > _LARGE else ""
+        kept = load_index(version, "npy")
+        if kept is not None:
+            return column, labels[column], TableIndex.from_arrays(kept).times
+        stamps = Stamps()
+        step = max(1, _AT_ONCE // self._stored.itemsize)
+        for start in range(0, self.shape[0], step):
+            stamps.append(self._parts_of(self._raw(start, min(start + step, self.shape[0])))[column])
+        times = times_of(stamps, labels[column], dates=column in dates)
+        keep_index(version, "npy", TableIndex(Facts(), [], column, times).to_arrays())
+        return column, labels[column], times
+
+    def drop(self, column: int) -> None:
+        """Leave a column out."""
+        self._dropped = column
+        self._describe()
+
+    def warn_of_lost_digits(self, label: str) -> None:
+        """Warn of fields whose integers a float cannot hold, by their first and their last record."""
+        kept = [
+            at for at, (_, kind) in enumerate(self._columns) if kind.kind in "iuM" and at != self._dropped
+        ]
+        if self.dtype.kind != "f" or not self.shape[0]:
+            return
+        ends = [self._parts_of(self._raw(row, row + 1)) for row in (0, self.shape[0] - 1)]
+        for at in kept:
+            if any(abs(int(end[at][0])) > _EXACT for end in ends):
+                name = self._columns[at][0]
                 warn(
-                    self._handle.path,
-                    f"the integers of the field {name!r} are read as float64 and lose digits",
+                    label,
+                    f"the integers of the field {name!r} beside floats are read as float64, and lose digits",
                 )
+
+
+def _of_numbers(kind: np.dtype[Any]) -> np.dtype[Any]:
+    return np.dtype(np.int64) if kind.kind == "M" else kind
 
 
 def npy_header(handle: FileHandle) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:

@@ -173,5 +173,6 @@ class IndexBuilder:
         """Return the index of all blocks."""
         times = None
         if self._time is not None:
-            times = times_of(self._stamps, self._labels[self._time] if self._labels else "")
+            label = self._labels[self._time] if self._labels else ""
+            times = times_of(self._stamps, label, dates=self._time in self._stamped)
         return TableIndex(self._facts, self._marks, self._time, times)

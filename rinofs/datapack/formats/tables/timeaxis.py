@@ -156,7 +156,7 @@ def time_column(labels: Sequence[str] | None, values: NDArray[Any], stamps: Sequ
     return next(iter([*named, *stamps, *unix]), None)
 
 
-def times_of(stamps: Stamps, label: str) -> Times | None:
+def times_of(stamps: Stamps, label: str, *, dates: bool = False) -> Times | None:
     """Return the times that a column holds, None where they do not increase.
 
     Parameters
@@ -165,25 +165,30 @@ def times_of(stamps: Stamps, label: str) -> Times | None:
         The column.
     label : str
         Its label, which may name a unit.
+    dates : bool, optional
+        Whether it held dates, which are Unix nanoseconds now, of any century.
     """
     ends = _rising_ends(stamps)
     if ends is None:
         return None
     first, last = ends
-    named = seconds_per(name_and_unit(label)[1])
-    unit, per_second = named or 1.0, _unix_unit(float(first))
+    named = None if dates else seconds_per(name_and_unit(label)[1])
+    unit, per_second = named or 1.0, 1_000_000_000 if dates else _unix_unit(float(first))
     if named is not None and per_second is not None and abs(per_second * named - 1) > 1e-9:
         per_second = None  # in the unit that the label names, it is no Unix time
-    if per_second and _unix_unit(float(last)) != per_second:
+    if per_second and not dates and _unix_unit(float(last)) != per_second:
         return None  # seconds first, milliseconds later
     factor = Fraction(1, per_second) if per_second else Fraction(str(unit))
 
     def seconds() -> Iterator[NDArray[np.float64]]:
         return (((part - first) * factor.numerator) / factor.denominator for part in stamps)
 
-    quantum = float(_quantum(next(iter(stamps))) * factor)
+    # Rounded where they were written, and again as floats, of which large ones are far apart.
+    roundings = float(_quantum(next(iter(stamps))) * factor), 0.0
+    if isinstance(first, np.floating):
+        roundings = roundings[0], 4 * float(np.spacing(max(abs(first), abs(last)))) * float(factor)
     span = float((last - first) * factor.numerator / factor.denominator)
-    rate = even_rate(seconds, len(stamps), span, quantum)
+    rate = even_rate(seconds, len(stamps), span, roundings)
     uneven = None if rate else np.concatenate(list(seconds()))
     rate = rate or (len(stamps) - 1) / span
     start = Fraction(first.item()) * factor
@@ -205,7 +210,7 @@ def _rising_ends(stamps: Stamps) -> tuple[Any, Any] | None:
 
 
 def even_rate(
-    parts: Callable[[], Iterable[NDArray[np.float64]]], size: int, span: float, rounding: float = 0.0
+    parts: Callable[[], Iterable[NDArray[np.float64]]], size: int, span: float, roundings: Iterable[float]
 ) -> float | None:
     """Return the rate of evenly spaced times, None where they are not evenly spaced.
 
@@ -217,15 +222,15 @@ def even_rate(
         How many there are.
     span : float
         The last one.
-    rounding : float, optional
-        By how much they may be rounded, if that is little beside their spacing.
+    roundings : iterable of float
+        By how much they may be rounded; what is not little beside their spacing is not allowed.
     """
     interval = span / (size - 1) if size > 1 else 0.0
     if interval <= 0:
         return None
     # 1 / 0.005 is 200 but for rounding; a rate that people write is meant where it fits as well.
     rates = [*(float(f"{1 / interval:.{digits}g}") for digits in (3, 6, 9, 12)), 1 / interval]
-    rounding = rounding if rounding <= interval / 4 else 0.0
+    rounding = max((each for each in roundings if each <= interval / 4), default=0.0)
     misses, largest, at = np.zeros(len(rates)), 0.0, 0
     for part in parts():
         steps = np.arange(at, at + len(part))
