@@ -1,4 +1,4 @@
-"""The files behind data nodes: where their links lead, and what `info` and `ls` say of them."""
+"""Resolve the links of data nodes to files, and describe these for `info` and `ls`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a `datapack://` filesystem stands on: its document, kept fresh, and the files behind the nodes."""
+"""The document and the files of a `datapack://` filesystem."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Appending: what is added comes after what is there at that moment, whoever wrote that."""
+"""Appending: new data goes after the current content, even if somebody else appended meanwhile."""
 
 from __future__ import annotations
 

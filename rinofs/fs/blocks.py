@@ -1,4 +1,4 @@
-"""The shared block cache: what was read once is not downloaded again.
+"""The block cache, shared by all files of a process.
 
 One cache serves all threads and filesystem objects of a process. Blocks are kept under the version of the
 content that they belong to, so that a new version never meets blocks of an old one, and one user never those

@@ -1,4 +1,4 @@
-"""Looking for files: walking, finding, matching and expanding, in what a backend lists."""
+"""Walk, find, glob and expand paths, on top of the listings of a backend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making, removing, copying and moving."""
+"""Create, delete, copy and move."""
 
 from __future__ import annotations
 

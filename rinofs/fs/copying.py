@@ -1,4 +1,4 @@
-"""Copying files between any two filesystems: by their own get, put and copy, as many at once as they can."""
+"""Copy files between any two filesystems, with their own get, put and copy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How things show themselves in a notebook: small tables in HTML, with nothing in them that runs."""
+"""HTML tables for notebooks, without scripts."""
 
 from __future__ import annotations
 

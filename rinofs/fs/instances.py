@@ -1,4 +1,4 @@
-"""How filesystem objects are made, told apart and pickled; and the HTTP sessions that they share."""
+"""Creation, identity and pickling of filesystem objects, and the HTTP sessions that they share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one cache of listings: what is where, as it was a short while ago."""
+"""The cache of listings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process shares between its filesystem objects, and what a fork does to it."""
+"""State that filesystem objects share within a process, and its handling after a fork."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making one tree of files equal to another: compared by digests, copying what is different alone."""
+"""Synchronise one tree of files with another: compare digests, and copy only what differs."""
 
 from __future__ import annotations
 

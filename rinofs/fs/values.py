@@ -1,4 +1,4 @@
-"""What Python values become in metadata: JSON, or an error that names the place of what it cannot hold."""
+"""Convert Python values to JSON metadata; errors name the place of a value that JSON cannot store."""
 
 from __future__ import annotations
 

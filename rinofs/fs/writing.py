@@ -1,4 +1,4 @@
-"""Writing: uploads of local files and of bytes, one or many; and what an open file writes to."""
+"""Upload local files and bytes, one or many, and the content of open files."""
 
 from __future__ import annotations
 

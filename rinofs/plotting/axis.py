@@ -1,4 +1,4 @@
-"""What lies along a horizontal axis: seconds, times of day, samples, or something else."""
+"""Horizontal axes: seconds, times of day, samples, or another dimension."""
 
 from __future__ import annotations
 

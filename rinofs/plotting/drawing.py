@@ -1,4 +1,4 @@
-"""One panel: how signals and events look."""
+"""Draw one panel: signals or events."""
 
 from __future__ import annotations
 

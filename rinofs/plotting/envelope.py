@@ -1,4 +1,4 @@
-"""Long signals in few numbers: the lowest and the highest value of each stretch, so that no peak is lost."""
+"""Reduce long signals to the lowest and highest value of each interval, so that no peak is lost."""
 
 from __future__ import annotations
 

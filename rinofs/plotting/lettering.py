@@ -1,4 +1,4 @@
-"""Text that fits: names of any length and script, measured, wrapped and shortened."""
+"""Measure, wrap and shorten text of any length and script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page of a figure: panels below each other, with room for all that is written around them."""
+"""Page layout: panels below each other, with room for the text around them."""
 
 from __future__ import annotations
 

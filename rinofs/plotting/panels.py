@@ -1,4 +1,4 @@
-"""What of a datapack gets a panel, and how tall that is."""
+"""Choose the panels for a datapack, and their heights."""
 
 from __future__ import annotations
 

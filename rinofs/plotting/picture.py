@@ -1,4 +1,4 @@
-"""A figure that shows itself in notebooks, and the files that it is written to."""
+"""Show a figure in notebooks, and save it to a file."""
 
 from __future__ import annotations
 

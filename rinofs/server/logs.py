@@ -1,4 +1,4 @@
-"""What a running server writes down, and what it never does."""
+"""Logging of the server, without secrets."""
 
 from __future__ import annotations
 

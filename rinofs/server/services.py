@@ -1,4 +1,4 @@
-"""What a running server works with."""
+"""The services that request handlers use: settings, blob store, catalog, accounts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an embedded server is told when it starts."""
+"""Settings of an embedded server."""
 
 from __future__ import annotations
 

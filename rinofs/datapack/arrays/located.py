@@ -1,4 +1,4 @@
-"""From what a user names to a node and its file: in a datapack, wherever that is, or a file of its own."""
+"""Find the node and file that a URL or path names, in a datapack or as a single file."""
 
 from __future__ import annotations
 

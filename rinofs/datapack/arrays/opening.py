@@ -1,4 +1,4 @@
-"""From files and what is known of them to datasets."""
+"""Open files with their datatypes as datasets."""
 
 from __future__ import annotations
 

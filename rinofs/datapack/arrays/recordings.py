@@ -1,4 +1,4 @@
-"""Files of several streams as datasets: all in one, or each in a group of its own."""
+"""Files with several streams as datasets: all in one, or one group per stream."""
 
 from __future__ import annotations
 

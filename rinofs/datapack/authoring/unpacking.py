@@ -1,4 +1,4 @@
-"""Files of packs that others made: a zip or a folder, in which names and sizes may be anything."""
+"""Files of an untrusted pack, a zip file or folder: names and sizes are checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datapacks in notebooks: their trees as HTML, with everything in them escaped."""
+"""Trees of datapacks as HTML for notebooks, with all text escaped."""
 
 from __future__ import annotations
 

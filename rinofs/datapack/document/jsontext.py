@@ -1,4 +1,4 @@
-"""JSON text that is nested no deeper than a recursion reaches: read and written whole, or refused."""
+"""Read and write JSON text with limited nesting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages about files and documents that are not quite what they should be."""
+"""Warnings about files and documents with flaws."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file is, by what is in it; what its node or name says only helps where that is not enough."""
+"""Detect the format of a file from its content, and only if that is not enough from its name or media type."""
 
 from __future__ import annotations
 

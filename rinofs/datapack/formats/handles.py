@@ -1,4 +1,4 @@
-"""Files to read parts of, from many threads and in other processes."""
+"""File handles that read parts of a file, from many threads and in other processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which reader a file is read with."""
+"""Choose the reader for a file."""
 
 from __future__ import annotations
 

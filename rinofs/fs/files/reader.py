@@ -1,4 +1,4 @@
-"""The file object for reading: one version of a content, fetched as it is wanted."""
+"""The file object for reading: one version of a content, fetched on demand."""
 
 from __future__ import annotations
 

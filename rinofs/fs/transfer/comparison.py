@@ -1,4 +1,4 @@
-"""Two trees of files compared: what one of them lacks, what is different, and what it has beyond."""
+"""Compare two trees of files: missing, different and extra files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rest of a content by several connections, into one file."""
+"""Download the rest of a content with several connections into one file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloading a whole content to a file, checked on the way: complete or not at all."""
+"""Download a whole content to a file, verified, all or nothing."""
 
 from __future__ import annotations
 

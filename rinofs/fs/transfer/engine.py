@@ -1,4 +1,4 @@
-"""Many files there and back: folders first, small files in bundles, the others side by side."""
+"""Transfer many files: folders first, small files in bundles, the others concurrently."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names on this machine for what has other names on a server."""
+"""Local names for remote names that the local system does not allow."""
 
 from __future__ import annotations
 

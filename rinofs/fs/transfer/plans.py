@@ -1,4 +1,4 @@
-"""Many files at once: which one goes where."""
+"""Plan the transfer of many files: the target of each source."""
 
 from __future__ import annotations
 

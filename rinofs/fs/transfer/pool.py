@@ -1,4 +1,4 @@
-"""Work on many things at once: bounded, in order, and stopped as one; errors may be kept file by file."""
+"""A bounded thread pool: results in order, stopped as one; errors can be collected per file."""
 
 from __future__ import annotations
 

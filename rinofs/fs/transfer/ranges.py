@@ -1,4 +1,4 @@
-"""Many ranges at once: which requests fetch them."""
+"""Plan the requests for many ranges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Downloads that continue where they broke off, of the same version."""
+"""Resume interrupted downloads of the same version."""
 
 from __future__ import annotations
 

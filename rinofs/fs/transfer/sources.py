@@ -1,4 +1,4 @@
-"""Local files on their way to a service: looked at before they are sent, and before the last byte is."""
+"""Local files to upload: checked before the upload, and again before the last byte is sent."""
 
 from __future__ import annotations
 

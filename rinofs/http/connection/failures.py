@@ -1,4 +1,4 @@
-"""What an attempt that got no response means for the next one, in the words of the system."""
+"""Classify attempts without a response by their system errors: may the request be repeated?"""
 
 from __future__ import annotations
 

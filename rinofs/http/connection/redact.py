@@ -1,4 +1,4 @@
-"""Text that may be shown: secrets taken out, one line, of bounded length."""
+"""Text that is safe to show: one line without secrets, of limited length."""
 
 from __future__ import annotations
 

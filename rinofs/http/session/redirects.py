@@ -1,4 +1,4 @@
-"""Which redirects are followed."""
+"""Decide which redirects are followed."""
 
 from __future__ import annotations
 

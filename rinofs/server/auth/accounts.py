@@ -1,4 +1,4 @@
-"""Users, and what they sign in with."""
+"""Users, tokens and passwords."""
 
 from __future__ import annotations
 

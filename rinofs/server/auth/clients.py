@@ -1,4 +1,4 @@
-"""Programs that may ask users to let them act in their name."""
+"""OAuth clients: programs that may ask users for access."""
 
 from __future__ import annotations
 

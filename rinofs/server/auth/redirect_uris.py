@@ -1,4 +1,4 @@
-"""Where users may be sent back to by the login pages."""
+"""Check redirect URIs of OAuth clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Browsers that look at the pages: who signed in with them, and which forms they were shown."""
+"""Browser sessions of the login pages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Many files that are made in one transaction."""
+"""Insert many files in one transaction."""
 
 from __future__ import annotations
 

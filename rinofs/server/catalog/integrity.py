@@ -1,4 +1,4 @@
-"""Checking what the database says, in itself and about contents; the statements behind gc and fsck."""
+"""Integrity checks of the database and its references to contents: the statements for gc and fsck."""
 
 from __future__ import annotations
 

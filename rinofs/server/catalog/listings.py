@@ -1,4 +1,4 @@
-"""Long lists of objects, in pieces of bounded size that all show one moment."""
+"""Long lists of objects, in pages of limited size from one snapshot."""
 
 from __future__ import annotations
 

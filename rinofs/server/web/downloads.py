@@ -1,4 +1,4 @@
-"""Answering with the content of a file: whole, in part, or not at all."""
+"""Respond with the content of a file: whole, in ranges, or not modified."""
 
 from __future__ import annotations
 

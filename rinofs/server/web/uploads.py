@@ -1,4 +1,4 @@
-"""Receiving uploads: to where contents are kept, or small ones into memory."""
+"""Receive uploads: into the blob store, or small ones into memory."""
 
 from __future__ import annotations
 

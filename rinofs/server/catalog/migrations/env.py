@@ -1,4 +1,4 @@
-"""Run by Alembic: migrate on the connection that it was given."""
+"""Alembic environment: migrate on the given connection."""
 
 from __future__ import annotations
 

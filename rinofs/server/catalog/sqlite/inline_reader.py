@@ -1,4 +1,4 @@
-"""Looking up single rows in the event loop's own thread."""
+"""Look up single rows in the event loop's thread."""
 
 from __future__ import annotations
 
