@@ -1,4 +1,4 @@
-"""Detect the format of a file from its content, and only if that is not enough from its name or media type."""
+"""Detect the format of a file from its content; its name and type help if that is not enough."""
 
 from __future__ import annotations
 

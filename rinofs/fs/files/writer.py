@@ -1,4 +1,4 @@
-"""The file object for writing: data is buffered in a temporary file, and uploaded on close unless an error occurred."""
+"""The file object for writing: buffered in a temporary file, uploaded on close unless an error occurred."""
 
 from __future__ import annotations
 

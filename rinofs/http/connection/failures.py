@@ -1,4 +1,4 @@
-"""Classify attempts without a response by their system errors: may the request be repeated?"""
+"""Classify attempts without a response by their system errors, to decide whether to send again."""
 
 from __future__ import annotations
 
