@@ -84,7 +84,19 @@ class RemoteWriter(io.BufferedIOBase):
         Uploads the content.
     autocommit : bool
         Whether closing uploads; otherwise `commit` does.
+
+    Attributes
+    ----------
+    stage : callable or None
+        Takes what was written when the file is closed; then there is nothing left to commit. None if that
+        stays here.
+    storing : dict or None
+        How the content is stored: the fields of its `Upload` beside path and bytes. None if `send` alone
+        knows.
     """
+
+    storing: dict[str, Any] | None = None
+    stage: Callable[[IO[bytes]], None] | None = None
 
     def __init__(self, path: str, url: str, mode: str, send: Send, *, autocommit: bool) -> None:
         super().__init__()
@@ -138,9 +150,15 @@ class RemoteWriter(io.BufferedIOBase):
         return self._file().tell()
 
     def truncate(self, size: int | None = None) -> int:
-        """Cut the file at `size`, by default at the current position; returns the size."""
-        size = self.tell() if size is None else size
-        self._file().truncate(size)
+        """Cut the file at `size`, by default the current position, or fill it up with zeros; returns it."""
+        position = self.tell()
+        size = position if size is None else size
+        file = self._file()
+        file.truncate(size)
+        missing = size - self.seek(0, io.SEEK_END)
+        if missing > 0:  # in memory; on a disk the file has grown already
+            file.write(bytes(missing))
+        self.seek(position)
         return size
 
     def fail(self) -> None:
@@ -183,6 +201,11 @@ class RemoteWriter(io.BufferedIOBase):
         elif self.autocommit:
             try:
                 self.commit()
+            finally:
+                self.discard()
+        elif self.stage is not None and self._spool is not None:
+            try:
+                self.stage(self._spool)
             finally:
                 self.discard()
         else:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from rinofs.errors import ConflictError
-from rinofs.fs.appending import Appending, copy_before
 from rinofs.fs.backend import ABSENT, Upload
 from rinofs.fs.files.writer import AppendingWriter, OpenMode, RemoteWriter
 from rinofs.fs.transfer.bundles import pipe_bundles
@@ -15,6 +14,7 @@ from rinofs.fs.transfer.engine import put_files
 from rinofs.fs.transfer.pool import FileErrors, Stop
 from rinofs.fs.transfer.sources import ProgressReader, open_source, without_links
 from rinofs.fs.values import attributes_of
+from rinofs.fs.writing.appending import Appending, copy_before
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +74,9 @@ class Writing:
         def send(source: IO[bytes], size: int) -> None:
             self._backend.send(Upload(path, source, size, **storing))
 
-        return RemoteWriter(path, self._url(path), opening.value, send, autocommit=autocommit)
+        writer = RemoteWriter(path, self._url(path), opening.value, send, autocommit=autocommit)
+        writer.storing = storing
+        return writer
 
     def _open_to_append(self, path: str, storing: dict[str, Any], *, autocommit: bool) -> RemoteWriter:
         def send(source: IO[bytes], size: int) -> None:

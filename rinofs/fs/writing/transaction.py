@@ -1,0 +1,181 @@
+"""Transactions: files that are kept aside until it ends, any number of them in one temporary file."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import shutil
+import struct
+import tempfile
+import threading
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from fsspec.transaction import Transaction
+
+from rinofs.fs.backend import Upload
+from rinofs.fs.files.writer import SPOOLED_IN_MEMORY, RemoteWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+_HEAD = struct.Struct("<QQ")
+
+_NAMED = 20
+"""Files that a note names; they are stored in the order in which they were closed."""
+
+
+class _Slice(io.RawIOBase):
+    """A part of a file, as a file."""
+
+    def __init__(self, file: IO[bytes], start: int, size: int) -> None:
+        super().__init__()
+        self._file, self._start, self._size, self._position = file, start, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        self._file.seek(self._start + self._position)
+        data = self._file.read(max(0, min(len(buffer), self._size - self._position)))
+        buffer[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+
+class StagedFiles:
+    """The files of a transaction: those that are closed in one temporary file, one after the other.
+
+    It takes the place of the list that fsspec keeps.
+    """
+
+    def __init__(self) -> None:
+        self._file: IO[bytes] | None = None
+        self._lock = threading.Lock()
+        self._open: dict[int, RemoteWriter] = {}
+        self._count = 0
+
+    @property
+    def _staged(self) -> IO[bytes]:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by `close`
+        return self._file
+
+    def __len__(self) -> int:
+        return self._count + len(self._open)
+
+    def append(self, writer: RemoteWriter) -> None:
+        """Take a file that was opened; fsspec calls this."""
+        self._open[id(writer)] = writer
+        if writer.storing is not None:
+            writer.stage = lambda spool: self._stage(writer, spool)
+
+    def _stage(self, writer: RemoteWriter, spool: IO[bytes]) -> None:
+        head = pickle.dumps((writer.path, writer.full_name, writer.storing))
+        size = spool.seek(0, io.SEEK_END) or spool.tell()
+        spool.seek(0)
+        with self._lock:
+            start = self._staged.seek(0, io.SEEK_END)
+            try:
+                self._staged.write(_HEAD.pack(len(head), size) + head)
+                shutil.copyfileobj(spool, self._staged)
+            except BaseException:
+                self._staged.seek(start)
+                self._staged.truncate()
+                raise
+            self._count += 1
+            del self._open[id(writer)]
+
+    def _entries(self) -> Iterator[tuple[str, dict[str, Any], str, int, int]]:
+        position = 0
+        for _ in range(self._count):
+            self._staged.seek(position)
+            head, size = _HEAD.unpack(self._staged.read(_HEAD.size))
+            path, url, storing = pickle.loads(self._staged.read(head))  # noqa: S301 - written above
+            start = position + _HEAD.size + head
+            yield path, storing, url, start, size
+            position = start + size
+
+    def commit(self, send: Callable[[Upload], None]) -> None:
+        """Store everything, in the order in which it was closed.
+
+        Raises
+        ------
+        Exception
+            The first error; a note on it says what was stored before.
+        """
+        stored = 0
+        try:
+            for path, storing, _, start, size in self._entries():
+                send(Upload(path, self._content(start, size), size, **storing))
+                stored += 1
+            for writer in list(self._open.values()):
+                writer.commit()
+                stored += 1
+        except BaseException as error:
+            self._tell(error, stored)
+            raise
+
+    def _content(self, start: int, size: int) -> IO[bytes] | bytes:
+        if size > SPOOLED_IN_MEMORY:
+            return cast("IO[bytes]", io.BufferedReader(_Slice(self._staged, start, size)))
+        self._staged.seek(start)
+        return self._staged.read(size)
+
+    def _tell(self, error: BaseException, stored: int) -> None:
+        urls = [url for _, _, url, _, _ in self._entries()]
+        urls += [one.full_name for one in self._open.values()]
+        before = (
+            f"stored before that: {_listed(urls[:stored])}" if stored else "nothing was stored before that"
+        )
+        error.add_note(f"the transaction failed at {urls[stored]}")
+        error.add_note(f"{before}; not stored: {_listed(urls[stored:])}")
+
+    def close(self) -> None:
+        """Discard what is left."""
+        for writer in self._open.values():
+            writer.discard()
+        self._open.clear()
+        self._count = 0
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def _listed(urls: list[str]) -> str:
+    more = f" and {len(urls) - _NAMED} more" if len(urls) > _NAMED else ""
+    return ", ".join(urls[:_NAMED]) + more
+
+
+class StagedTransaction(Transaction):  # type: ignore[misc]
+    """A transaction that needs one descriptor, and little memory, for any number of files."""
+
+    def __init__(self, fs: Any, **options: Any) -> None:
+        super().__init__(fs, **options)
+        self.fs: Any = fs
+        self.files = StagedFiles()
+
+    def start(self) -> None:
+        """Begin; what is opened from here on is kept aside."""
+        self.files.close()
+        self.fs._intrans = True
+
+    def complete(self, commit: bool = True) -> None:
+        """End, and store what was kept aside or discard it."""
+        fs = self.fs
+        try:
+            if commit:
+                self.files.commit(fs._backend.send)
+        finally:
+            self.files.close()
+            fs._intrans, fs._transaction, self.fs = False, None, None
