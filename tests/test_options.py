@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import pydoc
 from dataclasses import fields
 from typing import Any
 
 import fsspec
 import pytest
 
-from rinofs import RinoFileSystem
+from rinofs import RepovizzFileSystem, RinoFileSystem
 from rinofs.errors import InvalidOptionError, InvalidOptionTypeError
 from rinofs.options import FSSPEC_OPTIONS, OPTION_NAMES, Options, refuse_unknown
 
@@ -213,3 +214,12 @@ def test_an_endpoint_has_one_spelling(one: str, other: str) -> None:
     first = RinoFileSystem(endpoint_url=one, token="abc")
     assert RinoFileSystem(endpoint_url=other, token="abc").endpoint_url == first.endpoint_url
     assert RinoFileSystem(endpoint_url=other, token="abc")._backend.session is first._backend.session
+
+
+@pytest.mark.parametrize("kind", [RinoFileSystem, RepovizzFileSystem])
+def test_help_shows_the_options_with_their_defaults(kind: type) -> None:
+    parameters = inspect.signature(kind).parameters
+    assert set(parameters) > {"endpoint_url", "token", "profile"}
+    defaults = {field.name: field.default for field in fields(Options)}
+    assert {name: parameters[name].default for name in defaults} == defaults
+    assert f"timeout: 'float' = {Options().timeout}" in pydoc.render_doc(kind, renderer=pydoc.plaintext)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fsspec.config import conf
@@ -32,6 +34,11 @@ class Instances(type(AbstractFileSystem)):  # type: ignore[misc]
 
     service: Service
     protocol: str | tuple[str, ...]
+
+    @property
+    def __signature__(cls) -> inspect.Signature:
+        """The options with their defaults, for `help`, which would show the arguments of `__call__`."""
+        return inspect.signature(partial(cls.__init__, None))
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Return the filesystem with these options, made now or earlier by this thread."""
