@@ -38,7 +38,7 @@ class Instances(type(AbstractFileSystem)):  # type: ignore[misc]
     @property
     def __signature__(cls) -> inspect.Signature:
         """The options with their defaults, for `help`, which would show the arguments of `__call__`."""
-        return inspect.signature(partial(cls.__init__, None))
+        return inspect.signature(partial(cls.__init__, None))  # type: ignore[misc]
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         """Return the filesystem with these options, made now or earlier by this thread."""
