@@ -86,7 +86,7 @@ def test_a_wrong_password_is_one_line_and_stores_nothing(run: Run, server: LiveS
 def test_nothing_is_sent_in_the_clear_to_another_machine(run: Run) -> None:
     result = run("login", "rino", "--endpoint-url", "http://192.0.2.1", input="ada\npw\n")
     assert result.exit_code == 1
-    assert "https only" in result.stderr
+    assert "only sent over https" in result.stderr
 
 
 def test_a_server_that_is_not_there_is_named(run: Run) -> None:
