@@ -16,6 +16,7 @@ import pytest
 
 from rinofs.errors import CredentialsError, InvalidOptionError
 from rinofs.profiles import Profile, ProfileStore
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -255,7 +256,7 @@ def test_the_lock_keeps_others_out_and_ends_with_its_holder(store: ProfileStore)
     assert store.load("rino") is None  # reading waits for nobody
     holder.kill()
     holder.communicate()
-    assert entered.wait(30)
+    assert entered.wait(PATIENCE)
     waiting.join()
 
 
@@ -272,7 +273,7 @@ def test_the_lock_may_be_entered_again_by_its_holder_only(store: ProfileStore) -
         other = threading.Thread(target=enter)
         other.start()
         assert not entered.wait(0.3)
-    assert entered.wait(30)
+    assert entered.wait(PATIENCE)
     other.join()
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from rinofs.testing import Fault, live_server
 from tests.cli.conftest import PROGRAM, point_to
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,9 +101,9 @@ def test_ctrl_c_ends_at_once_with_nothing_half_done(
     target.mkdir()
     (target / "big").write_text("old")
     process = start(command, "rino://exp/big", *([str(target)] if command == "get" else []))
-    assert stalled.wait(60)
+    assert stalled.wait(PATIENCE)
     process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert (output, errors) == (b"", b"rinofs: interrupted\n")
     assert {path.name for path in target.iterdir()} == {"big"}
@@ -130,7 +131,7 @@ def test_ctrl_c_ends_with_many_under_way_too(
 
     server.faults = faults
     process = start("get", "-r", "rino://exp", target)
-    assert all(several.acquire(timeout=60) for _ in range(3))
+    assert all(several.acquire(timeout=PATIENCE) for _ in range(3))
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=25)  # less than a read may take
     assert process.returncode == 130
@@ -152,9 +153,9 @@ def test_ctrl_c_during_an_upload_stores_nothing(
 
     server.faults = faults
     process = start("put", tmp_path / "big", "rino://big")
-    assert begun.wait(60)
+    assert begun.wait(PATIENCE)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (130, b"rinofs: interrupted\n")
     server.reset()
     assert run("ls", "rino://").stdout == ""

@@ -55,7 +55,7 @@ def test_new_does_not_replace_a_document(pack: Path) -> None:
 def test_new_needs_a_folder(pack: Path) -> None:
     result = run("new", pack)
     assert result.exit_code == 1
-    assert result.stderr == f"rinofs: file://{pack}: this is no folder\n"
+    assert result.stderr == f"rinofs: file://{pack}: not a folder\n"
 
 
 def test_new_prints_a_document(pack: Path) -> None:

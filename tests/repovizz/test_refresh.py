@@ -19,6 +19,7 @@ from rinofs.profiles import ProfileStore
 from rinofs.repovizz.login.auth import RefreshingAuth
 from rinofs.testing import Fault, live_server
 from tests.repovizz.logins import stored_login
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -117,7 +118,7 @@ def test_sixteen_threads_in_two_processes_renew_once(server: LiveServer, profile
         assert program.stdin is not None
         program.stdin.write("go\n")
         program.stdin.close()
-    assert [program.wait(60) for program in programs] == [0, 0]
+    assert [program.wait(PATIENCE) for program in programs] == [0, 0]
     assert refreshes(server) == [200]
     for program in programs:
         assert program.stdout is not None

@@ -15,6 +15,7 @@ from rinofs.datapack.document.validation import flaws
 from rinofs.testing import Fault
 from tests.repovizz.api import Api
 from tests.repovizz.conftest import cold
+from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -145,7 +146,7 @@ def test_a_killed_writer_leaves_what_there_was(
 
     fault = Nth(nth, kill)
     server.faults = fault
-    program.communicate(b"go\n", timeout=60)
+    program.communicate(b"go\n", timeout=PATIENCE)
     server.reset()
     left = seen(fs, before)
     assert program.returncode == (-signal.SIGKILL if fault.hit else 0)

@@ -476,7 +476,7 @@ def test_what_is_damaged_on_the_way_is_not_accepted(
         assert fs.info("a") == before
         assert is_idle(server)
         return
-    with pytest.raises(errors.ContentMismatchError, match="stored something else") as caught:
+    with pytest.raises(errors.ContentMismatchError, match="differs from the content that was sent") as caught:
         behind.pipe_file("a", CONTENT)
     fs.invalidate_cache()
     stored = fs.info("a")
