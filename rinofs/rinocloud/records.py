@@ -87,7 +87,7 @@ class Record:
         dict
             A new one, the caller's to change.
         """
-        return {
+        described = {
             "name": path,
             "size": self.size,
             "type": self.type,
@@ -100,8 +100,11 @@ class Record:
             "metadata": _copy(self.metadata),
             "tags": list(self.tags),
             "versions": list(self.versions),
-            **{known.info: self.more.get(known.name) for known in _MORE if known.info is not None},
         }
+        for known in _MORE:
+            if known.info is not None:
+                described[known.info] = self.more.get(known.name)
+        return described
 
     def fields(self) -> dict[str, Any]:
         """Describe the object as the service does, for what compares its fields."""
@@ -181,7 +184,7 @@ def _parse(data: Mapping[str, Any]) -> Record:
         project=data.get("project"),
         project_name=data.get("project_name"),
         shared=data.get("shared"),
-        more={known.name: data.get(known.name) for known in _MORE},
+        more={known.name: data.get(known.name) for known in _MORE} if _MORE else {},
     )
 
 
