@@ -46,6 +46,7 @@ COMMANDS: dict[str, Entry] = {
     "find": Entry("listing:find", "List everything below a folder."),
     "du": Entry("listing:du", "Add up the sizes of files."),
     "query": Entry("query:query", "Find files and folders by name, size, time or metadata."),
+    "search": Entry("query:search", "Find files and folders by words, as in a search box."),
     "meta": Entry("meta:meta", "Show and change metadata."),
     "info": Entry("content:info", "Show details of files and folders."),
     "cat": Entry("content:cat", "Write the content of files to standard output."),

@@ -69,6 +69,8 @@ class RinocloudExtension(StrEnum):
     """Uploads take ``If-Match``: the content is stored only in place of the one that it names."""
     EXACT = "exact"
     """Changes take ``exact``: the id of an earlier version means that one, which is read-only."""
+    SEARCH = "search"
+    """`query` takes what searches are made of: ``$matches``, ``$nor`` and the field ``*``."""
 
 
 class RepovizzExtension(StrEnum):

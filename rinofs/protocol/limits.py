@@ -25,14 +25,20 @@ TRUNCATED_FROM = 300_000
 
 # Queries
 
-MAX_GROUP_DEPTH = 8
-"""Levels of ``$or`` and ``$and`` in a query."""
+MAX_GROUP_DEPTH = 16
+"""Levels of ``$or``, ``$and`` and ``$nor`` in a query."""
 MAX_CONDITIONS = 100
 """Conditions in one query."""
 MAX_QUERY_VALUES = 10_000
 """Values in all lists of one query."""
 MAX_SEARCH_TEXT = 256
 """Characters of a text that is looked for inside others."""
+MAX_SEARCH = 4096
+"""Characters of a search."""
+MAX_SEARCH_DEPTH = 12
+"""Levels of groups in a search, and of the query that it becomes: clients put others around that."""
+MAX_SEARCH_CONDITIONS = 90
+"""Conditions in the query that a search becomes."""
 MAX_FIELD_LENGTH = 1024
 """Characters of the name of a field."""
 MAX_FIELD_PARTS = 16

@@ -5,6 +5,7 @@ A query is a JSON object; an object of the store is found if all its conditions 
     {"field": value}                              equal to the value, or a list that holds it
     {"field": {"$op": value, ...}}                one of `OPERATORS`, or several
     {"$or": [query, ...], "$and": [query, ...]}   of these queries, one at least or all
+    {"$nor": [query, ...]}                        none of these queries
 
 A new operator is an `Operator` here, a function in `rinofs.rinocloud.queries.matching.MATCHERS`, one in
 `rinofs.server.catalog.queries.conditions.CONDITIONS`, and a test. Keywords and the command line follow.
@@ -28,6 +29,11 @@ the same order, 1 not being 1.0.
 
 **Lists.** Equality, ``$in`` and ``$nin`` look at the value itself and, where it is a list, at each item in it
 (a null in it equals nothing). ``$string_contains`` looks for a literal, case-sensitive part of a text.
+``$matches`` looks for whole words, as `rinofs.protocol.words` has them, in a text or each text of a list.
+
+**Every field.** The name ``*`` stands for the name, each tag, and each key and plain value anywhere in the
+metadata; ``$eq``, with a text, a number or a truth value, and ``$matches`` are asked of it. A key ``*`` is
+``metadata.*``.
 
 **Negations.** ``$ne`` is not equal and ``$nin`` not in: they also find the objects without the field.
 
@@ -51,6 +57,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AND",
     "EQ",
+    "EVERY_FIELD",
     "EXISTS",
     "GROUPS",
     "GT",
@@ -58,8 +65,10 @@ __all__ = [
     "IN",
     "LT",
     "LTE",
+    "MATCHES",
     "NE",
     "NIN",
+    "NOR",
     "OPERATORS",
     "OR",
     "OR_SUFFIX",
@@ -67,6 +76,7 @@ __all__ = [
     "Operator",
     "QueryError",
     "Takes",
+    "check_every_field",
     "check_field",
     "find_operator",
     "is_condition",
@@ -80,9 +90,12 @@ __all__ = [
 
 _SIGN = "$"
 
-OR, AND = "$or", "$and"
-GROUPS = (OR, AND)
+OR, AND, NOR = "$or", "$and", "$nor"
+GROUPS = (OR, AND, NOR)
 """What combines queries."""
+
+EVERY_FIELD = "*"
+"""Stands for the name, the tags, and the keys and plain values of the metadata."""
 
 OR_SUFFIX = "or"
 """Ends keywords of which one has to hold: ``x__gt__or=1``."""
@@ -159,10 +172,11 @@ GTE = Operator("$gte", symbols=(">=",))
 IN = Operator("$in", Takes.LIST)
 NIN = Operator("$nin", Takes.LIST)
 EXISTS = Operator("$exists", Takes.TRUTH)
+MATCHES = Operator("$matches", Takes.TEXT)
 STRING_CONTAINS = Operator("$string_contains", Takes.TEXT, is_lenient=True, symbols=("~",))
 
 OPERATORS: dict[str, Operator] = {
-    one.name: one for one in (EQ, NE, LT, LTE, GT, GTE, IN, NIN, EXISTS, STRING_CONTAINS)
+    one.name: one for one in (EQ, NE, LT, LTE, GT, GTE, IN, NIN, EXISTS, MATCHES, STRING_CONTAINS)
 }
 """The operators, by name."""
 
@@ -236,6 +250,21 @@ def check_field(name: str) -> None:
     if rest and first != METADATA and first in RECORD_FIELDS:
         hint = f"to look into the metadata, write {METADATA}__{name}"
         raise QueryError(f"{name}: {unknown_operator(rest.rpartition('__')[2], keywords())} ({hint})")
+
+
+def check_every_field(operator: Operator, value: object) -> None:
+    """Refuse what cannot be asked of `EVERY_FIELD`.
+
+    Raises
+    ------
+    QueryError
+        If it is another operator than ``$eq`` and ``$matches``, or no plain value.
+    """
+    if operator not in {EQ, MATCHES} or not isinstance(value, str | int | float):
+        message = (
+            f"every field is asked for a text, a number or a truth value, by {EQ.name} or {MATCHES.name}"
+        )
+        raise QueryError(f"{EVERY_FIELD} {message}")
 
 
 def unknown_operator(name: str, known: Sequence[str]) -> str:

@@ -304,6 +304,45 @@ class RinoFileSystem(RemoteFileSystem):
             **filters,
         )
 
+    def search(
+        self,
+        text: str,
+        path: str = "",
+        *,
+        sort: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+        scan: bool = False,
+    ) -> Found:
+        """Find files, folders and objects by words, as people type them into a search box.
+
+        Parameters
+        ----------
+        text : str
+            ``cold spike*``, ``"exact phrase"``, ``subject:A22 AND rate_hz:>=100``,
+            ``created:[2026-01 TO *]``, ``+tags:pilot -name:*.bak``: words match whole words of names, tags,
+            keys and values of the metadata, whatever their case. ``*`` finds everything.
+        path : str
+            A folder: only what is anywhere below it is found.
+        sort, descending, limit, scan
+            As for `query`. A server without searches is looked through in any case.
+
+        Returns
+        -------
+        iterator of dict
+            Infos, asked for in pages while it is gone through.
+
+        Raises
+        ------
+        ValueError
+            If the text is not a search; the message says why.
+        ImportError
+            If Lark is missing: ``pip install 'rinofs[search]'``.
+        """
+        return self._queries.search(
+            text, self._strip_protocol(path), sort=sort, descending=descending, limit=limit, scan=scan
+        )
+
     def count(
         self, path: str = "", *, where: Mapping[str, Any] | None = None, scan: bool = False, **filters: Any
     ) -> int:

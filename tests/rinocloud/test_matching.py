@@ -167,7 +167,7 @@ def walk(value: Any) -> Iterator[Any]:
     [
         {"x": {"$regex": "a"}},
         {"x": {"$gt": 1, "y": 2}},
-        {"$nor": [{"x": 1}]},
+        {"$not": [{"x": 1}]},
         {"$or": {"x": 1}},
         {"$or": []},
         {"$and": [1]},

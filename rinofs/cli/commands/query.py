@@ -1,4 +1,4 @@
-"""The command `query`: find files by what is known about them."""
+"""The commands `query` and `search`: find files by what is known about them."""
 
 from __future__ import annotations
 
@@ -18,21 +18,35 @@ from rinofs.cli.output import show_json, write_lines
 from rinofs.rinocloud.filesystem import RinoFileSystem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rinofs.cli.locations import Info, Location
+
+
+def _how_to_show(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of all commands that find objects."""
+    options = (
+        click.option("--sort", metavar="FIELD", help="Sort by a field; objects without it are left out."),
+        click.option("--descending", is_flag=True, help="The largest first."),
+        click.option("--limit", type=click.IntRange(min=0), help="Find this many at most."),
+        click.option(
+            "--columns", metavar="FIELD,...", help="Show these, in a table: url, path, size, metadata..."
+        ),
+        click.option(
+            "--scan", is_flag=True, help="Look through everything below URL, for servers without queries."
+        ),
+        click.option("--csv", "as_csv", is_flag=True, help="Print a table as CSV."),
+        click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 @click.command()
 @click.argument("url", type=URL)
 @click.argument("conditions", metavar="[CONDITION]...", nargs=-1)
-@click.option("--sort", metavar="FIELD", help="Sort by a field; objects without it are left out.")
-@click.option("--descending", is_flag=True, help="The largest first.")
-@click.option("--limit", type=click.IntRange(min=0), help="Find this many at most.")
-@click.option("--columns", metavar="FIELD,...", help="Show these, in a table: url, path, size, metadata...")
-@click.option("--scan", is_flag=True, help="Look through everything below URL, for servers without queries.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print a table as CSV.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@_how_to_show
 def query(
     url: str,
     conditions: tuple[str, ...],
@@ -50,15 +64,50 @@ def query(
     'created>2026-01-31', 'x in [1, 2]', 'x exists true'. Values are JSON literals where they are some, else
     text; x=null finds what has no x.
     """
-    if as_csv and as_json:
-        raise click.UsageError("--csv and --json exclude each other")
-    if descending and not sort:
-        raise click.UsageError("--descending needs --sort")
     here = _rinocloud(url)
     filters = _filters(conditions)
-    order = {"sort": sort, "descending": descending, "limit": limit}
+    order = _order(sort, limit, descending=descending, scan=scan)
+    _show(here, lambda: here.fs.query(here.path, **order, **filters), columns, as_csv=as_csv, as_json=as_json)
+
+
+@click.command()
+@click.argument("url", type=URL)
+@click.argument("text")
+@_how_to_show
+def search(
+    url: str,
+    text: str,
+    sort: str | None,
+    descending: bool,
+    limit: int | None,
+    columns: str | None,
+    scan: bool,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """Find files, folders and objects below URL by words: 'cold spike*', '"exact phrase"', 'rate_hz:>=100'.
+
+    Words match whole words of names, tags, and keys and values of the metadata, whatever their case; one of
+    several is enough. '+must -mustnot', AND, OR, NOT, (...), field:word, field:[1 TO 5}, created:2026-01-31.
+    """
+    here = _rinocloud(url)
+    order = _order(sort, limit, descending=descending, scan=scan)
+    _show(here, lambda: here.fs.search(text, here.path, **order), columns, as_csv=as_csv, as_json=as_json)
+
+
+def _order(sort: str | None, limit: int | None, *, descending: bool, scan: bool) -> dict[str, Any]:
+    if descending and not sort:
+        raise click.UsageError("--descending needs --sort")
+    return {"sort": sort, "descending": descending, "limit": limit, "scan": scan}
+
+
+def _show(
+    here: Location, find: Callable[[], Iterable[Info]], columns: str | None, *, as_csv: bool, as_json: bool
+) -> None:
+    if as_csv and as_json:
+        raise click.UsageError("--csv and --json exclude each other")
     try:
-        infos = here.fs.query(here.path, **order, scan=scan, **filters)
+        infos = find()
     except (TypeError, ValueError) as error:
         raise click.UsageError(str(error)) from error
     found = ({"url": here.at(info["name"]).url, **info} for info in infos)

@@ -14,6 +14,7 @@ from rinofs.errors import InvalidRequestError
 from rinofs.protocol import operators
 from rinofs.protocol.operators import Operator, QueryError
 from rinofs.protocol.records import METADATA, NUL_STAND_IN, field_parts, metadata_name, record_field
+from rinofs.protocol.words import words_matcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +62,10 @@ def _part(key: str, wanted: Any, *, digests: bool) -> Callable[[Fields], bool]:
     if not isinstance(wanted, list) or not wanted or not all(isinstance(one, dict) for one in wanted):
         raise QueryError(f"{key} takes a list of queries")
     parts = [_query(one, digests=digests) for one in wanted]
-    return _all(parts) if key == operators.AND else lambda record: any(part(record) for part in parts)
+    if key == operators.AND:
+        return _all(parts)
+    wanted_one = key == operators.OR
+    return lambda record: any(part(record) for part in parts) is wanted_one
 
 
 def _field(name: str, wanted: Any, *, digests: bool) -> Callable[[Fields], bool]:
@@ -81,6 +85,8 @@ def _term(name: str, operator_name: str, wanted: Any) -> Holds:
     try:
         found = operators.find_operator(operator_name)
         found.check(wanted)
+        if name == operators.EVERY_FIELD:
+            operators.check_every_field(found, wanted)
     except QueryError as error:
         raise QueryError(f"{name}: {error}") from error
     return MATCHERS[found](wanted)
@@ -90,6 +96,8 @@ def value_reader(name: str, *, digests: bool) -> Callable[[Fields], Any]:
     """Return what takes the value of a field out of a record; None where it has none."""
     if record_field(name, digests=digests) is not None:
         return lambda record: record.get(name)
+    if name == operators.EVERY_FIELD:
+        return _every_value
     inner = _text(metadata_name(name))
     parts = field_parts(inner)
 
@@ -100,6 +108,22 @@ def value_reader(name: str, *, digests: bool) -> Callable[[Fields], Any]:
         return _at(metadata, parts) if value is None and len(parts) > 1 else value
 
     return value_of
+
+
+def _every_value(record: Fields) -> list[Any]:
+    """Return the name, the tags, and the keys and plain values of the metadata."""
+    found = [record.get("name"), *(record.get("tags") or ())]
+    ahead = [record.get(METADATA)]
+    while ahead:
+        value = ahead.pop()
+        if isinstance(value, dict):
+            found += value
+            ahead += value.values()
+        elif isinstance(value, list):
+            ahead += value
+        else:
+            found.append(value)
+    return found
 
 
 def _at(value: Any, keys: Sequence[str]) -> Any:
@@ -146,6 +170,16 @@ def _contains(wanted: Any) -> Holds:
     return lambda value: part is not None and isinstance(value, str) and part in _text(value)
 
 
+def _matches(pattern: Any) -> Holds:
+    is_in = words_matcher(_text(pattern))
+
+    def holds(value: Any) -> bool:
+        texts = value if isinstance(value, list) else [value]
+        return any(isinstance(one, str) and is_in(_text(one)) for one in texts)
+
+    return holds
+
+
 MATCHERS: dict[Operator, Callable[[Any], Holds]] = {
     operators.EQ: lambda wanted: _is_one_of([wanted]),
     operators.NE: lambda wanted: _not(_is_one_of([wanted])),
@@ -156,6 +190,7 @@ MATCHERS: dict[Operator, Callable[[Any], Holds]] = {
     operators.GT: _ordered(operator.gt),
     operators.GTE: _ordered(operator.ge),
     operators.EXISTS: lambda wanted: lambda value: (value is not None) is wanted,
+    operators.MATCHES: _matches,
     operators.STRING_CONTAINS: _contains,
 }
 """What tells by operator, given what the operator is used with, whether the value of a field matches.

@@ -15,6 +15,7 @@ from rinofs.fs.values import as_json, moment_text
 from rinofs.protocol.operators import (
     AND,
     EQ,
+    EVERY_FIELD,
     EXISTS,
     GROUPS,
     GT,
@@ -157,7 +158,7 @@ def metadata_fields(query: Query) -> set[str]:
         if key in GROUPS:
             parts = wanted if isinstance(wanted, list) else []
             found = found.union(*(metadata_fields(part) for part in parts if isinstance(part, dict)))
-        elif record_field(key) is None and wanted not in (None, {EXISTS.name: False}):
+        elif key != EVERY_FIELD and record_field(key) is None and wanted not in (None, {EXISTS.name: False}):
             found.add(key)
     return found
 

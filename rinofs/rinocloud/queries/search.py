@@ -7,7 +7,10 @@ import warnings
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from rinofs.protocol.records import RECORD_FIELDS, info_fields
+from rinofs.errors import InvalidRequestError
+from rinofs.protocol.operators import QueryError
+from rinofs.protocol.records import RECORD_FIELDS, info_fields, service_name
+from rinofs.protocol.search_syntax import parse_search
 from rinofs.rinocloud.queries.matching import matcher, value_reader
 from rinofs.rinocloud.queries.query import build, metadata_fields, sort_of
 from rinofs.rinocloud.queries.results import Found, frame_of
@@ -57,16 +60,53 @@ class Queries:
         **filters: Any,
     ) -> Found:
         """Find what `RinoFileSystem.query` describes."""
-        query, order = build(where, filters), sort_of(sort, descending=descending)
+        query = build(where, filters)
+        title = f"{query or 'everything'}"
+        return self._found(query, title, path, sort, limit, descending=descending, scan=scan)
+
+    def search(
+        self,
+        text: str,
+        path: str,
+        *,
+        sort: str | None = None,
+        descending: bool = False,
+        limit: int | None = None,
+        scan: bool = False,
+    ) -> Found:
+        """Find what `RinoFileSystem.search` describes."""
+        try:
+            query = parse_search(text, service_name)
+            matcher(query, digests=True)
+        except (QueryError, InvalidRequestError) as error:
+            raise ValueError(f"{text!r}: {error}") from error
+        return self._found(
+            query, f"{text!r}", path, sort, limit, descending=descending, scan=scan, is_search=True
+        )
+
+    def _found(
+        self,
+        query: Query,
+        title: str,
+        path: str,
+        sort: str | None,
+        limit: int | None,
+        *,
+        descending: bool,
+        scan: bool,
+        is_search: bool = False,
+    ) -> Found:
+        order = sort_of(sort, descending=descending)
         if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
             raise ValueError(f"limit: a whole number >= 0 is expected, not {limit!r}")
-        infos = self._infos(path, query, order, limit, scan=scan)
-        return Found(islice(infos, limit), f"{query or 'everything'} in {self._url(path)}")
+        infos = self._infos(path, query, order, limit, scan=scan, is_search=is_search)
+        return Found(islice(infos, limit), f"{title} in {self._url(path)}")
 
     def _infos(
-        self, path: str, query: Query, sort: str | None, limit: int | None, *, scan: bool
+        self, path: str, query: Query, sort: str | None, limit: int | None, *, scan: bool, is_search: bool
     ) -> Iterator[Info]:
         unseen = metadata_fields(query)
+        scan = scan or (is_search and not self._searcher.has_searches())
         if scan:
             tree = self._tree(path, query)
             unseen = _without(unseen, tree.values())

@@ -220,6 +220,11 @@ class Searcher:
         order = ordered([record.fields() for _, record in found], sort, digests=digests)
         return [found[position] for position in order]
 
+    def has_searches(self) -> bool:
+        """Ask whether the server takes the query that a search becomes."""
+        self._client.discover()
+        return self._client.features.has(RinocloudExtension.SEARCH)
+
     def is_known(self, field: str, path: str) -> bool:
         """Ask whether any object has a field; true where the server does not say."""
         body = {"query": {field: {EXISTS.name: True}}, "limit": 1}

@@ -151,11 +151,11 @@ class Store:
         with self._database.read(keep_sql=len(condition.text) < _LONG_SQL) as connection:
             return _count(connection, and_(searches.mine(user), condition))
 
-    def search(self, user: User, text: str, page: PageRequest) -> Listing:
-        """List what has a text in it, the newest first."""
-        condition = and_(searches.mine(user), searches.matching_text(text))
-        with self._database.read() as connection:
-            selection = listings.Selection(condition, (table.c.id.desc(),))
+    def search(self, user: User, query: object, page: PageRequest, *, digests: bool = True) -> Listing:
+        """List what a query finds, the newest first."""
+        wanted = compile_query(user, query, digests=digests)
+        with self._database.read(keep_sql=len(wanted.text) < _LONG_SQL) as connection:
+            selection = listings.Selection(and_(searches.mine(user), wanted), (table.c.id.desc(),))
             return self._listed(connection, user, selection, page)
 
     def field_names(self, user: User) -> list[str]:
@@ -211,19 +211,30 @@ class Store:
             return record
 
     def create_object(
-        self, user: User, new: NewObject, change: Change, *, key: RequestKey | None = None
+        self, user: User, new: NewObject, change: Change | None = None, *, key: RequestKey | None = None
     ) -> Record:
-        """Make an object without content, or change the one of that name.
+        """Make an object without content.
+
+        Parameters
+        ----------
+        user : User
+            The owner.
+        new : NewObject
+            The object.
+        change : Change, optional
+            What to change instead where an object without content has the name.
+        key : RequestKey, optional
+            See the notes of the class.
 
         Raises
         ------
         Conflict
-            If a file or a folder has the name.
+            If something has the name that is not changed.
         """
         with self._database.once(user.id, key) as unit:
             parent = objects.folder_for(unit.connection, user, new.parent)
             present = objects.child(unit.connection, user, parent, new.name)
-            if present is not None and present.type == Kind.OBJECT:
+            if change is not None and present is not None and present.type == Kind.OBJECT:
                 record = objects.set_values(unit.connection, present, changed_values(present, change))
             else:
                 record = objects.add(unit.connection, user, _in(new, parent), Kind.OBJECT)

@@ -14,7 +14,9 @@ from tests.server.client import Api, Files
 
 
 def test_extensions_are_announced_on_every_answer(server: LiveServer, extended: LiveServer) -> None:
-    announced = "path, recursive, after, digest, rename, idempotency, bundle, versions, conditions, exact"
+    announced = (
+        "path, recursive, after, digest, rename, idempotency, bundle, versions, conditions, exact, search"
+    )
     for running in (server, extended):
         for token in (running.token, "wrong"):
             for endpoint in ("files/children", "files/nothing", "files/get_metadata"):

@@ -50,6 +50,9 @@ def runs(api: Api) -> dict[str, Any]:
         ({"y": "2.5"}, ""),
         ({"x": {"$gt": 1}}, ""),
         ({"created_on": {"$gt": "2016"}}, "abc"),
+        ({"x": {"$matches": "a2?"}}, "ab"),
+        ({"*": {"$matches": "late"}}, "c"),
+        ({"$nor": [{"x": "A22"}, {"y": 3}]}, ""),
         ({}, "abc"),
     ],
     ids=json.dumps,
@@ -86,6 +89,17 @@ def test_search(api: Api, runs: dict[str, Any]) -> None:
     assert api.ok("files/search", {"query": "*", "limit": 1})["result"] == newest[:1]
     assert api.ok("files/search", {"query": "a22", "limit": 10})["result"] == newest[1:]
     assert api.ok("files/search", {"query": "late"})["result"] == newest[:1]
+    assert api.ok("files/search", {"query": ""})["result"] == []
+    for query, status in (
+        ("a~", 400),
+        ("a^2", 400),
+        ("/a/", 400),
+        ('"a b"~5', 400),
+        ("(a", 400),
+        ("x" * 5000, 400),
+    ):
+        refused = api.post("files/search", {"query": query})
+        assert (refused.status_code, "query" in refused.json()["error"]) == (status, True), query
 
 
 def test_suggestions(api: Api, runs: dict[str, Any]) -> None:

@@ -41,6 +41,8 @@ def _condition(record: dict[str, Any], key: str, wanted: Any) -> bool:
         return any(holds(record, one) for one in wanted)
     if key == "$and":
         return all(holds(record, one) for one in wanted)
+    if key == "$nor":
+        return not any(holds(record, one) for one in wanted)
     value = value_of(record, key)
     if isinstance(wanted, dict) and any(name.startswith("$") for name in wanted):
         return all(_term(value, operator, needle) for operator, needle in wanted.items())
@@ -54,6 +56,9 @@ def _term(value: Any, operator: str, needle: Any) -> bool:
         return any(_equal_or_holds(value, one) for one in needle) is (operator == "$in")
     if operator == "$exists":
         return (value is not None) is needle
+    if operator == "$matches":
+        items = value if isinstance(value, list) else [value]
+        return any(isinstance(one, str) and holds_words(text(one), text(needle)) for one in items)
     if operator == "$string_contains":
         return isinstance(value, str) and isinstance(needle, str) and text(needle) in text(value)
     for kind in (float, str):
@@ -62,7 +67,45 @@ def _term(value: Any, operator: str, needle: Any) -> bool:
     return False
 
 
+def holds_words(value: str, pattern: str) -> bool:
+    """Try every way in which a pattern may be found, one character after the other."""
+    pattern = pattern.strip().lower()
+    pieces = [
+        (match[1][-1:] if match[1] else match[0], bool(match[1]))
+        for match in re.finditer(r"(\\.)|\s+|.", pattern, re.DOTALL)
+    ]
+    is_phrase = re.search(r"\s", pattern) is not None
+    expression = ""
+    for piece, is_escaped in pieces:
+        if piece.isspace() and not is_escaped:
+            expression += r"\s+"
+        elif piece in {"*", "?"} and not is_escaped and not is_phrase:
+            expression += r"\S*" if piece == "*" else r"\S"
+        else:
+            expression += re.escape(piece)
+    wild = "" if is_phrase else "?"
+    shapes = ["x" if piece == wild and not is_escaped else piece for piece, is_escaped in pieces]
+    stars = [piece == "*" and not is_escaped and not is_phrase for piece, is_escaped in pieces]
+    if all(star or not shape.strip() for star, shape in zip(stars, shapes, strict=True)):
+        return False
+    if not stars[0] and shapes[0][0].isalnum():
+        expression = r"(?<![^\W_])" + expression
+    if not stars[-1] and shapes[-1][-1].isalnum():
+        expression += r"(?![^\W_])"
+    return re.search(expression, value.lower()) is not None
+
+
+def every_value(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [*value, *(one for item in value.values() for one in every_value(item))]
+    if isinstance(value, list):
+        return [one for item in value for one in every_value(item)]
+    return [] if value is None else [value]
+
+
 def value_of(record: dict[str, Any], field: str) -> Any:
+    if field == "*":
+        return [record["name"], *record["tags"], *every_value(record["metadata"])]
     if field in OWN:
         return record[field]
     if explicit := re.match(r"metadata(\.|__)(?=.)", field, re.DOTALL):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from rinofs.protocol.limits import MAX_GROUP_DEPTH
 from rinofs.server.catalog.listings import PageRequest
 from rinofs.server.catalog.records import NewObject, User
 from rinofs.server.errors import BadRequest
@@ -82,7 +83,7 @@ def queries(draw: st.DrawFn, given_objects: list[Any], depth: int = 2) -> dict[s
     """Make a query that some of the objects have a chance to match."""
     if depth and draw(st.integers(0, 2)) == 0:
         parts = st.lists(queries(given_objects, depth - 1), min_size=1, max_size=3)
-        return draw(st.dictionaries(st.sampled_from(["$or", "$and"]), parts, min_size=1))
+        return draw(st.dictionaries(st.sampled_from(["$or", "$and", "$nor"]), parts, min_size=1))
     pool = [pair for one, _, _ in given_objects for pair in known_fields(one)] or [("x", 1)]
     pool += [("tags", tag) for _, tags, _ in given_objects for tag in [tags, *tags]]
     pool += [("type", "folder"), ("type", "object"), ("name", "o1"), ("size", None), ("parent", None)]
@@ -91,10 +92,21 @@ def queries(draw: st.DrawFn, given_objects: list[Any], depth: int = 2) -> dict[s
         field, value = draw(st.sampled_from(pool))
         # Mostly something near to what is there: anything else is hardly ever found.
         needle = draw(needles_like(value) if draw(st.integers(0, 3)) else values)
-        field = draw(st.sampled_from([field, field, field, f"metadata.{field}", draw(keys)]))
-        if not field.startswith("$"):
+        field = draw(st.sampled_from([field, field, field, f"metadata.{field}", draw(keys), "*"]))
+        if field == "*":
+            plain = needle if isinstance(needle, str | int | float) else "o1"
+            query[field] = draw(st.just({"$eq": plain}) | matches(plain))
+        elif not field.startswith("$"):
             query[field] = draw(condition(needle))
     return query
+
+
+def matches(needle: Any) -> st.SearchStrategy[Any]:
+    """Make a condition on the words of a text: it, or a part of it with something else in its place."""
+    text = needle if isinstance(needle, str) else "o1"
+    odd = st.sampled_from(["*", "?", " ", "\\", "", text.upper(), "\\*", "_"])
+    parts = st.tuples(odd, st.integers(0, len(text)), odd)
+    return parts.map(lambda it: {"$matches": it[0] + text[: it[1]] + it[2] + text[it[1] + 1 :]})
 
 
 def condition(needle: Any) -> st.SearchStrategy[Any]:
@@ -105,6 +117,7 @@ def condition(needle: Any) -> st.SearchStrategy[Any]:
         ),
         st.tuples(st.just("$exists"), st.booleans()),
         st.tuples(st.just("$string_contains"), st.just(needle) | scalars),
+        matches(needle).map(lambda one: ("$matches", one["$matches"])),
     )
     several = st.lists(operators, min_size=1, max_size=2).map(dict)
     return several if is_operators(needle) else st.just(needle) | several
@@ -227,7 +240,7 @@ def test_a_records_own_fields_and_the_metadata_do_not_mix(shelf: Shelf) -> None:
     [
         ({"x": {"$regex": "a"}}, "$regex"),
         ({"x": {"$gt": 1, "y": 2}}, "'y'"),
-        ({"$nor": [{"x": 1}]}, "$nor"),
+        ({"$not": [{"x": 1}]}, "$not"),
         ({"$where": "1"}, "$where"),
         ({"$or": {"x": 1}}, "$or"),
         ({"$or": []}, "$or"),
@@ -257,13 +270,13 @@ def test_what_is_no_query_is_refused_by_name(shelf: Shelf, query: Any, named: st
         assert named in refused.value.message
 
 
-def test_groups_nest_eight_levels_deep(shelf: Shelf) -> None:
+def test_groups_nest_so_many_levels_deep(shelf: Shelf) -> None:
     made = shelf.add({"x": 1})
     query: dict[str, Any] = {"x": 1}
-    for level in range(8):
+    for level in range(MAX_GROUP_DEPTH):
         query = {"$or": [query], "$and": [{}]} if level % 2 else {"$and": [query]}
     assert shelf.query(query) == [made]
-    with pytest.raises(BadRequest, match="8 levels"):
+    with pytest.raises(BadRequest, match=f"{MAX_GROUP_DEPTH} levels"):
         shelf.query({"$or": [query]})
 
 

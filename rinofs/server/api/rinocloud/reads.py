@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from rinofs.protocol.extensions import RINOCLOUD_RESULT
+from rinofs.protocol.search_syntax import parse_search
 from rinofs.server.api.rinocloud.requests import (
     flag,
     needed_identifier,
@@ -14,6 +15,7 @@ from rinofs.server.api.rinocloud.requests import (
     where,
     whole_number,
 )
+from rinofs.server.catalog.queries.conditions import refusals
 from rinofs.server.catalog.records import Kind
 from rinofs.server.errors import BadRequest
 from rinofs.server.web.bodies import read_fields
@@ -72,12 +74,16 @@ async def query_count(call: Call) -> Response:
 
 
 async def search(call: Call) -> Response:
-    """List what has a text in it."""
+    """List what a search finds."""
     fields = await read_fields(call.request, text_fields=("query",))
     words = text(fields, "query")
     if words is None:
         raise BadRequest("query: the text to search for is missing", field="query")
-    listing = await call.run_in_thread(call.services.store.search, words, page(fields, extended=False))
+    with refusals():
+        wanted = parse_search(words)
+    listing = await call.run_in_thread(
+        call.services.store.search, wanted, page(fields, extended=False), digests=call.extended
+    )
     return stream_json_list(_shown(call, listing, truncated=flag(fields, "truncate_metadata")))
 
 

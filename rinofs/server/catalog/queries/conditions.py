@@ -128,7 +128,7 @@ class _Compiler:
         if not isinstance(query, dict):
             raise QueryError("an object is expected")
         if depth < 0:
-            raise QueryError(f"at most {MAX_GROUP_DEPTH} levels of $or and $and are answered")
+            raise QueryError(f"at most {MAX_GROUP_DEPTH} levels of $or, $and and $nor are answered")
         return all_of([self._part(key, wanted, depth) for key, wanted in query.items()])
 
     def _part(self, key: str, wanted: object, depth: int) -> str:
@@ -137,7 +137,9 @@ class _Compiler:
         if not isinstance(wanted, list) or not wanted:
             raise QueryError(f"{key} takes a list of queries")
         parts = [self.conditions(one, depth - 1) for one in wanted]
-        return any_of(parts) if key == operators.OR else all_of(parts)
+        if key == operators.AND:
+            return all_of(parts)
+        return any_of(parts) if key == operators.OR else f"NOT {any_of(parts)}"
 
     def _field(self, name: str, wanted: object) -> str:
         operators.check_field(name)
@@ -152,6 +154,8 @@ class _Compiler:
         try:
             operator = operators.find_operator(operator_name)
             operator.check(value)
+            if name == operators.EVERY_FIELD:
+                operators.check_every_field(operator, value)
         except QueryError as error:
             raise QueryError(f"{name}: {error}") from error
         if operator.takes is Takes.LIST and isinstance(value, list):
@@ -189,6 +193,7 @@ CONDITIONS: dict[Operator, Condition] = {
     operators.GT: _ordered(">"),
     operators.GTE: _ordered(">="),
     operators.EXISTS: lambda field, value: field.present() if value else field.absent(),
+    operators.MATCHES: lambda field, value: field.where(lambda cell: cell.holds_words(value)),
     operators.STRING_CONTAINS: _contains,
 }
 """The condition on a field by operator: of the field, and of a value that the operator takes."""

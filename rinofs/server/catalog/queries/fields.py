@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from rinofs.protocol.limits import MAX_FIELD_PARTS
-from rinofs.protocol.operators import QueryError
+from rinofs.protocol.operators import EVERY_FIELD, QueryError
 from rinofs.protocol.records import field_parts, metadata_name, record_field
-from rinofs.server.catalog.queries.values import Bound, Cell, any_of, text_value
+from rinofs.server.catalog.queries.values import Bound, Cell, all_of, any_of, text_value
 from rinofs.server.catalog.sqlite import functions
 
 if TYPE_CHECKING:
@@ -113,6 +113,35 @@ class _MetadataField:
         return last, f"FROM {', '.join(sources)} WHERE {' AND '.join(conditions)} AND {last}.type <> 'null'"
 
 
+class _EveryField:
+    """The name, the tags, and the keys and plain values of the metadata."""
+
+    def __init__(self, bound: Bound) -> None:
+        self._bound = bound
+
+    def where(self, holds: Callable[[Cell], str]) -> str:
+        value = holds(Cell(self._bound, "part.atom", "part.type", is_plain=True))
+        key = all_of([functions.is_key("part"), holds(Cell(self._bound, "part.key", "'text'"))])
+        tags = functions.tree(functions.compared("objects.tags"), "part")
+        metadata = functions.tree(functions.compared("objects.metadata"), "part")
+        return any_of(
+            [
+                holds(Cell(self._bound, "objects.name", "'text'")),
+                f"EXISTS (SELECT 1 FROM {tags} WHERE {value})",  # noqa: S608
+                f"EXISTS (SELECT 1 FROM {metadata} WHERE {value} OR {key})",  # noqa: S608
+            ]
+        )
+
+    def present(self) -> str:
+        return functions.TRUE
+
+    def absent(self) -> str:
+        return functions.FALSE
+
+    def scalar(self) -> tuple[str, str]:
+        raise QueryError(f"{EVERY_FIELD}: every field at once has no order and no list of values")
+
+
 def field_of(bound: Bound, user: User, name: str, *, digests: bool) -> Field:
     """Return where a field is.
 
@@ -128,6 +157,8 @@ def field_of(bound: Bound, user: User, name: str, *, digests: bool) -> Field:
         Whether ``sha256`` is a field of records.
     """
     own = record_field(name, digests=digests)
+    if name == EVERY_FIELD:
+        return _EveryField(bound)
     if own is None:
         return _MetadataField(bound, metadata_name(name))
     # Rows have the id of the user in place of what they show of it.

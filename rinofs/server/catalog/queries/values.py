@@ -17,7 +17,7 @@ from rinofs.server.catalog.records import dump
 from rinofs.server.catalog.sqlite import functions
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 __all__ = ["Bound", "Cell", "all_of", "any_of", "text_value"]
 
@@ -80,20 +80,31 @@ class Cell:
         The value, as the database takes it out of JSON; also an attribute.
     kind : str
         Its JSON type, as SQLite calls them: an expression, or between quotes one that all values have.
+    is_plain : bool
+        Whether it is never a list or an object.
     """
 
-    def __init__(self, bound: Bound, value: str, kind: str) -> None:
+    def __init__(self, bound: Bound, value: str, kind: str, *, is_plain: bool = False) -> None:
         self._bound = bound
+        self._is_plain = is_plain
         self.value = value
         self._kind = kind
 
     def matches(self, values: Sequence[object]) -> str:
         """Return whether the value, or an item of it where it is a list, equals one of some values."""
-        itself = self.equals(values)
-        if self._fixed not in {None, "array"}:
+        return self._itself_or_item(lambda cell: cell.equals(values))
+
+    def holds_words(self, pattern: str) -> str:
+        """Return whether the value, or an item of it where it is a list, is a text that holds whole words."""
+        wanted = self.bind(text_value(pattern))
+        return self._itself_or_item(lambda cell: cell.typed(functions.matches(cell.value, wanted), "text"))
+
+    def _itself_or_item(self, holds: Callable[[Cell], str]) -> str:
+        itself = holds(self)
+        if self._is_plain or self._fixed not in {None, "array"}:
             return itself
         items = functions.each(functions.array_or_empty(self.value, self._kind), "item")
-        item = Cell(self._bound, "item.value", "item.type").equals(values)
+        item = holds(Cell(self._bound, "item.value", "item.type"))
         return any_of([itself, f"EXISTS (SELECT 1 FROM {items} WHERE {item})"])
 
     def equals(self, values: Sequence[object]) -> str:

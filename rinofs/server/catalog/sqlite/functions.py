@@ -6,13 +6,16 @@ Another database is one more module with these functions. Types of JSON values h
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import func
 
 from rinofs.protocol.records import NUL_STAND_IN
+from rinofs.protocol.words import words_matcher
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy import ColumnElement
 
 __all__ = [
@@ -22,18 +25,20 @@ __all__ = [
     "array_or_empty",
     "compared",
     "contains",
-    "contains_caseless",
     "each",
     "is_json",
+    "is_key",
+    "matches",
     "object_or_empty",
     "plain",
+    "python_functions",
     "rank",
     "real",
     "tree",
-    "tree_scalar",
 ]
 
 TRUE, FALSE = "1", "0"
+_MATCHES = "rinofs_matches"
 
 NUL_ESCAPE = "\\u0000"
 """NUL in stored JSON."""
@@ -58,13 +63,13 @@ def each(document: str, alias: str) -> str:
 
 
 def tree(document: str, alias: str) -> str:
-    """Return a table with `key` and, by `tree_scalar`, the value of all that is anywhere in a JSON text."""
+    """Return a table of all that is in a JSON text: `key`, `type`, and `atom`, a plain value or null."""
     return f"json_tree({document}) AS {alias}"
 
 
-def tree_scalar(alias: str) -> str:
-    """Return the text or number in a row of `tree`; null for all else."""
-    return f"CASE WHEN {alias}.type IN ('text', 'integer', 'real') THEN {alias}.atom END"
+def is_key(alias: str) -> str:
+    """Return whether a row of `tree` has a key, and not a position in a list."""
+    return f"typeof({alias}.key) = 'text'"
 
 
 def object_or_empty(value: str, kind: str) -> str:
@@ -92,9 +97,14 @@ def contains(value: str, part: str) -> str:
     return f"instr({value}, {part}) > 0"
 
 
-def contains_caseless(value: str, part: str) -> str:
-    """Return whether a text holds another one, with letters of the ASCII alphabet in either case."""
-    return contains(f"lower({value})", f"lower({part})")
+def matches(value: str, pattern: str) -> str:
+    """Return whether a text holds a pattern as whole words; the function is one of `python_functions`."""
+    return f"{_MATCHES}({value}, {pattern})"
+
+
+def python_functions() -> dict[str, Callable[[Any, Any], bool]]:
+    """Return what is written in Python of the functions here, by name; each takes two values."""
+    return {_MATCHES: lambda text, pattern: isinstance(text, str) and words_matcher(pattern)(text)}
 
 
 def real(text: str) -> str:

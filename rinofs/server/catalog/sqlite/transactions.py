@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, create_engine, event, text
 
+from rinofs.server.catalog.sqlite.functions import python_functions
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -109,6 +111,8 @@ def file_problems(connection: Connection) -> Iterator[str]:
 def _set_up(connection: Any, _record: object) -> None:
     # The driver would begin transactions by its own rules, and only before writes.
     connection.isolation_level = None
+    for name, function in python_functions().items():
+        connection.create_function(name, 2, function, deterministic=True)
     cursor = connection.cursor()
     _switch_to_wal(cursor)
     for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-8192"):
