@@ -133,3 +133,15 @@ def test_wrong_use() -> None:
     assert run("tree").exit_code == 2
     assert run("nonsense").exit_code == 2
     assert run("new", ".", "--nonsense").exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["tree", "validate"])
+def test_a_folder_stands_for_the_document_in_it(pack: Path, command: str) -> None:
+    document = pack.rename(pack.parent / "datapack.json")
+    named, folder = run(command, document), run(command, document.parent)
+    assert (folder.exit_code, folder.output) == (0, named.output)
+    document.unlink()
+    missing = run(command, document.parent)
+    assert missing.exit_code == 1
+    said = "no datapack.json in this folder; `rinofs datapack new` writes one"
+    assert missing.stderr == f"rinofs: {document.parent}: {said}\n"

@@ -110,7 +110,7 @@ def test_a_push_makes_the_datapack_of_the_tutorial(fs: RepovizzFileSystem, name:
 
 def test_the_name_in_the_document_is_the_default(fs: RepovizzFileSystem, name: str, tmp_path: Path) -> None:
     (tmp_path / "datapack.json").write_text(json.dumps(empty(name)))
-    result = run("push", tmp_path / "datapack.json", "repovizz://")
+    result = run("push", tmp_path, "repovizz://")
     assert result.stdout.startswith(f"repovizz://{name}: 0 files sent; its id is ")
     assert fs.isdir(name)
 

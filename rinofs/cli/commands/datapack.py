@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import fsspec
 
-from rinofs.cli.commands.push import pull, push
+from rinofs.cli.commands.push import document_of, pull, push
 from rinofs.cli.errors import FAILED, CommandError, complain
 from rinofs.cli.locations import URL
 from rinofs.cli.output import counted, show_json, write_lines
@@ -83,7 +83,8 @@ def _write(where: str, text: str, *, force: bool) -> None:
 @click.argument("document", type=URL)
 @_json
 def validate(document: str, as_json: bool) -> None:
-    """Check DOCUMENT, a path or URL, against the schema of datapacks; exits 1 if it has flaws."""
+    """Check DOCUMENT, or the one in a folder, against the schema of datapacks; exits 1 if it has flaws."""
+    document = document_of(document)
     try:
         found = [{"path": flaw.path, "problem": flaw.problem} for flaw in flaws(parse(_content(document)))]
     except InvalidDatapackError as error:
@@ -102,7 +103,8 @@ def validate(document: str, as_json: bool) -> None:
 @click.argument("document", type=URL)
 @_json
 def tree(document: str, as_json: bool) -> None:
-    """Show the nodes of DOCUMENT, a path or URL, under the names that `datapack://` URLs give them."""
+    """Show the nodes of DOCUMENT, or the one in a folder, by the names that `datapack://` URLs give them."""
+    document = document_of(document)
     try:
         read = parse(_content(document))
     except InvalidDatapackError as error:

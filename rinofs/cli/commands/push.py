@@ -11,7 +11,7 @@ import fsspec
 from fsspec.core import split_protocol
 
 from rinofs.cli.errors import CommandError, Problems
-from rinofs.cli.locations import URL
+from rinofs.cli.locations import URL, locate
 from rinofs.cli.output import counted, show_json, write_lines
 from rinofs.cli.progress import FileProgress, Progress
 from rinofs.datapack.document.naming import DOCUMENT_NAME
@@ -31,12 +31,13 @@ _quiet = click.option("-q", "--quiet", is_flag=True, help="Show no progress bar.
 @_quiet
 @_json
 def push(document: str, datapack: str, quiet: bool, as_json: bool) -> None:
-    """Make DATAPACK, repovizz://NAME, of DOCUMENT and the files that it links to.
+    """Make DATAPACK, repovizz://NAME, of DOCUMENT, or a folder with one, and the files that it links to.
 
     Without a NAME (repovizz://) it is the one in the document. Where the datapack is there already with this
     structure, only the files are sent that it lacks, or that are other ones by now.
     """
     fs, path = _service(datapack)
+    document = document_of(document)
     with Progress("sending", 0, shown=not quiet and sys.stderr.isatty()) as progress:
         done = fs.push(document, path, callback=_Sending(progress))
     if as_json:
@@ -44,6 +45,17 @@ def push(document: str, datapack: str, quiet: bool, as_json: bool) -> None:
         return
     kept = f", {done.kept} there already" if done.kept else ""
     write_lines([f"{fs.url(done.path)}: {counted(done.sent, 'file')} sent{kept}; its id is {done.datapack}"])
+
+
+def document_of(url: str) -> str:
+    """Return the URL of a datapack's document: what was named, or the one in the folder that was named."""
+    here = locate(url)
+    if not here.fs.isdir(here.path):
+        return url
+    document = here.below(DOCUMENT_NAME)
+    if not here.fs.exists(document.path):
+        raise CommandError(f"no {DOCUMENT_NAME} in this folder", url, "`rinofs datapack new` writes one")
+    return document.url
 
 
 class _Sending(FileProgress):
