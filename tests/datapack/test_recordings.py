@@ -138,6 +138,55 @@ def test_edf_with_gaps(tmp_path: Path) -> None:
     assert found.EEG.sel(time=slice(10, 10.5)).sizes["time"] == 65
 
 
+def test_recordings_of_a_tree_are_on_one_axis_with_their_annotations(tmp_path: Path) -> None:
+    for number, name in enumerate(("first", "second")):
+        file = edfio.Edf(
+            signals(edfio.EdfSignal, MIXED),
+            recording=edfio.Recording(startdate=dt.date(2024, 5, 6)),
+            starttime=dt.time(7, 0, 5 * number),
+            annotations=[edfio.EdfAnnotation(1.5, 1, "spindle")],
+        )
+        file.write(tmp_path / f"{name}.edf")
+    tree = tree_of(tmp_path, "first.edf", "second.edf")
+    assert tree.attrs["start_time"] == "2024-05-06T07:00:00Z"
+    for later, name in ((0, "first"), (5, "second")):
+        for stream in ("EEG", "SaO2", "Resp"):
+            assert float(tree[f"{name}/{stream}"].dataset.time[0]) == later
+        assert tree[f"{name}/annotations"].dataset.onset_time.values.tolist() == [1.5 + later]
+        assert tree[f"{name}/annotations"].dataset.offset_time.values.tolist() == [2.5 + later]
+    stamps = "".join(f"{1714978810 + row / 10:.1f},{row}\n" for row in range(20))
+    (tmp_path / "hr.csv").write_text("timestamp,hr\n" + stamps)
+    with pytest.warns(DataWarning, match="begin at a time without a zone .*taken for UTC"):
+        tree = tree_of(tmp_path, "first.edf", "hr.csv")
+    assert float(tree["hr"].dataset.time[0]) == 10
+
+
+@pytest.mark.parametrize("name", ["night.edf", "NIGHT.EDF", "gaps.edf"])
+def test_a_single_file_opens_as_a_tree(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    notes = [edfio.EdfAnnotation(1.5, 2.25, "spindle")]
+    edfio.Edf(signals(edfio.EdfSignal, MIXED), annotations=notes).write(path)
+    for where in (path, str(path), f"file://{path}"):
+        tree = xr.open_datatree(where, engine="datapack")
+        assert sorted(group.path for group in tree.leaves) == ["/EEG", "/Resp", "/SaO2", "/annotations"]
+        assert tree["EEG"].dataset.sizes == {"time": 1280, "channel": 2}
+    assert set(xr.open_groups(path, engine="datapack")) == {"/", "/EEG", "/Resp", "/SaO2", "/annotations"}
+
+
+def test_other_single_files_open_as_trees(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"], file["g/y"] = np.arange(4.0), np.arange(5.0)
+    assert sorted(g.path for g in xr.open_datatree(tmp_path / "a.h5", engine="datapack").leaves) == [
+        "/g/y",
+        "/x",
+    ]
+    eeg = {"name": "Amp", "rate": 250, "format": "float32", "times": [1.0, 1.004], "rows": [[1.0], [2.0]]}
+    (tmp_path / "a.xdf").write_bytes(xdf(eeg))
+    assert xr.open_datatree(tmp_path / "a.xdf", engine="datapack").dataset.sizes["time"] == 2
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        xr.open_datatree(tmp_path / "nowhere.edf", engine="datapack")
+
+
 def test_edf_is_read_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "long.bdf"
     edfio.Bdf(signals(edfio.BdfSignal, EEG, 600)).write(path)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 
+_RECORDINGS = (".edf", ".bdf", ".xdf", ".xdfz", ".h5", ".hdf5", ".eaf", ".textgrid", ".vtt")
+
+
 @dataclass(frozen=True, slots=True)
 class Located:
     """A file, and what its datapack says of it.
@@ -170,6 +173,11 @@ def pack_at(fs: AbstractFileSystem, path: str) -> Pack:
         skip_instance_cache=True,
     )
     return Pack(pack, Tree(pack.document), "", "")
+
+
+def is_single_file(fs: AbstractFileSystem, path: str) -> bool:
+    """Whether a path is that of a file of several streams, on its own and in no datapack, by its name."""
+    return not {"datapack", "repovizz"} & set(_protocols(fs)) and path.lower().endswith(_RECORDINGS)
 
 
 def located(fs: AbstractFileSystem, path: str) -> Located:

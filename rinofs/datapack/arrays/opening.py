@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from rinofs.datapack.datatypes.datatype import Datatype
     from rinofs.datapack.datatypes.registry import DatatypeRegistry
 
+
+_ZONE = re.compile(r"(Z|UTC|[+-]\d\d(:?\d\d)?)$")
 
 MOST_WHOLE = 64 * 1024 * 1024
 """Bytes up to which a tree reads files that have to be read whole; larger ones open one at a time."""
@@ -243,10 +246,17 @@ def _on_one_axis(nodes: Iterable[dict[str, xr.Dataset] | None]) -> str | None:
     began = {
         (id(node), inner): ns
         for node, inner in streams
-        if (ns := stamp_ns(str((node or {})[inner].attrs.get("start_time", "")))) is not None
+        if "clock" not in (node or {})[inner].attrs
+        and (ns := stamp_ns(str((node or {})[inner].attrs.get("start_time", "")))) is not None
     }
     if not began:
         return None
+    said = [
+        str(node[inner].attrs["start_time"]) for node, inner in streams if node and (id(node), inner) in began
+    ]
+    naive = [text for text in said if not _ZONE.search(text)]
+    if naive and len(naive) < len(said):
+        warn("the streams", f"some begin at a time without a zone ({naive[0]}), which is taken for UTC")
     earliest = min(began.values())
     for node, inner in streams:
         if node is not None and (id(node), inner) in began:

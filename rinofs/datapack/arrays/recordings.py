@@ -32,7 +32,7 @@ def recording_datasets(recording: Recording, facts: StreamFacts) -> dict[str, xr
     parts += [(stream.name, _stream_dataset(stream, facts)) for stream in recording.streams]
     parts += [(table.name, _events_dataset(table, facts.start or 0.0)) for table in recording.events]
     if len(parts) == 1:
-        return {"": parts[0][1].assign_attrs(**recording.attrs, **parts[0][1].attrs)}
+        return {"": parts[0][1].assign_attrs({**recording.attrs, **parts[0][1].attrs})}
     found = {"": xr.Dataset(attrs=dict(recording.attrs))}
     for name, dataset in parts:
         path = "/".join(part_of_name(part) for part in name.split("/") if part) or "stream"
@@ -126,4 +126,4 @@ def _events_dataset(table: EventTable, start: float) -> xr.Dataset:
         variables[name] = (
             ("event", values + start, {**attrs, "units": "s"}) if timed else ("event", values, attrs)
         )
-    return xr.Dataset(variables, attrs={"name": table.name} if table.name else {})
+    return xr.Dataset(variables, attrs={**table.attrs, **({"name": table.name} if table.name else {})})

@@ -324,9 +324,11 @@ class _Computed(xr.Variable):
 
 def shifted(dataset: xr.Dataset, seconds: float) -> xr.Dataset:
     """Return a dataset whose times are later by some seconds."""
-    index = dataset.xindexes.get("time")
-    if not seconds or not isinstance(index, TimeIndex):
+    if not seconds:
         return dataset
+    index = dataset.xindexes.get("time")
+    if not isinstance(index, TimeIndex):
+        return _shifted_variables(dataset, seconds)
     grid = index.grid
     if grid is not None:
         moved = index.with_times(replace(grid, start=grid.start + seconds))
@@ -340,6 +342,17 @@ def shifted(dataset: xr.Dataset, seconds: float) -> xr.Dataset:
     found = found.assign_coords(xr.Coordinates(variables, indexes={"time": moved}))
     found.set_close(close)
     return found
+
+
+def _shifted_variables(dataset: xr.Dataset, seconds: float) -> xr.Dataset:
+    """Return a dataset whose times in memory, and those of its events, are later."""
+    close = dataset._close  # noqa: SLF001 - as above
+    for name, variable in dataset.variables.items():
+        is_time = name == "time" or (variable.dims == ("event",) and str(name).endswith("_time"))
+        if is_time and variable.attrs.get("units") == "s":
+            dataset = dataset.assign({name: (variable.dims, variable.values + seconds, variable.attrs)})
+    dataset.set_close(close)
+    return dataset
 
 
 def _numbers(values: Any) -> np.ndarray[Any, Any]:

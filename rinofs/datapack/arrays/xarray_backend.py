@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
-from rinofs.datapack.arrays.located import filesystem_of, located, pack_at
-from rinofs.datapack.arrays.opening import Overrides, open_located, tree_datasets
+from rinofs.datapack.arrays.located import filesystem_of, is_single_file, located, pack_at
+from rinofs.datapack.arrays.opening import Overrides, open_groups, open_located, tree_datasets
 from rinofs.datapack.document.naming import DOCUMENT_NAME
 
 if TYPE_CHECKING:
@@ -109,6 +109,8 @@ class DatapackBackend(BackendEntrypoint):
     ) -> xr.DataTree:
         """Open a datapack, or a container in it: containers are groups, streams and events are datasets.
 
+        A file of several streams (EDF, XDF, HDF5, annotations) is a tree of these.
+
         Parameters are those of `open_dataset`. Files that are no data (video, PDF) are named in the attribute
         ``other_files`` of their group.
         """
@@ -132,9 +134,12 @@ class DatapackBackend(BackendEntrypoint):
     ) -> dict[str, xr.Dataset]:
         """Open a datapack, or a container in it, as datasets by their paths; see `open_datatree`."""
         overrides = replace(Overrides.of(None, None, None, None, datatypes), time_column=time_column)
-        pack = pack_at(*filesystem_of(filename_or_obj, storage_options))
-        with ThreadPoolExecutor(8) as pool:
-            groups = tree_datasets(pack, overrides, pool.map)
+        fs, path = filesystem_of(filename_or_obj, storage_options)
+        if is_single_file(fs, path):
+            groups = {f"/{inner}": each for inner, each in open_groups(located(fs, path), overrides).items()}
+        else:
+            with ThreadPoolExecutor(8) as pool:
+                groups = tree_datasets(pack_at(fs, path), overrides, pool.map)
         return {path: _without(dataset, drop_variables) for path, dataset in groups.items()}
 
 

@@ -76,7 +76,7 @@ class Stream:
     times : ndarray, optional
         Seconds of each sample, where they are not evenly spaced.
     attrs : mapping
-        What else the file says of it.
+        What else the file says of it. ``start_time`` is when its times are 0.
     """
 
     name: str
@@ -97,10 +97,13 @@ class EventTable:
         What they are called in the file.
     columns : mapping of str to sequence
         Their columns by name; those whose names end in ``_time`` are seconds.
+    attrs : mapping
+        What else the file says of them.
     """
 
     name: str
     columns: Mapping[str, Any]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from rinofs.datapack.formats.samples import CHUNK
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -121,15 +121,17 @@ def edf_recording(handle: FileHandle, label: str) -> Recording:
     ordinary = [number for number in range(len(labels)) if number not in annotations]
     discontinuous = header[192:236].decode("latin-1").startswith(("EDF+D", "BDF+D"))
     attrs = _attributes(file)
+    began = {key: attrs[key] for key in ("start_time",) if key in attrs}
     if not annotations or not (discontinuous or _read_annotations(handle, label)):
-        return Recording(tuple(_streams(records, ordinary, file.signals, 0.0, None)), (), attrs)
+        return Recording(tuple(_streams(records, ordinary, file.signals, 0.0, None, began)), (), attrs)
     onsets, events = _annotations(records, annotations)
     start = 0.0
     if onsets.size:
         start = float(onsets[0])
     steps = np.diff(onsets)
     gaps = discontinuous and bool((np.abs(steps - records.duration) > 1e-6).any())
-    streams = _streams(records, ordinary, file.signals, start, onsets if gaps else None)
+    streams = _streams(records, ordinary, file.signals, start, onsets if gaps else None, began)
+    events = replace(events, attrs=began)
     return Recording(tuple(streams), (events,) if len(events.columns["text"]) else (), attrs)
 
 
@@ -159,8 +161,13 @@ def _header(handle: FileHandle) -> tuple[bytes, Any]:
 def _one_record(header: bytes, signals: int) -> bytes:
     """Return the header with a record of zeros, which `edfio` wants to see."""
     width = 3 if header[0] == 0xFF else 2
-    sizes = [int(_field(header, 8, 216, number)) for number in range(signals)]
-    return header[:236] + b"1".ljust(8) + header[244:] + bytes(sum(sizes) * width)
+    record = b""
+    for number in range(signals):
+        size = int(_field(header, 8, 216, number)) * width
+        # `edfio` asks the first annotation for the fraction of a second at which the recording began.
+        is_annotation = _field(header, 16, 0, number) in _ANNOTATIONS
+        record += (b"+0\x14\x14" if is_annotation else b"").ljust(size, b"\0")[:size]
+    return header[:236] + b"1".ljust(8) + header[244:] + record
 
 
 def _field(header: bytes, width: int, before: int, number: int) -> str:
@@ -199,6 +206,7 @@ def _streams(
     signals: Sequence[Any],
     start: float,
     onsets: NDArray[np.float64] | None,
+    began: Mapping[str, str],
 ) -> Iterator[Stream]:
     """Yield the signals, those of one rate and unit together."""
     groups: dict[tuple[int, str], list[tuple[int, Any]]] = {}
@@ -211,7 +219,9 @@ def _streams(
         times = None
         if onsets is not None:
             times = (onsets[:, None] + np.arange(size) * (records.duration / size)).reshape(-1)
-        yield Stream(_name([signal.label for _, signal in members], units), samples, units, start, times)
+        yield Stream(
+            _name([signal.label for _, signal in members], units), samples, units, start, times, began
+        )
 
 
 def _name(labels: Sequence[str], units: str) -> str:

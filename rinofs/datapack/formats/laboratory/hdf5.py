@@ -227,7 +227,8 @@ def _opensignals(handle: FileHandle, group: H5, several: bool) -> Iterator[Strea
         if members and len(members[0]):
             labels = tuple(posixpath.basename(each.name) for each in members)
             samples = Hdf5Samples(handle, [each.name for each in members], members[0], labels, rate)
-            yield Stream(f"{device}{kind}", samples)
+            began = {key: when for key, when in _opensignals_attributes(group).items() if key == "start_time"}
+            yield Stream(f"{device}{kind}", samples, attrs=began)
 
 
 def _natural(name: str) -> tuple[int, str]:

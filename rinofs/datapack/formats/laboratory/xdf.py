@@ -48,7 +48,10 @@ def xdf_recording(handle: FileHandle) -> Recording:
             events.append(made)
         elif made is not None:
             streams.append(made)
-    attrs = {"start_time": when} if (when := _text(header.get("info", {}), "datetime")) else {}
+    # Its times are those of a clock that began some other time.
+    attrs = {"clock": "LSL"}
+    if when := _text(header.get("info", {}), "datetime"):
+        attrs["start_time"] = when
     return Recording(tuple(streams), tuple(events), attrs)
 
 
