@@ -9,10 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rinofs.fs.transfer.local_names import LocalNames, NameRules
+from tests.fs.dict_backend import DictFileSystem
 
 POSIX = NameRules(windows=False, folds_case=False)
 MAC = NameRules(windows=False, folds_case=True)
 WINDOWS = NameRules(windows=True, folds_case=True)
+ACCENTS = NameRules(windows=False, folds_case=False, normalizes=True)
+ALL = [POSIX, MAC, WINDOWS, ACCENTS]
+NAMES = ["posix", "mac", "windows", "accents"]
 
 
 @pytest.mark.parametrize(
@@ -65,14 +69,16 @@ def test_a_substitute_keeps_what_it_can() -> None:
 
 
 @given(st.text(min_size=1, max_size=300))
-@pytest.mark.parametrize("rules", [POSIX, MAC, WINDOWS], ids=["posix", "mac", "windows"])
+@pytest.mark.parametrize("rules", ALL, ids=NAMES)
 def test_any_name_gets_one_that_can_be_held(rules: NameRules, name: str) -> None:
     assert rules.can_hold(rules.substitute(name))
 
 
 paths = st.lists(
     st.lists(
-        st.sampled_from(["a", "A", "é", "e\u0301", "con", "CON", "..", "x:y"]), min_size=1, max_size=3
+        st.sampled_from(["a", "A", "é", "e\u0301", "É", "\u017f", "s", "ß", "ss", "con", "CON", "..", "x:y"]),
+        min_size=1,
+        max_size=3,
     ).map("/".join),
     unique=True,
     max_size=12,
@@ -80,7 +86,7 @@ paths = st.lists(
 
 
 @given(paths)
-@pytest.mark.parametrize("rules", [POSIX, MAC, WINDOWS], ids=["posix", "mac", "windows"])
+@pytest.mark.parametrize("rules", ALL, ids=NAMES)
 def test_no_two_paths_become_one(rules: NameRules, relatives: list[str]) -> None:
     names = LocalNames(rules)
     made = [names.path(relative) for relative in relatives]
@@ -108,3 +114,42 @@ def test_the_rules_are_found_by_trying(tmp_path: Path) -> None:
 def test_a_folder_that_takes_no_files_is_named() -> None:
     with pytest.raises(OSError, match=r"'/proc'$"):
         NameRules.of(Path("/proc"))
+
+
+CONTENTS = {name: name.encode() for name in ("a", "A", "\u00e9", "e\u0301", "\u00c9", "x/b", "X/b", "X/B")}
+
+
+@pytest.mark.parametrize("rules", ALL, ids=NAMES)
+@pytest.mark.filterwarnings("ignore:some names")
+def test_a_folder_is_downloaded_whole(
+    rules: NameRules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every content arrives, under names that are different to the filesystem."""
+    monkeypatch.setattr(NameRules, "of", classmethod(lambda _cls, _folder: rules))
+    fs = DictFileSystem(token="t")
+    fs.pipe({f"exp/{name}": content for name, content in CONTENTS.items()})
+    for _ in range(2):  # the second time makes no other names
+        fs.get("exp/", f"{tmp_path}/got", recursive=True)
+    found = [path for path in (tmp_path / "got").rglob("*") if path.is_file()]
+    assert sorted(path.read_bytes() for path in found) == sorted(CONTENTS.values())
+    keys = {rules.key(str(path.relative_to(tmp_path))) for path in found}
+    assert len(keys) == len(found)
+
+
+@pytest.mark.parametrize("rules", [POSIX, MAC, ACCENTS], ids=["posix", "mac", "accents"])
+def test_two_files_do_not_become_one(
+    rules: NameRules, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(NameRules, "of", classmethod(lambda _cls, _folder: rules))
+    fs = DictFileSystem(token="t")
+    fs.pipe({"one/a": b"1", "other/a": b"2", "other/A": b"3"})
+    with pytest.raises(FileExistsError, match="another file"):
+        fs.get(["one/a", "other/a"], f"{tmp_path}/got/")
+    assert not (tmp_path / "got").exists()
+    pairs = ["one/a", "other/A"], [str(tmp_path / "\u00e9"), str(tmp_path / "e\u0301")]
+    if rules.key("\u00e9") == rules.key("e\u0301"):
+        with pytest.raises(FileExistsError, match="another file"):
+            fs.get(*pairs)
+    else:
+        fs.get(*pairs)
+        assert (tmp_path / "e\u0301").read_bytes() == b"3"

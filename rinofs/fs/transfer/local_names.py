@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["LocalNames", "NameRules", "local_paths"]
+__all__ = ["LocalNames", "NameRules", "local_paths", "refuse_same"]
 
 _MAX_BYTES = 255
 _RESERVED = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|com[0-9¹²³]|lpt[0-9¹²³]) *(\..*)?", re.IGNORECASE)
@@ -32,10 +33,13 @@ class NameRules:
         Whether the rules of Windows hold.
     folds_case : bool
         Whether names that differ in case, or in how accents are written, are one name.
+    normalizes : bool
+        Whether names that differ in how accents are written are one name, if not in case.
     """
 
     windows: bool
     folds_case: bool
+    normalizes: bool = False
 
     @classmethod
     def of(cls, folder: Path) -> NameRules:
@@ -43,12 +47,15 @@ class NameRules:
         while not folder.is_dir() and folder != folder.parent:
             folder = folder.parent
         try:
-            with tempfile.NamedTemporaryFile(prefix=".rinofs-Case-", dir=folder) as probe:
+            with tempfile.NamedTemporaryFile(prefix=".rinofs-Case-\u00e9-", dir=folder) as probe:
                 made = Path(probe.name)
                 folds = made.with_name(made.name.swapcase()).exists()
+                normalizes = made.with_name(unicodedata.normalize("NFD", made.name)).exists()
         except OSError as error:  # it names a file that nobody asked for
             raise OSError(error.errno, error.strerror, str(folder)) from None
-        return cls(windows=os.name == "nt", folds_case=folds)
+        except UnicodeEncodeError:  # a locale in which there are no accents
+            return cls(windows=os.name == "nt", folds_case=True, normalizes=True)
+        return cls(windows=os.name == "nt", folds_case=folds, normalizes=normalizes)
 
     def can_hold(self, name: str) -> bool:
         """Tell whether a file can have such a name."""
@@ -64,9 +71,11 @@ class NameRules:
 
     def key(self, name: str) -> str:
         """Return what two names have in common where they are one to the filesystem."""
-        if not self.folds_case:
+        if not (self.folds_case or self.normalizes):
             return name
-        return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+        plain = unicodedata.normalize("NFC", name)
+        # By small letters and by large ones, since filesystems fold in either way.
+        return unicodedata.normalize("NFC", plain.upper().casefold()) if self.folds_case else plain
 
     def substitute(self, name: str, attempt: int = 0) -> str:
         """Return a name that can be held, made from one that cannot.
@@ -144,6 +153,26 @@ def local_paths(paths: Sequence[str], folder: str) -> list[str]:
         return list(paths)
     names = LocalNames(NameRules.of(Path(folder)))
     return [root + names.path(name) if name else path for path, name in zip(paths, relative, strict=True)]
+
+
+def refuse_same(targets: Sequence[str]) -> None:
+    """Refuse local paths of which two are one file.
+
+    Raises
+    ------
+    FileExistsError
+        If there are two: one of the files would take the place of the other.
+    """
+    strictest = NameRules(windows=os.name == "nt", folds_case=True)
+    alike: dict[str, list[str]] = {}
+    for target in targets:
+        alike.setdefault(strictest.key(target), []).append(target)
+    for some in alike.values():
+        if len(some) > 1:
+            rules = NameRules.of(Path(some[0]).parent)
+            if len({rules.key(target) for target in some}) < len(some):
+                problem = "another file to download has the same name here; choose another target"
+                raise FileExistsError(errno.EEXIST, problem, some[1])
 
 
 def _are_plain(relative: Sequence[str]) -> bool:

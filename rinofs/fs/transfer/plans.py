@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 from fsspec.implementations.local import LocalFileSystem, make_path_posix, trailing_sep
 from fsspec.utils import other_paths
 
-from rinofs.fs.transfer.local_names import local_paths
+from rinofs.fs.transfer.local_names import local_paths, refuse_same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,10 +68,18 @@ def plan_get(
     """Say which remote file goes to which local one, as fsspec's ``get`` defines it.
 
     What gets its name from the service gets one that this machine can hold, and no two get the same; warns
-    of names that had to be changed.
+    of names that had to be changed. Two files that would become one nevertheless are refused.
     """
+    copies = _named_copies(tree, source, target, recursive, maxdepth)
+    refuse_same([copy.target for copy in copies if not copy.is_folder])
+    return copies
+
+
+def _named_copies(
+    tree: RemoteTree, source: Paths, target: Paths, recursive: bool, maxdepth: int | None
+) -> list[Copy]:
     if isinstance(source, list) and isinstance(target, list):
-        return _listed(source, target)
+        return list(dict.fromkeys(_listed(source, target)))
     if isinstance(target, list):
         return _remote(tree, source, target, recursive, maxdepth, LocalFileSystem().isdir)
     folder = make_path_posix(os.fspath(target))
@@ -82,7 +90,7 @@ def plan_get(
         return copies
     shown = ", ".join(f"{copy.source} as {path}" for copy, path in changed[:_NAMED])
     more = f" and {len(changed) - _NAMED} more" if len(changed) > _NAMED else ""
-    warnings.warn(f"some names are not valid on this system; stored {shown}{more}", stacklevel=3)
+    warnings.warn(f"some names are not valid on this system; stored {shown}{more}", stacklevel=4)
     return [replace(copy, target=path) for copy, path in zip(copies, local, strict=True)]
 
 
