@@ -244,3 +244,22 @@ def test_meta_of_many(run: Run, fs: RinoFileSystem) -> None:
     assert [fs.get_metadata(f"many/{number}.csv")["n"] for number in range(3)] == [2, 2, 1]
     assert not any("see" in fs.get_metadata(path) for path in fs.find("many"))
     assert run("meta", "rm", "rino://many/*").exit_code == 2
+
+
+def test_search(run: Run, fs: RinoFileSystem) -> None:
+    fs.pipe_file("found/cold_1.csv", b"1", metadata={"rate_hz": 100})
+    fs.pipe_file("found/warm.csv", b"12", metadata={"rate_hz": 300})
+    for args, printed in (
+        (["cold"], ["rino://found/cold_1.csv"]),
+        (["rate_hz:>=200"], ["rino://found/warm.csv"]),
+        (["name:*.csv", "--sort", "rate_hz", "--descending", "--limit", "1"], ["rino://found/warm.csv"]),
+        (["+csv -warm", "--columns", "path,rate_hz"], ["path              rate_hz", "found/cold_1.csv  100"]),
+        (["nothing"], []),
+    ):
+        result = run("search", "rino://found", *args)
+        assert (result.exit_code, result.stdout.splitlines()) == (0, printed), result.output
+    shown = run("search", "rino://found", "cold", "--json", "--columns", "url,size")
+    assert json.loads(shown.stdout) == [{"url": "rino://found/cold_1.csv", "size": 1}]
+    for text, problem in (("cold~", "fuzzy"), ("(cold", "too early"), ("size__foo:1", "unknown operator")):
+        refused = run("search", "rino://found", text)
+        assert (refused.exit_code, problem in refused.output) == (2, True), refused.output

@@ -377,3 +377,15 @@ def test_no_token_shows(options: dict[str, Any], fs: RepovizzFileSystem) -> None
     token = options["token"]
     for shown in (repr(fs), fs.to_json(), str(fs._backend.session), fs.fsid):
         assert token not in shown
+
+
+@pytest.mark.parametrize("link", ["http://example.org/a.mp4", "", "../up"])
+def test_a_link_that_leads_out_is_kept_and_not_followed(
+    fs: RepovizzFileSystem, api: Api, name: str, link: str
+) -> None:
+    api.create(name, data("video", link))
+    assert fs.ls(name, detail=False) == [f"{name}/video"]
+    with pytest.raises(FileNotFoundError, match="leads out of the datapack"):
+        fs.cat_file(f"{name}/video")
+    fs.pipe_file(f"{name}/video", b"moving")
+    assert fs.cat_file(f"{name}/video") == b"moving"

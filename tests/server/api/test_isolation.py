@@ -39,6 +39,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "files/copy/": {"items": ["FILE"], "parent": None},
     "files/delete/": {"id": "FILE"},
     "files/get_metadata/": {"id": "FILE"},
+    "files/get/": {"id": "FILE"},
+    "objects/": {"name": "n", "data": [[1, 2]], "parent": "FOLDER"},
     "files/children/": {"id": "FOLDER"},
     "files/ancestors/": {"id": "FILE"},
     "files/download/": {"id": "FILE"},
@@ -48,8 +50,10 @@ SHOWING_ONES_OWN: dict[str, dict[str, Any]] = {
     "files/query_count/": {"query": {"$or": [{"secret": SECRET}, {"id": "FILE"}]}},
     "files/search/": {"query": "*"},
     "files/autocomplete_search/": {},
+    "files/autocomplete/": {},
     "files/autocomplete_values/": {"field": "secret"},
     "users/token/": {},
+    "users/token": {},
     "users/details/": {},
 }
 
