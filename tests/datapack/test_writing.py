@@ -341,8 +341,8 @@ TIMES = np.array([0.0, 0.005, 0.011, 0.015])
         (stream(np.zeros((4, 1)), 0.5), "wav", "0.5 Hz; write it as npy"),
         (stream(np.zeros((4, 1), bool)), "wav", "not bool; write it as npy"),
         (stream([[2**40]] * 4), "wav", "at most 32 bits"),
-        (stream(np.zeros((4, 1))), "mp3", "format='mp3': there are json, csv, wav, npy"),
-        (stream(np.zeros((4, 1))), {"voice": "wav"}, "nothing is written at 'voice'"),
+        (stream(np.zeros((4, 1))), "mp3", "unknown format 'mp3'; use json, csv, wav, npy"),
+        (stream(np.zeros((4, 1))), {"voice": "wav"}, "no stream at 'voice'"),
         (
             stream(np.zeros((0, 2))).drop_vars("time").pipe(rated),
             "csv",

@@ -81,7 +81,7 @@ attributes = st.fixed_dictionaries(
     {},
     optional={
         "metadata": st.dictionaries(texts, json_values, max_size=3),
-        "tags": st.lists(texts, max_size=2),
+        "tags": st.lists(texts.map(str.strip).filter(bool), max_size=2),  # as the server keeps them
     },
 )
 bounds = st.none() | st.integers(-50, 50)
