@@ -70,6 +70,8 @@ def test_a_bad_field_is_named(
 )
 def test_a_bad_name_is_refused(known: tuple[Api, dict[str, int]], endpoint: str, name: Any) -> None:
     api, numbers = known
+    if endpoint.startswith("files/upload") and str(name).startswith("/"):
+        name = f"{name}/"  # a path of the client's machine is a name there, unless nothing is at its end
     if endpoint == "files/upload":
         answer = api.upload(b"x", name=name)
     elif endpoint == "files/upload_binary":
