@@ -28,7 +28,6 @@ SHARED_MODULES = {
         "oauth",
         "records",
         "resolver",
-        "upload",
         "uploads",
     },
     "the same endpoints or operations, at the client, in the API and in the catalog": {
@@ -44,7 +43,6 @@ SHARED_MODULES = {
         "reading",
         "recordings",
         "repovizz1",
-        "writing",
     },
     "a command has the name of what it does, and a library of what does it": {"content", "query"},
     "what is stored in one place: contents, and rows": {"store"},

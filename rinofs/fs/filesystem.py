@@ -25,8 +25,8 @@ from rinofs.fs.reading import Reading
 from rinofs.fs.transfer import plans
 from rinofs.fs.transfer.pool import FileErrors, Stop, run
 from rinofs.fs.values import attributes_of
-from rinofs.fs.writing.contents import Writing, write_mode
 from rinofs.fs.writing.transaction import StagedTransaction
+from rinofs.fs.writing.whole_files import Writing, write_mode
 from rinofs.options import OPTION_NAMES, Options, check_cache_type, refuse_unknown
 
 if TYPE_CHECKING:
