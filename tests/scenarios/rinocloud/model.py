@@ -53,13 +53,22 @@ class Folder:
     pass
 
 
+def _is_text(data: bytes) -> bool:
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class Model:
     """The files and folders; every method does what the filesystem's does, or raises the builtin error.
 
     Parameters
     ----------
     extended : bool
-        Whether the server moves a file onto another one; else its versions are stored again.
+        Whether the server moves a file onto another one, else its versions are stored again; and whether
+        what is appended makes a version, else text grows in place.
     """
 
     def __init__(self, *, extended: bool) -> None:
@@ -156,7 +165,11 @@ class Model:
 
     def append(self, names: Names, data: bytes) -> None:
         before = self.file(names).current if self.has(names) else Version(b"")
-        self.write(names, Version(before.data + data, before.metadata, before.tags))
+        after = Version(before.data + data, before.metadata, before.tags)
+        if self.is_file(names) and not self._extended and _is_text(data):
+            self.file(names).versions[-1] = after  # the service appends text in place
+        else:
+            self.write(names, after)
 
     def restore(self, names: Names, index: int) -> None:
         file = self.file(names)
