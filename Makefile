@@ -27,7 +27,7 @@ demo: $(VENV)/demo.done  ## the main job: a server, an experiment, and reading i
 test: $(VENV)/test.done  ## the whole suite, campaigns in short
 	$(PYTEST) $(PARALLEL) -m "not browser"
 
-test-core: $(VENV)/test.done  ## the quick core of the suite
+test-core: $(VENV)/core.done  ## the quick core of the suite
 	$(PYTEST) $(CORE)
 
 test-floor: $(FLOOR)/floor.done  ## the quick core, with the lowest versions that pyproject.toml admits
@@ -85,7 +85,7 @@ $(FLOOR)/floor.done: pyproject.toml tests/floor.py
 	$(FLOOR)/bin/python -m pip install --quiet $(PIPFLAGS) --upgrade "pip>=25.1"
 	$(FLOOR)/bin/python tests/floor.py > $(FLOOR)/constraints.txt
 	$(FLOOR)/bin/python -m pip install --quiet $(PIPFLAGS) --constraint $(FLOOR)/constraints.txt \
-		--editable ".[all]" --group test
+		--editable ".[all]" --group core
 	@touch $@
 
 $(VENV)/demo.done: pyproject.toml | $(BIN)/python

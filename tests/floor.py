@@ -11,11 +11,11 @@ PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
 def floors() -> dict[str, str]:
-    """Return the lowest version of each package that the project, its extras and its tests name."""
+    """Return the lowest version of each package that the project, its extras or the quick core name."""
     settings = tomllib.loads(PROJECT.read_text("utf-8"))
     project = settings["project"]
     extras = chain.from_iterable(project["optional-dependencies"].values())
-    lines = [*project["dependencies"], *extras, *settings["dependency-groups"]["test"]]
+    lines = [*project["dependencies"], *extras, *settings["dependency-groups"]["core"]]
     return dict(re.findall(r"^([\w-]+)(?:\[[^]]*\])?>=([\w.]+)", "\n".join(lines), re.MULTILINE))
 
 
