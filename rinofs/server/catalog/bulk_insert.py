@@ -79,16 +79,22 @@ def _add_run(
         folder = objects.folder_for(connection, user, start.parent, start.folders)
     present = objects.children(connection, user, folder, [new.name for new, _ in files])
     made: dict[str, Record] = {}
-    rows = []
+    rows: list[dict[str, object]] = []
     for number, (new, blob) in enumerate(files, first):
         here = replace(new, parent=folder, folders=())
         replaced = present.get(new.name)
         if replaced is None:
             rows.append(objects.row_of(user, here, Kind.FILE, blob=blob, replaced=None))
             continue
+        _add_rows(connection, rows, made)  # first, so that ids are in the order of the files
         with about(number):
             objects.refuse_folder(replaced)
             made[new.name] = objects.add(connection, user, here, Kind.FILE, blob=blob, replaced=replaced)
+    _add_rows(connection, rows, made)
+    return [made[new.name] for new, _ in files]
+
+
+def _add_rows(connection: Connection, rows: list[dict[str, object]], made: dict[str, Record]) -> None:
     if rows:
         made |= {record.name: record for record in objects.add_all(connection, rows)}
-    return [made[new.name] for new, _ in files]
+        rows.clear()
