@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import and_, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
+from rinofs.protocol.search_syntax import parse_search
 from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.listings import PIECE_ROWS, PageRequest
 from rinofs.server.catalog.queries import searches
@@ -87,13 +88,13 @@ def test_earlier_versions_can_only_be_read(services: Services, user: User, store
     old = upload(services, user, "a.csv", b"1")
     new = upload(services, user, "a.csv", b"2")
     with pytest.raises(Conflict, match="read-only"):
-        store.update(user, old.id, Change(name="b.csv"))
+        store.update(user, old.id, Change(name="b.csv"), exact=True)
     with pytest.raises(Conflict, match="read-only"):
-        store.delete_field(user, old.id, "x")
+        store.delete_field(user, old.id, "x", exact=True)
     with pytest.raises(Conflict, match="read-only"):
         store.move(user, [old.id], None, "b.csv")
     with pytest.raises(Conflict, match="read-only"):
-        store.delete(user, [old.id])
+        store.delete(user, [old.id], exact=True)
     copied = store.copy(user, [old.id], None, "old.csv")
     assert content(services, copied[0]) == b"1"
     store.delete(user, [old.id, new.id])
@@ -463,7 +464,7 @@ def test_one_user_does_not_see_what_is_anothers(services: Services, user: User, 
         store.children(other, None, ALL, recursive=True),
         store.query(other, {}, ALL),
         store.query(other, {"$or": [{"x": 1}, {"id": mine.id}]}, ALL, sort="x"),
-        store.search(other, "*", ALL),
+        store.search(other, parse_search("*"), ALL),
     ):
         assert records(listing) == []
     assert store.count(other, {}) == 0
@@ -481,13 +482,14 @@ def test_text_is_searched_in_names_tags_and_metadata(services: Services, user: U
         upload(services, user, "d", b"", metadata={"needles": 1}),
         upload(services, user, "e", b"", metadata={"x": 12345}),
     ]
-    assert records(store.search(user, "needle", ALL)) == made[3::-1]
-    assert records(store.search(user, "234", ALL)) == [made[4]]
-    assert records(store.search(user, "*", ALL)) == made[::-1]
-    assert records(store.search(user, "%", ALL)) == []
-    assert records(store.search(user, '{"', ALL)) == []
-    with pytest.raises(BadRequest, match="query"):
-        store.search(user, "x" * 257, ALL)
+    for wanted, found in (
+        ("needle", made[1::-1]),  # in "Needle.csv" and "a needle"
+        ("needle*", made[3::-1]),  # the names of metadata count too
+        ("*234*", [made[4]]),
+        ("*", made[::-1]),
+        ("%", []),
+    ):
+        assert records(store.search(user, parse_search(wanted), ALL)) == found, wanted
 
 
 def test_known_fields_and_values_are_suggested(user: User, store: Store) -> None:

@@ -64,7 +64,10 @@ class Facts:
                 self.integral = self.integral & (values.astype(np.int64) == values).all(axis=0)
         elif values.dtype.kind == "i" and values.size and values.ndim == 2:
             # A large integer is lost if other blocks hold fractions.
-            self.lost |= set(np.flatnonzero((values.astype(float).astype(int) != values).any(0)).tolist())
+            as_floats = values.astype(float)
+            with np.errstate(invalid="ignore"):  # 2**63, to which the largest integers are rounded, is none
+                same = (as_floats < 2.0**63) & (as_floats.astype(np.int64) == values)
+            self.lost |= set(np.flatnonzero(~same.all(0)).tolist())
         if values.dtype.kind != "b" and np.any(self.boolean):
             self.boolean = self.boolean & ((values == 0) | (values == 1)).all(axis=0)
 
