@@ -485,7 +485,7 @@ def test_text_is_searched_in_names_tags_and_metadata(services: Services, user: U
     for wanted, found in (
         ("needle", made[1::-1]),  # in "Needle.csv" and "a needle"
         ("needle*", made[3::-1]),  # the names of metadata count too
-        ("*234*", [made[4]]),
+        ("12345", [made[4]]),
         ("*", made[::-1]),
         ("%", []),
     ):
