@@ -47,7 +47,9 @@ def client(server: LiveServer) -> Client:
 
 
 def upload(name: str = "f", content: bytes = b"content") -> dict[str, Any]:
-    return {"files": {"json": (None, json.dumps({"name": name})), "file": ("f", content)}}
+    # Otherwise what is uploaded again would be the same object, key or no key.
+    fields = json.dumps({"name": name, "new_version": True})
+    return {"files": {"json": (None, fields), "file": ("f", content)}}
 
 
 CREATING = [
@@ -117,7 +119,7 @@ def test_keys_belong_to_their_users(server: LiveServer, client: Client) -> None:
 
 
 def test_a_request_that_failed_may_be_sent_again(client: Client) -> None:
-    client.post("create_object", None, json={"name": "f"})
+    client.post("create_folder", None, json={"name": "f"})
     assert client.post("create_object", "key-1", json={"name": "f"}).status_code == 409
     number = client.post("query", None, json={"query": {"name": "f"}}).json()["result"][0]["id"]
     client.post("delete", None, json={"id": number})
@@ -180,7 +182,9 @@ def test_answers_are_kept_for_a_day(server: LiveServer, client: Client) -> None:
 def test_the_published_api_has_no_keys() -> None:
     with live_server(extensions=False) as server:
         client = Client(server.endpoint_url, server.token)
-        numbers = [client.post("upload", "key-1", **upload()).json()["id"] for _ in range(2)]
+        numbers = [
+            client.post("upload", "key-1", **upload(content=content)).json()["id"] for content in (b"1", b"2")
+        ]
     assert numbers[0] != numbers[1]
 
 
