@@ -153,7 +153,7 @@ def test_a_node_that_was_not_uploaded_is_left_out(storage: dict[str, Any]) -> No
     children = [DataNode.create("later", "later.json"), DataNode.create("now", "now.json")]
     fs.pipe_file("partly/datapack.json", dump(Document.create("partly", children)).encode())
     fs.pipe_file("partly/now", b"[1, 2]")
-    with pytest.warns(DataWarning, match="later: it is left out"):
+    with pytest.warns(DataWarning, match="later: skipped"):
         tree = xr.open_datatree("repovizz://partly", engine="datapack", storage_options=storage)
     assert list(tree.children) == ["now"]
     assert tree.attrs["other_files"] == ["later"]
