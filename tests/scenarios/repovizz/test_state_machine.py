@@ -74,7 +74,7 @@ class RepovizzMachine(RuleBasedStateMachine):
         self.id = ours[0] if ours else self.api.create(PACK)
         self.api.edit(self.id, empty(PACK))
         self.cached.invalidate_cache()
-        self.model = Model()
+        self.model = Model(extended=True)  # datapacks keep no versions
 
     # Choosing
 
