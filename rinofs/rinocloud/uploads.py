@@ -262,7 +262,10 @@ class Uploader:
         above, _, name = target.name.rpartition("/")
         label, folder = self._url(path), target.folder
         if above:
-            folder = self._client.create_folder(above, folder, exist_ok=True, label=label).id
+            try:
+                folder = self._client.create_folder(above, folder, exist_ok=True, label=label).id
+            except ConflictError:
+                raise NotADirectoryError(errno.ENOTDIR, "a file is in the place of a folder", label) from None
         if target.made is not None:
             self._listings.forget(target.made)
         return self._client.create_object(name, folder, label)
