@@ -256,7 +256,7 @@ class RepovizzMachine(RuleBasedStateMachine):
         )
 
     def copy_of_model(self) -> Model:
-        copy = Model()
+        copy = Model(extended=True)
         copy.nodes = dict(self.model.nodes)
         return copy
 
