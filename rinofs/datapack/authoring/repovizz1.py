@@ -11,6 +11,7 @@ import posixpath
 import shutil
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import xarray as xr
@@ -90,7 +91,10 @@ def import_pack(
         If the target is there already.
     """
     fs, path = resolve_target(target, storage_options, overwrite=overwrite)
-    name = str(source).rstrip("/").rpartition("/")[2]
+    place = str(source)
+    if place.startswith(("http://", "https://")):
+        place = unquote(urlsplit(place).path)
+    name = place.rstrip("/").rpartition("/")[2]
     with unpacked(str(source)) as files:
         importer = _Importer(files)
         document = importer.document(name.removesuffix(".zip"))

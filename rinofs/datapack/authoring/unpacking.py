@@ -98,6 +98,11 @@ def unpacked(source: str) -> Iterator[PackFiles]:
         if fs.isdir(path):
             yield PackFiles(source, _of_folder(fs, path.rstrip("/"), source, Path(staging)))
             return
+        if not isinstance(fs, LocalFileSystem):
+            # A zip is read from its end, which not every server on the web can be asked for.
+            copy = str(Path(staging) / "pack.zip")
+            fs.get_file(path, copy)
+            fs, path = LocalFileSystem(), copy
         with fs.open(path, "rb") as file:
             if not zipfile.is_zipfile(file):
                 raise InvalidDatapackError(f"{source}: not a folder or zip file")
