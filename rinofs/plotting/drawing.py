@@ -11,7 +11,7 @@ from matplotlib.transforms import offset_copy
 
 from rinofs.plotting.axis import PlainFormatter
 from rinofs.plotting.envelope import envelope
-from rinofs.plotting.lettering import INK, cleaned, measured, shortened, wrapped
+from rinofs.plotting.lettering import INK, cleaned, measured, shortened, told_apart, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -121,7 +121,7 @@ def _above_each_other(
     size = 7 if small else 8
     for number in columns:
         _signal(ax, scaled, number, COLOURS[0], panel.labels[number], -1.2 * number)
-    names = [shortened(label, name_inches, size) for label in panel.labels]
+    names = told_apart(panel.labels, name_inches, size)
     ax.set_yticks([-1.2 * number for number in columns], names, parse_math=False)
     ax.tick_params(axis="y", labelsize=size)
     ax.set_ylim(-1.2 * (count - 1) - 1.1, 1.1)

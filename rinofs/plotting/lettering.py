@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.font_manager import FontProperties
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping, Sequence
 
 INK = "#333333"
 QUIET = "#767676"
@@ -112,6 +112,84 @@ def _without_middle(text: str, kept: int) -> str:
     return f"{text[: kept - tail]}…{text[len(text) - tail :]}"
 
 
+def told_apart(texts: Sequence[str], inches: float, size: float = 8.0) -> list[str]:
+    """Return texts that fit, shortened so that those that differ stay different.
+
+    Texts that would look the same lose what they share instead: first its beginning, since ends are often
+    units. Where that does not help, their numbers are written before them.
+
+    Parameters
+    ----------
+    texts : sequence of str
+        The names of one picture.
+    inches, size : float
+        How wide each may be, and the size of the font in points.
+    """
+    shown = {text: shortened(text, inches, size) for text in texts}
+    for group in _alike(shown):
+        shown |= _by_difference(group, inches, size)
+    if _alike(shown):
+        shown |= _by_difference(list(shown), inches, size)
+    if _alike(shown):
+        for number, text in enumerate(shown, 1):
+            room = inches - measured(f"{number} ", size) - measured("i", size)
+            shown[text] = f"{number} {shortened(text, room, size)}"
+    return [shown[text] for text in texts]
+
+
+def _alike(shown: Mapping[str, str]) -> list[list[str]]:
+    """Return the texts that look the same, together."""
+    groups: dict[str, list[str]] = {}
+    for text, short in shown.items():
+        groups.setdefault(short, []).append(text)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _by_difference(texts: list[str], inches: float, size: float) -> dict[str, str]:
+    """Return what differs in each text, with as much of what they share as there is room for."""
+    start, end = _shared(texts)
+    before = texts[0][:start]
+    after = texts[0][len(texts[0]) - end :]
+    differing = [text[start : len(text) - end] for text in texts]
+    widest = max(measured(each, size) for each in differing) + 2 * measured("…", size)
+    for kept in (after, f"…{after[len(after) // 2 :]}", f"…{after[-5:]}", "…"):
+        room = inches - measured(kept, size)
+        head = _head(before, room - widest, size)
+        space = room - measured(head, size) - measured("i", size)
+        shown = {
+            text: f"{head}{shortened(each, space, size)}{kept}"
+            for text, each in zip(texts, differing, strict=True)
+        }
+        fits = all(measured(each, size) <= inches for each in shown.values())
+        if fits and not _alike(shown):
+            return shown
+    return {}
+
+
+def _head(text: str, inches: float, size: float) -> str:
+    """Return the beginning of a text with an ellipsis, as much as there is room for."""
+    if not text or measured(text, size) <= inches:
+        return text
+    count = _fitting(text, inches, size, bold=False)
+    return f"{text[:count].rstrip()}…" if count > 1 else "…"
+
+
+def _shared(texts: list[str]) -> tuple[int, int]:
+    """Return how many letters all texts begin with, and how many they end with, in whole words."""
+    start = _alike_letters(texts)
+    start = max(texts[0].rfind(mark, 0, start) + 1 for mark in _BREAKS)
+    rest = [text[start:][::-1] for text in texts]
+    end = _alike_letters(rest)
+    return start, max(rest[0].rfind(mark, 0, end) + 1 for mark in _BREAKS)
+
+
+def _alike_letters(texts: list[str]) -> int:
+    """Return how many letters all texts begin with."""
+    first, last = min(texts), max(texts)
+    pairs = enumerate(zip(first, last, strict=False))
+    return next((place for place, (one, other) in pairs if one != other), len(first))
+
+
 def wrapped(text: str, inches: float, size: float = 8.0, *, lines: int = 3, bold: bool = False) -> list[str]:
     """Return a text in lines that fit; what the last has no room for is left out of its middle."""
     found: list[str] = []
@@ -156,8 +234,9 @@ def key(entries: Iterable[tuple[str, str]], inches: float) -> list[Line]:
     current: list[Piece] = []
     x = 0.0
     swatch = measured("■ ")
-    for name, colour in entries:
-        text = shortened(name, inches - swatch)
+    entries = list(entries)
+    texts = told_apart([name for name, _ in entries], inches - swatch)
+    for text, (_, colour) in zip(texts, entries, strict=True):
         wide = swatch + measured(text)
         if current and x + wide > inches:
             lines.append(tuple(current))

@@ -157,7 +157,7 @@ class FigurePage:
 
     def _draw_streams(self) -> tuple[float, float]:
         """Draw the signals; return how many inches the left and the right side need."""
-        names, sides = 0.25 * self._width, max(0.75, 0.2 * self._width)
+        names, sides = 0.25 * self._width, max(0.85, 0.2 * self._width)
         left, right = 0.0, 0.35
         for row in self._rows:
             drawing.style(row.ax)

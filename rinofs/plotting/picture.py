@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from matplotlib import rc_context
 from matplotlib.figure import Figure
-from PIL import Image
 
 from rinofs.errors import InvalidOptionError
 
@@ -103,12 +102,7 @@ def _check_size(figure: Figure, target: Path, dpi: float) -> None:
 
 
 def _png(figure: Figure, dpi: float) -> bytes:
-    # A palette holds the few colours of a plot in a third of the bytes.
     drawn = io.BytesIO()
     with drawing_settings():
-        figure.savefig(drawn, dpi=dpi, format="png")
-    with Image.open(drawn) as picture:
-        flat = picture.convert("RGB").quantize(128, dither=Image.Dither.NONE)
-        small = io.BytesIO()
-        flat.save(small, format="PNG", optimize=True, dpi=(dpi, dpi))
-    return small.getvalue()
+        figure.savefig(drawn, dpi=dpi, format="png", pil_kwargs={"optimize": True})
+    return drawn.getvalue()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from matplotlib.text import Text
 
 from rinofs.plotting import plot
+from rinofs.plotting.lettering import measured, told_apart
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -173,6 +174,37 @@ def test_any_names_at_any_width(
 ) -> None:
     first = stream(names, units, 50, scale, offset, long_name=names[0], text=names[-1])
     check(plot(xr.DataTree.from_dict({"/a": first, "/b": events(words)}), width=width))
+
+
+@pytest.mark.parametrize("width", [3.5, 7.0, 12.0])
+def test_long_names_that_share_their_beginning_stay_different(width: float) -> None:
+    names = [f"A very long name of a channel that all share, number {number} (mV)" for number in range(1, 13)]
+    [axes] = plot(stream(names, "mV"), width=width).axes
+    shown = [label.get_text() for label in axes.get_yticklabels()]
+    assert len(set(shown)) == len(names)
+    assert [name.partition(" (")[0][-1] for name in names] == [name.partition(" (")[0][-1] for name in shown]
+    assert all(name.endswith(" (mV)") for name in shown)
+
+
+_words = st.text("abcxyz01 _-.,$µש", max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    parts=st.lists(st.tuples(_words, st.sampled_from(["", "1", "11", "left"])), min_size=2, max_size=16),
+    before=_words,
+    after=_words,
+    width=st.sampled_from([3.5, 7.0, 12.0]),
+    size=st.sampled_from([7.0, 8.0]),
+)
+def test_different_names_stay_different_and_fit(
+    parts: list[tuple[str, str]], before: str, after: str, width: float, size: float
+) -> None:
+    names = [f"{before * 2}{middle}{number}{after * 2}" for middle, number in parts]
+    inches = 0.25 * width
+    shown = told_apart(names, inches, size)
+    assert len(set(zip(names, shown, strict=True))) == len(set(names)) == len(set(shown))
+    assert all(measured(text, size) <= inches for text in shown)
 
 
 def test_a_name_with_dollars_is_a_name() -> None:

@@ -20,6 +20,7 @@ from PIL import Image
 from rinofs.datapack import write
 from rinofs.errors import InvalidDatapackError
 from rinofs.plotting import plot, save
+from rinofs.plotting.drawing import COLOURS
 from rinofs.plotting.envelope import envelope
 from rinofs.testing import live_server
 from tests.cli.conftest import PROGRAM
@@ -127,7 +128,7 @@ def test_gaps_and_odd_values_are_drawn_around(tmp_path: Path) -> None:
     flat = signal(np.zeros((10, 6), bool))
     for dataset in (signal(values), signal(values[:, :2]), signal(values[:1]), flat):
         save(plot(dataset), tmp_path / "odd.png")
-        assert len(Image.open(tmp_path / "odd.png").getcolors(1000) or []) > 5
+        assert len(Image.open(tmp_path / "odd.png").getcolors(1 << 24) or []) > 5
 
 
 def test_only_what_is_shown_is_read() -> None:
@@ -163,6 +164,19 @@ def test_a_figure_shows_itself_in_a_notebook(pack: Path) -> None:
     assert isinstance(figure, Figure)
     shown = Image.open(io.BytesIO(figure._repr_png_()))  # as IPython asks for it
     assert (shown.format, shown.width) == ("PNG", 990)
+
+
+def test_a_short_line_keeps_its_colour_in_a_large_picture() -> None:
+    shades = np.linspace(0, 1, 14_310)
+    long = {f"/{number}": signal(np.stack([np.sin(shades * 90), shades], 1)) for number in range(6)}
+    short = signal(np.stack([np.arange(40) * step for step in (1.0, 2.0, -3.0)], 1))
+    figure = plot(xr.DataTree.from_dict({"/short": short, **long}), width=12)
+    shown = Image.open(io.BytesIO(figure._repr_png_()))
+    drawn = np.asarray(shown.convert("RGB")).astype(int)
+    for colour in COLOURS[:3]:
+        wanted = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+        assert np.abs(drawn - wanted).max(axis=2).min() < 16
+    assert drawn[0, 0].tolist() == [255, 255, 255]
 
 
 @pytest.mark.parametrize("through_save", [True, False])
