@@ -113,7 +113,7 @@ def test_no_server(run: Run, server: LiveServer, monkeypatch: pytest.MonkeyPatch
     configure(monkeypatch, endpoint_url=f"http://{host}")
     assert said(run, "ls", "rino://exp1") == (
         f"rino://exp1: could not connect to {host} (Connection refused); "
-        "is the server running, and is endpoint_url right?"
+        "is the server running, and is its URL right?"
     )
 
 

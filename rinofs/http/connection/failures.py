@@ -55,7 +55,7 @@ def unanswered(error: Exception, origin: str) -> Unanswered:
     ):
         return Unanswered(
             FailureKind.NOT_SENT,
-            f"could not connect to {host} ({reason}); is the server running, and is endpoint_url right?",
+            f"could not connect to {host} ({reason}); is the server running, and is its URL right?",
         )
     if has(TimeoutError, urllib3.exceptions.TimeoutError, requests.exceptions.Timeout):
         return Unanswered(FailureKind.SLOW, f"no answer from {host} in time")
