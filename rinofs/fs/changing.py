@@ -207,7 +207,8 @@ class Changing:
             self._backend.info(source)  # raises if there is nothing
             raise OSError(errno.EINVAL, "a folder cannot be moved into itself", self._url(target))
         if not self._backend.move(source, target):
-            # What cannot be moved is stored again, with all its history.
+            # What cannot be moved is stored again with its history, and what it replaces has another id then.
+            target = self._backend.named(target)
             for version_id in self._backend.earlier_versions(source):
                 with suppress(FileNotFoundError):  # others may delete it meanwhile
                     self.store_again(source, target, version_id)

@@ -235,6 +235,14 @@ def test_a_moved_file_keeps_its_versions(fs: RinoFileSystem) -> None:
     assert [fs.cat_file(f"@{info['id']}") for info in fs.versions("other/moved")] == [b"1", b"second"]
 
 
+def test_a_file_with_versions_moves_onto_one_that_its_id_names(fs: RinoFileSystem, api: Api) -> None:
+    fs.pipe_file("dir/a", b"second")
+    fs.mv("dir/a", f"dir/@{api.id_of('dir', 'b')}")
+    assert not fs.exists("dir/a")
+    kept = sorted(fs.cat_file(f"@{info['id']}") for info in fs.versions("dir/b"))
+    assert (fs.cat_file("dir/b"), kept) == (b"second", [b"1", b"22", b"second"])
+
+
 # Copying
 
 
