@@ -106,6 +106,15 @@ def test_bytes_that_are_no_text(fs: Any) -> None:
     assert fs.cat_file("pack/raw.bin") == b"\xff\xfd\xfe"
 
 
+@pytest.mark.parametrize("name", ["repovizz:abc", f"repovizz:{'0' * 40}", "a:b", "@x"])
+def test_names_that_could_address_a_content(fs: Any, name: str) -> None:
+    fs.pipe_file("pack/beside.txt", b"beside")  # the folder is there
+    for expected in ("one\n", "one\none\n"):
+        with fs.open(f"pack/{name}", "a") as file:
+            file.write("one\n")
+        assert fs.cat_file(f"pack/{name}").decode() == expected
+
+
 def test_what_is_appended_comes_last(fs: Any) -> None:
     fs.pipe_file("pack/last.txt", b"start")
     with fs.open("pack/last.txt", "ab") as file:

@@ -18,6 +18,7 @@ from rinofs.errors import (
     PreconditionError,
     ServiceError,
 )
+from rinofs.fs.backend import ABSENT
 from rinofs.fs.process import after_fork_in_child
 from rinofs.fs.reading import copy_to
 
@@ -67,12 +68,14 @@ def copy_before(backend: Backend, path: str, file: IO[bytes]) -> Pinned | None:
             return None
         try:
             copy_to(before.source, file, DEFAULT_CALLBACK)
-        except (ContentChangedError, NotFoundError):
+        except (ContentChangedError, NotFoundError) as error:
             # It grew, or went, while it was read.
             if not tries_left:
                 raise
             file.seek(0)
             file.truncate()
+            if isinstance(error, NotFoundError) and not _is_there(backend, path):
+                return None  # a name that also addresses contents can be pinned, and stand for nothing
         else:
             return before
     raise AssertionError
@@ -87,6 +90,15 @@ def _content_before(backend: Backend, path: str) -> Pinned | None:
         if backend.info(path)["type"] == "other":
             return None
         raise
+
+
+def _is_there(backend: Backend, path: str) -> bool:
+    backend.forget(path)
+    try:
+        backend.info(path)
+    except ABSENT:
+        return False
+    return True
 
 
 class Appending:
