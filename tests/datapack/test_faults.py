@@ -18,6 +18,7 @@ import xarray as xr
 from rinofs.datapack import DataNode, Document, dump
 from rinofs.datapack.document.messages import DataWarning
 from rinofs.datapack.formats.library_files import LibraryFile
+from rinofs.datapack.formats.tables import reading
 from rinofs.errors import (
     AuthenticationError,
     ConnectionFailedError,
@@ -104,7 +105,7 @@ FORMATS = [
     *("edf", "bdf", "h5", "xdf", "eaf", "TextGrid", "vtt", "repovizz.csv"),
 ]
 
-LAZY = ["wav", "flac", "aiff", "ogg", "mp3", "npy", "fortran.npy", "fields.npy", "edf", "bdf", "h5"]
+LAZY = ["csv", "wav", "flac", "aiff", "ogg", "mp3", "npy", "fortran.npy", "fields.npy", "edf", "bdf", "h5"]
 
 FAULTS: dict[str, tuple[Fault, type[BaseException]]] = {
     "401": (Fault(status=401), AuthenticationError),
@@ -131,6 +132,14 @@ def urls(server: LiveServer, files: dict[str, bytes]) -> dict[str, str]:
         document = Document.create("lab", [DataNode.create("stream", f"file.{name}")])
         fs.pipe_file(f"{name}/datapack.json", dump(document).encode())
     return {name: f"rino://{name}/file.{name}" for name in files}
+
+
+@pytest.fixture(scope="module")
+def packs(server: LiveServer, files: dict[str, bytes]) -> str:
+    """Put all files into a datapack of repovizz2, a container for each; return its name."""
+    fs = fsspec.filesystem("repovizz", **options(server))
+    fs.pipe({f"faults/{name}/file.{name}": data for name, data in files.items()})
+    return "faults"
 
 
 def options(server: LiveServer) -> dict[str, Any]:
@@ -169,7 +178,10 @@ def test_opening(name: str, fault: str, server: LiveServer, urls: dict[str, str]
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("name", LAZY)
-def test_slicing(name: str, fault: str, server: LiveServer, urls: dict[str, str]) -> None:
+def test_slicing(
+    name: str, fault: str, server: LiveServer, urls: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "KEPT", 1000)  # bytes up to which a table stays in memory
     made_up, error = FAULTS[fault]
     dataset = xr.open_dataset(urls[name], engine="datapack", storage_options=options(server))
     [variable] = dataset.data_vars.values()
@@ -191,12 +203,34 @@ def test_slicing(name: str, fault: str, server: LiveServer, urls: dict[str, str]
 def test_trees(name: str, fault: str, server: LiveServer, urls: dict[str, str]) -> None:
     made_up, error = FAULTS[fault]
     server.faults = downloads(made_up, passed=1)  # the document comes first
-    if fault == "404":
-        # Only what is not there is skipped, with a warning: its file was not uploaded yet.
-        with pytest.warns(DataWarning, match="skipped"):
-            tree = xr.open_datatree(f"rino://{name}", engine="datapack", storage_options=options(server))
-        assert tree.attrs["other_files"] == ["stream"]
-        return
     with pytest.raises(error) as caught:
         xr.open_datatree(f"rino://{name}", engine="datapack", storage_options=options(server))
     assert type(caught.value) is error
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        (name, fault)
+        for fault in FAULTS
+        for name in FORMATS
+        if fault == "404" or name in {"csv", "flac", "h5"}
+    ],
+)
+def test_trees_of_repovizz(name: str, fault: str, server: LiveServer, packs: str) -> None:
+    made_up, error = FAULTS[fault]
+    server.faults = lambda _method, path: made_up if "/content/" in path else None
+    with pytest.raises(error) as caught:
+        xr.open_datatree(f"repovizz://{packs}/{name}", engine="datapack", storage_options=options(server))
+    assert type(caught.value) is error
+
+
+@pytest.mark.parametrize("service", ["rino", "repovizz"])
+def test_what_was_never_uploaded_is_left_out(service: str, server: LiveServer) -> None:
+    fs = fsspec.filesystem(service, **options(server))
+    later = DataNode.create("later", "later.csv")
+    fs.mkdir("partly")
+    fs.pipe_file("partly/datapack.json", dump(Document.create("partly", [later])).encode())
+    with pytest.warns(DataWarning, match="later.*: skipped"):
+        tree = xr.open_datatree(f"{service}://partly", engine="datapack", storage_options=options(server))
+    assert tree.attrs["other_files"] == ["later"]

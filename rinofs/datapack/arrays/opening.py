@@ -213,7 +213,8 @@ def tree_datasets(
     """Return a datapack's groups by their paths: containers, and streams in them.
 
     Files that are no data are named in the attribute ``other_files`` of their group; those that should be
-    data and cannot be read are too, with a warning.
+    data and cannot be read, or were not uploaded yet, are too, with a warning. A file that was uploaded and
+    is not found when it is read is an error.
     """
     entries = list(pack.groups())
     nodes = [(path, node) for path, node in entries if isinstance(node, DataNode)]
@@ -274,9 +275,20 @@ def _try(pack: Pack, path: str, overrides: Overrides) -> dict[str, xr.Dataset] |
     except NotDataError as error:
         if file.node is not None and file.node.datatype and overrides.registry.get(file.node.datatype):
             warn(file.label, f"skipped: {error}")
-    except (InvalidDatapackError, InvalidOptionError, FileNotFoundError, ImportError) as error:
+    except FileNotFoundError as error:
+        if not _was_never_uploaded(file):
+            raise
+        warn(file.label, f"skipped: {error}")
+    except (InvalidDatapackError, InvalidOptionError, ImportError) as error:
         warn(file.label, f"skipped: {error}")
     return None
+
+
+def _was_never_uploaded(file: Located) -> bool:
+    """Whether there is no file for a node at all, rather than one that was not found when it was read."""
+    if file.node is not None and file.node.is_at_service:
+        return False
+    return file.fs.info(file.path)["size"] is None
 
 
 def _group_attributes(node: Document | Container) -> dict[str, Any]:

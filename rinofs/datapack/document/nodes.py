@@ -126,6 +126,11 @@ class DataNode(_Node):
         return self._string("link")
 
     @property
+    def is_at_service(self) -> bool:
+        """Whether repovizz2 has the file, which gives it its hash when it is uploaded."""
+        return self.link.startswith("repovizz:")
+
+    @property
     def datatype(self) -> str | None:
         """UUID of the datatype."""
         return self._optional("type")
