@@ -1,4 +1,7 @@
-"""Measure: ``python -m tests.benchmarks [CASE ...] [--rounds N] [--no-write]``."""
+"""Measure: ``python -m tests.benchmarks [CASE ...] [--rounds N] [--no-write]``.
+
+The page in docs/ is of one run: it is written if all cases were measured.
+"""
 
 from __future__ import annotations
 
@@ -83,6 +86,8 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
         wide = {"ls": (1000, 100_000), "query": (10_000,)}
         for count in (count for case in cases for count in wide.get(case.name, ())):
             data.widen(fs, Path(server.told["data"]) / "rinofs.sqlite3", count)
+        if any(case.name.startswith("day-") for case in cases):
+            data.record_day(fs, files)
         alone = stack.enter_context(served("embedded", "1"))
         host, _, port = server.url.removeprefix("http://").partition(":")
         late, narrow, wide = (
@@ -122,6 +127,10 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
             for goal, ratio in report.ratios(case, taken):
                 wanted = f"(must {goal.must}, aim {goal.aim})"
                 print(f"{case.title}: {goal.contender} / {goal.opponent} = {ratio:.2f} {wanted}", flush=True)
+            for bound, name, most in report.bounds(case, taken):
+                print(
+                    f"{case.title}: {name}: {bound.figure} {most:,.0f} (must {bound.most:,.0f})", flush=True
+                )
             for name, all_of in runs.items():
                 middle = sorted(all_of, key=lambda one: float(one["wall"]))[len(all_of) // 2]
                 print("    ", name, {key: round(value, 3) for key, value in middle.items()}, flush=True)
@@ -133,7 +142,7 @@ def main() -> None:
     names = [case.name for case in CASES]
     parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(names))
     parser.add_argument("--rounds", type=int, help="how often, in place of what each case says")
-    parser.add_argument("--no-write", action="store_true", help="only print; leave docs/ as it is")
+    parser.add_argument("--no-write", action="store_true", help="only print, as with CASE")
     parser.add_argument("--no-install", action="store_true", help="the opponents are there")
     options = parser.parse_args()
     for name in options.cases:
@@ -143,7 +152,7 @@ def main() -> None:
         install()
     cases = [case for case in CASES if not options.cases or case.name in options.cases]
     taken = run(cases, options.rounds)
-    if not options.no_write:
+    if not options.no_write and not options.cases:
         report.write(cases, taken, ROOT / "docs")
 
 

@@ -14,12 +14,15 @@ import shutil
 import socket
 import subprocess
 import tempfile
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.datapack.long_recording import CHANNELS, RATE, values_of
 
 MEBIBYTE = 1024 * 1024
 Work = Callable[[], Any]
@@ -458,6 +461,40 @@ def _ls(contender: str, place: Place) -> Work:
     return work
 
 
+def _day(place: Place, *, cached: bool) -> Any:
+    """Return a function that opens the recording of 24 hours; what a pass finds out is kept if `cached`."""
+    cache = f"{place.folder}-cache" if cached else tempfile.mkdtemp(prefix="rinofs-bench-")
+    if not cached:
+        atexit.register(shutil.rmtree, cache)
+    os.environ["RINOFS_CACHE_DIR"] = cache
+    import xarray as xr
+
+    warnings.simplefilter("ignore")
+    told = {"endpoint_url": place.url, "token": place.token}
+    xr.open_dataset("rino://short.csv", engine="datapack", storage_options=told).load()
+    return lambda: xr.open_dataset("rino://day.csv", engine="datapack", storage_options=told)
+
+
+def _day_open(_contender: str, place: Place) -> Work:
+    opened = _day(place, cached=False)
+
+    def work() -> None:
+        assert opened().value.shape == (24 * 3600 * RATE, CHANNELS)
+
+    return work
+
+
+def _day_minute(_contender: str, place: Place) -> Work:
+    data = _day(place, cached=True)()
+    start = random.randrange(24 * 60) * 60
+
+    def work() -> None:
+        part = data.value.sel(time=slice(start, start + 60 - 1 / (2 * RATE))).values
+        assert part.sum() == values_of(start * RATE, (start + 60) * RATE).sum()
+
+    return work
+
+
 WORK: dict[tuple[str, str], Callable[[str, Place], Work]] = {
     ("cat", "raw socket"): _raw_socket,
     ("cat", "requests"): _requests_cat,
@@ -494,6 +531,8 @@ BY_CASE: dict[str, Callable[[str, Place], Work]] = {
     "commits": _commits,
     "ls": _ls,
     "query": _query,
+    "day-open": _day_open,
+    "day-minute": _day_minute,
 }
 
 

@@ -7,6 +7,9 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+from tests.benchmarks.goals import DAY_BYTES
+from tests.datapack.long_recording import write_recording
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -77,3 +80,12 @@ def widen(fs: Any, database: Path, count: int) -> None:
             (fs.info(path)["id"],),
         )
         connection.commit()
+
+
+def record_day(fs: Any, folder: Path) -> None:
+    """Upload a recording of 24 hours as CSV, and one of ten seconds."""
+    for name, seconds in {"short.csv": 10, "day.csv": 24 * 3600}.items():
+        write_recording(folder / name, seconds)
+        fs.put_file(folder / name, name)
+    assert (folder / "day.csv").stat().st_size == DAY_BYTES
+    (folder / "day.csv").unlink()

@@ -26,6 +26,22 @@ class Goal:
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """What rinofs may take in a case, at most.
+
+    Attributes
+    ----------
+    figure : str
+        Which figure: ``requests``, ``sent`` (bytes that the server sent) or ``memory`` (MiB).
+    most : float
+        What it may be.
+    """
+
+    figure: str
+    most: float
+
+
+@dataclass(frozen=True, slots=True)
 class Case:
     """A piece of work that everybody does.
 
@@ -45,6 +61,8 @@ class Case:
         ``serve``, the server as users start it.
     rounds : int
         How often each of them does it.
+    bounds : tuple of Bound
+        What each round may take, whoever does it.
     """
 
     name: str
@@ -53,6 +71,7 @@ class Case:
     others: tuple[str, ...] = ()
     setting: str = "live"
     rounds: int = 5
+    bounds: tuple[Bound, ...] = ()
 
     @property
     def contenders(self) -> list[str]:
@@ -62,6 +81,7 @@ class Case:
 
 
 OFF = "rinofs, unverified"
+DAY_BYTES = 853_486_331  # of a CSV of 24 hours, 200 Hz, 8 channels
 
 CASES = (
     Case(
@@ -155,5 +175,20 @@ CASES = (
         "ls",
         "ls of 100,000 objects, by 100, against 1,000",
         (Goal("1,000 objects", 1.3, None, "100,000 objects"),),
+    ),
+    Case(
+        "day-open",
+        "a CSV of 24 hours, 8 channels at 200 Hz: opened first",
+        (),
+        ("rinofs",),
+        rounds=1,
+        bounds=(Bound("sent", DAY_BYTES + 256 * 1024), Bound("memory", 64)),
+    ),
+    Case(
+        "day-minute",
+        "a CSV of 24 hours: a minute, once it was opened",
+        (),
+        ("rinofs",),
+        bounds=(Bound("requests", 3), Bound("sent", 1_000_000), Bound("memory", 64)),
     ),
 )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.benchmarks.goals import Case, Goal
+    from tests.benchmarks.goals import Bound, Case, Goal
 
 Taken = dict[str, dict[str, list[dict[str, Any]]]]
 PACKAGES = (
@@ -59,6 +59,15 @@ def ratios(case: Case, taken: Taken) -> list[tuple[Goal, float]]:
     return [(goal, walls[goal.contender] / walls[goal.opponent]) for goal in case.goals]
 
 
+def bounds(case: Case, taken: Taken) -> list[tuple[Bound, str, float]]:
+    """Return the most that any round took of what is bounded."""
+    return [
+        (bound, name, max(run[bound.figure] for run in runs))
+        for name, runs in taken[case.name].items()
+        for bound in case.bounds
+    ]
+
+
 def write(cases: list[Case], taken: Taken, folder: Path) -> None:
     """Write ``benchmarks.md`` and its plot."""
     page = [
@@ -66,6 +75,8 @@ def write(cases: list[Case], taken: Taken, folder: Path) -> None:
         _machine(),
         "\n![Ratios of wall times](images/benchmarks.svg)\n\n## Ratios\n\n",
         *_ratio_table(cases, taken),
+        "\n## Bounds\n\nThe most that any round took.\n\n",
+        *_bounds_table(cases, taken),
     ]
     page += [NOTES, "\n## Figures\n\n", *_figures(cases, taken)]
     (folder / "benchmarks.md").write_text("".join(page), "utf-8")
@@ -95,6 +106,16 @@ def _ratio_table(cases: list[Case], taken: Taken) -> list[str]:
             mark = "" if goal.must is None or ratio <= goal.must else " (missed)"
             who = f"{goal.contender} / {goal.opponent}"
             rows.append(f"| {case.title} | {who} | **{ratio:.2f}**{mark} | {must} | {aim} |\n")
+    return rows
+
+
+def _bounds_table(cases: list[Case], taken: Taken) -> list[str]:
+    rows = ["| case | who | what | most | must |\n|---|---|---|---|---|\n"]
+    for case in cases:
+        for bound, name, most in bounds(case, taken):
+            what = {"requests": "requests", "sent": "bytes sent", "memory": "peak MiB"}[bound.figure]
+            mark = "" if most <= bound.most else " (missed)"
+            rows.append(f"| {case.title} | {name} | {what} | **{most:,.0f}**{mark} | {bound.most:,.0f} |\n")
     return rows
 
 
