@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     WriteBundle: TypeAlias = "Callable[[Sequence[Upload]], list[bool]]"
 
 Info: TypeAlias = dict[str, Any]
-"""What `info` and `ls` say of an object: ``name``, ``size``, ``type``, and what the service knows beyond."""
+"""Description of an object, as `info` returns it: ``name``, ``size``, ``type`` and fields of the service."""
 
 ABSENT = (FileNotFoundError, NotADirectoryError)
-"""The only errors that mean that something is not there."""
+"""The only errors that mean that an object does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +33,15 @@ class Pinned:
     source : Source
         Its content.
     info : dict
-        What is known of the file.
+        Description of the file.
     version_id : int, str or None
-        What opens this version again; None if the content was not looked at yet, and is found by its path.
+        Identifies this version; None if the version has not been resolved yet and is read by path.
     fresh : bool
-        Whether nothing newer can be found by looking again.
+        Whether this is certainly the current version, so that asking the service again finds no newer one.
     record : object
-        What the service itself knows of the file; only its backend looks into it.
+        The service's own record of the file; only the backend uses it.
     etag : str or None
-        What `Upload.if_match` takes for this very content; None where the service does not say.
+        Value for `Upload.if_match` that stands for this content; None if the service does not report one.
     """
 
     source: Source
@@ -54,28 +54,28 @@ class Pinned:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A content on its way to a path.
+    """A content to store at a path.
 
     Attributes
     ----------
     path : str
-        Where it belongs.
+        Target path.
     source : binary file or bytes
         The content; a file is read from its current position.
     size : int
-        Its bytes.
+        Size of the content in bytes.
     exclusive : bool
-        Whether it may only be stored if nothing is there.
+        Whether to store it only if the path is free.
     if_match : str, optional
-        The etag that the content in whose place it comes must have.
+        The etag that the current content must have.
     metadata : mapping, optional
-        Stored with it, where the service knows metadata.
+        Metadata to store with it, if the service supports metadata.
     tags : sequence of str, optional
-        Stored with it, where the service knows tags.
+        Tags to store with it, if the service supports tags.
     new_version : bool
-        Whether it is a new version even if the very content is there, where the service knows versions.
+        Whether to create a new version even if the content is unchanged, if the service keeps versions.
     like : object
-        The `Pinned.record` of the file that it is a copy of.
+        The `Pinned.record` of the file that this is a copy of.
     """
 
     path: str
@@ -90,72 +90,78 @@ class Upload:
 
 
 class Sidecars(Protocol):
-    """Local files beside others, which hold the metadata of those."""
+    """Local files that hold the metadata of the files beside them."""
 
     def is_sidecar(self, path: str) -> bool:
-        """Tell whether a local file describes the one beside it."""
+        """Return whether a local file is a sidecar of another one."""
         ...
 
     def read_sidecar(self, path: str) -> dict[str, Any] | None:
-        """Return the metadata beside a local file, or None; raises ValueError or TypeError for others."""
+        """Return the metadata from the sidecar of a local file, or None.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the sidecar cannot be read as metadata.
+        """
         ...
 
     def check_free(self, paths: Iterable[str]) -> None:
-        """Raise FileExistsError if one of the files to be written has the name of another one's metadata."""
+        """Raise FileExistsError if a file to be written has the name of another one's sidecar."""
         ...
 
     def write_sidecar(self, path: str, metadata: Mapping[str, Any]) -> None:
-        """Write the metadata of a local file beside it."""
+        """Write the sidecar of a local file."""
         ...
 
 
 class Backend(Protocol):
-    """A service, as `RemoteFileSystem` uses it. The methods with a body are for services that can do more.
+    """A service, as `RemoteFileSystem` uses it. Methods with a body are optional: override them if supported.
 
     Attributes
     ----------
     sidecars : Sidecars or None
-        How metadata are kept beside local files; None where the service has no metadata.
+        Reads and writes metadata files beside local files; None if the service has no metadata.
     """
 
     sidecars: Sidecars | None = None
 
-    # Looking
+    # Metadata
 
     @abstractmethod
     def info(self, path: str) -> Info:
-        """Describe what is at a path; raises FileNotFoundError if there is nothing."""
+        """Describe the object at a path; raises FileNotFoundError if there is none."""
 
     @abstractmethod
     def list_folder(self, path: str) -> list[Info]:
-        """Describe what is in a folder; raises FileNotFoundError, or NotADirectoryError for a file."""
+        """List a folder; raises FileNotFoundError, or NotADirectoryError for a file."""
 
     def names(self, path: str) -> list[str]:
-        """Return the paths of what is in a folder; raises as `list_folder` does."""
+        """Return the paths of a folder's children; raises as `list_folder` does."""
         return [str(info["name"]) for info in self.list_folder(path)]
 
     def descendants(self, path: str) -> list[Info] | None:  # noqa: ARG002 - for services that can
-        """Describe all that is below a folder, in one request; None where the service cannot."""
+        """Describe everything below a folder in one request; None if the service cannot."""
         return None
 
     def earlier_versions(self, path: str) -> list[int | str]:  # noqa: ARG002 - for services that have some
-        """Return the ids of the earlier versions of a file, the oldest first; none of a folder."""
+        """Return the ids of the earlier versions of a file, oldest first; empty for a folder."""
         return []
 
     def fill_sizes(self, infos: Iterable[Info]) -> None:  # noqa: ARG002 - for services that need it
-        """Set the sizes that are None, where listings lack them but the service can be asked."""
+        """Fill in sizes that are None because the service's listings do not contain them."""
         return
 
     def digests_of(self, info: Info) -> dict[str, str]:  # noqa: ARG002 - for services that tell them
-        """Return the digests of a content that an info tells: ``sha256``, ``sha1`` or ``etag``, by name."""
+        """Return the digests that an info contains: ``sha256``, ``sha1`` or ``etag``, by name."""
         return {}
 
     def forget(self, path: str | None) -> None:  # noqa: ARG002 - for services that remember
-        """Forget what is known of a path and all below it; None stands for everything."""
+        """Remove a path and everything below it from the caches; None stands for everything."""
         return
 
     def named(self, path: str) -> str:
-        """Return a path to the same object that ends in the name that a copy of it gets."""
+        """Return a path to the same object whose last part is the object's name, which a copy of it gets."""
         return path
 
     # Reading
@@ -167,97 +173,98 @@ class Backend(Protocol):
         Parameters
         ----------
         path : str
-            The path.
+            Path.
         version_id : int or str, optional
             An earlier version.
         fresh : bool
-            Whether to ask the service, whatever is known.
+            Whether to ask the service rather than a cache.
 
         Raises
         ------
         FileNotFoundError
-            If there is nothing.
+            If the path does not exist.
         IsADirectoryError
-            If it is a folder.
+            If the path is a folder.
         """
 
     def locate(self, path: str) -> Pinned:
-        """Find where to read the current content of a file, with as few requests as possible."""
+        """Find the source to read the current content of a file from, with as few requests as possible."""
         return self.pin(path)
 
     def relocate(self, path: str, pinned: Pinned, error: Exception) -> Pinned:
-        """Return where to read instead, after an error that may come from what was known; else raise it."""
+        """Return a new source after an error that a stale cache may have caused; else raise the error."""
         return stand(error) if pinned.fresh else self.pin(path, fresh=True)
 
     @abstractmethod
     def ukey(self, path: str) -> str:
-        """Return a text that changes with the content of a file."""
+        """Return a string that changes whenever the content of a file changes."""
 
     def read_small(self, paths: Sequence[str]) -> list[bytes | None]:
-        """Read several small files at once; None for those that have to be read alone."""
+        """Read several small files at once; None for each that must be read on its own."""
         return [None] * len(paths)
 
-    # Changing
+    # Changes
 
     @abstractmethod
     def send(self, upload: Upload) -> None:
-        """Store a content under its path, making the folders on the way.
+        """Store a content, creating parent folders.
 
         Raises
         ------
         FileExistsError
-            If it is exclusive and something is there.
+            If it is exclusive and the path exists.
         PreconditionError
-            If it has an `if_match`, and another content is there, or none.
+            If it has an `if_match` that does not match the current content.
         IsADirectoryError, NotADirectoryError
-            If there is a folder, or a file on the way.
+            If the path is a folder, or a parent is a file.
         """
 
     def append(self, path: str, data: bytes) -> bool:  # noqa: ARG002 - for services that can
-        """Let the content of a file grow, whatever it is by now, and make the file if there is none.
+        """Append to a file on the server, creating it if needed.
 
         Returns
         -------
         bool
-            False if the service cannot do that at once; then contents are sent with `Upload.if_match`.
+            False if the server cannot append; the caller then uploads the whole content with
+            `Upload.if_match`.
         """
         return False
 
     def write_small(self) -> WriteBundle | None:
-        """Return what stores several small files at once; None where the service cannot."""
+        """Return a function that stores several small files at once; None if the service cannot."""
         return None
 
     @abstractmethod
     def make_folder(self, path: str, *, exist_ok: bool) -> None:
-        """Make a folder and those on the way; raises FileExistsError if something is there."""
+        """Create a folder and its parents; raises FileExistsError if something exists there."""
 
     @abstractmethod
     def delete(self, paths: Sequence[str], *, recursive: bool) -> None:
-        """Delete all of the paths or, if one is missing, none.
+        """Delete all of the paths, or none if one does not exist.
 
         Raises
         ------
         FileNotFoundError
-            If one is missing.
+            If a path does not exist.
         IsADirectoryError
-            If one is a folder, without `recursive`.
+            If a path is a folder and `recursive` is false.
         """
 
     def copy(self, source: str, target: str) -> bool:  # noqa: ARG002 - for services that can
-        """Copy on the server: a file, replacing one at the target, or a folder to where nothing is.
+        """Copy on the server: a file, replacing one at the target, or a folder to a path that does not exist.
 
         Returns
         -------
         bool
-            False if the server cannot.
+            False if the server cannot copy.
         """
         return False
 
     def move(self, source: str, target: str) -> bool:  # noqa: ARG002 - for services that can
-        """Move on the server, as `copy` copies; False if the server cannot."""
+        """Move on the server, with the rules of `copy`; False if the server cannot."""
         return False
 
 
 def stand(error: Exception) -> NoReturn:
-    """Raise an error that was caught, as it was."""
+    """Raise the given error unchanged."""
     raise error

@@ -1,8 +1,7 @@
 """The block cache, shared by all files of a process.
 
-One cache serves all threads and filesystem objects of a process. Blocks are kept under the version of the
-content that they belong to, so that a new version never meets blocks of an old one, and one user never those
-of another.
+All threads and filesystem objects of a process share one cache. The key of a block contains the endpoint, the
+user, the object and its version, so blocks of different versions or users never mix.
 """
 
 from __future__ import annotations
@@ -20,19 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 BLOCK = 16 * 1024
-"""Bytes in a block. Small, so that a random read fetches little that nobody asked for."""
+"""Bytes in a block. Small, so that a random read downloads little more than it needs."""
 
 DEFAULT_CACHE_SIZE = 256 * 1024 * 1024
-"""Bytes that all blocks together hold at most, unless something else is said."""
+"""Default limit for the bytes in all blocks together."""
 
 
 class BlockStore:
-    """Blocks of content in memory, the least recently used ones given up first.
+    """Blocks of content in memory, evicted least recently used first.
 
     Parameters
     ----------
     max_bytes : int
-        Bytes that all blocks together hold at most.
+        Limit for the bytes in all blocks together.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -47,16 +46,16 @@ class BlockStore:
 
     @property
     def max_bytes(self) -> int:
-        """Bytes that all blocks together hold at most."""
+        """Limit for the bytes in all blocks together."""
         return self._max_bytes
 
     @property
     def bytes_held(self) -> int:
-        """Bytes that all blocks together hold now."""
+        """Bytes in all blocks together."""
         return int(self._blocks.currsize)
 
     def resize(self, max_bytes: int) -> None:
-        """Set the bound; what is held beyond it is given up."""
+        """Set the limit, and evict blocks beyond it."""
         with self._changed:
             kept = LRUCache[tuple[str, int], bytes](max_bytes, getsizeof=len)
             for key in list(self._blocks):
@@ -65,7 +64,7 @@ class BlockStore:
             self._max_bytes, self._blocks = max_bytes, kept
 
     def held(self, content: str, start: int, stop: int) -> bytes | None:
-        """Return the bytes [start, stop) of a content if all of them are held, else None."""
+        """Return the bytes [start, stop) of a content if all of them are cached, else None."""
         first, last = start // BLOCK, (stop - 1) // BLOCK
         with self._changed:
             blocks = [self._blocks.get((content, index)) for index in range(first, last + 1)]
@@ -74,7 +73,7 @@ class BlockStore:
         return _cut([block for block in blocks if block is not None], first, start, stop)
 
     def keep(self, content: str, start: int, data: bytes | memoryview) -> None:
-        """Hold the whole blocks in `data`, which begins at a block's first byte and ends at one's last."""
+        """Cache the blocks in `data`, which begins and ends at block boundaries."""
         view = memoryview(data)
         first = start // BLOCK
         blocks = [bytes(view[at : at + BLOCK]) for at in range(0, len(view), BLOCK)]
@@ -82,7 +81,7 @@ class BlockStore:
             self._put(content, first, blocks)
 
     def drop(self, content: str) -> None:
-        """Forget all blocks of a content."""
+        """Remove all blocks of a content."""
         with self._changed:
             for key in [key for key in self._blocks if key[0] == content]:
                 del self._blocks[key]
@@ -90,18 +89,18 @@ class BlockStore:
     def read(
         self, content: str, size: int, start: int, stop: int, load: Callable[[int, int], bytes]
     ) -> bytes:
-        """Return the bytes [start, stop) of a content, loading the blocks that are not held.
+        """Return the bytes [start, stop) of a content, downloading the blocks that are not cached.
 
-        Two threads that miss the same block load it once.
+        If two threads miss the same block, only one downloads it.
 
         Parameters
         ----------
         content : str
-            Names the content and its version.
+            Key of the content and its version.
         size : int
-            Bytes of the whole content.
+            Size of the whole content in bytes.
         start, stop : int
-            What to return; within the content.
+            Range to return, within the content.
         load : callable
             Downloads the bytes between two offsets.
 
@@ -121,7 +120,7 @@ class BlockStore:
         return _cut(blocks, first, start, stop)
 
     def _take_or_claim(self, content: str, index: int, last: int) -> tuple[list[bytes], int]:
-        """Return the blocks that are held from `index` on, and how many after them are now ours to load."""
+        """Return the cached blocks from `index` on, and how many blocks after them this thread downloads."""
         with self._changed:
             while (content, index) in self._loading:
                 self._changed.wait()
@@ -159,7 +158,7 @@ class BlockStore:
 
 
 def _cut(blocks: list[bytes], first: int, start: int, stop: int) -> bytes:
-    """Join the blocks from the index `first` on, and cut out the bytes [start, stop)."""
+    """Join blocks, the first of which has index `first`, and cut out the bytes [start, stop)."""
     offset = first * BLOCK
     if len(blocks) == 1:
         return blocks[0][start - offset : stop - offset]
@@ -181,19 +180,19 @@ shared_blocks = BlockStore(_size_from_environment())
 
 
 def set_cache_size(max_bytes: int) -> None:
-    """Bound the memory that cached content takes in this process.
+    """Limit the memory for cached content in this process.
 
-    The environment variable ``RINOFS_CACHE_SIZE`` does the same at the start of a process.
+    The environment variable ``RINOFS_CACHE_SIZE`` sets the limit at the start of a process.
 
     Parameters
     ----------
     max_bytes : int
-        Bytes; 0 keeps nothing. By default 256 MiB.
+        Bytes; 0 disables the cache. The default is 256 MiB.
 
     Raises
     ------
     InvalidOptionError
-        If it is not a whole number of bytes, or less than 0.
+        If it is not an integer, or is negative.
     """
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 0:
         raise InvalidOptionError(f"the cache size must be a whole number of bytes >= 0, not {max_bytes!r}")

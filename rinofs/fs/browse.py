@@ -21,16 +21,16 @@ _MAGIC = re.compile(r"[*?[]")
 
 
 class Browser:
-    """Look for files.
+    """Find files by path or pattern.
 
     Parameters
     ----------
     backend : Backend
         Lists folders.
     strip : callable
-        Turns a path or URL into a path of the backend.
+        Converts a path or URL to a backend path.
     max_concurrency : int
-        Folders that are listed at once, at most.
+        Maximum number of folders listed at once.
     """
 
     def __init__(self, backend: Backend, strip: Callable[[str], str], max_concurrency: int) -> None:
@@ -41,18 +41,18 @@ class Browser:
     # One path
 
     def type_of(self, path: str) -> str | None:
-        """Return the type of what is at a path, None if there is nothing; other errors are raised."""
+        """Return the type of the object at a path, None if there is none; raises other errors."""
         try:
             return str(self._backend.info(self._strip(path))["type"])
         except ABSENT:
             return None
 
     def is_folder(self, path: str) -> bool:
-        """Tell whether there is a folder."""
+        """Return whether a path is a folder."""
         return self.type_of(path) == "directory"
 
     def is_pattern(self, path: str) -> bool:
-        """Tell whether a path is a pattern: it has magic characters, and is not itself one that exists."""
+        """Return whether a path is a glob pattern: it has magic characters and does not exist literally."""
         path = self._strip(path)
         if not has_magic(path):
             return False
@@ -61,24 +61,24 @@ class Browser:
         except InvalidPathError:
             return True
 
-    # All that is below
+    # Everything below a path
 
     def find(self, path: str, maxdepth: int | None = None, *, withdirs: bool = False) -> dict[str, Info]:
-        """Return what is below a path, by path and in order; a file is found below itself.
+        """Return everything below a path, sorted and by path; for a file, the file itself.
 
         Parameters
         ----------
         path : str
-            Where to begin.
+            Where to start.
         maxdepth : int, optional
-            Levels to go down; all by default.
+            Maximum number of levels; unlimited by default.
         withdirs : bool
-            Whether folders are returned too, the first one included. Objects without data never are.
+            Whether to include folders, the first one too. Objects without data are never included.
 
         Returns
         -------
         dict
-            Infos by path; empty if there is nothing at the path.
+            Infos by path; empty if the path does not exist.
         """
         _check_depth(maxdepth)
         try:
@@ -96,7 +96,7 @@ class Browser:
         return {info["name"]: info for info in sorted(infos, key=_name) if info["type"] in wanted}
 
     def _descend(self, path: str, maxdepth: int | None) -> list[Info]:
-        """List level by level, the folders of a level at once."""
+        """List level by level; the folders of one level are listed concurrently."""
         infos: list[Info] = self._backend.list_folder(path)
         level = [info for info in infos if info["type"] == "directory"]
         depth = 1
@@ -112,7 +112,7 @@ class Browser:
         try:
             return self._backend.list_folder(path)
         except ABSENT:
-            return []  # it went while its siblings were listed
+            return []  # deleted while its siblings were listed
 
     def walk(
         self,
@@ -125,8 +125,8 @@ class Browser:
     ) -> Iterator[tuple[str, Any, Any]]:
         """Yield (path, folders, files) for a folder and all below it, as `os.walk` does.
 
-        Only a folder that is not there counts as an error that may be omitted; all others are raised unless
-        `on_error` is a function, which gets them.
+        A missing folder is ignored unless `on_error` says otherwise. All other errors are raised, or passed
+        to `on_error` if it is a function.
         """
         _check_depth(maxdepth)
         try:
@@ -148,7 +148,7 @@ class Browser:
         if maxdepth is None or maxdepth > 1:
             below = None if maxdepth is None else maxdepth - 1
             for name in list(chosen):
-                # A caller that walks top down may have taken names out, put others in, or reordered them.
+                # With topdown, the caller may have removed, added or reordered names, as with os.walk.
                 child = folders[name]["name"] if name in folders else f"{path}/{name}".lstrip("/")
                 yield from self.walk(child, below, topdown=topdown, on_error=on_error, detail=detail)
         if not topdown:
@@ -157,14 +157,14 @@ class Browser:
     # Patterns
 
     def glob(self, pattern: str, maxdepth: int | None = None) -> dict[str, Info]:
-        """Return what matches a pattern, as fsspec defines it, by path and in order.
+        """Return the matches of a glob pattern as fsspec defines them, sorted and by path.
 
         Parameters
         ----------
         pattern : str
-            The pattern, or a URL of one; with a slash at its end, only folders match.
+            Pattern or URL; with a trailing slash, only folders match.
         maxdepth : int, optional
-            Levels that the first ``**`` stands for, at most.
+            Maximum number of levels that the first ``**`` matches.
         """
         _check_depth(maxdepth)
         only_folders = pattern.endswith("/")
@@ -190,18 +190,18 @@ class Browser:
     def expand(
         self, paths: Sequence[str], *, recursive: bool = False, maxdepth: int | None = None
     ) -> dict[str, Info | None]:
-        """Turn paths and patterns into the paths that they stand for.
+        """Expand patterns, and folders if `recursive`, to a list of paths.
 
-        A path that is there is meant literally, whatever characters it holds; only then it is a pattern.
+        A path that exists is taken literally, even if it contains magic characters.
 
         Parameters
         ----------
         paths : sequence of str
             Paths, URLs or patterns.
         recursive : bool
-            Whether all that is below them is meant too.
+            Whether to include everything below the paths.
         maxdepth : int, optional
-            Levels to go down; all by default.
+            Maximum number of levels; unlimited by default.
 
         Returns
         -------

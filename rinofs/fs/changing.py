@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 
 
 class Changing:
-    """Change what is where in a backend.
+    """Create, delete, copy and move objects of a backend.
 
     Parameters
     ----------
     backend : Backend
         Carries out the changes.
     browser : Browser
-        Looks at what is there.
+        Finds the objects.
     strip : callable
-        Turns a path or URL into a path of the backend.
+        Converts a path or URL to a backend path.
     url : callable
-        Turns a path into what messages call it.
+        Converts a path to its URL for messages.
     max_concurrency : int
-        Files that are copied at once, at most.
+        Maximum number of files copied at once.
     """
 
     def __init__(
@@ -55,10 +55,10 @@ class Changing:
         self._url = url
         self._most = max_concurrency
 
-    # Making and removing
+    # Create and remove
 
     def mkdir(self, path: str, *, create_parents: bool) -> None:
-        """Make a folder, and those on the way if that is wanted; raises FileExistsError if it is there."""
+        """Create a folder, and its parents if wanted; raises FileExistsError if it exists."""
         above = path.rpartition("/")[0]
         kind = "directory" if create_parents or not above else self._browser.type_of(above)
         if kind is None:
@@ -68,7 +68,7 @@ class Changing:
         self._backend.make_folder(path, exist_ok=False)
 
     def rmdir(self, path: str) -> None:
-        """Remove an empty folder; raises OSError if there is something in it."""
+        """Remove an empty folder; raises OSError if it is not empty."""
         if not self._is_empty(path):
             raise OSError(errno.ENOTEMPTY, "the folder is not empty", self._url(path))
         self._backend.delete([path], recursive=True)
@@ -85,7 +85,7 @@ class Changing:
             self._backend.delete([path], recursive=False)
 
     def rm(self, paths: Sequence[str], *, recursive: bool, maxdepth: int | None) -> None:
-        """Remove files, and folders with all below them; those stay that are not empty after `maxdepth`."""
+        """Remove files and trees; with `maxdepth`, folders that are not empty afterwards stay."""
         if not (recursive and maxdepth is not None):
             self._backend.delete(list(self._browser.expand(paths)), recursive=recursive)
             return
@@ -96,17 +96,17 @@ class Changing:
             if self._is_empty(folder):
                 self._backend.delete([folder], recursive=True)
 
-    # Copying
+    # Copy
 
     def cp_file(self, source: str, target: str) -> None:
-        """Copy a file on the server, replacing one that is there; of a folder, an empty one is made."""
+        """Copy a file on the server, replacing an existing one; for a folder, create an empty one."""
         if self._backend.info(source)["type"] == "directory":
             self._backend.make_folder(target, exist_ok=True)
         elif not self._backend.copy(source, target):
             self.store_again(source, target)
 
     def store_again(self, source: str, target: str, version_id: int | str | None = None) -> None:
-        """Download a file, or an earlier version, and upload it with all that belongs to it."""
+        """Copy a file or an earlier version by download and upload, with its metadata and tags."""
         pinned = self._backend.pin(source, version_id, fresh=True)
         with tempfile.TemporaryFile() as spool:
             copy_to(pinned.source, spool, DEFAULT_CALLBACK)
@@ -119,18 +119,18 @@ class Changing:
     def copy(
         self, copies: list[Copy], copy_file: Callable[[str, str], None], errors: FileErrors, *, ignore: bool
     ) -> None:
-        """Copy files, several at a time.
+        """Copy files concurrently.
 
         Parameters
         ----------
         copies : list of Copy
-            What goes where.
+            Sources and targets.
         copy_file : callable
             Copies one file.
         errors : FileErrors
-            What becomes of errors.
+            How errors are handled.
         ignore : bool
-            Whether what is not there any more is passed over.
+            Whether to skip sources that no longer exist.
         """
 
         def copy(item: Copy) -> None:
@@ -146,7 +146,7 @@ class Changing:
         copy_files(copies, make_folder, copy, self._most, errors)
 
     def copied_whole(self, copies: Sequence[Copy]) -> bool:
-        """Copy a folder in one request if nothing is at its target yet; returns whether that was done."""
+        """Copy a folder in one request if its target does not exist; returns whether that was done."""
         if not copies or not copies[0].is_folder or not copies[0].source:
             return False
         source, target = copies[0].source, self._strip(copies[0].target)
@@ -160,11 +160,11 @@ class Changing:
             return False  # by its ids, the target is below the source; what else it may be comes up again
 
     def named(self, path: str) -> str:
-        """Return a path to the same object that ends in the name that a copy of it gets."""
+        """Return a path to the same object whose last part is the object's name, which a copy of it gets."""
         slash = "/" if path.endswith("/") else ""
         return self._backend.named(self._strip(path)) + slash
 
-    # Moving
+    # Move
 
     def mv(
         self, paths: Sequence[str], target: str, copy: Callable[[str, str], None], *, recursive: bool
@@ -174,18 +174,18 @@ class Changing:
         Parameters
         ----------
         paths : sequence of str
-            What to move: paths or patterns.
+            Paths or patterns to move.
         target : str
-            Where it goes: a folder that is there, or a path that ends in a slash, gets it put inside.
+            Target; an existing folder, or a path with a trailing slash, receives the sources.
         copy : callable
             Copies what the server cannot move.
         recursive : bool
-            Whether folders move too.
+            Whether to move folders too.
         """
         sources = [self._backend.named(path) for path in self._browser.expand(paths)]
         into, target = trailing_sep(target), self._strip(target)
         if sources == [target]:
-            self._backend.info(target)  # raises if there is nothing
+            self._backend.info(target)  # raises if it does not exist
             return
         into = into or not target or self._browser.is_folder(target)
         if len(sources) > 1 and not into:
@@ -201,16 +201,16 @@ class Changing:
             problem = "this is a folder: move it with recursive=True"
             raise IsADirectoryError(errno.EISDIR, problem, self._url(source))
         if source == target:
-            self._backend.info(source)  # raises if there is nothing
+            self._backend.info(source)  # raises if it does not exist
             return
         if target.startswith(f"{source}/"):
-            self._backend.info(source)  # raises if there is nothing
+            self._backend.info(source)  # raises if it does not exist
             raise OSError(errno.EINVAL, "a folder cannot be moved into itself", self._url(target))
         if not self._backend.move(source, target):
             # What cannot be moved is stored again with its history, and what it replaces has another id then.
             target = self._backend.named(target)
             for version_id in self._backend.earlier_versions(source):
-                with suppress(FileNotFoundError):  # others may delete it meanwhile
+                with suppress(FileNotFoundError):  # another client may have deleted it
                     self.store_again(source, target, version_id)
             copy(source, target)
             self._backend.delete([source], recursive=recursive)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rinofs.fs.transfer.pool import OnError
 
 WORKERS = 8
-"""Files that are copied at a time where a filesystem copies one by one."""
+"""Number of concurrent copies for filesystems that copy one file at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +33,9 @@ class Transfer:
     Attributes
     ----------
     source, target : str
-        The paths in the two filesystems.
+        Paths in the two filesystems.
     size : int
-        Bytes, for the progress.
+        Size in bytes, for the progress display.
     """
 
     source: str
@@ -56,26 +56,27 @@ def copy_between(
 ) -> None:
     """Copy files from one filesystem to another, or within one.
 
-    Rinocloud and repovizz2 get whole lists, so that small files share requests and large ones have several
-    connections; within one of them, the server copies. Files of others are copied one by one. A local file is
-    replaced when all of it has arrived.
+    For Rinocloud and repovizz2, `get` and `put` receive the whole list, so small files share requests and
+    large files use several connections; within one service, the server copies. Other filesystems copy one
+    file at a time. A local file is replaced only when the whole content has arrived.
 
     Parameters
     ----------
     source, target : AbstractFileSystem
-        From where to where.
+        Source and target filesystem.
     copies : sequence of Transfer
-        The files.
+        Files to copy.
     callback : Callback
-        Its branches are told of the bytes of each file; it is told of none where the server copies.
+        Its branches receive the progress of each file in bytes; no progress is reported if the server copies.
     on_error : str or callable
-        ``raise``, ``omit``, or a function of the source path and the error of each file that fails.
+        ``raise``, ``omit``, or a function that is called with the source path and the error of each failed
+        file.
     resume : bool
-        Whether downloads that broke off are kept and continued.
+        Whether to keep interrupted downloads and continue them.
     sidecars : bool
-        Whether local files have their metadata in files beside them.
+        Whether to read and write the metadata of local files in sidecar files.
     attributes : mapping, optional
-        ``metadata`` and ``tags`` to store with each file of an upload to Rinocloud.
+        ``metadata`` and ``tags`` for each file that is uploaded to Rinocloud.
     """
     sources, targets = [copy.source for copy in copies], [copy.target for copy in copies]
     extra = {"sidecars": True} if sidecars else {}
@@ -93,7 +94,7 @@ def copy_between(
 
 
 class _Stoppable(Callback):  # type: ignore[misc]
-    """The callback of one file, which ends its transfer where the work was given up."""
+    """The callback of one file, which cancels its transfer when the whole copy was cancelled."""
 
     def __init__(self, callback: Callback, stop: Stop) -> None:
         super().__init__()
@@ -160,7 +161,7 @@ def _copy(source: AbstractFileSystem, _: AbstractFileSystem, copy: Transfer, __:
 def _copy_through_file(
     source: AbstractFileSystem, target: AbstractFileSystem, copy: Transfer, callback: Callback
 ) -> None:
-    # Through a file: not every filesystem forgets a half-written file when an error ends the writing.
+    # By way of a file: some filesystems publish a half-written file when an error ends the writing.
     with tempfile.TemporaryDirectory(prefix="rinofs-") as folder:
         spooled = str(Path(folder) / "content")
         source.get_file(copy.source, spooled)

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 __all__ = ["cell", "facts", "table"]
 
 LONGEST = 80
-"""Characters of a value that are shown."""
+"""Maximum number of characters of a value."""
 
 _LEFT = 'style="text-align: left"'
 
 
 def facts(title: str, found: Mapping[str, object]) -> str:
-    """Return a title and what is known, one line each."""
+    """Return a title and one line for each fact, as HTML."""
     rows = "".join(
         f"<tr><th {_LEFT}>{escape(name)}</th><td {_LEFT}>{cell(value)}</td></tr>"
         for name, value in found.items()
@@ -28,7 +28,7 @@ def facts(title: str, found: Mapping[str, object]) -> str:
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], note: str = "") -> str:
-    """Return a table with a title above and a note below."""
+    """Return an HTML table with a title above and a note below."""
     head = "".join(f"<th {_LEFT}>{escape(column)}</th>" for column in columns)
     body = "".join(
         "<tr>" + "".join(f"<td {_LEFT}>{cell(value)}</td>" for value in row) + "</tr>" for row in rows
@@ -41,7 +41,7 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
 
 
 def cell(value: Any) -> str:
-    """Return a value as text for HTML, cut where it is long."""
+    """Return a value as escaped HTML text, shortened if it is long."""
     if value is None:
         return ""
     if isinstance(value, datetime):

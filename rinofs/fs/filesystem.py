@@ -1,4 +1,4 @@
-"""The filesystem that fsspec and its users see, in front of any backend: every method, in fsspec's order."""
+"""The fsspec filesystem over any backend: every method, in fsspec's order."""
 
 from __future__ import annotations
 
@@ -46,41 +46,40 @@ _TEXT_OPTIONS = ("encoding", "errors", "newline")
 
 
 class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore[misc]
-    """Files of a service. What fsspec's own documentation says of a method is not repeated here.
+    """Files of a service. See fsspec's documentation for what this page does not repeat.
 
     Parameters
     ----------
     endpoint_url : str, optional
-        Where the service is.
+        URL of the service.
     token : str, optional
-        The API or access token. By default the one in fsspec's configuration or environment, else that of
-        the profile.
+        API or access token. By default from fsspec's configuration or environment, else from the profile.
     profile : str, optional
-        A stored login, as ``rinofs login`` makes them.
+        Name of a login that ``rinofs login`` stored.
     timeout : float
-        Seconds that the endpoint may be silent before a request fails.
+        Seconds without any data from the endpoint until a request fails.
     max_concurrency : int
-        Requests under way at once, at most.
+        Maximum number of concurrent requests.
     use_listings_cache : bool
-        Whether listings may be answered from memory.
+        Whether to cache listings.
     listings_expiry_time : float
-        Seconds for which a listing may be answered from memory; 0 always asks.
+        Seconds until a cached listing expires; 0 disables the cache.
     block_size : int
-        Bytes that a sequential read asks for in one request, at most.
+        Maximum number of bytes that a sequential read requests at once.
     cache_type : str
-        ``rinofs``, shared by all files of the process, or the name of any of fsspec's own caches.
+        ``rinofs``, shared by all files of the process, or the name of one of fsspec's caches.
     verify_content : bool
-        Whether whole files are checked against the digest that the service vouches for.
+        Whether to compare whole files with the service's digest.
     parallel_ranges : int
-        Connections that `get` and `get_file` use for one large file; 0 for up to four where one
-        is held back.
+        Connections that `get` and `get_file` use for one large file; 0 for up to four if a single connection
+        is slow.
     **fsspec_options
-        fsspec's own; anything else is refused.
+        Other options of fsspec; unknown options are refused.
 
     Raises
     ------
     InvalidOptionError
-        If an option does not exist or does not take the value.
+        If an option does not exist or its value is not valid.
     CredentialsError
         If there is no token for the endpoint.
     """
@@ -130,26 +129,26 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
 
     @abstractmethod
     def _connect(self, credentials: Credentials, url: Callable[[str], str]) -> Backend:
-        """Return the backend for an endpoint and a user; nothing is sent.
+        """Return the backend for an endpoint and a user, without sending a request.
 
         Parameters
         ----------
         credentials : Credentials
             Endpoint and token.
         url : callable
-            Turns a path into what messages call it.
+            Converts a path to its URL for messages.
         """
 
     @property
     def fsid(self) -> str:
-        """The endpoint and the user."""
+        """Identifier of the filesystem: endpoint and user."""
         return f"{self.service.name}+{self.endpoint_url}#{self._identity}"
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.endpoint_url}>"
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows: where it is and whose, without the token."""
+        """Return HTML for notebooks: endpoint and user, never the token."""
         user = self._identity.removeprefix("user:") if self._identity.startswith("user:") else None
         about = {"endpoint": self.endpoint_url, "user": user or "whose token was given"}
         return display.facts(type(self).__name__, about)
@@ -185,36 +184,36 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         return str(cls._strip_protocol(path)).rpartition("/")[0]
 
     def _path(self, path: Any, given: Mapping[str, Any]) -> str:
-        """Return a bare path; ``refresh=True`` forgets what is known of it."""
+        """Return the path without protocol; ``refresh=True`` clears the caches for it."""
         bare = str(self._strip_protocol(path))
         if given.get("refresh"):
             self.invalidate_cache(bare)
         return bare
 
     def invalidate_cache(self, path: str | None = None) -> None:
-        """Forget what is known of a path and all below it, by default everything."""
+        """Remove a path and everything below it from the caches, by default everything."""
         self._backend.forget(None if path is None else self._strip_protocol(path))
         super().invalidate_cache(path)
 
     # Folders
 
     def mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:  # noqa: ARG002
-        """Make a folder; raises FileExistsError if something is there."""
+        """Create a folder; raises FileExistsError if the path exists."""
         self._changing.mkdir(self._strip_protocol(path), create_parents=create_parents)
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """Make a folder and those on the way; raises FileExistsError if it is there, unless `exist_ok`."""
+        """Create a folder and its parents; raises FileExistsError if it exists, unless `exist_ok`."""
         self._backend.make_folder(self._strip_protocol(path), exist_ok=exist_ok)
 
     def rmdir(self, path: str) -> None:
-        """Remove a folder; raises OSError if there is something in it."""
+        """Remove an empty folder; raises OSError if it is not empty."""
         self._changing.rmdir(self._strip_protocol(path))
 
-    # Looking around. These take ``refresh=True`` to ask the service even if the answer is in memory, and
-    # ``sizes=False`` not to ask for sizes that listings lack.
+    # Metadata. These methods take ``refresh=True`` to bypass the cache, and ``sizes=False`` to omit requests
+    # for sizes that listings do not contain.
 
     def ls(self, path: str, detail: bool = True, **kwargs: Any) -> list[Any]:
-        """List a folder, or describe a file: infos as of `info` or, without `detail`, paths, in order."""
+        """List a folder or describe a file: infos in order or, without `detail`, sorted paths."""
         path = self._path(path, kwargs)
         try:
             if not detail:
@@ -235,7 +234,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         on_error: str | Callable[[OSError], Any] = "omit",
         **kwargs: Any,
     ) -> Iterator[tuple[str, Any, Any]]:
-        """Go through a folder and all below it, as `os.walk` does; only what is not there is omitted."""
+        """Walk a folder tree as `os.walk` does; by default, only missing folders are ignored."""
         detail = bool(kwargs.get("detail", False))
         path = self._path(path, kwargs)
         return self._browser.walk(path, maxdepth, topdown=topdown, on_error=on_error, detail=detail)
@@ -248,7 +247,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         detail: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """List all files below a path, in order; a file is found below itself."""
+        """List all files below a path, sorted; for a file, the file itself."""
         infos = self._browser.find(self._path(path, kwargs), maxdepth, withdirs=withdirs)
         return self._told(infos, kwargs, detail=detail)
 
@@ -265,13 +264,13 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         withdirs: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """Return the bytes below a path: their sum, or by path."""
+        """Return the size below a path in bytes: the sum, or by path."""
         infos = self.find(path, maxdepth, withdirs, detail=True, **kwargs)
         sizes = {name: info["size"] or 0 for name, info in infos.items()}
         return sum(sizes.values()) if total else sizes
 
     def glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> Any:
-        """List what matches a pattern; a path that exists as it is written is found if nothing matches."""
+        """List the matches of a pattern; if there are none, the path itself if it exists literally."""
         literal = self._path(path, kwargs)
         infos = self._browser.glob(os.fspath(path), maxdepth)
         if not infos and has_magic(literal) and not self._browser.is_pattern(literal):
@@ -281,7 +280,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         return self._told(infos, kwargs, detail=bool(kwargs.get("detail", False)))
 
     def exists(self, path: str, **kwargs: Any) -> bool:
-        """Tell whether there is something at a path; what keeps it from being known is raised."""
+        """Return whether a path exists; raises errors other than "not found"."""
         try:
             self._backend.info(self._path(path, kwargs))
         except ABSENT:
@@ -289,18 +288,18 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         return True
 
     def info(self, path: str, **kwargs: Any) -> Info:
-        """Describe what is at a path.
+        """Describe the object at a path.
 
         Returns
         -------
         dict
-            ``name``, ``size`` in bytes, ``type`` (``file``, ``directory`` or ``other``), ``mtime`` where the
-            service knows it, and what the service knows beyond.
+            ``name``, ``size`` in bytes, ``type`` (``file``, ``directory`` or ``other``), ``mtime`` in Unix
+            seconds if the service reports it, and the service's own fields.
 
         Raises
         ------
         NotFoundError
-            If there is nothing.
+            If the path does not exist.
         """
         info = self._backend.info(self._path(path, kwargs))
         if kwargs.get("sizes", True):
@@ -308,36 +307,36 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         return info
 
     def digests_of(self, info: Info) -> dict[str, str]:
-        """Return the digests that an info tells of a content: ``sha256``, ``sha1`` or ``etag``, by name."""
+        """Return the digests in an info: ``sha256``, ``sha1`` or ``etag``, by name."""
         return self._backend.digests_of(info)
 
     def checksum(self, path: str) -> int:
-        """Return a number that changes with the content of a file."""
+        """Return an integer that changes whenever the content of a file changes."""
         return int(self.ukey(path), 16)
 
     def isdir(self, path: str) -> bool:
-        """Tell whether there is a folder at a path; what keeps it from being known is raised."""
+        """Return whether a path is a folder; raises errors other than "not found"."""
         return self._browser.type_of(path) == "directory"
 
     def isfile(self, path: str) -> bool:
-        """Tell whether there is a file at a path; what keeps it from being known is raised."""
+        """Return whether a path is a file; raises errors other than "not found"."""
         return self._browser.type_of(path) == "file"
 
-    # Contents. Those that read take ``version_id`` for an earlier version, those that write ``metadata`` and
-    # ``tags`` to store with the content, or ``sidecars=True`` for metadata in files beside the local ones,
-    # ``new_version=True`` for a new version even if the very content is there, and ``if_match`` for the etag
-    # that the content to be replaced must have; PreconditionError says that it is another one.
+    # Contents. Methods that read take ``version_id`` for an earlier version. Methods that write take
+    # ``metadata`` and ``tags``, ``sidecars=True`` for metadata from files beside the local ones,
+    # ``new_version=True`` to create a version even if the content is unchanged, and ``if_match`` for the etag
+    # that the current content must have; PreconditionError means that it has another one.
 
     def cat_file(self, path: str, start: int | None = None, end: int | None = None, **kwargs: Any) -> bytes:
-        """Return the content of a file, or a part of it as slices do: of one version, checked if whole."""
+        """Return the content of a file or a slice of it, of one version; a whole content is verified."""
         return self._reading.read(self._strip_protocol(path), start, end, kwargs.get("version_id"))
 
     def pipe_file(self, path: str, value: bytes, mode: str = "overwrite", **kwargs: Any) -> None:
-        """Write a whole file; with mode ``create``, raises FileExistsError if something is there."""
+        """Write a whole file; mode ``create`` raises FileExistsError if the path exists."""
         self._store(self._writing.upload_of(self._strip_protocol(path), value, mode, kwargs))
 
     def _store(self, upload: Upload) -> None:
-        """Store a content now or, in a transaction, at its end."""
+        """Store a content now or, in a transaction, when it ends."""
         if not self._intrans:
             self._backend.send(upload)
             return
@@ -353,7 +352,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
             shutil.copyfileobj(io.BytesIO(source) if isinstance(source, bytes) else source, file)
 
     def pipe(self, path: str | dict[str, bytes], value: bytes | None = None, **kwargs: Any) -> None:
-        """Write whole files, several at a time."""
+        """Write whole files concurrently."""
         if not isinstance(path, dict) and value is None:
             raise ValueError("missing content; use pipe(path, value) or pipe({path: value, ...})")
         items = list(path.items()) if isinstance(path, dict) else [(path, cast("bytes", value))]
@@ -371,10 +370,10 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         on_error: str = "return",
         **kwargs: Any,
     ) -> list[Any]:
-        """Return parts of files; parts of one file are of one version, and share requests.
+        """Return ranges of files; ranges of one file have the same version and share requests.
 
-        `max_gap` is how many bytes between two parts are fetched along, 64 KiB by default. `on_error` puts
-        an error in the place of its part (``return``), or raises it (``raise``).
+        `max_gap` is the number of bytes between two ranges up to which one request fetches both, 64 KiB by
+        default. `on_error` is ``return``, which returns an error in place of its range, or ``raise``.
         """
         if not isinstance(paths, list):
             raise TypeError("paths must be a list")
@@ -384,7 +383,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
     def cat(
         self, path: str | list[str], recursive: bool = False, on_error: str = "raise", **kwargs: Any
     ) -> Any:
-        """Return the content of a file, or of many by path."""
+        """Return the content of a file, or a dict of contents by path."""
         paths = self.expand_path(path, recursive=recursive)
         bare = None if isinstance(path, list) else self._strip_protocol(path)
         if paths == [bare] and not (recursive and self.isdir(paths[0])):
@@ -403,10 +402,10 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         outfile: IO[bytes] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Download a file. It appears under its name only when it is complete and checked; a folder is made.
+        """Download a file, or create a folder. The file appears only when it is complete and verified.
 
-        What was written to `outfile`, or to an open file, before an error stays there. ``resume=True`` keeps
-        what arrived of a large file if the download breaks off, and continues there the next time.
+        Data written to `outfile`, or to an open file, before an error stays there. ``resume=True`` keeps the
+        received part of a large file if the download is interrupted, and continues it the next time.
         """
         target = lpath if outfile is None else outfile
         path, resume = self._strip_protocol(rpath), kwargs.get("resume", False)
@@ -424,11 +423,11 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         on_error: OnError = "raise",
         **kwargs: Any,
     ) -> dict[str, Exception] | None:
-        """Download files, several at a time. Names that this machine cannot hold are changed, with a warning.
+        """Download files concurrently. Names that this system does not allow are changed, with a warning.
 
-        `resume` is as for `get_file`. `on_error` raises the first error (``raise``), or goes on with the
-        other files (``omit``) and returns errors by path (``return``); a function is called with the path
-        and the error of each file that fails.
+        `resume` is as for `get_file`. `on_error` is ``raise``, ``omit`` (continue with the other files),
+        ``return`` (continue, and return the errors by path), or a function that is called with the path and
+        the error of each failed file.
         """
         errors, sidecars = FileErrors(on_error), self._sidecars(kwargs)
         copies = plans.plan_get(self._browser, rpath, lpath, recursive, maxdepth)
@@ -447,7 +446,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         mode: str = "overwrite",
         **kwargs: Any,
     ) -> None:
-        """Upload a file, in constant memory; with mode ``create``, only if nothing is there."""
+        """Upload a file in constant memory; mode ``create`` raises FileExistsError if the path exists."""
         path, sidecars = self._strip_protocol(rpath), self._sidecars(kwargs)
         self._writing.put_file(lpath, path, callback, mode, kwargs, sidecars, self._store)
 
@@ -462,11 +461,11 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         on_error: OnError = "raise",
         **kwargs: Any,
     ) -> dict[str, Exception] | None:
-        """Upload files, several at a time; `on_error` is as for `get`."""
+        """Upload files concurrently; `on_error` is as for `get`."""
         errors = FileErrors(on_error)
         mode = kwargs.pop("mode", "overwrite")
         write_mode(mode)
-        attributes_of(kwargs)  # what cannot be stored is refused before anything is sent
+        attributes_of(kwargs)  # refuse invalid values before anything is sent
         copies = plans.plan_put(self._browser, lpath, rpath, recursive, maxdepth)
         sidecars, bundled = self._sidecars(kwargs), not self._intrans
         self._writing.put(
@@ -485,7 +484,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
     # Copying, moving, removing
 
     def cp_file(self, path1: str, path2: str, **kwargs: Any) -> None:  # noqa: ARG002 - fsspec's signature
-        """Copy a file on the server, replacing a file that is there; of a folder an empty one is made."""
+        """Copy a file on the server, replacing an existing one; for a folder, create an empty one."""
         self._changing.cp_file(self._strip_protocol(path1), self._strip_protocol(path2))
 
     def copy(
@@ -497,9 +496,9 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         on_error: OnError | None = None,
         **kwargs: Any,
     ) -> dict[str, Exception] | None:
-        """Copy files on the server; a whole folder to where nothing is, in one request.
+        """Copy files on the server; a whole folder in one request if the target does not exist.
 
-        `on_error` is as for `get`, and ``ignore``, the default if `recursive`, passes over what is not there.
+        `on_error` is as for `get`; ``ignore``, the default with `recursive`, skips sources that do not exist.
         """
         on_error = on_error or ("ignore" if recursive else "raise")
         ignore = on_error == "ignore"
@@ -522,7 +521,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         assume_literal: bool = False,
         **kwargs: Any,  # noqa: ARG002 - fsspec passes on what its callers give
     ) -> list[str]:
-        """Turn paths and patterns into the paths that they stand for; one that exists is never a pattern."""
+        """Expand patterns and folders to a list of paths; a path that exists is never a pattern."""
         paths = path if isinstance(path, list) else [path]
         if assume_literal and not recursive:
             return sorted(map(self._strip_protocol, paths))
@@ -536,7 +535,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         maxdepth: int | None = None,
         **kwargs: Any,  # noqa: ARG002 - fsspec's signature
     ) -> None:
-        """Move or rename files and folders on the server; a file at the target is replaced."""
+        """Move or rename files and folders on the server; an existing file at the target is replaced."""
         if maxdepth is not None:
             raise NotImplementedError("maxdepth is not supported: a folder is moved as a whole")
 
@@ -547,14 +546,14 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         self._changing.mv(paths, os.fspath(path2), copy, recursive=recursive)
 
     def rm_file(self, path: str) -> None:
-        """Remove a file; an empty folder too, as fsspec's callers expect."""
+        """Remove a file, or an empty folder, as fsspec's callers expect."""
         self._changing.rm_file(self._strip_protocol(path))
 
     def _rm(self, path: str) -> None:
         self.rm_file(path)
 
     def rm(self, path: Paths, recursive: bool = False, maxdepth: int | None = None) -> None:
-        """Remove files, and folders with all below them; if one is missing, nothing is removed."""
+        """Remove files and folder trees; if a path does not exist, nothing is removed."""
         paths = path if isinstance(path, list) else [os.fspath(path)]
         self._changing.rm(paths, recursive=recursive, maxdepth=maxdepth)
 
@@ -596,11 +595,11 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         compression: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Open a file; what is written to it is stored when it is closed, unless an exception is on its way.
+        """Open a file. Written data is stored when the file is closed, unless an exception is being handled.
 
-        `mode` is ``r``, ``w`` (replaces), ``a`` (goes on) or ``x`` (only if nothing is there), with ``b`` for
-        bytes. Beyond fsspec's options there are ``cache_type``, ``version_id``, ``metadata``, ``tags``,
-        ``new_version`` and ``if_match``.
+        `mode` is ``r``, ``w`` (replace), ``a`` (append) or ``x`` (only if the path is free), with ``b`` for
+        bytes. Additional options are ``cache_type``, ``version_id``, ``metadata``, ``tags``, ``new_version``
+        and ``if_match``.
         """
         text = {name: kwargs.pop(name) for name in _TEXT_OPTIONS if name in kwargs}
         if mode in {"r", "rb", "rt"}:
@@ -612,28 +611,28 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         return written if "b" in mode else TextWriter(written, writer.fail, **text)
 
     def touch(self, path: str, truncate: bool = True, **kwargs: Any) -> None:
-        """Make an empty file; raises NotImplementedError for one that is there and not to be emptied."""
+        """Create an empty file; with ``truncate=False``, raises NotImplementedError if the file exists."""
         if not truncate and self.exists(path):
             raise NotImplementedError(
                 f"{self.service.name} cannot set the time of a file without writing it: {self.url(path)}"
             )
         self.pipe_file(path, b"", **kwargs)
 
-    # What identifies a file, or this filesystem
+    # Identity of files and of this filesystem
 
     def ukey(self, path: str) -> str:
-        """Return a text that changes with the content of a file."""
+        """Return a string that changes whenever the content of a file changes."""
         return self._backend.ukey(self._strip_protocol(path))
 
     def to_json(self, *, include_password: bool = False) -> str:
-        """Return what makes this filesystem again, as JSON; with its token only if that is asked for."""
+        """Return the options of this filesystem as JSON; with the token only if `include_password`."""
         return str(super().to_json(include_password=include_password))
 
     def to_dict(self, *, include_password: bool = False) -> dict[str, Any]:
-        """Return what makes this filesystem again; with its token only if that is asked for.
+        """Return the options of this filesystem; with the token only if `include_password`.
 
-        A token from fsspec's configuration or from a profile is never in it: where it is made again, there
-        are others.
+        A token from fsspec's configuration or from a profile is never included: the process that loads it has
+        its own configuration.
         """
         made_of: dict[str, Any] = super().to_dict(include_password=include_password)
         if not include_password:
@@ -641,11 +640,11 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         return made_of
 
     def created(self, path: str) -> datetime:
-        """Return when the first version of a file, or a folder, came to be, in UTC."""
+        """Return the creation time of a file or folder, in UTC; for a file, that of its first version."""
         return self._time(path, "created")
 
     def modified(self, path: str) -> datetime:
-        """Return when the content of a file came to be, in UTC."""
+        """Return the time when the current content of a file was stored, in UTC."""
         return self._time(path, "modified")
 
     def _time(self, path: str, which: str) -> datetime:

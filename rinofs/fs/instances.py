@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 class Instances(type(AbstractFileSystem)):  # type: ignore[misc]
-    """Make filesystem objects as fsspec does, keeping configured secrets out of what they remember.
+    """Create filesystem objects as fsspec does, without configured secrets in the options that they store.
 
-    fsspec merges its configuration and environment into ``storage_options``, which are pickled and shown by
-    ``to_json``. A token from there is taken out again: whoever loads the pickle has a configuration of its
-    own. Two tokens never share an object, since the token, or its digest, or whose login it is, is
-    part of what tells them apart.
+    fsspec merges its configuration and environment into ``storage_options``, which are pickled and part of
+    ``to_json``. A token from there is removed again, since the process that loads the pickle has its own
+    configuration. Objects with different tokens are never shared: the token, its digest, or the login's
+    owner is part of fsspec's instance key.
     """
 
     service: Service
@@ -37,11 +37,11 @@ class Instances(type(AbstractFileSystem)):  # type: ignore[misc]
 
     @property
     def __signature__(cls) -> inspect.Signature:
-        """The options with their defaults, for `help`, which would show the arguments of `__call__`."""
+        """The options with their defaults, for `help`, which would show the signature of `__call__`."""
         return inspect.signature(partial(cls.__init__, None))  # type: ignore[misc]
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Return the filesystem with these options, made now or earlier by this thread."""
+        """Return the filesystem with these options: a new one, or one that this thread created earlier."""
         if args or getattr(cls, "service", None) is None:
             return super().__call__(*args, **kwargs)
         # fsspec looks under the protocols of the class, which may be a user's subclass with its own.
@@ -64,19 +64,19 @@ def _remembered(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def remake(kind: Instances, options: Mapping[str, Any]) -> Any:
-    """Make a filesystem again from its pickle.
+    """Recreate a filesystem from its pickle.
 
     Parameters
     ----------
     kind : type
-        Its class.
+        Class of the filesystem.
     options : mapping
-        What it was made with, without configured secrets.
+        Its options, without configured secrets.
 
     Returns
     -------
     filesystem
-        Where there are no credentials for it, one that says so when it is used.
+        If there are no credentials for it, an object that raises the error when it is used.
     """
     try:
         return kind(**options)
@@ -85,17 +85,17 @@ def remake(kind: Instances, options: Mapping[str, Any]) -> Any:
 
 
 class WithoutLogin:
-    """A filesystem whose pickle was loaded where there are no credentials for it.
+    """A filesystem whose pickle was loaded in a process without credentials for it.
 
-    Using it tries to make it once more, and raises what is missing. Raising that while the pickle is loaded
-    would take down every worker of a dask cluster, and leave its client waiting without a word.
+    Every use tries again to create the filesystem, and raises the error if that fails. An error during
+    unpickling would stop every worker of a dask cluster, and its client would wait for ever.
 
     Parameters
     ----------
     kind : type
-        The class of the filesystem.
+        Class of the filesystem.
     options : mapping
-        What it was made with.
+        Its options.
     """
 
     __slots__ = ("_kind", "_options")
@@ -106,7 +106,7 @@ class WithoutLogin:
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
-            raise AttributeError(name)  # what Python and others look for in any object
+            raise AttributeError(name)  # Python and libraries probe these on any object
         return getattr(self._kind(**self._options), name)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -124,24 +124,25 @@ def shared_session(
     observe: Callable[[int, Mapping[str, str]], None],
     headers: Mapping[str, str] | None = None,
 ) -> HttpSession:
-    """Return the session of an endpoint and an identity.
+    """Return the session for an endpoint and an identity.
 
     Parameters
     ----------
     endpoint_url : str
         The endpoint.
     credentials : Credentials
-        Whose requests they are.
+        Token or login of the user.
     auth_for : callable
-        Makes of the credentials what the service wants to see of them; one function for each service.
+        Creates the authorization from the credentials; the same function for all filesystems of a service.
     options : Options
-        Say how long to wait, and for how many requests at once.
+        Timeouts and limits.
     observe : callable
-        Is told of every answer's status and headers.
+        Called with the status and headers of each response.
     headers : mapping, optional
         Sent with every request.
     """
-    # With the origin: an error about the token must not name the place that another filesystem's came from.
+    # The origin is part of the key: an error about the token must name where this filesystem's token came
+    # from.
     who = (
         credentials.profile.name
         if credentials.profile

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 Entry = TypeVar("Entry")
 
 MAX_LISTED = 100_000
-"""Entries that all listings together hold at most."""
+"""Maximum number of entries in all listings."""
 
 MAX_SINGLE = 10_000
-"""Entries that were asked for one by one, at most."""
+"""Maximum number of entries that were looked up one by one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known(Generic[Entry]):
-    """What is known of a path: an entry, or that there is none."""
+    """What the cache knows about a path: its entry, or that it does not exist."""
 
     entry: Entry | None
 
@@ -37,20 +37,20 @@ class _Dated(Generic[Entry]):
 
 
 class Listings(Generic[Entry]):
-    """Remember entries and listings for all filesystem objects of one endpoint and user.
+    """Cache entries and listings for all filesystem objects of one endpoint and user.
 
-    Every change that this process makes ends in `put`, `removed` or `clear`, and nothing else forgets. What
-    was asked for before such a change and answered after it is not kept.
+    Every change by this process calls `put`, `removed`, `forget` or `clear`. A response to a request that was
+    sent before such a change is not cached.
 
     Parameters
     ----------
     is_alias : callable, optional
-        Tells of a path whether it may lead to an object that has another path too.
+        Returns whether a path may lead to an object that also has another path.
     is_newer : callable, optional
-        Tells whether the first of two entries for one path is the newer one; what several threads put at
-        once does not arrive in the order in which the service did it.
+        Returns whether the first of two entries for a path is newer. Needed because results of several
+        threads do not arrive in the order in which the service produced them.
     clock : callable, optional
-        Seconds on a clock that never goes back.
+        Monotonic clock, in seconds.
     """
 
     def __init__(
@@ -75,24 +75,24 @@ class Listings(Generic[Entry]):
         )
 
     def moment(self) -> int:
-        """Return a mark to take before asking the service, and to give to `keep` with its answer."""
+        """Return a mark to take before a request, and to pass to `keep` with its response."""
         with self._lock:
             return self._changes
 
     def get(self, path: str, max_age: float) -> Known[Entry] | None:
-        """Return what is known of a path.
+        """Return what is known about a path.
 
         Parameters
         ----------
         path : str
-            The path.
+            Path.
         max_age : float
-            Seconds that the knowledge may be old.
+            Maximum age of the information in seconds.
 
         Returns
         -------
         Known or None
-            The entry, or that a listing of its folder lacked it; None if nothing is known.
+            The entry, or that the listing of its folder does not contain it; None if nothing is known.
         """
         with self._lock:
             single = self._single.get(path)
@@ -101,7 +101,7 @@ class Listings(Generic[Entry]):
             listing = self._listed.get(_parent(path)) if path else None
             if listing is not None and self._is_fresh(listing, max_age):
                 entry = listing.value.get(path)
-                # A listing shows each entry under one path, and tells nothing of the other ones.
+                # A listing shows each entry under one path only, so it says nothing about its aliases.
                 if entry is not None or not self._is_alias(path):
                     return Known(entry)
             return None
@@ -118,21 +118,21 @@ class Listings(Generic[Entry]):
         return self._clock() - dated.time < max_age
 
     def keep(self, path: str, entry: Entry, moment: int) -> None:
-        """Remember an entry that the service told of."""
+        """Cache an entry from a response."""
         with self._lock:
             if moment == self._changes:
                 self._note_alias(path)
                 self._single[path] = _Dated(self._clock(), entry)
 
     def keep_children(self, path: str, entries: Mapping[str, Entry], moment: int) -> None:
-        """Remember the whole listing of a folder, its entries by path."""
+        """Cache the complete listing of a folder, by path."""
         with self._lock:
             if moment == self._changes and len(entries) < MAX_LISTED:
                 self._note_alias(path)
                 self._listed[path] = _Dated(self._clock(), dict(entries))
 
     def put(self, path: str, entry: Entry) -> None:
-        """Take note of an entry that this process made or changed."""
+        """Record an entry that this process created or changed."""
         with self._lock:
             if self._change(path):
                 return
@@ -143,14 +143,14 @@ class Listings(Generic[Entry]):
             self._update_parent(path, entry)
 
     def removed(self, path: str, *, tree: bool) -> None:
-        """Take note that there is nothing at a path any more.
+        """Record that a path no longer exists.
 
         Parameters
         ----------
         path : str
-            The path.
+            Path.
         tree : bool
-            Whether something may have been below it.
+            Whether there may have been something below it.
         """
         with self._lock:
             if self._change(path):
@@ -161,7 +161,7 @@ class Listings(Generic[Entry]):
                 self._drop(lambda key: key == path or key.startswith(f"{path}/"))
 
     def forget(self, path: str) -> None:
-        """Forget what is known of a path, its folder and all below it."""
+        """Remove a path, its parent folder and everything below it from the cache."""
         with self._lock:
             if self._change(path):
                 return
@@ -172,7 +172,7 @@ class Listings(Generic[Entry]):
             self._drop(lambda key: key == path or key.startswith(f"{path}/"))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Clear the cache."""
         with self._lock:
             self._changes += 1
             self._clear()
@@ -187,7 +187,7 @@ class Listings(Generic[Entry]):
             self._aliases.add(path)
 
     def _change(self, path: str) -> bool:
-        """Count a change; where it came by an alias, forget everything and say so."""
+        """Count a change. If it was made by an alias, clear the cache and return True."""
         self._changes += 1
         if self._is_alias(path):
             self._clear()

@@ -14,9 +14,10 @@ Value = TypeVar("Value")
 
 
 def after_fork_in_child(method: Callable[[], None]) -> None:
-    """Have a bound method called in the child of every fork, for as long as its object lives.
+    """Register a bound method to be called in the child after every fork, as long as its object exists.
 
-    A lock that another thread holds while the process forks would stay locked in the child for ever.
+    A lock that another thread holds during the fork would never be released in the child
+    (https://docs.python.org/3/library/os.html#os.fork).
     """
     if not hasattr(os, "register_at_fork"):
         return
@@ -31,7 +32,7 @@ def after_fork_in_child(method: Callable[[], None]) -> None:
 
 
 class Registry(Generic[Value]):
-    """One object per key, made when it is first asked for, and shared by all threads."""
+    """One object per key, created on demand and shared by all threads."""
 
     def __init__(self) -> None:
         self._values: dict[Hashable, Value] = {}
@@ -42,7 +43,7 @@ class Registry(Generic[Value]):
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """Return the object for `key`, calling `make` where there is none yet."""
+        """Return the object for `key`, calling `make` if there is none yet."""
         with self._lock:
             if key not in self._values:
                 self._values[key] = make()

@@ -1,4 +1,4 @@
-"""Reading: downloads, many files, and many ranges."""
+"""Reading: downloads, contents of many files, and ranges."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Reading:
     Parameters
     ----------
     backend : Backend
-        Finds contents.
+        Finds the contents.
     strip : callable
-        Turns a path or URL into a path of the backend.
+        Converts a path or URL to a backend path.
     options : Options
-        Say how many files at once, and by how many connections each.
+        Options of the filesystem: concurrency and number of connections per file.
     """
 
     def __init__(self, backend: Backend, strip: Callable[[str], str], options: Options) -> None:
@@ -48,7 +48,7 @@ class Reading:
         self._most = options.max_concurrency
 
     def read(self, path: str, start: int | None, end: int | None, version_id: int | str | None) -> bytes:
-        """Return the bytes [start, end) of a file, as slices do."""
+        """Return the bytes [start, end) of a file, as a slice."""
         if end is not None and 0 <= end <= (start or 0):
             self._backend.pin(path, version_id)  # raises if there is nothing to read
             return b""
@@ -60,12 +60,12 @@ class Reading:
                 pinned = self._instead(path, pinned, error, version_id)
 
     def _instead(self, path: str, pinned: Pinned, error: OSError, version_id: int | str | None) -> Pinned:
-        """Return where to read after an error that may come from what was known; else raise it."""
+        """Return another source after an error that a stale cache may have caused; else raise the error."""
         if version_id is not None:
             raise error
         return self._backend.relocate(path, pinned, error)
 
-    # To files on this machine
+    # To local files
 
     def get_file(
         self,
@@ -83,19 +83,20 @@ class Reading:
         Parameters
         ----------
         path : str
-            The path; where it is a folder, one is made.
+            Path of a file; for a folder, an empty folder is created.
         target : path-like or binary file
-            Where to write.
+            Target.
         callback : Callback
-            Is told of the bytes.
+            Receives the progress in bytes.
         stop : Stop
-            Ends it early.
+            Cancels the download.
         version_id : int or str, optional
             An earlier version.
         only_file : bool
-            Whether nothing is made of a folder.
+            Whether to do nothing for a folder.
         resume : bool
-            Whether to keep what arrived of a large file if the download breaks off, and to continue there.
+            Whether to keep the received part of a large file if the download is interrupted, and to continue
+            there.
         """
         if isfilelike(target):
             _copy_to(self._backend.pin(path, version_id).source, target, callback, stop)
@@ -117,7 +118,7 @@ class Reading:
         resume: bool,
     ) -> None:
         connections = self._options.parallel_ranges
-        known = version_id is not None or resume  # what is kept belongs to a version
+        known = version_id is not None or resume  # a partial file belongs to one version
         pinned = self._backend.pin(path, version_id) if known else self._backend.locate(path)
         while True:
             try:
@@ -139,29 +140,29 @@ class Reading:
         resume: bool,
         errors: FileErrors,
     ) -> None:
-        """Download files, several at a time.
+        """Download files concurrently.
 
         Parameters
         ----------
         copies : list of Copy
-            What goes where.
+            Sources and targets.
         callback : Callback
-            Is told of the files as they are done.
+            Receives the progress in files.
         version_id : int or str, optional
-            An earlier version, of each.
+            An earlier version, the same for each file.
         sidecars : Sidecars, optional
-            Keep the metadata of each file beside it.
+            Writes the metadata of each file beside it.
         resume : bool
             As for `get_file`.
         errors : FileErrors
-            What becomes of errors.
+            How errors are handled.
         """
         if sidecars is not None:
             sidecars.check_free(copy.target for copy in copies if not copy.is_folder)
 
         def done(copy: Copy) -> None:
             if sidecars is not None and Path(copy.target).is_file():
-                # By its version, since this metadata belongs to that.
+                # By version, since metadata belongs to a version.
                 sidecars.write_sidecar(copy.target, self._metadata(copy.source, version_id))
 
         def fetch(copy: Copy, child: Callback, stop: Stop) -> None:
@@ -195,13 +196,13 @@ class Reading:
         Parameters
         ----------
         paths : list of str
-            The files.
+            Paths.
         read : callable
             Reads one file.
         on_error : str
-            ``raise``, ``omit`` or ``return``, which puts the error in the place of the content.
+            ``raise``, ``omit`` or ``return``, which returns the error in place of the content.
         bundled : bool
-            Whether small files may come several in one answer.
+            Whether several small files may be read with one request.
         """
         small = cat_bundles(paths, self._small, self._most, FileErrors(on_error)) if bundled else {}
 
@@ -229,7 +230,7 @@ class Reading:
         on_error: str,
         version_id: int | str | None = None,
     ) -> list[Any]:
-        """Return parts of files, in the order of the paths; parts of one file are of one version."""
+        """Return ranges of files, in the order of the paths; all ranges of one file have the same version."""
         first, last = ranges.spread(starts, len(paths)), ranges.spread(ends, len(paths))
         wanted: dict[str, list[ranges.Wanted]] = {}
         for position, (path, start, stop) in enumerate(zip(paths, first, last, strict=True)):
@@ -250,7 +251,7 @@ class Reading:
     def _fetches(
         self, path: str, wanted: list[ranges.Wanted], max_gap: int, version_id: int | str | None
     ) -> list[ranges.Fetch]:
-        """Return what to fetch of one file."""
+        """Return the requests for the ranges of one file."""
         if len(wanted) == 1:
             [one] = wanted
             return [ranges.single(lambda: self.read(path, one.start, one.stop, version_id), wanted)]
@@ -265,7 +266,7 @@ class Reading:
 
 
 def _copy_to(source: Source, file: IO[bytes], callback: Callback, stop: Stop, connections: int = 1) -> None:
-    """Write a whole content to a file."""
+    """Write a whole content to an open file."""
     if isinstance(source, RemoteSource):
         download(
             source.session,
@@ -286,7 +287,7 @@ def _copy_to(source: Source, file: IO[bytes], callback: Callback, stop: Stop, co
 def _copy_to_path(
     source: Source, target: Any, callback: Callback, stop: Stop, connections: int, *, resume: bool
 ) -> None:
-    """Write a whole content to a local file, which is replaced when all of it is there."""
+    """Write a whole content to a local file, which is replaced only when the content is complete."""
     if resume and isinstance(source, RemoteSource):
         download_to(
             source.session,
@@ -304,5 +305,5 @@ def _copy_to_path(
 
 
 def copy_to(source: Source, file: IO[bytes], callback: Callback) -> None:
-    """Write a whole content to a file that is kept aside."""
+    """Write a whole content to a temporary file."""
     _copy_to(source, file, callback, Stop())

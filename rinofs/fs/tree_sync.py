@@ -53,41 +53,41 @@ def sync(
     source_options: Mapping[str, Any] | None = None,
     target_options: Mapping[str, Any] | None = None,
 ) -> SyncPlan:
-    """Make the files below one folder equal to those below another, copying only what is different.
+    """Make the files below one folder equal to those below another, copying only differences.
 
-    Files are compared by size, and then by digest. Where a service tells the digest, no content is downloaded
-    for that. Metadata are not compared. What was interrupted, and is done again, goes on where it ended.
+    Files are compared by size and then by digest. No content is downloaded if the service reports a digest.
+    Metadata is not compared. An interrupted sync continues where it stopped when it is repeated.
 
     Parameters
     ----------
     source, target : str or path-like
-        Folders: URLs or local paths.
+        Folders, as URLs or local paths.
     delete : bool
-        Whether to delete what only the target has, once everything was copied without an error.
+        Whether to delete what only the target has, after everything was copied without an error.
     dry_run : bool
-        Whether to return what would be done, and to do nothing.
+        Whether to only return the plan.
     exclude : sequence of str
-        Patterns of what is left alone on both sides: ``*.tmp`` for names at any depth, ``raw/*.bin`` for
-        paths.
+        Patterns to exclude on both sides: ``*.tmp`` matches names at any depth, ``raw/*.bin`` matches paths.
     on_error : str or callable
-        ``raise`` ends with the first error; ``omit`` and ``return`` go on with the other files; a function is
-        called with the source path and the error of each file. Errors are in the result, too.
+        ``raise`` stops with the first error; ``omit`` and ``return`` continue with the other files; a
+        function is called with the source path and the error of each failed file. The result always contains
+        the errors.
     callback : Callback
-        Its branches are told of the bytes of each file.
+        Its branches receive the progress of each file in bytes.
     source_options, target_options : mapping, optional
         Options of the filesystems, such as ``token``.
 
     Returns
     -------
     SyncPlan
-        What was done, or would be.
+        What was done, or would be done.
 
     Raises
     ------
     FileNotFoundError, NotADirectoryError
-        If the source is not there, or one of both is a file.
+        If the source does not exist, or one of the two is a file.
     ValueError
-        If one of both is in the other.
+        If one of the two is inside the other.
     """
     ends = [(source, source_options), (target, target_options)]
     sides = [SyncSide(*url_to_fs(os.fspath(url), **(options or {}))) for url, options in ends]
@@ -99,14 +99,14 @@ def sync(
 
 @dataclass(frozen=True, slots=True)
 class SyncSide:
-    """A folder that is made equal to another, or that another is made equal to.
+    """One of the two folders of a sync.
 
     Attributes
     ----------
     fs : AbstractFileSystem
-        The filesystem that it is in.
+        Filesystem of the folder.
     path : str
-        Its path there.
+        Path in the filesystem.
     """
 
     fs: AbstractFileSystem
@@ -114,16 +114,16 @@ class SyncSide:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is on this machine."""
+        """Whether it is a local folder."""
         return isinstance(self.fs, LocalFileSystem)
 
     def at(self, relative: str) -> str:
-        """Return the path of what is below it."""
+        """Return the path of an entry, given its path relative to the folder."""
         top = self.path.rstrip("/")
         return f"{top}/{relative}" if top or self.path else relative
 
     def is_there(self) -> bool:
-        """Tell whether the folder is there; raises NotADirectoryError if it is a file."""
+        """Return whether the folder exists; raises NotADirectoryError if it is a file."""
         try:
             kind = self.fs.info(self.path)["type"]
         except FileNotFoundError:
@@ -133,7 +133,7 @@ class SyncSide:
         return True
 
     def scan(self, exclusions: Exclusions, *, is_source: bool) -> FileTree:
-        """Look at all that is below it."""
+        """List everything below the folder."""
         if self.is_local:
             return scan_local(self.path, exclusions, is_source=is_source)
         tree, start = FileTree(), self.at("")
@@ -151,7 +151,7 @@ class SyncSide:
 
     def _infos(self) -> list[dict[str, Any]]:
         if isinstance(self.fs, RemoteFileSystem):
-            self.fs.invalidate_cache(self.path)  # what others added since would be deleted, or copied again
+            self.fs.invalidate_cache(self.path)  # stale listings would lack what others added
             return list(self.fs.find(self.path, withdirs=True, detail=True, sizes=False).values())
         found = []
         for _, folders, files in self.fs.walk(self.path, detail=True, on_error="raise"):
@@ -159,7 +159,7 @@ class SyncSide:
         return found
 
     def digest(self, entry: TreeEntry, kind: str) -> str:
-        """Return a digest of the content of a file: the one that is known, or one taken of the content."""
+        """Return a digest of a file: the reported one, or one computed from its content."""
         if kind in entry.digests:
             return entry.digests[kind]
         hasher = _HASHERS[kind]()
@@ -177,11 +177,11 @@ _HASHERS: dict[str, Callable[[], Any]] = {
     "sha1": lambda: hashlib.sha1(usedforsecurity=False),
     "etag": EtagHasher,
 }
-"""Digests that services tell, the best first."""
+"""Digests that services report, preferred ones first."""
 
 
 class _HashingFile(io.RawIOBase):
-    """Takes a digest of what is written to it."""
+    """A file that computes the digest of what is written to it."""
 
     def __init__(self, hasher: Any) -> None:
         super().__init__()
@@ -198,7 +198,7 @@ class _HashingFile(io.RawIOBase):
 def plan_sync(
     source: SyncSide, target: SyncSide, *, delete: bool = False, exclude: Sequence[str] = ()
 ) -> SyncPlan:
-    """Find out what makes a folder equal to another; the parameters are those of `sync`."""
+    """Compare two folders; the parameters are those of `sync`."""
     if source.fs is target.fs or (source.is_local and target.is_local):
         _check_apart(source.path.rstrip("/"), target.path.rstrip("/"))
     if not source.is_there():
@@ -222,7 +222,7 @@ def _check_apart(source: str, target: str) -> None:
 
 
 class _Sameness:
-    """Tells whether two files have the same content."""
+    """Compares the contents of two files."""
 
     def __init__(self, source: SyncSide, target: SyncSide) -> None:
         self._source = source
@@ -235,11 +235,11 @@ class _Sameness:
         try:
             return self._source.digest(one, kind) == self._target.digest(other, kind)
         except OSError:
-            return False  # it is copied then, which tells what is wrong with it
+            return False  # copying it will raise the error
 
     @staticmethod
     def _kind(one: TreeEntry, other: TreeEntry) -> str:
-        """Return the digest that takes the fewest contents: both know it, or one does."""
+        """Return the digest for which the fewest contents must be read: known to both sides, or to one."""
         known = [[kind for kind in _HASHERS if kind in entry.digests] for entry in (one, other)]
         both = [kind for kind in known[0] if kind in known[1]]
         return (both + known[1] + known[0] + ["sha256"])[0]
@@ -247,20 +247,20 @@ class _Sameness:
 
 @dataclass
 class SyncPlan:
-    """What makes a folder equal to another.
+    """The changes that make one folder equal to another.
 
     Attributes
     ----------
     source, target : SyncSide
-        The folders.
+        Folders.
     comparison : Comparison
-        What is different, by paths below them.
+        Differences, by relative path.
     source_entries, target_entries : dict
-        What is there, by path.
+        Entries by relative path.
     deleted : int
-        How much was deleted.
+        Number of deleted files and folders.
     errors : dict of str to Exception
-        What could not be looked at, copied or deleted, by path.
+        Errors by path: what could not be read, copied or deleted.
     """
 
     source: SyncSide
@@ -276,21 +276,21 @@ class SyncPlan:
 
     @property
     def copied(self) -> list[str]:
-        """What is copied: files that are new at the target, or have another content there."""
+        """Files to copy: new, or with different content at the target."""
         return sorted(self.comparison.new + self.comparison.changed)
 
     @property
     def unchanged(self) -> int:
-        """How many files are the same already."""
+        """Number of equal files."""
         return self.comparison.unchanged
 
     @property
     def size(self) -> int:
-        """Bytes to copy, as far as they are known."""
+        """Size of the files to copy in bytes, as far as known."""
         return sum(self.source_entries[relative].size or 0 for relative in self.copied)
 
     def carry_out(self, *, on_error: OnError = "raise", callback: Callback = DEFAULT_CALLBACK) -> None:
-        """Copy, and then delete if nothing failed; the parameters are those of `sync`."""
+        """Copy, and then delete if there was no error; the parameters are those of `sync`."""
         outer = FileErrors(on_error)
 
         def fail(path: str, error: Exception) -> None:
@@ -322,7 +322,7 @@ class SyncPlan:
         if not late and self.target.is_local:
             folders = ["", *folders]
         if not self.target.is_local:
-            # A service makes the folders on the way to a file.
+            # A service creates the parent folders of a file.
             folders = [one for one in folders if not any(file.startswith(f"{one}/") for file in relatives)]
         for folder in folders:
             try:
@@ -347,7 +347,7 @@ class SyncPlan:
         for folder in [one for one in extra if self.target_entries[one].kind == FOLDER]:
             path = self.target_entries[folder].path
             try:
-                # Only while it is empty: what others put there meanwhile stays.
+                # Only if it is empty: keep what others stored there meanwhile.
                 self.target.fs.rmdir(path)
                 self.deleted += 1
             except FileNotFoundError:
@@ -363,6 +363,6 @@ class SyncPlan:
         for path in paths:
             with contextlib.suppress(FileNotFoundError):
                 if self.target.is_local:
-                    Path(path).unlink()  # a link too, and not what it leads to
+                    Path(path).unlink()  # also a link, but never its target
                 else:
                     self.target.fs.rm_file(path)

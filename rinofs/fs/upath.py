@@ -1,4 +1,4 @@
-"""Paths as objects: ``UPath("rino://exp1/a.csv")`` of universal_pathlib makes these."""
+"""Paths as objects: `UPath` of universal_pathlib creates these for ``UPath("rino://exp1/a.csv")``."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class RemotePath(UPath):
     def _transform_init_args(
         cls, args: tuple[JoinablePathLike, ...], protocol: str, storage_options: dict[str, Any]
     ) -> tuple[tuple[JoinablePathLike, ...], str, dict[str, Any]]:
-        # Paths are taken apart as the filesystem's class does it, but only if fsspec has loaded that by now.
+        # UPath parses paths with the filesystem's class, but only if fsspec has loaded it.
         get_filesystem_class(protocol)
         return super()._transform_init_args(args, protocol, storage_options)
 
     def rename(self, target: WritablePathLike, **kwargs: Any) -> Self:
-        """Rename the file or folder; a relative target counts from the top, as there is no current folder.
+        """Rename the file or folder. A relative target starts at the top level: there is no current folder.
 
         Parameters
         ----------
         target : path-like
-            What it is called from then on.
+            New path.
         **kwargs
             As for `upath.UPath.rename`.
 

@@ -1,4 +1,4 @@
-"""Convert Python values to JSON metadata; errors name the place of a value that JSON cannot store."""
+"""Convert Python values to JSON metadata; errors name the position of a value that JSON cannot store."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from rinofs.protocol.limits import MAX_METADATA_DEPTH
 __all__ = ["as_json", "as_metadata", "as_tags", "attributes_of", "moment_text"]
 
 MAX_DEPTH = MAX_METADATA_DEPTH - 1
-"""Levels of lists and objects; what is sent has the metadata around it."""
+"""Maximum nesting of lists and objects; the metadata object itself is one more level."""
 
-_BEYOND = 2**63  # the first integer that does not fit into 64 bits with a sign
+_BEYOND = 2**63  # the smallest positive integer that does not fit into 64 signed bits
 
 _ADVICE = {
     bytes: "decode it to text",
@@ -33,19 +33,19 @@ def as_metadata(given: object, where: str = "metadata") -> dict[str, Any]:
     Parameters
     ----------
     given : mapping
-        Names and values. Numbers, texts, truth values, None, lists, tuples and mappings stay what they are;
-        scalars and arrays of numpy become numbers and lists; a datetime or pandas Timestamp becomes text, as
-        `moment_text` writes it, a date ``2026-01-25``, a path its text with ``/``.
+        Names and values. Numbers, strings, booleans, None, lists, tuples and mappings are kept; scalars and
+        arrays of numpy become numbers and lists; a datetime or pandas Timestamp becomes a string, see
+        `moment_text`; a date becomes ``2026-01-25``; a path becomes a string with ``/``.
     where : str
-        What the message of an error calls it.
+        Name for the value in errors.
 
     Raises
     ------
     TypeError
-        If JSON has no such value; the message names its place.
+        If JSON has no such type; the message names the position.
     ValueError
-        If it has, but not this one: NaN, half of a surrogate pair, an integer beyond 64 bits, nesting of more
-        than 63 levels.
+        If the value is not valid in JSON: NaN, an unpaired surrogate, an integer beyond 64 bits, or more than
+        63 levels of nesting.
     """
     if not isinstance(given, Mapping):
         raise TypeError(f"{where}: an object with names and values is expected, not {_kind(given)}")
@@ -54,12 +54,12 @@ def as_metadata(given: object, where: str = "metadata") -> dict[str, Any]:
 
 
 def as_tags(given: object) -> list[str]:
-    """Return tags as a list of texts.
+    """Return tags as a list of strings.
 
     Raises
     ------
     TypeError
-        If it is something else; a single text too, which is not a list.
+        If it is anything else, such as a single string.
     """
     if isinstance(given, str | bytes) or not isinstance(given, list | tuple | set | frozenset):
         raise TypeError(f"tags: a list of strings is expected, not {_kind(given)}")
@@ -71,7 +71,7 @@ def as_tags(given: object) -> list[str]:
 
 
 def attributes_of(given: Mapping[str, Any]) -> tuple[dict[str, Any] | None, list[str] | None]:
-    """Return the ``metadata`` and ``tags`` among arguments, as they will be stored; None where not given.
+    """Return the ``metadata`` and ``tags`` among keyword arguments, as they will be stored; None if absent.
 
     Raises
     ------
@@ -125,7 +125,7 @@ def _text(value: str, where: str) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise ValueError(f"{where}: contains an unpaired surrogate") from None
-    return str.__str__(value)  # of members of an enumeration, the value
+    return str.__str__(value)  # for members of a str enumeration, the value
 
 
 def _integer(value: int, where: str) -> int:
@@ -141,18 +141,19 @@ def _float(value: float, where: str) -> float:
 
 
 def _time(value: date, where: str) -> str:
-    if value != value:  # pandas' NaT, which is a datetime
+    if value != value:  # NaT of pandas is a datetime that is not equal to itself
         raise ValueError(f"{where}: {value} is not a valid time; use None where a value is missing")
     return moment_text(value) if isinstance(value, datetime) else value.isoformat()
 
 
 def moment_text(moment: datetime) -> str:
-    """Return a time as ISO 8601, to the microsecond, so that texts are in the order of their times.
+    """Return a time as ISO 8601 with microseconds, so that the order of strings is the order of times.
 
     Parameters
     ----------
     moment : datetime
-        With a time zone it is written in UTC, as ``2026-01-25T11:33:44.098427Z``; without one as it is.
+        With a time zone, it is converted to UTC, as ``2026-01-25T11:33:44.098427Z``; without one, it is
+        written as it is.
     """
     if moment.tzinfo is None:
         return moment.isoformat(timespec="microseconds")
@@ -160,7 +161,7 @@ def moment_text(moment: datetime) -> str:
 
 
 def _plain(value: Any, where: str) -> Any:
-    """Return a scalar or array of numpy as what Python has for it."""
+    """Return a scalar or array of numpy as plain Python values."""
     kind = getattr(getattr(value, "dtype", None), "kind", "")
     if kind == "M":
         times = value.astype("datetime64[us]")

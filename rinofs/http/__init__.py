@@ -1,5 +1,5 @@
 """HTTP: sessions, retries, resumed reads, verified transfers.
 
-The only client of HTTP in rinofs: connection below session below content. It knows nothing of the services:
-paths, records and versions come from above. May import errors and protocol; serves fs, rinocloud, repovizz.
+All HTTP requests of the client go through here, in three layers: connection, session, content. The room does
+not depend on a service. May import errors and protocol; serves fs, rinocloud, repovizz.
 """

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from rinofs.http.session.session import HttpSession
 
 HEADER = 64 * 1024
-"""A first read of more than this is the beginning of a read of everything, not a look at a header."""
+"""A first read of more than this starts a download of the whole file; a shorter one only reads a header."""
 
 SMALL = 128 * 1024
-"""Bytes up to which a content is fetched whole at the first touch of its beginning."""
+"""Contents up to this many bytes are downloaded whole by the first read at the beginning."""
 
 
 class Origin(Protocol):
@@ -34,60 +34,60 @@ class Origin(Protocol):
 
     @property
     def key(self) -> str:
-        """Names the version among all contents of all endpoints and users."""
+        """Key of the version, unique among all endpoints, users and contents."""
         ...
 
     @property
     def size(self) -> int | None:
-        """Bytes; None if that is not known."""
+        """Size in bytes; None if not known."""
         ...
 
     def load(self, start: int, stop: int) -> bytes:
-        """Return the bytes [start, stop)."""
+        """Download the bytes [start, stop)."""
         ...
 
     def stream(self) -> Sequential | None:
-        """Begin to download everything, in order; None where that is not possible."""
+        """Start a sequential download of the whole content; None if not possible."""
         ...
 
 
 class Source(Origin, Protocol):
-    """One version of a content, as a backend finds it."""
+    """One version of a content, as a backend returns it."""
 
     def sized(self) -> Self:
-        """Return the same with its size, which is found out if it is not known."""
+        """Return the same source with its size, asking the service if it is not known."""
         ...
 
     def read(self, start: int = 0, stop: int | None = None) -> bytes:
-        """Return the bytes [start, stop), as slices do; checked if that is everything."""
+        """Return the bytes [start, stop), as a slice; the whole content is verified."""
         ...
 
     def load_many(self, spans: Sequence[tuple[int, int]]) -> Sequence[bytes]:
-        """Return several parts, by one request where that is possible."""
+        """Return several ranges, in one request if possible."""
         ...
 
 
 class Sequential:
     """Read a content from its first byte on, in pieces of any size.
 
-    What is taken from the network ends at a block, so that whole blocks can be kept; the rest waits for
-    the next read.
+    Downloads in multiples of blocks, so that whole blocks can be cached; the remaining bytes are kept for the
+    next read.
 
     Parameters
     ----------
     stream : ContentStream
-        The content, from its first byte.
+        The stream, at the first byte.
     content : Content
-        What it is, for the check.
+        Describes the content, for verification.
     size : int
-        Its bytes.
+        Size in bytes.
     verify : bool
-        Whether to check it when its last byte is read.
+        Whether to verify the content when its last byte is read.
 
     Attributes
     ----------
     position : int
-        Where the next read begins.
+        Offset of the next read.
     """
 
     def __init__(self, stream: ContentStream, content: Content, size: int, verify: bool) -> None:
@@ -106,11 +106,11 @@ class Sequential:
         Parameters
         ----------
         count : int
-            How many; not beyond the end.
+            Number of bytes; not beyond the end.
         block : int
-            Bytes in a block.
+            Size of a block in bytes.
         keep : callable, optional
-            Is given whole blocks as they arrive, with the offset at which they begin.
+            Called with the offset and the bytes of whole blocks as they arrive.
 
         Returns
         -------
@@ -120,7 +120,7 @@ class Sequential:
         Raises
         ------
         ContentMismatchError
-            If the content turns out, at its end, not to be what the service vouches for.
+            If the content does not match the service's digest when the end is reached.
         """
         missing = count - len(self._rest)
         fresh = b""
@@ -153,7 +153,7 @@ class Sequential:
         return data
 
     def close(self) -> None:
-        """End the download, whether or not it is complete."""
+        """Close the stream, complete or not."""
         self._rest = b""
         if self._verifier is not None:
             self._verifier.abandon()
@@ -162,18 +162,18 @@ class Sequential:
 
 @dataclass(frozen=True, slots=True)
 class RemoteSource:
-    """A content that comes by HTTP.
+    """A content that is read by HTTP.
 
     Attributes
     ----------
     session : HttpSession
         Sends the requests.
     content : Content
-        What to read.
+        Content to read.
     key : str
-        Names the version among all contents of all endpoints and users; empty if no version is named yet.
+        Key of the version among all endpoints, users and contents; empty if the version is not known yet.
     verify : bool
-        Whether a content that is read in order from its first to its last byte is checked.
+        Whether to verify a content that is read sequentially from the first to the last byte.
     """
 
     session: HttpSession
@@ -183,11 +183,11 @@ class RemoteSource:
 
     @property
     def size(self) -> int | None:
-        """Bytes; None if that is not known."""
+        """Size in bytes; None if not known."""
         return self.content.size
 
     def sized(self) -> Self:
-        """Return the same with its size, which is found out if it is not known."""
+        """Return the same source with its size, asking the service if it is not known."""
         if self.content.size is not None:
             return self
         return replace(self, content=replace(self.content, size=self._find_size()))
@@ -196,11 +196,11 @@ class RemoteSource:
         with open_content(self.session, self.content) as stream:
             scratch = bytearray(1024 * 1024)
             while stream.size is None and stream.readinto(scratch):
-                pass  # a body without a length has to be read to its end
+                pass  # a response without a length has to be read to its end
             return stream.position if stream.size is None else stream.size
 
     def read(self, start: int = 0, stop: int | None = None) -> bytes:
-        """Return the bytes [start, stop), as slices do; checked if that is everything."""
+        """Return the bytes [start, stop), as a slice; the whole content is verified."""
         return read_content(self.session, self.content, start, stop, verify=self.verify)
 
     def load(self, start: int, stop: int) -> bytes:
@@ -208,25 +208,25 @@ class RemoteSource:
         return read_content(self.session, self.content, start, stop)
 
     def load_many(self, spans: Sequence[tuple[int, int]]) -> Sequence[bytes]:
-        """Return several parts, by one request where that is possible."""
+        """Return several ranges, in one request if possible."""
         return read_spans(self.session, self.content, spans)
 
     def stream(self) -> Sequential:
-        """Begin to download everything, in order."""
+        """Start a sequential download of the whole content."""
         size = self.content.size or 0
         return Sequential(open_content(self.session, self.content), self.content, size, self.verify)
 
 
 @dataclass(frozen=True, slots=True)
 class MemorySource:
-    """A content that is in memory already.
+    """A content in memory.
 
     Attributes
     ----------
     data : bytes
         The content.
     key : str
-        Names it.
+        Key of the content.
     """
 
     data: bytes = field(repr=False)
@@ -234,20 +234,20 @@ class MemorySource:
 
     @classmethod
     def of(cls, data: bytes) -> Self:
-        """Make one of bytes, named by what they are."""
+        """Create a source for bytes, with their digest as its key."""
         return cls(data, f"memory {hashlib.sha256(data).hexdigest()}")
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
         return len(self.data)
 
     def sized(self) -> Self:
-        """Return the same."""
+        """Return this source."""
         return self
 
     def read(self, start: int = 0, stop: int | None = None) -> bytes:
-        """Return the bytes [start, stop), as slices do."""
+        """Return the bytes [start, stop), as a slice."""
         return self.data[start:stop]
 
     def load(self, start: int, stop: int) -> bytes:
@@ -255,42 +255,42 @@ class MemorySource:
         return self.data[start:stop]
 
     def load_many(self, spans: Sequence[tuple[int, int]]) -> Sequence[bytes]:
-        """Return several parts."""
+        """Return several ranges."""
         return [self.data[start:stop] for start, stop in spans]
 
     def stream(self) -> None:
-        """Return None: there is nothing to download."""
+        """Return None: nothing has to be downloaded."""
 
 
 @dataclass(slots=True)
 class FetcherSource:
-    """What a file of another filesystem can offer: ranges only, shared with no one."""
+    """Reads ranges of a file of another filesystem; its blocks are not shared."""
 
     load: Callable[[int, int], bytes]
     size: int
     key: str
 
     def stream(self) -> None:
-        """Return None: there is nothing but ranges."""
+        """Return None: only ranges can be read."""
 
 
 class SharedCache(BaseCache):  # type: ignore[misc]
-    """Serve a file from the shared blocks, and fetch what they lack in the way that the reads suggest.
+    """Read a file by way of the shared blocks, and adapt the size of downloads to the pattern of reads.
 
-    A read at the beginning of more than a header opens a stream, which goes on for as long as the reads do
-    not jump. Reads in order elsewhere read ahead, twice as far each time. All other reads fetch the blocks
-    that they touch.
+    A read of more than a header at the beginning opens a stream over the whole content, which serves all
+    reads until one jumps. Sequential reads elsewhere read ahead, twice as far each time. All other reads
+    download only the blocks that they touch.
 
     Parameters
     ----------
     blocksize : int
-        Bytes to read ahead at most.
+        Maximum number of bytes to read ahead.
     fetcher : callable
         Downloads the bytes between two offsets.
     size : int
-        Bytes of the content.
+        Size of the content in bytes.
     source : Origin, optional
-        Where the bytes come from; by default the fetcher, and nothing is shared.
+        Where to read; by default the fetcher, without sharing blocks.
     """
 
     name = "rinofs"
@@ -304,7 +304,7 @@ class SharedCache(BaseCache):  # type: ignore[misc]
     ) -> None:
         super().__init__(blocksize, fetcher, size)
         self._source = source or FetcherSource(fetcher, size, f"private:{uuid.uuid4()}")
-        # Content larger than the cache would push everything else out, itself at last.
+        # A content larger than the cache would evict everything else, and finally its own first blocks.
         self._keep = size <= shared_blocks.max_bytes
         self._stream: Sequential | None = None
         self._expected = -1
@@ -348,7 +348,7 @@ class SharedCache(BaseCache):  # type: ignore[misc]
         return self._load(start, stop)
 
     def _next_reach(self, wanted: int) -> int:
-        """Return how far to fetch when a read goes on where the last one ended."""
+        """Return how many bytes to download for a read that continues the last one."""
         farther = 2 * self._reach if self._reach else SMALL
         most: int = max(self.blocksize, wanted)
         return min(max(farther, wanted), most)
@@ -372,7 +372,7 @@ class SharedCache(BaseCache):  # type: ignore[misc]
         try:
             data = self._stream.read(count, BLOCK, keep)
         except BaseException:
-            # What does not match its digest must not be served from the cache either.
+            # The blocks of a content that failed verification must not be read from the cache either.
             shared_blocks.drop(self._source.key)
             self.close()
             raise
@@ -384,7 +384,7 @@ class SharedCache(BaseCache):  # type: ignore[misc]
         shared_blocks.keep(self._source.key, start, data)
 
     def close(self) -> None:
-        """End a download that is under way."""
+        """Close the stream, if one is open."""
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close()
@@ -394,26 +394,26 @@ register_cache(SharedCache, clobber=True)
 
 
 class RemoteReader(AbstractBufferedFile):  # type: ignore[misc]
-    """A file that is read from a service; it stays at the version that it was opened at.
+    """A remote file opened for reading; it always reads the version that was current when it was opened.
 
     Parameters
     ----------
     fs : AbstractFileSystem
         The filesystem.
     path : str
-        Where the file was found.
+        Path of the file.
     source : Origin
-        Its content.
+        Source of the content.
     info : dict
-        What the filesystem knows of it.
+        Info of the file, as the filesystem returns it.
     version_id : int, str or None
-        Opens this version again, wherever the file is by then.
+        Identifies this version even if the file is moved.
     block_size : int
-        Bytes to read ahead at most.
+        Maximum number of bytes to read ahead.
     cache_type : str
-        ``rinofs`` or one of fsspec's.
+        ``rinofs``, or the name of one of fsspec's caches.
     cache_options : dict, optional
-        Passed to a cache of fsspec's.
+        Options of fsspec's cache.
     """
 
     def __init__(
@@ -450,14 +450,14 @@ class RemoteReader(AbstractBufferedFile):  # type: ignore[misc]
 
     @property
     def version_key(self) -> str:
-        """Names this version among all contents of all endpoints and users; empty if it has no name."""
+        """Key of this version among all endpoints, users and contents; empty if it has none."""
         return self._source.key
 
     def _fetch_range(self, start: int, end: int) -> bytes:
         return self._source.load(start, min(end, self.size))
 
     def close(self) -> None:
-        """End a download that is under way, and close the file."""
+        """Close the file, and the stream if one is open."""
         if isinstance(getattr(self, "cache", None), SharedCache):
             self.cache.close()
         super().close()
@@ -483,12 +483,12 @@ def reopen(
     block_size: int,
     cache_type: str,
 ) -> RemoteReader:
-    """Open the very version of a file that a pickle was made of.
+    """Open the version of a file that a pickled file object had open.
 
     Raises
     ------
     ContentChangedError
-        If that version has other content by now.
+        If that version has another content now.
     """
     file: RemoteReader = fs.open(
         path, "rb", version_id=version_id, block_size=block_size, cache_type=cache_type

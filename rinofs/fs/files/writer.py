@@ -29,11 +29,11 @@ __all__ = [
 ]
 
 SPOOLED_IN_MEMORY = 4 * 1024 * 1024
-"""Bytes of a file being written that are kept in memory; more go to a temporary file."""
+"""Bytes of a file being written that are kept in memory; larger files go to a temporary file."""
 
 
 class OpenMode(Enum):
-    """What opening a file is for."""
+    """Why a file is opened for writing."""
 
     READ = "rb"
     REPLACE = "wb"
@@ -42,12 +42,12 @@ class OpenMode(Enum):
 
     @classmethod
     def parse(cls, mode: str) -> OpenMode:
-        """Return the binary mode that `mode` says.
+        """Parse a binary mode.
 
         Raises
         ------
         ValueError
-            If it is another mode, such as one for reading and writing at once.
+            If it is another mode, such as one for both reading and writing.
         """
         letters = mode.replace("b", "")
         for known in cls:
@@ -67,32 +67,30 @@ class Send(Protocol):
 class RemoteWriter(io.BufferedIOBase):
     """A file that is written to a service when it is closed without an error.
 
-    What is written can be read again and written over until then. An exception on the way out of the
-    ``with`` block, or one that is being handled when the file is closed and was not yet when it was opened,
-    discards it; so does a file that is never closed. This holds behind a text wrapper or a compressor as
-    well, which know nothing of the exception and just close.
+    Until then, written data can be read again and overwritten. The data is discarded if an exception leaves
+    the ``with`` block, if an exception is being handled on close that was not being handled on open, or if
+    the file is never closed. This also works through text wrappers and compressors, which close the file
+    without passing on the exception.
 
     Parameters
     ----------
     path : str
-        The path on the filesystem.
+        Path in the filesystem.
     url : str
-        The same with its protocol, for messages.
+        URL of the file, for messages.
     mode : str
         ``wb``, ``ab`` or ``xb``.
     send : callable
         Uploads the content.
     autocommit : bool
-        Whether closing uploads; otherwise `commit` does.
+        Whether closing the file uploads it; otherwise `commit` does.
 
     Attributes
     ----------
     stage : callable or None
-        Takes what was written when the file is closed; then there is nothing left to commit. None if that
-        stays here.
+        Receives the written file on close, so that nothing is left to commit; None outside a transaction.
     storing : dict or None
-        How the content is stored: the fields of its `Upload` beside path and bytes. None if `send` alone
-        knows.
+        Fields of the `Upload` other than path and content; None if only `send` knows them.
     """
 
     storing: dict[str, Any] | None = None
@@ -118,7 +116,7 @@ class RemoteWriter(io.BufferedIOBase):
         return self._spool
 
     def readable(self) -> bool:
-        """Return True: what was written can be read again."""
+        """Return True: written data can be read again."""
         return True
 
     def writable(self) -> bool:
@@ -130,11 +128,11 @@ class RemoteWriter(io.BufferedIOBase):
         return True
 
     def write(self, data: ReadableBuffer) -> int:
-        """Write bytes at the current position; returns how many."""
+        """Write bytes at the current position; returns their number."""
         return self._file().write(data)
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read back what was written, from the current position."""
+        """Read written data from the current position."""
         return self._file().read(-1 if size is None else size)
 
     read1 = read
@@ -150,19 +148,19 @@ class RemoteWriter(io.BufferedIOBase):
         return self._file().tell()
 
     def truncate(self, size: int | None = None) -> int:
-        """Cut the file at `size`, by default the current position, or fill it up with zeros; returns it."""
+        """Cut or extend the file to `size`, by default the current position; returns the size."""
         position = self.tell()
         size = position if size is None else size
         file = self._file()
         file.truncate(size)
         missing = size - self.seek(0, io.SEEK_END)
-        if missing > 0:  # in memory; on a disk the file has grown already
+        if missing > 0:  # in memory; a file on disk has been extended already
             file.write(bytes(missing))
         self.seek(position)
         return size
 
     def fail(self) -> None:
-        """Mark as failed; upload nothing. For wrappers that know of an exception."""
+        """Mark as failed; upload nothing. For wrappers that see the exception."""
         self._failed = True
 
     def __exit__(
@@ -174,7 +172,7 @@ class RemoteWriter(io.BufferedIOBase):
             self.discard()
 
     def close(self) -> None:
-        """Upload what was written, unless an exception is being raised."""
+        """Upload the written data, unless an exception is being handled."""
         if self.closed:
             return
         error = sys.exc_info()[1]
@@ -212,7 +210,7 @@ class RemoteWriter(io.BufferedIOBase):
             super().close()
 
     def commit(self) -> None:
-        """Upload what was written; a transaction calls this when all of it went well."""
+        """Upload the written data; called by a transaction when it succeeds."""
         spool = self._spool
         if spool is None:
             return
@@ -223,14 +221,14 @@ class RemoteWriter(io.BufferedIOBase):
         spool.close()
 
     def discard(self) -> None:
-        """Discard what was written, and close."""
+        """Discard the written data and close the file."""
         spool, self._spool = self._spool, None
         if spool is not None:
             spool.close()
         super().close()
 
     def __del__(self) -> None:
-        # Uploading from here could block or fail where nobody can see it, in the middle of anything.
+        # Do not upload here: it could block, or fail unseen, at any time the garbage collector runs.
         if getattr(self, "_spool", None) is not None and not self.closed:
             self.discard()
             warnings.warn(
@@ -239,21 +237,21 @@ class RemoteWriter(io.BufferedIOBase):
 
 
 class AppendingWriter(RemoteWriter):
-    """A file whose writes go to its end, after what was there when it was opened.
+    """A file that appends to the content that existed when it was opened.
 
     Attributes
     ----------
     kept : int
-        How many of its first bytes were there.
+        Size in bytes of the content that existed.
     rewritten : bool
-        Whether it was cut to fewer.
+        Whether that content was truncated.
     """
 
     kept = 0
     rewritten = False
 
     def write(self, data: ReadableBuffer) -> int:
-        """Write bytes at the end, as POSIX has it; returns how many."""
+        """Append bytes, as POSIX defines it for append mode; returns their number."""
         self._file().seek(0, io.SEEK_END)
         return super().write(data)
 
@@ -265,7 +263,7 @@ class AppendingWriter(RemoteWriter):
 
 
 def _is_leaving_a_with_block() -> bool:
-    """Return whether an ``__exit__`` is on the stack: then the exception will reach the user."""
+    """Return whether an ``__exit__`` is on the stack; if so, the exception will reach the user."""
     frame = sys._getframe(1)
     while frame.f_back is not None:
         if frame.f_code.co_name == "__exit__":
@@ -275,7 +273,7 @@ def _is_leaving_a_with_block() -> bool:
 
 
 class TextWriter(io.TextIOWrapper):
-    """Text written to a `RemoteWriter`, which is marked as failed by an exception in the ``with`` block."""
+    """A text file over a `RemoteWriter`, which an exception in the ``with`` block marks as failed."""
 
     def __init__(self, file: Any, fail: Callable[[], None], **options: Any) -> None:
         super().__init__(file, **options)
@@ -289,21 +287,21 @@ class TextWriter(io.TextIOWrapper):
         super().__exit__(kind, error, trace)
 
     def __del__(self) -> None:
-        # The file behind is dropped unclosed, and says so.
+        # The discarded file underneath raises ValueError because it was not closed.
         with contextlib.suppress(ValueError):
             if not self.closed:
                 self.detach()
 
 
 class CompressedWriter(io.BufferedIOBase):
-    """A compressor that writes to a `RemoteWriter`; closing it closes both, as no compressor does by itself.
+    """A compressor over a `RemoteWriter`; closing it closes both, which compressors alone do not do.
 
     Parameters
     ----------
     compressor : file
-        Writes compressed bytes to `target`.
+        Compresses and writes to `target`.
     target : RemoteWriter
-        The file behind it.
+        File to write to.
     """
 
     def __init__(self, compressor: Any, target: RemoteWriter) -> None:
@@ -316,15 +314,15 @@ class CompressedWriter(io.BufferedIOBase):
         return True
 
     def write(self, data: ReadableBuffer) -> int:
-        """Write bytes; returns how many, before compression."""
+        """Write bytes; returns their number before compression."""
         written: int | None = self._compressor.write(data)
         return len(memoryview(data).cast("B")) if written is None else written
 
     def flush(self) -> None:
-        """Do nothing: nothing is uploaded before the file is closed."""
+        """Do nothing: data is uploaded only when the file is closed."""
 
     def tell(self) -> int:
-        """Return how many bytes were written, before compression."""
+        """Return the number of bytes written, before compression."""
         return int(self._compressor.tell())
 
     def fail(self) -> None:
@@ -358,7 +356,7 @@ class CompressedWriter(io.BufferedIOBase):
 
 
 def compressed(writer: RemoteWriter, path: str, compression: str) -> Any:
-    """Return a file that compresses into a writer: a name of fsspec's, or ``infer``."""
+    """Return a file that compresses into a writer, with one of fsspec's compressions or ``infer``."""
     from fsspec.compression import compr
     from fsspec.core import get_compression
 

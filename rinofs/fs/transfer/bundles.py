@@ -26,28 +26,29 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 MIN_FILES = 8
-"""Files from which on it is tried, since it costs a request to find out that none of them is small."""
+"""Minimum number of files for a bundle: the request is wasted if none of them is small."""
 
 
 MAX_UPLOADS = 4
-"""Bundles that are uploaded at a time, since each holds its files in memory."""
+"""Maximum number of concurrent uploads of bundles; each bundle is in memory."""
 
 
 def cat_bundles(
     paths: Sequence[str], read_bundle: ReadBundle, concurrency: int, errors: FileErrors
 ) -> dict[str, bytes]:
-    """Return the contents of those of many files that come in bundles.
+    """Return the contents of the files that can be read in bundles.
 
     Parameters
     ----------
     paths : sequence of str
-        The files.
+        Paths.
     read_bundle : callable
-        Returns the contents of some of them, None for those that have to be asked for alone.
+        Returns the contents of several files, None for each that must be requested on its own.
     concurrency : int
-        Requests at a time.
+        Maximum number of concurrent requests.
     errors : FileErrors
-        If they are not raised, the files of a bundle that fails are left to be asked for alone.
+        How errors are handled. Unless they are raised, the files of a failed bundle are left to be requested
+        one by one.
     """
 
     def read(group: Sequence[str]) -> list[tuple[str, bytes | None]]:
@@ -68,20 +69,20 @@ def get_bundles(
     errors: FileErrors,
     done: Callable[[Copy], object],
 ) -> list[Copy]:
-    """Download those of many files that come in bundles, and return what is left to download.
+    """Download the files that can be read in bundles; returns the copies that are left.
 
     Parameters
     ----------
     copies : sequence of Copy
-        What goes where; no folders.
+        Sources and targets; no folders.
     read_bundle, concurrency, errors
         As for `cat_bundles`.
     callback : Callback
-        Its branches are told of the bytes of each file.
+        Its branches receive the progress of each file in bytes.
     stop : Stop
-        Ends the work early.
+        Cancels the work.
     done : callable
-        Is told of each file that is there.
+        Called with each file that is complete.
     """
 
     def store(copy: Copy, data: bytes) -> None:
@@ -132,27 +133,28 @@ def pipe_bundles(
     done: Callable[[Item, Upload], object] = lambda *_: None,
     failed: Callable[[Item, Exception], object] = _raise,
 ) -> list[Item]:
-    """Upload those of many files that go in bundles, and return what is left to upload.
+    """Upload the files that fit into bundles; returns the items that are left.
 
     Parameters
     ----------
     items : sequence
-        The files.
+        Files.
     size_of : callable
-        Returns the bytes of one, None for what has to go alone.
+        Returns the size of an item in bytes, None for an item that must be sent on its own.
     upload_of : callable
-        Returns what to send, with its content in memory; None for what has to go alone after all.
+        Returns the upload with its content in memory, None for an item that must be sent on its own after
+        all.
     writer : callable
-        Returns what stores several files at once, and tells which of them it has stored; None where the
+        Returns a function that stores several files at once and reports which of them it stored; None if the
         service cannot.
     concurrency : int
-        Requests at a time.
+        Maximum number of concurrent requests.
     stop : Stop
-        Ends the work early.
+        Cancels the work.
     done : callable
-        Is told of each file that is stored.
+        Called with each file that is stored.
     failed : callable, optional
-        Is told of each file that could not be, or whose bundle could not be sent; by default, raises that.
+        Called with each file that failed, or whose bundle failed; raises the error by default.
     """
 
     def prepare(item: Item) -> Upload | None:
@@ -197,20 +199,21 @@ def put_bundles(
     stop: Stop,
     errors: FileErrors,
 ) -> list[Copy]:
-    """Upload those of many local files that go in bundles, and return what is left to upload.
+    """Upload the local files that fit into bundles; returns the copies that are left.
 
     Parameters
     ----------
     copies : sequence of Copy
-        What goes where; no folders.
+        Sources and targets; no folders.
     upload_of : callable
-        Returns what to send, given a content.
+        Returns the upload for a file and its content.
     writer, concurrency, stop
         As for `pipe_bundles`.
     callback : Callback
-        Its branches are told of the bytes of each file, and itself of each file that is stored.
+        Its branches receive the progress of each file in bytes, the callback itself the number of stored
+        files.
     errors : FileErrors
-        If they are not raised, it is told of each file of a bundle that fails.
+        How errors are handled. Unless they are raised, each file of a failed bundle is reported.
     """
 
     def read(copy: Copy) -> Upload | None:
@@ -242,23 +245,23 @@ def put_bundles(
 
 
 def _size_of_file(path: str) -> int | None:
-    """Return the size of a local file, None for what is none."""
+    """Return the size of a local file, None for anything else."""
     try:
         found = os.stat(path)  # noqa: PTH116 - twice as fast
     except OSError:
-        return None  # which is told when it is sent alone
+        return None  # sending it on its own raises the error
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def _whole_file(path: str) -> bytes | None:
-    """Return what is in a local file, if it is small; None as well if it changes at this moment."""
+    """Return the content of a local file if it is small; None also if it changes while it is read."""
     try:
         with Path(path).open("rb") as file:
             before = state_of(file)
             content = file.read(MAX_BUNDLED_FILE + 1)
             whole = before is not None and state_of(file) == before and len(content) == before[0]
     except OSError:
-        return None  # as above
+        return None  # sending it on its own raises the error
     return content if whole and len(content) <= MAX_BUNDLED_FILE else None
 
 

@@ -31,13 +31,13 @@ class TreeEntry:
     Attributes
     ----------
     path : str
-        Where its filesystem has it.
+        Path in its filesystem.
     kind : str
-        ``file``, ``directory``, or ``other`` for what cannot be copied.
+        ``file``, ``directory``, or ``other`` for objects that cannot be copied.
     size : int or None
-        Bytes of content, where they are known.
+        Size in bytes, if known.
     digests : mapping
-        Digests of the content, where the service tells them, by what they are.
+        Digests of the content that the service reports, by name.
     """
 
     path: str
@@ -48,16 +48,16 @@ class TreeEntry:
 
 @dataclass
 class FileTree:
-    """All that is below a folder.
+    """Everything below a folder.
 
     Attributes
     ----------
     entries : dict of str to TreeEntry
-        By their path below it.
+        Entries by relative path.
     passed_over : set of str
-        The folders in which there is something that was excluded.
+        Folders that contain something excluded.
     errors : dict of str to Exception
-        What cannot be looked into or copied, by path.
+        Errors by path: what cannot be read or copied.
     """
 
     entries: dict[str, TreeEntry] = field(default_factory=dict)
@@ -65,18 +65,18 @@ class FileTree:
     errors: dict[str, Exception] = field(default_factory=dict)
 
     def pass_over(self, relative: str) -> None:
-        """Take note that something is there which is not looked at."""
+        """Record that an entry is excluded."""
         self.passed_over.update(str(above) for above in PurePosixPath(relative).parents)
 
 
 class Exclusions:
-    """Tells what is left alone, by patterns.
+    """Patterns of what to exclude.
 
     Parameters
     ----------
     patterns : sequence of str
-        One without a slash is for names at any depth, others are for paths below the top. What is below an
-        excluded folder is excluded too.
+        A pattern without a slash matches names at any depth, others match paths below the top. Everything
+        below an excluded folder is excluded too.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
@@ -96,17 +96,18 @@ class Exclusions:
 
 
 def scan_local(top: str, exclusions: Exclusions, *, is_source: bool) -> FileTree:
-    """Look at all that is below a folder of this machine.
+    """List everything below a local folder.
 
     Parameters
     ----------
     top : str
-        The folder.
+        Folder.
     exclusions : Exclusions
-        What is passed over.
+        What to leave out.
     is_source : bool
-        Whether it is to be copied: then links are followed to files, and what cannot be copied is an error.
-        Else the links themselves count, which are replaced or deleted, and nothing behind them.
+        Whether the tree is the source. If so, links are followed to files, and anything that cannot be copied
+        is an error. Otherwise links are entries of their own, which can be replaced or deleted but are never
+        followed.
     """
     tree, left = FileTree(), [("", top)]
     while left:
@@ -153,22 +154,22 @@ def _local_entry(child: os.DirEntry[str], errors: dict[str, Exception], *, is_so
 
 @dataclass
 class Comparison:
-    """What makes one tree equal to another.
+    """The changes that make one tree equal to another.
 
     Attributes
     ----------
     new, changed : list of str
-        Files to copy: that the target lacks, and whose content there is another one.
+        Files to copy: missing from the target, or with different content there.
     folders : list of str
-        Folders that the target lacks.
+        Folders that are missing from the target.
     extra : list of str
-        What only the target has, and may be deleted; each folder after what is in it.
+        What only the target has and may be deleted; each folder after its contents.
     late : set of str
-        What cannot be copied before something else of its name was deleted.
+        What can be copied only after something else with its name was deleted.
     unchanged : int
-        Files that are the same.
+        Number of files that are equal.
     errors : dict of str to Exception
-        What cannot be made equal, by its path at the source.
+        What cannot be made equal, by source path.
     """
 
     new: list[str] = field(default_factory=list)
@@ -189,20 +190,20 @@ def compare_trees(
     *,
     delete: bool,
 ) -> Comparison:
-    """Find out what makes the target equal to the source.
+    """Compare two trees.
 
     Parameters
     ----------
     source, target : FileTree
-        The trees.
+        Trees to compare.
     same : callable
-        Tells whether two files have the same content.
+        Returns whether two files have the same content.
     names : LocalNames, optional
-        The names that the target can hold, where it is on this machine.
+        Names that the target allows, if it is local.
     concurrency : int
-        Files that are compared at a time.
+        Maximum number of files compared at once.
     delete : bool
-        Whether what only the target has is to be deleted, so that it is not in the way.
+        Whether what only the target has will be deleted, and therefore does not block new names.
     """
     comparer = _Comparer(source, target, names, delete=delete)
     for relative in _in_order(source.entries):
@@ -216,7 +217,7 @@ def compare_trees(
 
 
 class _Comparer:
-    """Decides what becomes of each file and folder, those above it first."""
+    """Decides what to do with each file and folder, parents first."""
 
     def __init__(self, source: FileTree, target: FileTree, names: LocalNames | None, *, delete: bool) -> None:
         self.result = Comparison(errors={**source.errors, **target.errors})
@@ -231,7 +232,7 @@ class _Comparer:
         self._in_the_way: set[str] = set()
 
     def place(self, relative: str) -> None:
-        """Decide what becomes of one."""
+        """Decide what to do with one entry."""
         entry, above = self._source[relative], relative.rpartition("/")[0]
         if entry.kind == OTHER or above in self._skipped:
             self._skipped.add(relative)
@@ -272,7 +273,7 @@ class _Comparer:
         self.result.errors[path] = OSError(number, problem, path)
 
     def extra(self) -> list[str]:
-        """Return what the target has beyond the source, each folder after what is in it."""
+        """Return what only the target has, each folder after its contents."""
         wanted = {self._key(relative) for relative in self._source}
         extra = [
             one for one in self._target.entries if self._key(one) not in wanted or one in self._in_the_way

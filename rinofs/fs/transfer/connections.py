@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rinofs.http.session.session import HttpSession
 
 _PIECE = 256 * 1024
-_PATIENCE = 0.1  # seconds until somebody is asked again whether the work was given up
+_PATIENCE = 0.1  # seconds between two checks whether the work was cancelled
 
 
 def fetch_rest(
@@ -38,33 +38,33 @@ def fetch_rest(
     progress: Callable[[int], object],
     stop: Stop,
 ) -> None:
-    """Write what a stream has left to a file, by several connections, and verify it.
+    """Write the rest of a stream to a file, using several connections, and verify the content.
 
     Parameters
     ----------
     session : HttpSession
         Sends the requests.
     content : Content
-        What is read, pinned to a version of which the service brings parts.
+        Content to read, pinned to a version of which the service sends ranges.
     stream : ContentStream
-        The first connection.
+        Stream of the first connection.
     count : int
-        Connections, with that one.
+        Number of connections, including that one.
     path : Path
-        The file; all before the position of the stream is in it.
+        File that contains everything before the position of the stream.
     verifier : Verifier
-        Was fed all of that; is fed the rest, and finished.
+        Has been fed the bytes before that position; receives the rest and is finished.
     progress : callable
-        Takes the bytes that arrive.
+        Called with the number of bytes received.
     stop : Stop
-        Ends it early.
+        Cancels the download.
 
     Raises
     ------
     ContentChangedError
-        If the content was replaced meanwhile.
+        If the content is replaced during the download.
     ContentMismatchError
-        If it is not what the service vouches for.
+        If the content does not match the service's digest.
     """
     done, fed = False, stream.position
     part = part_size((content.size or 0) - fed, count)
@@ -78,20 +78,20 @@ def fetch_rest(
                 stop.check()
                 if news.arrived:
                     progress(news.arrived)
-                # In order, and soon after it was written: it is still in memory then.
+                # Read back in order and soon after writing, while the data is still in the page cache.
                 while fed < news.complete and (piece := file.read(min(_PIECE, news.complete - fed))):
                     verifier.feed(piece)
                     fed += len(piece)
                 done = news.done
     except BaseException:
-        os.truncate(path, connections.complete)  # what is kept of the file has no holes
+        os.truncate(path, connections.complete)  # a kept partial file must not have holes
         raise
     verifier.finish()
 
 
 @dataclass(slots=True)
 class _Part:
-    """Bytes [at, stop) are still to come."""
+    """A range of which the bytes [at, stop) are missing."""
 
     at: int
     stop: int
@@ -99,16 +99,16 @@ class _Part:
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """How far it is.
+    """Progress of the download.
 
     Attributes
     ----------
     arrived : int
-        Bytes that arrived since the last news.
+        Bytes received since the last report.
     complete : int
-        Byte of the content before which everything is in the file.
+        Offset before which the file is complete.
     done : bool
-        Whether nothing more will come.
+        Whether everything has been received.
     """
 
     arrived: int
@@ -117,20 +117,20 @@ class News:
 
 
 class Connections:
-    """Threads that fetch the rest of a content, each its parts, into one file; a context manager.
+    """Threads that download the rest of a content into one file, each its own parts; a context manager.
 
-    Leaving it waits for all of them, so that nobody writes to the file any more.
+    Leaving the context waits for all threads, so that none writes to the file afterwards.
 
     Parameters
     ----------
     session : HttpSession
         Sends the requests.
     content : Content
-        What is read, pinned to a version.
+        Content to read, pinned to a version.
     path : Path
-        The file; all before the position of the first stream is in it.
+        File that contains everything before the position of the first stream.
     part : int
-        Bytes of a part.
+        Size of a part in bytes.
     """
 
     def __init__(self, session: HttpSession, content: Content, path: Path, part: int) -> None:
@@ -149,7 +149,7 @@ class Connections:
         self._failure: BaseException | None = None
 
     def start(self, first: ContentStream, count: int) -> None:
-        """Begin, with an open stream, which is closed where its part ends, and `count` - 1 more."""
+        """Start `count` threads, one with an open stream, which is closed at the end of its part."""
         self._unclaimed = first.position
         for number in range(count):
             part = self._claim()
@@ -164,12 +164,12 @@ class Connections:
             thread.start()
 
     def wait(self, seconds: float) -> News:
-        """Wait for bytes, but not for longer than this.
+        """Wait for data, at most this many seconds.
 
         Raises
         ------
         Exception
-            What one of the connections failed with.
+            The error of a connection that failed.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._arrived or self._failure or not self._at_work, seconds)
@@ -186,12 +186,12 @@ class Connections:
         interrupted = kind is not None and not issubclass(kind, Exception)
         deadline = time.monotonic() + GRACE
         for thread in self._threads:
-            if thread.ident is not None:  # an interruption may come just before a thread starts
+            if thread.ident is not None:  # an interrupt may come just before a thread starts
                 thread.join(max(deadline - time.monotonic(), 0) if interrupted else None)
 
     @property
     def complete(self) -> int:
-        """Byte of the content before which everything is in the file."""
+        """Offset before which the file is complete."""
         with self._changed:
             while self._parts and self._parts[0].at == self._parts[0].stop:
                 self._parts.popleft()
@@ -202,7 +202,7 @@ class Connections:
             start = self._unclaimed
             if self._stopped or start >= self._size:
                 return None
-            # A server that ignores ranges sends everything before a part, too.
+            # A server that ignores Range sends everything before the part, too.
             stop = start + self._part
             if self._session.no_ranges or self._size - stop < self._part // 2:
                 stop = self._size

@@ -39,33 +39,33 @@ def download(
     connections: int = 1,
     kept: int = 0,
 ) -> None:
-    """Write a whole content to a file, in constant memory.
+    """Download a whole content to an open file, in constant memory.
 
     Parameters
     ----------
     session : HttpSession
         Sends the request.
     content : Content
-        What to download.
+        Content to download.
     file : binary file
-        Where to write it.
+        Target.
     verify : bool
-        Whether to check it.
+        Whether to verify the content.
     callback : Callback
-        Is told of the bytes, in all and as they come.
+        Receives size and progress in bytes.
     stop : Stop
-        Ends the download early.
+        Cancels the download.
     connections : int
-        How many may be used, 0 for up to four where one is held back; other than one only where `file` is a
-        local one, opened by its path, and nobody else's.
+        Number of connections, 0 for up to four if a single connection is slow. Other than 1 only if `file` is
+        a local file that was opened by path and that nothing else uses.
     kept : int
-        Bytes of the content with which the file begins; only the rest is downloaded. The file is then read,
-        too.
+        Bytes of the content that the file contains already; only the rest is downloaded. The file must be
+        readable then.
 
     Raises
     ------
     ContentMismatchError
-        If it is not what the service vouches for. What was written is then not to be used.
+        If the content does not match the service's digest. The written data must not be used.
     """
     with open_content(session, content, kept) as stream:
         callback.set_size(stream.size)
@@ -108,7 +108,7 @@ def download(
 
 
 def _feed(verifier: Verifier, file: IO[bytes], count: int, stop: Stop) -> None:
-    """Verify the bytes with which a file begins."""
+    """Verify the bytes that a file contains already."""
     file.seek(0)
     while count:
         stop.check()
@@ -122,17 +122,17 @@ def _feed(verifier: Verifier, file: IO[bytes], count: int, stop: Stop) -> None:
 
 @contextlib.contextmanager
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Give a file to write to, which takes the place of `path` if all goes well, and vanishes if not.
+    """Open a temporary file that replaces `path` on success and is deleted on failure.
 
     Parameters
     ----------
     path : path-like
-        A local file; its folder is made where missing.
+        Local file; its folder is created if missing.
 
     Yields
     ------
     binary file
-        The file.
+        Temporary file.
     """
     target = Path(path)
     temporary = target.with_name(f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}")
@@ -163,14 +163,14 @@ _unfinished: dict[Path, bool] = {}
 
 @contextlib.contextmanager
 def unfinished(path: Path, *, resumable: bool = False) -> Iterator[None]:
-    """Have a file removed at exit, should a thread still be filling it that could not be stopped.
+    """Delete a file at exit if a thread that could not be stopped is still writing to it.
 
     Parameters
     ----------
     path : Path
-        The file.
+        File.
     resumable : bool
-        Whether it stays if there is anything in it.
+        Whether to keep the file if it is not empty.
     """
     _unfinished[path] = resumable
     try:

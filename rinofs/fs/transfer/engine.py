@@ -33,19 +33,19 @@ def get_files(
     Parameters
     ----------
     copies : sequence of Copy
-        What goes where.
+        Sources and targets.
     fetch : callable
-        Downloads one file, tells the callback of its bytes, and ends early where it is to stop.
+        Downloads one file, reports progress to the callback, and can be cancelled.
     read_bundle : callable, optional
         As for `cat_bundles`.
     concurrency : int
-        Requests at a time.
+        Maximum number of concurrent requests.
     callback : Callback
-        Is told of the files as they are done, its branches of their bytes.
+        Receives the progress in files; its branches receive the progress of each file in bytes.
     errors : FileErrors
-        What becomes of errors.
+        How errors are handled.
     done : callable
-        Is called with each file that is there.
+        Called with each complete file.
     """
     callback.set_size(len(copies))
     stop = Stop()
@@ -86,12 +86,11 @@ def put_files(
     Parameters
     ----------
     copies : sequence of Copy
-        What goes where.
+        Sources and targets.
     send : callable
-        Uploads one file, or makes a folder; tells the callback of its bytes, and ends early where it is to
-        stop.
+        Uploads one file or creates a folder, reports progress to the callback, and can be cancelled.
     upload_of, writer
-        As for `put_bundles`; without a writer, each file goes alone.
+        As for `put_bundles`; without a writer, each file is sent on its own.
     concurrency, callback, errors
         As for `get_files`.
     """
@@ -105,7 +104,7 @@ def put_files(
             callback.relative_update(1)
 
     folders = [copy for copy in copies if copy.is_folder]
-    # A folder comes before what is in it, so that each is made once, and by the upload of no file.
+    # Parents first: each folder is created once, and not by the upload of a file in it.
     for copy in sorted(folders, key=lambda copy: copy.target):
         put(copy)
     files = [copy for copy in copies if not copy.is_folder]
@@ -126,9 +125,9 @@ def copy_files(
     Parameters
     ----------
     copies : sequence of Copy
-        What goes where.
+        Sources and targets.
     make_folder : callable
-        Makes a folder, if there is none.
+        Creates a folder unless it exists.
     copy_file : callable
         Copies one file.
     concurrency, errors

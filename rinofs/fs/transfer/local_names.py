@@ -25,16 +25,17 @@ _REFUSED = re.compile(r"[/\x00]")
 
 @dataclass(frozen=True, slots=True)
 class NameRules:
-    """What a filesystem of this machine takes as names.
+    """Rules for file names on a local filesystem.
 
     Attributes
     ----------
     windows : bool
-        Whether the rules of Windows hold.
+        Whether the rules of Windows apply
+        (https://learn.microsoft.com/windows/win32/fileio/naming-a-file#naming-conventions).
     folds_case : bool
-        Whether names that differ in case, or in how accents are written, are one name.
+        Whether names that differ only in case or in the encoding of accents are the same name.
     normalizes : bool
-        Whether names that differ in how accents are written are one name, if not in case.
+        Whether names that differ only in the encoding of accents (Unicode normalization) are the same name.
     """
 
     windows: bool
@@ -43,7 +44,7 @@ class NameRules:
 
     @classmethod
     def of(cls, folder: Path) -> NameRules:
-        """Find out the rules where `folder` is or will be, by trying."""
+        """Find out the rules for `folder`, which need not exist yet, by creating files."""
         while not folder.is_dir() and folder != folder.parent:
             folder = folder.parent
         try:
@@ -51,14 +52,14 @@ class NameRules:
                 made = Path(probe.name)
                 folds = made.with_name(made.name.swapcase()).exists()
                 normalizes = made.with_name(unicodedata.normalize("NFD", made.name)).exists()
-        except OSError as error:  # it names a file that nobody asked for
+        except OSError as error:  # without a cause, which names a temporary file
             raise OSError(error.errno, error.strerror, str(folder)) from None
-        except UnicodeEncodeError:  # a locale in which there are no accents
+        except UnicodeEncodeError:  # the filesystem encoding has no accents
             return cls(windows=os.name == "nt", folds_case=True, normalizes=True)
         return cls(windows=os.name == "nt", folds_case=folds, normalizes=normalizes)
 
     def can_hold(self, name: str) -> bool:
-        """Tell whether a file can have such a name."""
+        """Return whether a file can have this name."""
         try:
             length = len(name.encode())
         except UnicodeEncodeError:
@@ -70,18 +71,18 @@ class NameRules:
         return not (_REFUSED_BY_WINDOWS.search(name) or _RESERVED.fullmatch(name) or name[-1] in " .")
 
     def key(self, name: str) -> str:
-        """Return what two names have in common where they are one to the filesystem."""
+        """Return a key that is equal for two names if the filesystem treats them as the same name."""
         if not (self.folds_case or self.normalizes):
             return name
         plain = unicodedata.normalize("NFC", name)
-        # By small letters and by large ones, since filesystems fold in either way.
+        # Upper and lower case, since filesystems fold in either direction.
         return unicodedata.normalize("NFC", plain.upper().casefold()) if self.folds_case else plain
 
     def substitute(self, name: str, attempt: int = 0) -> str:
-        """Return a name that can be held, made from one that cannot.
+        """Return an allowed name for one that is not allowed.
 
-        It is the same at every download: what can stay of the name, ``~``, a digest of the whole name, and
-        the extension.
+        The result is the same for each download: the allowed characters of the name, ``~``, a digest of the
+        whole name, and the extension.
         """
         digest = hashlib.sha256(f"{attempt or ''}{name}".encode("utf-8", "surrogatepass")).hexdigest()[:8]
         refused = _REFUSED_BY_WINDOWS if self.windows else _REFUSED
@@ -99,14 +100,14 @@ class NameRules:
 
 @dataclass
 class LocalNames:
-    """Give each path on a server a path on this machine, no two of them the same.
+    """Assign to each remote path a local path, no two of them the same.
 
     Attributes
     ----------
     rules : NameRules
-        What names can be.
+        Rules for names.
     renamed : dict of str to str
-        The paths that could not stay as they are, with what they became.
+        Paths that had to be changed, with their local paths.
     """
 
     rules: NameRules
@@ -115,7 +116,7 @@ class LocalNames:
     _given: dict[str, str] = field(default_factory=dict)
 
     def path(self, relative: str) -> str:
-        """Return the local path for a path below the start; the same for the same path each time."""
+        """Return the local path for a relative remote path; always the same for the same path."""
         if not relative:
             return ""
         if relative not in self._given:
@@ -138,14 +139,14 @@ class LocalNames:
 
 
 def local_paths(paths: Sequence[str], folder: str) -> list[str]:
-    """Return paths that this machine can hold, for paths whose names below a folder are a service's.
+    """Return allowed local paths for local paths whose names below a folder come from a service.
 
     Parameters
     ----------
     paths : sequence of str
-        Local paths, slashes between their names; what is not below the folder stays.
+        Local paths, separated by slashes; paths that are not below the folder are not changed.
     folder : str
-        The folder, which need not exist yet.
+        Folder; it need not exist yet.
     """
     root = f"{folder.rstrip('/')}/"
     relative = [path.removeprefix(root) if path.startswith(root) else "" for path in paths]
@@ -156,12 +157,12 @@ def local_paths(paths: Sequence[str], folder: str) -> list[str]:
 
 
 def refuse_same(targets: Sequence[str]) -> None:
-    """Refuse local paths of which two are one file.
+    """Refuse local paths of which two are the same file.
 
     Raises
     ------
     FileExistsError
-        If there are two: one of the files would take the place of the other.
+        If two are the same: one file would overwrite the other.
     """
     strictest = NameRules(windows=os.name == "nt", folds_case=True)
     alike: dict[str, list[str]] = {}
@@ -176,7 +177,7 @@ def refuse_same(targets: Sequence[str]) -> None:
 
 
 def _are_plain(relative: Sequence[str]) -> bool:
-    """Tell whether paths can stay as they are wherever they are stored, without looking there."""
+    """Return whether paths are allowed on every filesystem, without looking at the target."""
     strictest = NameRules(windows=os.name == "nt", folds_case=True)
     parts = {name for path in relative for name in path.split("/") if path}
     if not all(map(strictest.can_hold, parts)):

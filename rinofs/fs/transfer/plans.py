@@ -21,39 +21,39 @@ if TYPE_CHECKING:
 
 Paths: TypeAlias = str | os.PathLike[str] | list[str]
 
-_NAMED = 3  # renamed files that a warning names
+_NAMED = 3  # maximum number of names in a warning
 
 
 class RemoteTree(Protocol):
-    """What a plan has to know of the files at a service."""
+    """What a plan needs to know about remote files."""
 
     def expand(
         self, paths: Sequence[str], *, recursive: bool = False, maxdepth: int | None = None
     ) -> Mapping[str, Info | None]:
-        """Turn paths and patterns into the paths that they stand for, with what is known of them."""
+        """Expand patterns and folders to a list of paths, with infos where they are known."""
         ...
 
     def is_pattern(self, path: str) -> bool:
-        """Tell whether a path is a pattern, and not itself one that exists."""
+        """Return whether a path is a glob pattern that does not exist literally."""
         ...
 
     def is_folder(self, path: str) -> bool:
-        """Tell whether there is a folder."""
+        """Return whether a path is a folder."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One file or folder on its way.
+    """One file or folder to copy.
 
     Attributes
     ----------
     source, target : str
-        From where and to where.
+        Source and target path.
     is_folder : bool or None
-        Whether it is a folder; None if that was not looked up.
+        Whether it is a folder; None if not known.
     only_file : bool
-        Whether it is to be left out if it turns out to be a folder.
+        Whether to skip it if it turns out to be a folder.
     """
 
     source: str
@@ -65,10 +65,10 @@ class Copy:
 def plan_get(
     tree: RemoteTree, source: Paths, target: Paths, recursive: bool, maxdepth: int | None
 ) -> list[Copy]:
-    """Say which remote file goes to which local one, as fsspec's ``get`` defines it.
+    """Plan which remote file goes to which local path, as fsspec's ``get`` defines it.
 
-    What gets its name from the service gets one that this machine can hold, and no two get the same; warns
-    of names that had to be changed. Two files that would become one nevertheless are refused.
+    Names from the service that this system does not allow are changed, with a warning, so that no two targets
+    are the same. If two targets are the same nevertheless, the plan is refused.
     """
     copies = _named_copies(tree, source, target, recursive, maxdepth)
     refuse_same([copy.target for copy in copies if not copy.is_folder])
@@ -97,7 +97,7 @@ def _named_copies(
 def plan_copy(
     tree: RemoteTree, source: Paths, target: Paths, recursive: bool, maxdepth: int | None
 ) -> list[Copy]:
-    """Say which remote file goes to which other remote one, as fsspec's ``copy`` defines it."""
+    """Plan which remote file goes to which other remote path, as fsspec's ``copy`` defines it."""
     if isinstance(source, list) and isinstance(target, list):
         return _listed(source, target)
     plan = _remote(tree, source, target, recursive, maxdepth, tree.is_folder)
@@ -111,7 +111,7 @@ def plan_copy(
 def plan_put(
     tree: RemoteTree, source: Paths, target: Paths, recursive: bool, maxdepth: int | None
 ) -> list[Copy]:
-    """Say which local file goes to which remote one, as fsspec's ``put`` defines it."""
+    """Plan which local file goes to which remote path, as fsspec's ``put`` defines it."""
     if isinstance(source, list) and isinstance(target, list):
         return _listed(source, target)
     sources = source if isinstance(source, list) else [make_path_posix(os.fspath(source))]
@@ -156,22 +156,22 @@ def _plan(
     *,
     flat: bool,
 ) -> list[Copy]:
-    """Lay the sources out below the target.
+    """Assign a target to each source.
 
     Parameters
     ----------
     types : mapping
-        For each source whether it is a folder.
+        Sources, and whether each is a folder.
     source : str or None
-        What was asked for, if it was one path or pattern.
+        The argument, if it was a single path or pattern.
     pattern : bool
-        Whether that is a pattern.
+        Whether the argument is a pattern.
     target : str or list of str
-        Where it goes.
+        Target path or paths.
     is_folder : callable
-        Tells of the target whether it is one already.
+        Returns whether the target is an existing folder.
     flat : bool
-        Whether folders among the sources are left out.
+        Whether to leave out folders.
     """
     if source is not None and flat:
         types = {path: folder for path, folder in types.items() if not folder and not trailing_sep(path)}
@@ -182,7 +182,7 @@ def _plan(
     inside = source is not None and (
         (pattern and len(paths) == 1) or (not pattern and into and not trailing_sep(source))
     )
-    # Without a slash in front, fsspec takes the top level's own entries for the folder that they are in.
+    # fsspec would take the names at the top level for their parent folder if they had no leading slash.
     rooted = [path if path.startswith("/") else f"/{path}" for path in paths]
     targets = other_paths(rooted, target, exists=inside, flatten=source is None)
     only_files = source is not None and flat

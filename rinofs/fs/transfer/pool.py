@@ -1,4 +1,4 @@
-"""A bounded thread pool: results in order, stopped as one; errors can be collected per file."""
+"""A bounded thread pool: results in order, cancelled as a whole; errors can be collected per file."""
 
 from __future__ import annotations
 
@@ -17,53 +17,53 @@ Result = TypeVar("Result")
 OnError: TypeAlias = "str | Callable[[str, Exception], object]"
 
 LONG_WAIT = 0.002
-"""Seconds of waiting in a job from which on more threads are worth starting."""
+"""Minimum waiting time in a job, in seconds, that justifies starting more threads."""
 
 STARTED_AT_ONCE = 3
-"""Threads that are started after such a job, so that a dozen work after a few round trips."""
+"""Number of threads to start after such a job; a dozen threads work after a few round trips."""
 
 GRACE = 3.0
-"""Seconds for which an interruption waits for the threads to clean up."""
+"""Maximum time that an interrupt waits for the threads to clean up, in seconds."""
 
 
 class Stopped(Exception):  # noqa: N818 - not an error, and never seen outside
-    """The work was given up because another part of it failed, or the user interrupted it."""
+    """The work was cancelled, by an error in another part of it or by the user."""
 
 
 class Stop:
-    """Tells the parts of a common work that it was given up."""
+    """A flag that cancels the parts of a common task."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def set(self) -> None:
-        """Give the work up."""
+        """Cancel the work."""
         self._event.set()
 
     def is_set(self) -> bool:
-        """Return whether the work was given up."""
+        """Return whether the work was cancelled."""
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raise `Stopped` if the work was given up."""
+        """Raise `Stopped` if the work was cancelled."""
         if self._event.is_set():
             raise Stopped
 
 
 class FileErrors:
-    """What becomes of an error that concerns one file of many.
+    """Handles errors that concern one file of many.
 
     Parameters
     ----------
     on_error : str or callable
-        ``raise`` ends the work with the first error. ``omit`` and ``return`` go on with the other files;
-        with ``return``, `result` has the errors. A function is called with each path and its error, at once
-        and by the thread that met it.
+        ``raise`` stops with the first error. ``omit`` and ``return`` continue with the other files; with
+        ``return``, `result` returns the errors. A function is called at once with each path and its error, in
+        the thread where the error occurred.
 
     Raises
     ------
     ValueError
-        If it is none of them.
+        If it has another value.
     """
 
     def __init__(self, on_error: OnError) -> None:
@@ -74,12 +74,12 @@ class FileErrors:
 
     @property
     def raised(self) -> bool:
-        """Whether the first error ends the work."""
+        """Whether the first error stops the work."""
         return self._on_error == "raise"
 
     @contextlib.contextmanager
     def about(self, path: str) -> Iterator[None]:
-        """Handle what is raised inside as an error of one file."""
+        """Handle exceptions in the context as errors of one file."""
         try:
             yield
         except Stopped:
@@ -90,35 +90,35 @@ class FileErrors:
             self.add(path, error)
 
     def add(self, path: str, error: Exception) -> None:
-        """Take an error of one file."""
+        """Handle an error of one file."""
         if callable(self._on_error):
             self._on_error(path, error)
         else:
             self._found[path] = error
 
     def result(self) -> dict[str, Exception] | None:
-        """Return the errors by path, where they are to be returned."""
+        """Return the errors by path if `on_error` is ``return``, else None."""
         return self._found if self._on_error == "return" else None
 
 
 def run(
     work: Callable[[Job], Result], jobs: Iterable[Job], concurrency: int, stop: Stop | None = None
 ) -> list[Result]:
-    """Do the same work on many things, some at a time.
+    """Call a function for many jobs, several at a time.
 
-    The calling thread works too. Others join it for as long as the jobs turn out to be spent waiting, as they
-    are where the service is far away; where they are spent computing, more threads would only be in the way.
+    The calling thread works too. More threads are started while jobs turn out to wait for the network, as
+    with a distant service. If jobs spend their time computing, more threads would only slow them down.
 
     Parameters
     ----------
     work : callable
-        Is called with each of `jobs`, on several threads.
+        Called with each of `jobs`, in several threads.
     jobs : iterable
-        What to work on.
+        Arguments of `work`.
     concurrency : int
-        How many at a time, at most.
+        Maximum number of jobs at a time.
     stop : Stop, optional
-        Is set when the work is given up, so that what is under way can end early.
+        Set when the work is cancelled, so that running jobs can end early.
 
     Returns
     -------
@@ -128,16 +128,16 @@ def run(
     Raises
     ------
     Exception
-        The first that the work raised. What was not begun by then is not begun any more.
+        The first error of a job. Jobs that have not started by then are not started.
     """
     return _Workers(work, list(jobs), concurrency, stop or Stop()).finish()
 
 
 class _Workers(Generic[Job, Result]):
-    """The threads that share a work.
+    """Threads that share the jobs.
 
-    They are daemons: the interpreter waits at its end for the threads of `concurrent.futures`, but where the
-    user interrupts, one that a server keeps waiting must not keep the program from ending
+    They are daemon threads. At exit, Python waits for the threads of `concurrent.futures`, so a thread that
+    waits for a server would keep an interrupted program from ending
     (https://docs.python.org/3/library/concurrent.futures.html#threadpoolexecutor).
     """
 
@@ -154,14 +154,14 @@ class _Workers(Generic[Job, Result]):
         self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def finish(self) -> list[Result]:
-        """Take part until all is done, and return the results in order."""
+        """Work until all jobs are done, and return the results in order."""
         count = len(self._left)
         try:
             self._help()
             self._wait()
         except BaseException:
-            # The user interrupts. Those who are at work clean up after themselves, unless a server keeps
-            # them waiting: they do so later then, and what they were filling is removed at exit.
+            # Interrupted by the user. The other threads clean up. One that is waiting for a server cleans up
+            # later; its partial file is deleted at exit.
             self._stop.set()
             self._wait(GRACE)
             raise
@@ -172,8 +172,8 @@ class _Workers(Generic[Job, Result]):
     def _wait(self, seconds: float = math.inf) -> None:
         """Wait for the threads to end.
 
-        Not by Thread.join, which takes a thread for ended once it was interrupted
-        (https://github.com/python/cpython/issues/90882), nor without a limit, since a wait without one
+        Does not use Thread.join, which reports a thread as ended after an interrupt
+        (https://github.com/python/cpython/issues/90882), and never waits without a timeout, since such a wait
         cannot be interrupted on Windows.
         """
         deadline = time.monotonic() + seconds

@@ -9,25 +9,25 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
 MAX_GAP = 64 * 1024
-"""Bytes between two ranges up to which fetching them too costs less than another request."""
+"""Gap between two ranges, in bytes, up to which downloading it costs less than another request."""
 
 MAX_PART = 8 * 1024 * 1024
-"""Bytes that ranges are joined to at most."""
+"""Maximum size of joined ranges in bytes."""
 
 MAX_BATCH = 1024 * 1024
-"""Bytes of parts that one answer brings; larger parts come faster side by side."""
+"""Maximum number of bytes in a response with several parts; larger parts are faster concurrently."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A range that somebody asked for.
+    """A requested range.
 
     Attributes
     ----------
     position : int
-        Its place among all ranges that were asked for.
+        Index among all requested ranges.
     start, stop : int or None
-        First byte and byte to end before, as in slices.
+        First byte and end, as in a slice.
     """
 
     position: int
@@ -35,21 +35,21 @@ class Wanted:
     stop: int | None
 
     def within(self, size: int) -> Wanted:
-        """Return the same range in a content of `size` bytes, in numbers from 0 to `size`."""
+        """Return the same range with bounds between 0 and `size`."""
         start, stop, _ = slice(self.start, self.stop).indices(size)
         return Wanted(self.position, start, max(start, stop))
 
 
 @dataclass(slots=True)
 class Part:
-    """Bytes [start, stop) of a content that one request fetches, and the ranges within."""
+    """Bytes [start, stop) of a content that one request downloads, and the requested ranges in them."""
 
     start: int
     stop: int
     wanted: list[Wanted]
 
     def cut(self, data: bytes) -> list[tuple[int, bytes]]:
-        """Return what each range has of the bytes, with its position."""
+        """Return the position and bytes of each requested range."""
         if len(self.wanted) == 1:
             return [(self.wanted[0].position, data)]
         bounds = ((w.position, (w.start or 0) - self.start, (w.stop or 0) - self.start) for w in self.wanted)
@@ -58,21 +58,21 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Fetch:
-    """A piece of work, and which parts come of it.
+    """A request, and the parts that it returns.
 
     Attributes
     ----------
     load : callable
         Returns the bytes of each part.
     parts : list of Part
-        The parts; where somebody wanted only one range of a part, that is all of its bytes.
+        Parts; the only range of a part receives all bytes of it.
     """
 
     load: Callable[[], Sequence[bytes]]
     parts: Sequence[Part]
 
     def run(self, on_error: str) -> list[tuple[int, bytes | Exception]]:
-        """Return the bytes of each range with its position, or the error in their place."""
+        """Return the position of each range with its bytes or its error."""
         try:
             loaded = self.load()
         except Exception as error:
@@ -83,12 +83,12 @@ class Fetch:
 
 
 def single(load: Callable[[], bytes], wanted: list[Wanted], offset: int = 0) -> Fetch:
-    """Return the fetch of one part whose first byte is at `offset`."""
+    """Return the request for a single part that starts at `offset`."""
     return Fetch(lambda: [load()], [Part(offset, offset, wanted)])
 
 
 def batches(parts: Iterable[Part], count: int, size: int = MAX_BATCH) -> list[list[Part]]:
-    """Put parts together, at most `count` and, if there are several, `size` bytes."""
+    """Group parts: at most `count` and, if there are several, `size` bytes in each group."""
     found: list[list[Part]] = []
     room = 0
     for part in parts:
@@ -102,7 +102,7 @@ def batches(parts: Iterable[Part], count: int, size: int = MAX_BATCH) -> list[li
 
 
 def attempt(plan: Callable[[], list[Fetch]], wanted: list[Wanted], on_error: str) -> list[Fetch]:
-    """Return what to fetch, or something that gives the error which kept that from being known."""
+    """Return the planned requests, or requests that raise the error with which planning failed."""
     try:
         return plan()
     except Exception as error:
@@ -119,21 +119,21 @@ def _raising(error: Exception) -> Callable[[], bytes]:
 
 
 def join(wanted: Iterable[Wanted], max_gap: int = MAX_GAP, max_part: int = MAX_PART) -> list[Part]:
-    """Join ranges of one content that lie close to each other.
+    """Join ranges of one content that are close to each other.
 
     Parameters
     ----------
     wanted : iterable of Wanted
-        The ranges in any order, their bounds counted from the content's first byte.
+        Ranges in any order, with bounds counted from the first byte of the content.
     max_gap : int
-        Bytes between two ranges that are fetched along.
+        Maximum gap between two ranges, in bytes.
     max_part : int
-        Bytes that a part of several ranges has at most.
+        Maximum size of a part that joins several ranges, in bytes.
 
     Returns
     -------
     list of Part
-        In order of their first bytes. A range without bytes is in none.
+        Parts in ascending order. Empty ranges are in none of them.
     """
     parts: list[Part] = []
     bounds = [(item.start or 0, item.stop or 0, item) for item in wanted]
@@ -150,12 +150,12 @@ def join(wanted: Iterable[Wanted], max_gap: int = MAX_GAP, max_part: int = MAX_P
 
 
 def spread(value: int | Sequence[int | None] | None, count: int) -> list[int | None]:
-    """Return one bound per range, where the caller gave one for all or one for each.
+    """Return one bound for each range, given one for all or one for each.
 
     Raises
     ------
     ValueError
-        If there are more or fewer bounds than ranges.
+        If the numbers of bounds and ranges differ.
     """
     if value is None or isinstance(value, int):
         return [value] * count

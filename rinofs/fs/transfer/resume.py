@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rinofs.http.session.session import HttpSession
 
 RESUMABLE_SIZE = 8 * 1024 * 1024
-"""Bytes from which on a download that broke off is kept; smaller ones are faster done again."""
+"""Minimum size of a content, in bytes, whose interrupted download is kept; others are faster to repeat."""
 
 
 def download_to(
@@ -37,22 +37,23 @@ def download_to(
     connections: int,
     resume: bool,
 ) -> None:
-    """Download a content to a local file, which is replaced when everything has arrived and was checked.
+    """Download a content to a local file, which is replaced only by a complete and verified download.
 
     Parameters
     ----------
     session, content, verify, callback, stop, connections
         As for `download`.
     target : path-like
-        The file.
+        Target.
     resume : bool
-        Whether to keep what arrives of a large content, in a file beside the target, if the download breaks
-        off; and to continue with that. This needs the content's version and size, or nothing is kept.
+        Whether to keep the received part of a large content beside the target if the download is interrupted,
+        and to continue it the next time. Nothing is kept if the version or the size of the content is not
+        known.
 
     Raises
     ------
     OSError
-        What `download` raises. If something was kept, a note on the error says how much.
+        As raised by `download`. If a partial file was kept, a note on the error gives its size.
     """
     fetch = partial(
         download, session, content, verify=verify, callback=callback, stop=stop, connections=connections
@@ -65,17 +66,17 @@ def download_to(
 
 
 def kept_size(target: str | os.PathLike[str]) -> int:
-    """Return how many bytes are kept of a download to a local file that broke off."""
+    """Return how many bytes are kept of an interrupted download to a local file."""
     return sum(part.stat().st_size for part in _parts(Path(target)))
 
 
 def kept_sizes(sizes: Mapping[str, int]) -> dict[str, int]:
-    """Return how many bytes are kept of each of many downloads, where any are.
+    """Return how many bytes are kept of each of several downloads, if any.
 
     Parameters
     ----------
     sizes : mapping of str to int
-        The bytes of each content, by the local file that it is downloaded to.
+        Size of each content in bytes, by target file.
     """
     large = {target: size for target, size in sizes.items() if size >= RESUMABLE_SIZE}
     kept = {target: min(kept_size(target), size) for target, size in large.items()}
@@ -91,7 +92,7 @@ def _digest(text: str) -> str:
 
 
 def _part_of(target: Path, content: Content) -> Path | None:
-    """Return where the bytes of this version are kept, after removing those of others."""
+    """Return the path for the partial file of this version, after deleting those of other versions."""
     if content.etag is None or content.size is None or content.size < RESUMABLE_SIZE or target.is_dir():
         return None
     version = _digest(f"{content.etag} {content.size}")
@@ -102,8 +103,8 @@ def _part_of(target: Path, content: Content) -> Path | None:
     return part
 
 
-# filelock locks files that it opens itself. A partial file is locked through the descriptor by which it is
-# written, which stays the same file when it gets the name of its target.
+# filelock only locks files that it opens itself. A partial file is locked by the descriptor through which it
+# is written, which remains valid when the file is renamed to its target.
 if sys.platform == "win32":
     import msvcrt
 
@@ -129,7 +130,7 @@ else:
 
 @contextlib.contextmanager
 def _opened_alone(part: Path) -> Iterator[IO[bytes] | None]:
-    """Open a partial file for this download alone; gives None where another one is at it."""
+    """Open and lock a partial file; yields None if another process is using it."""
     part.parent.mkdir(parents=True, exist_ok=True)
 
     def create(path: str, flags: int) -> int:
@@ -137,15 +138,15 @@ def _opened_alone(part: Path) -> Iterator[IO[bytes] | None]:
 
     with open(part, "r+b", opener=create) as file:
         try:
-            # The other may have finished between our opening and locking; then this is its target now.
+            # The other process may have renamed the file to the target between our opening and locking it.
             alone = _try_lock(file.fileno()) and os.path.samestat(os.fstat(file.fileno()), part.stat())
         except OSError:
-            alone = False  # it is gone, or a disk without locks: no resuming there
+            alone = False  # deleted meanwhile, or a disk without locks: do not resume
         yield file if alone else None
 
 
 def _continued(fetch: Callable[..., None], size: int, part: Path, target: Path, callback: Callback) -> bool:
-    """Complete a partial file and put it in place; returns False where another download is at it."""
+    """Complete a partial file and rename it to the target; returns False if another process is using it."""
     try:
         with _opened_alone(part) as file, unfinished(part, resumable=True):
             if file is None:
@@ -167,13 +168,13 @@ def _continued(fetch: Callable[..., None], size: int, part: Path, target: Path, 
     try:
         part.replace(target)
     except FileNotFoundError:
-        if not target.exists():  # else another process put the same content there
+        if not target.exists():  # otherwise another process stored the same content there
             raise
     return True
 
 
 def _keep(part: Path, size: int, error: BaseException) -> None:
-    """Keep a partial file if it can be continued, and have the error say so."""
+    """Keep a partial file if it can be resumed, and add a note to the error."""
     useless = isinstance(error, ContentMismatchError | ContentChangedError)
     kept = part.stat().st_size if part.exists() and not useless else 0
     if kept:

@@ -30,16 +30,16 @@ _KINDS = {
 
 @contextmanager
 def open_source(path: str) -> Iterator[tuple[IO[bytes], int]]:
-    """Open a regular file to be sent, and return it with its size.
+    """Open a regular file for an upload, and yield it with its size.
 
     Raises
     ------
     OSError
-        If it is none: a FIFO, a socket or a device could be read without end, and a file of ``/proc`` has no
-        size to announce.
+        If it is not a regular file: a FIFO, socket or device could be read without end, and a file in
+        ``/proc`` has no size in advance.
     """
     _check_regular(path, os.stat(path).st_mode)  # noqa: PTH116 - twice as fast
-    # Whatever takes its place now must not keep the process waiting for somebody who writes.
+    # Without blocking, in case the path is a FIFO by now, whose open waits for a writer.
     with open(path, "rb", opener=_without_waiting) as file:
         about = os.fstat(file.fileno())
         _check_regular(path, about.st_mode)
@@ -64,7 +64,7 @@ def _not_regular(path: str, problem: str) -> OSError:
 
 
 def without_links(copies: Sequence[Copy], errors: FileErrors) -> list[Copy]:
-    """Return what to send, after an error for each link to a folder whose contents would be left out."""
+    """Return the copies to upload, after reporting an error for each link to a folder, which is left out."""
     with_contents = {os.path.dirname(copy.source) for copy in copies}  # noqa: PTH120 - faster
     whole = []
     for copy in copies:
@@ -81,7 +81,7 @@ def _refuse_link(path: str) -> None:
 
 
 def state_of(file: Any) -> tuple[int, int] | None:
-    """Return what changes with a regular file that is open, None for another kind of file."""
+    """Return values that change when an open regular file is modified; None for other files."""
     try:
         about = os.fstat(file.fileno())
     except (AttributeError, OSError, ValueError):
@@ -90,19 +90,19 @@ def state_of(file: Any) -> tuple[int, int] | None:
 
 
 class ProgressReader(io.RawIOBase):
-    """A file that reports how much of it was read, and that can be told to stop.
+    """A file that reports how much of it was read, and whose reading can be cancelled.
 
-    Its last bytes are handed out only if it is as it was in the beginning: what changed meanwhile would be
-    sent half old and half new.
+    The last bytes are returned only if the file was not modified during the upload: otherwise a mix of two
+    versions would be stored.
 
     Parameters
     ----------
     file : binary file
-        The file.
+        File to read.
     callback : Callback
-        Is told of the bytes.
+        Receives the progress in bytes.
     stop : Stop
-        Ends the reading early.
+        Cancels the reading.
     """
 
     def __init__(self, file: IO[bytes], callback: Callback, stop: Stop) -> None:
@@ -121,7 +121,7 @@ class ProgressReader(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Read the next bytes; raises ContentChangedError with the last ones if the file changed."""
+        """Read the next bytes; raises ContentChangedError before the last ones if the file was modified."""
         self._stop.check()
         count: int = self._file.readinto(buffer)  # type: ignore[attr-defined]
         if self._state is not None and (not count or self._file.tell() >= self._state[0]):
@@ -135,7 +135,7 @@ class ProgressReader(io.RawIOBase):
             raise ContentChangedError("the file changed while it was sent; nothing was stored", name)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a position."""
+        """Move the position."""
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:

@@ -1,7 +1,7 @@
-"""When the rest of a large file comes by several connections: decisions only, nothing is sent here.
+"""Decide when to download the rest of a large file with several connections; nothing is sent here.
 
-They pay where each connection is held back on its way: by its window on a long way, or by a service that
-throttles connections one by one. They do not where a processor has no more to give.
+Several connections are faster if each one is limited: by its TCP window over a long distance, or by a service
+that throttles single connections. They are not if the processor is the limit.
 """
 
 from __future__ import annotations
@@ -15,34 +15,34 @@ if TYPE_CHECKING:
 MEBIBYTE = 1024 * 1024
 
 PART = 16 * MEBIBYTE
-"""Bytes of a part, at least."""
+"""Minimum size of a part in bytes."""
 
 MOST = 4
-"""Connections for one file, where nobody names a number."""
+"""Default for the maximum number of connections per file."""
 
 _SMALLEST = 64 * MEBIBYTE
-_LATENCY = 0.005  # seconds; below is this machine, or a network like it
-_FAST = 256 * MEBIBYTE  # bytes per second; what is faster keeps processors busy
-_ROUND_TRIPS = 8  # in which a new connection comes up to its rate
+_LATENCY = 0.005  # seconds; less than this is a local or near server
+_FAST = 256 * MEBIBYTE  # bytes per second; above this, the processor is the limit
+_ROUND_TRIPS = 8  # until a new connection has reached its full rate
 _SHORTEST = 0.15  # seconds
 
 
 class Split:
-    """Decides, while a file comes by one connection, whether the rest comes by several.
+    """Decides during a download by one connection whether to use several for the rest.
 
     Parameters
     ----------
     session : HttpSession
-        Knows how far away the service is.
+        Measures the distance of the service.
     size : int
-        Bytes to come.
+        Size of the rest in bytes.
     most : int
-        Connections to use, whatever the rate is; 0 for up to `MOST`, where one is held back.
+        Number of connections to use at any rate; 0 for up to `MOST` if a single connection is slow.
 
     Attributes
     ----------
     count : int
-        Connections that the rest comes by.
+        Number of connections for the rest.
     """
 
     def __init__(self, session: HttpSession, size: int, most: int) -> None:
@@ -51,14 +51,14 @@ class Split:
         self._left = size
         self._most = most
         self._suits = suits(session.round_trip, size)
-        # A connection comes up to its rate first; then it is measured for as long again.
+        # The connection needs this time to reach its full rate; then measure for as long again.
         length = max(_SHORTEST, _ROUND_TRIPS * session.round_trip)
         self._since = time.monotonic() + length
         self._until = self._since + length
         self._measured = 0
 
     def begins(self, count: int) -> bool:
-        """Take the number of bytes that arrived; return whether the rest comes by several connections."""
+        """Count received bytes; returns whether to use several connections from here on."""
         self._left -= count
         if self._most or (self._suits and self._is_held_back(count)):
             self.count = how_many(self._left, self._most or MOST, self._session.places)
@@ -73,33 +73,33 @@ class Split:
 
 
 def suits(round_trip: float, size: int) -> bool:
-    """Return whether several connections are thought of at all.
+    """Return whether several connections can be faster at all.
 
     Parameters
     ----------
     round_trip : float
-        Seconds from a request to its answer; 0 if unknown.
+        Seconds between a request and its response; 0 if not known.
     size : int
-        Bytes to come.
+        Size of the rest in bytes.
     """
     return round_trip > _LATENCY and size >= _SMALLEST
 
 
 def how_many(left: int, most: int, places: int) -> int:
-    """Return how many connections to use for `left` bytes.
+    """Return how many connections to use.
 
     Parameters
     ----------
     left : int
-        Bytes to come.
+        Size of the rest in bytes.
     most : int
-        Connections that are allowed.
+        Maximum number of connections.
     places : int
-        Connections that the session has left, besides the one in use.
+        Free connections of the session, not counting the one in use.
     """
     return max(min(most, left // PART, 1 + places), 1)
 
 
 def part_size(left: int, connections: int) -> int:
-    """Return the bytes of a part: few enough that all have something to do to the end."""
+    """Return the size of a part in bytes, small enough to keep all connections busy to the end."""
     return min(max(PART, left // (4 * connections)), 4 * PART)

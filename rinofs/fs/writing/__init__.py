@@ -1,4 +1,4 @@
-"""How contents are stored: whole ones, what is appended, and what a transaction keeps aside.
+"""Storing contents: whole files, appending, and transactions.
 
-It imports what is below `rinofs.fs.filesystem`, which alone it serves.
+May import the rooms below `rinofs.fs.filesystem`, which is its only user.
 """

@@ -1,4 +1,4 @@
-"""Appending: new data goes after the current content, even if somebody else appended meanwhile."""
+"""Appending: new data goes after the current content, even if others append at the same time."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from rinofs.fs.files.writer import AppendingWriter
 
 MAX_TRIES = 200
-"""How often it is tried, where others change the file meanwhile."""
+"""Maximum number of attempts while others change the file."""
 
 SMALL = 256 * 1024
-"""Bytes that may be handed to a service that lets contents grow by itself."""
+"""Maximum number of bytes that are sent to a service that can append by itself."""
 
 _LONGEST_PAUSE = 0.5  # seconds
 
 
 class _Locks:
-    """A lock for each path, so that the threads of a process do not compete with each other."""
+    """A lock for each path, so that threads of this process do not compete for it."""
 
     def __init__(self) -> None:
         self._make()
@@ -55,12 +55,12 @@ _locks = _Locks()
 
 
 def copy_before(backend: Backend, path: str, file: IO[bytes]) -> Pinned | None:
-    """Write the content to append to into an empty file, and return it.
+    """Copy the current content into an empty file, and return its version.
 
     Returns
     -------
     Pinned or None
-        None where there is no file, or an object without data.
+        None if the file does not exist, or is an object without data.
     """
     for tries_left in reversed(range(MAX_TRIES)):
         before = _content_before(backend, path)
@@ -69,13 +69,13 @@ def copy_before(backend: Backend, path: str, file: IO[bytes]) -> Pinned | None:
         try:
             copy_to(before.source, file, DEFAULT_CALLBACK)
         except (ContentChangedError, NotFoundError) as error:
-            # It grew, or went, while it was read.
+            # The file grew or was deleted while it was read.
             if not tries_left:
                 raise
             file.seek(0)
             file.truncate()
             if isinstance(error, NotFoundError) and not _is_there(backend, path):
-                return None  # a name that also addresses contents can be pinned, and stand for nothing
+                return None  # a datapack path that can name a content, but names none
         else:
             return before
     raise AssertionError
@@ -102,19 +102,19 @@ def _is_there(backend: Backend, path: str) -> bool:
 
 
 class Appending:
-    """Store what is appended to a file.
+    """Store what was appended to a file.
 
-    A content is stored only in place of the one that it continues. Where others were faster, what was added
-    is put after what they wrote.
+    A content is only stored in place of the one that it extends. If another client was faster, the appended
+    data is put after what that client wrote.
 
     Parameters
     ----------
     backend : Backend
-        Stores contents.
+        Stores the contents.
     before : Pinned or None
-        The content when the file was opened.
+        Content when the file was opened.
     given : mapping
-        The fields of the `Upload` beside path, content and condition.
+        Fields of the `Upload` other than path, content and condition.
     """
 
     def __init__(self, backend: Backend, before: Pinned | None, given: Mapping[str, Any]) -> None:
@@ -123,12 +123,12 @@ class Appending:
         self._given = given
 
     def send(self, upload: Upload, writer: AppendingWriter) -> None:
-        """Store what a writer holds: a content that begins with the one that there was.
+        """Store the content of a writer, which begins with the previous content.
 
         Raises
         ------
         PreconditionError
-            If others changed the file each time, or the writer cut what was there.
+            If others changed the file during each attempt, or if the writer truncated the previous content.
         """
         path, kept = upload.path, writer.kept
         source = cast("IO[bytes]", upload.source)
@@ -161,7 +161,7 @@ class Appending:
         if before is None:
             self._backend.send(replace(upload, exclusive=True, **self._given))
             return
-        # The longer file is stored anew, and only what is sent with it belongs to it.
+        # The whole content is stored as a new version, which has only the metadata and tags sent with it.
         kept = {name: before.info.get(name) for name in ("metadata", "tags")}
         given = {**self._given, **{name: value for name, value in kept.items() if self._given[name] is None}}
         self._backend.send(replace(upload, if_match=before.etag, **given))

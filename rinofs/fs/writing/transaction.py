@@ -1,4 +1,4 @@
-"""Transactions: files that are kept aside until it ends, any number of them in one temporary file."""
+"""Transactions: files are kept until the transaction ends, all of them in one temporary file."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 _HEAD = struct.Struct("<QQ")
 
 _NAMED = 20
-"""Files that a note names; they are stored in the order in which they were closed."""
+"""Maximum number of files in a note; they are stored in the order in which they were closed."""
 
 
 class _Slice(io.RawIOBase):
-    """A part of a file, as a file."""
+    """A section of a file, as a file."""
 
     def __init__(self, file: IO[bytes], start: int, size: int) -> None:
         super().__init__()
@@ -54,9 +54,9 @@ class _Slice(io.RawIOBase):
 
 
 class StagedFiles:
-    """The files of a transaction: those that are closed in one temporary file, one after the other.
+    """The files of a transaction; closed files are kept in one temporary file, one after the other.
 
-    It takes the place of the list that fsspec keeps.
+    Replaces the list that fsspec uses.
     """
 
     def __init__(self) -> None:
@@ -75,7 +75,7 @@ class StagedFiles:
         return self._count + len(self._open)
 
     def append(self, writer: RemoteWriter) -> None:
-        """Take a file that was opened; fsspec calls this."""
+        """Add an open file; called by fsspec."""
         self._open[id(writer)] = writer
         if writer.storing is not None:
             writer.stage = lambda spool: self._stage(writer, spool)
@@ -107,12 +107,12 @@ class StagedFiles:
             position = start + size
 
     def commit(self, send: Callable[[Upload], None]) -> None:
-        """Store everything, in the order in which it was closed.
+        """Store all files, in the order in which they were closed.
 
         Raises
         ------
         Exception
-            The first error; a note on it says what was stored before.
+            The first error; a note on it lists the files that were stored before.
         """
         stored = 0
         try:
@@ -142,7 +142,7 @@ class StagedFiles:
         error.add_note(f"{before}; not stored: {_listed(urls[stored:])}")
 
     def close(self) -> None:
-        """Discard what is left."""
+        """Discard the files that are left."""
         for writer in self._open.values():
             writer.discard()
         self._open.clear()
@@ -158,7 +158,7 @@ def _listed(urls: list[str]) -> str:
 
 
 class StagedTransaction(Transaction):  # type: ignore[misc]
-    """A transaction that needs one descriptor, and little memory, for any number of files."""
+    """A transaction with one file descriptor and little memory for any number of files."""
 
     def __init__(self, fs: Any, **options: Any) -> None:
         super().__init__(fs, **options)
@@ -166,12 +166,12 @@ class StagedTransaction(Transaction):  # type: ignore[misc]
         self.files = StagedFiles()
 
     def start(self) -> None:
-        """Begin; what is opened from here on is kept aside."""
+        """Start: files that are opened from now on are kept."""
         self.files.close()
         self.fs._intrans = True
 
     def complete(self, commit: bool = True) -> None:
-        """End, and store what was kept aside or discard it."""
+        """End the transaction; store or discard the files."""
         fs = self.fs
         try:
             if commit:

@@ -1,4 +1,4 @@
-"""Upload local files and bytes, one or many, and the content of open files."""
+"""Upload local files, bytes, and the contents of open files."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
 
 class Writing:
-    """Write files of a backend.
+    """Write files to a backend.
 
     Parameters
     ----------
     backend : Backend
-        Stores contents.
+        Stores the contents.
     strip : callable
-        Turns a path or URL into a path of the backend.
+        Converts a path or URL to a backend path.
     url : callable
-        Turns a path into what messages call it.
+        Converts a path to its URL for messages.
     max_concurrency : int
-        Files that are sent at once, at most.
+        Maximum number of concurrent uploads.
     """
 
     def __init__(
@@ -51,18 +51,18 @@ class Writing:
     def open(
         self, path: str, opening: OpenMode, attributes: Mapping[str, Any], *, autocommit: bool
     ) -> RemoteWriter:
-        """Return a file to write to, which is stored when it is closed.
+        """Open a file for writing, which is stored when it is closed.
 
         Parameters
         ----------
         path : str
-            The path.
+            Path.
         opening : OpenMode
-            Whether to replace what is there, to go on after it, or to refuse it.
+            Whether to replace an existing file, append to it, or refuse to open it.
         attributes : mapping
-            What to store with it, and on which condition.
+            Attributes and conditions of the upload.
         autocommit : bool
-            Whether closing it stores it; otherwise its ``commit`` does.
+            Whether closing the file stores it; otherwise its ``commit`` does.
         """
         self._refuse_top(path)
         storing = _storing(opening, attributes)
@@ -96,7 +96,7 @@ class Writing:
             raise IsADirectoryError(21, "the top level is a folder", self._url(path))
 
     def _refuse_taken(self, path: str) -> None:
-        """Refuse early what would be refused when the file is closed."""
+        """Refuse early what would otherwise be refused when the file is closed."""
         self._backend.forget(path)
         try:
             self._backend.info(path)
@@ -107,7 +107,7 @@ class Writing:
     # Whole contents
 
     def upload_of(self, path: str, value: bytes, mode: str, attributes: Mapping[str, Any]) -> Upload:
-        """Return what stores bytes at a path."""
+        """Return the upload for bytes at a path."""
         self._refuse_top(path)
         data = bytes(value)
         return Upload(path, data, len(data), **_storing(write_mode(mode), attributes))
@@ -115,7 +115,7 @@ class Writing:
     def pipe_small(
         self, items: Sequence[tuple[str, bytes]], attributes: Mapping[str, Any], stop: Stop
     ) -> list[tuple[str, bytes]]:
-        """Store those of many contents that go together with others; return what is left to store."""
+        """Store the contents that fit into bundles; returns the items that are left."""
         storing = _storing(OpenMode.REPLACE, attributes)
 
         def upload_of(item: tuple[str, bytes]) -> Upload:
@@ -141,26 +141,26 @@ class Writing:
         store: Callable[[Upload], None],
         stop: Stop | None = None,
     ) -> None:
-        """Upload a local file, in constant memory; make a folder of one.
+        """Upload a local file, in constant memory; for a folder, create a folder.
 
         Parameters
         ----------
         source : path-like
-            The local file.
+            Local file.
         path : str
-            Where it belongs.
+            Target path.
         callback : Callback
-            Is told of the bytes.
+            Receives the progress in bytes.
         mode : str
-            ``overwrite``, or ``create`` to store it only if nothing is there.
+            ``overwrite``, or ``create`` to refuse an existing path.
         attributes : mapping
-            ``metadata`` and ``tags`` to store with it.
+            ``metadata`` and ``tags`` to store with the file.
         sidecars : Sidecars, optional
-            Where more metadata may be.
+            Reads further metadata from sidecar files.
         store : callable
-            Stores a content.
+            Stores one upload.
         stop : Stop, optional
-            Ends it early.
+            Cancels the upload.
         """
         storing = _storing(write_mode(mode), _with_sidecar(source, attributes, sidecars))
         if Path(source).is_dir():
@@ -184,20 +184,20 @@ class Writing:
         bundled: bool,
         errors: FileErrors,
     ) -> None:
-        """Upload local files, several at a time.
+        """Upload local files concurrently.
 
         Parameters
         ----------
         copies : list of Copy
-            What goes where.
+            Sources and targets.
         callback : Callback
-            Is told of the files as they are done.
+            Receives the progress in files.
         mode, attributes, sidecars, store
             As for `put_file`.
         bundled : bool
-            Whether small files may go several in one request.
+            Whether several small files may be sent in one request.
         errors : FileErrors
-            What becomes of errors.
+            How errors are handled.
         """
         copies = without_links(copies, errors)
         if sidecars is not None:
@@ -224,7 +224,7 @@ class Writing:
 
 
 def _with_whole_sidecars(copies: list[Copy], sidecars: Sidecars, errors: FileErrors) -> list[Copy]:
-    """Return what to upload, after reading all sidecars: a broken one is found before anything is sent."""
+    """Read all sidecars before anything is sent; returns the copies whose sidecars are valid."""
     whole = []
     for copy in copies:
         with errors.about(copy.source):
@@ -235,14 +235,14 @@ def _with_whole_sidecars(copies: list[Copy], sidecars: Sidecars, errors: FileErr
 
 
 def write_mode(mode: str) -> OpenMode:
-    """Return what ``overwrite`` or ``create`` stands for; raises ValueError if it is neither."""
+    """Return the mode for ``overwrite`` or ``create``; raises ValueError for other values."""
     if mode not in {"overwrite", "create"}:
         raise ValueError(f"invalid mode {mode!r}; use 'overwrite' or 'create'")
     return OpenMode.CREATE if mode == "create" else OpenMode.REPLACE
 
 
 def _storing(opening: OpenMode, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how a content is stored: the fields of its `Upload` beside path and bytes."""
+    """Return the fields of an `Upload` other than path and content."""
     metadata, tags = attributes_of(given)
     storing: dict[str, Any] = {
         "metadata": metadata,
@@ -262,6 +262,6 @@ def _storing(opening: OpenMode, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _with_sidecar(source: Any, given: Mapping[str, Any], sidecars: Sidecars | None) -> Mapping[str, Any]:
-    """Return what a local file is stored with: what was given, and what is beside it."""
+    """Return the attributes of a local file: the given ones and those of its sidecar."""
     beside = None if sidecars is None else sidecars.read_sidecar(str(source))
     return given if beside is None else {**given, "metadata": {**beside, **(given.get("metadata") or {})}}

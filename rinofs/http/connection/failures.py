@@ -13,7 +13,7 @@ from rinofs.http.connection.limits import FailureKind, Unanswered
 
 
 def root_of(error: BaseException) -> BaseException:
-    """Return what is behind the wrappings of urllib3 and requests; those hold the request's headers."""
+    """Return the innermost cause of an error of urllib3 or requests; outer ones contain request headers."""
     while True:
         inner = getattr(error, "reason", None) or next(
             (arg for arg in error.args if isinstance(arg, Exception)), None
@@ -24,14 +24,14 @@ def root_of(error: BaseException) -> BaseException:
 
 
 def _reason(root: BaseException) -> str:
-    """Return why a try failed: in the system's words where it has some."""
+    """Return why an attempt failed, in the operating system's words if possible."""
     words = str(root).rpartition("): ")[2]
     from_system = re.search(r"\[Errno -?\d+\] ([^()]+)", words)
     return from_system[1].strip() if from_system else words or type(root).__name__
 
 
 def unanswered(error: Exception, origin: str) -> Unanswered:
-    """Say what a failed try means for the next one."""
+    """Classify a failed attempt."""
     root = root_of(error)
     host = urlsplit(origin).netloc
     kinds = {type(error), type(root)}
@@ -42,7 +42,7 @@ def unanswered(error: Exception, origin: str) -> Unanswered:
 
     if has(urllib3.exceptions.ProxyError, requests.exceptions.ProxyError):
         return Unanswered(FailureKind.NOT_SENT, f"the proxy for {host} did not connect ({reason})")
-    is_cut_off = isinstance(root, ssl.SSLEOFError)  # which says nothing about trust
+    is_cut_off = isinstance(root, ssl.SSLEOFError)  # not a certificate error
     if has(urllib3.exceptions.SSLError, requests.exceptions.SSLError) and not is_cut_off:
         advice = "name your certificates in REQUESTS_CA_BUNDLE"
         if "WRONG_VERSION_NUMBER" in reason:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from enum import Enum
 
 MIN_RATE = 1024
-"""Fewest bytes per second that a body may bring, over its window."""
+"""Minimum transfer rate of a body in bytes per second, measured over a window."""
 
 RATE_WINDOW = 2
-"""That window, in multiples of the longest silence."""
+"""Length of the window, as a multiple of `Limits.silence`."""
 
 
 class FailureKind(Enum):
-    """How an attempt failed, as far as sending again is concerned."""
+    """How an attempt failed, to decide whether to send the request again."""
 
     NOT_SENT = "nothing was sent"
     UNTRUSTED = "the server's certificate was not accepted"
@@ -30,7 +30,7 @@ class Unanswered(Exception):  # noqa: N818 - not an error to its callers until t
     Attributes
     ----------
     fault : FailureKind
-        What that means for sending again.
+        How the attempt failed.
     """
 
     def __init__(self, fault: FailureKind, reason: str) -> None:
@@ -40,18 +40,18 @@ class Unanswered(Exception):  # noqa: N818 - not an error to its callers until t
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long things may take, in seconds.
+    """Time limits, in seconds.
 
     Attributes
     ----------
     connect : float
         Until a connection is established.
     silence : float
-        Until a response's headers are complete, and between any two bytes of its body.
+        Until the response's headers are complete, and between any two bytes of its body.
     total : float
-        Until giving up without progress, over all attempts.
+        Until a request without progress is given up, over all attempts.
     pause : float
-        Before the second attempt; twice as long before each further one.
+        Before the second attempt; doubled for each further one.
     """
 
     connect: float
@@ -61,7 +61,7 @@ class Limits:
 
     @classmethod
     def for_timeout(cls, timeout: float) -> Limits:
-        """Derive all limits from the one that users set."""
+        """Derive all limits from the ``timeout`` option."""
         return cls(
             connect=min(timeout, 10.0),
             silence=timeout,

@@ -18,7 +18,7 @@ _PATTERNS = (
 
 
 def redact(text: str, *secrets: str) -> str:
-    """Return `text` without `secrets`, and without what looks like one.
+    """Return `text` without `secrets` and without other text that looks like a secret.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ _LONGEST_NAME = 64
 
 
 class Headers(dict[str, str]):
-    """The headers of a response, by names in lower case; found by names in any case."""
+    """The headers of a response, by lower-case name; lookups ignore case."""
 
     def __getitem__(self, name: str) -> str:
         return super().__getitem__(name.lower())
@@ -42,7 +42,7 @@ def plain_head(head: bytes) -> tuple[int, str, Headers] | None:
     Parameters
     ----------
     head : bytes
-        Up to the end of the last header's line.
+        Bytes up to the end of the last header line.
     """
     text = head.decode("latin-1")
     lines = text.split("\r\n")
@@ -64,19 +64,19 @@ def plain_head(head: bytes) -> tuple[int, str, Headers] | None:
 
 @lru_cache(256)
 def _plain_name(name: str) -> str | None:
-    """Return the name of a header in lower case, None if it is not a usual one."""
+    """Return the lower-case name of a header, None if it has unusual characters."""
     key = name.lower()
     return key if _PLAIN_NAME(key) else None
 
 
 def content_length(headers: Mapping[str, str]) -> int | None:
-    """Return the value of ``Content-Length``; None without one, or if it is not valid."""
+    """Return the value of ``Content-Length``; None if it is missing or not valid."""
     value = headers.get("content-length", "")
     return int(value) if value.isascii() and value.isdecimal() and len(value) <= _MOST_DIGITS else None
 
 
 def etag_header(headers: Mapping[str, str]) -> str | None:
-    """Return the strong etag in a response's headers, without its quotes, or None."""
+    """Return the strong etag in a response's headers without its quotes, or None."""
     value = headers.get("etag", "").strip()
     if len(value) < 3 or value[0] != '"' or value[-1] != '"':
         return None
@@ -84,7 +84,7 @@ def etag_header(headers: Mapping[str, str]) -> str | None:
 
 
 def is_web_page(headers: Mapping[str, str], content: bytes = b"") -> bool:
-    """Return whether a response is HTML: by its type, or by how it begins."""
+    """Return whether a response is HTML, by its type or its first bytes."""
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind in {"text/html", "application/xhtml+xml"}:
         return True
@@ -92,38 +92,38 @@ def is_web_page(headers: Mapping[str, str], content: bytes = b"") -> bool:
 
 
 def web_page_message(status: int) -> str:
-    """Return the message for a web page in place of a response."""
+    """Return the error message for an unexpected web page."""
     return f"got HTML ({status}): a proxy or login page? check endpoint_url and the network's sign-in"
 
 
 class StreamedResponse:
-    """A response whose body is still on its way; a context manager.
+    """A response whose body has not been read yet; a context manager.
 
     Parameters
     ----------
     raw : ConnectionResponse or file
-        What to read from; where an adapter was mounted, whatever it gives.
+        Body; the raw response of `requests` if an adapter was mounted.
     status, headers
         As the attributes.
     method, url, label : str
         The request.
     on_close : callable
-        Called once, when the connection is no longer used.
+        Called once, when the connection is no longer in use.
 
     Attributes
     ----------
     status : int
         The HTTP status.
     headers : Mapping
-        The headers; names in any case.
+        Headers, by name in any case.
     url : str
-        The URL that answered, after redirects.
+        URL that answered, after redirects.
     foreign : bool
         Whether another origin than the session's answered.
     length : int or None
-        Bytes of the body, where its headers say.
+        Size of the body in bytes, if the headers give it.
     framed : bool
-        Whether an end of the connection can be told from the end of the body.
+        Whether the end of the body is distinguishable from a lost connection.
     """
 
     def __init__(
@@ -149,7 +149,8 @@ class StreamedResponse:
         self.framed = self.length is not None or chunked
         self._label = label
         self._raw = raw
-        # Only ours has it. The readinto of urllib3's responses copies, and other files have none.
+        # Only ConnectionResponse has `disconnect`. The readinto of urllib3's responses copies; files have
+        # none.
         self._disconnect: Callable[[], None] | None = getattr(raw, "disconnect", None)
         self._readinto: Callable[[memoryview], int] = (
             self._read_copied if self._disconnect is None else raw.readinto
@@ -160,14 +161,14 @@ class StreamedResponse:
             self._finish()
 
     def readinto(self, buffer: memoryview) -> int:
-        """Read into `buffer`; 0 only at the end of a complete body.
+        """Read into `buffer`; returns 0 only at the end of a complete body.
 
         Raises
         ------
         ConnectionFailedError
-            If the body ended early.
+            If the connection was lost before the end.
         DeadlineError
-            If it stopped coming.
+            If no data arrived in time.
         """
         if self._on_close is None:
             return 0
@@ -189,7 +190,7 @@ class StreamedResponse:
         return count
 
     def read(self, size: int = -1) -> bytes:
-        """Read up to `size` bytes, all that is left where negative."""
+        """Read up to `size` bytes, or the rest if negative."""
         if size < 0:
             return self.read_all()
         buffer = bytearray(size)
@@ -197,7 +198,7 @@ class StreamedResponse:
         return bytes(memoryview(buffer)[:count])
 
     def read_all(self, limit: int | None = None) -> bytes:
-        """Read all that is left; ProtocolError beyond `limit` bytes."""
+        """Read the rest; raises ProtocolError if it has more than `limit` bytes."""
         pieces: list[bytes] = []
         count = 0
         while limit is None or count <= limit:
@@ -210,7 +211,7 @@ class StreamedResponse:
         raise ProtocolError(f"the response is longer than {limit} bytes", self._label)
 
     def read_start(self, size: int) -> bytes:
-        """Read at most `size` bytes, what comes of them, and close."""
+        """Read up to `size` bytes of the body, and close."""
         with self:
             try:
                 return self.read(size)
@@ -218,7 +219,7 @@ class StreamedResponse:
                 return b""
 
     def close(self) -> None:
-        """Release the connection; it is closed where the body was not read to its end."""
+        """Release the connection, or close it if the body was not read to its end."""
         self._release(reuse=False)
 
     def __enter__(self) -> Self:
@@ -230,7 +231,8 @@ class StreamedResponse:
     def __del__(self) -> None:
         on_close = getattr(self, "_on_close", None)
         if on_close is not None:
-            # Not into the pool: its lock may be held by the very thread that collects this.
+            # Called by the garbage collector: the pool's lock may be held by this very thread, so do not use
+            # it.
             self._raw.close()
             connection = getattr(self._raw, "_connection", None)
             if connection is not None:
@@ -244,11 +246,11 @@ class StreamedResponse:
 
     def _finish(self) -> None:
         if self._disconnect is not None:
-            self._raw.close()  # tells http.client's connection that its response was read
+            self._raw.close()  # tells http.client that the response was read
         self._release(reuse=True)
 
     def _broken(self, error: Exception | None) -> ConnectionFailedError | DeadlineError:
-        import http.client  # slow to import, and loaded by now
+        import http.client  # slow to import; loaded already when a response exists
 
         import urllib3.exceptions
 
@@ -280,22 +282,22 @@ class StreamedResponse:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A response read whole.
+    """A response that was read whole.
 
     Attributes
     ----------
     status : int
         The HTTP status.
     headers : Mapping
-        The headers; names in any case.
+        Headers, by name in any case.
     content : bytes
-        The body.
+        Body.
     url : str
-        The URL that answered.
+        URL that answered.
     label : str
-        What the request was about, for messages.
+        Name of the request for messages.
     secrets : tuple of str
-        What was sent with the request, and must not be shown, should the response quote it.
+        Secrets of the request, which must not be shown even if the response quotes them.
     """
 
     status: int
@@ -312,14 +314,14 @@ class Response:
         Raises
         ------
         ProtocolError
-            If the body is a web page, not JSON, too deep, or holds NaN or Infinity.
+            If the body is a web page, not JSON, nested too deeply, or contains NaN or Infinity.
         """
         if self._parsed:
             return self._parsed.pop()
         try:
             return parse_json(self.content)
         except ValueError as error:
-            # The decoder's own error holds the whole body: no cause is kept.
+            # Not as the cause: the decoder's exception contains the whole body.
             reason = str(error) if not isinstance(error, UnicodeDecodeError) else "not UTF-8"
         if is_web_page(self.headers, self.content):
             raise ProtocolError(web_page_message(self.status), self.label or self.url)
@@ -331,7 +333,7 @@ class Response:
         )
 
     def check_json(self) -> None:
-        """Raise what `json` would; what is parsed here is kept for it."""
+        """Raise what `json` would raise; keeps the parsed value for it."""
         self._parsed.append(self.json())
 
 
@@ -341,7 +343,8 @@ def parse_json(content: bytes) -> Any:
     Raises
     ------
     ValueError
-        If it is malformed, not UTF-8, too deep, or holds NaN, Infinity or a number of thousands of digits.
+        If it is malformed, not UTF-8, nested too deeply, or contains NaN, Infinity or an extremely long
+        number.
     """
     try:
         return json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)

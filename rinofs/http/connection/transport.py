@@ -1,17 +1,17 @@
-"""Sends one request over one connection: through urllib3's pools, as requests configures them.
+"""Sends one request over one connection, using urllib3's pools as requests configures them.
 
-Requests go to the pools directly, which takes less than half the time of ``requests.Session``; a proxy is
-one more pool. An adapter that was mounted on the session is used through requests. Imported at the first
-request only: requests is slow to import.
+Requests bypass ``requests.Session`` and go to the pools directly, which takes less than half the time.
+Proxies have pools of their own. An adapter that a user mounted on the session is called through requests.
+This module is imported for the first request only, since requests is slow to import.
 
-The connections leave to ``http.client`` what it does well enough. Three things are done here:
+Connections are those of ``http.client``, with three changes:
 
-- Common requests and response heads are written and read in one step, which takes a third of the time of
-  ``http.client`` and ``email.parser``. Whatever is unusual about them is left to the standard library.
-- The headers of a response have one deadline. A socket's timeout starts anew with every byte, so a peer
-  that sends one now and then would never meet it (https://github.com/psf/requests/issues/3099).
-- Bodies have a minimum transfer rate, in both directions, for the same reason. Only time spent waiting for
-  the peer counts, so a reader may take as long as it likes.
+- Common requests and response heads are written and parsed in one step, in a third of the time that
+  ``http.client`` and ``email.parser`` take. Unusual ones are left to the standard library.
+- The headers of a response have one deadline. A socket's timeout starts again with every byte, so a peer
+  that sends a byte now and then would never reach it (https://github.com/psf/requests/issues/3099).
+- Bodies have a minimum transfer rate in both directions, for the same reason. Only time spent waiting for
+  the peer counts, so a slow reader of the body has no effect.
 """
 
 from __future__ import annotations
@@ -47,11 +47,11 @@ if TYPE_CHECKING:
 
 _NO_RETRY = urllib3.Retry(total=False, redirect=False)
 _CA_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
-# `Slots` bounds what is in use; a pool that is smaller than that would throw connections away.
+# Larger than the number of connections that `Slots` allows: a smaller pool would discard connections.
 _POOL_SIZE = 256
 _USUAL = (HTTPConnection, HTTPSConnection)
-_SILENCE = 30.0  # seconds, where a socket has no timeout
-_BUFFER = 32 * 1024  # a response of some KiB arrives with its headers, in one recv
+_SILENCE = 30.0  # seconds, for a socket without a timeout
+_BUFFER = 32 * 1024  # a response of a few KiB arrives with its headers in one recv
 _FOLD = re.compile(r"\r?\n[ \t]*")
 _PLAIN_TARGET = re.compile(r"/[A-Za-z0-9/?=&%._~+-]*").fullmatch
 _PLAIN_HOST = re.compile(r"[a-z0-9.-]+|[0-9a-f:.]+").fullmatch
@@ -59,12 +59,12 @@ _WITHOUT_BODY = frozenset({"DELETE", "GET", "HEAD", "OPTIONS"})
 
 
 class Transport:
-    """The connections of one process to an endpoint, and to where it redirects.
+    """The connections of one process to an endpoint and to the targets of its redirects.
 
     Attributes
     ----------
     session : requests.Session
-        Holds the adapters; others may be mounted on it.
+        Holds the adapters; users may mount others on it.
     """
 
     def __init__(self) -> None:
@@ -87,23 +87,23 @@ class Transport:
         label: str,
         on_close: Callable[[], None],
     ) -> StreamedResponse:
-        """Send a request once and return its response, whose body is still to be read.
+        """Send a request once and return its response with an unread body.
 
         Parameters
         ----------
         method, url, headers, body
-            The request; a body that is not bytes is announced by its ``Content-Length``.
+            The request; a body that is not bytes must come with a ``Content-Length`` header.
         limits : Limits
-            How long it may take.
+            Time limits.
         label : str
-            What the request is about, for messages.
+            Name of the request for messages.
         on_close : callable
-            Called once, when the connection is no longer used.
+            Called once, when the connection is no longer in use.
 
         Raises
         ------
         Unanswered
-            If there was no response. `on_close` is not called then.
+            If there was no response; `on_close` is not called then.
         """
         origin, target = split_target(url)
         try:
@@ -139,7 +139,7 @@ class Transport:
         self.session.close()
 
     def _pool(self, origin: str) -> tuple[HTTPConnectionPool, bool]:
-        """Return the pool for an origin, and whether it belongs to a proxy that wants whole URLs."""
+        """Return the pool for an origin, and whether it belongs to a proxy that expects absolute URLs."""
         request = requests.PreparedRequest()
         request.prepare_method("GET")
         request.prepare_url(origin, None)
@@ -162,7 +162,7 @@ class Transport:
         body: bytes | Iterable[bytes | memoryview] | None,
         limits: Limits,
     ) -> requests.Response:
-        # Not Session.send: it would follow redirects, keep cookies and look for credentials.
+        # Not Session.send, which follows redirects, keeps cookies and looks for credentials in ~/.netrc.
         request = requests.PreparedRequest()
         request.prepare_method(method)
         request.prepare_url(url, None)
@@ -181,7 +181,7 @@ class Transport:
 
 
 def split_target(url: str) -> tuple[str, str]:
-    """Split a URL into its origin and the rest."""
+    """Split a URL into its origin and its path and query."""
     slash = url.find("/", 8)
     return (url, "/") if slash < 0 else (url[:slash], url[slash:])
 
@@ -189,20 +189,20 @@ def split_target(url: str) -> tuple[str, str]:
 def request_head(
     method: str, host: str, target: str, headers: Mapping[str, str], body: bytes | None
 ) -> bytes | None:
-    """Return the head of a request; None if ``http.client`` should write it.
+    """Return the head of a request, or None if ``http.client`` should write it.
 
     Parameters
     ----------
     method : str
-        The method.
+        Method.
     host : str
-        Value of the ``Host`` header; empty if it is not a plain one.
+        Value of the ``Host`` header; empty if unusual.
     target : str
         Path and query.
     headers : Mapping
-        All headers but ``Host`` and ``Content-Length``.
+        All headers except ``Host`` and ``Content-Length``.
     body : bytes, optional
-        What will follow.
+        Body that follows.
     """
     if not host or _PLAIN_TARGET(target) is None:
         return None
@@ -212,7 +212,7 @@ def request_head(
         lines.append(f"Content-Length: {len(body or b'')}")
     text = "\n".join(lines)
     if text.count("\n") != len(lines) - 1 or "\r" in text or "\0" in text or not text.isascii():
-        return None  # a line end in a header would begin another one
+        return None  # a line break in a header would inject another header
     return (text.replace("\n", "\r\n") + "\r\n\r\n").encode("ascii")
 
 
@@ -230,7 +230,7 @@ class TransferRate:
     Parameters
     ----------
     silence : float
-        Seconds that one wait may take, from which the window follows.
+        Maximum seconds of one wait; determines the window.
     """
 
     __slots__ = ("_bytes", "_waited", "_window")
@@ -252,7 +252,7 @@ class TransferRate:
 
 
 class _SocketReader(io.RawIOBase):
-    """The reading end of a socket, with a deadline for the headers and a minimum rate for the body."""
+    """Reads from a socket, with a deadline for the headers and a minimum rate for the body."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -284,16 +284,17 @@ class _SocketReader(io.RawIOBase):
             if count:
                 self._rate.note(count, time.monotonic() - start)
         except OSError as error:
-            # Raised from here, the error would discard what BufferedReader already has of this call. As an
-            # end of the stream it does not; `StreamedResponse` counts the bytes and looks at `failure`.
-            # Without its traceback: that keeps frames alive whose view of the buffer outlives the buffer.
+            # An exception raised here would discard the bytes that BufferedReader has read already in this
+            # call. Returning the end of the stream does not; `StreamedResponse` counts the bytes and checks
+            # `failure`. The traceback is removed because it keeps frames alive whose view of the buffer
+            # outlives the buffer.
             self.failure = error.with_traceback(None)
             return 0
         return count
 
     def _read_head(self, buffer: Any, deadline: float) -> int:
         left = deadline - time.monotonic()
-        # Headers mostly come at once: the timeout is worth a system call only when they do not.
+        # Headers usually arrive at once, so set the timeout, a system call, only if they do not.
         if left < 0.9 * self._timeout:
             self._set_timeout(max(left, 0.001))
         try:
@@ -312,7 +313,7 @@ class _SocketReader(io.RawIOBase):
 
 
 class ConnectionResponse(http.client.HTTPResponse):
-    """What `StreamedResponse` reads from; has of urllib3's responses what its pools use."""
+    """The response that `StreamedResponse` reads from; has what urllib3's pools need of its own responses."""
 
     version_string = "HTTP/1.1"
 
@@ -324,7 +325,7 @@ class ConnectionResponse(http.client.HTTPResponse):
         self._connection: Any = None
 
     def begin(self) -> None:
-        """Read the status and the headers."""
+        """Read the status line and the headers."""
         seen = self.fp.peek()
         end = seen.find(b"\r\n\r\n")
         plain = plain_head(seen[:end]) if end > 0 else None
@@ -337,7 +338,7 @@ class ConnectionResponse(http.client.HTTPResponse):
         self._reader.head_is_complete()
 
     def _take_plain(self, status: int, reason: str, headers: Headers) -> bool:
-        """Take what a head says, if it says in the plainest way how long the body is."""
+        """Use a parsed head if its body length is given in the usual way."""
         length = content_length(headers)
         if "transfer-encoding" in headers or length is None:
             return False
@@ -354,22 +355,22 @@ class ConnectionResponse(http.client.HTTPResponse):
 
     @property
     def length_remaining(self) -> int | None:
-        """Bytes that are still to come, where that is known."""
+        """Bytes of the body that have not been read, if known."""
         return self.length
 
     @property
     def failure(self) -> OSError | None:
-        """What ended the body, where it was not its end."""
+        """The error that ended the body early, if any."""
         return self._reader.failure
 
     def release_conn(self) -> None:
-        """Give the connection back to its pool, to be used again."""
+        """Return the connection to its pool for reuse."""
         connection, self._connection = self._connection, None
         if connection is not None:
             self._pool._put_conn(connection)  # noqa: SLF001 - as urllib3's own response does
 
     def disconnect(self) -> None:
-        """Close the connection, and give it back to be made again."""
+        """Close the connection and return it to its pool, which opens it again when needed."""
         self.close()
         if self._connection is not None:
             self._connection.close()
@@ -377,7 +378,7 @@ class ConnectionResponse(http.client.HTTPResponse):
 
 
 def _joined(headers: Any) -> list[tuple[str, str]]:
-    """Return headers, those that occur several times as one (RFC 9110, section 5.3)."""
+    """Return the headers; those that occur several times are joined (RFC 9110, section 5.3)."""
     joined: dict[str, list[str]] = {}
     for name, value in headers.items():
         joined.setdefault(name.lower(), []).append(value)
@@ -385,12 +386,12 @@ def _joined(headers: Any) -> list[tuple[str, str]]:
 
 
 def _tls_broken(error: ssl.SSLError) -> str:
-    """Say what became of a connection whose server was trusted already: it broke, as one without TLS can."""
+    """Return the message for an established TLS connection that broke."""
     return f"TLS: {error.reason or 'the connection was cut off'}"
 
 
 class _Http1:
-    """Adds to urllib3's connections what the module's docstring says."""
+    """Adds the changes in the module's docstring to urllib3's connections."""
 
     sock: Any
     host: str
@@ -402,7 +403,7 @@ class _Http1:
     _method_sent: str | None = None
 
     def request(self, method: str, url: str, body: Any = None, headers: Any = None, **options: Any) -> None:
-        """Send a request; a small one, over a connection that is established, in one step."""
+        """Send a request; a small one on an established connection in one step."""
         head = None
         if self.sock is not None and self.proxy is None and (body is None or isinstance(body, bytes)):
             if self._host_header is None:
@@ -420,7 +421,7 @@ class _Http1:
         self.sock.settimeout(self.timeout)
         method, self._method_sent = self._method_sent, None
         if method is None:
-            # Not urllib3's: that would wrap the response in a slower one.
+            # Not urllib3's getresponse, which would wrap the response in a slower one.
             response: ConnectionResponse = http.client.HTTPConnection.getresponse(self)  # type: ignore[arg-type,assignment]
             return response
         response = ConnectionResponse(self.sock, method=method)
@@ -438,11 +439,12 @@ class _Http1:
         try:
             self._send(data)
         except ssl.SSLError as error:
-            # As without TLS: a response that came before the service closed is still read.
+            # As without TLS: a response that arrived before the service closed the connection can still be
+            # read.
             raise BrokenPipeError(errno.EPIPE, _tls_broken(error)) from error
 
     def _send(self, data: Any) -> None:
-        """Send large pieces as the peer takes them: ``sendall`` has one timeout for the whole piece."""
+        """Send large pieces bit by bit: ``sendall`` applies one timeout to the whole piece."""
         if not isinstance(data, memoryview) or self.sock is None:
             super().send(data)  # type: ignore[misc]
             return
@@ -467,4 +469,4 @@ class Https1Connection(_Http1, HTTPSConnection):  # type: ignore[misc]
 
 
 CONNECTIONS = {"http": Http1Connection, "https": Https1Connection}
-"""What to set as ``ConnectionCls`` of urllib3's pools, by scheme."""
+"""Values for ``ConnectionCls`` of urllib3's pools, by scheme."""

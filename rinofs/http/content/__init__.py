@@ -1,4 +1,4 @@
-"""Contents: read by version and resumed, by ranges, verified; and the bodies of uploads.
+"""Contents: versioned reads that resume, ranges, verification, and the bodies of uploads.
 
 May import http.session and below. Serves fs, rinocloud and repovizz.
 """

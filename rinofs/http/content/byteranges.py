@@ -21,9 +21,9 @@ class ContentRange:
     Attributes
     ----------
     start, stop : int or None
-        The bytes of the response, stop excluded; None in a 416.
+        Range of the response, stop excluded; None in a 416.
     total : int or None
-        Bytes of the whole content; None where not said.
+        Size of the whole content in bytes; None if not given.
     """
 
     start: int | None
@@ -39,7 +39,7 @@ def range_header(start: int, stop: int | None) -> str:
 
 
 def parse_content_range(value: str | None) -> ContentRange | None:
-    """Read a ``Content-Range`` header; None where it is missing or makes no sense."""
+    """Parse a ``Content-Range`` header; None if it is missing or not valid."""
     match = _CONTENT_RANGE.fullmatch((value or "").strip())
     if match is None:
         return None
@@ -54,7 +54,7 @@ def parse_content_range(value: str | None) -> ContentRange | None:
 
 
 def boundary_of(content_type: str, subtype: str) -> str | None:
-    """Return the boundary of a multipart type, None where it is another type."""
+    """Return the boundary of a multipart type, None for another type."""
     match = _BOUNDARY.fullmatch(content_type)
     if match is None or match[1].lower() != subtype:
         return None
@@ -62,14 +62,14 @@ def boundary_of(content_type: str, subtype: str) -> str | None:
 
 
 class Parts:
-    """Reads a multipart body whose parts say how long they are.
+    """Reads a multipart body whose parts give their length.
 
     Parameters
     ----------
     body : binary file
-        The body.
+        Body.
     boundary : str
-        The boundary between the parts.
+        Boundary between the parts.
     """
 
     def __init__(self, body: BinaryIO, boundary: str) -> None:
@@ -77,14 +77,14 @@ class Parts:
         self._delimiter = b"--" + boundary.encode("latin-1")
 
     def begin(self) -> dict[str, str]:
-        """Go to the content of the next part, and return its headers, names in lower case.
+        """Go to the next part, and return its headers by lower-case name.
 
         Raises
         ------
         ValueError
-            If there is none.
+            If there is no further part.
         """
-        line = self._line() or self._line()  # the line break before it belongs to it
+        line = self._line() or self._line()  # the line break before a boundary belongs to it
         if line != self._delimiter:
             raise ValueError("the parts of the response are not separated by the boundary")
         headers: dict[str, str] = {}
@@ -96,7 +96,7 @@ class Parts:
         raise ValueError("a part of the response has too many headers")
 
     def read(self, size: int) -> bytes:
-        """Return the content of the part, `size` bytes.
+        """Return `size` bytes of the part.
 
         Raises
         ------
@@ -109,7 +109,7 @@ class Parts:
         return data
 
     def end(self) -> None:
-        """Take note that there has to be no further part.
+        """Check that there is no further part.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class Parts:
         """
         if (self._line() or self._line()) != self._delimiter + b"--":
             raise ValueError("the response goes on after what was requested")
-        self._body.read(_MAX_LINE)  # nothing, most often: then the connection can be used again
+        self._body.read(_MAX_LINE)  # usually nothing; reading to the end lets the connection be reused
 
     def _line(self) -> bytes:
         line = self._body.readline(_MAX_LINE)

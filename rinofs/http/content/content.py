@@ -1,4 +1,4 @@
-"""Reading content: pinned to one version, resumed where the connection breaks, never short."""
+"""Reading content: pinned to one version, resumed after a lost connection, never truncated."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ if TYPE_CHECKING:
     from rinofs.http.session.session import HttpSession
 
 PIECE = 1024 * 1024
-"""Bytes that are read at a time."""
+"""Maximum number of bytes per read."""
 
-_PROGRESS = 1024  # fewer bytes than this since the last break are none
+_PROGRESS = 1024  # fewer bytes than this between two lost connections do not count as progress
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is to be read.
+    """A content to read.
 
     Attributes
     ----------
     path : str
         Path below the endpoint, percent-encoded.
     params : tuple of (str, str)
-        The query.
+        Query parameters.
     label : str
-        What it is called in messages, such as ``rino://exp1/a.csv``.
+        Name for messages, such as ``rino://exp1/a.csv``.
     size : int, optional
-        Bytes, where known.
+        Size in bytes, if known.
     etag : str, optional
-        The version to read, where known.
+        Version to read, if known.
     conditional : bool
-        Whether the server honours ``If-Match`` with this etag.
+        Whether the server supports ``If-Match`` with this etag.
     version_of : callable
-        Takes a response's headers and returns the version that they name; None if they name none.
+        Returns the version that a response's headers name, or None.
     """
 
     path: str
@@ -59,29 +59,29 @@ class Content:
 
 
 class BrokenReadError(ConnectionFailedError):
-    """A read broke, and nothing tells whether its rest would be of the same version."""
+    """The connection was lost, and nothing ensures that the rest would be of the same version."""
 
 
 class UnsizedError(ProtocolError):
-    """Nothing says how large the content is whose end was to be counted from."""
+    """The size of the content is not known, but the range counts from its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """One version of a content, as the responses so far describe it; never changed, only replaced.
+    """What the responses so far say about one version of a content; immutable.
 
     Attributes
     ----------
     content : Content
-        What is read.
+        Content to read.
     size : int or None
-        Bytes of the whole content, where known.
+        Size of the whole content in bytes, if known.
     etag : str or None
-        The version, where a response named it.
+        Version, if a response named it.
     pin : str or None
-        The version that every further response must be of; None while none was named.
+        Version that all further responses must have; None until one was named.
     has_ranges : bool
-        Whether the service says that it sends ranges, of this version and of no other.
+        Whether the service supports ranges that are bound to this version.
     """
 
     content: Content
@@ -92,22 +92,22 @@ class Version:
 
     @classmethod
     def of(cls, content: Content) -> Version:
-        """Return what is known before the first response."""
+        """Return the version before the first response."""
         return cls(content, content.size, content.etag, None, content.conditional)
 
     def accept(self, session: HttpSession, response: StreamedResponse, *, resumed: bool) -> Version:
-        """Return the version after a response.
+        """Return the version updated by a response.
 
-        Refuses a response that is encoded, a web page, or of another version.
+        Refuses a response that is encoded, is a web page, or has another version.
 
         Parameters
         ----------
         session : HttpSession
-            Redacts what is quoted.
+            Redacts quoted text.
         response : StreamedResponse
-            The response.
+            Response.
         resumed : bool
-            Whether its bytes are to follow bytes of an earlier one.
+            Whether its bytes continue those of an earlier response.
         """
         content = self.content
         encoding = response.headers.get("content-encoding", "identity")
@@ -116,7 +116,8 @@ class Version:
             raise self.protocol_error(f"the content is encoded ({shown}), which was not requested")
         named = content.version_of(response.headers)
         if response.foreign:
-            # An object store names its own versions: they can be compared with each other only.
+            # An object store after a redirect has etags of its own, which are comparable only with each
+            # other.
             named = named or etag_header(response.headers)
         if is_web_page(response.headers) and not self._is_vouched_for(response, named):
             raise self.protocol_error(web_page_message(response.status))
@@ -131,7 +132,7 @@ class Version:
         return Version(content, self.size, self.etag or named, pin, self.has_ranges and serves)
 
     def with_size(self, size: int | None) -> Version:
-        """Return the version with the size that a response says, unless it contradicts what is known."""
+        """Return the version with a response's size; raises an error if it contradicts the known size."""
         if size is None or size == self.size:
             return self
         if self.size is not None:
@@ -140,7 +141,7 @@ class Version:
         return replace(self, size=size)
 
     def ends_at(self, position: int, total: int | None) -> Version:
-        """Return the version after a 416: there is nothing at `position`, and `total` bytes in all."""
+        """Return the version after a 416: no bytes at `position`, `total` bytes altogether."""
         known = self.size
         if known is not None and total != known and (total is not None or position < known):
             raise self.changed(f"it has {total} bytes now, not {known}")
@@ -149,12 +150,12 @@ class Version:
         return replace(self, size=total if total is not None else max(position, 0))
 
     def changed(self, reason: str) -> ContentChangedError:
-        """Return the error for another version."""
+        """Return the error for a content that was replaced."""
         message = f"the content was replaced while it was read: {reason}; open it again"
         return ContentChangedError(message, self.content.label)
 
     def not_resumable(self, where: str) -> BrokenReadError:
-        """Return the error for a break after which nothing can be trusted to be the rest."""
+        """Return the error for a lost connection after which the rest may be of another version."""
         reason = f"the connection broke{where}, and the service names no version for the rest of it to match"
         return BrokenReadError(f"{reason}; read it again", self.content.label)
 
@@ -163,7 +164,7 @@ class Version:
         return ProtocolError(reason, self.content.label)
 
     def _is_vouched_for(self, response: StreamedResponse, named: str | None) -> bool:
-        """Return whether anything says that a web page is the content, and not in its place."""
+        """Return whether headers confirm that a web page is the content itself, not an error page."""
         sized = self.content.size is not None and response.length == self.content.size
         return (
             named is not None or response.status == 206 or sized or "content-disposition" in response.headers
@@ -171,14 +172,14 @@ class Version:
 
 
 class ContentStream(io.RawIOBase):
-    """The bytes [start, stop) of one version, by `open_content`; ends exactly at its stop, or raises.
+    """The bytes [start, stop) of one version, from `open_content`; ends exactly at its stop, or raises.
 
     Attributes
     ----------
     headers : Mapping
-        Headers of the first response; empty where nothing had to be requested.
+        Headers of the first response; empty if no request was needed.
     position : int
-        Where in the content the next byte is.
+        Offset of the next byte in the content.
     """
 
     def __init__(self, session: HttpSession, content: Content, start: int, stop: int | None) -> None:
@@ -200,17 +201,17 @@ class ContentStream(io.RawIOBase):
 
     @property
     def size(self) -> int | None:
-        """Bytes of the whole content, where known."""
+        """Size of the whole content in bytes, if known."""
         return self._version.size
 
     @property
     def etag(self) -> str | None:
-        """The version, where a response named it."""
+        """Version, if a response named it."""
         return self._version.etag
 
     @property
     def in_parts(self) -> Content | None:
-        """The pinned version, where the service sends ranges of it and of no other; else None."""
+        """The pinned version if the service supports ranges that are bound to it, else None."""
         version = self._version
         if not version.has_ranges or version.pin is None or version.size is None or self._session.no_ranges:
             return None
@@ -221,15 +222,15 @@ class ContentStream(io.RawIOBase):
         return True
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
-        """Fill `buffer` as far as the content goes; 0 only at its stop.
+        """Read into `buffer`; returns 0 only at the stop.
 
         Raises
         ------
         ContentChangedError
-            If the content was replaced meanwhile.
+            If the content was replaced during the read.
         ConnectionFailedError, DeadlineError
-            If the connection broke or stalled, and requesting the rest did not help or could have mixed
-            two versions.
+            If the connection was lost or stalled, and requesting the rest failed or could have mixed two
+            versions.
         """
         view = memoryview(buffer).cast("B")
         while len(view) and not self._at_end():
@@ -252,15 +253,15 @@ class ContentStream(io.RawIOBase):
         return 0
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read exactly `size` bytes, fewer only at the stop; all that is left where negative."""
+        """Read exactly `size` bytes, fewer only at the stop; the rest if negative."""
         return self._read(None if size < 0 else size)
 
     def read_whole(
         self, seen: Callable[[memoryview], object] | None = None, settle: Callable[[], object] | None = None
     ) -> bytes:
-        """Read all that is left, into one buffer.
+        """Read the rest into one buffer.
 
-        `seen` takes each piece of it, which stays as it is until `settle` returns, and must be let go of
+        `seen` is called with each piece. A piece is not changed until `settle` returns; it must be released
         by then.
         """
         return self._read(None, seen, settle)
@@ -271,7 +272,7 @@ class ContentStream(io.RawIOBase):
         super().close()
 
     def connect(self) -> None:
-        """Request what is left, until a response brings it from its first byte on."""
+        """Request the rest until a response contains its first byte."""
         self._pid, self._response = os.getpid(), None
         while self._response is None and not (self.position >= 0 and self._at_end()):
             response, ranged = self._request()
@@ -292,7 +293,7 @@ class ContentStream(io.RawIOBase):
                 raise
 
     def _request(self) -> tuple[StreamedResponse, bool]:
-        """Request what is left; return the response, and whether a range was requested."""
+        """Request the rest; returns the response, and whether a range was requested."""
         content = self._version.content
         headers: dict[str, str] = {}
         whole = self.position == 0 and (self._stop is None or self._stop == self.size)
@@ -318,7 +319,7 @@ class ContentStream(io.RawIOBase):
         return (end := self._end()) is not None and self.position >= end
 
     def _accept(self, response: StreamedResponse, *, ranged: bool) -> None:
-        """Check a response and go to its byte at the position."""
+        """Check a response, and skip to the current position."""
         if response.status == 412:
             raise self._version.changed("the file was replaced while it was being read")
         if response.status == 416:
@@ -358,7 +359,7 @@ class ContentStream(io.RawIOBase):
         self._body_stop = part.stop
 
     def _accept_all(self, response: StreamedResponse, *, ranged: bool) -> None:
-        """Take a whole content from the position on, reading over what is before."""
+        """Use a response with the whole content, skipping the bytes before the current position."""
         self._version = self._version.with_size(response.length)
         if self.position < 0:
             self._place_from_end()
@@ -380,7 +381,7 @@ class ContentStream(io.RawIOBase):
         self.position = self._first = max(self.size + self.position, 0)
 
     def _lost(self, error: ConnectionFailedError | DeadlineError) -> None:
-        """Count a break and wait before the next request, or give up."""
+        """Count a lost connection and wait before the next request, or give up."""
         self._release()
         if self.position - self._requested_at >= _PROGRESS:
             self._failures = 0
@@ -397,10 +398,10 @@ class ContentStream(io.RawIOBase):
         time.sleep(pause_after(self._failures, self._session.limits))
 
     def _body_ended(self) -> None:
-        """Take the end of a body before the stop."""
+        """Handle a body that ends before the stop."""
         if self._body_stop is None:
-            # A body without a length may have been cut off: what is after it is requested once, and this
-            # is taken for the end if there is nothing.
+            # A body without a length may have been truncated: request the following bytes once. If there are
+            # none, this is the end.
             sure = self._response is None or self._response.framed or self._version.pin is None
             if sure or self._doubted == self.position:
                 self._version = replace(self._version, size=self.position)
@@ -410,17 +411,17 @@ class ContentStream(io.RawIOBase):
             reason = f"the response ended at byte {self.position}"
             self._lost(ConnectionFailedError(reason, self._version.content.label))
         else:
-            self._release()  # the service sent less than was requested, and says so: request the rest
+            self._release()  # the response was shorter than requested, and says so: request the rest
 
     def _arrive(self) -> None:
-        """Take the stop: a body without a length must end where the content does."""
+        """Handle the stop: a body without a length must end where the content does."""
         response = self._response
         try:
             unframed = response is not None and response.length is None and self.position == self._body_stop
             if response is not None and unframed and response.readinto(memoryview(bytearray(1))):
                 raise self._version.protocol_error(f"the response goes on beyond byte {self.position}")
         except (ConnectionFailedError, DeadlineError):
-            pass  # all that was requested is there
+            pass  # everything requested has been received
         finally:
             self._release()
 
@@ -449,8 +450,8 @@ class ContentStream(io.RawIOBase):
     def _fill(
         self, size: int, seen: Callable[[memoryview], object] | None, settle: Callable[[], object] | None
     ) -> bytes:
-        # BytesIO hands out the bytes object that it was made from, and nobody else has it: so it can be
-        # filled in place, and what is returned is no copy.
+        # BytesIO returns the bytes object that it was created from if nothing else refers to it. It can
+        # therefore be filled in place and returned without a copy.
         store = io.BytesIO(bytes(size))
         filled = 0
         with store.getbuffer() as view:
@@ -459,8 +460,8 @@ class ContentStream(io.RawIOBase):
                     seen(view[filled : filled + count])
                 filled += count
         if settle is not None:
-            settle()  # a piece that somebody still looked at would make a copy of all of it here
-        return store.getvalue()[:filled]  # no copy where it is full
+            settle()  # a remaining view of a piece would force a copy of the buffer here
+        return store.getvalue()[:filled]  # no copy if it is full
 
     def _release(self) -> None:
         response, self._response = self._response, None
@@ -471,29 +472,29 @@ class ContentStream(io.RawIOBase):
 def open_content(
     session: HttpSession, content: Content, start: int = 0, stop: int | None = None
 ) -> ContentStream:
-    """Start reading the bytes [start, stop) of `content`.
+    """Open the bytes [start, stop) of `content` as a stream.
 
-    The request is sent now, unless there is nothing to read.
+    The request is sent at once, unless the range is empty.
 
     Parameters
     ----------
     session : HttpSession
-        Where to send it.
+        Sends the requests.
     content : Content
-        What to read.
+        Content to read.
     start : int
-        First byte; negative (with no `stop`): this many from the end.
+        First byte; if negative (without `stop`), counted from the end.
     stop : int, optional
-        Byte to end before; the end of the content where None or beyond it.
+        End of the range; None or a larger value means the end of the content.
 
     Raises
     ------
     ContentChangedError
-        If the version is not the one that `content` names.
+        If the version is not the one in `content`.
     ProtocolError
-        If the response is not what was requested: a web page, encoded, another range, another size.
+        If the response is not what was requested: a web page, encoded, another range or size.
     RinofsError
-        And all that `HttpSession.request` raises.
+        As raised by `HttpSession.request`.
     """
     stream = ContentStream(session, content, start, stop)
     stream.connect()

@@ -1,4 +1,4 @@
-"""Contents in memory: a slice of one, or several parts in one response (RFC 9110, sections 14.2 and 14.6)."""
+"""Contents in memory: one slice, or several ranges in one response (RFC 9110, sections 14.2 and 14.6)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_content", "read_spans"]
 
-_TOO_MUCH = frozenset({400, 500, 501})  # of a server that cannot read such a header
+_TOO_MUCH = frozenset({400, 500, 501})  # a Range header with several ranges is not understood
 
 
 def read_content(
@@ -41,16 +41,16 @@ def read_content(
     session, content
         As for `open_content`.
     start, stop : int
-        As for slices: negative numbers count from the end.
+        Range, as in a slice: negative numbers count from the end.
     verify : bool
-        Whether a read of the whole content is checked against the digest that the service offers.
+        Whether to compare a whole content with the digest that the service sends.
 
     Raises
     ------
     ContentMismatchError
-        If the bytes are not those of the digest.
+        If the digest differs.
     RinofsError
-        And all that `open_content` raises.
+        As raised by `open_content`.
     """
     whole = start == 0 and stop is None
     for tries_left in reversed(range(MAX_TRIES)):
@@ -60,7 +60,7 @@ def read_content(
         except UnsizedError:
             return read_content(session, content, verify=verify)[start:stop]
         except BrokenReadError:
-            # Nothing was returned yet, so this can start over.
+            # Nothing has been returned yet, so start again.
             if not tries_left:
                 raise
     raise AssertionError("unreachable")
@@ -94,29 +94,30 @@ def _read_all(stream: ContentStream, content: Content, *, verify: bool) -> bytes
 
 
 def read_spans(session: HttpSession, content: Content, spans: Sequence[tuple[int, int]]) -> list[bytes]:
-    """Read several parts of one version of a content, by one request where the server can.
+    """Read several ranges of one version of a content, with one request if the server supports it.
 
     Parameters
     ----------
     session : HttpSession
-        Where to send it.
+        Sends the requests.
     content : Content
-        What to read. Only where a version is named, and the server keeps to it, one request is tried.
+        Content to read. One request for all ranges is tried only if the server binds ranges to a known
+        version.
     spans : sequence of (int, int)
-        First byte and byte to end before of each part, within the content and none empty.
+        Start and stop of each range, within the content and not empty.
 
     Returns
     -------
     list of bytes
-        The parts.
+        Bytes of each range.
 
     Raises
     ------
     ContentChangedError
-        If the version is gone.
+        If the version no longer exists.
     RinofsError
-        And all that `read_content` raises: the parts are requested one by one if the one response is not
-        what it should be.
+        As raised by `read_content`, which requests the ranges one by one if the single response is not as
+        expected.
     """
     named = content.conditional and content.etag is not None
     if named and 1 < len(spans) <= MAX_RANGES and not (session.no_multiranges or session.no_ranges):
@@ -156,7 +157,7 @@ def _read_together(
 
 
 class _Body(io.RawIOBase):
-    """The body of an response, as `io.BufferedReader` wants it."""
+    """The body of a response, as `io.BufferedReader` requires it."""
 
     def __init__(self, response: StreamedResponse) -> None:
         self._response = response

@@ -1,4 +1,4 @@
-"""Upload bodies: multipart, sent as they are read, in constant memory."""
+"""Upload bodies: multipart, streamed in constant memory."""
 
 from __future__ import annotations
 
@@ -19,32 +19,31 @@ _SHA256_LENGTH = 64
 class UploadBody:
     """A sized, rewindable multipart/form-data body with the parts `json`, `file` and `sha256`.
 
-    Each iteration sends it from its first byte. A file is read while it is sent, and must not be used
-    by others meanwhile.
+    Each iteration starts at the first byte. The source is read during the upload; do not use it meanwhile.
 
     Parameters
     ----------
     source : binary file or bytes
-        The content: a seekable file, read from its current position, or bytes.
+        Content: a seekable file, read from its current position, or bytes.
     size : int, optional
-        Bytes to send; found out where None.
+        Size in bytes; determined from the source if None.
     fields : Mapping, optional
-        Sent as the part `json`; no such part where None.
+        Sent as the part `json`; no such part if None.
     filename : str
         File name of the part `file`.
     digest : bool
-        Whether to end with a part `sha256`, taken on the way.
+        Whether to send the digest in a part `sha256` at the end.
     etag : bool
-        Whether to take the content's etag on the way.
+        Whether to compute the content's etag during the upload.
 
     Attributes
     ----------
     content_type : str
         Value of the ``Content-Type`` header.
     size : int
-        Bytes of content, without the parts' heads.
+        Size of the content in bytes, without the other parts.
     failure : BaseException or None
-        What broke the last iteration off, where that was reading the source.
+        The error that ended the last iteration, if reading the source failed.
     """
 
     def __init__(
@@ -84,7 +83,7 @@ class UploadBody:
         return self._whole() if self.size <= INLINE else self._pieces()
 
     def rewind(self) -> None:
-        """Start again from the first byte."""
+        """Start again at the first byte."""
         if self._digests is not None:
             self._digests.abandon()
         self._digests = SideDigests(sha256=self._wants_digest, etag=self._wants_etag, size=self.size)
@@ -93,11 +92,11 @@ class UploadBody:
         self._file.seek(self._start)
 
     def etag(self) -> str:
-        """Return the etag of the content that was sent; needs ``etag=True`` and a body sent whole."""
+        """Return the etag of the content that was sent; requires ``etag=True`` and a complete iteration."""
         return self._result(1)
 
     def sha256(self) -> str:
-        """Return the hex sha-256 of the content that was sent; needs ``digest=True``."""
+        """Return the hex SHA-256 of the content that was sent; requires ``digest=True``."""
         return self._result(0)
 
     def _result(self, index: int) -> str:
@@ -107,8 +106,8 @@ class UploadBody:
         return result
 
     def _whole(self) -> Iterator[bytes]:
-        """Give a small body in one piece: one write, one packet."""
-        # Copied one by one, since a file's pieces share their buffer.
+        """Yield a small body in one piece: one write, one packet."""
+        # Copied one by one, since the pieces of a file share a buffer.
         yield b"".join([self._head, *map(bytes, self._content()), self._end()])
 
     def _pieces(self) -> Iterator[bytes | memoryview]:
@@ -157,7 +156,7 @@ class UploadBody:
 def _head(boundary: str, fields: Mapping[str, object] | None, filename: str) -> bytes:
     head = b""
     if fields is not None:
-        # ASCII, so that no parser has to guess at the encoding.
+        # ASCII only, so that the encoding is the same for every parser.
         text = json.dumps(fields, allow_nan=False, separators=(",", ":")).encode("ascii")
         head = _part(boundary, "json", "application/json") + text + _CRLF
     return head + _part(boundary, "file", "application/octet-stream", filename)

@@ -1,8 +1,7 @@
-"""Digests of contents, taken on other threads beside the transfer, and compared at its end.
+"""Compute digests of contents in other threads during the transfer, and compare them at its end.
 
-hashlib releases the interpreter lock while it hashes, so a transfer and its digests run at the same time
-where there is a second core. They share a few buffers: when all of them are being hashed, the transfer
-waits, so memory stays bounded.
+hashlib releases the GIL while it hashes, so with a second core, hashing runs in parallel with the transfer.
+Both share a few buffers. If all buffers are waiting to be hashed, the transfer waits, so memory is bounded.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ if TYPE_CHECKING:
 Buffer = bytes | bytearray | memoryview
 
 PIECE = 512 * 1024
-"""Size of a reused buffer."""
+"""Size of a reused buffer in bytes."""
 
 INLINE = 1024 * 1024
-"""A content up to this size is hashed at once: starting a thread costs more."""
+"""Contents up to this size in bytes are hashed without threads: starting one would take longer."""
 
 _BUFFERS = 3
 _MORE_BUFFERS = 11
@@ -41,7 +40,7 @@ _QUEUED = 8
 
 
 class _Budget:
-    """Further buffers, for all transfers of the process: hashing parts side by side needs a part ahead."""
+    """Additional buffers, shared by all transfers of the process, to hash several parts in parallel."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -67,7 +66,7 @@ _budget = _Budget(_MORE_BUFFERS)
 
 
 class _Ring:
-    """Buffers that go round between a transfer and those who hash."""
+    """Buffers that circulate between a transfer and the hashing threads."""
 
     def __init__(self, count: int) -> None:
         self._unmade = count
@@ -86,12 +85,12 @@ class _Ring:
         self._free.put(view)
 
     def find(self, data: Buffer) -> memoryview | None:
-        """Return the buffer that `data` is a part of, if it is one of these."""
+        """Return the buffer of this ring that contains `data`, or None."""
         return self._own.get(id(data.obj)) if isinstance(data, memoryview) else None
 
 
 class _Share:
-    """A buffer that goes back to its ring when all have hashed their part of it."""
+    """A buffer that returns to its ring when all threads have hashed their part of it."""
 
     def __init__(self, ring: _Ring, view: memoryview | None, users: int) -> None:
         self._ring = ring
@@ -125,9 +124,9 @@ class _Lane:
         self._tasks.put(task)
 
     def drop(self) -> None:
-        """Leave the rest unhashed."""
+        """Discard the queued work."""
         self._dropped.set()
-        with contextlib.suppress(queue.Full):  # then the thread is at work, and looks up after it
+        with contextlib.suppress(queue.Full):  # then the thread is busy, and checks the flag next
             self._tasks.put_nowait(None)
 
     def join(self) -> None:
@@ -144,14 +143,14 @@ def _work(tasks: queue.Queue[_Task | None], dropped: threading.Event) -> None:
 
 
 class SideDigests:
-    """Takes the sha-256 or the etag of a content, or both, beside its transfer.
+    """Computes the SHA-256, the etag, or both, of a content during its transfer.
 
     Parameters
     ----------
     sha256, etag : bool
-        What to take.
+        Digests to compute.
     size : int, optional
-        Bytes to come, where known; a small content is hashed without threads.
+        Size in bytes, if known; a small content is hashed without threads.
     """
 
     def __init__(self, *, sha256: bool, etag: bool, size: int | None) -> None:
@@ -166,7 +165,7 @@ class SideDigests:
         self._finalizer.atexit = False
 
     def buffer(self) -> memoryview:
-        """Return a free buffer; waits while all are being hashed. It must be fed, or all are used up."""
+        """Return a free buffer; waits while all are being hashed. Pass it to `feed`, or it is lost."""
         return self._ring.get()
 
     def feed(self, data: Buffer, *, stable: bool) -> None:
@@ -187,7 +186,7 @@ class SideDigests:
             self._ring.put(own)
 
     def finish(self) -> tuple[str | None, str | None]:
-        """Wait, and return the hex sha-256 and the etag; None for what was not requested."""
+        """Wait, and return the hex SHA-256 and the etag; None for a digest that was not requested."""
         for lane in self._lanes.values():
             lane.join()
         self._lanes.clear()
@@ -197,11 +196,11 @@ class SideDigests:
         return sha256, etag
 
     def abandon(self) -> None:
-        """Stop; what was taken is lost."""
+        """Stop, and discard the digests."""
         self._finalizer()
 
     def _tasks(self, view: memoryview) -> list[tuple[_Update, memoryview, int]]:
-        """Say who hashes what of the next bytes: (update, bytes, lane)."""
+        """Return the hashing work for the next bytes: (update, bytes, lane)."""
         tasks: list[tuple[_Update, memoryview, int]] = []
         if not len(view):
             return tasks
@@ -237,10 +236,10 @@ _ETAG = re.compile(r"[0-9a-f]{32}-(\d{1,9})")
 
 
 class Verifier:
-    """Hashes a content on other threads while it is transferred, and compares at the end.
+    """Hashes a content in other threads during its transfer, and compares the digest at the end.
 
-    A loop that reuses buffers takes them from `buffer`, fills one, feeds the filled part, and takes the
-    next: no byte is copied, and there are never more than a few buffers::
+    A loop without copies takes a buffer, fills it, and feeds the filled part. There are never more than a few
+    buffers::
 
         while count := stream.readinto(view := verifier.buffer()):
             verifier.feed(view[:count])
@@ -250,18 +249,18 @@ class Verifier:
     Parameters
     ----------
     sha256 : str, optional
-        The hex digest to be found.
+        Expected hex digest.
     etag : str, optional
-        The etag to be found; not taken where there is a `sha256`.
+        Expected etag; ignored if there is a `sha256`.
     size : int, optional
-        The bytes to be found.
+        Expected size in bytes.
     label : str
-        What is checked, for messages.
+        Name of the content for messages.
 
     Attributes
     ----------
     checks : str or None
-        ``"sha256"``, ``"etag"``, or None where only the size is compared.
+        ``"sha256"``, ``"etag"``, or None if only the size is compared.
     """
 
     def __init__(
@@ -278,18 +277,18 @@ class Verifier:
     def for_response(
         cls, headers: Mapping[str, str], etag: str | None, size: int | None, *, label: str = ""
     ) -> Verifier:
-        """Choose the cheapest digest that is offered.
+        """Choose the cheapest digest that a response offers.
 
         Parameters
         ----------
         headers : Mapping
-            Of the response with the content; a ``Repr-Digest`` with sha-256 is taken first.
+            Headers of the response with the content; a ``Repr-Digest`` with sha-256 is preferred.
         etag : str, optional
-            Of the content; taken where it is made of parts of 6 MiB.
+            Etag of the content; used if it was computed from parts of 6 MiB.
         size : int, optional
-            Bytes of the content, where known.
+            Size of the content in bytes, if known.
         label : str
-            What is checked, for messages.
+            Name of the content for messages.
         """
         sha256 = repr_sha256(headers)
         if sha256 is None and etag is not None and _is_of_parts(etag, size):
@@ -303,19 +302,19 @@ class Verifier:
     def feed(self, data: Buffer, *, stable: bool = False) -> None:
         """Hash the next bytes.
 
-        Immutable bytes, and filled parts of `buffer`, are not copied. Nor is anything that is `stable`:
-        the caller does not change it before `finish`.
+        Immutable bytes and filled parts of `buffer` are not copied, nor is anything marked `stable`, which
+        the caller must not change before `finish`.
         """
         self._count += len(data)
         self._digests.feed(data, stable=stable)
 
     def finish(self) -> None:
-        """Wait for the digest and compare.
+        """Wait for the digest and compare it.
 
         Raises
         ------
         ContentMismatchError
-            If the size or the digest is another.
+            If the size or the digest differs.
         """
         sha256, etag = self._digests.finish()
         if self._size is not None and self._count != self._size:
@@ -332,12 +331,12 @@ class Verifier:
             )
 
     def abandon(self) -> None:
-        """Stop without comparing; may be called at any time, also after `finish`."""
+        """Stop without comparing; allowed at any time, also after `finish`."""
         self._digests.abandon()
 
 
 def repr_sha256(headers: Mapping[str, str]) -> str | None:
-    """Return the hex sha-256 in a response's ``Repr-Digest`` header (RFC 9530), or None."""
+    """Return the hex SHA-256 in a response's ``Repr-Digest`` header (RFC 9530), or None."""
     match = _REPR_SHA256.search(headers.get(REPR_DIGEST, ""))
     if match is None:
         return None
@@ -349,7 +348,7 @@ def repr_sha256(headers: Mapping[str, str]) -> str | None:
 
 
 def _is_of_parts(etag: str, size: int | None) -> bool:
-    """Return whether an etag is made of parts of 6 MiB, as far as can be seen."""
+    """Return whether an etag looks as if it was computed from parts of 6 MiB."""
     match = _ETAG.fullmatch(etag)
     return match is not None and size is not None and int(match[1]) == -(-size // PART_SIZE)
 
@@ -360,24 +359,24 @@ def copy_to(
     verifier: Verifier,
     goes_on: Callable[[int], bool] | None = None,
 ) -> int:
-    """Copy all that is left of a stream, through a few reused buffers, and verify it.
+    """Copy the rest of a stream through a few reused buffers, and verify it.
 
     Parameters
     ----------
     stream : ContentStream
-        What to read, from where it stands.
+        Stream to read, from its current position.
     write : callable
-        Takes each piece, whole, before the next is read; must not keep it.
+        Called with each piece; must write all of it and not keep it.
     verifier : Verifier
-        Is fed each piece, and finished at the end of the stream.
+        Receives each piece, and is finished at the end of the stream.
     goes_on : callable, optional
-        Takes the number of bytes of each piece and says whether to go on. If not, the rest is the caller's,
-        and so is the verifier.
+        Called with the size of each piece; returns whether to continue. If not, the caller must read the rest
+        and finish the verifier.
 
     Returns
     -------
     int
-        Bytes that were copied.
+        Number of bytes copied.
     """
     count = 0
     try:

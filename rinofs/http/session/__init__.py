@@ -1,4 +1,4 @@
-"""Sessions: a request until its response or its error. Retry policy, redirects, credentials, statuses.
+"""Sessions: a request until its response or error. Retries, redirects, authorization, statuses.
 
-May import http.connection and below. Serves http.content, and all who send requests.
+May import http.connection and below. Serves http.content and everything else that sends requests.
 """

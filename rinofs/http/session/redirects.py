@@ -14,7 +14,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Return scheme, host and port of a URL: what credentials belong to.
+    """Return scheme, host and port of a URL; credentials are sent to one origin only.
 
     Raises
     ------
@@ -28,15 +28,15 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 def redirect_target(method: str, url: str, status: int, location: str, *, label: str) -> str:
-    """Return where a redirect leads, or refuse it.
+    """Return the target of a redirect, or refuse it.
 
-    A read is followed to anywhere but from https to http. A write is followed within its origin only,
-    and only where it stays a write (307, 308).
+    A read is redirected anywhere, except from https to http. A write is redirected within its origin only,
+    and only with a status that keeps the method (307, 308).
 
     Raises
     ------
     ProtocolError
-        If the redirect is not followed.
+        If the redirect is refused.
     """
     target = urljoin(url, location).partition("#")[0]
     try:

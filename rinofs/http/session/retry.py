@@ -1,6 +1,6 @@
-"""Retry policy: what a failed attempt means, what may be sent again, and when.
+"""Retry policy: how to classify a failed attempt, what may be sent again, and when.
 
-Nothing is sent or awaited here.
+This module sends nothing and never waits.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from rinofs.http.connection.limits import Limits
 
 MAX_TRIES = 5
-"""How often one request is sent, or one position of a content requested, without progress."""
+"""Maximum number of attempts without progress, of a request or at a position of a content."""
 
 MAX_RETRY_AFTER = 60.0
-"""Longest wait that a service can ask for, in seconds."""
+"""Maximum ``Retry-After`` in seconds."""
 
 _LONGEST_PAUSE = 10.0
 _NOT_NOW = frozenset({408, 425, 429, 503})
@@ -37,7 +37,7 @@ _DEFINITE = frozenset({501, 505, 506, 507, 508, 510, 511})
 
 
 def fault_of_status(status: int) -> FailureKind | None:
-    """Return what a status means for sending again; None: the service has decided."""
+    """Classify a status; None if it is the service's final answer."""
     if status in _NOT_NOW:
         return FailureKind.BUSY
     if status >= 500 and status not in _DEFINITE:
@@ -46,9 +46,9 @@ def fault_of_status(status: int) -> FailureKind | None:
 
 
 def may_repeat(fault: FailureKind, *, repeatable: bool) -> bool:
-    """Return whether a request that failed so may be sent again.
+    """Return whether a request that failed this way may be sent again.
 
-    A request that changes something is sent again only if the failed attempt cannot have been carried out.
+    A request with side effects is sent again only if the failed attempt certainly had none.
     """
     if fault is FailureKind.UNTRUSTED:
         return False
@@ -56,20 +56,21 @@ def may_repeat(fault: FailureKind, *, repeatable: bool) -> bool:
 
 
 def is_ambiguous(fault: FailureKind) -> bool:
-    """Return whether an attempt that failed so may still have been carried out."""
+    """Return whether an attempt that failed this way may have been carried out."""
     return fault in {FailureKind.LOST, FailureKind.SLOW, FailureKind.CRASHED, FailureKind.UNREADABLE}
 
 
 def pause_after(failures: int, limits: Limits) -> float:
-    """Return the seconds to wait after so many failures: exponential, with jitter."""
+    """Return the seconds to wait after a number of failures: exponential, with jitter."""
     longest = min(_LONGEST_PAUSE, limits.pause * 2 ** (failures - 1))
     return random.uniform(longest / 4, longest)  # noqa: S311 - spreads load, guards nothing
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return the seconds that a ``Retry-After`` header asks for, at most a minute; None without one.
+    """Return the seconds in a ``Retry-After`` header, at most a minute; None without one.
 
-    A date is read relative to the ``Date`` of the same answer, since clocks differ.
+    A date is compared with the ``Date`` header of the same response, since clocks differ
+    (https://www.rfc-editor.org/rfc/rfc9110#section-10.2.3).
     """
     value = headers.get("retry-after", "").strip()
     if value.isdecimal() and value.isascii():
@@ -82,7 +83,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _seconds(date: str) -> float | None:
-    from email.utils import parsedate_to_datetime  # slow to import, and seldom needed
+    from email.utils import parsedate_to_datetime  # slow to import, and rarely needed
 
     try:
         return parsedate_to_datetime(date).timestamp()
@@ -91,7 +92,7 @@ def _seconds(date: str) -> float | None:
 
 
 class UnreadableError(Exception):
-    """A response that makes no sense, and may be better the next time."""
+    """A malformed response; a second attempt may get a better one."""
 
     def __init__(self, error: ProtocolError) -> None:
         super().__init__()
@@ -105,13 +106,13 @@ class Failure:
     Attributes
     ----------
     fault : FailureKind or None
-        What it means for sending again; None: the service has decided.
+        Classification; None if it is the service's final answer.
     error : RinofsError
-        What to raise if it was the last.
+        Error to raise after the last attempt.
     label : str
-        What the request is about.
+        Name of the request for messages.
     asked : float or None
-        Seconds that the service's ``Retry-After`` asks for.
+        Seconds in the service's ``Retry-After``.
     """
 
     fault: FailureKind | None
@@ -120,7 +121,7 @@ class Failure:
     asked: float | None = None
 
     def final(self, method: str, *, repeatable: bool) -> RinofsError:
-        """Return what to raise after the last attempt."""
+        """Return the error to raise after the last attempt."""
         if self.fault is None or repeatable or not is_ambiguous(self.fault):
             return self.error
         message = getattr(self.error, "message", str(self.error))
@@ -138,14 +139,14 @@ def refused(
     secret: str,
     token_advice: str | None = None,
 ) -> Failure:
-    """Return what an unexpected status means."""
+    """Return the failure for an unexpected status."""
     fault = fault_of_status(status)
     error = error_for(status, headers, content, label=label, secrets=(secret,), token_advice=token_advice)
     return Failure(fault, error, label, retry_after(headers) if fault is FailureKind.BUSY else None)
 
 
 def broken(error: Exception, label: str) -> Failure:
-    """Return what an attempt without a usable response means."""
+    """Return the failure for an attempt without a usable response."""
     if isinstance(error, UnreadableError):
         return Failure(FailureKind.UNREADABLE, error.error, label)
     if isinstance(error, DeadlineError):
@@ -162,16 +163,16 @@ def broken(error: Exception, label: str) -> Failure:
 def next_pause(
     failure: Failure, failures: int, limits: Limits, left: float, *, repeatable: bool
 ) -> float | None:
-    """Return the seconds to wait before the next attempt, None if there is none.
+    """Return the seconds to wait before the next attempt, None if there must be none.
 
     Parameters
     ----------
     failure : Failure
-        How this attempt failed.
+        How the attempt failed.
     failures : int
-        Attempts that failed, this one included.
+        Number of failed attempts, including this one.
     limits : Limits
-        Give the pause.
+        Time limits.
     left : float
         Seconds until the deadline.
     repeatable : bool

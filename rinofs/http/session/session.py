@@ -1,7 +1,7 @@
 """One session per process, endpoint and identity: every request of rinofs goes through here.
 
-A request is sent until it has a response or an error that stands: attempts, waits, redirects, renewed
-credentials. What may be sent again, and when, is decided in `retry`.
+A request is sent until it has a response or a final error: attempts, waits, redirects, renewed credentials.
+The module `retry` decides what may be sent again, and when.
 """
 
 from __future__ import annotations
@@ -41,23 +41,23 @@ logger = logging.getLogger("rinofs.http")
 
 Params = Mapping[str, str | int] | Sequence[tuple[str, str]]
 
-_ERROR_BODY = 64 * 1024  # as much of a refusal as is read
+_ERROR_BODY = 64 * 1024  # bytes of an error response that are read
 _LONGEST_RESPONSE = 512 * 1024 * 1024
-# A server that stores before it answers needs time after the last byte: this many bytes a second.
+# Minimum rate, in bytes per second, at which a server is expected to store an upload before it answers.
 _STORING_RATE = 8 * 1024 * 1024
-# What another origin gets to see: enough to answer a ranged read, nothing that names the user.
+# Headers for other origins after a redirect: enough for a ranged read, and nothing that identifies the user.
 _FOREIGN_HEADERS = frozenset({"accept-encoding", "range", "user-agent"})
 
 
 class StreamedBody(Protocol):
-    """A body of known length that is sent as it is read, from its first byte each time.
+    """A body of known length that is streamed, from its first byte in each iteration.
 
     Attributes
     ----------
     content_type : str
         Value of the ``Content-Type`` header.
     failure : BaseException or None
-        What ended the last iteration, where that was reading the source.
+        The error that ended the last iteration, if reading the source failed.
     """
 
     content_type: str
@@ -70,20 +70,20 @@ class StreamedBody(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A request, as often as it is sent.
+    """A request, with all its attempts.
 
     Attributes
     ----------
     headers : Mapping
-        All but ``Authorization``.
+        All headers except ``Authorization``.
     repeatable : bool or callable
-        Whether sending it twice is the same as once; a function where responses may change that.
+        Whether sending it twice is safe; a function if responses may change the answer.
     expect : collection of int or None
-        Statuses that are returned; None: 2xx.
+        Statuses to return to the caller; None for 2xx.
     label : str
-        What it is about, for messages.
+        Name of the request for messages.
     silence : float or None
-        Seconds until the response's headers, where not the session's.
+        Seconds until the response's headers, if different from the session's.
     """
 
     method: str
@@ -96,47 +96,47 @@ class _Call:
     silence: float | None = None
 
     def may_repeat(self) -> bool:
-        """Return whether sending it twice is the same as once, as far as is known by now."""
+        """Return whether sending it twice is safe, as far as known."""
         return self.repeatable if isinstance(self.repeatable, bool) else self.repeatable()
 
     def expects(self, status: int) -> bool:
-        """Return whether `status` is returned to the caller."""
+        """Return whether to return `status` to the caller."""
         return 200 <= status < 300 if self.expect is None else status in self.expect
 
 
 class HttpSession:
-    """HTTP to one endpoint as one user; thread-safe, and usable in forked children.
+    """HTTP to one endpoint as one user; thread-safe, and usable after a fork.
 
     Parameters
     ----------
     endpoint_url : str
-        Base of every path, ``https://host[:port][/prefix]``.
+        Base URL, ``https://host[:port][/prefix]``.
     auth : Auth
-        Gives the ``Authorization`` header; sent to no other origin.
+        Provides the ``Authorization`` header, which is sent to no other origin.
     timeout : float
-        Seconds that a response may be silent; all other limits follow from it.
+        Maximum seconds without data from the server; all other time limits are derived from it.
     max_concurrency : int
-        Connections in use at a time.
+        Maximum number of connections in use.
     headers : Mapping, optional
         Sent with every request to the endpoint, and to no other origin.
     observe : callable, optional
         Called with the status and headers of each response from the endpoint itself.
     token_advice : str, optional
-        What an error says when the service refuses the token: where it came from and how to replace it.
+        Part of the error when the service refuses the token: where it came from and how to replace it.
 
     Attributes
     ----------
     endpoint_url : str
-        Without a slash at the end.
+        Base URL without a trailing slash.
     no_ranges : bool
-        Whether the endpoint was seen to ignore ``Range``.
+        Whether the endpoint is known to ignore ``Range``.
     no_multiranges : bool
-        Whether it was seen to ignore one of several ranges.
+        Whether it is known to ignore a ``Range`` with several ranges.
 
     Raises
     ------
     InvalidOptionError
-        If `endpoint_url` is not an http or https URL, or holds a login; if a number is not positive.
+        If `endpoint_url` is not an http or https URL, contains a login, or a number is not positive.
     """
 
     def __init__(
@@ -156,7 +156,7 @@ class HttpSession:
         self.limits = Limits.for_timeout(timeout)
         self.no_ranges = False
         self.no_multiranges = False
-        # Complete and in final form, so that a request only copies it.
+        # Complete and in final form, so that a request only has to copy it.
         self._headers = {"User-Agent": "rinofs", "Accept-Encoding": "identity", **(headers or {})}
         self._shared = SessionState(auth, self.limits, max_concurrency, observe, token_advice)
 
@@ -178,34 +178,34 @@ class HttpSession:
         Parameters
         ----------
         method, path : str
-            The path is below the endpoint, percent-encoded.
+            The path is relative to the endpoint and percent-encoded.
         json : object, optional
             Body, sent as JSON.
         data : Mapping, optional
             Body, sent as a form.
         params, headers : optional
-            Query and further headers.
+            Query parameters and additional headers.
         repeatable : bool or callable
-            Whether doing it twice is the same as once; such requests are sent again after failures. A
-            function is asked after each failure, since responses tell what a server can do.
+            Whether sending the request twice is safe; such requests are sent again after failures. A function
+            is called after each failure, since responses reveal what a server supports.
         expect : collection of int, optional
-            Statuses that are returned; 2xx by default. Others raise.
+            Statuses to return; 2xx by default. Others raise an error.
         label : str
-            What the request is about, for messages.
+            Name of the request for messages: usually a path or URL.
 
         Returns
         -------
         Response
-            The whole response. A JSON body of a repeatable request is known to be readable.
+            The whole response. For repeatable requests, a JSON body has been checked to be valid.
 
         Raises
         ------
         ServiceError
-            If the service refused; a subclass says how.
+            If the service refused the request; see its subclasses.
         OutcomeUnknownError
-            If the request is not repeatable and no response says whether it was carried out.
+            If the request is not repeatable and no response tells whether it was carried out.
         ConnectionFailedError, DeadlineError, ProtocolError
-            If no (usable) response came.
+            If there was no usable response.
         """
         own = dict(headers or {})
         body: bytes | None = None
@@ -229,9 +229,9 @@ class HttpSession:
         expect: Collection[int] | None = None,
         label: str = "",
     ) -> Response:
-        """POST a body that is sent as it is read.
+        """POST a body that is streamed.
 
-        Raises what `request` raises, and whatever reading the body raises.
+        Raises what `request` raises, and errors from reading the body.
         """
         own = {**(headers or {}), "Content-Type": body.content_type, "Content-Length": str(len(body))}
         silence = self.limits.silence + len(body) / _STORING_RATE
@@ -258,7 +258,7 @@ class HttpSession:
         expect: Collection[int] = (200, 206),
         label: str = "",
     ) -> StreamedResponse:
-        """Send a repeatable request and return as soon as its headers are there.
+        """Send a repeatable request and return when its headers have arrived.
 
         The response holds a connection until it is read to its end or closed. Raises what `request` raises.
         """
@@ -267,24 +267,24 @@ class HttpSession:
 
     @property
     def round_trip(self) -> float:
-        """The shortest recent time from a request to its response, in seconds; 0 before any."""
-        return min(tuple(self._shared.round_trips), default=0.0)  # the others include work of the server
+        """Shortest recent time between a request and its response, in seconds; 0 before the first."""
+        return min(tuple(self._shared.round_trips), default=0.0)  # longer ones include the server's work
 
     @property
     def places(self) -> int:
-        """Connections that could be used now, besides those in use."""
+        """Number of connections that are not in use."""
         return self._shared.slots.free
 
     def requests_session(self) -> requests.Session:
-        """Return the ``requests.Session`` whose adapters are used; mount others on it before use."""
+        """Return the ``requests.Session`` whose adapters are used; mount others before the first request."""
         return self._shared.transport().session
 
     def shown(self, text: str | bytes) -> str:
-        """Return the beginning of a text of the service's in a form that a message can quote."""
+        """Return the beginning of a service's text, redacted for use in a message."""
         return excerpt(text, self._shared.auth.header())
 
     def close(self) -> None:
-        """Close idle connections; the session can be used further."""
+        """Close idle connections; the session remains usable."""
         self._shared.close()
 
     def __repr__(self) -> str:
@@ -340,17 +340,17 @@ def _read_whole(shared: SessionState, call: _Call) -> Response:
 
 
 def _send(shared: SessionState, call: _Call, finish: Callable[[StreamedResponse, str], T]) -> T:
-    """Send `call` until there is a response, and return what `finish` makes of it.
+    """Send `call` until there is a response, and return the result of `finish`.
 
     Parameters
     ----------
     shared : SessionState
-        The session's connections and limits.
+        Connections and limits of the session.
     call : _Call
-        What to send.
+        Request to send.
     finish : callable
-        Takes the response and the secret that was sent with the request. What it raises counts as a
-        failed attempt: a body that breaks off or makes no sense.
+        Called with the response and the secret that was sent with the request. An error in it, such as a
+        truncated or malformed body, counts as a failed attempt.
     """
     deadline = time.monotonic() + shared.limits.total
     failures = 0
@@ -386,14 +386,14 @@ def _send(shared: SessionState, call: _Call, finish: Callable[[StreamedResponse,
 def _broken(call: _Call, error: Exception) -> Failure:
     source_error: BaseException | None = getattr(call.body, "failure", None)
     if source_error is not None:
-        raise source_error from None  # the file that was sent could not be read: the network is not at fault
+        raise source_error from None  # the source could not be read; not a network error
     return broken(error, call.label)
 
 
 def _wait_or_raise(
     shared: SessionState, call: _Call, failure: Failure, failures: int, deadline: float
 ) -> None:
-    """Wait until the next attempt, or raise if there is none."""
+    """Wait until the next attempt, or raise the final error."""
     if failure.asked is not None:
         shared.retry_after.wait_for(failure.asked)
     repeatable = call.may_repeat()
@@ -422,7 +422,7 @@ def _wait_for_service(shared: SessionState, deadline: float, call: _Call) -> Non
 def _follow(
     shared: SessionState, call: _Call, authorization: str, deadline: float, failures: int
 ) -> StreamedResponse:
-    """Send `call` once, and again to where redirects lead."""
+    """Send `call` once, and follow redirects."""
     url = call.url
     headers = {**call.headers, "Authorization": authorization} if authorization else call.headers
     foreign = False
@@ -472,7 +472,7 @@ def _log(
     call: _Call, url: str, outcome: str, failures: int, start: float, headers: Mapping[str, str]
 ) -> None:
     secret = headers.get("Authorization", "")
-    shown = url if secret else url.partition("?")[0]  # another origin's query may hold a signature
+    shown = url if secret else url.partition("?")[0]  # the query may be a signature
     logger.debug(
         "%s %s: %s (try %d, %.1f ms)",
         call.method,
@@ -484,7 +484,7 @@ def _log(
 
 
 def _whole(response: StreamedResponse, secret: str, call: _Call) -> Response:
-    """Read a response to its end; JSON that can be requested again is checked too."""
+    """Read a response to its end; JSON is also checked if the request can be repeated."""
     encoding = response.headers.get("content-encoding", "identity")
     if encoding.lower() != "identity":
         response.close()
@@ -492,7 +492,7 @@ def _whole(response: StreamedResponse, secret: str, call: _Call) -> Response:
         raise ProtocolError(f"the response is encoded ({shown}), which was not requested", call.label)
     content = response.read_all(_LONGEST_RESPONSE)
     if is_web_page(response.headers, content):
-        # Also where the caller looks at the status only: a login page's 200 is not a success.
+        # Also if the caller only checks the status: a login page's 200 is not a success.
         raise ProtocolError(web_page_message(response.status), call.label)
     whole = Response(
         response.status,

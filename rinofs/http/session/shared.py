@@ -1,4 +1,4 @@
-"""What the requests of one session share: credentials, connections, slots for them, and ``Retry-After``."""
+"""State that the requests of one session share: authorization, connections, slots, and ``Retry-After``."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _ROUND_TRIPS = 32
 
 
 class Auth(Protocol):
-    """Gives a session its ``Authorization`` header; thread-safe."""
+    """Provides the ``Authorization`` header of a session; thread-safe."""
 
     def header(self) -> str:
-        """Return the value of the header for the next request; empty to send none."""
+        """Return the header's value for the next request; empty to send none."""
         ...
 
     def renew(self, refused: str) -> bool:
@@ -35,30 +35,30 @@ class Auth(Protocol):
         Parameters
         ----------
         refused : str
-            The header value that was refused; another thread may have renewed it already.
+            Value that was refused; another thread may have renewed it already.
 
         Returns
         -------
         bool
-            Whether `header` now gives something else, so that trying once more makes sense.
+            Whether `header` now returns another value, so that another attempt makes sense.
         """
         ...
 
 
 class StaticAuth:
-    """A token that does not change.
+    """A fixed token.
 
     Parameters
     ----------
     scheme : str
-        The word before the token: ``Token`` or ``Bearer``.
+        Authorization scheme, ``Token`` or ``Bearer``.
     token : str
-        The secret.
+        Token.
 
     Raises
     ------
     CredentialsError
-        If the token is empty or holds characters that no header can carry.
+        If the token is empty or contains characters that are not allowed in a header.
     """
 
     __slots__ = ("_header", "scheme")
@@ -87,35 +87,34 @@ class StaticAuth:
 
 
 class RetryAfter:
-    """When the service wants the next request; shared by all threads of a session."""
+    """The time before which the service wants no request; shared by all threads of a session."""
 
     def __init__(self) -> None:
         self._until = 0.0
 
     def wait_for(self, seconds: float) -> None:
-        """Send nothing for at least `seconds` from now."""
+        """Send no request for at least `seconds`."""
         self._until = max(self._until, time.monotonic() + seconds)
 
     def seconds_left(self) -> float:
         """Return the seconds until the next request may be sent."""
-        if not self._until:  # no clock in the common case
+        if not self._until:  # avoids a system call in the usual case
             return 0.0
         return max(self._until - time.monotonic(), 0.0)
 
 
 class Slots:
-    """Limits the connections in use.
+    """Limits the number of connections in use.
 
-    A thread waits for a slot while others hold all of them, but not for one that it holds itself (a
-    stream left open would wait for itself), and not for long: a slot held by a stream that nobody
-    reads must not stop the program.
+    A thread waits while others hold all slots, but not for a slot that it holds itself (it would wait for its
+    own open stream), and not for long: a slot held by a stream that is never read must not block the program.
 
     Parameters
     ----------
     count : int
-        Slots.
+        Number of slots.
     patience : float
-        Longest wait for one, in seconds.
+        Maximum wait for a slot, in seconds.
     """
 
     def __init__(self, count: int, patience: float) -> None:
@@ -126,11 +125,11 @@ class Slots:
 
     @property
     def free(self) -> int:
-        """Slots that nobody has taken."""
+        """Number of free slots."""
         return max(self._free, 0)
 
     def take(self) -> int:
-        """Take a slot and return the thread to give it back for."""
+        """Take a slot; returns the thread id to pass to `give`."""
         owner = threading.get_ident()
         with self._changed:
             if self._free <= 0 and not self._held[owner]:
@@ -140,7 +139,7 @@ class Slots:
         return owner
 
     def give(self, owner: int) -> None:
-        """Give back a slot that `owner` took."""
+        """Return a slot that thread `owner` took."""
         with self._changed:
             self._free += 1
             self._held[owner] -= 1
@@ -150,20 +149,20 @@ class Slots:
 
 
 class SessionState:
-    """What the requests of one session share; made anew in a forked child.
+    """State that the requests of one session share; created again after a fork.
 
     Parameters
     ----------
     auth : Auth
-        Gives the ``Authorization`` header.
+        Provides the ``Authorization`` header.
     limits : Limits
-        How long things may take.
+        Time limits.
     max_concurrency : int
-        Connections in use at a time.
+        Maximum number of connections in use.
     observe : callable, optional
         Called with the status and headers of each response from the endpoint itself.
     token_advice : str, optional
-        What an error says when the service refuses the token.
+        Part of the error when the service refuses the token.
     """
 
     def __init__(
@@ -191,26 +190,27 @@ class SessionState:
         self.slots = Slots(self._max_concurrency, _SLOT_PATIENCE)
 
     def renew(self) -> None:
-        """Leave connections and locks to the parent, after a fork.
+        """Replace connections and locks after a fork, since they belong to the parent.
 
-        They are kept, not closed: closing takes locks that a thread of the parent's may hold for ever.
+        The old ones are not closed: closing needs locks that a thread of the parent may have held during the
+        fork.
         """
         self._parents.append(self._transport)
         self._make()
 
     def take_slot(self) -> Callable[[], None]:
-        """Take a slot for a connection; return what gives it back."""
+        """Take a slot for a connection; returns a function that releases it."""
         slots = self.slots
         owner = slots.take()
 
         def release() -> None:
-            if slots is self.slots:  # after a fork they are the parent's, whose lock may be held for ever
+            if slots is self.slots:  # after a fork, the old slots' lock may be held for ever
                 slots.give(owner)
 
         return release
 
     def transport(self) -> Transport:
-        """Return the connections, made at the first use."""
+        """Return the connections, created on first use."""
         if self._transport is None:
             from rinofs.http.connection.transport import Transport  # requests is slow to import
 
@@ -226,7 +226,7 @@ class SessionState:
             transport.close()
 
     def authorization(self) -> str:
-        """Return the header's value, empty for none; checked, since a refusal further down would quote it."""
+        """Return the header's value, empty for none; checked here, since urllib3's error would quote it."""
         value = self.auth.header()
         if not value.isascii() or not value.isprintable():
             raise CredentialsError("the token contains line breaks or non-ASCII characters; log in again")

@@ -60,20 +60,20 @@ def error_for(
     Parameters
     ----------
     status : int
-        The status, which the caller did not expect.
+        Status that the caller did not expect.
     headers, content : Mapping, bytes
-        The rest of the response, or its beginning. The error quotes the service's message from it.
+        Rest of the response, or its beginning. The error quotes the service's message from it.
     label : str
-        The path or URL that the request was about.
+        Path or URL of the request.
     secrets : tuple of str
-        Texts to mask if the service quotes them.
+        Secrets to mask if the service quotes them.
     token_advice : str, optional
-        Where a refused token came from and how to replace it, instead of the usual advice.
+        Where a refused token came from and how to replace it, instead of the default advice.
     """
     page = is_web_page(headers, content)
     if status < 400 or (page and status == 404):
-        # A web server's own "not found" page says nothing about the object. Taken for a missing object, it
-        # would make a wrong endpoint look like an empty one.
+        # A web server's own "not found" page says nothing about the object. If it meant a missing object, a
+        # wrong endpoint would look like an empty one.
         return ProtocolError(_unexpected(status, headers, secrets, page=page), label, status=status)
     kind, meaning, advice = _MEANINGS.get(status, _CRASHED if status >= 500 else _REFUSED)
     words = "" if page else service_message(content, secrets)
@@ -89,7 +89,7 @@ def error_for(
 
 
 def _what_exists(words: str) -> str:
-    """Return how much of a missing path exists, or what else the service says about it."""
+    """Return how much of a missing path exists, or the service's own explanation."""
     words = re.sub(r"^\w+: ", "", words)  # the field of the request
     if not words or re.fullmatch(r"not found\.?|(?:object )?\d+ does not exist", words, re.IGNORECASE):
         return ""
@@ -98,7 +98,7 @@ def _what_exists(words: str) -> str:
 
 
 def _conflict(words: str, meaning: str, advice: str) -> tuple[str, str, str]:
-    """Return what a conflict is about: a name that is taken, or the state of the object."""
+    """Return the meaning of a conflict: a name that is taken, or the state of the object."""
     if re.fullmatch(r"name: '.*' is taken", words):
         return meaning, "", advice
     if re.search(r"taken|exists?\b", words):
@@ -107,14 +107,14 @@ def _conflict(words: str, meaning: str, advice: str) -> tuple[str, str, str]:
 
 
 def raise_for_status(response: Response, label: str) -> None:
-    """Raise the error for a response, unless it is a success (2xx).
+    """Raise the error for a response, unless its status is a success (2xx).
 
     Parameters
     ----------
     response : Response
-        A response of any status, as `HttpSession.request` returns it where the caller expects that status.
+        Response of any status, as `HttpSession.request` returns it if the caller expects that status.
     label : str
-        The path or URL that the request was about.
+        Path or URL of the request.
     """
     if not 200 <= response.status < 300:
         raise error_for(
@@ -123,7 +123,7 @@ def raise_for_status(response: Response, label: str) -> None:
 
 
 def service_message(content: bytes, secrets: tuple[str, ...] = ()) -> str:
-    """Return the service's own message from the body of an error; empty if there is none.
+    """Return the service's message in the body of an error; empty if there is none.
 
     Reads ``{"error": ...}``, ``{"detail": ...}`` and OAuth's ``error_description``
     (https://www.rfc-editor.org/rfc/rfc6749#section-5.2), and lists the fields of a refused form.
