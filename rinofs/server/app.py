@@ -19,6 +19,7 @@ from rinofs.protocol.extensions import (
     RepovizzExtension,
     RinocloudExtension,
 )
+from rinofs.server.api.calls import Workers
 from rinofs.server.api.repovizz import routes as repovizz
 from rinofs.server.api.rinocloud import routes as rinocloud
 from rinofs.server.auth import routes as oauth
@@ -68,12 +69,12 @@ def create_app(settings: ServerSettings, *, blobs: BlobStore | None = None) -> S
     Starlette
         The application; ``state.services`` has what it works with, closed when its lifespan ends.
     """
-    services = open_services(settings, blobs=blobs)
+    services, workers = open_services(settings, blobs=blobs), Workers()
     app = Starlette(
         routes=[
             Route("/health", _health),
-            *rinocloud.routes(services),
-            *repovizz.routes(services),
+            *rinocloud.routes(services, workers),
+            *repovizz.routes(services, workers),
             *oauth.routes(services.accounts, services.clients, services.grants),
         ],
         middleware=answering(settings),

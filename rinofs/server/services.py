@@ -76,7 +76,10 @@ def open_services(settings: ServerSettings, *, blobs: BlobStore | None = None) -
         To be closed by the caller. Several processes may have the same ones open.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    database = Database(settings.database_url or settings.data_dir / "rinofs.sqlite3")
+    database = Database(
+        settings.database_url or settings.data_dir / "rinofs.sqlite3",
+        statement_timeout=settings.statement_timeout,
+    )
     upgrade(database)
     return Services(
         settings=settings,

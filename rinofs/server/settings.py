@@ -49,6 +49,8 @@ class ServerSettings:
         Bytes per second that a body must bring on average over each `body_timeout`.
     write_timeout : float
         Seconds in which a client must take something of an answer that waits for it.
+    statement_timeout : float
+        Seconds of processor time that the database may take for a request that reads.
     shutdown_timeout : float
         Seconds that requests under way have to end when the server is told to stop.
     """
@@ -68,4 +70,5 @@ class ServerSettings:
     body_timeout: float = 12.0
     body_min_rate: int = 1024
     write_timeout: float = 60.0
+    statement_timeout: float = 20.0
     shutdown_timeout: float = 3.0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import re
+from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -14,8 +16,9 @@ from anyio import to_thread
 from starlette.responses import Response
 
 from rinofs.protocol.extensions import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
+from rinofs.server.budgets import CLIENT_GONE
 from rinofs.server.catalog.database import Repeated, RequestKey, WouldWait
-from rinofs.server.errors import BadRequest, Unauthorized
+from rinofs.server.errors import BadRequest, Unauthorized, Unavailable
 from rinofs.server.web.responses import json_response
 
 if TYPE_CHECKING:
@@ -29,12 +32,126 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     T = TypeVar("T")
 
-__all__ = ["Call", "presented_token", "run_in_thread", "signed_in"]
+__all__ = ["Call", "Shares", "Workers", "presented_token", "run_in_thread", "signed_in"]
 
 _KEY = re.compile(r'(")?([\x21\x23-\x7e]{1,255})(?(1)")')  # quoted, as the draft standard has it, or bare
 
+MOST_WAITING = 200
+"""Requests of one user that wait for a thread; further ones are refused at once."""
+
+LONGEST_WAIT = 25.0
+"""Seconds that a request waits for a thread: less than clients wait for an answer."""
+
 SHALLOW = 16
 """Length of the paths that are followed while other requests wait: a lookup for every name."""
+
+
+class Shares:
+    """Worker threads that users share: each has at most some of them, and those who wait take turns.
+
+    Used in the thread of the event loop alone.
+
+    Parameters
+    ----------
+    total : int
+        How many work at the same time.
+    each : int
+        How many of them for one user.
+    """
+
+    def __init__(self, total: int, each: int) -> None:
+        self._free = total
+        self._each = each
+        self._working: Counter[int] = Counter()
+        self._waiting: dict[int, deque[asyncio.Future[None]]] = {}  # whose turn is next comes first
+
+    async def run(self, user: int, work: Callable[[], T]) -> T:
+        """Call something that blocks in a worker thread, once the user may have one.
+
+        Raises
+        ------
+        Unavailable
+            If too many requests of the user wait already, or it takes too long until there is a thread.
+        """
+        if self._free and self._working[user] < self._each:
+            self._take(user)
+        else:
+            await self._turn(user)
+        try:
+            return await to_thread.run_sync(work)
+        finally:
+            self._give_back(user)
+
+    def _take(self, user: int) -> None:
+        self._free -= 1
+        self._working[user] += 1
+
+    def _give_back(self, user: int) -> None:
+        self._free += 1
+        self._working[user] -= 1
+        if not self._working[user]:
+            del self._working[user]
+        self._wake()
+
+    async def _turn(self, user: int) -> None:
+        waiting = self._waiting.setdefault(user, deque())
+        if len(waiting) >= MOST_WAITING:
+            raise _crowded()
+        turn = asyncio.get_running_loop().create_future()
+        waiting.append(turn)
+        try:
+            async with asyncio.timeout(LONGEST_WAIT):
+                await turn
+        except BaseException as error:
+            if turn.done() and not turn.cancelled():
+                self._give_back(user)
+            elif turn in waiting:
+                waiting.remove(turn)
+            if isinstance(error, TimeoutError):
+                raise _crowded() from error
+            raise
+        gone = CLIENT_GONE.get()
+        if gone is not None and gone():
+            self._give_back(user)
+            raise _crowded()
+
+    def _wake(self) -> None:
+        for user in list(self._waiting):
+            waiting = self._waiting[user]
+            while waiting and waiting[0].done():
+                waiting.popleft()
+            if not waiting:
+                del self._waiting[user]
+            elif self._free and self._working[user] < self._each:
+                self._take(user)
+                waiting.popleft().set_result(None)
+                self._waiting[user] = self._waiting.pop(user)  # its next turn comes after the others'
+
+
+def _crowded() -> Unavailable:
+    message = "too many requests of this user are being answered; send fewer at the same time"
+    return Unavailable(message, headers={"Retry-After": "2"})
+
+
+class Workers:
+    """The threads that work for users.
+
+    They are fewer than there are in all, so that contents, logins and single lookups always find some.
+
+    Attributes
+    ----------
+    changes : Shares
+        For what takes a moment each.
+    searches : Shares
+        For what looks at many objects, and may keep a processor busy for as long as it runs.
+    documents : Shares
+        For what reads the document of a datapack.
+    """
+
+    def __init__(self) -> None:
+        self.changes = Shares(24, 12)
+        self.searches = Shares(4, 2)
+        self.documents = Shares(2, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +166,14 @@ class Call:
         Who sent it.
     services : Services
         What the server works with.
+    workers : Workers
+        The threads that work for users.
     """
 
     request: Request
     user: User
     services: Services
+    workers: Workers
 
     @property
     def extended(self) -> bool:
@@ -76,7 +196,22 @@ class Call:
         **options: P.kwargs,
     ) -> T:
         """Call a method of the store in the name of the user, in a worker thread."""
-        return await to_thread.run_sync(partial(method, self.user, *arguments, **options))
+        return await self.work(partial(method, self.user, *arguments, **options))
+
+    async def search_in_thread(
+        self,
+        method: Callable[Concatenate[User, P], T],
+        /,
+        *arguments: P.args,
+        **options: P.kwargs,
+    ) -> T:
+        """Call a method of the store as `run_in_thread` does, one that looks at many objects."""
+        work = partial(method, self.user, *arguments, **options)
+        return await self.workers.searches.run(self.user.id, work)
+
+    async def work(self, work: Callable[[], T]) -> T:
+        """Call something that blocks in one of the user's worker threads."""
+        return await self.workers.changes.run(self.user.id, work)
 
     async def once(
         self,
@@ -109,7 +244,7 @@ class Call:
         """
         key = self._key(said)
         try:
-            return render(await run_in_thread(change, self.user, key))
+            return render(await self.run_in_thread(change, key))
         except Repeated as repeated:
             answer = _former_answer(repeated.outcome) or render(load(repeated))
         answer.headers[IDEMPOTENCY_REPLAYED] = "true"
@@ -168,7 +303,7 @@ def presented_token(request: Request) -> str:
 
 
 def signed_in(
-    services: Services, handle: Callable[[Call], Awaitable[Response]]
+    services: Services, workers: Workers, handle: Callable[[Call], Awaitable[Response]]
 ) -> Callable[[Request], Awaitable[Response]]:
     """Make an endpoint of a handler: one that answers only users who are signed in."""
 
@@ -177,6 +312,6 @@ def signed_in(
         user = services.accounts.remembered(token)
         if user is None:
             user = await run_in_thread(services.accounts.authenticate, token)
-        return await handle(Call(request, user, services))
+        return await handle(Call(request, user, services, workers))
 
     return endpoint

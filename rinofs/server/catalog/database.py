@@ -26,10 +26,12 @@ from rinofs.server.catalog.sqlite.transactions import (
     GroupCommit,
     is_busy,
     is_full,
+    is_interrupted,
+    limited,
     sqlite_engine,
 )
 from rinofs.server.catalog.tables import outcomes, users
-from rinofs.server.errors import ApiError, InsufficientStorage, Unavailable, Unprocessable
+from rinofs.server.errors import ApiError, BadRequest, InsufficientStorage, Unavailable, Unprocessable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,6 +45,12 @@ __all__ = ["OUTCOME_LIFETIME", "Connection", "Database", "Repeated", "RequestKey
 
 BUSY_TIMEOUT = 10.0
 """Seconds that a transaction waits for others to end."""
+
+STATEMENT_TIMEOUT = 20.0
+"""Seconds of processor time that the statements of one transaction may take."""
+
+_WRITES = 3
+"""How many times longer a transaction that writes may take: deleting or copying a large folder is one."""
 
 OUTCOME_LIFETIME = 24 * 3600.0
 """Seconds for which a request of the same key is answered from the outcome of the first."""
@@ -150,6 +158,10 @@ class Database:
         An SQLAlchemy URL, or a file for SQLite.
     busy_timeout : float
         Seconds that a transaction waits for others to end.
+    statement_timeout : float
+        Seconds of processor time that the statements of a transaction may take that reads; one that writes
+        has three times as many. SQLite ends them from its progress handler. Where another database runs them,
+        this is its own limit to set (PostgreSQL's ``statement_timeout``).
     clock : callable
         Seconds since 1970.
     """
@@ -159,9 +171,11 @@ class Database:
         url: str | URL | Path,
         *,
         busy_timeout: float = BUSY_TIMEOUT,
+        statement_timeout: float = STATEMENT_TIMEOUT,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.clock = clock
+        self._timeout = statement_timeout
         if not isinstance(url, str | URL):
             url = URL.create("sqlite", database=str(url))
         self.engine = _engine(url, busy_timeout)
@@ -189,9 +203,11 @@ class Database:
         ------
         Unavailable
             If the database is locked for too long, or fails.
+        BadRequest
+            If the statements take too long.
         """
         engine = self.engine if keep_sql else self._forgetful
-        with _translated(), engine.connect() as connection:
+        with _translated(), limited(self._timeout, ends_with_client=True), engine.connect() as connection:
             yield connection
 
     @contextmanager
@@ -226,8 +242,10 @@ class Database:
             If the database is locked for too long, or fails.
         InsufficientStorage
             If the disk is full.
+        BadRequest
+            If the statements take too long.
         """
-        with _translated():
+        with _translated(), limited(_WRITES * self._timeout, ends_with_client=False):
             if self._commits is not None:
                 with self._commits.transaction() as connection:
                     yield connection
@@ -300,11 +318,18 @@ def _translated() -> Iterator[None]:
         raise _busy() from error
     except CommitError as error:
         reason = error.reason
-        raise _failure(reason.orig if isinstance(reason, DBAPIError) else reason) from error
+        if is_interrupted(_below(reason)) and error.__context__ is not reason:
+            raise _busy() from error  # another one took too long, and took back what this one did
+        raise _failure(_below(reason)) from error
     except DBAPIError as error:
         raise _failure(error.orig) from error
     except sqlite3.Error as error:  # while a connection is set up
         raise _failure(error) from error
+
+
+def _below(error: BaseException) -> BaseException | None:
+    """Return what the driver said."""
+    return error.orig if isinstance(error, DBAPIError) else error
 
 
 def _busy() -> Unavailable:
@@ -314,6 +339,10 @@ def _busy() -> Unavailable:
 def _failure(error: BaseException | None) -> ApiError:
     if is_busy(error):
         return _busy()
+    if is_interrupted(error):
+        return BadRequest(
+            "the request takes too long to answer; ask for less at once, or for fewer conditions"
+        )
     if is_full(error):
         return InsufficientStorage("the server's disk is full")
     return Unavailable(f"the database failed: {error}", headers={"Retry-After": "5"})

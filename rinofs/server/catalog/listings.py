@@ -126,18 +126,23 @@ class Listing:
         return self
 
     def pieces(self) -> Iterator[list[Item]]:
-        """Yield the list piece by piece; blocks while the database is asked."""
-        yield self._first
+        """Yield the list piece by piece, once, keeping none of them; blocks while the database is asked."""
+        yield self._take_first()
         start = 0
         for end in self._cuts():
-            wanted = self._rest_ids[start:end].tolist()
+            yield self._piece(self._rest_ids[start:end].tolist())
             start = end
-            with self._database.read() as connection:
-                mine = select(*RECORD).where(objects.c.owner == self._user.id, objects.c.id.in_(wanted))
-                found = {row.id: Record(*row) for row in connection.execute(mine)}
-                # What was deleted meanwhile is left out.
-                piece = self._items(connection, [found[number] for number in wanted if number in found])
-            yield piece
+
+    def _take_first(self) -> list[Item]:
+        first, self._first = self._first, []
+        return first
+
+    def _piece(self, wanted: list[int]) -> list[Item]:
+        with self._database.read() as connection:
+            mine = select(*RECORD).where(objects.c.owner == self._user.id, objects.c.id.in_(wanted))
+            found = {row.id: Record(*row) for row in connection.execute(mine)}
+            # What was deleted meanwhile is left out.
+            return self._items(connection, [found[number] for number in wanted if number in found])
 
     def _cuts(self) -> Iterator[int]:
         start, room = 0, PIECE_BYTES

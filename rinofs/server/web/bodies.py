@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 import orjson
+from anyio import to_thread
 from multipart import (
     MultipartError,
     MultipartSegment,
@@ -20,7 +22,7 @@ from starlette.requests import ClientDisconnect
 from rinofs.server.errors import BadRequest, TooLarge, UnsupportedMedia
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Collection, Iterable, Iterator
+    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 
     from starlette.requests import Request
 
@@ -42,6 +44,8 @@ __all__ = [
     "read_fields",
     "settings_of",
 ]
+
+_SMALL = 32 * 1024  # bytes of a document that is parsed in less time than another thread takes to begin
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
@@ -83,12 +87,18 @@ async def read_fields(request: Request, *, text_fields: Collection[str] = ()) ->
         return joined(body.fields, settings, texts)
     raw = b"".join([data async for data in body_stream(request, settings.max_json_bytes)])
     if kind == FORM:
-        return parse_form(raw, settings, texts)
+        return await _aside(raw, partial(parse_form, raw, settings, texts))
     if not raw or kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
-        return parse_object(raw, settings)
+        return await _aside(raw, partial(parse_object, raw, settings))
     if not kind:
-        return parse_object(raw, settings, what="the body, which has no Content-Type,")
+        what = "the body, which has no Content-Type,"
+        return await _aside(raw, partial(parse_object, raw, settings, what=what))
     raise UnsupportedMedia(f"unsupported body type {kind}; send JSON or a form")
+
+
+async def _aside(raw: bytes, parse: Callable[[], dict[str, object]]) -> dict[str, object]:
+    """Parse a document, in another thread if it is so large that others would have to wait."""
+    return parse() if len(raw) <= _SMALL else await to_thread.run_sync(parse)
 
 
 def settings_of(request: Request) -> ServerSettings:

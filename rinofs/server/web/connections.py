@@ -21,6 +21,8 @@ import orjson
 from anyio import to_thread
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
+from rinofs.server.budgets import CLIENT_GONE
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
     from rinofs.server.settings import ServerSettings
 
 __all__ = ["EXTENSION", "GuardedProtocol", "ZeroCopy", "guarded_protocol"]
+
+HALF_CLOSED = 1.0
+"""Seconds that an answer may still take once the client has ended its side: nearly all of those have left."""
 
 _AT_ONCE = struct.pack("ii", 1, 0)  # linger for no time
 
@@ -59,7 +64,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.app = ZeroCopy(self.app, self._wait_for)
+        self._answer = ZeroCopy(self.app, self._wait_for)
+        self.app = self._watched
         limits = self.settings
         self._interval = min(
             1.0,
@@ -82,6 +88,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._window_bytes = 0
         self._sending = 0  # bytes of a file that the kernel sends past the transport
         self._unsent = 0
+        self._ended_at: float | None = None  # when the client ended its side
         self._taken_at = 0.0  # when the client last took something of what waits for it
 
     # What the connection and the parser report
@@ -119,6 +126,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.cycle.message_event.set()
             return True
         if self.cycle is not None and not self.cycle.response_complete and not self._in_body:
+            self._ended_at = self.loop.time()
             self.cycle.keep_alive = False
             return True
         return None
@@ -179,6 +187,16 @@ class GuardedProtocol(HttpToolsProtocol):
         if self.cycle is None or self.cycle.response_complete:
             return False
         return self.cycle.response_started or bool(self.pipeline)
+
+    async def _watched(self, scope: Scope, receive: Receive, send: Send) -> None:
+        CLIENT_GONE.set(self._gone)
+        await self._answer(scope, receive, send)
+
+    def _gone(self) -> bool:
+        """Tell, in any thread, whether nobody waits for answers on this connection any more."""
+        if self._timer is None or self.transport.is_closing():
+            return True
+        return self._ended_at is not None and self.loop.time() - self._ended_at > HALF_CLOSED
 
     def _wait_for(self, count: int) -> None:
         self._sending = count

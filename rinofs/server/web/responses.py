@@ -8,14 +8,15 @@ from __future__ import annotations
 import ipaddress
 import logging
 import re
-from typing import TYPE_CHECKING
+from collections import deque
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 from anyio import to_thread
 from starlette.responses import Response
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -31,6 +32,8 @@ __all__ = [
     "json_response",
     "stream_json_list",
 ]
+
+T = TypeVar("T")
 
 _log = logging.getLogger("rinofs.server")
 
@@ -68,7 +71,11 @@ def error_response(status: int, message: str, headers: Mapping[str, str] | None 
 
 
 def stream_json_list(
-    pages: Iterator[Sequence[object]], *, key: str = "result", rest: Mapping[str, object] | None = None
+    pages: Iterator[Sequence[object]],
+    *,
+    run: Callable[[Callable[[], T]], Awaitable[T]] = to_thread.run_sync,
+    key: str = "result",
+    rest: Mapping[str, object] | None = None,
 ) -> JsonList:
     """Answer with a list of any length, holding one page of it in memory.
 
@@ -77,43 +84,57 @@ def stream_json_list(
     pages : iterator of sequences
         The items, page by page. The pages are asked for in a worker thread, one after the other. What the
         iterator raises before its second page becomes an ordinary error; later it ends the connection.
+    run : callable
+        Calls what blocks in a worker thread.
     key : str
         The key in the answer below which the list is found.
     rest : mapping, optional
         Further keys of the answer.
     """
-    return JsonList(pages, key, rest or {})
+    return JsonList(pages, run, key, rest or {})
 
 
 class JsonList(Response):
     """A JSON object around a list that is written page by page."""
 
-    def __init__(self, pages: Iterator[Sequence[object]], key: str, rest: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        pages: Iterator[Sequence[object]],
+        run: Callable[[Callable[[], Any]], Awaitable[Any]],
+        key: str,
+        rest: Mapping[str, object],
+    ) -> None:
         super().__init__(media_type=JSON)
         del self.headers["content-length"]
         self._pages = pages
+        self._run = run
         self._head = b"{" + orjson.dumps(key) + b":["
         others = orjson.dumps(dict(rest))[1:]
         self._tail = b"]" + (b"," if len(others) > 1 else b"") + others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer; one that fits into a page is sent in one piece, with its length."""
-        first, second = await to_thread.run_sync(self._first_pages)
-        if not second:
-            self.body = self._head + first + self._tail
+        # What is sent is held by nobody else: a client that does not read it keeps it long enough.
+        pages = await self._run(self._first_pages)
+        if len(pages) < 2:
+            self.body = b"".join([self._head, *pages, self._tail])
             self.headers["content-length"] = str(len(self.body))
             await super().__call__(scope, receive, send)
             return
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send(_body(self._head + first, more=True))
-        while second:
-            await send(_body(b"," + second, more=True))
-            second = await to_thread.run_sync(self._next_page)
+        await send(_body(self._head + pages.popleft(), more=True))
+        while pages:
+            await send(_body(b"," + pages.popleft(), more=True))
+            if page := await self._run(self._next_page):
+                pages.append(page)
+            del page
         await send(_body(self._tail, more=False))
 
-    def _first_pages(self) -> tuple[bytes, bytes]:
-        first = self._next_page()
-        return first, self._next_page() if first else b""
+    def _first_pages(self) -> deque[bytes]:
+        pages = deque[bytes]()
+        while len(pages) < 2 and (page := self._next_page()):
+            pages.append(page)
+        return pages
 
     def _next_page(self) -> bytes:
         # An empty page says nothing; only the end of the iterator ends the list.

@@ -13,8 +13,9 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
+from rinofs.server.budgets import CLIENT_GONE
 from rinofs.server.catalog.database import Database
-from rinofs.server.errors import ApiError, Conflict, Unavailable
+from rinofs.server.errors import ApiError, BadRequest, Conflict, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,3 +201,74 @@ def test_many_threads_lose_nothing_and_keep_nothing_that_failed(database: Databa
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(work, range(12)))
     assert numbers(path) == [number for number in range(1200) if number % 7]
+
+
+ENDLESS = text(
+    "insert into things with recursive n(number) as (select :number union all select number + 1 from n) "
+    "select number from n"
+)
+
+
+@pytest.mark.parametrize("waiting", [0, 3])
+def test_a_change_that_takes_too_long_is_taken_back_and_the_others_can_be_repeated(
+    path: Path, database: Database, waiting: int
+) -> None:
+    hurried = Database(path, statement_timeout=0.02)
+    queue = Queue(hurried)
+    request = CLIENT_GONE.set(lambda: False)
+
+    def change() -> None:
+        with hurried.write() as connection:
+            add(connection, 0)
+            for number in range(1, 1 + waiting):
+                queue.join_in(number)
+            connection.execute(ENDLESS, {"number": 100})
+
+    try:
+        with pytest.raises(BadRequest, match="too long"):
+            change()
+    finally:
+        CLIENT_GONE.reset(request)
+        queue.join()
+    stored = numbers(path)
+    assert stored == [number for number, told in sorted(queue.told.items()) if told == "committed"]
+    assert set(queue.told.values()) <= {"committed", "Unavailable"}
+    with hurried.write() as connection:
+        add(connection, 50)
+    assert numbers(path) == [*stored, 50]
+    hurried.close()
+
+
+def test_what_was_done_before_a_change_that_takes_too_long_can_be_repeated(
+    path: Path, database: Database
+) -> None:
+    hurried = Database(path, statement_timeout=0.02)
+    queue = Queue(hurried)
+    failed = []
+
+    def endless() -> None:
+        CLIENT_GONE.set(lambda: False)
+        try:
+            with hurried.write() as connection:
+                connection.execute(ENDLESS, {"number": 100})
+        except ApiError as error:
+            failed.append(error.status)
+
+    slow = threading.Thread(target=endless)
+
+    def change() -> None:
+        with hurried.write() as connection:
+            add(connection, 0)
+            slow.start()
+            while queue.waiting() == 0:
+                pass
+
+    with pytest.raises(Unavailable, match="try again"):
+        change()
+    slow.join()
+    assert failed == [400]
+    assert numbers(path) == []
+    with hurried.write() as connection:
+        add(connection, 0)
+    assert numbers(path) == [0]
+    hurried.close()

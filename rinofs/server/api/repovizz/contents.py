@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from rinofs.server.api.calls import run_in_thread
 from rinofs.server.api.repovizz.datapacks import OK, expected_state, known_state
 from rinofs.server.api.repovizz.requests import datapack_id, extended, link_of
 from rinofs.server.catalog.structures import CONTENT_LINK, json_text
@@ -27,7 +27,7 @@ __all__ = ["put", "send", "show_all", "store"]
 
 async def show_all(call: Call) -> Response:
     """List the data nodes of a datapack, by their links."""
-    body = await run_in_thread(_listed, call)
+    body = await call.work(partial(_listed, call))
     headers = {"cache-control": "private, no-cache"}
     if extended(call):
         etag = hashlib.sha256(body).hexdigest()[:32]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 import orjson
-from anyio import to_thread
 from starlette.responses import Response
 
 from rinofs.server.api.repovizz.requests import datapack_id, extended, name_of, parse_document, read_document
@@ -18,9 +17,7 @@ from rinofs.server.web.preconditions import expected_tags, failed_precondition
 from rinofs.server.web.responses import json_response, stream_json_list
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-
-    from anyio import CapacityLimiter
+    from collections.abc import Callable, Iterator
 
     from rinofs.server.api.calls import Call
     from rinofs.server.catalog.database import Repeated, RequestKey
@@ -29,8 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "OK",
-    "DocumentEndpoints",
+    "create",
     "delete",
+    "edit",
     "expected_state",
     "known_state",
     "me",
@@ -71,7 +69,7 @@ async def show_all(call: Call) -> Response:
     name = call.request.query_params.get("name")
     found = await call.run_in_thread(call.services.datapacks.ids, name)
     each = call.services.datapacks.each(call.user, found)
-    return stream_json_list(_pieces(call, each), key="items")
+    return stream_json_list(_pieces(call, each), run=call.work, key="items")
 
 
 async def show(call: Call) -> Response:
@@ -86,64 +84,55 @@ async def delete(call: Call) -> Response:
     return json_response(OK)
 
 
-@dataclass(frozen=True, slots=True)
-class DocumentEndpoints:
-    """The endpoints that take the document of a datapack.
+async def create(call: Call) -> Response:
+    """Make a datapack."""
+    fields, structure = await _read(call)
+    name = name_of(fields)
+    if name is None or structure is None:
+        missing = "name" if name is None else "structure"
+        raise Unprocessable(f"{missing}: a new datapack needs one", field=missing)
+    # The owner can only be the user, by number as the service has it, or by name.
+    owner = fields.get("owner")
+    if owner is not None and owner != call.user.id and owner != call.user.username:
+        raise Forbidden("Method not allowed.")
 
-    Attributes
-    ----------
-    turns : CapacityLimiter
-        How many documents are read at a time: in memory, a large one is many times as large.
-    """
+    def change(user: User, key: RequestKey | None) -> tuple[str, str]:
+        made = call.services.datapacks.create(user, name, structure, key=key)
+        return made.id, made.etag
 
-    turns: CapacityLimiter
+    def render(made: tuple[str, str]) -> Response:
+        item = _item(call, made[0], name, structure)
+        return json_response({"item": item, **OK}, headers=_named(call, made[1]))
 
-    async def create(self, call: Call) -> Response:
-        """Make a datapack."""
-        fields, structure = await self._read(call)
-        name = name_of(fields)
-        if name is None or structure is None:
-            missing = "name" if name is None else "structure"
-            raise Unprocessable(f"{missing}: a new datapack needs one", field=missing)
-        # The owner can only be the user, by number as the service has it, or by name.
-        owner = fields.get("owner")
-        if owner is not None and owner != call.user.id and owner != call.user.username:
-            raise Forbidden("Method not allowed.")
+    return await call.once([name, structure.text], change, render, _id_and_etag)
 
-        def change(user: User, key: RequestKey | None) -> tuple[str, str]:
-            made = call.services.datapacks.create(user, name, structure, key=key)
-            return made.id, made.etag
 
-        def render(made: tuple[str, str]) -> Response:
-            item = _item(call, made[0], name, structure)
-            return json_response({"item": item, **OK}, headers=_named(call, made[1]))
+async def edit(call: Call) -> Response:
+    """Change the name of a datapack, its document, or both."""
+    identifier = datapack_id(call)
+    fields, structure = await _read(call)
+    name = name_of(fields)
+    if name is None and structure is None:
+        raise Unprocessable("name, structure: at least one of them is needed")
 
-        return await call.once([name, structure.text], change, render, _id_and_etag)
+    expected = expected_state(call)
 
-    async def edit(self, call: Call) -> Response:
-        """Change the name of a datapack, its document, or both."""
-        identifier = datapack_id(call)
-        fields, structure = await self._read(call)
-        name = name_of(fields)
-        if name is None and structure is None:
-            raise Unprocessable("name, structure: at least one of them is needed")
+    def change(user: User, key: RequestKey | None) -> tuple[str, str]:
+        changed = call.services.datapacks.edit(
+            user, identifier, name=name, structure=structure, expected=expected, key=key
+        )
+        return changed.id, changed.etag
 
-        expected = expected_state(call)
+    def render(changed: tuple[str, str]) -> Response:
+        return json_response(OK, headers=_named(call, changed[1]))
 
-        def change(user: User, key: RequestKey | None) -> tuple[str, str]:
-            changed = call.services.datapacks.edit(
-                user, identifier, name=name, structure=structure, expected=expected, key=key
-            )
-            return changed.id, changed.etag
+    return await call.once([name, structure and structure.text], change, render, _id_and_etag)
 
-        def render(changed: tuple[str, str]) -> Response:
-            return json_response(OK, headers=_named(call, changed[1]))
 
-        return await call.once([name, structure and structure.text], change, render, _id_and_etag)
-
-    async def _read(self, call: Call) -> tuple[dict[str, object], Structure | None]:
-        raw = await read_document(call.request)
-        return await to_thread.run_sync(_parse, call, raw, limiter=self.turns)
+async def _read(call: Call) -> tuple[dict[str, object], Structure | None]:
+    raw = await read_document(call.request)
+    # In memory, a large document is many times as large: few are read at a time, and one of each user.
+    return await call.workers.documents.run(call.user.id, partial(_parse, call, raw))
 
 
 def _parse(call: Call, raw: bytes) -> tuple[dict[str, object], Structure | None]:
@@ -198,7 +187,12 @@ def _item(call: Call, identifier: str, name: str, structure: Structure) -> dict[
     }
 
 
-def _pieces(call: Call, found: Iterable[Datapack]) -> Iterator[list[dict[str, object]]]:
+def _pieces(call: Call, found: Iterator[Datapack]) -> Iterator[list[dict[str, object]]]:
+    """Return the pieces of a list; nothing holds on to one that was taken."""
+    return iter(partial(_piece, call, found), [])
+
+
+def _piece(call: Call, found: Iterator[Datapack]) -> list[dict[str, object]]:
     piece: list[dict[str, object]] = []
     size = 0
     for datapack in found:
@@ -206,6 +200,5 @@ def _pieces(call: Call, found: Iterable[Datapack]) -> Iterator[list[dict[str, ob
         piece.append({**_shown(call, datapack), "etag": datapack.etag})
         size += len(datapack.structure.text)
         if size > _PIECE:
-            yield piece
-            piece, size = [], 0
-    yield piece
+            break
+    return piece

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from anyio import CapacityLimiter
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import Route
 
-from rinofs.server.api.calls import Call, presented_token, run_in_thread
+from rinofs.server.api.calls import Call, Workers, presented_token, run_in_thread
 from rinofs.server.api.repovizz import contents, datapacks
 from rinofs.server.errors import ApiError
 from rinofs.server.web.responses import json_response
@@ -46,21 +45,22 @@ class _LinkConvertor(Convertor[str]):
 register_url_convertor("link", _LinkConvertor())
 
 
-def routes(services: Services) -> list[Route]:
+def routes(services: Services, workers: Workers) -> list[Route]:
     """Return the routes of the API.
 
     Parameters
     ----------
     services : Services
         What the handlers work with.
+    workers : Workers
+        The threads that work for users.
     """
-    writing = datapacks.DocumentEndpoints(CapacityLimiter(2))
     endpoints: list[tuple[str, str, Handler]] = [
         ("/user", "GET", datapacks.me),
         ("/users/{name}", "GET", datapacks.user),
-        ("/datapacks", "POST", writing.create),
+        ("/datapacks", "POST", datapacks.create),
         ("/datapacks/{id}", "GET", datapacks.show),
-        ("/datapacks/{id}", "POST", writing.edit),
+        ("/datapacks/{id}", "POST", datapacks.edit),
         ("/datapacks/{id}/content", "GET", contents.show_all),
         ("/datapacks/{id}/content/{link:link}", "POST", contents.put),
         ("/datapacks/{id}/content/{link:link}", "GET", contents.send),
@@ -75,12 +75,14 @@ def routes(services: Services) -> list[Route]:
             ("/datapacks/{id}/content", "POST", contents.store),
         ]
     return [
-        Route(BASE + path, _signed_in(services, handle), methods=[method])
+        Route(BASE + path, _signed_in(services, workers, handle), methods=[method])
         for path, method, handle in endpoints
     ]
 
 
-def _signed_in(services: Services, handle: Handler) -> Callable[[Request], Awaitable[Response]]:
+def _signed_in(
+    services: Services, workers: Workers, handle: Handler
+) -> Callable[[Request], Awaitable[Response]]:
     """Make an endpoint of a handler: for signed-in users, and with the service's own refusals."""
 
     async def endpoint(request: Request) -> Response:
@@ -89,7 +91,7 @@ def _signed_in(services: Services, handle: Handler) -> Callable[[Request], Await
             user = services.accounts.remembered(token)
             if user is None:
                 user = await run_in_thread(services.accounts.authenticate, token, granted=True)
-            return await handle(Call(request, user, services))
+            return await handle(Call(request, user, services, workers))
         except ApiError as error:
             return _refusal(request, error)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
-from rinofs.server.api.calls import Call, run_in_thread
 from rinofs.server.api.rinocloud.requests import (
     change_of,
     flag,
@@ -31,6 +30,7 @@ from rinofs.server.web.uploads import ReceivedUpload, receive_binary, receive_up
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from rinofs.server.api.calls import Call
     from rinofs.server.blobs.store import BlobUpload
     from rinofs.server.catalog.database import RequestKey
     from rinofs.server.catalog.records import User
@@ -139,7 +139,7 @@ async def append(call: Call) -> Response:
     if chunk is None:
         raise BadRequest("chunk: the text to append is missing", field="chunk")
     exact = _exact(call, fields)
-    return call.respond(await run_in_thread(_append, call, number, chunk.encode(), exact=exact))
+    return call.respond(await call.work(partial(_append, call, number, chunk.encode(), exact=exact)))
 
 
 def _append(call: Call, number: int, chunk: bytes, *, exact: bool) -> Record:

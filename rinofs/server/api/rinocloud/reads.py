@@ -24,12 +24,12 @@ from rinofs.server.web.responses import json_response, stream_json_list
 from rinofs.server.web.sending import StoredContent
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping, Sequence
 
     from starlette.responses import Response
 
     from rinofs.server.api.calls import Call
-    from rinofs.server.catalog.listings import Listing
+    from rinofs.server.catalog.listings import Item, Listing
 
 
 async def get_metadata(call: Call) -> Response:
@@ -48,28 +48,29 @@ async def children(call: Call) -> Response:
     recursive = call.extended and flag(fields, "recursive")
     start = where(fields, extended=call.extended)
     truncated = flag(fields, "truncate_metadata")
-    listing = await call.run_in_thread(call.services.store.children, start, wanted, recursive=recursive)
+    run = call.search_in_thread if recursive else call.run_in_thread
+    listing = await run(call.services.store.children, start, wanted, recursive=recursive)
     counts = {"count": listing.total, "limit": wanted.limit, "offset": wanted.offset}
-    return stream_json_list(_shown(call, listing, truncated=truncated), rest=counts)
+    return _answer(call, listing, truncated=truncated, rest=counts)
 
 
 async def query(call: Call) -> Response:
     """List what a query finds."""
     fields = await read_fields(call.request, text_fields=("sort",))
-    listing = await call.run_in_thread(
+    listing = await call.search_in_thread(
         call.services.store.query,
         fields.get("query"),
         page(fields, extended=False),
         sort=fields.get("sort"),
         digests=call.extended,
     )
-    return stream_json_list(_shown(call, listing, truncated=flag(fields, "truncate_metadata")))
+    return _answer(call, listing, truncated=flag(fields, "truncate_metadata"))
 
 
 async def query_count(call: Call) -> Response:
     """Count what a query finds."""
     fields = await read_fields(call.request)
-    count = await call.run_in_thread(call.services.store.count, fields.get("query"), digests=call.extended)
+    count = await call.search_in_thread(call.services.store.count, fields.get("query"), digests=call.extended)
     return json_response({"count": count})
 
 
@@ -81,16 +82,16 @@ async def search(call: Call) -> Response:
         raise BadRequest("query: the text to search for is missing", field="query")
     with refusals():
         wanted = parse_search(words)
-    listing = await call.run_in_thread(
+    listing = await call.search_in_thread(
         call.services.store.search, wanted, page(fields, extended=False), digests=call.extended
     )
-    return stream_json_list(_shown(call, listing, truncated=flag(fields, "truncate_metadata")))
+    return _answer(call, listing, truncated=flag(fields, "truncate_metadata"))
 
 
 async def autocomplete_search(call: Call) -> Response:
     """List the names of metadata fields."""
     await read_fields(call.request)
-    return json_response({"result": await call.run_in_thread(call.services.store.field_names)})
+    return json_response({"result": await call.search_in_thread(call.services.store.field_names)})
 
 
 async def autocomplete_values(call: Call) -> Response:
@@ -99,7 +100,7 @@ async def autocomplete_values(call: Call) -> Response:
     field = text(fields, "field")
     if not field:
         raise BadRequest("field: the name of a field is missing", field="field")
-    found = await call.run_in_thread(call.services.store.field_values, field, digests=call.extended)
+    found = await call.search_in_thread(call.services.store.field_values, field, digests=call.extended)
     return json_response({"result": found})
 
 
@@ -152,9 +153,14 @@ def _needed(found: int | list[str] | None) -> int | list[str]:
     return found
 
 
-def _shown(call: Call, listing: Listing, *, truncated: bool) -> Iterator[list[dict[str, object]]]:
-    for piece in listing.pieces():
-        yield [
+def _answer(
+    call: Call, listing: Listing, *, truncated: bool, rest: Mapping[str, object] | None = None
+) -> Response:
+    def shown(piece: Sequence[Item]) -> list[dict[str, object]]:
+        return [
             record.to_json(call.user, sha256=call.extended, truncated=truncated, path=path)
             for record, path in piece
         ]
+
+    # A generator would hold on to a piece while it is sent.
+    return stream_json_list(map(shown, listing.pieces()), run=call.work, rest=rest)

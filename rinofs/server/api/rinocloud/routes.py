@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from starlette.routing import Route
 
-from rinofs.server.api.calls import Call, signed_in
+from rinofs.server.api.calls import Call, Workers, signed_in
 from rinofs.server.api.rinocloud import bundles, changes, labview, reads, users
 
 if TYPE_CHECKING:
@@ -63,16 +63,18 @@ ENDPOINTS: tuple[tuple[str, tuple[str, ...], Handler], ...] = (
 """Path below the base, methods, and handler of every endpoint for signed-in users."""
 
 
-def routes(services: Services) -> list[Route]:
+def routes(services: Services, workers: Workers) -> list[Route]:
     """Return the routes of the API.
 
     Parameters
     ----------
     services : Services
         What the handlers work with.
+    workers : Workers
+        The threads that work for users.
     """
     found = [
-        Route(BASE + path, signed_in(services, handle), methods=list(methods))
+        Route(BASE + path, signed_in(services, workers, handle), methods=list(methods))
         for path, methods, handle in ENDPOINTS
     ]
     return [
