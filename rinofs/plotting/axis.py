@@ -23,15 +23,15 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class PanelAxis:
-    """A kind of axis; panels with equal ones share it.
+    """A kind of horizontal axis; panels with equal axes share it.
 
     Attributes
     ----------
     kind : {"seconds", "utc", "clock", "sample", "other"}
-        Seconds of no known day, times in UTC, times of a clock whose zone is not known, numbers of samples,
-        or values of another coordinate.
+        Seconds from an unknown start, UTC times, times in an unknown time zone, sample numbers, or values of
+        another coordinate.
     name, units : str
-        Of the coordinate.
+        Name and units of the coordinate.
     """
 
     kind: str
@@ -40,7 +40,7 @@ class PanelAxis:
 
     @property
     def is_absolute(self) -> bool:
-        """Whether its values are Unix seconds."""
+        """Whether values are Unix seconds."""
         return self.kind in {"utc", "clock"}
 
 
@@ -50,16 +50,16 @@ CLOCK_TIME = PanelAxis("clock", "time")
 
 
 def axis_of(name: str, values: NDArray[Any] | None, units: str) -> PanelAxis:
-    """Return the axis of a coordinate, or of a dimension that has none.
+    """Return the axis for a coordinate, or for a dimension without one.
 
     Parameters
     ----------
     name : str
-        Of the dimension.
+        Name of the dimension.
     values : ndarray or None
-        Some of the coordinate's values, the first and the last among them.
+        Some of the coordinate's values, including the first and the last.
     units : str
-        What it says of its units.
+        Its units, from its attributes.
     """
     if values is None:
         return PanelAxis("sample", "sample")
@@ -75,7 +75,7 @@ def axis_of(name: str, values: NDArray[Any] | None, units: str) -> PanelAxis:
 
 
 def seconds_of(values: NDArray[Any]) -> NDArray[Any]:
-    """Return the values of a coordinate as numbers; dates as Unix seconds."""
+    """Return the values of a coordinate as floats; dates as Unix seconds."""
     if values.dtype.kind == "M":
         nanoseconds = values.astype("datetime64[ns]")
         seconds = nanoseconds.astype("int64") / 1e9
@@ -86,12 +86,12 @@ def seconds_of(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def start_of(value: Any) -> tuple[float, PanelAxis] | None:
-    """Return the start of a recording in Unix seconds, with the axis that it is on; None if it says none.
+    """Return the start of a recording in Unix seconds, and its axis; None if the value is not a time.
 
     Parameters
     ----------
     value : object
-        The attribute ``start_time``: ISO 8601, or Unix seconds.
+        Attribute ``start_time``: ISO 8601, or Unix seconds.
     """
     if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
         return (float(value), UTC_TIME) if _FIRST <= float(value) <= _LAST else None
@@ -105,13 +105,13 @@ def start_of(value: Any) -> tuple[float, PanelAxis] | None:
 
 
 class TimeLocator(Locator):
-    """Ticks at round seconds, minutes, hours and days; some at most."""
+    """Ticks at round seconds, minutes, hours and days; always at least one."""
 
     def __init__(self, most: int) -> None:
         self._most = max(2, most)
 
     def __call__(self) -> Any:
-        """Return the ticks of what is shown."""
+        """Return the ticks in the visible range."""
         return self.tick_values(*self.axis.get_view_interval())  # type: ignore[union-attr]
 
     def tick_values(self, vmin: float, vmax: float) -> Any:
@@ -122,7 +122,7 @@ class TimeLocator(Locator):
     def _ticks(self, low: float, high: float, step: float) -> Any:
         first = math.ceil(low / step - 1e-9)
         ticks = np.arange(first, math.floor(high / step + 1e-9) + 1) * step
-        # A step longer than what is shown may have no tick in it.
+        # With a step longer than the visible range, there may be no tick in it.
         return ticks if len(ticks) else self._ticks(low, high, self._step((high - low) / 2))
 
     def _step(self, span: float) -> float:
@@ -135,23 +135,23 @@ class TimeLocator(Locator):
 
 
 def _round_up(value: float) -> float:
-    """Return the smallest 1, 2 or 5 times a power of ten from a value on."""
+    """Return the smallest 1, 2 or 5 times a power of ten that is at least `value`."""
     power = 10.0 ** math.floor(math.log10(value))
     return next(factor * power for factor in (1, 2, 5, 10) if factor * power >= value * (1 - 1e-9))
 
 
 class ClockFormatter(Formatter):
-    """Times of day, or dates where ticks are days apart; a midnight among times says its date."""
+    """Times of day, or dates if ticks are days apart; a midnight among times shows its date."""
 
     def __init__(self, base: float) -> None:
         self._base = base
 
     def __call__(self, x: float, pos: int | None = None) -> str:  # noqa: ARG002 - as matplotlib calls it
-        """Return what is written at a tick."""
+        """Return the label of a tick."""
         return self.format_ticks([x])[0]
 
     def format_ticks(self, values: Sequence[float]) -> list[str]:
-        """Return what is written at ticks."""
+        """Return the labels of ticks."""
         step = min(np.diff(values), default=1.0)
         return [self._text(value, float(step)) for value in values]
 
@@ -177,7 +177,7 @@ class MinutesFormatter(Formatter):
         self._hours = hours
 
     def __call__(self, x: float, pos: int | None = None) -> str:  # noqa: ARG002 - as matplotlib calls it
-        """Return what is written at a tick."""
+        """Return the label of a tick."""
         minutes, seconds = divmod(round(abs(x)), 60)
         sign = "\u2212" if x < 0 else ""
         if not self._hours:
@@ -186,14 +186,14 @@ class MinutesFormatter(Formatter):
 
 
 class PlainFormatter(Formatter):
-    """Numbers with as few digits as tell the ticks apart, and nothing beside the axis."""
+    """Numbers with the fewest digits that distinguish the ticks, without an offset beside the axis."""
 
     def __call__(self, x: float, pos: int | None = None) -> str:  # noqa: ARG002 - as matplotlib calls it
-        """Return what is written at a tick."""
+        """Return the label of a tick."""
         return _plain(f"{x:.6g}")
 
     def format_ticks(self, values: Sequence[float]) -> list[str]:
-        """Return what is written at ticks."""
+        """Return the labels of ticks."""
         allowed = 0.01 * min(np.abs(np.diff(values)), default=0.0)
         for digits in range(1, 17):
             texts = [f"{value:.{digits}g}" for value in values]
@@ -203,7 +203,7 @@ class PlainFormatter(Formatter):
 
 
 def _positional(text: str) -> str:
-    """Return a number without an exponent where that is not longer than six digits."""
+    """Return a number without an exponent if it has at most six digits."""
     value = float(text)
     if "e" in text and (value == 0 or 1e-3 <= abs(value) < 1e6):
         return f"{value:.0f}"

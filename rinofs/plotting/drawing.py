@@ -21,16 +21,17 @@ if TYPE_CHECKING:
     from rinofs.plotting.envelope import Envelope
     from rinofs.plotting.panels import EventPanel, StreamPanel
 
-# Okabe and Ito's, which people tell apart whatever colours they see; light ones are left out for thin lines.
+# Okabe and Ito's colour-blind safe palette (https://jfly.uni-koeln.de/color/), without light ones for thin
+# lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _FILLS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00")
-_PAD = 0.04  # inches beside the label of an event
-_ROW = 0.15  # inches that a row of events needs for labels
-_SMALL_ROW = 0.17  # inches of a channel's row below which its letters are small
+_PAD = 0.04  # inches, beside the label of an event
+_ROW = 0.15  # inches of a row of events that has room for labels
+_SMALL_ROW = 0.17  # inches; below this height of a channel's row, its letters are small
 
 
 def style(ax: Axes) -> None:
-    """Draw the lines around a panel quietly."""
+    """Draw the frame of a panel in light grey, without the top and right sides."""
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     for side in ("left", "bottom"):
@@ -38,23 +39,23 @@ def style(ax: Axes) -> None:
 
 
 def stream(ax: Axes, panel: StreamPanel, base: float, name_inches: float, side_inches: float) -> float:
-    """Draw a signal: few channels on one scale, many above each other.
+    """Draw a signal: a few channels on one scale, or many channels in rows.
 
     Parameters
     ----------
     ax : Axes
-        Where.
+        Axes to draw on.
     panel : StreamPanel
-        What.
+        Signal to draw.
     base : float
-        What is 0 on the axis.
+        Value at the origin of the axis.
     name_inches, side_inches : float
-        How wide the names of channels may be on the left, and what is written on the right.
+        Maximum width of channel names on the left and of text on the right, in inches.
 
     Returns
     -------
     float
-        Inches that the right side needs.
+        Width that the text on the right needs, in inches.
     """
     drawn = envelope(panel.signal).shifted(panel.shift - base)
     attrs = panel.signal.attrs
@@ -77,7 +78,7 @@ def stream(ax: Axes, panel: StreamPanel, base: float, name_inches: float, side_i
 
 
 def _legend(ax: Axes, labels: Sequence[str], inches: float) -> float:
-    """Name the channels on the right if there is room; otherwise the panel's title does."""
+    """Add a legend on the right if there is room; otherwise the panel's title contains it."""
     needed = 0.35 + max(map(measured, labels))
     if len(labels) < 2 or needed > inches:
         return 0.0
@@ -95,7 +96,8 @@ def _legend(ax: Axes, labels: Sequence[str], inches: float) -> float:
 
 def _signal(ax: Axes, drawn: Envelope, number: int, colour: str, label: str, shift: float = 0.0) -> None:
     low, high = drawn.low[:, number] + shift, drawn.high[:, number] + shift
-    # A label that begins with an underscore would be left out of the legend.
+    # Matplotlib leaves labels that begin with an underscore out of the legend
+    # (https://matplotlib.org/stable/api/_as_gen/matplotlib.axes.Axes.legend.html).
     label = f"\u200c{label}" if label.startswith("_") else label
     if drawn.is_exact:
         marker = "." if len(drawn.times) == 1 else ""
@@ -107,7 +109,7 @@ def _signal(ax: Axes, drawn: Envelope, number: int, colour: str, label: str, shi
 def _above_each_other(
     ax: Axes, drawn: Envelope, panel: StreamPanel, name_inches: float, side_inches: float
 ) -> float:
-    """Draw each channel in a row; on scales of their own where their units differ."""
+    """Draw each channel in its own row; with its own scale if units differ."""
     count = len(panel.labels)
     finite = np.isfinite(drawn.low) & np.isfinite(drawn.high)
     centres = (drawn.low + drawn.high) / 2
@@ -134,7 +136,7 @@ def _above_each_other(
 
 
 def _scale_bar(ax: Axes, centre: float, reach: float, units: str, inches: float, size: float = 8) -> float:
-    """Draw how long some units are, beside channels that are above each other."""
+    """Draw a scale bar beside channels that are drawn in rows."""
     length = _round_number(reach)
     half = length / reach / 2
     text = shortened(f"{length:g} {units}".strip(), inches - 0.25, size)
@@ -149,13 +151,13 @@ def _scale_bar(ax: Axes, centre: float, reach: float, units: str, inches: float,
 
 
 def _round_number(value: float) -> float:
-    """Return the largest 1, 2 or 5 times a power of ten up to a value."""
+    """Return the largest 1, 2 or 5 times a power of ten that is at most `value`."""
     power = 10.0 ** math.floor(math.log10(value))
     return next(factor * power for factor in (5, 2, 1) if factor * power <= value * (1 + 1e-9))
 
 
 def event_colours(panel: EventPanel) -> dict[str, str]:
-    """Return the colour of each label; one for all where they are many."""
+    """Return a colour for each label; the same for all if there are many."""
     words = list(dict.fromkeys(panel.labels))
     if len(words) > len(_FILLS):
         return dict.fromkeys(words, _FILLS[0])
@@ -165,18 +167,18 @@ def event_colours(panel: EventPanel) -> dict[str, str]:
 def event_labels(
     panel: EventPanel, low: float, high: float, inches: float
 ) -> tuple[list[tuple[float, int, str]], set[str]]:
-    """Return where labels of events are written, and those that some event has no room for.
+    """Return the positions of event labels, and the labels for which at least one event has no room.
 
-    A label is in its bar if it fits there, and behind it if there is room to the next event of its row.
+    A label is drawn inside its bar if it fits, or after it if there is room before the next event in its row.
 
     Parameters
     ----------
     panel : EventPanel
-        The events.
+        Events.
     low, high : float
-        The ends of the axis.
+        Limits of the axis.
     inches : float
-        How long it is.
+        Length of the axis in inches.
     """
     scale = inches / (high - low)
     room = _room(panel, high)
@@ -199,7 +201,7 @@ def event_labels(
 
 
 def _room(panel: EventPanel, end: float) -> Any:
-    """Return up to where each label may reach: the next event in its row."""
+    """Return the limit for each label: the start of the next event in its row."""
     room = np.full(len(panel.starts), end)
     following: dict[int, float] = {}
     for index in range(len(panel.starts) - 1, -1, -1):
@@ -210,7 +212,7 @@ def _room(panel: EventPanel, end: float) -> Any:
 
 
 def events(ax: Axes, panel: EventPanel, base: float, labels: Sequence[tuple[float, int, str]]) -> None:
-    """Draw events as bars with their labels, those without an end as ticks."""
+    """Draw events as bars with labels, and events without an end as ticks."""
     fills = event_colours(panel)
     bars: dict[tuple[int, str], list[tuple[float, float]]] = {}
     for index, (start, stop) in enumerate(zip(panel.starts - base, panel.stops - base, strict=True)):

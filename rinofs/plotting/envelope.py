@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 STRETCHES = 1500
-"""Stretches that a signal is drawn as: about two to a pixel."""
+"""Number of intervals in a drawn signal: about two for each pixel."""
 
-_BLOCK = 1 << 20  # numbers that are read at once
+_BLOCK = 1 << 20  # values per read
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Envelope:
-    """A signal as it is drawn.
+    """A reduced signal: the lowest and highest value of each interval.
 
     Attributes
     ----------
     times : ndarray
-        Where each stretch begins.
+        Start of each interval, shape (intervals,).
     low, high : ndarray
-        Stretches x channels; the same where every sample has a stretch of its own.
+        Shape (intervals, channels); equal if each interval is one sample.
     """
 
     times: NDArray[Any]
@@ -39,28 +39,28 @@ class Envelope:
 
     @property
     def is_exact(self) -> bool:
-        """Whether each stretch is one sample."""
+        """Whether each interval is one sample."""
         return self.low is self.high
 
     def shifted(self, by: float) -> Envelope:
-        """Return it at later times."""
+        """Return the envelope with an offset added to its times."""
         return Envelope(self.times + by, self.low, self.high) if by else self
 
     def scaled(self, middle: NDArray[Any], reach: NDArray[Any]) -> Envelope:
-        """Return it with each channel around 0, and a reach of it as 1."""
+        """Return the envelope with each channel centred at 0 and divided by its range."""
         low = (self.low - middle) / reach
         return Envelope(self.times, low, low if self.is_exact else (self.high - middle) / reach)
 
 
 def envelope(signal: xr.DataArray, stretches: int = STRETCHES) -> Envelope:
-    """Return the envelope of a signal, which is read a block at a time.
+    """Return the envelope of a signal, which is read one block at a time.
 
     Parameters
     ----------
     signal : xarray.DataArray
-        Two dimensions: samples, which may have a coordinate, and channels.
+        Samples x channels; the samples may have a coordinate.
     stretches : int, optional
-        How many there are to be; at most two times as many samples are shown one by one.
+        Number of intervals; signals with up to twice as many samples are not reduced.
     """
     dimension = signal.dims[0]
     count = signal.sizes[dimension]
@@ -81,7 +81,7 @@ def envelope(signal: xr.DataArray, stretches: int = STRETCHES) -> Envelope:
 
 
 def _beginnings(stamps: NDArray[Any] | None, count: int, stretches: int) -> NDArray[Any]:
-    """Return the first sample of each stretch: equally many samples, or equally much of uneven time."""
+    """Return the first sample of each interval: equal numbers of samples, or equal durations if uneven."""
     even = np.arange(0, count, -(-count // stretches))
     if stamps is None or not bool(np.isfinite(stamps).all()):
         return even
@@ -93,7 +93,7 @@ def _beginnings(stamps: NDArray[Any] | None, count: int, stretches: int) -> NDAr
 
 
 def _blocks(starts: NDArray[Any], count: int, rows: int) -> Iterator[tuple[int, int]]:
-    """Yield which stretches are read together: some rows of samples, one stretch at least."""
+    """Yield the intervals to read together: a limited number of samples, but at least one interval."""
     first = 0
     while first < len(starts):
         last = int(np.searchsorted(starts, starts[first] + rows, side="right")) - 1

@@ -35,36 +35,36 @@ def plot(
 ) -> Picture:
     """Draw a stream, or a datapack as panels above one time axis.
 
-    Panels share an axis where they count the same: seconds, times of day, or samples where there is no rate.
-    Streams whose recordings started at different times (the attribute ``start_time``), and those with Unix
-    times, are put on one axis of dates.
+    Panels share an axis if they have the same kind: seconds, times of day, or samples if there is no rate.
+    Streams whose recordings started at different times (attribute ``start_time``) and streams with Unix times
+    are drawn on one axis of dates.
 
-    Long signals are drawn as the lowest and highest values of short stretches, a block at a time, so that
-    neither peaks nor memory are lost. Nothing outside `start` and `stop` is read where the format allows it.
+    Long signals are reduced to the lowest and highest value of short intervals, one block at a time, so peaks
+    stay visible and memory is bounded. Data outside `start` and `stop` is not read if the format allows it.
 
     Parameters
     ----------
     source : str, path, DataTree, Dataset or DataArray
-        A URL (a datapack, a container, a data node, any file of samples), or what was opened already.
+        URL of a datapack, container, data node or file of samples; or an opened object.
     start, stop : float, optional
-        Seconds of each stream's own axis; all there is by default.
+        Limits in seconds of each stream's own axis; by default everything is drawn.
     width : float, optional
-        Of the figure, in inches.
+        Width of the figure in inches.
     storage_options : mapping, optional
-        Of the filesystem of a URL.
+        Options of the filesystem of a URL.
     **options
         ``datatype``, ``rate`` and ``channels`` of a single file, as ``engine="datapack"`` takes them.
 
     Returns
     -------
     Picture
-        A matplotlib figure that shows itself in notebooks. It has a canvas of its own: pyplot knows nothing
-        of it. `save` writes it.
+        A matplotlib figure that notebooks display. It has its own canvas and is not registered with pyplot.
+        `save` writes it to a file.
 
     Raises
     ------
     InvalidDatapackError
-        If there is nothing in it to draw.
+        If it contains nothing to draw.
     """
     if isinstance(source, (str, os.PathLike)):
         with _opened(os.fspath(source), storage_options, options) as opened:

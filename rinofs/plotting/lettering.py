@@ -18,29 +18,29 @@ if TYPE_CHECKING:
 INK = "#333333"
 QUIET = "#767676"
 
-_RESOLUTIONS = (72, 90, 100, 110, 150)  # at which hinting makes letters wider or narrower, by a tenth
+_RESOLUTIONS = (72, 90, 100, 110, 150)  # dpi; hinting changes the width of letters
 _MARGIN = 1.03
 _JOINERS = "\u200c\u200d"
-_MARKS = 2  # combining marks that stay on one letter
+_MARKS = 2  # maximum number of combining marks on a letter
 _BREAKS = " /_-.,;"
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of text of a block, at its place.
+    """A positioned piece of text in a block.
 
     Attributes
     ----------
     text : str
-        What it says.
+        Text.
     x : float
-        Inches from the left of its block.
+        Inches from the left edge of the block.
     size : float
-        Of the font, in points.
+        Font size in points.
     colour : str
-        Its colour.
+        Colour.
     bold : bool
-        Whether it is bold.
+        Whether the font is bold.
     """
 
     text: str
@@ -54,7 +54,7 @@ Line = tuple[Piece, ...]
 
 
 def cleaned(text: Any) -> str:
-    """Return a text as one line that says the same: without controls, and with few marks on a letter."""
+    """Return a text as one line, without control characters and with few combining marks on a letter."""
     letters: list[str] = []
     marks = 0
     for letter in unicodedata.normalize("NFC", str(text)):
@@ -70,7 +70,7 @@ def cleaned(text: Any) -> str:
 
 
 def measured(text: str, size: float = 8.0, *, bold: bool = False) -> float:
-    """Return how wide a text is, in inches."""
+    """Return the width of a text in inches."""
     return _measured(text, size, bold, tuple(rcParams["font.family"]))
 
 
@@ -80,7 +80,7 @@ def _measured(text: str, size: float, bold: bool, _family: tuple[str, ...]) -> f
         return 0.0
     font = FontProperties(size=size, weight="bold" if bold else "normal")
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # they are drawn as boxes
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # missing glyphs are drawn as boxes
         widths = [
             _renderer(dpi).get_text_width_height_descent(text, font, ismath=False)[0] / dpi  # type: ignore[no-untyped-call]
             for dpi in _RESOLUTIONS
@@ -94,7 +94,7 @@ def _renderer(dpi: float) -> RendererAgg:
 
 
 def shortened(text: str, inches: float, size: float = 8.0, *, bold: bool = False) -> str:
-    """Return a text that fits, without its middle where it is too long: names often differ at their ends."""
+    """Return a text that fits; a long one loses its middle, since names often differ at their ends."""
     if measured(text, size, bold=bold) <= inches:
         return text
     low, high = 0, len(text) - 1
@@ -113,17 +113,17 @@ def _without_middle(text: str, kept: int) -> str:
 
 
 def told_apart(texts: Sequence[str], inches: float, size: float = 8.0) -> list[str]:
-    """Return texts that fit, shortened so that those that differ stay different.
+    """Return texts that fit, shortened such that different texts stay different.
 
-    Texts that would look the same lose what they share instead: first its beginning, since ends are often
-    units. Where that does not help, their numbers are written before them.
+    Texts that would look the same lose their common parts instead: first the beginning, since the end often
+    is a unit. If they still look the same, they are numbered.
 
     Parameters
     ----------
     texts : sequence of str
-        The names of one picture.
+        Names in one picture.
     inches, size : float
-        How wide each may be, and the size of the font in points.
+        Maximum width of each in inches, and the font size in points.
     """
     shown = {text: shortened(text, inches, size) for text in texts}
     for group in _alike(shown):
@@ -138,7 +138,7 @@ def told_apart(texts: Sequence[str], inches: float, size: float = 8.0) -> list[s
 
 
 def _alike(shown: Mapping[str, str]) -> list[list[str]]:
-    """Return the texts that look the same, together."""
+    """Return groups of texts that look the same."""
     groups: dict[str, list[str]] = {}
     for text, short in shown.items():
         groups.setdefault(short, []).append(text)
@@ -146,7 +146,7 @@ def _alike(shown: Mapping[str, str]) -> list[list[str]]:
 
 
 def _by_difference(texts: list[str], inches: float, size: float) -> dict[str, str]:
-    """Return what differs in each text, with as much of what they share as there is room for."""
+    """Return the distinguishing part of each text, with as much of the common part as fits."""
     start, end = _shared(texts)
     before = texts[0][:start]
     after = texts[0][len(texts[0]) - end :]
@@ -167,7 +167,7 @@ def _by_difference(texts: list[str], inches: float, size: float) -> dict[str, st
 
 
 def _head(text: str, inches: float, size: float) -> str:
-    """Return the beginning of a text with an ellipsis, as much as there is room for."""
+    """Return as much of the beginning of a text as fits, with an ellipsis."""
     if not text or measured(text, size) <= inches:
         return text
     count = _fitting(text, inches, size, bold=False)
@@ -175,7 +175,7 @@ def _head(text: str, inches: float, size: float) -> str:
 
 
 def _shared(texts: list[str]) -> tuple[int, int]:
-    """Return how many letters all texts begin with, and how many they end with, in whole words."""
+    """Return how many letters all texts have in common at the beginning and at the end, in whole words."""
     start = _alike_letters(texts)
     start = max(texts[0].rfind(mark, 0, start) + 1 for mark in _BREAKS)
     rest = [text[start:][::-1] for text in texts]
@@ -184,14 +184,14 @@ def _shared(texts: list[str]) -> tuple[int, int]:
 
 
 def _alike_letters(texts: list[str]) -> int:
-    """Return how many letters all texts begin with."""
+    """Return the length of the common beginning of texts."""
     first, last = min(texts), max(texts)
     pairs = enumerate(zip(first, last, strict=False))
     return next((place for place, (one, other) in pairs if one != other), len(first))
 
 
 def wrapped(text: str, inches: float, size: float = 8.0, *, lines: int = 3, bold: bool = False) -> list[str]:
-    """Return a text in lines that fit; what the last has no room for is left out of its middle."""
+    """Return a text as lines that fit; the last line loses its middle if there is too much text."""
     found: list[str] = []
     while text and len(found) < lines - 1 and measured(text, size, bold=bold) > inches:
         count = _fitting(text, inches, size, bold=bold)
@@ -204,7 +204,7 @@ def wrapped(text: str, inches: float, size: float = 8.0, *, lines: int = 3, bold
 
 
 def _fitting(text: str, inches: float, size: float, *, bold: bool) -> int:
-    """Return how many letters of the start of a text fit, one at least."""
+    """Return how many letters at the beginning of a text fit, at least one."""
     low, high = 1, len(text)
     while low < high:
         count = (low + high + 1) // 2
@@ -216,19 +216,19 @@ def _fitting(text: str, inches: float, size: float, *, bold: bool) -> int:
 
 
 def height_of(line: Line) -> float:
-    """Return how tall a line is, in inches, with the room to the next."""
+    """Return the height of a line in inches, including the space below it."""
     return 1.4 / 72 * max(piece.size for piece in line)
 
 
 def key(entries: Iterable[tuple[str, str]], inches: float) -> list[Line]:
-    """Return which colour means what, as lines of entries beside each other.
+    """Return a legend, as lines with several entries each.
 
     Parameters
     ----------
     entries : iterable of tuple of str
-        Names with their colours.
+        Names and colours.
     inches : float
-        How wide the lines may be.
+        Maximum width of a line in inches.
     """
     lines: list[Line] = []
     current: list[Piece] = []

@@ -1,4 +1,4 @@
-"""Page layout: panels below each other, with room for the text around them."""
+"""Page layout: panels below each other, and the text around them."""
 
 from __future__ import annotations
 
@@ -27,37 +27,37 @@ if TYPE_CHECKING:
     from rinofs.plotting.lettering import Line
     from rinofs.plotting.panels import Panel
 
-_EDGE = 0.15  # inches that stay free around the figure
-_GAP = 0.12  # between a panel and what is written above the next
-_TICKS = 0.24  # below a panel, for what is written at its ticks
-_LINE = 0.16  # of a label of an axis
+_EDGE = 0.15  # inches, margin of the figure
+_GAP = 0.12  # between a panel and the text above the next one
+_TICKS = 0.24  # below a panel, for tick labels
+_LINE = 0.16  # height of an axis label
 _DAY = 86_400.0
-_MINUTES, _HOURS = 180.0, 3600.0  # seconds from which on the axis counts minutes, and hours
+_MINUTES, _HOURS = 180.0, 3600.0  # seconds from which the axis counts in minutes and in hours
 _MOST_MARKED = 60
 
 
 @dataclass(slots=True)
 class _PanelRow:
-    """A panel at its place.
+    """A panel and its position.
 
     Attributes
     ----------
     panel : Panel
-        What is drawn.
+        Panel to draw.
     ax : Axes
-        Where.
+        Axes to draw on.
     low, high : float
-        The ends of its axis.
+        Limits of the axis.
     base : float
-        What is 0 on its axis: the midnight before, where values are Unix seconds.
+        Value at the origin of the axis: the previous midnight, if values are Unix seconds.
     is_last : bool
-        Whether it is the lowest of those that share its axis, which says what the ticks are.
+        Whether it is the lowest of the panels that share its axis, which has the tick labels.
     above : list of Line
-        What is written above it.
+        Text above the panel.
     labels : list
-        Of its events, and where.
+        Labels of events, with their positions.
     footer : list of str
-        What is written below its ticks.
+        Text below the tick labels.
     """
 
     panel: Panel
@@ -72,31 +72,31 @@ class _PanelRow:
 
     @property
     def top(self) -> float:
-        """Inches above the panel."""
+        """Space above the panel in inches."""
         return sum(map(height_of, self.above)) + 0.08
 
     @property
     def bottom(self) -> float:
-        """Inches below the panel."""
+        """Space below the panel in inches."""
         return _TICKS + _LINE * len(self.footer) + _EDGE if self.is_last else _GAP
 
 
 class FigurePage:
-    """Panels below each other, those on the same axis together.
+    """Panels below each other, grouped by axis.
 
-    All is measured in inches. Streams are drawn first, since their numbers say how much room the left side
-    needs; then what the width of the panels decides, and last the height of the page.
+    All lengths are in inches. Streams are drawn first, since their tick labels determine the left margin;
+    then everything that depends on the width of the panels, and finally the height of the page.
 
     Parameters
     ----------
     panels : list of Panel
-        What is drawn.
+        Panels to draw.
     width : float
-        Of the page.
+        Width of the page.
     start, stop : float or None
-        The ends that the user chose, for axes of seconds.
+        Limits that the user chose, for axes of seconds.
     began : tuple of float and PanelAxis, or None
-        When all of it began, if that is known.
+        Start time of the whole datapack, if known.
     """
 
     def __init__(
@@ -121,12 +121,12 @@ class FigurePage:
                 self._rows.append(_PanelRow(panel, ax, low, high, base, panel is members[-1]))
 
     def finished(self, name: str, about: str, left_out: list[str]) -> Picture:
-        """Draw the panels, and write what is around them.
+        """Draw the panels and the text around them.
 
         Parameters
         ----------
         name, about : str
-            Of the datapack.
+            Name and description of the datapack.
         left_out : list of str
             What is not drawn.
         """
@@ -156,7 +156,7 @@ class FigurePage:
         return self._figure
 
     def _draw_streams(self) -> tuple[float, float]:
-        """Draw the signals; return how many inches the left and the right side need."""
+        """Draw the signals; returns the width of the left and right margin in inches."""
         names, sides = 0.25 * self._width, max(0.85, 0.2 * self._width)
         left, right = 0.0, 0.35
         for row in self._rows:
@@ -165,7 +165,7 @@ class FigurePage:
             row.ax.set_xlim(row.low - row.base, row.high - row.base)
             if not isinstance(row.panel, StreamPanel):
                 continue
-            row.ax.set_position((0.2, 0.2, 0.5, row.panel.height))  # of a page of one inch
+            row.ax.set_position((0.2, 0.2, 0.5, row.panel.height))  # of a page of one by one inch
             right = max(right, drawing.stream(row.ax, row.panel, row.base, names, sides) + _EDGE / 2)
             row.ax.set_xlim(row.low - row.base, row.high - row.base)
             left = max(left, _tick_inches(row.ax))
@@ -176,7 +176,7 @@ class FigurePage:
         return left, right
 
     def _draw_rest(self, row: _PanelRow, left: float, inches: float) -> None:
-        """Draw what depends on how wide the panels are."""
+        """Draw everything that depends on the width of the panels."""
         panel, ax = row.panel, row.ax
         row.above = self._title(panel.title, panel.text, left, 9.0)
         wide = self._width - left - _EDGE
@@ -201,14 +201,14 @@ class FigurePage:
             row.footer = wrapped(text, self._width - 2 * _EDGE, 9)
 
     def _title(self, name: str, about: str, left: float, size: float) -> list[Line]:
-        """Return a name, with what is said of it at its right, or below it where there is no room."""
+        """Return a title, with the description to its right, or below it if there is no room."""
         wide = self._width - left - _EDGE
         small = 8.0 if size < 10 else 9.0
         room = wide - measured(name, size, bold=True) - measured(about, small)
         if about and room >= 0.3:
             x = wide - measured(about, small)
             return [(Piece(name, 0, size, bold=True), Piece(about, x, small, QUIET))]
-        # A name that is too long begins at the edge of the page.
+        # A name that is too long starts at the edge of the page.
         x = 0.0 if measured(name, size, bold=True) <= wide else _EDGE - left
         lines: list[Line] = [
             (Piece(line, x, size, bold=True),) for line in wrapped(name, wide - x, size, lines=4, bold=True)
@@ -229,7 +229,7 @@ class FigurePage:
                 )
 
     def _label(self, row: _PanelRow, left: float, edge: float, height: float) -> None:
-        """Write what the axes of a panel are."""
+        """Write the labels of a panel's axes."""
         inches = self._width * row.ax.get_position().width
         row.ax.yaxis.set_label_coords(
             (_EDGE - 0.05) / self._width, (edge + row.panel.height / 2) / height, self._figure.transFigure
@@ -245,7 +245,7 @@ class FigurePage:
 
 
 def _span(panels: list[Panel], start: float | None, stop: float | None) -> tuple[float, float, float]:
-    """Return the ends of an axis, and what is 0 on it."""
+    """Return the limits of an axis, and the value at its origin."""
     ends = [panel.ends for panel in panels]
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
     if not panels[0].axis.is_absolute:
@@ -255,7 +255,7 @@ def _span(panels: list[Panel], start: float | None, stop: float | None) -> tuple
 
 
 def _tick_inches(ax: Axes) -> float:
-    """Return how wide the labels of the vertical axis are."""
+    """Return the width of the tick labels of the vertical axis."""
     low, high = sorted(ax.get_ylim())
     room = 1e-6 * (high - low)
     locations = [tick for tick in ax.get_yticks() if low - room <= tick <= high + room]
@@ -266,7 +266,7 @@ def _tick_inches(ax: Axes) -> float:
 
 
 def _set_ticks(row: _PanelRow, inches: float, began: tuple[float, PanelAxis] | None) -> str:
-    """Choose ticks that have room for what is written at them; return what the axis says it is."""
+    """Choose ticks whose labels have room; returns the label of the axis."""
     axis, kind = row.ax.xaxis, row.panel.axis
     span = row.high - row.low
     if kind.is_absolute:

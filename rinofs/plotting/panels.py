@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 TOGETHER = 4
-"""Channels that share one scale; more of them are drawn one above the other."""
+"""Maximum number of channels on one scale; more are drawn in rows."""
 
 MOST_CHANNELS = 64
 
-_SPACIOUS = 25  # channels up to which there is room for letters of the usual size
+_SPACIOUS = 25  # maximum number of channels with letters of the usual size
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,15 +30,15 @@ class StreamPanel:
     Attributes
     ----------
     title, text : str
-        Its path, and what is said of it.
+        Path and description.
     signal : xarray.DataArray
         Samples x channels.
     axis : PanelAxis
-        What its samples are along.
+        Axis of the samples.
     shift : float
-        What is added to its times on the axis.
+        Added to its times on the axis, in seconds.
     units : tuple of str
-        Of each channel.
+        Units of each channel.
     """
 
     title: str
@@ -50,7 +50,7 @@ class StreamPanel:
 
     @property
     def height(self) -> float:
-        """In inches."""
+        """Height in inches."""
         channels = self.signal.shape[1]
         if self.is_together:
             return 1.25
@@ -58,12 +58,12 @@ class StreamPanel:
 
     @property
     def is_together(self) -> bool:
-        """Whether all channels are on one scale."""
+        """Whether all channels share one scale."""
         return len(self.units) <= TOGETHER and len(set(self.units)) <= 1
 
     @property
     def labels(self) -> list[str]:
-        """What its channels are called."""
+        """Names of the channels."""
         channel = self.signal.dims[1]
         if channel in self.signal.coords:
             return [cleaned(label) for label in self.signal[channel].values.tolist()]
@@ -71,7 +71,7 @@ class StreamPanel:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Where it begins and ends on its axis."""
+        """Start and end on the axis."""
         dimension = self.signal.dims[0]
         if dimension not in self.signal.coords:
             return 0.0, float(self.signal.sizes[dimension] - 1)
@@ -86,20 +86,20 @@ class StreamPanel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EventPanel:
-    """Events, from their beginnings to their ends.
+    """Events with start and end.
 
     Attributes
     ----------
     title, text : str
-        Their path, and what is said of them.
+        Path and description.
     starts, stops : ndarray
-        Seconds; the same where an event has no end.
+        Seconds; equal if an event has no end.
     labels : list of str
-        What is written beside each.
+        Label of each event.
     lanes : ndarray of int
-        Which row each is in, so that none covers another.
+        Row of each event, such that events do not overlap.
     axis : PanelAxis
-        What they are along.
+        Axis of the events.
     """
 
     title: str
@@ -112,17 +112,17 @@ class EventPanel:
 
     @property
     def height(self) -> float:
-        """In inches."""
+        """Height in inches."""
         return 0.3 + 0.22 * min(12, self.rows)
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """Number of rows."""
         return int(self.lanes.max(initial=0)) + 1
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Where they begin and end on their axis."""
+        """Start and end on the axis."""
         return float(self.starts.min()), float(self.stops.max())
 
 
@@ -131,16 +131,16 @@ Panel = StreamPanel | EventPanel
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a datapack has for a figure.
+    """The panels for a datapack.
 
     Attributes
     ----------
     panels : list of StreamPanel or EventPanel
-        What is drawn.
+        Panels to draw.
     left_out : list of str
-        What is not, with the reasons.
+        What is not drawn, with reasons.
     start : tuple of float and PanelAxis, or None
-        When all of it starts, if it says so: Unix seconds, and the axis that they are on.
+        Start time of the whole datapack in Unix seconds, and its axis, if known.
     """
 
     panels: list[Panel]
@@ -149,12 +149,12 @@ class Contents:
 
 
 def panels_of(source: xr.DataTree | xr.Dataset, start: float | None, stop: float | None) -> Contents:
-    """Return what is drawn of a datapack or a dataset between two times, and what is not, with the reasons.
+    """Choose the panels for a datapack or dataset between two times.
 
     Raises
     ------
     InvalidDatapackError
-        If the times are not in order.
+        If `start` is after `stop`.
     """
     if start is not None and stop is not None and not start < stop:
         raise InvalidDatapackError(f"no samples between {start:g} s and {stop:g} s")
@@ -165,7 +165,7 @@ def panels_of(source: xr.DataTree | xr.Dataset, start: float | None, stop: float
     said = {starts.get(path) for path, dataset in found if dataset.data_vars}
     common = said.pop() if len(said) == 1 else None
     if common:
-        starts = {}  # which all share: their seconds are of one axis as they are
+        starts = {}  # all equal: their seconds share one axis without a shift
     for path, dataset in found:
         before = f"{path}/" if path else ""
         left_out += [cleaned(f"{before}{name}") for name in dataset.attrs.get("other_files", ())]
@@ -190,9 +190,9 @@ def _datasets(source: xr.DataTree | xr.Dataset) -> list[tuple[str, xr.Dataset]]:
 
 
 def _starts(found: list[tuple[str, xr.Dataset]]) -> dict[str, tuple[float, PanelAxis]]:
-    """Return what the seconds of each dataset are counted from, where that is known.
+    """Return the origin of each dataset's time axis in Unix seconds, where known.
 
-    A dataset, or a container above it, says when it started. Where the whole tree says so as well, its
+    The start time is an attribute of the dataset or of a container above it. If the whole tree has one too,
     times are counted from there.
     """
     said = {path: start_of(dataset.attrs.get("start_time", "")) for path, dataset in found}
@@ -242,7 +242,7 @@ def _stream(
 
 
 def _labels(stamps: xr.DataArray, *seconds: float | None) -> list[Any]:
-    """Return two times as the labels of a coordinate; Unix seconds where it holds dates."""
+    """Return two times as labels of a coordinate; as dates if it contains dates."""
     if stamps.dtype.kind not in "Mm":
         return list(seconds)
     kind = "datetime64" if stamps.dtype.kind == "M" else "timedelta64"
@@ -252,7 +252,7 @@ def _labels(stamps: xr.DataArray, *seconds: float | None) -> list[Any]:
 
 
 def _units(dataset: xr.Dataset, variable: xr.DataArray) -> tuple[str, ...]:
-    """Return the units of each channel, which a recording says where they differ."""
+    """Return the units of each channel; a recording lists them if they differ."""
     own = cleaned(variable.attrs.get("units", ""))
     channels = variable.shape[1]
     said = dataset.attrs.get("channel_units", ())
@@ -275,7 +275,7 @@ def _events(
         return []
     starts = seconds_of(np.asarray(times[0].values))
     stops = seconds_of(np.asarray(times[1].values)) if len(times) > 1 else starts
-    stops = np.where(stops >= starts, stops, starts)  # those without an end, too
+    stops = np.where(stops >= starts, stops, starts)  # also replaces NaN, for events without an end
     low, high = -np.inf if start is None else start, np.inf if stop is None else stop
     chosen = np.flatnonzero((stops >= low) & (starts <= high))
     chosen = chosen[np.argsort(starts[chosen], kind="stable")]
@@ -292,7 +292,7 @@ def _events(
 
 
 def _lanes(starts: NDArray[Any], stops: NDArray[Any]) -> NDArray[Any]:
-    """Return for each event the first row that is free by then."""
+    """Return the first free row for each event."""
     free: list[float] = []
     lanes = np.zeros(len(starts), int)
     for index, (start, stop) in enumerate(zip(starts, stops, strict=True)):

@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 DPI = 110.0
 
-_MOST_PIXELS = 1 << 16  # that Agg draws along a side
+_MOST_PIXELS = 1 << 16  # limit of matplotlib's Agg renderer for each side
 _UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 _SETTINGS: dict[Any, Any] = {
     "figure.autolayout": False,
     "figure.constrained_layout.use": False,
     "text.usetex": False,
-    "text.parse_math": False,  # a name with a $ is a name
+    "text.parse_math": False,  # dollar signs in names are not formulas
     "axes.formatter.useoffset": False,
-    "pdf.fonttype": 42,  # journals ask for TrueType, and refuse matplotlib's Type 3
+    "pdf.fonttype": 42,  # TrueType: journals reject matplotlib's default, Type 3
     "ps.fonttype": 42,
 }
 _lock = threading.RLock()
@@ -37,18 +37,18 @@ _lock = threading.RLock()
 
 @contextmanager
 def drawing_settings() -> Iterator[None]:
-    """Have matplotlib draw as these pictures need it; the user's settings are back afterwards."""
-    # Settings are global: two threads would put back each other's.
+    """Set matplotlib's settings for these pictures, and restore the user's afterwards."""
+    # Settings are global, so two threads would restore each other's.
     with _lock, rc_context(_SETTINGS), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # they are drawn as boxes
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # missing glyphs are drawn as boxes
         yield
 
 
 class Picture(Figure):
-    """A matplotlib figure that shows itself in notebooks, with or without ``%matplotlib inline``."""
+    """A matplotlib figure that notebooks display, with or without ``%matplotlib inline``."""
 
     def savefig(self, fname: Any, *, transparent: bool | None = None, **kwargs: Any) -> None:
-        """Write the figure; fonts are embedded as Type 42."""
+        """Write the figure to a file, with fonts embedded as TrueType (Type 42)."""
         with drawing_settings():
             super().savefig(fname, transparent=transparent, **kwargs)
 
@@ -57,23 +57,23 @@ class Picture(Figure):
 
 
 def save(figure: Figure, path: str | os.PathLike[str], *, dpi: float = DPI) -> None:
-    """Write a figure to a file whose extension says the format (png, svg, pdf); complete, or not at all.
+    """Write a figure to a file: png, svg or pdf, by its extension. The file is replaced only when complete.
 
     Fonts are embedded in PDF as Type 42 (TrueType).
 
     Parameters
     ----------
     figure : Figure
-        The figure.
+        Figure to save.
     path : str or path
-        On this machine.
+        Local path.
     dpi : float, optional
-        Pixels an inch.
+        Dots per inch.
 
     Raises
     ------
     InvalidOptionError
-        If a side would have more than 65,535 pixels.
+        If a side has more than 65,535 pixels.
     """
     target = Path(path)
     staging = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
@@ -85,7 +85,7 @@ def save(figure: Figure, path: str | os.PathLike[str], *, dpi: float = DPI) -> N
             staging.write_bytes(_png(figure, dpi))
         else:
             with drawing_settings():
-                # Without dates, the same data make the same file.
+                # Without a date, the same data gives the same file.
                 figure.savefig(staging, dpi=dpi, metadata=_UNDATED.get(kind))
         staging.replace(target)
     finally:

@@ -1,5 +1,5 @@
-"""Both wire contracts as data: what client and server have to agree on, each spelled once.
+"""Both wire contracts as data: everything that client and server must agree on, defined once.
 
-It imports the standard library only, but for Lark in `search_syntax`, when a search is parsed. It serves
-every other room: the clients of both services, the server and the command line.
+May import the standard library only, and Lark in `search_syntax` when a search is parsed. Serves every other
+room: the clients of both services, the server and the command line.
 """

@@ -1,4 +1,4 @@
-"""The etag by which Rinocloud names a content."""
+"""Etags of contents, as Rinocloud computes them: the format of multipart etags of Amazon S3."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ PART_SIZE = 6 * 1024 * 1024
 
 
 def etag_of_parts(digests: list[bytes]) -> str:
-    """Make the etag of a content from the md5 digests of its parts.
+    """Return the etag of a content, given the MD5 digests of its parts.
 
     Parameters
     ----------
     digests : list of bytes
-        The binary md5 of each part of `PART_SIZE` bytes, in order; the last part may be shorter.
+        Binary MD5 of each part of `PART_SIZE` bytes, in order; the last part may be shorter.
 
     Returns
     -------
     str
-        The md5 of the joined digests in hex, a dash, and the number of parts.
+        Hex MD5 of the joined digests, a dash, and the number of parts.
     """
     joined = hashlib.md5(b"".join(digests), usedforsecurity=False)
     return f"{joined.hexdigest()}-{len(digests)}"
 
 
 class EtagHasher:
-    """Take the etag of a content that passes by.
+    """Computes the etag of a content from pieces of any size.
 
     Attributes
     ----------
     size : int
-        Bytes seen so far.
+        Number of bytes so far.
     """
 
     def __init__(self) -> None:
@@ -52,6 +52,6 @@ class EtagHasher:
                 self._part = hashlib.md5(usedforsecurity=False)
 
     def etag(self) -> str:
-        """Return the etag of what was seen so far."""
+        """Return the etag of the bytes so far."""
         rest = [self._part.digest()] if self.size % PART_SIZE else []
         return etag_of_parts(self._digests + rest)

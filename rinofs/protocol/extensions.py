@@ -1,7 +1,7 @@
-"""What this project's server adds to the published APIs, and the headers that carry it.
+"""Extensions of the published APIs, and the headers for them.
 
-An answer of a server with extensions names them in a header. A client may send an extended request first: an
-answer without the header means that the server has no extensions.
+Every response of a server with extensions lists them in a header. A client may try an extended request first:
+a response without the header means that the server has no extensions.
 """
 
 from __future__ import annotations
@@ -25,52 +25,52 @@ __all__ = [
 ]
 
 RINOCLOUD_EXTENSIONS = "rinocloud-api-extensions"
-"""Names the extensions of a Rinocloud server, in each of its answers."""
+"""Lists the extensions of a Rinocloud server, in each response."""
 REPOVIZZ_EXTENSIONS = "repovizz-api-extensions"
-"""Names the extensions of a repovizz2 server, in each of its answers."""
+"""Lists the extensions of a repovizz2 server, in each response."""
 RINOCLOUD_PAYLOAD = "rinocloud-api-payload"
 """The fields of an object, as JSON, in a request whose body is the content."""
 RINOCLOUD_RESULT = "rinocloud-api-result"
-"""The record of an object, as JSON, in an answer whose body is the content."""
+"""The record of an object, as JSON, in a response whose body is the content."""
 RINOCLOUD_ALONE = "rinocloud-api-alone"
-"""In a part of a bundle: this file was not sent along and has to be asked for alone."""
+"""In a part of a bundle: the file is not included and must be requested on its own."""
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
-"""Has a server carry a request out once, however often it is sent."""
+"""Makes a server carry out a request once, however often it is sent."""
 IDEMPOTENCY_REPLAYED = "idempotency-replayed"
-"""Whether an answer was given before, to a request of the same key."""
+"""Present in the response to a repeated request with the same key."""
 REPR_DIGEST = "repr-digest"
 """The digest of a whole content (RFC 9530)."""
 REQUESTED_WITH = "X-Requested-With"
-"""Rinocloud takes requests for those of a program, and not of a page, if this is ``XMLHttpRequest``."""
+"""Must be ``XMLHttpRequest`` for Rinocloud to treat a request as one of a program, not of a browser page."""
 
 
 class RinocloudExtension(StrEnum):
     """An extension of the Rinocloud API, in the order in which the server names them."""
 
     PATH = "path"
-    """Objects are found by a list of names."""
+    """Objects can be addressed by a list of names."""
     RECURSIVE = "recursive"
-    """`children` lists all that is below a folder."""
+    """`children` can list everything below a folder."""
     AFTER = "after"
-    """`children` goes on after an id."""
+    """`children` can continue after an id."""
     DIGEST = "digest"
-    """Records have ``sha256``; requests may be conditional; uploads may end with their digest."""
+    """Records have ``sha256``; requests can be conditional; uploads can end with their digest."""
     RENAME = "rename"
-    """`move` takes a name."""
+    """`move` accepts a name."""
     IDEMPOTENCY = "idempotency"
-    """Creating requests take `IDEMPOTENCY_KEY`."""
+    """Requests that create something accept `IDEMPOTENCY_KEY`."""
     BUNDLE = "bundle"
-    """Many small files go in one request or one answer."""
+    """Many small files fit into one request or response."""
     VERSIONS = "versions"
-    """`copy` and `move` replace a file, whose versions stay; `delete` removes one earlier version; uploads
-    can force a new one."""
+    """`copy` and `move` replace a file and keep its versions; `delete` removes a single version; uploads
+    can force a new version."""
     CONDITIONS = "conditions"
-    """Uploads take ``If-Match``: the content is stored only in place of the one that it names."""
+    """Uploads accept ``If-Match``: the content is stored only if it replaces the named one."""
     EXACT = "exact"
-    """Changes take ``exact``: the id of an earlier version means that one, which is read-only."""
+    """Changes accept ``exact``: the id of an earlier version then means that version, which is read-only."""
     SEARCH = "search"
-    """`query` takes what searches are made of: ``$matches``, ``$nor`` and the field ``*``."""
+    """`query` accepts the parts of searches: ``$matches``, ``$nor`` and the field ``*``."""
 
 
 class RepovizzExtension(StrEnum):
@@ -81,24 +81,24 @@ class RepovizzExtension(StrEnum):
     DELETE = "delete"
     """Datapacks can be deleted."""
     SIZES = "sizes"
-    """The sizes of contents can be asked for."""
+    """The sizes of contents can be requested."""
     ETAG = "etag"
-    """Changes of a document may depend on its state."""
+    """Changes of a document can be conditional on its etag."""
     DIGEST = "digest"
-    """Contents come with their digest."""
+    """Responses with contents include their digest."""
     SHA1 = "sha1"
-    """Contents are named by their sha1."""
+    """Contents are addressed by their SHA-1."""
     IDEMPOTENCY = "idempotency"
-    """Creating requests take `IDEMPOTENCY_KEY`."""
+    """Requests that create something accept `IDEMPOTENCY_KEY`."""
     STORE = "store"
-    """Contents can be sent before a node links to them."""
+    """Contents can be uploaded before a node links to them."""
 
 
 def extensions_in(header: str) -> frozenset[str]:
-    """Return the extensions that a header names; those that this version does not know are kept."""
+    """Return the extensions that a header lists, including unknown ones."""
     return frozenset(part.strip() for part in header.split(",") if part.strip())
 
 
 def repr_digest(sha256: str) -> str:
-    """Return the value of `REPR_DIGEST` for a SHA-256, given in base64."""
+    """Return the value of `REPR_DIGEST` for a base64 SHA-256."""
     return f"sha-256=:{sha256}:"

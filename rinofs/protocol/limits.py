@@ -1,60 +1,60 @@
-"""What the server takes at most, and so what a client may send; names and digests have theirs beside them."""
+"""Limits of the server, which clients observe; names and digests define their own."""
 
 from __future__ import annotations
 
 LARGEST_ID = 2**63 - 1
-"""The largest id of an object; databases and other clients have 64 bits for it."""
+"""The largest id of an object: databases and other clients use signed 64-bit integers."""
 
 # Lists
 
 DEFAULT_PAGE = 20
-"""Records in an answer to a request that does not say how many."""
+"""Default number of records in a response."""
 MAX_PAGE = 1_000_000
-"""Records in one answer."""
+"""Maximum number of records in a response."""
 CLIENT_PAGE = 10_000
-"""Records that a client asks for at once."""
+"""Number of records that a client requests at a time."""
 
 # Metadata
 
 MAX_METADATA = 4 * 1024 * 1024
-"""Bytes of the metadata of one object, as JSON."""
+"""Maximum size of the metadata of one object, in bytes of JSON."""
 MAX_METADATA_DEPTH = 64
-"""Levels of lists and objects in metadata, the outermost included."""
+"""Maximum nesting of lists and objects in metadata, including the outermost object."""
 TRUNCATED_FROM = 300_000
-"""Bytes of metadata above which ``truncate_metadata`` leaves them out."""
+"""Size in bytes above which ``truncate_metadata`` omits the metadata."""
 
 # Queries
 
 MAX_GROUP_DEPTH = 16
-"""Levels of ``$or``, ``$and`` and ``$nor`` in a query."""
+"""Maximum nesting of ``$or``, ``$and`` and ``$nor`` in a query."""
 MAX_CONDITIONS = 100
-"""Conditions in one query."""
+"""Maximum number of conditions in a query."""
 MAX_QUERY_VALUES = 10_000
-"""Values in all lists of one query."""
+"""Maximum number of values in all lists of a query."""
 MAX_SEARCH_TEXT = 256
-"""Characters of a text that is looked for inside others."""
+"""Maximum number of characters in a text to search for."""
 MAX_SEARCH = 4096
-"""Characters of a search."""
+"""Maximum number of characters in a search."""
 MAX_SEARCH_DEPTH = 12
-"""Levels of groups in a search, and of the query that it becomes: clients put others around that."""
+"""Maximum nesting of groups in a search and in its query, to which clients add more levels."""
 MAX_SEARCH_CONDITIONS = 90
-"""Conditions in the query that a search becomes."""
+"""Maximum number of conditions in the query of a search."""
 MAX_FIELD_LENGTH = 1024
-"""Characters of the name of a field."""
+"""Maximum number of characters in a field name."""
 MAX_FIELD_PARTS = 16
-"""Levels of metadata that the name of a field reaches down."""
+"""Maximum number of nested keys in a field name."""
 
 # Contents
 
 MAX_RANGES = 16
-"""Ranges of bytes in one request; one that asks for more gets the whole content."""
+"""Maximum number of ranges in a request; the response to one with more is the whole content."""
 MAX_BUNDLE_DOWNLOAD = 256
-"""Files in one request for the contents of many."""
+"""Maximum number of files in a download of several files."""
 MAX_BUNDLE_UPLOAD = 64
-"""Files in one request that stores many. Each takes a file descriptor, and processes often have 1024."""
+"""Maximum number of files in an upload of several files; each uses one of often only 1024 descriptors."""
 MAX_BUNDLED_FILE = 256 * 1024
-"""Bytes of a file that comes along with others."""
+"""Maximum size in bytes of a file in a bundle."""
 MAX_BUNDLE = 2 * 1024 * 1024
-"""Bytes of all files in one bundle."""
+"""Maximum size in bytes of all files in a bundle."""
 MAX_JSON_BODY = 1024 * 1024
-"""Bytes of the JSON fields of a bundle."""
+"""Maximum size in bytes of the JSON fields of a bundle."""

@@ -1,32 +1,32 @@
-"""What can be the name of an object."""
+"""Names of objects."""
 
 from __future__ import annotations
 
 import unicodedata
 
 MAX_NAME_LENGTH = 255
-"""Longest name, in characters (code points)."""
+"""Maximum length of a name in characters (code points)."""
 
 
 class InvalidNameError(ValueError):
-    """A name that no object can have."""
+    """A name that is not allowed."""
 
 
 def check_name(name: str) -> None:
-    """Refuse what cannot be the name of an object.
+    """Raise an error for a name that is not allowed.
 
-    Names are kept exactly as they are given: case matters and nothing is normalised.
+    Names are stored exactly as given: they are case-sensitive and not normalised.
 
     Parameters
     ----------
     name : str
-        The name, one part of a path.
+        One part of a path.
 
     Raises
     ------
     InvalidNameError
-        If the name is empty, longer than 255 characters, ``.`` or ``..``, or holds a slash, a control
-        character or half of a surrogate pair.
+        If the name is empty, longer than 255 characters, ``.`` or ``..``, or contains a slash, a control
+        character or an unpaired surrogate.
     """
     if not name:
         raise InvalidNameError("a name must not be empty")
@@ -35,7 +35,7 @@ def check_name(name: str) -> None:
     if name in {".", ".."}:
         raise InvalidNameError(f"invalid name {name!r}")
     if name.isascii() and name.isprintable() and "/" not in name:
-        return  # as nearly all are
+        return  # the usual case
     for character in name:
         if character == "/":
             raise InvalidNameError(f"a name must not contain a slash: {name!r}")

@@ -1,45 +1,44 @@
-r"""The operators of the query language, and its rules: exact enough to be followed by two evaluators.
+r"""The operators of the query language, and its semantics, which client and server both implement.
 
-A query is a JSON object; an object of the store is found if all its conditions hold::
+A query is a JSON object; an object of the store matches if all conditions hold::
 
-    {"field": value}                              equal to the value, or a list that holds it
-    {"field": {"$op": value, ...}}                one of `OPERATORS`, or several
-    {"$or": [query, ...], "$and": [query, ...]}   of these queries, one at least or all
-    {"$nor": [query, ...]}                        none of these queries
+    {"field": value}                              equals the value, or is a list that contains it
+    {"field": {"$op": value, ...}}                all of these `OPERATORS` hold
+    {"$or": [query, ...], "$and": [query, ...]}   at least one, or all, of these queries match
+    {"$nor": [query, ...]}                        none of these queries matches
 
-A new operator is an `Operator` here, a function in `rinofs.rinocloud.queries.matching.MATCHERS`, one in
-`rinofs.server.catalog.queries.conditions.CONDITIONS`, and a test. Keywords and the command line follow.
+A new operator needs an `Operator` here, a function in `rinofs.rinocloud.queries.matching.MATCHERS`, one in
+`rinofs.server.catalog.queries.conditions.CONDITIONS`, and a test. Keywords and the command line use it then.
 
-**Fields.** The name of a record's own field (`rinofs.protocol.records.RECORD_FIELDS`) is that field;
-``metadata.x`` and ``metadata__x`` are ``x`` in the metadata whatever ``x`` is; every other name is one in the
-metadata. There, the key of exactly that name counts, dots and all. Where an object has no such key, or null
-there, and the name holds ``.`` or ``__``, it is split at each of them (from the left) and the parts lead
-through nested objects, one key each; a name with an empty part is never split. Lists are not reached into.
-What begins with ``$`` is an operator, so such a key is asked for as ``metadata.$key``, and an object with
-such a key as ``{"$eq": {...}}``.
+**Fields.** A name in `rinofs.protocol.records.RECORD_FIELDS` is that field of the record. Every other name is
+a key of the metadata; ``metadata.x`` and ``metadata__x`` always are the key ``x`` there. A key with exactly
+this name comes first, including its dots. If the object has no such key, or its value is null, a name that
+contains ``.`` or ``__`` is split at each of them from the left, and the parts are keys of nested objects; a
+name with an empty part is not split. Keys never lead into lists. Names that start with ``$`` are operators,
+so query such a key as ``metadata.$key``, and an object that contains one as ``{"$eq": {...}}``.
 
-**Null is absence.** A field that is null is as good as not there: ``$exists`` is false for it, and
-``{"field": null}`` finds the objects without the field.
+**Null means absent.** A field with the value null is treated as missing: ``$exists`` is false for it, and
+``{"field": null}`` matches objects without the field.
 
-**Types are strict.** Numbers compare with numbers, texts with texts by code points, true with true. Anything
-else never matches, and never fails. An order (``$lt``...) is known for numbers and for texts only. Numbers
-compare by value (1 equals 1.0); integers beyond 64 bits compare as the nearest double. In texts and keys of
-JSON, NUL counts as U+10FFFD. A list or an object equals another one that is the same JSON text: its keys in
-the same order, 1 not being 1.0.
+**Types are strict.** Numbers are compared with numbers, strings with strings by code point, booleans with
+booleans. Values of different types never match and never cause an error. Only numbers and strings are ordered
+(``$lt``...). Numbers are compared by value (1 equals 1.0); integers beyond 64 bits as the nearest double. In
+strings and JSON keys, NUL is treated as U+10FFFD. Lists and objects are equal if their JSON text is the same:
+keys in the same order, and 1 is not 1.0.
 
-**Lists.** Equality, ``$in`` and ``$nin`` look at the value itself and, where it is a list, at each item in it
-(a null in it equals nothing). ``$string_contains`` looks for a literal, case-sensitive part of a text.
-``$matches`` looks for whole words, as `rinofs.protocol.words` has them, in a text or each text of a list.
+**Lists.** Equality, ``$in`` and ``$nin`` compare the value itself and, if it is a list, each of its items (a
+null in it equals nothing). ``$string_contains`` finds a literal, case-sensitive part of a string.
+``$matches`` finds whole words, as defined in `rinofs.protocol.words`, in a string or in each string of a
+list.
 
 **Every field.** The name ``*`` stands for the name, each tag, and each key and plain value anywhere in the
-metadata; ``$eq``, with a text, a number or a truth value, and ``$matches`` are asked of it. A key ``*`` is
+metadata; it supports ``$eq`` with a string, number or boolean, and ``$matches``. A key ``*`` is
 ``metadata.*``.
 
-**Negations.** ``$ne`` is not equal and ``$nin`` not in: they also find the objects without the field.
+**Negations.** ``$ne`` (not equal) and ``$nin`` (not in) also match objects without the field.
 
-**Sorting.** By a field, or ``-field`` for the reverse: truth values (false first), numbers, texts, lists,
-objects; lists among each other, objects among each other and what is equal by id. Objects without the field
-are left out.
+**Sorting.** By a field, or ``-field`` for descending order: booleans (false first), numbers, strings, lists,
+objects. Lists, objects and equal values are sorted by id. Objects without the field are omitted.
 """
 
 from __future__ import annotations
@@ -92,21 +91,21 @@ _SIGN = "$"
 
 OR, AND, NOR = "$or", "$and", "$nor"
 GROUPS = (OR, AND, NOR)
-"""What combines queries."""
+"""Operators that combine queries."""
 
 EVERY_FIELD = "*"
 """Stands for the name, the tags, and the keys and plain values of the metadata."""
 
 OR_SUFFIX = "or"
-"""Ends keywords of which one has to hold: ``x__gt__or=1``."""
+"""Suffix of keywords of which at least one must hold: ``x__gt__or=1``."""
 
 
 class QueryError(ValueError):
-    """Something that is not a query; the message says why."""
+    """An invalid query; the message gives the reason."""
 
 
 class Takes(Enum):
-    """What an operator takes."""
+    """The kind of value that an operator accepts."""
 
     ANY = "a value"
     LIST = "a list"
@@ -132,13 +131,13 @@ class Operator:
     Attributes
     ----------
     name : str
-        Its name on the wire.
+        Name in requests.
     takes : Takes
-        What it takes.
+        Kind of value that it accepts.
     is_lenient : bool
-        Whether it finds nothing, instead of being refused, with a value of another kind.
+        Whether a value of another kind matches nothing, instead of causing an error.
     symbols : tuple of str
-        Its symbols on the command line, of the characters ``!<>=~``. Its keyword does there as well.
+        Symbols on the command line, from the characters ``!<>=~``, in addition to the keyword.
     """
 
     name: str
@@ -148,16 +147,16 @@ class Operator:
 
     @property
     def keyword(self) -> str:
-        """Its name in the keywords of `query` and on the command line."""
+        """Name in the keywords of `query` and on the command line."""
         return self.name.removeprefix(_SIGN)
 
     def check(self, value: object) -> None:
-        """Refuse a JSON value that the operator cannot take.
+        """Raise an error for a JSON value that the operator does not accept.
 
         Raises
         ------
         QueryError
-            Naming the operator.
+            If the value is not accepted; the message names the operator.
         """
         if not (self.is_lenient or self.takes.admits(value)):
             raise QueryError(f"{self.name} takes {self.takes.value}")
@@ -178,26 +177,26 @@ STRING_CONTAINS = Operator("$string_contains", Takes.TEXT, is_lenient=True, symb
 OPERATORS: dict[str, Operator] = {
     one.name: one for one in (EQ, NE, LT, LTE, GT, GTE, IN, NIN, EXISTS, MATCHES, STRING_CONTAINS)
 }
-"""The operators, by name."""
+"""Operators by name."""
 
 
 def is_operator(key: str) -> bool:
-    """Return whether a key of a query stands for an operator, known or not, and not for a field."""
+    """Return whether a key of a query has the form of an operator, known or not, and is not a field."""
     return key.startswith(_SIGN)
 
 
 def is_condition(wanted: object) -> TypeGuard[dict[str, object]]:
-    """Return whether what a field is asked for is a mapping of operators, and not a value."""
+    """Return whether the condition for a field is a mapping of operators, and not a value."""
     return isinstance(wanted, dict) and any(map(is_operator, wanted))
 
 
 def is_group(key: str) -> bool:
-    """Return whether a key of a query combines queries, and does not stand for a field.
+    """Return whether a key of a query combines queries, and is not a field.
 
     Raises
     ------
     QueryError
-        If it is an operator, but none that combines.
+        If it is an operator that does not combine queries.
     """
     if not is_operator(key):
         return False
@@ -207,7 +206,7 @@ def is_group(key: str) -> bool:
 
 
 def find_operator(name: str) -> Operator:
-    """Return the operator of that name on the wire.
+    """Return the operator with a name.
 
     Raises
     ------
@@ -221,25 +220,25 @@ def find_operator(name: str) -> Operator:
 
 
 def operator_of_keyword(keyword: str) -> Operator | None:
-    """Return the operator that ends such a keyword, or None."""
+    """Return the operator with this keyword suffix, or None."""
     return OPERATORS.get(_SIGN + keyword)
 
 
 def keywords() -> list[str]:
-    """Return the keywords of the operators."""
+    """Return the keyword suffixes of all operators."""
     return [one.keyword for one in OPERATORS.values()]
 
 
 def symbols() -> dict[str, Operator]:
-    """Return the operators that have symbols, by these."""
+    """Return the operators by command line symbol."""
     return {symbol: one for one in OPERATORS.values() for symbol in one.symbols}
 
 
 def check_field(name: str) -> None:
-    """Refuse a name that looks like a field of the record with an operator that does not exist.
+    """Raise an error for a name that looks like a field of the record with an unknown operator.
 
-    ``size__foo`` would be a key within the metadata that hardly anybody has, so the answer to a mistyped
-    operator would be an empty one. ``device__gain`` is a nested key, and ``metadata__size__foo`` always is.
+    ``size__foo`` would otherwise be a nested key of the metadata that nobody has, so a typing error in an
+    operator would find nothing. ``device__gain`` is a nested key, and ``metadata__size__foo`` always is.
 
     Raises
     ------
@@ -253,12 +252,12 @@ def check_field(name: str) -> None:
 
 
 def check_every_field(operator: Operator, value: object) -> None:
-    """Refuse what cannot be asked of `EVERY_FIELD`.
+    """Raise an error for a condition that `EVERY_FIELD` does not support.
 
     Raises
     ------
     QueryError
-        If it is another operator than ``$eq`` and ``$matches``, or no plain value.
+        If the operator is not ``$eq`` or ``$matches``, or the value is not plain.
     """
     if operator not in {EQ, MATCHES} or not isinstance(value, str | int | float):
         message = (
@@ -268,7 +267,7 @@ def check_every_field(operator: Operator, value: object) -> None:
 
 
 def unknown_operator(name: str, known: Sequence[str]) -> str:
-    """Say that there is no such operator, and which one may be meant."""
+    """Return the message for an unknown operator, with a suggestion."""
     turned = [one for one in known if sorted(one) == sorted(name)]
     similar = turned or difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {similar[0]!r}?" if similar else f"use one of {', '.join(known)}"

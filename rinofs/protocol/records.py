@@ -1,8 +1,8 @@
-"""The fields of Rinocloud's records, and how names in queries lead to them.
+"""The fields of Rinocloud's records, and the names for them in queries.
 
-A field that the server stores and `info()` shows is one line in `RECORD_FIELDS`, beside a column of the
-server's table of objects, with its migration, and a test: what no code treats by name is answered, read,
-shown and queried by this table alone.
+To add a field that the server stores and `info()` shows, add a line to `RECORD_FIELDS`, a column to the
+server's table of objects, a migration, and a test. Responses, `info()`, queries and the command line read
+this table.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 JsonType: TypeAlias = Literal["integer", "real", "text", "array", "object", "true", "false"]
-"""The type of a JSON value."""
+"""Type of a JSON value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,16 @@ class RecordField:
     Attributes
     ----------
     name : str
-        Its name on the wire, in queries, and of its column.
+        Name in requests, responses and queries, and of its column.
     type : str
-        The JSON type of its values; null where an object has none.
+        JSON type of its values; the value is null if an object has none.
     info : str or None
-        Its name in `info()`; None where that does not show it.
+        Name in `info()`; None if not shown there.
     extension : RinocloudExtension or None
-        The extension without which there is no such field.
+        Extension that adds the field; None if it is part of the published API.
     is_time : bool
-        Whether its text is a time: ISO 8601 in UTC, all of one length, so that their order is that of time.
+        Whether the value is an ISO 8601 time in UTC of fixed length, so that the order of strings is that of
+        times.
     """
 
     name: str
@@ -60,10 +61,10 @@ class RecordField:
 
 
 METADATA = "metadata"
-"""The field in which all else is that users know of an object."""
+"""The field for the user's own metadata."""
 
 METADATA_TRUNCATED = "metadata_truncated"
-"""True in a record whose metadata were left out; sent back, it has what is sent merge and not replace."""
+"""True in a record whose metadata was omitted; in a request, it makes the server merge and not replace."""
 
 RECORD_FIELDS: dict[str, RecordField] = {
     field.name: field
@@ -86,30 +87,30 @@ RECORD_FIELDS: dict[str, RecordField] = {
         RecordField("updated_on", "text", info="modified", is_time=True),
     )
 }
-"""The fields of a record, by name; all of them can be asked for and sorted by."""
+"""Fields of a record by name; queries can filter and sort by all of them."""
 
 SERVICE_TYPES = {"file": "file", "directory": "folder", "other": "object"}
-"""What the service calls the types of `info()`."""
+"""The service's names for the types in `info()`."""
 
 ALSO_SENT = frozenset({"filepath"})
-"""What published clients send back beside the fields of a record; the server takes it for no metadata."""
+"""Fields that published clients send back beside those of a record; the server does not store them."""
 
 NUL_STAND_IN = "\U0010fffd"
-"""What NUL counts as in texts and keys that are compared: SQLite ends a text at NUL."""
+"""Replaces NUL in strings and keys for comparisons: SQLite ends a string at NUL."""
 
 _SEPARATOR = re.compile(r"\.|__")
 _EXPLICIT = re.compile(rf"{METADATA}(?:\.|__)(?=.)", re.DOTALL)
 
 
 def record_field(name: str, *, digests: bool = True) -> RecordField | None:
-    """Return the field of that name on the wire; None where a record has none.
+    """Return the record field with a name, or None.
 
     Parameters
     ----------
     name : str
-        The name.
+        Name.
     digests : bool
-        Whether the server has the extension that adds digests.
+        Whether the server has the extension for digests.
     """
     field = RECORD_FIELDS.get(name)
     return field if field is not None and (digests or field.extension is None) else None
@@ -126,20 +127,20 @@ def info_fields() -> dict[str, RecordField]:
 
 
 def service_name(name: str) -> str:
-    """Return the name on the wire of what `info()` calls so: ``created`` is ``created_on``."""
+    """Return the name in requests for a name in `info()`: ``created_on`` for ``created``."""
     field = info_fields().get(name)
     return name if field is None else field.name
 
 
 def metadata_name(name: str) -> str:
-    """Return the name within the metadata of a field that is none of the record: ``metadata.x`` is ``x``."""
+    """Return the metadata key for a name that is not a record field: ``x`` for ``metadata.x``."""
     return _EXPLICIT.sub("", name, count=1) if _EXPLICIT.match(name) else name
 
 
 def field_parts(name: str) -> list[str]:
-    """Return the keys, one in the other, that a name within the metadata may stand for, or that name alone.
+    """Return the nested keys that a metadata name may stand for, or the name alone.
 
-    It is split at each ``.`` and ``__``, from the left, and not at all where a part would be empty.
+    The name is split at each ``.`` and ``__`` from the left, but not if a part would be empty.
     """
     parts = _SEPARATOR.split(name)
     return parts if all(parts) else [name]

@@ -1,7 +1,6 @@
-r"""The search mini-language, as queries: what people type into a search box, after that of Elasticsearch.
+r"""The search syntax: parses searches, in a subset of Elasticsearch's query string syntax, into queries.
 
-A search becomes a query as `rinofs.protocol.operators` describes them, for whoever evaluates queries. Lark
-parses it, and is imported when something is searched for.
+The result is a query of `rinofs.protocol.operators`. Lark parses the search; it is imported on first use.
 """
 
 from __future__ import annotations
@@ -45,8 +44,8 @@ if TYPE_CHECKING:
 
 __all__ = ["parse_search"]
 
-# A term ends at blanks and at what has a meaning, unless a backslash is before that. The colon of a time of
-# day is part of its term.
+# A term ends at a blank or a special character that is not escaped by a backslash. The colons in a time of
+# day are part of the term.
 _GRAMMAR = r"""
 start: sequence
 sequence: disjunction+
@@ -93,21 +92,21 @@ _NOTHING: dict[str, Any] = {"id": {IN.name: []}}
 
 
 def parse_search(text: str, names: Callable[[str], str] = str) -> dict[str, Any]:
-    """Return the query that finds what a search looks for.
+    """Parse a search into a query.
 
     Parameters
     ----------
     text : str
-        The search; an empty one finds nothing, and ``*`` everything.
+        Search; an empty one matches nothing, ``*`` matches everything.
     names : callable
-        Turns the name of a field into that on the wire.
+        Converts the name of a field to its name in requests.
 
     Raises
     ------
     QueryError
-        If it is not a search, or beyond the limits; the message says why, and what to write.
+        If the search is not valid or exceeds a limit; the message gives the reason and a correction.
     ImportError
-        If Lark is missing.
+        If Lark is not installed.
     """
     if len(text) > MAX_SEARCH:
         raise QueryError(f"a search has at most {MAX_SEARCH} characters, this one has {len(text)}")
@@ -137,18 +136,18 @@ _TOO_DEEP = "the search is nested too deeply: use fewer parentheses"
 
 @dataclass(frozen=True, slots=True)
 class _SearchPart:
-    """A part of a search.
+    """A node of the syntax tree.
 
     Attributes
     ----------
     kind : str
-        What it is, as the grammar calls it.
+        Rule or terminal of the grammar.
     children : sequence of _SearchPart
-        Its parts.
+        Child nodes.
     value : object
-        What it says, for terms, phrases, ranges and names of fields.
+        Value, for terms, phrases, ranges and field names.
     depth : int
-        Levels of nodes in it.
+        Height of the tree below it.
     """
 
     kind: str
@@ -157,11 +156,11 @@ class _SearchPart:
     depth: int = 1
 
 
-_DEEPEST = 100  # nodes, of which groups in the query are a part
+_DEEPEST = 100  # levels of the syntax tree, which are more than those of the query
 
 
 class _SearchParts:
-    """Makes nodes while Lark parses, from the innermost out, so that nothing recurses."""
+    """Builds nodes bottom-up while Lark parses, without recursion."""
 
     def sequence(self, children: list[_SearchPart]) -> _SearchPart:
         return children[0] if len(children) == 1 else self._node("sequence", children)
@@ -225,7 +224,7 @@ def _unquoted(phrase: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Bound:
-    """An end of a range: as it was typed, and whether between quotes, or open."""
+    """A bound of a range: its text, and whether it was quoted or open."""
 
     text: str
     is_quoted: bool = False
@@ -241,7 +240,7 @@ _OPEN = _Bound("*", is_open=True)
 
 @dataclass(frozen=True, slots=True)
 class _Range:
-    """A range, and whether its ends are in it."""
+    """A range, and whether it includes its bounds."""
 
     low: _Bound
     high: _Bound
@@ -279,7 +278,7 @@ def _parsed(text: str) -> _SearchPart:
 
 
 def _problem(text: str, place: int | None) -> str:
-    """Say what is wrong at a place of a search, None for its end."""
+    """Return the message for a syntax error at a position, None for the end."""
     plain = "put special characters between quotes, or a backslash before them"
     if place is None:
         return f"the search ends too early: a parenthesis, a bracket or a value is missing; {plain}"
@@ -291,7 +290,7 @@ def _problem(text: str, place: int | None) -> str:
 
 
 def _query(node: _SearchPart, field: str, names: Callable[[str], str]) -> dict[str, Any]:
-    """Return the query of a node, whose terms are looked for in a field."""
+    """Return the query for a node, whose terms apply to a field."""
     if node.kind == "of_field":
         return _of_field(node, names)
     if node.kind == "term":
@@ -310,12 +309,12 @@ def _of_field(node: _SearchPart, names: Callable[[str], str]) -> dict[str, Any]:
     if value.kind == "without" and value.children[0].kind == "term":
         text = "-" + value.children[0].value
         if _number(text) is not None:
-            return _term(field, text)  # a number below zero
+            return _term(field, text)  # a negative number
     return _query(value, field, names)
 
 
 def _sequence(children: Sequence[_SearchPart], field: str, names: Callable[[str], str]) -> dict[str, Any]:
-    """Return the query of terms side by side: what must and must not be there, else one at least."""
+    """Return the query for terms side by side: required and excluded ones, else at least one."""
     inner: dict[str, list[dict[str, Any]]] = {"must": [], "without": [], "": []}
     for child in children:
         kind = child.kind if child.kind in inner else ""
@@ -326,7 +325,7 @@ def _sequence(children: Sequence[_SearchPart], field: str, names: Callable[[str]
 
 
 def _group(kind: str, parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return queries combined; those that are combined in the same way already take no level of their own."""
+    """Combine queries; nested combinations of the same kind are merged into one level."""
     flat = [inner for part in parts for inner in (part[kind] if part.keys() == {kind} else [part])]
     return flat[0] if len(flat) == 1 else {kind: flat}
 
@@ -377,7 +376,7 @@ def _is_time(field: str) -> bool:
 
 
 def _times(field: str, text: str) -> list[dict[str, Any]]:
-    """Return the query for what has a time within the day, month... that a text may name, if it names one."""
+    """Return the query for times within the year, month, day... that a text names, if it names one."""
     if field == EVERY_FIELD or (_DATE.fullmatch(text) and len(text) == 4 and not _is_time(field)):
         return []
     span = _span(text)
@@ -385,7 +384,7 @@ def _times(field: str, text: str) -> list[dict[str, Any]]:
 
 
 def _span(text: str) -> tuple[str, str] | None:
-    """Return the first moment of what a text names, and the first one after it, as texts in their order."""
+    """Return the first moment of a period and the first moment after it, as sortable strings."""
     try:
         if matched := _DATE.fullmatch(text):
             return text, _day_after(*(None if part is None else int(part) for part in matched.groups()))
@@ -400,7 +399,7 @@ def _span(text: str) -> tuple[str, str] | None:
 
 
 def _day_after(year: int | None, month: int | None, day: int | None) -> str:
-    """Return the first day after a year, a month or a day."""
+    """Return the first day after a year, month or day."""
     assert year is not None
     if day is not None and month is not None:
         return (date(year, month, day) + timedelta(days=1)).isoformat()
@@ -438,7 +437,7 @@ def _range(field: str, wanted: _Range) -> dict[str, Any]:
 def _end(
     field: str, bound: _Bound, *, is_low: bool, included: bool, numeric: bool
 ) -> tuple[Operator, str | float]:
-    """Return the condition of one end of a range."""
+    """Return the condition for one bound of a range."""
     plain: Operator = (GTE if included else GT) if is_low else (LTE if included else LT)
     if numeric and bound.number is not None:
         return plain, bound.number
@@ -449,6 +448,6 @@ def _end(
                 f'{field}: {bound.text!r} is not a date; write 2026-01-31 or "2026-01-31T12:00:00Z"'
             )
         return plain, bound.text
-    # A day is in the range with all its hours, or with none.
+    # A day at a bound is either completely inside or completely outside the range.
     begins = included is is_low
     return (GTE if is_low else LT), span[0] if begins else span[1]

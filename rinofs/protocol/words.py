@@ -1,9 +1,9 @@
-r"""Whole words in texts: what ``$matches`` means, in one place for both evaluators.
+r"""Whole words in text: the meaning of ``$matches``, defined once for client and server.
 
-A pattern is found where a text holds it as whole words, whatever their case. A word is made of letters and
-digits; all else, ``_`` too, separates words. In a pattern of one word, ``*`` stands for any characters but
-blanks and ``?`` for one; in one of several words, they stand for themselves, and a blank for one or more. A
-backslash takes away the meaning of what follows.
+A pattern matches if the text contains it as whole words, ignoring case. A word consists of letters and
+digits; everything else, including ``_``, separates words. In a pattern of one word, ``*`` stands for any
+characters but blanks and ``?`` for one of them; in a pattern of several words, they are literal, and a blank
+stands for one or more blanks. A backslash makes the next character literal.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ _START, _END = r"(?<![^\W_])", r"(?![^\W_])"
 
 
 def escape(text: str) -> str:
-    """Return the pattern in which no character of a text has a meaning."""
+    """Return the pattern that matches a text literally."""
     return re.sub(r"([\\*?])", r"\\\1", text)
 
 
 def unescape(pattern: str) -> str:
-    """Return a pattern as the text that it stands for, if it has no wildcards."""
+    """Return the literal text of a pattern without wildcards."""
     return re.sub(r"\\(.)", r"\1", pattern, flags=re.DOTALL)
 
 
 def has_wildcards(pattern: str) -> bool:
-    """Return whether a pattern of one word has ``*`` or ``?`` that stand for others."""
+    """Return whether a pattern of one word has an unescaped ``*`` or ``?``."""
     return any(match[2] or match[3] for match in _PIECE.finditer(pattern))
 
 
 @lru_cache(256)
 def words_matcher(pattern: str) -> Callable[[str], bool]:
-    """Return what tells whether a text holds a pattern as whole words, in time linear in the text."""
+    """Return a function that checks for a pattern as whole words, in time linear in the text."""
     parts = _parts(pattern.strip().lower())
     if parts is None:
         return lambda _text: False
@@ -51,9 +51,9 @@ def words_matcher(pattern: str) -> Callable[[str], bool]:
 
 
 class _Wild:
-    """Looks for parts in their order, in a run of characters without blanks.
+    """Finds parts in order in a run of characters without blanks.
 
-    A single expression with ``.*`` in it would try all places for each of its parts.
+    A single regular expression with ``.*`` would backtrack over all positions of each part.
     """
 
     def __init__(self, parts: list[re.Pattern[str]]) -> None:
@@ -65,7 +65,7 @@ class _Wild:
     def _is_in(self, run: str) -> bool:
         place = 0
         for part in self._parts:
-            # The first place is as good as any later one for what follows.
+            # The first position leaves the most text for the following parts.
             found = part.search(run, place)
             if found is None:
                 return False
@@ -74,9 +74,9 @@ class _Wild:
 
 
 def _parts(pattern: str) -> list[str] | None:
-    """Return the expressions between the ``*`` of a pattern; None where it has nothing to look for."""
+    """Return the regular expressions between the ``*`` of a pattern; None for one without characters."""
     is_phrase = _BLANK.search(pattern) is not None
-    parts, shapes = [""], [""]  # a shape has a letter for what stands for any character
+    parts, shapes = [""], [""]  # in `shapes`, a letter replaces each wildcard for one character
     for match in _PIECE.finditer(pattern):
         escaped, stars, one, blank, plain = match.groups()
         if stars and not is_phrase:

@@ -1,5 +1,5 @@
-"""Rinocloud: the filesystem, its backend, and what only this service has: versions, metadata and queries.
+"""Rinocloud: its filesystem and backend, versions, metadata and queries.
 
-It imports `rinofs.fs`, `rinofs.http` and `rinofs.protocol`, and serves users, by `rinofs.RinoFileSystem`,
-and the command line.
+May import `rinofs.fs`, `rinofs.http` and `rinofs.protocol`. Serves `rinofs.RinoFileSystem` and the command
+line.
 """

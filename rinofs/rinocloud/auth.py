@@ -1,4 +1,4 @@
-"""The token that a Rinocloud session sends."""
+"""Authorization of Rinocloud sessions: API tokens."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def auth_for(credentials: Credentials) -> Auth:
-    """Return what gives the session its token; that of a profile is looked up again when it is refused."""
+    """Return the authorization for credentials; the token of a profile is read again when it is refused."""
     if credentials.profile is None:
         return StaticAuth("Token", credentials.token)
     return ProfileAuth(credentials.profile)
@@ -27,7 +27,7 @@ class ProfileAuth:
     Parameters
     ----------
     profile : Profile
-        The login as it was when the filesystem was made.
+        Login at the time when the filesystem was created.
     """
 
     def __init__(self, profile: Profile) -> None:
@@ -39,11 +39,11 @@ class ProfileAuth:
         self._lock = threading.Lock()
 
     def header(self) -> str:
-        """Return the word ``Token`` and the token."""
+        """Return ``Token`` and the token."""
         return f"Token {self._profile.token}"
 
     def renew(self, refused: str) -> bool:
-        """Look whether there was a new login for the same endpoint since."""
+        """Check whether there is a new login for the same endpoint."""
         with self._lock:
             if self.header() != refused:
                 return True

@@ -1,4 +1,4 @@
-"""Rinocloud, as the adapter uses it."""
+"""The `Backend` of Rinocloud."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 _HAS_ID = re.compile(r"(^|/)@[0-9]+(/|$)")
 _ETAG = re.compile(r"[0-9a-f]{32}-[0-9]+")
 
-# Shared by all filesystem objects of the process: fsspec makes one for each thread.
+# Shared by all filesystem objects of the process: fsspec creates one for each thread.
 _features: Registry[Features] = Registry()
 _listings: Registry[Listings[Record]] = Registry()
 
@@ -64,20 +64,20 @@ class RinocloudBackend(Backend):
     credentials : Credentials
         Endpoint and token.
     options : Options
-        Settings of the filesystem.
+        Options of the filesystem.
     url : callable
-        Turns a path into what messages call it.
+        Converts a path to its URL for messages.
 
     Attributes
     ----------
     session : HttpSession
         Sends the requests.
     client : RinocloudClient
-        Knows what they look like.
+        Creates the requests.
     resolver : Resolver
-        Finds the records behind paths.
+        Finds the records for paths.
     listings : Listings
-        What is known already.
+        Cached listings.
     """
 
     sidecars = sidecars
@@ -99,55 +99,55 @@ class RinocloudBackend(Backend):
         self._moves = Moves(self.resolver, self._changes)
         self._key = f"{endpoint_url} {credentials.identity}"
 
-    # Looking
+    # Metadata
 
     def info(self, path: str) -> Info:
-        """Describe what is at a path."""
+        """Describe the object at a path."""
         return info_of(path, self.resolver.record(path, self.options.listing_age))
 
     def list_folder(self, path: str) -> list[Info]:
-        """Describe what is in a folder."""
+        """List a folder."""
         children = self.resolver.children(path, self.options.listing_age)
         return [info_of(where, record) for where, record in children.items()]
 
     def names(self, path: str) -> list[str]:
-        """Return the paths of what is in a folder, without describing it."""
+        """Return the paths of a folder's children."""
         return list(self.resolver.children(path, self.options.listing_age))
 
     def descendants(self, path: str) -> list[Info] | None:
-        """Describe all that is below a folder, in one request; None where the server cannot."""
+        """Describe everything below a folder in one request; None if the server cannot."""
         tree = self.resolver.tree(path)
         return None if tree is None else [info_of(where, record) for where, record in tree.items()]
 
     def digests_of(self, info: Info) -> dict[str, str]:
-        """Return the digests of a content that an info tells."""
+        """Return the digests in an info."""
         etag = str(info.get("etag"))
         found = {"sha256": info.get("sha256"), "etag": etag if _ETAG.fullmatch(etag) else None}
         return {kind: digest for kind, digest in found.items() if digest}
 
     def forget(self, path: str | None) -> None:
-        """Forget what is known of a path and all below it; None stands for everything."""
+        """Remove a path and everything below it from the caches; None stands for everything."""
         if path is None:
             self.listings.clear()
         else:
             self.listings.forget(path)
 
     def named(self, path: str) -> str:
-        """Return a path to the same object that ends in its name; of an earlier version, the path itself."""
+        """Return a path to the same object that ends in its name; for an earlier version, the path itself."""
         return self.resolver.named(path) or path
 
     @property
     def read_age(self) -> float:
-        """Seconds that the look at what is to be read may be old.
+        """Maximum age in seconds of cached information for reads.
 
-        The extended API finds by path in one request, so that what is read is always the current version.
+        The extended API resolves a path in one request, so a read can always use the current version.
         """
         return 0.0 if self.client.features.may_have(RinocloudExtension.PATH) else self.options.listing_age
 
     # Reading
 
     def locate(self, path: str) -> Pinned:
-        """Find where to read a file; without any request where the server itself finds it by its path."""
+        """Find the source for a read; without a request if the server itself resolves paths."""
         parts = parse(path)
         names = [part for part in parts if not isinstance(part, ById)]
         if names and len(names) == len(parts) and self.client.features.may_have(RinocloudExtension.PATH):
@@ -157,11 +157,11 @@ class RinocloudBackend(Backend):
         return self.pin(path)
 
     def relocate(self, path: str, pinned: Pinned, error: Exception) -> Pinned:
-        """Return where to read instead, once the file or the server turned out to be another one."""
+        """Return another source if the file or the server turned out to have changed."""
         features = self.client.features
         by_path = pinned.version_id is None
         if by_path and pinned.record is None and not features.may_have(RinocloudExtension.PATH):
-            # It was tried without knowing the server, which turned out to have the published API only.
+            # The attempt assumed extensions; the server turned out to have the published API only.
             return self.pin(path) if isinstance(error, ServiceError) else stand(error)
         overtaken = isinstance(error, (ContentChangedError, InvalidRequestError))
         if pinned.fresh or not (overtaken or (isinstance(error, NotFoundError) and not by_path)):
@@ -179,7 +179,7 @@ class RinocloudBackend(Backend):
             raise IsADirectoryError(errno.EISDIR, "is a folder", self.url(path))
         if record.type != "file":
             raise ServiceError("this object has no data to read", self.url(path))
-        # Content can grow under its id; a server without etags at least says when.
+        # The content of an id can grow; a server without etags at least reports the time.
         version = record.etag or f"{record.size}@{record.modified}"
         key = f"{self._key} {record.id} {version.replace(' ', 'T')}"
         source = self._source(self.client.content(record, self.url(path)), key)
@@ -199,11 +199,11 @@ class RinocloudBackend(Backend):
             if not max_age:
                 raise
         if max_age:
-            return self._version(path, number, 0.0)  # it may have come to be since the last look
+            return self._version(path, number, 0.0)  # it may have been created since the last request
         raise NotFoundError(f"no version {number}; see versions()", self.url(path))
 
     def versions(self, path: str) -> list[Info]:
-        """Describe all versions of a file, the oldest first."""
+        """Describe all versions of a file, oldest first."""
         current = self.resolver.record(path, self.read_age)
         earlier = run(
             lambda number: self.client.metadata(number, self.url(path)),
@@ -213,7 +213,7 @@ class RinocloudBackend(Backend):
         return [info_of(path, record) for record in (*earlier, current)]
 
     def earlier_versions(self, path: str) -> list[int | str]:
-        """Return the ids of the earlier versions of a file, the oldest first."""
+        """Return the ids of the earlier versions of a file, oldest first."""
         return list(self.resolver.record(path, self.read_age).versions)
 
     def prune(self, path: str, version_id: int) -> None:
@@ -227,38 +227,38 @@ class RinocloudBackend(Backend):
         self.listings.forget(path)
 
     def ukey(self, path: str) -> str:
-        """Return a text that changes with the content of a file."""
+        """Return a string that changes whenever the content of a file changes."""
         record = self.resolver.record(path, self.read_age)
         return str(tokenize(record.id, record.etag, record.size))
 
     def read_small(self, paths: Sequence[str]) -> list[bytes | None]:
-        """Read several small files by one request; None for those that have to be read alone."""
+        """Read several small files with one request; None for each that must be read on its own."""
         return self._bundles.read(paths)
 
-    # Changing
+    # Changes
 
     def send(self, upload: Upload) -> None:
-        """Store a content under its path."""
+        """Store a content at a path."""
         self._uploader.send(upload, self.options.listing_age)
 
     def append(self, path: str, data: bytes) -> bool:
-        """Let a file grow on a server without conditions, which takes text only."""
+        """Append on the server, for servers without conditional requests; they accept text only."""
         return self._uploader.append(path, data)
 
     def write_small(self) -> WriteBundle | None:
-        """Return what stores several small files by one request; None where the server cannot."""
+        """Return a function that stores several small files with one request; None if the server cannot."""
         return self._bundles.writer(self.options.listing_age)
 
     def make_folder(self, path: str, *, exist_ok: bool) -> None:
-        """Make a folder and those on the way."""
+        """Create a folder and its parents."""
         self._changes.make_folder(path, self.options.listing_age, exist_ok=exist_ok)
 
     def delete(self, paths: Sequence[str], *, recursive: bool) -> None:
-        """Delete all of the paths or, if one is missing, none."""
+        """Delete all of the paths, or none if one does not exist."""
         try:
             self._changes.delete(self._deletable(paths, self.options.listing_age, recursive))
         except NotFoundError:
-            # What was known may have been overtaken; what is missing now is missing.
+            # The cached records may be outdated; what does not exist now is an error.
             for path in paths:
                 self.listings.forget(path)
             self._changes.delete(self._deletable(paths, 0, recursive))
@@ -285,14 +285,14 @@ class RinocloudBackend(Backend):
         return self._retried_if_stale(self._moves.move, source, target)
 
     def refuse_earlier(self, path: str) -> None:
-        """Raise NotAllowedError if a path leads to an earlier version."""
+        """Raise NotAllowedError if the path is an earlier version."""
         if self.resolver.named(path) is None:
             raise NotAllowedError("earlier versions are read-only", self.url(path))
 
     def _retried_if_stale(
         self, act: Callable[[str, Record, str, float], bool], source: str, target: str
     ) -> bool:
-        """Act on what is known, and once more after looking if that was overtaken."""
+        """Act on cached records, and once more on new ones if they were outdated."""
         age = self.options.listing_age
         try:
             return act(source, self.resolver.record(source, age), target, age)
@@ -303,7 +303,7 @@ class RinocloudBackend(Backend):
 
 
 def info_of(path: str, record: Record) -> dict[str, Any]:
-    """Describe an object as `info` and `ls` do, with its time also where pyarrow and FUSE look for it."""
+    """Return an info as for `info` and `ls`, with ``mtime``, which pyarrow and FUSE read."""
     info = record.info(path)
     if record.modified is not None:
         info["mtime"] = record.modified.timestamp()

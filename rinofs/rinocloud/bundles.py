@@ -1,4 +1,4 @@
-"""Several small files in one answer, or in one request."""
+"""Several small files in one response or request."""
 
 from __future__ import annotations
 
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 
 
 LONGEST = MAX_JSON_BODY // 2
-"""Characters of fields that go into one request; as bytes they may be more."""
+"""Maximum number of characters of fields in a request; encoded, they may take more bytes."""
 
 _FULL = 507
 _NEEDED = (RinocloudExtension.BUNDLE, RinocloudExtension.IDEMPOTENCY, RinocloudExtension.DIGEST)
 
 
 class Bundles:
-    """Read and store several small files at once.
+    """Reads and stores several small files at once.
 
     Parameters
     ----------
     resolver : Resolver
-        Has the client, the listings and the URLs that are used.
+        Provides the client, the listings and the URLs.
     uploader : Uploader
-        Knows where new objects go.
+        Finds the folders of new objects.
     verify : bool
-        Whether what is stored is checked.
+        Whether to verify contents.
     """
 
     def __init__(self, resolver: Resolver, uploader: Uploader, verify: bool) -> None:
@@ -54,7 +54,7 @@ class Bundles:
         self._verify = verify
 
     def read(self, paths: Sequence[str]) -> list[bytes | None]:
-        """Read several small files by one request; None for those that have to be read alone."""
+        """Read several small files with one request; None for each that must be read on its own."""
         ways = [parse(path) for path in paths]
         named = {
             number: [str(part) for part in way]
@@ -71,24 +71,24 @@ class Bundles:
         return contents
 
     def writer(self, max_age: float) -> WriteBundle | None:
-        """Return what stores several contents by one request; None where the server cannot."""
+        """Return a function that stores several contents with one request; None if the server cannot."""
         self._client.discover()
-        # Without keys, each of them would have to be looked for after a lost answer.
+        # Without idempotency keys, each file would have to be looked up after a lost response.
         can = all(map(self._client.features.has, _NEEDED))
         return partial(self._send, max_age) if can else None
 
     def _send(self, max_age: float, uploads: Sequence[Upload]) -> list[bool]:
-        """Store contents that are in memory, and tell of each whether it was; the others have to go alone."""
+        """Store contents in memory; returns which were stored. The others must be sent one by one."""
         targets = [self._target(upload.path, max_age) for upload in uploads]
         records = self._stored(uploads, targets)
         if records is None:
-            # What was known of the folders may have been overtaken: look again, and send once more if so.
+            # The cached folders may be outdated: look them up again, and send once more if so.
             for folder in {upload.path.partition("/")[0] for upload in uploads}:
                 self._listings.forget(folder)
             before, targets = targets, [self._target(upload.path, max_age) for upload in uploads]
             records = self._stored(uploads, targets) if targets != before else None
         if records is None:
-            return [False] * len(uploads)  # each of them alone gets the answer that it deserves
+            return [False] * len(uploads)  # sending each on its own raises its specific error
         going = [(one.path, target) for one, target in zip(uploads, targets, strict=True) if target]
         for made in {target.made for _, target in going if target.made is not None}:
             self._listings.forget(made)
@@ -97,7 +97,7 @@ class Bundles:
         return [target is not None for target in targets]
 
     def _stored(self, uploads: Sequence[Upload], targets: Sequence[Target | None]) -> list[Record] | None:
-        """Store those contents that have a target, all or none; None where the server refused."""
+        """Store the contents that have a target, all or none; None if the server refused."""
         files = [
             (fields_of(target, upload, self._client.features), cast("bytes", upload.source))
             for upload, target in zip(uploads, targets, strict=True)
@@ -118,7 +118,7 @@ class Bundles:
         return records
 
     def _target(self, path: str, max_age: float) -> Target | None:
-        """Find where a new object goes, if its path is one of names and nothing speaks against it."""
+        """Find the folder of a new object if its path has only names and is not known to be taken."""
         try:
             parts = parse(path)
             plain = parts and not any(isinstance(part, ById) for part in parts)
@@ -128,27 +128,27 @@ class Bundles:
 
 
 def _contents(answer: Response, paths: Sequence[Sequence[str]], *, verify: bool) -> list[bytes | None]:
-    """Read the contents from the answer to a request for many.
+    """Read the contents in the response to a request for several files.
 
     Parameters
     ----------
     answer : Response
-        The answer.
+        Response.
     paths : sequence of sequence of str
-        What was asked for, as names.
+        Requested paths, as lists of names.
     verify : bool
-        Whether to take only what has the digest that goes with it.
+        Whether to accept only contents that match their digest.
 
     Returns
     -------
     list of bytes or None
-        The content of each; None for what has to be asked for alone: the server did not send it along, or it
-        did not arrive as it was sent.
+        Content of each file; None for a file that must be requested on its own because the server did not
+        include it or it did not arrive intact.
 
     Raises
     ------
     ProtocolError
-        If the answer is something else.
+        If the response has another format.
     """
     boundary = boundary_of(answer.headers.get("content-type", ""), "mixed")
     if boundary is None:
@@ -163,19 +163,19 @@ def _contents(answer: Response, paths: Sequence[Sequence[str]], *, verify: bool)
 
 
 def _body_of(files: Sequence[tuple[dict[str, Any], bytes]], *, verify: bool) -> UploadBody | None:
-    """Return the request that stores several files.
+    """Return the request body that stores several files.
 
     Parameters
     ----------
     files : sequence of (dict, bytes)
-        What is said of each, and its content.
+        Fields and content of each file.
     verify : bool
-        Whether the server is to take only what has its digest.
+        Whether the server must verify the digests.
 
     Returns
     -------
     UploadBody or None
-        None if more is said of them than can be said in one request.
+        None if the fields are too long for one request.
     """
     said = [
         {**fields, "size": len(data)} | ({"sha256": hashlib.sha256(data).hexdigest()} if verify else {})

@@ -1,4 +1,4 @@
-"""Making, copying, moving and deleting objects, on the server."""
+"""Create, copy, move and delete objects on the server."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 DELETED_AT_ONCE = 10_000
-"""Ids in one request, so that no request grows beyond what servers take."""
+"""Maximum number of ids in a request, to stay within limits on the size of requests."""
 
 DELETE_TRIES = 3
-"""How often what is left is deleted, where it is not known what the last request did."""
+"""Maximum number of attempts to delete what is left when the outcome of a request is not known."""
 
 
 class Changes:
-    """Change what is where.
+    """Create and delete objects.
 
     Parameters
     ----------
     resolver : Resolver
-        Finds the objects; its client, listings and URLs are used too.
+        Finds the objects; provides the client, the listings and the URLs.
     uploader : Uploader
-        Knows where new objects go.
+        Finds the folders of new objects.
     """
 
     def __init__(self, resolver: Resolver, uploader: Uploader) -> None:
@@ -46,14 +46,14 @@ class Changes:
         self._uploader = uploader
 
     def make_folder(self, path: str, max_age: float, *, exist_ok: bool) -> None:
-        """Make a folder and those on the way.
+        """Create a folder and its parents.
 
         Raises
         ------
         ConflictError
-            If there is something already, unless it is a folder and `exist_ok`.
+            If the path exists, unless it is a folder and `exist_ok`.
         NotADirectoryError
-            If something on the way is not a folder.
+            If a parent is not a folder.
         """
         known = self._listings.get(path, max_age)
         if not path or (known is not None and known.entry is not None and known.entry.type == "directory"):
@@ -87,7 +87,7 @@ class Changes:
             raise ConflictError("already exists", self._url(path))
 
     def _once_more_if_overtaken(self, path: str, act: Callable[[], Result]) -> Result:
-        """Act on what is known, and once more after looking if that was overtaken."""
+        """Act on cached records, and once more on new ones if they were outdated."""
         unknown: OutcomeUnknownError | None = None
         try:
             return act()
@@ -100,7 +100,7 @@ class Changes:
             return act()
         except ConflictError:
             if unknown is not None:
-                raise unknown from None  # it may have been the first request that took the name
+                raise unknown from None  # the first request may have created it
             raise
 
     def _made(self, path: str, create: Callable[[], Result]) -> Result:
@@ -111,7 +111,7 @@ class Changes:
             raise
 
     def delete(self, found: Mapping[str, Record]) -> None:
-        """Delete objects, folders with all below them, in one request.
+        """Delete objects, and folders with all their contents, with one request.
 
         Parameters
         ----------
@@ -121,9 +121,9 @@ class Changes:
         Raises
         ------
         NotFoundError
-            If one is not there any more; then none was deleted.
+            If one no longer exists; then none was deleted.
         """
-        # What is below another goes with it, and is not there any more when its own turn comes.
+        # Deleting a folder deletes its contents, which then would not be found.
         tops = [path for path in sorted(found) if not _above(path) & found.keys()]
         ids = [found[path].id for path in tops]
         label = self._url(tops[0]) if len(tops) == 1 else f"{self._url(tops[0])} and {len(tops) - 1} more"
@@ -133,7 +133,7 @@ class Changes:
             self._listings.removed(path, tree=found[path].type == "directory")
 
     def delete_by_id(self, ids: Sequence[int], label: str) -> None:
-        """Delete objects, in one request; in more only where its answer is lost."""
+        """Delete objects with one request; with more only if its response is lost."""
         left = ids
         for tries_left in reversed(range(DELETE_TRIES)):
             try:
@@ -148,10 +148,10 @@ class Changes:
                 return
 
     def prune(self, record_id: int, label: str) -> None:
-        """Delete one earlier version; raises NotImplementedError if the server cannot do that."""
+        """Delete one earlier version; raises NotImplementedError if the server cannot."""
         self._client.discover()
         if not self._client.features.has(RinocloudExtension.VERSIONS):
-            # To other servers the request may well mean the whole file.
+            # Other servers could take the request to mean the whole file.
             raise NotImplementedError(f"{label}: the server cannot delete one version of a file")
         try:
             self._client.prune(record_id, label)
@@ -160,7 +160,7 @@ class Changes:
                 self._client.prune(record_id, label)
 
     def is_there(self, record_id: int) -> bool:
-        """Ask whether there is an object of an id."""
+        """Return whether an object with this id exists."""
         try:
             self._client.metadata(record_id, f"rino://@{record_id}")
         except NotFoundError:

@@ -1,4 +1,4 @@
-"""The Rinocloud HTTP API: one method an endpoint."""
+"""The Rinocloud HTTP API: one method for each endpoint."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ if TYPE_CHECKING:
 
 FILES = "/api/1/files/"
 
-# A refusal without the header tells just as an answer does. What a proxy or a limiter may have said in the
-# server's place tells nothing.
+# Refusals also reveal whether the server has extensions, except statuses that a proxy or rate limiter may
+# have sent in the server's place.
 _TELLING = frozenset(range(200, 500)) - {401, 407, 408, 421, 425, 429}
 
 
 NO_SUCH_ENDPOINT = frozenset({404, 405, 501})
-"""Statuses of the answer to a request for an endpoint that a server does not have."""
+"""Statuses of responses to requests for an endpoint that a server does not have."""
 
 
 class Features:
-    """What is known of an endpoint; shared by all filesystem objects that use it.
+    """What is known about a server; shared by all filesystem objects of an endpoint.
 
-    Each attribute is replaced as a whole, so that no lock is needed.
+    Each attribute is replaced as a whole, so no lock is needed.
 
     Attributes
     ----------
     extensions : frozenset of str or None
-        What the server adds to the published API; None until it has answered.
+        Extensions of the published API; None before the first response.
     lacking : frozenset of str
-        Endpoints of the published API that this server turned out not to have.
+        Endpoints of the published API that this server is known not to have.
     """
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Features:
         self._said: tuple[str, frozenset[str]] = "", frozenset()
 
     def observe(self, status: int, headers: Mapping[str, str]) -> None:
-        """Take note of what an answer says of the server's extensions."""
+        """Read the server's extensions from a response."""
         named = headers.get(RINOCLOUD_EXTENSIONS)
         if named is not None:
             said, extensions = self._said
@@ -66,34 +66,34 @@ class Features:
                 self._said = named, extensions
             self.extensions = extensions
         elif status in _TELLING:
-            # Also where it was known to have some: another server may have taken its place.
+            # Even if it had some before: another server may have taken its place.
             self.extensions = frozenset()
 
     def has(self, extension: RinocloudExtension) -> bool:
-        """Tell whether the server is known to have an extension."""
+        """Return whether the server is known to have an extension."""
         return self.extensions is not None and extension in self.extensions
 
     def may_have(self, extension: RinocloudExtension) -> bool:
-        """Tell whether it is worth asking the server in the extended way."""
+        """Return whether an extended request is worth trying."""
         return self.extensions is None or extension in self.extensions
 
     def lacks(self, endpoint: str) -> None:
-        """Take note that the server has no such endpoint."""
+        """Record that the server does not have an endpoint."""
         self.lacking |= {endpoint}
 
 
 class RinocloudClient:
-    """Ask a Rinocloud server.
+    """Sends requests to a Rinocloud server.
 
-    The methods that take a tuple of names use the server's extensions; they return None, and remember it,
-    where the server turns out to have none.
+    Methods that take names use the server's extensions. They return None, and remember it, if the server
+    turns out to have none.
 
     Parameters
     ----------
     session : HttpSession
         Sends the requests.
     features : Features
-        What is known of the server.
+        What is known about the server.
     """
 
     def __init__(self, session: HttpSession, features: Features) -> None:
@@ -118,10 +118,10 @@ class RinocloudClient:
         return self._post(endpoint, body, repeatable=repeatable, headers=once, label=label)
 
     def _once(self) -> tuple[dict[str, str], Callable[[], bool]]:
-        """Return the header that has the server carry out a request once, and whether it may be sent again.
+        """Return the header with an idempotency key, and a function that returns whether to send again.
 
-        There is no such header where the server does not know it. That is asked again before each
-        repetition: another server may have taken its place.
+        There is no header if the server does not support it. The function is called before each repetition,
+        since another server may have taken the place of the first.
         """
         if self.features.has(RinocloudExtension.IDEMPOTENCY):
             return {IDEMPOTENCY_KEY: secrets.token_hex(16)}, lambda: self.features.has(
@@ -143,27 +143,27 @@ class RinocloudClient:
         except ServiceError:
             if self.features.may_have(extension):
                 raise
-            return None  # this was the request that told so
+            return None  # the response to this request revealed it
         return answer if self.features.has(extension) else None
 
     def discover(self) -> None:
-        """Find out whether the server has extensions, where that is not known yet."""
+        """Find out whether the server has extensions, unless known."""
         if self.features.extensions is None:
             try:
                 self._post("children", {"limit": 1}, repeatable=True)
             except NotFoundError:
                 raise self._no_api() from None
 
-    # Looking
+    # Metadata
 
     def metadata(self, record_id: int, label: str) -> Record:
-        """Return the record of an object by its id."""
+        """Return the record of an object by id."""
         if record_id > LARGEST_ID:
             raise NotFoundError("No such file or folder", label)
         return self._record("get_metadata", {"id": record_id}, label)
 
     def metadata_at(self, names: Sequence[str], label: str) -> Record | None:
-        """Return the record of the object at a path of names from the top level."""
+        """Return the record of an object by its path, a list of names from the top level."""
         answer = self._try_extended(RinocloudExtension.PATH, "get_metadata", {"path": list(names)}, label)
         return None if answer is None else parse_record(answer.json(), answer.url)
 
@@ -173,7 +173,7 @@ class RinocloudClient:
         Raises
         ------
         ProtocolError
-            If even the top level is not found: then there is no Rinocloud API at the endpoint.
+            If even the top level is not found, which means that there is no Rinocloud API at the endpoint.
         """
         try:
             return self._all("children", {"id": folder}, label)
@@ -187,7 +187,7 @@ class RinocloudClient:
         return ProtocolError(problem, self.session.endpoint_url)
 
     def children_at(self, names: Sequence[str], label: str) -> list[Record] | None:
-        """Return the records of all objects in the folder at a path of names."""
+        """Return the records of all objects in a folder by its path, a list of names."""
         body = {"path": list(names)}
         answer = self._try_extended(
             RinocloudExtension.PATH, "children", {**body, "limit": CLIENT_PAGE}, label
@@ -195,7 +195,7 @@ class RinocloudClient:
         return None if answer is None else self._all("children", body, label, answer)
 
     def descendants(self, names: Sequence[str], label: str) -> list[Record] | None:
-        """Return the records of all that is below the folder at a path of names, with their `path`."""
+        """Return the records of everything below a folder by its path; the records have a `path`."""
         body = {"path": list(names), "recursive": True}
         answer = self._try_extended(
             RinocloudExtension.RECURSIVE, "children", {**body, "limit": CLIENT_PAGE}, label
@@ -203,18 +203,18 @@ class RinocloudClient:
         return None if answer is None else self._all("children", body, label, answer)
 
     def lookup(self, name: str, folder: int | None, label: str) -> Record | None:
-        """Return the record of the object of that name in a folder, or None if there is none.
+        """Return the record with a name in a folder, or None.
 
         Raises
         ------
         InvalidRequestError
-            If the server cannot be asked so.
+            If the server does not support the query.
         """
         body = {"query": {"name": name, "parent": folder}}
         answer = self._post("query", {**body, "limit": CLIENT_PAGE}, repeatable=True, label=label)
         records = parse_page(answer.json(), answer.url).records
-        # What an unknown server makes of a missing parent is not known, so the answer is looked through; only
-        # one that holds other objects too may go on.
+        # An unknown server may ignore a parent that does not exist, so check the records. Only a response
+        # that contains other objects too can have more pages.
         found = [record for record in records if record.name == name and record.parent == folder]
         if len(found) < len(records):
             records = self._all("query", body, label, answer)
@@ -224,7 +224,7 @@ class RinocloudClient:
     def _all(
         self, endpoint: str, body: Mapping[str, Any], label: str, first: Response | None = None
     ) -> list[Record]:
-        """Return the records of all pages; `first` is the answer to the first one, if it was asked for."""
+        """Return the records of all pages; `first` is the response for the first page, if any."""
         waiting = [first] if first is not None else []
 
         def fetch(position: Mapping[str, int]) -> Page:
@@ -239,12 +239,12 @@ class RinocloudClient:
         return list(all_pages(fetch, by_id=by_id))
 
     def query(self, body: Mapping[str, Any], label: str) -> Page:
-        """Return a page of what a query finds; raises NotImplementedError if the server has no queries."""
+        """Return a page of matches for a query; raises NotImplementedError if the server has no queries."""
         answer = self._ask_query("query", body, label)
         return parse_page(answer.json(), answer.url)
 
     def count(self, query: Mapping[str, Any], label: str) -> int:
-        """Return how many objects a query finds; raises NotImplementedError if the server cannot say."""
+        """Return the number of matches for a query; raises NotImplementedError if the server cannot count."""
         answer = self._ask_query("query_count", {"query": query}, label)
         count = answer.json().get("count")
         if isinstance(count, bool) or not isinstance(count, int):
@@ -258,24 +258,24 @@ class RinocloudClient:
             except (ServiceError, ProtocolError) as error:
                 if error.status not in NO_SUCH_ENDPOINT:
                     raise
-            self.discover()  # raises if there is no such API at all
+            self.discover()  # raises an error if there is no Rinocloud API
             self.features.lacks(endpoint)
         raise NotImplementedError(
             f"{label}: the server does not support queries; scan=True searches all files instead"
         )
 
-    # Reading
+    # Reads
 
     def content(self, record: Record, label: str) -> Content:
-        """Return where the content of a record is, pinned to the version that the record tells of."""
+        """Return the content of a record, pinned to the record's version."""
         return self._content((("id", str(record.id)),), label, record.size, record.etag)
 
     def content_at(self, names: Sequence[str], label: str) -> Content:
-        """Return where the current content of the object at a path of names is."""
+        """Return the current content of an object by its path, a list of names."""
         return self._content(tuple(("path", name) for name in names), label, None, None)
 
     def download_many(self, paths: Sequence[Sequence[str]], label: str) -> Response:
-        """Return the answer that brings those of some files that are small."""
+        """Return the response with the contents of those of several files that are small."""
         return self._post(
             "download_many", {"paths": [list(path) for path in paths]}, repeatable=True, label=label
         )
@@ -291,14 +291,14 @@ class RinocloudClient:
             size=size,
             etag=etag,
             conditional=extended,
-            # A plain server may stand behind one that sends an ETag of its own making.
+            # On a plain server, a proxy may have added an ETag of its own.
             version_of=etag_header if extended else etag_in_result,
         )
 
-    # Changing
+    # Changes
 
     def upload(self, body: UploadBody, condition: Mapping[str, str], label: str) -> Record:
-        """Send a content and return its record; `condition` is a header that may have it refused (412)."""
+        """Upload a content and return its record; `condition` has headers for a conditional upload (412)."""
         once, repeatable = self._once()
         headers = {**once, **condition}
         answer = self.session.upload(
@@ -307,7 +307,7 @@ class RinocloudClient:
         return parse_record(answer.json(), answer.url)
 
     def upload_many(self, body: UploadBody, label: str) -> list[Record]:
-        """Send the contents of several files and return their records; see `rinofs.rinocloud.bundles`."""
+        """Upload the contents of several files and return their records; see `rinofs.rinocloud.bundles`."""
         once, repeatable = self._once()
         answer = self.session.upload(
             f"{FILES}upload_many/", body, headers=once, repeatable=repeatable, label=label
@@ -315,17 +315,17 @@ class RinocloudClient:
         return parse_page(answer.json(), answer.url).records
 
     def append(self, record_id: int, text: str, label: str) -> Record:
-        """Let a content grow by a text, which the server does at once; nothing tells two requests apart."""
+        """Append text to a content, atomically; a repeated request is not detected."""
         answer = self._post("append", {"id": record_id, "chunk": text}, repeatable=False, label=label)
         return parse_record(answer.json(), answer.url)
 
     def create_object(self, name: str, folder: int | None, label: str) -> Record:
-        """Make an object without content."""
+        """Create an object without content."""
         answer = self._create("create_object", {"name": name, **_parent(folder)}, label)
         return parse_record(answer.json(), answer.url)
 
     def create_folder(self, name: str, folder: int | None, *, exist_ok: bool, label: str) -> Record:
-        """Make a folder, and those on the way where `name` holds slashes."""
+        """Create a folder, and its parents if `name` contains slashes."""
         endpoint = "create_folder_if_not_exist" if exist_ok else "create_folder"
         body = {"name": name, **_parent(folder)}
         answer = (
@@ -336,18 +336,18 @@ class RinocloudClient:
         return parse_record(answer.json(), answer.url)
 
     def update(self, record_id: int, changes: Mapping[str, Any], label: str) -> Record:
-        """Change fields of an object: ``name``, ``tags``, ``metadata`` as a whole; others merge into that."""
+        """Set ``name``, ``tags`` or ``metadata`` of an object; other fields are merged into its metadata."""
         return self._record("update", {**self._exactly(), "id": record_id, **changes}, label)
 
     def _exactly(self) -> dict[str, bool]:
-        """Return what keeps the id of an earlier version from standing for the current object.
+        """Return the field that keeps the id of an earlier version from meaning the current object.
 
-        Servers without the extension may well take it so, which is looked at before.
+        Servers without the extension may do so; callers check before.
         """
         return {"exact": True} if self.features.has(RinocloudExtension.EXACT) else {}
 
     def delete_field(self, record_id: int, field: str, label: str) -> Record:
-        """Remove a key from the metadata of an object, if it is there."""
+        """Remove a key from the metadata of an object, if present."""
         return self._record(
             "delete_metadata_field", {**self._exactly(), "id": record_id, "field": field}, label
         )
@@ -355,12 +355,12 @@ class RinocloudClient:
     def move(self, ids: Sequence[int], folder: int | None, name: str | None, label: str) -> None:
         """Move objects into a folder, and rename one if the server can do both at once.
 
-        A server with the extension has what they replace become an earlier version.
+        With the extension, a replaced file becomes an earlier version.
         """
         self._post("move", self._going(ids, folder, name), repeatable=True, label=label)
 
     def copy(self, ids: Sequence[int], folder: int | None, name: str | None, label: str) -> list[Record]:
-        """Copy objects, folders with all below them, into a folder; what they replace is as for `move`."""
+        """Copy objects into a folder, folders with their contents; replaced files are as for `move`."""
         answer = self._create("copy", self._going(ids, folder, name), label)
         return parse_page(answer.json(), answer.url).records
 
@@ -377,13 +377,13 @@ class RinocloudClient:
         self._post("delete", {"id": record_id, "version": True}, repeatable=False, label=label)
 
     def delete(self, ids: Sequence[int], label: str) -> None:
-        """Delete objects, folders with all below them.
+        """Delete objects, folders with their contents.
 
         Raises
         ------
         OutcomeUnknownError
-            If no answer came: a second request would find nothing to delete where the first one was
-            carried out, and so could not be told from one for what was never there.
+            If there was no response: a second request would report that the objects do not exist if the first
+            one was carried out, as for objects that never existed.
         """
         self._post("delete", {**self._exactly(), "id": list(ids)}, repeatable=False, label=label)
 
@@ -393,7 +393,7 @@ def _parent(folder: int | None) -> dict[str, int]:
 
 
 def etag_in_result(headers: Mapping[str, str]) -> str | None:
-    """Return the etag in the record that comes with a download, or None where there is none."""
+    """Return the etag in the record in a download's headers, or None."""
     text = headers.get(RINOCLOUD_RESULT)
     if not text:
         return None

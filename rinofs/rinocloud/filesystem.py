@@ -1,4 +1,4 @@
-"""Rinocloud as an fsspec filesystem: what it has beyond the others."""
+"""The fsspec filesystem for Rinocloud: versions, metadata and queries."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 class RinoFileSystem(RemoteFileSystem):
     """Files and folders in Rinocloud, under ``rino://``.
 
-    A part of a path is the name of an object, exactly as it is; ``@848`` addresses an object by its id,
-    also one of an earlier version, which cannot be written. The parameters are those of `RemoteFileSystem`.
+    Each part of a path is the exact name of an object; ``@848`` addresses an object by its id, including
+    earlier versions, which are read-only. The parameters are those of `RemoteFileSystem`.
     """
 
     protocol: str | tuple[str, ...] = ("rino", "rinocloud")
@@ -48,29 +48,29 @@ class RinoFileSystem(RemoteFileSystem):
     # Versions
 
     def versions(self, path: str) -> list[Info]:
-        """Describe all versions of a file, the oldest first and the current one last.
+        """Describe all versions of a file, oldest first; the last one is the current version.
 
         Parameters
         ----------
         path : str
-            The path.
+            Path of the file.
 
         Returns
         -------
         list of dict
-            As from `info`; the ``id`` opens the version as ``version_id``, or as path ``@id``.
+            As from `info`; the ``id`` can be used as ``version_id``, or as the path ``@id``.
         """
         return self._backend.versions(self._strip_protocol(path))
 
     def restore(self, path: str, version_id: int) -> None:
-        """Make an earlier version of a file the current one, by storing it again as a new version.
+        """Make an earlier version of a file the current one, by storing it as a new version.
 
         Parameters
         ----------
         path : str
-            The path.
+            Path of the file.
         version_id : int
-            The id of the version; its metadata and tags come back too.
+            Id of the version; its metadata and tags are restored too.
 
         Raises
         ------
@@ -81,14 +81,14 @@ class RinoFileSystem(RemoteFileSystem):
         self._changing.store_again(path, path, version_id)
 
     def prune(self, path: str, version_id: int) -> None:
-        """Delete one earlier version of a file. The current version stays as it is.
+        """Delete one earlier version of a file. The current version does not change.
 
         Parameters
         ----------
         path : str
-            The path.
+            Path of the file.
         version_id : int
-            The id of the version, as `versions` lists it.
+            Id of the version, from `versions`.
 
         Raises
         ------
@@ -97,7 +97,7 @@ class RinoFileSystem(RemoteFileSystem):
         NotAllowedError
             If it is the current version.
         NotImplementedError
-            If the server lacks the embedded server's extensions, and so cannot delete a single version.
+            If the server does not have this extension, and therefore cannot delete a single version.
         """
         self._backend.prune(self._strip_protocol(path), int(version_id))
 
@@ -109,23 +109,23 @@ class RinoFileSystem(RemoteFileSystem):
         Parameters
         ----------
         path : str
-            The path. Where the server resolves paths, it is asked; on the published API the answer may be as
-            old as listings may be.
+            Path of the object. A server that resolves paths is always asked; with the published API, the
+            result may be as old as cached listings.
 
         Returns
         -------
         dict
-            A new one, the caller's to change.
+            A new dict, which the caller may modify.
 
         Raises
         ------
         NotFoundError
-            If there is nothing at the path.
+            If the path does not exist.
         """
         return self._metadata.get(self._strip_protocol(path))
 
     def get_tags(self, path: str) -> list[str]:
-        """Return the tags of a file or folder; raises NotFoundError if there is nothing at the path."""
+        """Return the tags of a file or folder; raises NotFoundError if the path does not exist."""
         return list(self._metadata.record(self._strip_protocol(path)).tags)
 
     def set_metadata(self, path: str, metadata: Mapping[str, Any], replace: bool = False) -> dict[str, Any]:
@@ -134,111 +134,111 @@ class RinoFileSystem(RemoteFileSystem):
         Parameters
         ----------
         path : str
-            The path.
+            Path of the object.
         metadata : mapping
-            Names and values; what values can be is said on the page about metadata.
+            Names and values; see the page on metadata for the types of values.
         replace : bool
-            Whether this is all that the object has from then on. Else it is merged by the server: names that
-            are not given stay as they are, whoever sets them meanwhile.
+            Whether to replace the existing metadata. Otherwise the server merges: other names keep their
+            values, even if they are changed at the same time.
 
         Returns
         -------
         dict
-            The metadata that the object has now.
+            Current metadata of the object.
 
         Raises
         ------
         TypeError, ValueError
-            If JSON cannot hold it, or a name cannot be merged; nothing is sent then.
+            If JSON cannot represent a value, or a name cannot be merged; nothing is sent then.
         NotFoundError
-            If there is nothing at the path.
+            If the path does not exist.
         NotAllowedError
-            If it is an earlier version, which cannot be changed.
+            If the path is an earlier version, which is read-only.
         """
         return self._metadata.set(self._strip_protocol(path), metadata, replace=replace)
 
     def set_metadata_many(self, metadata: Mapping[str, Mapping[str, Any]], replace: bool = False) -> None:
-        """Change the metadata of many files and folders, several at a time.
+        """Change the metadata of many files and folders concurrently.
 
         Parameters
         ----------
         metadata : mapping
-            For each path what `set_metadata` takes.
+            Argument of `set_metadata` for each path.
         replace : bool
             As for `set_metadata`.
 
         Raises
         ------
         TypeError, ValueError
-            If any of it cannot be stored; nothing is sent then.
+            If any value cannot be stored; nothing is sent then.
         NotFoundError
-            If there is nothing at one of the paths; others may be changed by then.
+            If one of the paths does not exist; other objects may have been changed.
         """
         items = [(self._strip_protocol(path), path, given) for path, given in metadata.items()]
         self._metadata.set_many(items, replace=replace)
 
     def delete_metadata(self, path: str, *fields: str) -> dict[str, Any]:
-        """Remove names from the metadata of a file or folder, in one request each.
+        """Remove names from the metadata of a file or folder, with one request for each.
 
         Parameters
         ----------
         path : str
-            The path.
+            Path of the object.
         *fields : str
-            The names. One that is not there is no error.
+            Names. Names that do not exist are ignored.
 
         Returns
         -------
         dict
-            The metadata that is left.
+            The remaining metadata.
 
         Raises
         ------
         NotFoundError
-            If there is nothing at the path.
+            If the path does not exist.
         """
         return self._metadata.delete(self._strip_protocol(path), fields)
 
     def set_tags(self, path: str, tags: Sequence[str]) -> None:
-        """Give a file or folder new tags in place of those that it has.
+        """Replace the tags of a file or folder.
 
         Parameters
         ----------
         path : str
-            The path.
+            Path of the object.
         tags : list of str
-            The tags.
+            New tags.
 
         Raises
         ------
         TypeError
-            If it is not a list of texts.
+            If it is not a list of strings.
         NotFoundError
-            If there is nothing at the path.
+            If the path does not exist.
         """
         self._metadata.set_tags(self._strip_protocol(path), tags)
 
     def getxattr(self, path: str, attr: str) -> Any:
-        """Return one value of the metadata; raises KeyError if there is no such name."""
+        """Return one metadata value; raises KeyError if the name does not exist."""
         metadata = self.get_metadata(path)
         if attr not in metadata:
             raise KeyError(f"{self.url(path)} has no {attr!r} in its metadata")
         return metadata[attr]
 
     def setxattrs(self, path: str, **attrs: Any) -> dict[str, Any]:
-        """Set values of the metadata by name; None removes a name, as in other fsspec filesystems.
+        """Set metadata values by name; None removes a name, as in other fsspec filesystems.
 
         Parameters
         ----------
         path : str
-            The path.
+            Path of the object.
         **attrs
-            What to set.
+            Names and values.
 
         Returns
         -------
         dict
-            The metadata that the object has now.
+            Current metadata of the object.
         """
         kept = {name: value for name, value in attrs.items() if value is not None}
         changed = self.set_metadata(path, kept)
@@ -258,41 +258,41 @@ class RinoFileSystem(RemoteFileSystem):
         scan: bool = False,
         **filters: Any,
     ) -> Found:
-        """Find files, folders and objects by what is known about them.
+        """Find files, folders and objects by their properties and metadata.
 
         Parameters
         ----------
         path : str
-            A folder: only what is anywhere below it is found.
+            A folder; only matches anywhere below it are returned.
         sort : str, optional
-            A field to sort by; what does not have it is left out. By id otherwise.
+            Field to sort by; objects without it are omitted. The default is the id.
         descending : bool
-            Whether the order is reversed.
+            Whether to sort in descending order.
         limit : int, optional
-            How many to find at most.
+            Maximum number of results.
         where : mapping, optional
-            A query in the service's own language, which has to hold too.
+            Query in the service's own language, combined with the filters.
         scan : bool
-            Whether to look through everything below `path` here, for servers without queries.
+            Whether to download all records below `path` and match them locally, for servers without queries.
         **filters
             ``subject="A22"``, ``rate_hz__gt=100``, ``device__gain__in=[1, 2]``, ``tags__in=["pilot"]``,
-            ``name__string_contains=".csv"``, ``created__gt=datetime(...)``; of those that end in ``__or`` one
-            has to hold. Names are those of infos, and else fields of the metadata.
+            ``name__string_contains=".csv"``, ``created__gt=datetime(...)``. Of filters that end in ``__or``,
+            at least one must match. Names are keys of infos, or else metadata fields.
 
         Returns
         -------
         iterator of dict
-            Infos, asked for in pages while it is gone through.
+            Infos, requested in pages during the iteration.
 
         Raises
         ------
         TypeError, ValueError
-            If a filter makes no sense.
+            If a filter is not valid.
 
         Notes
         -----
-        While it is gone through, it raises NotImplementedError if the server has no queries, and
-        NotFoundError or NotADirectoryError if there is no folder at the path.
+        The iteration raises NotImplementedError if the server has no queries, and NotFoundError or
+        NotADirectoryError if `path` is not an existing folder.
         """
         return self._queries.query(
             self._strip_protocol(path),
@@ -314,30 +314,30 @@ class RinoFileSystem(RemoteFileSystem):
         limit: int | None = None,
         scan: bool = False,
     ) -> Found:
-        """Find files, folders and objects by words, as people type them into a search box.
+        """Find files, folders and objects by a search text, as typed into a search box.
 
         Parameters
         ----------
         text : str
             ``cold spike*``, ``"exact phrase"``, ``subject:A22 AND rate_hz:>=100``,
-            ``created:[2026-01 TO *]``, ``+tags:pilot -name:*.bak``: words match whole words of names, tags,
-            keys and values of the metadata, whatever their case. ``*`` finds everything.
+            ``created:[2026-01 TO *]``, ``+tags:pilot -name:*.bak``. Words match whole words in names, tags,
+            and keys and values of the metadata, ignoring case. ``*`` matches everything.
         path : str
-            A folder: only what is anywhere below it is found.
+            A folder; only matches anywhere below it are returned.
         sort, descending, limit, scan
-            As for `query`. A server without searches is looked through in any case.
+            As for `query`. With a server without searches, the client always matches locally.
 
         Returns
         -------
         iterator of dict
-            Infos, asked for in pages while it is gone through.
+            Infos, requested in pages during the iteration.
 
         Raises
         ------
         ValueError
-            If the text is not a search; the message says why.
+            If the text is not a valid search; the message gives the reason.
         ImportError
-            If Lark is missing: ``pip install 'rinofs[search]'``.
+            If Lark is not installed: ``pip install 'rinofs[search]'``.
         """
         return self._queries.search(
             text, self._strip_protocol(path), sort=sort, descending=descending, limit=limit, scan=scan
@@ -346,11 +346,11 @@ class RinoFileSystem(RemoteFileSystem):
     def count(
         self, path: str = "", *, where: Mapping[str, Any] | None = None, scan: bool = False, **filters: Any
     ) -> int:
-        """Return how many objects `query` finds with this path, ``where``, ``scan`` and these filters."""
+        """Return the number of matches; the parameters are those of `query`."""
         return self._queries.count(self._strip_protocol(path), where=where, scan=scan, **filters)
 
     def query_frame(self, path: str = "", **query: Any) -> pd.DataFrame:
-        """Return what `query` finds as a data frame, one row an object.
+        """Return the results of `query` as a data frame, one row for each object.
 
         Parameters
         ----------
@@ -363,25 +363,25 @@ class RinoFileSystem(RemoteFileSystem):
         -------
         pandas.DataFrame
             Columns ``path``, ``url``, ``type``, ``size`` (bytes), ``created`` and ``modified`` (UTC),
-            ``tags``, ``id``, ``etag``, ``owner``, and one for each field of the metadata; nested ones are
-            dotted.
+            ``tags``, ``id``, ``etag``, ``owner``, and one for each metadata field; nested fields have dotted
+            names.
 
         Raises
         ------
         ImportError
-            If pandas is missing.
+            If pandas is not installed.
         """
         return self._queries.frame(self._strip_protocol(path), **query)
 
     # Many files
 
     def open_many(self, files: Iterable[Any], mode: str = "rb", **kwargs: Any) -> Any:
-        """Open many files, several at a time.
+        """Open many files concurrently.
 
         Parameters
         ----------
         files : iterable
-            Paths, or infos as `query` finds them.
+            Paths, or infos from `query`.
         mode : str
             As for `open`.
         **kwargs
@@ -390,13 +390,13 @@ class RinoFileSystem(RemoteFileSystem):
         Returns
         -------
         fsspec.core.OpenFiles
-            A list, to be used in a ``with`` statement, or part by part, as ``fsspec.open_files`` gives it.
+            A list to use in a ``with`` statement, or file by file, like the result of ``fsspec.open_files``.
         """
-        if isinstance(files, OpenFiles):  # as fsspec itself asks for it, when the ``with`` statement begins
+        if isinstance(files, OpenFiles):  # fsspec calls this at the start of the ``with`` statement
             return run(lambda file: file.__enter__(), files, self.options.max_concurrency)
         paths = [file["name"] if isinstance(file, Mapping) else os.fspath(file) for file in files]
         opened = [OpenFile(self, self._strip_protocol(path), mode, **kwargs) for path in paths]
         return OpenFiles(opened, mode=mode, fs=self)
 
     def commit_many(self, files: Iterable[Any]) -> None:
-        """Do nothing: each file was stored when it was closed; fsspec asks for this after `open_many`."""
+        """Do nothing: each file is stored when it is closed; fsspec calls this after `open_many`."""

@@ -1,4 +1,4 @@
-"""From a name and a password to an API token."""
+"""Log in: get an API token for a username and password."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["CLIENT_ID", "Account", "account_of", "log_in"]
 
 CLIENT_ID = "rinofs"
-"""What rinofs calls itself to a server's password grant."""
+"""Client id of rinofs for a server's password grant."""
 
 _GRANT = "o/token/"
 _DETAILS = "api/1/users/details/"
@@ -27,16 +27,16 @@ _DETAILS = "api/1/users/details/"
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user, with a token that acts for them.
+    """A user with an API token.
 
     Attributes
     ----------
     token : str
-        The API token. Not in the repr.
+        API token; not in the repr.
     username : str
-        The name to sign in with.
+        Username for logins.
     email, project : str or None
-        Where the server says.
+        As reported by the server, if at all.
     """
 
     token: str = field(repr=False)
@@ -46,7 +46,7 @@ class Account:
 
 
 class _Nobody:
-    """Ask without saying who: the answer is what says so."""
+    """Sends no authorization: the response to the login provides it."""
 
     def header(self) -> str:
         return ""
@@ -58,34 +58,34 @@ class _Nobody:
 def log_in(
     endpoint_url: str, username: str, password: str, *, client_id: str = CLIENT_ID, timeout: float = 30.0
 ) -> Account:
-    """Sign in with a name and a password.
+    """Log in with a username and password.
 
     Parameters
     ----------
     endpoint_url : str
-        The server.
+        URL of the server.
     username, password : str
-        As on the service's page.
+        As on the service's login page.
     client_id : str
-        The OAuth client that a server may ask for.
+        OAuth client id, if the server requires one.
     timeout : float
-        Seconds that the server may be silent.
+        Seconds without any data from the server until the request fails.
 
     Returns
     -------
     Account
-        With an API token of its own, where the server makes one for each login.
+        User with an API token, which is new if the server creates one for each login.
 
     Raises
     ------
     AuthenticationError
-        If the two do not belong together.
+        If the username or password is wrong.
     CredentialsError
-        If the endpoint is neither https nor on this machine: a password is not sent in the clear.
+        If the endpoint is neither https nor local: a password is never sent unencrypted.
     UnavailableError
-        If there were too many attempts lately.
+        If there were too many attempts recently.
     ServiceError, ConnectionFailedError, DeadlineError, ProtocolError
-        If the server has no usable answer.
+        If the server did not send a usable response.
     """
     session = _session(endpoint_url, _Nobody(), timeout)
     form = {"grant_type": "password", "client_id": client_id, "username": username, "password": password}
@@ -99,16 +99,16 @@ def log_in(
 
 
 def account_of(endpoint_url: str, token: str, *, timeout: float = 30.0) -> Account:
-    """Return the user of an API token, with that token.
+    """Return the user of an API token.
 
     Raises
     ------
     AuthenticationError
-        If the server knows no such token.
+        If the token is not valid.
     CredentialsError
-        If the token is none, or the endpoint is neither https nor on this machine.
+        If the token is malformed, or the endpoint is neither https nor local.
     ServiceError, ConnectionFailedError, DeadlineError, ProtocolError
-        If the server has no usable answer.
+        If the server did not send a usable response.
     """
     found = _account(_session(endpoint_url, StaticAuth("Token", token), timeout))
     return Account(token, found.username, found.email, found.project)

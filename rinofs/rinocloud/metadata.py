@@ -1,4 +1,4 @@
-"""Metadata and tags of objects that are there already."""
+"""Metadata and tags of existing objects."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from rinofs.rinocloud.records import Record
 
 RECORD_FIELDS = record_names(extended=True) | ALSO_SENT | {"path"}
-"""What a request that merges names into the metadata cannot mean by these: they are the record's own."""
+"""Names that a merge cannot set as metadata, because they are fields of the record itself."""
 
 _PLACES = 64
 
 
 class _ObjectLocks:
-    """Has the changes of one object follow each other, so that the last answer tells the last state."""
+    """Serialises changes of one object, so that the last response has the final state."""
 
     def __init__(self) -> None:
         self._make()
@@ -45,12 +45,12 @@ _locks_by_user: Registry[_ObjectLocks] = Registry()
 
 
 class Metadata:
-    """Read and change what users say of objects.
+    """Reads and changes metadata and tags.
 
     Parameters
     ----------
     backend : RinocloudBackend
-        Where the objects are.
+        Backend of the objects.
     """
 
     def __init__(self, backend: RinocloudBackend) -> None:
@@ -63,15 +63,15 @@ class Metadata:
         self._object_locks = _locks_by_user.get(backend.user, _ObjectLocks)
 
     def get(self, path: str) -> dict[str, Any]:
-        """Return the metadata of an object, to be changed by the caller."""
+        """Return a copy of the metadata of an object."""
         return _metadata(self.record(path))
 
     def record(self, path: str) -> Record:
-        """Return the record of an object, as fresh as what is read."""
+        """Return the record of an object, as fresh as for reads."""
         return self._resolver.record(path, self._backend.read_age)
 
     def set(self, path: str, metadata: Mapping[str, Any], *, replace: bool) -> dict[str, Any]:
-        """Merge into the metadata of an object, or replace it all; return what it has now."""
+        """Merge into the metadata of an object, or replace it; returns the new metadata."""
         return self._set(path, _changes(as_metadata(metadata), replace=replace))
 
     def _set(self, path: str, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,14 +81,14 @@ class Metadata:
         return _metadata(self._change(path, update))
 
     def set_many(self, metadata: Sequence[tuple[str, str, Mapping[str, Any]]], *, replace: bool) -> None:
-        """Change the metadata of many objects, several at a time.
+        """Change the metadata of many objects concurrently.
 
         Parameters
         ----------
         metadata : sequence of (str, str, mapping)
-            The path, what the user called it, and the metadata.
+            Path, path as given by the user, and metadata.
         replace : bool
-            Whether to replace rather than merge.
+            Whether to replace the metadata instead of merging.
         """
         changes = [
             (path, _changes(as_metadata(given, f"metadata of {called}"), replace=replace))
@@ -97,7 +97,7 @@ class Metadata:
         run(lambda item: self._set(*item), changes, self._options.max_concurrency)
 
     def delete(self, path: str, fields: Sequence[str]) -> dict[str, Any]:
-        """Remove names from the metadata of an object; return what is left."""
+        """Remove names from the metadata of an object; returns the remaining metadata."""
         for number, field in enumerate(fields):
             if not isinstance(field, str):
                 raise TypeError(f"fields[{number}]: the name of a field is expected, not {field!r}")
@@ -115,13 +115,13 @@ class Metadata:
         self._change(path, lambda record: self._client.update(record.id, changes, self._url(path)))
 
     def _change(self, path: str, change: Callable[[Record], Record]) -> Record:
-        """Change what is known to be at a path, and once more after looking if that was overtaken."""
+        """Change the object at a path, using its cached record, and once more with a new one if outdated."""
         for max_age in (self._options.listing_age, 0.0):
             record = self._resolver.record(path, max_age)
             if record is TOP:
                 raise PermissionError(errno.EPERM, "the top level has no metadata", self._url(path))
             if not self._client.features.has(RinocloudExtension.EXACT):
-                self._backend.refuse_earlier(path)  # since the server may change the current object instead
+                self._backend.refuse_earlier(path)  # the server could change the current object instead
             try:
                 with self._object_locks.of(record.id):
                     return self._remember(path, record, change(record))
@@ -136,7 +136,7 @@ class Metadata:
         if (before.id, before.name, before.parent) == (changed.id, changed.name, changed.parent):
             self._listings.put(path, changed)
         else:
-            self._listings.forget(path)  # it was moved meanwhile
+            self._listings.forget(path)  # the object was moved meanwhile
         return changed
 
 
@@ -146,7 +146,7 @@ def _metadata(record: Record) -> dict[str, Any]:
 
 
 def _changes(metadata: dict[str, Any], *, replace: bool) -> dict[str, Any]:
-    """Return what a request says that sets metadata."""
+    """Return the fields of a request that sets metadata."""
     if replace:
         return {"metadata": metadata}
     _refuse(metadata.keys() & RECORD_FIELDS)

@@ -1,4 +1,4 @@
-"""Copying and moving on the server; a file in the way becomes an earlier version, where the server can."""
+"""Copy and move on the server; a replaced file becomes an earlier version if the server supports that."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ Result = TypeVar("Result")
 
 
 class Moves:
-    """Copy and move objects.
+    """Copies and moves objects.
 
     Parameters
     ----------
     resolver : Resolver
-        Finds the objects; its client, listings and URLs are used too.
+        Finds the objects; provides the client, the listings and the URLs.
     changes : Changes
-        Makes folders on the way, and looks whether objects are there.
+        Creates parent folders, and checks whether objects exist.
     """
 
     def __init__(self, resolver: Resolver, changes: Changes) -> None:
@@ -49,17 +49,17 @@ class Moves:
         self._changes = changes
 
     def copy(self, source: str, record: Record, target: str, max_age: float) -> bool:
-        """Copy an object, a folder with all below it, to a path; a file there becomes an earlier version.
+        """Copy an object, or a folder with its contents, to a path; a file there becomes an earlier version.
 
         Returns
         -------
         bool
-            False if the server cannot copy, or cannot keep the file that is there.
+            False if the server cannot copy, or cannot keep the replaced file as a version.
 
         Raises
         ------
         FileExistsError
-            If there is a folder.
+            If the target is a folder.
         """
         if source == target:
             return True
@@ -89,19 +89,19 @@ class Moves:
         return made is not None
 
     def move(self, source: str, record: Record, target: str, max_age: float) -> bool:
-        """Move and rename an object, a folder with all below it.
+        """Move and rename an object, or a folder with its contents.
 
         A file at the target becomes an earlier version.
 
         Returns
         -------
         bool
-            False if the server cannot move, or cannot keep the file that is there.
+            False if the server cannot move, or cannot keep the replaced file as a version.
 
         Raises
         ------
         FileExistsError
-            If there is a folder at the target.
+            If the target is a folder.
         """
         if source == target:
             return True
@@ -137,10 +137,10 @@ class Moves:
         except ConflictError:
             if not self._client.features.has(RinocloudExtension.VERSIONS):
                 raise
-            self._client.move([record.id], record.parent, name, label)  # a move can replace a file
+            self._client.move([record.id], record.parent, name, label)  # unlike an update, it can replace a file
 
     def _place(self, target: str, max_age: float) -> tuple[int | None, str]:
-        """Return the folder and the name of a new object, making the folders on the way."""
+        """Return folder and name for a new object, creating parent folders."""
         try:
             named = self._resolver.named(target)
         except NotFoundError:
@@ -156,9 +156,9 @@ class Moves:
             return self._resolver.folder_id(above, max_age), name
 
     def _is_in_place(self, target: str, record: Record, error: ConflictError) -> bool:
-        """Tell after a conflict whether the target is but another path to the object itself.
+        """Return after a conflict whether the target is another path to the same object.
 
-        False: a file is there, which the server cannot keep as an earlier version.
+        If False, the target is a file that the server cannot keep as an earlier version.
         """
         there = self._look_again(target)
         if there is None:
@@ -178,11 +178,11 @@ class Moves:
     def _on_server(
         self, endpoint: str, record: Record, folder: int | None, act: Callable[[], Result]
     ) -> Result | None:
-        """Act on an object and a folder; None if the server turns out to lack the endpoint."""
+        """Act on an object and a folder; None if the server turns out not to have the endpoint."""
         if endpoint in self._client.features.lacking:
             return None
         involved = [record.id] if folder is None else [record.id, folder]
-        for _ in range(2):  # once is not enough to do without: a copy in place of a move has no versions
+        for _ in range(2):  # twice before falling back to a copy, which would lose the versions
             try:
                 return act()
             except (ServiceError, ProtocolError) as error:
@@ -200,7 +200,7 @@ class Moves:
 
 
 def _is_copy(one: Record, other: Record) -> bool:
-    """Tell whether two files are alike in all that a copy keeps; of folders that cannot be seen."""
+    """Return whether two files have the same content, metadata and tags; always False for folders."""
     alike = (one.type, one.size, one.etag, one.metadata, one.tags) == (
         other.type,
         other.size,
@@ -211,29 +211,29 @@ def _is_copy(one: Record, other: Record) -> bool:
     return alike and one.type == "file" and one.etag is not None
 
 
-# Changes that take several requests, and what is done when one of them fails midway
+# Changes that need several requests, and their reversal if one of them fails
 
 
 def move_in_steps(client: RinocloudClient, record: Record, folder: int | None, name: str, label: str) -> None:
-    """Move and rename an object, under a name that nobody else has meanwhile: no folder can be in the way.
+    """Move and rename an object by way of a temporary name, so that it never conflicts with an existing one.
 
     Parameters
     ----------
     client : RinocloudClient
         Sends the requests.
     record : Record
-        The object.
+        Object to move.
     folder : int or None
-        Where it goes; None is the top level.
+        Id of the target folder; None is the top level.
     name : str
-        What it is called there.
+        New name.
     label : str
-        What it is called in messages.
+        Name of the object for messages.
 
     Raises
     ------
     RinofsError
-        If a step failed; the object was then put back, or a note says where it is.
+        If a step failed. The object was moved back, or a note on the error says where it is.
     """
     between = _unused_name()
 
@@ -248,14 +248,14 @@ def move_in_steps(client: RinocloudClient, record: Record, folder: int | None, n
         move(folder)
         rename(name)
     except BaseException as error:
-        # What failed may have been carried out nevertheless, so all of it is undone.
+        # A failed step may have been carried out, so reverse all of them.
         back = (partial(rename, between), partial(move, record.parent), partial(rename, record.name))
         _undo(error, record, *back)
         raise
 
 
 def _undo(error: BaseException, record: Record, *steps: Callable[[], object]) -> None:
-    """Take each step, as far as the service lets it; a note on the error says if that was not all."""
+    """Carry out the steps as far as possible; if one fails, add a note to the error."""
     undone = True
     for step in steps:
         try:
@@ -263,7 +263,7 @@ def _undo(error: BaseException, record: Record, *steps: Callable[[], object]) ->
         except RinofsError as failure:
             undone = False
             if isinstance(failure, DeadlineError):
-                break  # the next one would take as long
+                break  # the next one would time out too
     if not undone:
         error.add_note(
             f"{record.name!r} may have another name or place by now; find it as rino://@{record.id}"

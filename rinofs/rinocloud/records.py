@@ -1,4 +1,4 @@
-"""The records in which Rinocloud describes objects, as frozen values; and the pages in which they come."""
+"""Rinocloud's records of objects as frozen dataclasses, and pages of records."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ _TYPES = {"file": "file", "folder": "directory"}
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """An object as the service describes it.
+    """The service's description of an object.
 
     Attributes
     ----------
     id : int
-        Its number; of two objects of one name in one folder, the larger is the newer.
+        Id; of two objects with the same name in a folder, the one with the larger id is newer.
     name : str
-        Its name, as it is.
+        Exact name.
     type : str
         ``file``, ``directory`` or ``other`` (an object without data).
     size : int or None
-        Bytes of content; 0 where there is none, None if the service does not say.
+        Size in bytes; 0 without content, None if the service does not report it.
     parent : int or None
-        The id of its folder; None at the top level.
+        Id of its folder; None at the top level.
     etag : str or None
-        Names the content.
+        Identifies the content.
     sha256 : str or None
-        Of the content, in hex, where the service gives it.
+        Hex digest of the content, if the service reports it.
     metadata : mapping
         The user's JSON object.
     tags : tuple of str
         The user's tags.
     versions : tuple of int
-        The ids of earlier contents, oldest first.
+        Ids of earlier versions, oldest first.
     owner, project, project_name : str, int and str, or None
-        Whose it is.
+        Owner and project.
     shared : bool or None
-        Whether others see it.
+        Whether it is shared with other users.
     more : mapping
-        The values of all other fields that records have, as the service gives them, by name.
+        Values of all other fields of the record, by name.
     created, modified : datetime or None
-        When its first version and its content came to be, in UTC.
+        Creation time of its first version and of its current content, in UTC.
     path : tuple of str
-        In a recursive listing, the names from its start down to the object's own.
+        In a recursive listing, the names from the listed folder to the object.
     """
 
     id: int
@@ -75,17 +75,17 @@ class Record:
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def info(self, path: str) -> dict[str, Any]:
-        """Describe the object as fsspec does.
+        """Return the description for fsspec.
 
         Parameters
         ----------
         path : str
-            The path that it was found at.
+            Path of the object.
 
         Returns
         -------
         dict
-            A new one, the caller's to change.
+            A new dict, which the caller may modify.
         """
         described = {
             "name": path,
@@ -107,7 +107,7 @@ class Record:
         return described
 
     def fields(self) -> dict[str, Any]:
-        """Describe the object as the service does, for what compares its fields."""
+        """Return the record with the service's field names, for comparisons."""
         return {
             "id": self.id,
             "name": self.name,
@@ -131,28 +131,28 @@ class Record:
 
 _NAMED = frozenset({*Record.__dataclass_fields__, "created_on", "updated_on"})
 _MORE = tuple(known for known in RECORD_FIELDS.values() if known.name not in _NAMED)
-"""The fields that nothing here treats by name."""
+"""Fields without an attribute of their own."""
 
 
 def parse_record(data: object, where: str) -> Record:
-    """Read a record from the JSON of an answer.
+    """Parse a record from JSON.
 
     Parameters
     ----------
     data : object
-        The decoded JSON. What the service leaves out gets its default; what is not known is passed over.
+        Decoded JSON. Missing fields get defaults; unknown fields are ignored.
     where : str
-        The URL of the request, for the message of an error.
+        URL of the request, for errors.
 
     Returns
     -------
     Record
-        The record.
+        Parsed record.
 
     Raises
     ------
     ProtocolError
-        If it is not a record: without an id, a name or a type, or with values of other types.
+        If it has no id, name or type, or a value has the wrong type.
     """
     if not isinstance(data, dict):
         raise ProtocolError(f"expected a record, got {type(data).__name__}", where)
@@ -210,7 +210,7 @@ def _moment(value: str) -> datetime:
 
 
 def _copy(value: Any) -> Any:
-    """Copy plain JSON; several times faster than copy.deepcopy, which every listing would pay for."""
+    """Copy plain JSON, several times faster than copy.deepcopy, which matters for listings."""
     if isinstance(value, dict):
         return {key: _copy(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -225,11 +225,11 @@ class Page:
     Attributes
     ----------
     records : list of Record
-        The records.
+        Records.
     count : int or None
-        How many records there are in all, where the server says so.
+        Total number of records, if the server reports it.
     limit : int or None
-        The size of page that the server granted, where it says so.
+        Page size that the server used, if the server reports it.
     """
 
     records: list[Record]
@@ -238,7 +238,7 @@ class Page:
 
 
 def parse_page(data: object, where: str) -> Page:
-    """Read a page from the JSON of an answer: an object with ``result``, or the bare list.
+    """Parse a page from JSON: an object with ``result``, or a list.
 
     Raises
     ------
@@ -261,20 +261,20 @@ def _number(value: object) -> int | None:
 
 
 def all_pages(fetch: Callable[[dict[str, int]], Page], *, by_id: bool) -> Iterator[Record]:
-    """Go through all records of a listing, each once.
+    """Iterate over all records of a listing, each once.
 
     Parameters
     ----------
     fetch : callable
-        Asks for one page, given what to add to the request.
+        Requests one page, given the additional fields of the request.
     by_id : bool
-        Whether the server can go on after the last id seen. By offset, what is added or removed meanwhile
-        shifts the pages; a record that comes twice is given once.
+        Whether the server can continue after the last id. With offsets, concurrent changes shift the pages; a
+        record that occurs twice is yielded once.
 
     Yields
     ------
     Record
-        The records, in the server's order.
+        Records in the server's order.
     """
     seen: set[int] = set()
     position: dict[str, int] = {}
@@ -284,7 +284,7 @@ def all_pages(fetch: Callable[[dict[str, int]], Page], *, by_id: bool) -> Iterat
         fresh = [record for record in page.records if record.id not in seen]
         yield from fresh
         received += len(page.records)
-        # A server that knows no offset gives the same page again: nothing fresh means the end as well.
+        # A server that ignores offsets sends the same page again, so a page without new records is the end.
         if not fresh or _is_last(page, received, by_id):
             return
         seen.update(record.id for record in fresh)
@@ -292,8 +292,9 @@ def all_pages(fetch: Callable[[dict[str, int]], Page], *, by_id: bool) -> Iterat
 
 
 def _is_last(page: Page, received: int, by_id: bool) -> bool:
-    # A count shrinks when others delete, which by id would end the listing early on any page but the first;
-    # by offset it is the only thing to go by, since a server may grant less than the limit that it repeats.
+    # The total shrinks when others delete objects. By id, it can therefore be trusted on the first page only.
+    # By offset it is the only criterion, since a server may return fewer records than the limit that it
+    # reports.
     is_first = received == len(page.records)
     if page.count is not None and (is_first or not by_id):
         return received >= page.count

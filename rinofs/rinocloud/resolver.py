@@ -1,8 +1,8 @@
-"""From paths to records.
+"""Find the records for paths.
 
-A path is names joined by slashes. ``@848`` in place of a name addresses an object by its id; a name that
-looks like that is written with one more ``@``. A record whose name cannot be a part of a path is shown as its
-id.
+A path consists of names separated by slashes. ``@848`` in place of a name addresses an object by its id; a
+name that looks like one gets another ``@`` in front. An object whose name is not allowed in a path is shown
+as its id.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 @dataclass(frozen=True, slots=True)
 class ById:
-    """A part of a path that addresses an object by its id."""
+    """A part of a path that is an id."""
 
     id: int
 
@@ -40,22 +40,22 @@ Part: TypeAlias = str | ById
 
 
 def parse(path: str) -> tuple[Part, ...]:
-    """Take a path apart.
+    """Split a path into names and ids.
 
     Parameters
     ----------
     path : str
-        A path without protocol and without slashes around it; empty for the top level.
+        Path without protocol and without leading or trailing slashes; empty for the top level.
 
     Returns
     -------
     tuple of str or ById
-        The names and ids on the way from the top level.
+        Names and ids from the top level down.
 
     Raises
     ------
     InvalidPathError
-        If a part is neither an id nor what can be a name.
+        If a part is neither an id nor an allowed name.
     """
     return tuple(_parse_part(part, path) for part in path.split("/")) if path else ()
 
@@ -69,26 +69,26 @@ def _parse_part(part: str, path: str) -> Part:
     try:
         check_name(name)
     except InvalidNameError as error:
-        # The slashes of a protocol stand around a name that is empty.
+        # In a URL, the two slashes after the protocol enclose an empty name.
         reason = "it is a URL of something else" if _URL.match(path) else error
         raise InvalidPathError(f"{path!r} is not a path: {reason}") from None
     return name
 
 
 def part_of(name: str, record_id: int) -> str:
-    """Return the part of a path that stands for a record.
+    """Return the part of a path for a record.
 
     Parameters
     ----------
     name : str
-        The record's name.
+        Name of the record.
     record_id : int
-        The record's id, which stands for it where the name cannot.
+        Id of the record, used if the name is not allowed in a path.
 
     Returns
     -------
     str
-        What `parse` turns into the name, or into the id.
+        Part that `parse` converts to the name or the id.
     """
     if _LOOKS_LIKE_ID.fullmatch(name):
         return f"@{name}" if _is_name(name) else f"@{record_id}"
@@ -104,25 +104,25 @@ def _is_name(name: str) -> bool:
 
 
 def join(parent: str, part: str) -> str:
-    """Return the path of `part` below the path `parent`."""
+    """Return the path of `part` in the folder `parent`."""
     return f"{parent}/{part}" if parent else part
 
 
 TOP = Record(id=0, name="", type="directory", size=0, parent=None)
-"""Stands for the top level, which has no record of its own."""
+"""Represents the top level, which has no record of its own."""
 
 
 class Resolver:
-    """Find the records behind paths, in few requests.
+    """Finds the records for paths, with few requests.
 
     Attributes
     ----------
     client : RinocloudClient
-        Asks the server.
+        Sends the requests.
     listings : Listings
-        What is known already.
+        Cached records.
     url : callable
-        Turns a path into what messages call it.
+        Converts a path to its URL for messages.
     """
 
     def __init__(
@@ -138,16 +138,16 @@ class Resolver:
         Parameters
         ----------
         path : str
-            The path.
+            Path.
         max_age : float
-            Seconds that the answer may be old.
+            Maximum age of a cached record in seconds.
 
         Raises
         ------
         NotFoundError
-            If there is nothing.
+            If the path does not exist.
         InvalidPathError
-            If nothing can be there.
+            If the path is not valid.
         """
         parts = parse(path)
         if not parts:
@@ -190,7 +190,7 @@ class Resolver:
                 if error.status not in {400, *NO_SUCH_ENDPOINT}:
                     raise
                 found = self.children(path.rpartition("/")[0], max_age).get(path)
-                features.lacks("query")  # since other endpoints answer
+                features.lacks("query")  # other endpoints work, so only this one is missing
         else:
             found = self.children(path.rpartition("/")[0], max_age).get(path)
         if found is None:
@@ -198,14 +198,14 @@ class Resolver:
         return found
 
     def folder_id(self, path: str, max_age: float) -> int | None:
-        """Return the id of the folder at a path; None is the top level.
+        """Return the id of a folder by path; None is the top level.
 
         Raises
         ------
         NotFoundError
-            If there is nothing.
+            If the path does not exist.
         NotADirectoryError
-            If it is not a folder.
+            If the path is not a folder.
         """
         record = self.record(path, max_age)
         if record is TOP:
@@ -220,17 +220,17 @@ class Resolver:
         Parameters
         ----------
         path : str
-            The path, which may end in an id.
+            Path, which may end in an id.
 
         Returns
         -------
         str or None
-            None for an earlier version, whose name leads to the current one.
+            None for an earlier version, since its name leads to the current one.
 
         Raises
         ------
         NotFoundError
-            If the path ends in an id that is not there.
+            If the path ends in an id that does not exist.
         """
         parts = parse(path)
         if not parts or not isinstance(parts[-1], ById):
@@ -244,12 +244,12 @@ class Resolver:
             return None
 
     def check_way(self, path: str) -> None:
-        """Look whether all that is there of the way to a path are folders.
+        """Check that all existing parents of a path are folders.
 
         Raises
         ------
         NotADirectoryError
-            If something on the way is not a folder.
+            If a parent is not a folder.
         """
         above = path.rpartition("/")[0]
         while above:
@@ -261,14 +261,14 @@ class Resolver:
                 return
 
     def children(self, path: str, max_age: float) -> dict[str, Record]:
-        """Return the records in the folder at a path, by path.
+        """Return the records in a folder, by path.
 
         Raises
         ------
         NotFoundError
-            If there is nothing at the path.
+            If the path does not exist.
         NotADirectoryError
-            If it is not a folder.
+            If the path is not a folder.
         """
         cached = self.listings.children(path, max_age)
         if cached is not None:
@@ -277,13 +277,13 @@ class Resolver:
         try:
             found = self._list(path, max_age)
         except NotFoundError:
-            # What was known of the folder may be of one that went since, with another in its place.
+            # The cached folder may have been replaced by another one with the same name.
             if self.listings.get(path, max_age) is None:
                 raise
             self.listings.forget(path)
             moment = self.listings.moment()
             found = self._list(path, max_age)
-        # Where names repeat, the largest id is the current one: it comes last, and stays.
+        # If a name occurs several times, the largest id is the current object: sorted last, it wins.
         records = sorted(found, key=lambda record: record.id)
         children = {join(path, part_of(record.name, record.id)): record for record in records}
         self.listings.keep_children(path, children, moment)
@@ -303,18 +303,18 @@ class Resolver:
         try:
             return self.client.children_at(names, self.url(path))
         except InvalidRequestError:
-            self.folder_id(path, 0)  # raises if this is why
+            self.folder_id(path, 0)  # raises the reason if it applies
             raise
 
     def tree(self, path: str) -> dict[str, Record] | None:
-        """Return the records of all that is below a folder, by path; None where the server cannot say.
+        """Return the records of everything below a folder, by path; None if the server cannot.
 
         Raises
         ------
         NotFoundError
-            If there is nothing at the path.
+            If the path does not exist.
         NotADirectoryError
-            If it is not a folder.
+            If the path is not a folder.
         """
         names = _names(parse(path))
         if names is None:
@@ -323,20 +323,20 @@ class Resolver:
         try:
             records = self.client.descendants(names, self.url(path))
         except InvalidRequestError:
-            self.folder_id(path, 0)  # raises if this is why
+            self.folder_id(path, 0)  # raises the reason if it applies
             raise
         if records is None:
             return None
         return self._arrange(path, records, moment)
 
     def _arrange(self, path: str, records: list[Record], moment: int) -> dict[str, Record]:
-        """Give each record its path, and remember the listing of each folder."""
+        """Find the path of each record, and cache the listing of each folder."""
         ids: dict[int | None, Record] = {record.id: record for record in records}
         paths: dict[int | None, str] = {}
         listings: dict[str, dict[str, Record]] = {path: {}}
 
         def place(record: Record) -> str:
-            # A loop, since folders may be nested deeper than calls can be.
+            # Iterative, since folders may be nested deeper than the recursion limit.
             chain = [record]
             while chain[-1].id not in paths and chain[-1].parent in ids:
                 chain.append(ids[chain[-1].parent])
@@ -360,6 +360,6 @@ class Resolver:
 
 
 def _names(parts: Sequence[Part]) -> list[str] | None:
-    """Return the parts if all of them are names."""
+    """Return the parts if all of them are names, else None."""
     names = [part for part in parts if isinstance(part, str)]
     return names if len(names) == len(parts) else None

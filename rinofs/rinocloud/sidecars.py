@@ -1,6 +1,6 @@
-"""Metadata kept in a file beside the file that it describes: ``run.csv.json`` beside ``run.csv``.
+"""Sidecars: the metadata of ``run.csv`` in a file ``run.csv.json`` beside it.
 
-As a module, it is the `rinofs.fs.backend.Sidecars` of Rinocloud.
+The module implements `rinofs.fs.backend.Sidecars`.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ SUFFIX = ".json"
 
 
 def is_sidecar(path: str) -> bool:
-    """Tell whether a local file describes the one beside it: that is there, and itself describes none."""
+    """Return whether a local file is a sidecar: its subject exists and is not a sidecar itself."""
     described = path.removesuffix(SUFFIX)
     return described != path and Path(described).is_file() and not is_sidecar(described)
 
 
 def read_sidecar(path: str) -> dict[str, Any] | None:
-    """Return the metadata in the file beside a local file, or None if there is none.
+    """Return the metadata from the sidecar of a local file, or None if there is none.
 
     Raises
     ------
     ValueError
-        If it is not a JSON object; the message names the file.
+        If the sidecar is not valid JSON; the message names the file.
     TypeError
-        If it is another JSON value.
+        If it is JSON, but not an object.
     """
     beside = Path(path + SUFFIX)
     if not beside.is_file() or not is_sidecar(str(beside)):
@@ -48,7 +48,7 @@ def read_sidecar(path: str) -> dict[str, Any] | None:
 
 
 def write_sidecar(path: str, metadata: Mapping[str, Any]) -> None:
-    """Keep metadata beside a local file; where there is none, only what is there already is replaced."""
+    """Write the sidecar of a local file; empty metadata is only written over an existing sidecar."""
     beside = Path(path + SUFFIX)
     if metadata or beside.exists():
         text = json.dumps(metadata, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -57,7 +57,7 @@ def write_sidecar(path: str, metadata: Mapping[str, Any]) -> None:
 
 
 def check_free(paths: Iterable[str]) -> None:
-    """Raise FileExistsError if one of the files to be written has the name of another one's metadata."""
+    """Raise FileExistsError if a file to be written has the name of another one's sidecar."""
     names = set(paths)
     for name in sorted(names):
         if name + SUFFIX in names:

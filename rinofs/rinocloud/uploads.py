@@ -1,4 +1,4 @@
-"""Sending a content to its path: once, checked, and never half."""
+"""Upload a content to a path: exactly once, verified, and never partially."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ if TYPE_CHECKING:
 _TAKEN = 412
 
 _TRIES = 20
-"""How often is looked again for what is to grow, where others replace it meanwhile."""
+"""Maximum number of attempts to append to a file that others keep replacing."""
 
 APPEND = "append"
-"""The endpoint that lets a content grow."""
+"""The endpoint that appends to a content."""
 
 _OWN_ETAG = re.compile(r"[0-9a-f]{32}-[0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a new object goes.
+    """The location of a new object.
 
     Attributes
     ----------
     folder : int or None
-        The id of a folder that is known to be there; None is the top level.
+        Id of an existing folder; None is the top level.
     name : str
-        The names from there on, joined by slashes: the server makes the folders on the way.
+        Names below that folder, joined by slashes: the server creates folders as needed.
     made : str or None
-        The path of the first folder on the way that may not be there yet.
+        Path of the first of these folders, which may not exist yet.
     """
 
     folder: int | None
@@ -61,14 +61,14 @@ class Target:
 
 
 class Uploader:
-    """Send contents.
+    """Uploads contents.
 
     Parameters
     ----------
     resolver : Resolver
-        Finds the objects; its client, listings and URLs are used too.
+        Finds the objects; provides the client, the listings and the URLs.
     verify : bool
-        Whether what was stored is checked.
+        Whether to verify stored contents.
     """
 
     def __init__(self, resolver: Resolver, verify: bool) -> None:
@@ -77,14 +77,14 @@ class Uploader:
         self._verify = verify
 
     def target(self, path: str, max_age: float) -> Target:
-        """Find where a new object at a path goes, without a request where the path has no ids.
+        """Find the location of a new object, without a request if the path contains no ids.
 
         Raises
         ------
         NotADirectoryError
-            If something on the way is known not to be a folder.
+            If a parent is known not to be a folder.
         InvalidPathError
-            If nothing can be at the path.
+            If the path is not valid.
         """
         parts = parse(path)
         names: list[str] = []
@@ -103,18 +103,18 @@ class Uploader:
         return Target(self._resolver.folder_id(above, max_age), "/".join(names), made)
 
     def send(self, upload: Upload, max_age: float) -> Record:
-        """Store a content under its path.
+        """Store a content at its path.
 
         Raises
         ------
         ConflictError
-            If it is exclusive and the name is taken.
+            If it is exclusive and the path exists.
         PreconditionError
-            If it is for the place of another content than is there.
+            If its `if_match` does not match the current content.
         IsADirectoryError, NotADirectoryError
-            If there is a folder, or something else than a folder on the way.
+            If the path is a folder, or a parent is not a folder.
         ContentMismatchError
-            If the server stored something else.
+            If the server stored another content.
         """
         path = self._by_name(upload.path)
         self._client.discover()
@@ -126,7 +126,7 @@ class Uploader:
         except (NotFoundError, ConflictError, InvalidRequestError) as error:
             if error.status == _TAKEN:
                 raise
-            # What was known of the folders may have been overtaken: look again, and send once more if so.
+            # The cached folders may be outdated: look them up again, and send once more if so.
             self._listings.forget(path.partition("/")[0])
             fresh = self.target(path, max_age)
             self._explain(path)
@@ -139,14 +139,14 @@ class Uploader:
         return record
 
     def _by_name(self, path: str) -> str:
-        """Return the path to write to, where the one that was given ends in an id."""
+        """Return the path to write to, given one that may end in an id."""
         named = self._resolver.named(path)
         if named is None:
             raise NotAllowedError("earlier versions are read-only", self._url(path))
         return named
 
     def _look(self, path: str, upload: Upload) -> None:
-        """Raise right before an upload what a server without conditions would not refuse."""
+        """Check, right before an upload, conditions that a server without conditional requests ignores."""
         has = self._client.features.has
         if upload.exclusive and not has(RinocloudExtension.DIGEST):
             self._refuse_taken(path)
@@ -196,19 +196,19 @@ class Uploader:
                 raise
             body.rewind()
             if upload.exclusive:
-                self._refuse_taken(path)  # by now it may be somebody else's
+                self._refuse_taken(path)  # another client may have created it
             try:
-                # Another server may have taken the place of the first one, and be able to do less.
+                # Another server, with fewer features, may have taken the place of the first.
                 self._look(path, upload)
                 return self._send(path, target, upload, again=True)
             except PreconditionError:
-                raise unknown from None  # it may have been the first request that changed the content
+                raise unknown from None  # the first request may have stored the content
         if self._verify and not extended:
             self._check(path, record, body)
         return record
 
     def _condition(self, upload: Upload) -> dict[str, str]:
-        """Return the header that has the server decide."""
+        """Return the header that makes the upload conditional."""
         has = self._client.features.has
         if upload.exclusive and has(RinocloudExtension.DIGEST):
             return {"If-None-Match": "*"}
@@ -217,15 +217,15 @@ class Uploader:
             return {"If-Match": etag if etag == "*" else f'"{etag}"'}
         return {}
 
-    # Appending without conditions
+    # Append without conditional requests
 
     def append(self, path: str, data: bytes) -> bool:
-        """Let a file grow by text, on a server without conditions.
+        """Append text to a file, on a server without conditional requests.
 
         Returns
         -------
         bool
-            False if the server has conditions, or cannot let a content grow by this.
+            False if the server has conditional requests, or cannot append this to this file.
         """
         self._client.discover()
         features = self._client.features
@@ -257,7 +257,7 @@ class Uploader:
         raise AssertionError
 
     def _empty(self, path: str) -> Record:
-        """Make an object that can grow; where two do that at once, one of them is refused."""
+        """Create an object to append to; if two clients do so at once, one is refused."""
         target = self.target(path, 0)
         above, _, name = target.name.rpartition("/")
         label, folder = self._url(path), target.folder
@@ -271,7 +271,7 @@ class Uploader:
         return self._client.create_object(name, folder, label)
 
     def _stored_by_lost_answer(self, path: str, body: UploadBody, upload: Upload) -> Record | None:
-        """Return the record of an upload whose answer was lost, if it was stored."""
+        """Return the record of an upload whose response was lost, if it was stored."""
         body.rewind()
         hasher = EtagHasher()
         if isinstance(upload.source, bytes):
@@ -298,7 +298,7 @@ class Uploader:
             )
 
     def _explain(self, path: str) -> None:
-        """Raise what the refusal of an upload means, if what is there says so."""
+        """Raise the specific error for a refused upload, if the existing objects explain it."""
         try:
             record = self._resolver.record(path, 0)
         except (NotFoundError, NotADirectoryError):
@@ -318,7 +318,7 @@ def _bare(etag: str) -> str:
 
 
 def fields_of(target: Target, upload: Upload, features: Features) -> dict[str, Any]:
-    """Return what is said of a content, beside its bytes; to other servers a new field would be metadata."""
+    """Return the fields sent with a content; a plain server would store unknown ones as metadata."""
     fields: dict[str, Any] = {"name": target.name}
     if target.folder is not None:
         fields["parent"] = target.folder

@@ -1,6 +1,6 @@
-"""Servers for tests: of rinofs itself, and of programs that use it.
+"""Servers for tests of rinofs and of programs that use it.
 
-`live_server` runs in this process and shows which requests it gets; `server_process` is the real command::
+`live_server` runs in this process and records its requests; `server_process` runs the real command::
 
     from rinofs.testing import live_server
 

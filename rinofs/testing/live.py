@@ -32,20 +32,20 @@ USERNAME = "rino"
 
 
 class LiveServer:
-    """A running server; made by `live_server`.
+    """A running server, created by `live_server`.
 
     Attributes
     ----------
     endpoint_url : str
-        Where it answers.
+        URL of the server.
     username : str
-        Its first user.
+        Name of the first user.
     token : str
-        The token of that user.
+        Token of that user.
     data_dir : Path
-        Where it keeps everything.
+        Data directory.
     extensions : bool
-        Whether it speaks more than the published API.
+        Whether the server has extensions of the published API.
     """
 
     def __init__(self, endpoint_url: str, services: Services, recorder: Recorder, token: str) -> None:
@@ -62,21 +62,21 @@ class LiveServer:
 
     @property
     def password(self) -> str:
-        """The password of the first user."""
+        """Password of the first user."""
         if self._password is None:
-            # Its hash takes a tenth of a second, which most tests have no use for.
+            # Created on demand: its hash takes a tenth of a second, and most tests do not use it.
             self._password = secrets.token_urlsafe(12)
             self._services.accounts.set_password(self._user, self._password)
         return self._password
 
     @property
     def requests(self) -> list[SeenRequest]:
-        """The requests that were answered since the start or the last `reset`, in that order."""
+        """Requests that were answered since the start or the last `reset`, in order."""
         return self._recorder.requests
 
     @property
     def faults(self) -> Faults | None:
-        """What goes wrong: takes method and path of a request, and returns a `Fault` or None."""
+        """Injects faults: takes method and path of a request, and returns a `Fault` or None."""
         return self._recorder.faults
 
     @faults.setter
@@ -84,32 +84,32 @@ class LiveServer:
         self._recorder.faults = faults
 
     def reset(self) -> None:
-        """Forget the requests seen so far, and let nothing go wrong any more. Data stay."""
+        """Clear the recorded requests and the faults. Data is kept."""
         self._recorder.requests.clear()
         self._recorder.faults = None
 
     def add_user(self, name: str, *, password: str | None = None) -> str:
-        """Make a further user, and return a token of that user."""
+        """Create another user; returns a token."""
         user: User = self._services.accounts.add_user(name, password=password)
         return self._services.accounts.mint_token(user)
 
     def add_client(self, name: str, *redirect_uris: str, public: bool = False) -> tuple[str, str | None]:
-        """Register a program that may ask users for access, and return its id and secret.
+        """Register an OAuth client; returns its id and secret.
 
         Parameters
         ----------
         name : str
-            What users are to see.
+            Name shown to users.
         *redirect_uris : str
-            Where users may be sent back to.
+            URLs to which users may be redirected.
         public : bool
-            Whether it gets no secret.
+            Whether the client has no secret.
         """
         client, secret = self._services.clients.add(name, redirect_uris, public=public)
         return client.client_id, secret
 
     def remove_client(self, client_id: str) -> bool:
-        """Remove a program with all that was granted to it; tell whether there was one."""
+        """Remove an OAuth client and all its grants; returns whether it existed."""
         return self._services.clients.remove(client_id)
 
 
@@ -128,23 +128,22 @@ def live_server(
     Parameters
     ----------
     extensions : bool
-        False for the published APIs and nothing more.
+        False for the published APIs only.
     repovizz_extensions : bool, optional
-        The same for the repovizz2 API alone, where that is to differ.
+        The same for the repovizz2 API, if different.
     data_dir : Path, optional
-        Where to keep everything; by default in a folder that goes away with the server.
+        Data directory; by default a temporary one.
     token : str, optional
-        The token of the user ``rino``; a random one by default.
+        Token of the user ``rino``; random by default.
     configure : callable, optional
-        Takes the settings and returns those to use, made by ``dataclasses.replace``.
+        Takes the settings and returns changed ones, made with ``dataclasses.replace``.
     blobs : BlobStore, optional
-        Where contents are kept, such as a
-        `rinofs.server.blobs.memory.MemoryBlobStore`; by default in the folder.
+        Blob store, such as a `rinofs.server.blobs.memory.MemoryBlobStore`; by default in the data directory.
 
     Yields
     ------
     LiveServer
-        The server, ready to answer.
+        Server, ready for requests.
     """
     with ExitStack() as stack:
         folder = data_dir or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rinofs-")))
@@ -172,16 +171,16 @@ def serving(
     Parameters
     ----------
     app : ASGIApp
-        The application.
+        Application.
     settings : ServerSettings
-        Where deadlines come from.
+        Provides the timeouts.
     protocol : type, optional
-        What talks to clients in place of the guarded protocol of these settings.
+        Protocol class to use instead of the guarded protocol of the settings.
 
     Yields
     ------
     str
-        The URL of the server, which answers by now.
+        URL of the server, which is ready for requests.
     """
     with listen("127.0.0.1", 0) as listener:
         url = endpoint_url(listener, "127.0.0.1")

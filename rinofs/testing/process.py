@@ -1,4 +1,4 @@
-"""A server in a process of its own."""
+"""A server in a separate process."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ if TYPE_CHECKING:
 __all__ = ["COMMAND", "ServerProcess", "server_process"]
 
 COMMAND = (sys.executable, "-c", "from rinofs.cli.main import main; main()")
-"""The command ``rinofs``, as the interpreter that runs now has it."""
+"""The command ``rinofs``, run by the current Python interpreter."""
 
 START_TIMEOUT = 60.0
-"""Seconds that a server may take to print where it answers."""
+"""Maximum seconds until a server prints its endpoint."""
 
 
 class ServerProcess:
-    """A running ``rinofs serve``; made by `server_process`.
+    """A running ``rinofs serve``, created by `server_process`.
 
     Attributes
     ----------
     pid : int
-        Its process.
+        Process id.
     endpoint_url : str
-        Where it answers.
+        URL of the server.
     token : str or None
-        The token that it printed.
+        Token from its output.
     output : str
-        All that it printed when it was ready.
+        Its output until it was ready.
     """
 
     def __init__(self, process: subprocess.Popen[str], errors: IO[str]) -> None:
@@ -68,12 +68,12 @@ class ServerProcess:
         return "".join(lines)
 
     def errors(self) -> str:
-        """Return what it wrote to standard error so far."""
+        """Return its output to standard error so far."""
         self._errors.seek(0)
         return self._errors.read()
 
     def terminate(self, timeout: float = 30.0) -> int:
-        """Ask it to end, and return its exit code.
+        """Ask the server to stop, and return its exit code.
 
         Raises
         ------
@@ -84,26 +84,26 @@ class ServerProcess:
         return self._process.wait(timeout)
 
     def kill(self) -> int:
-        """End it as a crash would (``kill -9``), and return its exit code."""
+        """Kill the server, as in a crash (``kill -9``), and return its exit code."""
         self._process.kill()
         return self._process.wait()
 
 
 @contextmanager
 def server_process(data_dir: Path, *args: str) -> Iterator[ServerProcess]:
-    """Run ``rinofs serve`` on a free port, until the context is left.
+    """Run ``rinofs serve`` on a free port until the context ends.
 
     Parameters
     ----------
     data_dir : Path
-        The folder to serve.
+        Data directory.
     *args : str
         Further arguments of the command.
 
     Yields
     ------
     ServerProcess
-        The process, ready to answer.
+        Process, ready for requests.
 
     Raises
     ------

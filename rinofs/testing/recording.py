@@ -1,4 +1,4 @@
-"""Seeing what a server is asked, and having it fail."""
+"""Record a server's requests, and inject faults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["Fault", "Faults", "Recorder", "SeenRequest", "droppable_protocol"]
 
 _PIECE = 1024 * 1024
 
-_DROP = "rinofs.drop"  # key in the scope of a request: what ends its connection
+_DROP = "rinofs.drop"  # key in an ASGI scope: function that ends the connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,13 @@ class SeenRequest:
     Attributes
     ----------
     method, path, query : str
-        What was asked; the path without its percent-encoding, the query with it.
+        Request line; the path decoded, the query percent-encoded.
     status : int
-        Of the answer; 0 if there was none.
+        Status of the response; 0 if there was none.
     headers_in : mapping of str
-        The headers of the request, names in lower case.
+        Headers of the request, by lower-case name.
     bytes_in, bytes_out : int
-        Bytes of the bodies of request and answer, as far as they were read and sent.
+        Bytes read and sent of the two bodies.
     """
 
     method: str
@@ -50,22 +50,22 @@ class SeenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What goes wrong with a request.
+    """A fault to inject into a request.
 
     Attributes
     ----------
     delay : float
-        Seconds to wait before anything else.
+        Seconds to wait first.
     status : int or None
-        The status of a made-up answer; None to carry the request out.
+        Status of an artificial response; None to carry out the request.
     headers : mapping of str
-        Headers of the made-up answer.
+        Headers of the artificial response.
     body : bytes
-        Its body.
+        Body of the artificial response.
     cut_after : int or None
-        Bytes of the answer's body after which the connection ends.
+        Bytes of the response's body after which the connection is closed.
     lose_answer : bool
-        End the connection in place of the answer. The request is carried out all the same.
+        Whether to close the connection instead of sending the response. The request is carried out anyway.
     """
 
     delay: float = 0.0
@@ -77,11 +77,11 @@ class Fault:
 
 
 Faults: TypeAlias = Callable[[str, str], Fault | None]
-"""Takes the method and the path of a request, and says what goes wrong with it, if anything."""
+"""Takes method and path of a request, and returns the fault to inject, if any."""
 
 
 def droppable_protocol(settings: ServerSettings) -> type[GuardedProtocol]:
-    """Return the server's protocol class, in a form that lets faults end connections."""
+    """Return the server's protocol class, extended so that faults can close connections."""
     return type("DroppableProtocol", (_DroppableProtocol,), {"settings": settings})
 
 
@@ -93,7 +93,7 @@ class _DroppableProtocol(GuardedProtocol):
 
 
 def _in_pieces(message: Message) -> Iterator[Message]:
-    """Cut what is to be sent of a file, since what is counted is what was asked to be sent."""
+    """Split messages that send a file, since sent bytes are counted by message."""
     ends, more_body = message["offset"] + message["count"], message["more_body"]
     for offset in range(message["offset"], ends, _PIECE):
         count = min(ends - offset, _PIECE)
@@ -101,25 +101,25 @@ def _in_pieces(message: Message) -> Iterator[Message]:
 
 
 def _length(message: Message) -> int:
-    """Return the bytes of an answer's body in a message."""
+    """Return the number of body bytes in a message."""
     length: int = message["count"] if message["type"] == EXTENSION else len(message.get("body", b""))
     return length
 
 
 class Recorder:
-    """Stand before an application, note what it is asked, and put faults in its way.
+    """ASGI middleware that records requests and injects faults.
 
     Parameters
     ----------
     app : ASGIApp
-        The application.
+        Application.
 
     Attributes
     ----------
     requests : list of SeenRequest
-        What was answered so far. A request is in it before the client has the last byte of its answer.
+        Answered requests. A request is added before the client receives the last byte of its response.
     faults : callable or None
-        What goes wrong; see `Faults`.
+        Injects faults; see `Faults`.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -128,7 +128,7 @@ class Recorder:
         self.faults: Faults | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -147,7 +147,7 @@ class Recorder:
 
 
 class _Exchange:
-    """One request and its answer."""
+    """One request and its response."""
 
     def __init__(
         self, scope: Scope, receive: Receive, send: Send, fault: Fault, requests: list[SeenRequest]

@@ -1,4 +1,4 @@
-"""Finding objects by what is known about them: `search.Queries`, and what it needs.
+"""Queries for objects by their properties and metadata; the entry point is `search.Queries`.
 
-It imports `rinofs.protocol`, `rinofs.fs` and the client of Rinocloud, and serves its filesystem.
+May import `rinofs.protocol`, `rinofs.fs` and the client of Rinocloud. Serves the filesystem of Rinocloud.
 """

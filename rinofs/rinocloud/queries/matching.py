@@ -1,7 +1,7 @@
-"""The query language over records, for servers without queries.
+"""Match queries against records locally, for servers without queries.
 
-The rules are those of `rinofs.protocol.operators`, to the last odd key, so that it does not matter who looks.
-How each operator is evaluated is in `MATCHERS`.
+Follows the semantics in `rinofs.protocol.operators` exactly, so that results do not depend on the side that
+evaluates a query. `MATCHERS` has a function for each operator.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 __all__ = ["MATCHERS", "Fields", "matcher", "ordered", "value_reader"]
 
 Fields: TypeAlias = "Mapping[str, Any]"
-"""A record as the service shows it."""
+"""A record as JSON, with the names of the service."""
 
 
 def matcher(query: Mapping[str, Any], *, digests: bool) -> Callable[[Fields], bool]:
-    """Return what tells whether a record is found by a query.
+    """Return a function that checks whether a record matches a query.
 
     Parameters
     ----------
     query : mapping
-        The query.
+        Query.
     digests : bool
-        Whether ``sha256`` is a field of records.
+        Whether records have the field ``sha256``.
 
     Raises
     ------
     InvalidRequestError
-        If it is no query, as the server would say too.
+        If the query is not valid; the server gives the same error.
     """
     try:
         return _query(query, digests=digests)
@@ -93,7 +93,7 @@ def _term(name: str, operator_name: str, wanted: Any) -> Holds:
 
 
 def value_reader(name: str, *, digests: bool) -> Callable[[Fields], Any]:
-    """Return what takes the value of a field out of a record; None where it has none."""
+    """Return a function that reads a field of a record; it returns None if the record has no such field."""
     if record_field(name, digests=digests) is not None:
         return lambda record: record.get(name)
     if name == operators.EVERY_FIELD:
@@ -104,7 +104,7 @@ def value_reader(name: str, *, digests: bool) -> Callable[[Fields], Any]:
     def value_of(record: Fields) -> Any:
         metadata = record.get(METADATA) or {}
         value = _at(metadata, [inner])
-        # The key of exactly that name counts first, with all its dots.
+        # A key with exactly this name comes first, including its dots.
         return _at(metadata, parts) if value is None and len(parts) > 1 else value
 
     return value_of
@@ -136,7 +136,7 @@ def _at(value: Any, keys: Sequence[str]) -> Any:
 
 
 def _is_one_of(wanted: Sequence[Any]) -> Holds:
-    """Tell of a value whether it is one of some, or a list that holds one; null is absence."""
+    """Return whether a value equals one of `wanted`, or is a list that contains one; null means absent."""
     absent = any(one is None for one in wanted)
     keys = {_key(one) for one in wanted if one is not None}
 
@@ -193,14 +193,14 @@ MATCHERS: dict[Operator, Callable[[Any], Holds]] = {
     operators.MATCHES: _matches,
     operators.STRING_CONTAINS: _contains,
 }
-"""What tells by operator, given what the operator is used with, whether the value of a field matches.
+"""For each operator, returns a function of the field's value, given the operator's operand.
 
-The value is None where an object does not have the field.
+The value is None if the object does not have the field.
 """
 
 
 def _key(value: Any) -> tuple[str, Any]:
-    """Return what is equal for equal values, and in order for those of one type that have one."""
+    """Return a key that is equal for equal values, and sortable for values of one ordered type."""
     if value is None or isinstance(value, bool):
         return "truth", value
     if isinstance(value, int):
@@ -213,12 +213,12 @@ def _key(value: Any) -> tuple[str, Any]:
 
 
 def _text(value: str) -> str:
-    # SQLite ends texts at NUL, so the server has another character stand for it.
+    # SQLite ends strings at NUL, so the server compares them with a replacement character.
     return value.replace("\0", NUL_STAND_IN)
 
 
 def _written(value: Any) -> str:
-    """Return a list or object as the JSON text that it is compared by."""
+    """Return a list or object as JSON text for comparisons."""
     if isinstance(value, list):
         return f"[{','.join(map(_written, value))}]"
     if isinstance(value, dict):
@@ -227,16 +227,16 @@ def _written(value: Any) -> str:
 
 
 def ordered(records: Sequence[Fields], sort: str, *, digests: bool) -> list[int]:
-    """Return the positions of records in an order: those that have the field, by its value and then by id.
+    """Return the indices of records in sort order: those that have the field, by its value and then by id.
 
     Parameters
     ----------
     records : sequence of mapping
-        The records.
+        Records.
     sort : str
-        A field, after a ``-`` for the reverse.
+        Field; with a leading ``-`` for descending order.
     digests : bool
-        Whether ``sha256`` is a field of records.
+        Whether records have the field ``sha256``.
     """
     value_of = value_reader(sort.removeprefix("-"), digests=digests)
     keyed = [

@@ -1,7 +1,7 @@
-"""From filter keywords to the service's query language.
+"""Convert filter keywords to the service's query language.
 
-``y__gt=2.2`` asks for ``{"y": {"$gt": 2.2}}``: what comes after the last ``__`` is the operator, if it is
-one, and all before it is the field, which may itself reach into objects (``device__gain__gt``).
+``y__gt=2.2`` becomes ``{"y": {"$gt": 2.2}}``. The part after the last ``__`` is the operator, if it is one.
+The rest is the field, which may be a nested key (``device__gain__gt``).
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ _DAY = re.compile(r"\d{4}(-\d\d){0,2}", re.ASCII)
 
 
 def build(where: object, filters: Mapping[str, Any]) -> Query:
-    """Return the query that a raw one and filter keywords make together.
+    """Return the query for filter keywords and a raw query.
 
     Parameters
     ----------
     where : mapping or None
-        A query as the service knows it; its field names are the service's.
+        Query in the service's language, with the service's field names.
     filters : mapping
         Values by filter keyword.
 
     Raises
     ------
     TypeError, ValueError
-        If a keyword or a value makes no sense; the message names it.
+        If a keyword or value is not valid; the message names it.
     """
     if where is not None and not isinstance(where, Mapping):
         raise TypeError(f"where: a query is a dict, not {type(where).__name__}")
@@ -69,7 +69,7 @@ def build(where: object, filters: Mapping[str, Any]) -> Query:
 
 
 def _taken_apart(keyword: str) -> tuple[str, Operator, bool]:
-    """Return the field, the operator, and whether the condition is one of several that may hold."""
+    """Return the field, the operator, and whether the keyword ends in ``__or``."""
     field, _, last = keyword.rpartition("__")
     is_either = bool(field) and last == OR_SUFFIX
     rest = field if is_either else keyword
@@ -110,7 +110,7 @@ def _value(field: str, value: Any, keyword: str) -> Any:
 
 
 def _time(value: Any, keyword: str) -> str:
-    """Return a time as text, as the service compares it: a year, month or day as it is, all else in UTC."""
+    """Return a time as the service compares it: a year, month or day unchanged, anything else in UTC."""
     if isinstance(value, datetime) and value.tzinfo is None:
         raise ValueError(f"{keyword}: times are in UTC; add a time zone to {value}")
     text = as_json(value, keyword)
@@ -133,7 +133,7 @@ def _read_time(text: str) -> str | None:
 
 
 def _condition(conditions: dict[str, Any]) -> Any:
-    """Write a condition in the shortest way, which all servers know."""
+    """Return a condition in its shortest form, which all servers support."""
     value = conditions.get(EQ.name)
     if len(conditions) > 1 or EQ.name not in conditions or isinstance(value, dict):
         return conditions
@@ -141,17 +141,17 @@ def _condition(conditions: dict[str, Any]) -> Any:
 
 
 def both(*queries: Query) -> Query:
-    """Return the query for what all of some queries find."""
+    """Return a query that matches if all of some queries match."""
     given = [query for query in queries if query]
     merged = {key: value for query in given for key, value in query.items()}
-    # Side by side is what every server understands; the same field twice needs more.
+    # One object with all fields works on every server, unless two queries have the same field.
     return merged if len(merged) == sum(map(len, given)) else {AND: given}
 
 
 def metadata_fields(query: Query) -> set[str]:
-    """Return the fields of the metadata that a query names, but for those which are to be absent.
+    """Return the metadata fields in a query, except those that must be absent.
 
-    What is not a query names none: whoever evaluates it refuses it.
+    If the query is not valid, the result is empty; its evaluation raises the error.
     """
     found: set[str] = set()
     for key, wanted in query.items():
@@ -164,22 +164,22 @@ def metadata_fields(query: Query) -> set[str]:
 
 
 def among(field: str, values: Iterable[object]) -> Query:
-    """Return the query for what has one of some values in a field."""
+    """Return the query for objects with one of some values in a field."""
     return {field: {IN.name: list(values)}}
 
 
 def after_id(number: int) -> Query:
-    """Return the query for what has a larger id."""
+    """Return the query for objects with a larger id."""
     return {"id": {GT.name: number}}
 
 
 def sort_of(sort: str | None, *, descending: bool) -> str | None:
-    """Return an order as the service takes it: a field, after a ``-`` for the reverse.
+    """Return the sort order for a request: a field, with a leading ``-`` for descending order.
 
     Raises
     ------
     ValueError
-        If no field is named.
+        If there is no field name.
     """
     if sort is None:
         if descending:

@@ -1,4 +1,4 @@
-"""What a query found: infos, page by page as they are asked for, or as a table."""
+"""Query results: an iterator over infos, requested page by page, or a data frame."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
 __all__ = ["Found", "frame_of"]
 
 SHOWN = 10
-"""Rows in a notebook."""
+"""Number of rows in a notebook."""
 
 
 COLUMNS = ("path", "url", "type", "size", "created", "modified", "tags", "id", "etag", "owner")
-"""What every object has; a field of the metadata of such a name is called ``metadata.size``."""
+"""Columns for all objects; a metadata field with the same name becomes ``metadata.size``."""
 
 
 class Found(Iterator["Info"]):
-    """An iterator over infos, which are asked for as it goes on.
+    """An iterator over infos, which are requested during the iteration.
 
     Parameters
     ----------
     infos : iterator of dict
-        What was found.
+        Results.
     title : str
-        What was asked for.
+        Title: the path and the query.
     """
 
     def __init__(self, infos: Iterator[Info], title: str) -> None:
@@ -49,7 +49,7 @@ class Found(Iterator["Info"]):
         return f"<{self._title}>"
 
     def _repr_html_(self) -> str:
-        """Return a table of the next few, which stay to be gone through."""
+        """Return an HTML table of the next few results, without consuming them."""
         while len(self._looked_at) <= SHOWN and (more := list(islice(self._infos, 1))):
             self._looked_at.extend(more)
         columns = ("name", "type", "size", "modified", "metadata", "tags")
@@ -59,19 +59,19 @@ class Found(Iterator["Info"]):
 
 
 def frame_of(infos: Iterable[Info], url: Callable[[str], str]) -> pd.DataFrame:
-    """Return a data frame of infos; `url` turns a path into a URL.
+    """Return a data frame of infos; `url` converts a path to a URL.
 
     Raises
     ------
     ImportError
-        If pandas is missing.
+        If pandas is not installed.
     """
     try:
         import pandas as pd
     except ImportError as error:
         raise ImportError("query_frame needs pandas: pip install pandas") from error
     rows = [_row(info, url) for info in infos]
-    # By columns, which costs pandas a quarter of what rows do.
+    # By column, which takes pandas a quarter of the time that rows take.
     names = dict.fromkeys((*COLUMNS, *(name for row in rows for name in row)))
     frame = pd.DataFrame({name: [row.get(name) for row in rows] for name in names})
     for name in ("created", "modified"):
@@ -88,7 +88,7 @@ def _row(info: Info, url: Callable[[str], str]) -> dict[str, Any]:
 
 
 def _flat(values: Mapping[str, Any], above: str) -> Iterable[tuple[str, Any]]:
-    """Yield values by dotted names; a key with a dot of its own comes later, and so counts."""
+    """Yield values by dotted names; keys that contain a dot themselves come last, and take precedence."""
     nested = {key: value for key, value in values.items() if isinstance(value, dict) and value}
     for key, value in nested.items():
         yield from _flat(value, f"{above}{key}.")

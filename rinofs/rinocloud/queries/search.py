@@ -1,4 +1,4 @@
-"""Queries as the filesystem offers them: by keywords, on the server or by looking through everything."""
+"""The query methods of the filesystem: evaluated by the server, or locally."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ __all__ = ["Queries"]
 
 
 class Queries:
-    """Find objects for one filesystem. Paths are without a protocol.
+    """Finds objects for one filesystem; paths have no protocol.
 
     Parameters
     ----------
     resolver : Resolver
-        Finds the objects; its client, listings and URLs are used too.
+        Finds the objects; provides the client, the listings and the URLs.
     max_age : float
-        Seconds that what is known of folders may be old.
+        Maximum age of cached folders in seconds.
     concurrency : int
-        Requests at a time, where everything is looked through.
+        Maximum number of concurrent requests for local evaluation.
     """
 
     def __init__(self, resolver: Resolver, *, max_age: float, concurrency: int) -> None:
@@ -59,7 +59,7 @@ class Queries:
         scan: bool = False,
         **filters: Any,
     ) -> Found:
-        """Find what `RinoFileSystem.query` describes."""
+        """Implement `RinoFileSystem.query`."""
         query = build(where, filters)
         title = f"{query or 'everything'}"
         return self._found(query, title, path, sort, limit, descending=descending, scan=scan)
@@ -74,7 +74,7 @@ class Queries:
         limit: int | None = None,
         scan: bool = False,
     ) -> Found:
-        """Find what `RinoFileSystem.search` describes."""
+        """Implement `RinoFileSystem.search`."""
         try:
             query = parse_search(text, service_name)
             matcher(query, digests=True)
@@ -121,17 +121,17 @@ class Queries:
         self._warn(path, unseen, scan=scan)
 
     def scan(self, path: str, query: Query, sort: str | None = None) -> list[Placed]:
-        """Return what a query finds, with paths, by looking through everything below a folder."""
+        """Return the matches of a query with their paths, evaluated locally on everything below a folder."""
         return self._searcher.select(self._tree(path, query), query, sort)
 
     def _tree(self, path: str, query: Query) -> dict[str, Record]:
-        matcher(query, digests=True)  # what is not a query is refused before anything is asked
+        matcher(query, digests=True)  # refuse an invalid query before any request
         return self._searcher.tree(path, self._concurrency)
 
     def count(
         self, path: str, *, where: Mapping[str, Any] | None = None, scan: bool = False, **filters: Any
     ) -> int:
-        """Return how many objects `query` finds."""
+        """Return the number of matches."""
         query = build(where, filters)
         unseen = metadata_fields(query)
         if scan:
@@ -154,12 +154,12 @@ class Queries:
                 warnings.warn(message, UserWarning, stacklevel=4)
 
     def frame(self, path: str, **query: Any) -> pd.DataFrame:
-        """Return what `query` finds as a data frame."""
+        """Return the results of `query` as a data frame."""
         return frame_of(self.query(path, **query), self._url)
 
 
 def _without(fields: set[str], records: Iterable[Record]) -> set[str]:
-    """Return those of some fields of the metadata that none of some records has."""
+    """Return the metadata fields that none of the records has."""
     left = {field: value_reader(field, digests=True) for field in fields}
     for record in records:
         if not left:

@@ -1,4 +1,4 @@
-"""Finding objects by what is known about them, and the paths of what was found."""
+"""Send queries, and find the paths of the results."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ if TYPE_CHECKING:
     from rinofs.rinocloud.resolver import Resolver
 
 Placed: TypeAlias = "tuple[str, Record]"
-"""A path and what is there."""
+"""A path and its record."""
 
 AT_ONCE = 5_000
-"""Ids in one question; servers take twice as many values."""
+"""Maximum number of ids in a query; servers allow twice as many values."""
 
 
 class Searcher:
-    """Ask for objects of a folder and all below it.
+    """Queries the objects below a folder.
 
     Parameters
     ----------
     resolver : Resolver
-        Finds the objects; its client, listings and URLs are used too.
+        Finds the objects; provides the client, the listings and the URLs.
     max_age : float
-        Seconds that what is known of folders may be old.
+        Maximum age of cached folders in seconds.
     """
 
     def __init__(self, resolver: Resolver, max_age: float) -> None:
@@ -49,14 +49,14 @@ class Searcher:
     def find(
         self, path: str, query: Query, sort: str | None, limit: int | None = None
     ) -> Iterator[list[Placed]]:
-        """Yield what a query finds below a folder, page by page; no more than `limit` if that is easy.
+        """Yield the matches of a query below a folder, page by page; `limit` is a hint.
 
         Raises
         ------
         NotImplementedError
             If the server has no queries.
         NotFoundError, NotADirectoryError
-            If there is no folder at the path.
+            If `path` is not an existing folder.
         """
         top = self._resolver.folder_id(path, self._max_age)
         folders = None if top is None else self._below(top, path)
@@ -73,7 +73,7 @@ class Searcher:
             ]
 
     def count(self, path: str, query: Query) -> int:
-        """Return how many objects a query finds below a folder; raises as `find` does."""
+        """Return the number of matches below a folder; raises as `find` does."""
         top = self._resolver.folder_id(path, self._max_age)
         folders = None if top is None else self._below(top, path)
         if folders is not None:
@@ -82,18 +82,18 @@ class Searcher:
             try:
                 return self._client.count(query, self._url(path))
             except NotImplementedError:
-                pass  # it may still be able to say which they are
+                pass  # it may support queries but not counts
         return sum(len(page) for page in self.find(path, query, None))
 
-    # Asking
+    # Requests
 
     def _pages(
         self, query: Query, sort: str | None, label: str, limit: int | None = None
     ) -> Iterator[list[Record]]:
-        """Yield the records that a query finds, each once, in pages of at most `limit`.
+        """Yield the matching records, each once, in pages of at most `limit`.
 
-        By id it goes on after the last one, whatever was changed meanwhile: the embedded server has that
-        order by itself, others are asked for it. What comes in another order is gone through by position.
+        Sorted by id, each page continues after the last id, so changes in between do no harm. The embedded
+        server sorts by id by default; others are asked to. Other orders use offsets.
         """
         seen: set[int] = set()
         last = 0
@@ -109,7 +109,7 @@ class Searcher:
             if fresh:
                 yield fresh
                 seen.update(record.id for record in fresh)
-            # Only the embedded server is known to grant the limit that it is asked for.
+            # Only the embedded server is known to return as many records as requested.
             if not records or (self._is_extended() and len(records) < size) or not (fresh or by_id):
                 return
             by_id = by_id and len(fresh) == len(records) and _ascending(records, last)
@@ -121,7 +121,7 @@ class Searcher:
     # Paths
 
     def _below(self, top: int, path: str) -> dict[int | None, str] | None:
-        """Return the paths of a folder and all folders below it, by id; None if they are too many."""
+        """Return the paths of a folder and all folders below it, by id; None if there are too many."""
         paths: dict[int | None, str] = {top: path}
         level = [top]
         while level:
@@ -137,7 +137,7 @@ class Searcher:
         return paths
 
     def _paths_of(self, page: list[Record], start: Mapping[int | None, str]) -> dict[int | None, str]:
-        """Return the paths of the folders that records are in, by id: of those below `start`."""
+        """Return the paths of the records' parent folders, by id, as far as they are below `start`."""
         records: dict[int, Record] = {}
         above = {record.parent for record in page}
         while missing := {number for number in above if number is not None} - records.keys() - start.keys():
@@ -155,14 +155,14 @@ class Searcher:
         above = number
         while above not in paths:
             if above is None or above not in records or len(chain) > len(records):
-                return  # outside of where is looked, or gone meanwhile
+                return  # outside of the searched folder, or deleted meanwhile
             chain.append(records[above])
             above = records[above].parent
         for record in reversed(chain):
             paths[record.id] = join(paths[record.parent], part_of(record.name, record.id))
 
     def _folders(self, wanted: Iterable[int]) -> dict[int, Record]:
-        """Return the records of folders by id: what is remembered, and the rest in few requests."""
+        """Return the records of folders by id: from the cache, and the others with a few requests."""
         found: dict[int, Record] = {}
         for number in wanted:
             known = self._listings.get(f"@{number}", self._max_age)
@@ -190,26 +190,26 @@ class Searcher:
             self._listings.keep(f"@{number}", record, moment)
         return found
 
-    # Looking through everything
+    # Local evaluation
 
     def tree(self, path: str, concurrency: int) -> dict[str, Record]:
-        """Return all that is below a folder, by path.
+        """Return everything below a folder, by path.
 
         Raises
         ------
         NotFoundError, NotADirectoryError
-            If there is no folder at the path.
+            If `path` is not an existing folder.
         """
         tree = self._resolver.tree(path)
         return self._walk(path, concurrency) if tree is None else tree
 
     def select(self, tree: Mapping[str, Record], query: Query, sort: str | None) -> list[Placed]:
-        """Return what a query finds in a tree, in order.
+        """Return the matches of a query in a tree, sorted.
 
         Raises
         ------
         InvalidRequestError
-            If it is not a query.
+            If the query is not valid.
         """
         digests = self._client.features.has(RinocloudExtension.DIGEST)
         holds = matcher(query, digests=digests)
@@ -221,12 +221,12 @@ class Searcher:
         return [found[position] for position in order]
 
     def has_searches(self) -> bool:
-        """Ask whether the server takes the query that a search becomes."""
+        """Return whether the server supports the queries of searches."""
         self._client.discover()
         return self._client.features.has(RinocloudExtension.SEARCH)
 
     def is_known(self, field: str, path: str) -> bool:
-        """Ask whether any object has a field; true where the server does not say."""
+        """Return whether any object has a field; True if the server cannot tell."""
         body = {"query": {field: {EXISTS.name: True}}, "limit": 1}
         try:
             return bool(self._client.query(body, self._url(path)).records)
@@ -246,7 +246,7 @@ class Searcher:
         try:
             return self._resolver.children(path, self._max_age)
         except ABSENT:
-            return {}  # it went while its siblings were listed
+            return {}  # deleted while its siblings were listed
 
 
 def _ascending(records: list[Record], last: int) -> bool:
