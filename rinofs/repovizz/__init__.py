@@ -1,5 +1,5 @@
-"""repovizz2: the filesystem of datapacks, whose containers are folders and data nodes files, and its backend.
+"""repovizz2: its filesystem, where containers are folders and data nodes are files, and its backend.
 
-It imports `rinofs.fs`, `rinofs.http`, `rinofs.protocol` and `rinofs.datapack`, and serves users, by
-`rinofs.RepovizzFileSystem`, and the command line.
+May import `rinofs.fs`, `rinofs.http`, `rinofs.protocol` and `rinofs.datapack`. Serves
+`rinofs.RepovizzFileSystem` and the command line.
 """

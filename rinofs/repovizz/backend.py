@@ -1,4 +1,4 @@
-"""repovizz2, as the adapter uses it."""
+"""The `Backend` of repovizz2."""
 
 from __future__ import annotations
 
@@ -47,20 +47,20 @@ if TYPE_CHECKING:
 
 _OVERTAKEN = (ContentChangedError, InvalidRequestError, NotAllowedError, NotFoundError)
 
-# Shared by all filesystem objects of the process: fsspec makes one for each thread.
+# Shared by all filesystem objects of the process: fsspec creates one for each thread.
 _features: Registry[Features] = Registry()
 _shared: Registry[Shared] = Registry()
 
 
 class Shared:
-    """What the filesystem objects of one user share.
+    """State that the filesystem objects of one user share.
 
     Attributes
     ----------
     cache : DatapackCache
-        What is known of datapacks.
+        Cached datapacks.
     queues : Queues
-        The edits of all threads.
+        Pending edits of all threads.
     """
 
     def __init__(self) -> None:
@@ -76,22 +76,22 @@ class RepovizzBackend(Backend):
     credentials : Credentials
         Endpoint and token.
     options : Options
-        Settings of the filesystem.
+        Options of the filesystem.
     url : callable
-        Turns a path into what messages call it.
+        Converts a path to its URL for messages.
     shared : Shared, optional
-        What is known already, and under way; by default that of all filesystem objects of the process.
+        Shared state; by default that of all filesystem objects of the process.
 
     Attributes
     ----------
     session : HttpSession
         Sends the requests.
     client : RepovizzClient
-        Knows what they look like.
+        Creates the requests.
     resolver : Resolver
         Finds datapacks, nodes and contents.
     pusher : Pusher
-        Sends whole datapacks.
+        Uploads whole datapacks.
     """
 
     def __init__(
@@ -119,10 +119,10 @@ class RepovizzBackend(Backend):
         self._uploader = Uploader(datapacks, verify=verify)
         self.pusher = Pusher(datapacks, self._uploader, most, verify=verify)
 
-    # Looking
+    # Metadata
 
     def info(self, path: str) -> Info:
-        """Describe what is at a path."""
+        """Describe the object at a path."""
         place, age = parse(path), self._options.listing_age
         if not place.datapack:
             return {"name": path, "size": 0, "type": "directory"}
@@ -146,7 +146,7 @@ class RepovizzBackend(Backend):
         return {"name": path, "size": size, "type": "file", **about}
 
     def list_folder(self, path: str) -> list[Info]:
-        """Describe what is in a folder."""
+        """List a folder."""
         place, age = parse(path), self._options.listing_age
         if not place.datapack:
             return [_info_of_datapack(part, known) for part, known in self.resolver.listing(age).items()]
@@ -155,7 +155,7 @@ class RepovizzBackend(Backend):
         return [_info_of_node(f"{path}/{part}", datapack, child) for part, child in children.items()]
 
     def descendants(self, path: str) -> list[Info] | None:
-        """Describe all that is below a datapack or a container; its document is enough for that."""
+        """Describe everything below a datapack or container, which needs its document only."""
         place = parse(path)
         if not place.datapack:
             return None
@@ -166,7 +166,7 @@ class RepovizzBackend(Backend):
     def _datapack_of_folder(self, path: str, max_age: float) -> Datapack:
         place = parse(path)
         if place.is_document:
-            self.resolver.datapack(place.datapack, max_age)  # raises if there is none
+            self.resolver.datapack(place.datapack, max_age)  # raises if it does not exist
             raise NotADirectoryError(errno.ENOTDIR, "is a file", self._url(path))
         datapack, node = self.resolver.node(path, max_age)
         if isinstance(node, DataNode):
@@ -174,22 +174,22 @@ class RepovizzBackend(Backend):
         return datapack
 
     def fill_sizes(self, infos: Iterable[Info]) -> None:
-        """Set the sizes that are None; they stay so where a content was not uploaded yet."""
+        """Fill in sizes that are None; those of contents that were not uploaded yet stay None."""
         self._sizes.fill_in(infos)
 
     def digests_of(self, info: Info) -> dict[str, str]:
-        """Return the digest that names a content, where the server is known to take the sha1 for that."""
+        """Return the hash of a content as ``sha1``, if the server is known to use SHA-1."""
         content_hash = hash_of(str(info.get("link") or ""))
         return {"sha1": content_hash} if content_hash and self.client.features.sha1 else {}
 
     def forget(self, path: str | None) -> None:
-        """Look again before what is known of a datapack is used; None stands for all of them."""
+        """Refresh a datapack before its cached state is used; None stands for all datapacks."""
         self.cache.forget(None if path is None else parse(path).datapack)
 
-    # Reading
+    # Reads
 
     def pin(self, path: str, version_id: int | str | None = None, *, fresh: bool = False) -> Pinned:
-        """Find the content of a node, of a hash (as `version_id`), or the document of a datapack."""
+        """Find the content of a node or of a hash (`version_id`), or the document of a datapack."""
         place, max_age = parse(path), 0.0 if fresh else self._options.listing_age
         if place.is_document:
             datapack = self.resolver.datapack(place.datapack, max_age)
@@ -212,12 +212,12 @@ class RepovizzBackend(Backend):
         return Pinned(source, about, stored.hash, fresh, stored.node, stored.hash)
 
     def relocate(self, path: str, pinned: Pinned, error: Exception) -> Pinned:
-        """Look again at a node whose content turned out to be gone."""
+        """Look up a node again whose content no longer exists."""
         overtaken = isinstance(error, _OVERTAKEN) and not isinstance(error, AuthenticationError)
         return self.pin(path, fresh=True) if overtaken and not pinned.fresh else stand(error)
 
     def ukey(self, path: str) -> str:
-        """Return a text that changes with the content of a file."""
+        """Return a string that changes whenever the content of a file changes."""
         place, age = parse(path), self._options.listing_age
         if place.is_document:
             datapack = self.resolver.datapack(place.datapack, age)
@@ -225,18 +225,18 @@ class RepovizzBackend(Backend):
         stored = self.resolver.stored(path, age)
         return str(tokenize(stored.datapack.id, stored.hash))
 
-    # Changing
+    # Changes
 
     def send(self, upload: Upload) -> None:
-        """Store a content in its node, making datapack and containers on the way."""
+        """Store a content in its node, creating the datapack and containers."""
         self._uploader.send(upload, self._options.listing_age)
 
     def make_folder(self, path: str, *, exist_ok: bool) -> None:
-        """Make a datapack or a container, and what is missing on the way."""
+        """Create a datapack or container, and its parents."""
         self._changes.make_folder(path, self._options.listing_age, exist_ok=exist_ok)
 
     def delete(self, paths: Sequence[str], *, recursive: bool) -> None:
-        """Remove datapacks and nodes, all of them or, if one is missing, none."""
+        """Remove datapacks and nodes; all of them, or none if one does not exist."""
         self._changes.delete(paths, self._options.listing_age, recursive=recursive)
 
     def copy(self, source: str, target: str) -> bool:
@@ -250,16 +250,16 @@ class RepovizzBackend(Backend):
 
 @dataclass(frozen=True, slots=True)
 class HashedSource(RemoteSource):
-    """A content that its hash names: what was read of it before is not downloaded again.
+    """A content addressed by its hash; parts that were read before are not downloaded again.
 
     Attributes
     ----------
     cache : DatapackCache
-        Remembers the size.
+        Caches the size.
     datapack : str
-        The id of the datapack.
+        Id of the datapack.
     hash : str
-        Names the content.
+        Hash of the content.
     """
 
     cache: DatapackCache
@@ -267,7 +267,7 @@ class HashedSource(RemoteSource):
     hash: str
 
     def read(self, start: int = 0, stop: int | None = None) -> bytes:
-        """Return the bytes [start, stop), as slices do; checked if that is everything."""
+        """Return the bytes [start, stop), as a slice; the whole content is verified."""
         size = self.content.size
         if size is not None:
             first, last, _ = slice(start, stop).indices(size)
@@ -287,7 +287,7 @@ class HashedSource(RemoteSource):
         self.cache.keep_size(self.datapack, self.hash, size)
 
     def _find_size(self) -> int:
-        """Find out the size with the request that brings the beginning."""
+        """Find out the size with a request that also returns the beginning."""
         with open_content(self.session, self.content, 0, SMALL) as stream:
             data = stream.read()
             if stream.size is None and len(data) >= SMALL:

@@ -1,4 +1,4 @@
-"""Making, copying, moving and removing datapacks and nodes."""
+"""Create, copy, move and remove datapacks and nodes."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 
 class Changes:
-    """Change what is where.
+    """Creates, copies, moves and removes datapacks and nodes.
 
     Parameters
     ----------
     datapacks : Datapacks
-        The datapacks.
+        Datapacks of the user.
     """
 
     def __init__(self, datapacks: Datapacks) -> None:
         self._datapacks = datapacks
 
     def make_folder(self, path: str, max_age: float, *, exist_ok: bool) -> None:
-        """Make a datapack or a container, and what is missing on the way.
+        """Create a datapack or container, and its parents.
 
         Raises
         ------
         ConflictError
-            If there is something already, unless it is a folder and `exist_ok`.
+            If the path exists, unless it is a folder and `exist_ok`.
         NotADirectoryError
-            If a file is on the way.
+            If a parent is a file.
         """
         place = parse(path)
         url = self._datapacks.url(path)
@@ -47,7 +47,7 @@ class Changes:
             self._make_datapack(path, max_age, exist_ok=exist_ok)
             return
         for part in place.inner.split("/"):
-            name_of_part(part)  # raises for what no node can be called
+            name_of_part(part)  # raises for names that are not allowed
 
         def edit(document: Document) -> Document:
             if exist_ok and isinstance(Tree(document).get(place.inner), Container):
@@ -77,17 +77,17 @@ class Changes:
             if not exist_ok:
                 raise ConflictError("a datapack with this name already exists", url)
 
-    # Removing
+    # Remove
 
     def delete(self, paths: Sequence[str], max_age: float, *, recursive: bool) -> None:
-        """Remove datapacks and nodes, all of them or, if one is missing, none.
+        """Remove datapacks and nodes; all of them, or none if one does not exist.
 
         Raises
         ------
         NotFoundError
-            If one is missing.
+            If one does not exist.
         IsADirectoryError
-            If one is a folder, without `recursive`.
+            If one is a folder and `recursive` is false.
         """
         inner: dict[str, list[str]] = {}
         whole: dict[str, Datapack] = {}
@@ -122,27 +122,27 @@ class Changes:
             )
 
     def _remove_nodes(self, datapack: Datapack, found: Sequence[str]) -> None:
-        # What is below another goes with it.
+        # Removing a folder removes its contents.
         tops = [path for path in found if not any(path.startswith(f"{other}/") for other in found)]
         label = self._datapacks.url(f"{datapack.name}/{tops[0]}")
         more = f" and {len(tops) - 1} more" if len(tops) > 1 else ""
         tops = list(dict.fromkeys(tops))
         self._datapacks.editor.edit(datapack, lambda document: edits.remove(document, *tops), label + more)
 
-    # Copying and moving within a datapack
+    # Copy and move within a datapack
 
     def copy(self, source: str, target: str, max_age: float) -> bool:
-        """Copy a node within its datapack; its content is shared, and nothing is sent.
+        """Copy a node within its datapack; both share the content, which is not sent again.
 
         Returns
         -------
         bool
-            False if the two are not in one datapack.
+            False if the paths are in different datapacks.
 
         Raises
         ------
         ConflictError
-            If there is a folder at the target.
+            If the target is a folder.
         """
         datapack = self._shared_datapack(source, target, max_age)
         if datapack is None:
@@ -165,17 +165,17 @@ class Changes:
         return True
 
     def move(self, source: str, target: str, max_age: float) -> bool:
-        """Move and rename a node within its datapack, or rename a datapack.
+        """Move or rename a node within its datapack, or rename a datapack.
 
         Returns
         -------
         bool
-            False if they are in two datapacks.
+            False if the paths are in different datapacks.
 
         Raises
         ------
         ConflictError
-            If there is a folder at the target.
+            If the target is a folder.
         """
         here, there = parse(source).inner, parse(target).inner
         if source and target and not here and not there:
@@ -199,7 +199,7 @@ class Changes:
         return True
 
     def _shared_datapack(self, source: str, target: str, max_age: float) -> Datapack | None:
-        """Return the datapack that both are nodes of, or are to be."""
+        """Return the datapack that contains both paths, or None."""
         one, other = parse(source), parse(target)
         if not one.inner or not other.inner or one.is_document or other.is_document:
             return None
@@ -226,7 +226,7 @@ class Changes:
 
 def _node_at(document: Document, path: str) -> Node:
     node = Tree(document)[path]
-    assert isinstance(node, Container | DataNode)  # of a path that is not empty
+    assert isinstance(node, Container | DataNode)  # the path is not empty
     return node
 
 

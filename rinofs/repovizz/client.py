@@ -1,4 +1,4 @@
-"""The repovizz2 HTTP API, version 1.0: one method an endpoint."""
+"""The repovizz2 HTTP API, version 1.0: one method for each endpoint."""
 
 from __future__ import annotations
 
@@ -30,22 +30,22 @@ _API = "/api/v1.0/"
 _DATAPACKS = f"{_API}datapacks"
 
 MISSING = frozenset({404, 405, 501})
-"""What a server answers that has no such endpoint."""
+"""Statuses of responses to requests for an endpoint that a server does not have."""
 
 
 class Features:
-    """What is known of an endpoint; shared by all filesystem objects that use it.
+    """What is known about a server; shared by all filesystem objects of an endpoint.
 
-    Each attribute is replaced as a whole, so that no lock is needed.
+    Each attribute is replaced as a whole, so no lock is needed.
 
     Attributes
     ----------
     extensions : frozenset of str
-        What the server adds to the published API, as its last answer named it.
+        Extensions of the published API, from the last response.
     lacking : frozenset of str
-        What this server turned out not to have: ``list``, ``sizes``, ``delete``.
+        What this server is known not to support: ``list``, ``sizes``, ``delete``.
     sha1 : bool
-        Whether the server was seen to name contents by their sha1.
+        Whether the server is known to use SHA-1 as hash of contents.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class Features:
         self.sha1 = False
 
     def observe(self, status: int, headers: Mapping[str, str]) -> None:  # noqa: ARG002 - as sessions call it
-        """Take note of what an answer says of the server's extensions."""
+        """Read the server's extensions from a response."""
         named = headers.get(REPOVIZZ_EXTENSIONS)
         if named is not None:
             self.extensions = extensions_in(named)
@@ -62,28 +62,28 @@ class Features:
 
     @property
     def repeats(self) -> bool:
-        """Whether the server carries out a request with an ``Idempotency-Key`` once."""
+        """Whether the server carries out a request with an ``Idempotency-Key`` only once."""
         return RepovizzExtension.IDEMPOTENCY in self.extensions
 
     @property
     def stores(self) -> bool:
-        """Whether the server takes contents that no node links to yet."""
+        """Whether the server accepts contents that no node links to yet."""
         return RepovizzExtension.STORE in self.extensions
 
     def lacks(self, what: str) -> None:
-        """Take note that the server has no such thing."""
+        """Record that the server does not support something."""
         self.lacking |= {what}
 
 
 class RepovizzClient:
-    """Ask a repovizz2 server.
+    """Sends requests to a repovizz2 server.
 
     Parameters
     ----------
     session : HttpSession
         Sends the requests.
     features : Features
-        What is known of the server.
+        What is known about the server.
     """
 
     def __init__(self, session: HttpSession, features: Features) -> None:
@@ -91,11 +91,11 @@ class RepovizzClient:
         self.features = features
 
     def account(self) -> Account:
-        """Return who is asking."""
+        """Return the current user."""
         answer = self.session.request("GET", f"{_API}user", repeatable=True)
         return parse_account(answer.json(), answer.url)
 
-    # Looking
+    # Reads
 
     def datapacks(self, name: str | None = None) -> list[Datapack] | None:
         """Return the user's datapacks.
@@ -103,12 +103,12 @@ class RepovizzClient:
         Parameters
         ----------
         name : str, optional
-            Only the one of this name matters; a server that does not know how to search tells of all.
+            Return at least the datapack with this name; servers without a search return all.
 
         Returns
         -------
         list of Datapack or None
-            None where the server cannot tell.
+            None if the server cannot list datapacks.
         """
         if "list" in self.features.lacking:
             return None
@@ -125,7 +125,7 @@ class RepovizzClient:
         if not isinstance(items, list):
             raise ProtocolError("not a list of datapacks; is this a repovizz2 server?", answer.url)
         if not all(isinstance(item, dict) and "structure" in item for item in items):
-            self.features.lacks("list")  # what it tells is not enough
+            self.features.lacks("list")  # the response is incomplete
             return None
         return [parse_datapack(item, _etag_in(item), answer.url) for item in items]
 
@@ -135,16 +135,16 @@ class RepovizzClient:
         Parameters
         ----------
         identifier : str
-            Its id.
+            Id of the datapack.
         known : Datapack, optional
-            An earlier state; returned again if it is still the current one.
+            An earlier state, returned if it is still current.
         label : str
-            What it is called in messages.
+            Name of the datapack for messages.
 
         Raises
         ------
         NotAllowedError
-            If it is not this user's, or is not there.
+            If it does not exist or belongs to another user.
         """
         etag = known.etag if known is not None else None
         headers = {"If-None-Match": f'"{etag}"'} if etag else None
@@ -162,7 +162,7 @@ class RepovizzClient:
         return parse_datapack(answer.json(), etag_header(answer.headers), answer.url)
 
     def sizes(self, identifier: str, label: str) -> dict[str, int]:
-        """Return the sizes of a datapack's contents by link, as far as the server tells them."""
+        """Return the sizes of a datapack's contents in bytes by link, as far as the server reports them."""
         answer = self.session.request("GET", f"{_path(identifier)}/content", repeatable=True, label=label)
         body = answer.json()
         if not isinstance(body, dict):
@@ -171,7 +171,7 @@ class RepovizzClient:
         return {link: size for link, size in found.items() if type(size) is int and size >= 0}
 
     def content(self, identifier: str, content_hash: str, label: str, size: int | None = None) -> Content:
-        """Return where a content is; one hash never means two contents."""
+        """Return a content; its hash identifies it, so it never changes."""
         return Content(
             f"{_path(identifier)}/content/{quote(content_hash, safe='')}",
             (),
@@ -181,15 +181,15 @@ class RepovizzClient:
             version_of=lambda _headers: content_hash,
         )
 
-    # Changing
+    # Changes
 
     def create(self, name: str, owner: int | str, document: Document, label: str) -> Datapack:
-        """Make a datapack.
+        """Create a datapack.
 
         Raises
         ------
         ConflictError
-            If the user has one of this name.
+            If the user has another one with this name.
         """
         body = {"name": name, "owner": owner, "structure": document.to_json()}
         answer = self._post(_DATAPACKS, body, {}, label)
@@ -200,17 +200,17 @@ class RepovizzClient:
     def edit(
         self, datapack: Datapack, label: str, *, name: str | None = None, document: Document | None = None
     ) -> str | None:
-        """Change the name of a datapack, its structure, or both, if it is still in the state that is known.
+        """Change the name or the document of a datapack, or both, if its state is still the known one.
 
         Returns
         -------
         str or None
-            The etag of the new state, where the server says.
+            Etag of the new state, if the server reports it.
 
         Raises
         ------
         PreconditionError
-            If it is in another state by now, and the server looks.
+            If its state has changed and the server supports conditional edits.
         """
         body: dict[str, Any] = {} if name is None else {"name": name}
         if document is not None:
@@ -219,12 +219,12 @@ class RepovizzClient:
         return etag_header(answer.headers)
 
     def delete(self, identifier: str, label: str) -> None:
-        """Remove a datapack.
+        """Delete a datapack.
 
         Raises
         ------
         NotImplementedError
-            If the server cannot.
+            If the server cannot delete datapacks.
         """
         refusal = NotImplementedError(
             f"{label}: this server cannot delete datapacks; delete what is in it, or ask the administrator"
@@ -240,48 +240,48 @@ class RepovizzClient:
             raise refusal from None
 
     def store(self, datapack: Datapack, body: UploadBody, label: str) -> str:
-        """Send a content that no node links to yet, where the server takes it.
+        """Upload a content that no node links to yet, if the server supports that.
 
         Parameters
         ----------
         datapack : Datapack
-            Where it belongs.
+            Datapack that the content belongs to.
         body : UploadBody
-            The content.
+            Content.
         label : str
-            What it is called in messages.
+            Name of the content for messages.
 
         Returns
         -------
         str
-            The hash of the content; it is kept for a while, until a node links to it.
+            Hash of the content, which is kept for a limited time until a node links to it.
         """
         answer = self.session.upload(f"{_path(datapack.id)}/content", body, repeatable=True, label=label)
         return _hash_in(answer, label)
 
     def upload(self, datapack: Datapack, link: str, body: UploadBody, label: str) -> str:
-        """Give a content to the nodes of a link.
+        """Upload a content for the nodes with a link.
 
         Parameters
         ----------
         datapack : Datapack
-            Where they are.
+            Datapack of the nodes.
         link : str
-            Their link.
+            Link of the nodes.
         body : UploadBody
-            The content.
+            Content.
         label : str
-            What it is called in messages.
+            Name of the content for messages.
 
         Returns
         -------
         str
-            The hash of the content, which the nodes link to from now on.
+            Hash of the content; the nodes link to it from now on.
 
         Raises
         ------
         NotFoundError
-            If no node has the link.
+            If no node has this link.
         """
         path = f"{_path(datapack.id)}/content/{quote(link, safe='/:')}"
         answer = self.session.upload(

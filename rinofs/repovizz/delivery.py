@@ -1,4 +1,4 @@
-"""How a content gets to its node: before the node links to it or, where the server cannot, after."""
+"""Upload the content of a node: before the node links to it or, if the server cannot, after."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ _LEFT = "Left by an upload that broke off; it can be removed."
 
 
 class HashingReader(io.RawIOBase):
-    """A file whose sha1 is taken while it is read from its first byte on.
+    """A file that computes the SHA-1 of what is read from it.
 
     Parameters
     ----------
     source : binary file or bytes
-        The content; a file from its current position on.
+        Content; a file is read from its current position.
     """
 
     def __init__(self, source: IO[bytes] | bytes) -> None:
@@ -54,7 +54,7 @@ class HashingReader(io.RawIOBase):
         self._begin()
 
     def _begin(self) -> None:
-        # The service names contents so; nothing is kept safe by it.
+        # The service identifies contents by SHA-1; this is not a security measure.
         self._sha1 = hashlib.sha1(usedforsecurity=False)
 
     def readable(self) -> bool:
@@ -78,26 +78,26 @@ class HashingReader(io.RawIOBase):
         return count
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go back to the first byte, to send it again."""
+        """Return to the first byte, to send the content again."""
         self._begin()
         return self._file.seek(offset, whence)
 
     def tell(self) -> int:
-        """Return the position in the file."""
+        """Return the current position."""
         return self._file.tell()
 
     def sha1(self) -> str:
-        """Return the hex sha1 of all that was read since the last `seek`."""
+        """Return the hex SHA-1 of everything read since the last `seek`."""
         return self._sha1.hexdigest()
 
 
 def check_hash(features: Features, sha1: str, content_hash: str, label: str) -> None:
-    """Compare what was stored with what was sent, where the server names contents by their sha1.
+    """Compare the hash of the stored content with that of the sent one, if the server uses SHA-1.
 
     Raises
     ------
     ContentMismatchError
-        If it is something else.
+        If they differ.
     """
     if sha1 == content_hash.lower():
         features.sha1 = True
@@ -107,24 +107,24 @@ def check_hash(features: Features, sha1: str, content_hash: str, label: str) -> 
 
 
 class NodeContent:
-    """A content and the node that it is for.
+    """A content and its target node.
 
     Parameters
     ----------
     upload : Upload
-        The content; its metadata become the node's ``meta``. The node it is ``like`` gives all but name and
-        link.
+        The content; its metadata becomes the node's ``meta``. All fields other than name and link are copied
+        from `Upload.like`.
     url : str
-        What messages call its path.
+        URL of the path, for messages.
 
     Attributes
     ----------
     inner : str
-        The path of the node in its datapack.
+        Path of the node in its datapack.
     name : str
-        The name of the node.
+        Name of the node.
     body : UploadBody
-        What is sent.
+        Request body.
     """
 
     def __init__(self, upload: Upload, url: str) -> None:
@@ -137,20 +137,20 @@ class NodeContent:
         self.body = UploadBody(cast("BinaryIO", self._source), upload.size, filename=self.name)
 
     def sha1(self) -> str:
-        """Return the sha1 of what was sent last."""
+        """Return the hex SHA-1 of the content, after it was sent."""
         return self._source.sha1()
 
     def placed(self, document: Document, link: str) -> Document:
-        """Return a document in which the node, made if there is none, has a link.
+        """Return the document with this link in the node, which is added if it does not exist.
 
         Raises
         ------
         ConflictError
-            If the upload is exclusive, and something is there.
+            If the upload is exclusive and the node exists.
         PreconditionError
-            If another content is there than the upload is for.
+            If the current content does not match the upload's `if_match`.
         IsADirectoryError, NotADirectoryError
-            If there is a folder, or a file on the way.
+            If the path is a folder, or a parent is a file.
         """
         found = Tree(document).get(self.inner)
         self.check_match(found)
@@ -163,7 +163,7 @@ class NodeContent:
         return edits.replace(document, self.inner, self._node(found, link))
 
     def check_match(self, found: object) -> None:
-        """Raise PreconditionError if a node does not have the content in whose place the upload comes."""
+        """Raise PreconditionError if a node's content does not match the upload's `if_match`."""
         wanted = self._upload.if_match
         if wanted is None:
             return
@@ -172,7 +172,7 @@ class NodeContent:
             raise PreconditionError("another content is there by now; read it again, then retry", self.url)
 
     def only_content(self, node: DataNode) -> bool:
-        """Tell whether a node stays as it is, apart from its link."""
+        """Return whether nothing but the link of a node changes."""
         if self._upload.exclusive or self._like is not None:
             return False
         return self._upload.metadata is None or self._upload.metadata == node.meta
@@ -192,14 +192,14 @@ class NodeContent:
 
 
 class Delivery(ABC):
-    """A way to send contents.
+    """A way to upload contents.
 
     Parameters
     ----------
     datapacks : Datapacks
-        The datapacks.
+        Datapacks of the user.
     verify : bool
-        Whether what was stored is checked.
+        Whether to verify stored contents.
     """
 
     def __init__(self, datapacks: Datapacks, *, verify: bool) -> None:
@@ -208,7 +208,7 @@ class Delivery(ABC):
 
     @abstractmethod
     def send(self, content: NodeContent, datapack: Datapack) -> str:
-        """Send a content once; return its hash."""
+        """Upload a content once; returns its hash."""
 
     def _check(self, content: NodeContent, stored: str) -> None:
         if self._verify:
@@ -216,13 +216,13 @@ class Delivery(ABC):
 
 
 class ContentFirstUpload(Delivery):
-    """Send contents to a server that takes them before nodes link to them.
+    """Uploads to a server that accepts contents before nodes link to them.
 
-    Nobody sees anything of a content until it is there whole, and checked: then one edit links to it.
+    A content becomes visible when it is complete and verified, by a single edit that links to it.
     """
 
     def send(self, content: NodeContent, datapack: Datapack) -> str:
-        """Send a content once; return its hash."""
+        """Upload a content once; returns its hash."""
         self._datapacks.editor.check(datapack, lambda document: content.placed(document, ""), content.url)
         stored = self._datapacks.client.store(datapack, content.body, content.url)
         self._check(content, stored)
@@ -234,18 +234,18 @@ class ContentFirstUpload(Delivery):
 
 @dataclass(frozen=True, slots=True)
 class _Claim:
-    """A link that one node alone has.
+    """A link that belongs to one node only.
 
     Attributes
     ----------
     datapack : Datapack
-        The state that has it.
+        State of the datapack with that link.
     path : str
-        Of the node.
+        Path of the node.
     link : str
-        The link.
+        Link.
     made : tuple of str
-        Containers that were made on the way, the inner ones first.
+        Containers created for the node, innermost first.
     """
 
     datapack: Datapack
@@ -255,15 +255,15 @@ class _Claim:
 
 
 class NodeFirstUpload(Delivery):
-    """Send contents to a server that takes them for nodes that are there already: the published API.
+    """Uploads to a server that accepts contents for existing nodes only, as the published API does.
 
-    A node that is there keeps its content until the new one is stored: where the node shares its link, or
-    more than its content changes, the new content is stored for a node of its own first. A new node is there
-    without content until that is stored.
+    An existing node keeps its content until the new one is stored: if the node shares its link, or if more
+    than its content changes, the new content is first stored in a temporary node. A new node exists without
+    content during the upload.
     """
 
     def send(self, content: NodeContent, datapack: Datapack) -> str:
-        """Send a content once; return its hash."""
+        """Upload a content once; returns its hash."""
         if _own_link(content, datapack) is not None:
             stored = self._replace(content, datapack)
             if stored is not None:
@@ -283,7 +283,7 @@ class NodeFirstUpload(Delivery):
         return stored
 
     def _replace(self, content: NodeContent, datapack: Datapack) -> str | None:
-        """Replace the content of a node; what else the link is of has to be looked at right before."""
+        """Replace the content of a node; checks right before that no other node has its link."""
         with self._datapacks.editor.alone(datapack):
             known = self._datapacks.resolver.again(datapack.id, content.url)
             content.check_match(known.tree.get(content.inner))
@@ -312,15 +312,15 @@ class NodeFirstUpload(Delivery):
         return stored
 
     def _claim(self, content: NodeContent, datapack: Datapack) -> _Claim:
-        """Have a node with a link of its own: the one that the content is for, if it is not there yet."""
+        """Return a node with a link of its own: the target, or a temporary node if the target exists."""
         token = secrets.token_hex(8)
-        # The name comes last, since the service has it as the name of the download.
+        # The name comes last because the service uses it as the file name of downloads.
         link = f"{token}/{_tame(content.name)}"
         beside = f".upload-{token}"
         seen: list[tuple[str, tuple[str, ...]]] = []
 
         def edit(document: Document) -> Document:
-            placed = content.placed(document, link)  # raises where it cannot be
+            placed = content.placed(document, link)  # raises if the node cannot be placed
             tree = Tree(document)
             if content.inner not in tree:
                 seen.append((content.inner, _missing_above(tree, content.inner)))
@@ -333,7 +333,7 @@ class NodeFirstUpload(Delivery):
         return _Claim(claimed, path, link, made)
 
     def _publish(self, content: NodeContent, claim: _Claim, stored: str) -> None:
-        """Let the node have the content that was stored for another one, which goes."""
+        """Link the target to the content that was stored in a temporary node, and remove that node."""
 
         def edit(document: Document) -> Document:
             placed = content.placed(document, REPOVIZZ + stored)
@@ -342,13 +342,13 @@ class NodeFirstUpload(Delivery):
         self._datapacks.editor.edit(claim.datapack, edit, content.url)
 
     def _undo(self, content: NodeContent, claim: _Claim, mine: str, error: BaseException) -> None:
-        """Leave things as they were before a content that could not be stored."""
+        """Restore the document after a failed upload."""
         beside = claim.path != content.inner
 
         def edit(document: Document) -> Document:
             node = Tree(document).get(claim.path)
             if not isinstance(node, DataNode) or node.link != mine:
-                return document  # it was stored after all, or is somebody else's by now
+                return document  # stored after all, or changed by another client
             document = edits.remove(document, claim.path)
             for path in claim.made:
                 container = Tree(document).get(path)
@@ -365,7 +365,7 @@ class NodeFirstUpload(Delivery):
 
 
 def _own_link(content: NodeContent, datapack: Datapack) -> str | None:
-    """Return the link of the node, if its content is all that changes, and no other node has the link."""
+    """Return the link of the node if only its content changes and no other node has that link."""
     node = datapack.tree.get(content.inner)
     if not isinstance(node, DataNode) or not is_path(node.link) or datapack.links[node.link] > 1:
         return None
@@ -373,7 +373,7 @@ def _own_link(content: NodeContent, datapack: Datapack) -> str | None:
 
 
 def _tame(name: str) -> str:
-    """Return a name without the characters that some server may not find in an address."""
+    """Return a name without characters that some servers do not accept in a URL."""
     return _WILD.sub("_", name)[:100].strip(". ") or "file"
 
 

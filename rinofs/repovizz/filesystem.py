@@ -1,4 +1,4 @@
-"""repovizz2 as an fsspec filesystem: what it has beyond the others."""
+"""The fsspec filesystem for repovizz2: push and pull of whole datapacks."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 class RepovizzFileSystem(RemoteFileSystem):
     """Datapacks in repovizz2, under ``repovizz://``.
 
-    The first part of a path is a datapack, by its name or its UUID; then come containers and data nodes by
-    their names, which show as `rinofs.datapack.document.naming` says. ``datapack.json`` in a datapack is its
-    structure: it can be read and written, and is not listed. ``repovizz:`` and a hash in place of a node
-    reads the content of that hash. The parameters are those of `RemoteFileSystem`.
+    The first part of a path is the name or UUID of a datapack; containers and data nodes follow by name, as
+    `rinofs.datapack.document.naming` encodes them. ``datapack.json`` in a datapack is its document, which can
+    be read and written but is not listed. ``repovizz:`` and a hash in place of a node read the content with
+    that hash. The parameters are those of `RemoteFileSystem`.
     """
 
     protocol: str | tuple[str, ...] = ("repovizz", "repovizz2")
@@ -53,23 +53,23 @@ class RepovizzFileSystem(RemoteFileSystem):
         resume: bool = True,
         **options: Any,
     ) -> Pushed:
-        """Make a datapack of a document and the files that it links to.
+        """Create a datapack from a document and the files that it links to.
 
-        Where the datapack is there already, with this structure, only what is missing of it is sent.
+        If the datapack exists already with the same structure, only missing and changed files are sent.
 
         Parameters
         ----------
         document : str
-            Path or URL of the document; links are found from where it is.
+            Path or URL of the document; its links are relative to it.
         path : str
-            The name of the datapack; by default the one in the document.
+            Name of the datapack; by default the one in the document.
         callback : Callback
-            Is told of the bytes.
+            Receives the progress in bytes.
         resume : bool, optional
-            Whether to go on with a datapack that is there already. If not, such a one is a conflict, and a
-            push that fails is taken back.
+            Whether to continue with an existing datapack. If not, an existing datapack is a conflict, and a
+            failed push is undone.
         **options
-            Of the filesystem that the document is on.
+            Options of the document's filesystem.
 
         Returns
         -------
@@ -81,9 +81,9 @@ class RepovizzFileSystem(RemoteFileSystem):
         InvalidDatapackError
             If the document is not valid.
         NotFoundError
-            If a file is missing; nothing is sent then.
+            If a file does not exist; nothing is sent then.
         ConflictError
-            If there is another datapack of this name.
+            If another datapack has this name.
         """
         there, where = url_to_fs(document, **options)
         try:
@@ -97,14 +97,14 @@ class RepovizzFileSystem(RemoteFileSystem):
         return self._backend.pusher.push(structure, Links(there, where, None), part, callback, resume=resume)
 
     def plan_pull(self, path: str, local_path: Callable[[str], str]) -> PullPlan:
-        """Say which contents of a datapack go to which files on this machine.
+        """Return which contents of a datapack go to which local files.
 
         Parameters
         ----------
         path : str
-            The datapack.
+            Datapack.
         local_path : callable
-            Returns the path that a file can have on this machine for one in the datapack's tree.
+            Returns an allowed local path for a path in the datapack's tree.
         """
         path = self._strip_protocol(path)
         if not path or "/" in path:

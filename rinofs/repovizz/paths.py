@@ -1,7 +1,7 @@
 """Paths of repovizz2: a datapack by name or id, then the parts of its tree.
 
-A datapack's name shows as the names of nodes do (`rinofs.datapack.document.naming`). One whose name is empty
-or looks like an id, or that has the name of an older one, shows as its id.
+A datapack's name is encoded as names of nodes are (`rinofs.datapack.document.naming`). A datapack is shown by
+its id if its name is empty, looks like an id, or belongs to an older datapack.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _HASH = re.compile(re.escape(REPOVIZZ) + r"([0-9A-Za-z]+)")
 
 @dataclass(frozen=True, slots=True)
 class DatapackPath:
-    """Where a path leads.
+    """A parsed path.
 
     Attributes
     ----------
     datapack : str
-        The part that names the datapack; empty for the top level.
+        The part for the datapack; empty for the top level.
     inner : str
-        The path in its tree; empty for the datapack itself.
+        Path in the datapack's tree; empty for the datapack itself.
     """
 
     datapack: str
@@ -39,35 +39,35 @@ class DatapackPath:
 
     @property
     def is_document(self) -> bool:
-        """Whether this is the structure document."""
+        """Whether this is the path of the document."""
         return self.inner == DOCUMENT_NAME
 
     @property
     def hash(self) -> str | None:
-        """The hash, where the path may name a content of the datapack by it."""
+        """The hash, if the path may be that of a content by its hash."""
         match = _HASH.fullmatch(self.inner)
         return match[1] if match else None
 
 
 def parse(path: str) -> DatapackPath:
-    """Take a path without protocol apart."""
+    """Split a path without protocol."""
     datapack, _, inner = path.partition("/")
     return DatapackPath(datapack, inner)
 
 
 def is_id(part: str) -> bool:
-    """Tell whether a part names a datapack by its id."""
+    """Return whether a part is the id of a datapack."""
     return _ID.fullmatch(part) is not None
 
 
 def part_of(datapack: Datapack) -> str:
-    """Return what stands for a datapack at the top level."""
+    """Return the part of a path for a datapack."""
     part = part_of_name(datapack.name)
     return datapack.id if not part or is_id(part) else part
 
 
 def parts_of(datapacks: Iterable[Datapack]) -> dict[str, Datapack]:
-    """Return datapacks by what stands for them at the top level, the older ones first."""
+    """Return the datapacks by part of a path, oldest first."""
     shown: dict[str, Datapack] = {}
     for datapack in datapacks:
         part = part_of(datapack)

@@ -1,4 +1,4 @@
-"""From a datapack at the service to a document and files on this machine."""
+"""Download a datapack as a document and files."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _WILD = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\\]")
 
 @dataclass(frozen=True, slots=True)
 class PullPlan:
-    """What a pull brings.
+    """The files of a download.
 
     Attributes
     ----------
     datapack : Datapack
-        The datapack.
+        Datapack.
     files : dict of str to str
-        For each hash the path of its file, relative to the folder.
+        For each hash, the path of its file relative to the target folder.
     lacking : tuple of str
-        The paths of nodes whose contents were never uploaded.
+        Paths of nodes whose contents were never uploaded.
     """
 
     datapack: Datapack
@@ -38,7 +38,7 @@ class PullPlan:
     lacking: tuple[str, ...]
 
     def document(self) -> str:
-        """Return the text of the document, whose links lead to the files."""
+        """Return the text of the document, with links to the files."""
 
         def local(link: str) -> str:
             return self.files.get(hash_of(link) or "", link)
@@ -47,21 +47,21 @@ class PullPlan:
 
 
 def plan_pull(datapack: Datapack, local_path: Callable[[str], str]) -> PullPlan:
-    """Say which content goes to which file.
+    """Return which content goes to which file.
 
-    A content that several nodes share becomes one file, named like the first of them.
+    A content that several nodes share becomes one file, with the name of the first of them.
 
     Parameters
     ----------
     datapack : Datapack
-        The datapack.
+        Datapack.
     local_path : callable
-        Returns the path that a file can have on this machine for one in the datapack's tree.
+        Returns an allowed local path for a path in the datapack's tree.
     """
     files: dict[str, str] = {}
     nodes = [(path, node) for path, node in datapack.tree.walk() if isinstance(node, DataNode)]
     lacking = tuple(path for path, node in nodes if hash_of(node.link) is None)
-    # What is not there yet keeps its link, and no other file may be found by it.
+    # A node without content keeps its link, so no other file may have that path.
     taken = {DOCUMENT_NAME} | {node.link for _, node in nodes if hash_of(node.link) is None}
     local_path(DOCUMENT_NAME)
     for path, node in nodes:
@@ -74,8 +74,8 @@ def plan_pull(datapack: Datapack, local_path: Callable[[str], str]) -> PullPlan:
 
 
 def _free(path: str, local_path: Callable[[str], str], taken: set[str]) -> str:
-    # Where backslashes separate names, such a link would lead elsewhere; so would one to the service. And not
-    # every server finds a link with the end of a line in it.
+    # A backslash separates names on Windows, so such a link would lead elsewhere; so would one that starts
+    # with "repovizz:". Some servers do not find links that contain a line break.
     plain = _WILD.sub("_", path)
     if plain.startswith(REPOVIZZ):
         plain = plain.replace(":", "_", 1)

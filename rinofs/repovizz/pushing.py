@@ -1,4 +1,4 @@
-"""From a document and the files beside it to a datapack at the service."""
+"""Upload a document and its files as a datapack."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ _UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What a push did.
+    """The result of a push.
 
     Attributes
     ----------
     datapack : str
-        The id of the datapack.
+        Id of the datapack.
     path : str
-        What stands for it in paths.
+        Part of the path that stands for it.
     made : bool
-        Whether it was not there before.
+        Whether it was created.
     sent : int
-        Files that were sent.
+        Number of files sent.
     kept : int
-        Files that were there already.
+        Number of files that were stored already.
     """
 
     datapack: str
@@ -67,18 +67,18 @@ class Pushed:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file to be sent.
+    """A file to upload.
 
     Attributes
     ----------
     path : str
-        Of the first node that it is for.
+        Path of the first node that links to it.
     link : str
-        The link of the nodes in the document.
+        Link in the document.
     place : Place
-        Where it is.
+        Filesystem and path.
     size : int
-        Its bytes.
+        Size in bytes.
     """
 
     path: str
@@ -88,18 +88,18 @@ class _File:
 
 
 class Pusher:
-    """Send datapacks.
+    """Uploads datapacks.
 
     Parameters
     ----------
     datapacks : Datapacks
-        The datapacks.
+        Datapacks of the user.
     uploader : Uploader
-        Replaces what is there already.
+        Replaces the contents of existing nodes.
     max_concurrency : int
-        Files under way at once, at most.
+        Maximum number of concurrent uploads.
     verify : bool
-        Whether what was stored is checked.
+        Whether to verify stored contents.
     """
 
     def __init__(
@@ -119,28 +119,28 @@ class Pusher:
         *,
         resume: bool = True,
     ) -> Pushed:
-        """Make a datapack and send every file, or what is missing of a push that was begun before.
+        """Create a datapack and upload every file, or what is missing after an interrupted push.
 
         Parameters
         ----------
         document : Document
-            The structure, whose links lead to the files.
+            Document with links to the files.
         links : Links
-            Finds them.
+            Finds the files.
         part : str
-            What is to stand for the datapack in paths.
+            Part of the path that stands for the datapack.
         callback : Callback
-            Is told of the bytes.
+            Receives the progress in bytes.
         resume : bool, optional
-            Whether to go on with a datapack that is there already. If not, such a one is a conflict, and a
-            push that fails is taken back.
+            Whether to continue with an existing datapack. If not, an existing datapack is a conflict, and a
+            failed push is undone.
 
         Raises
         ------
         ConflictError
-            If there is another datapack of this name.
+            If another datapack has this name.
         NotFoundError
-            If a file is missing; nothing is sent then.
+            If a file does not exist; nothing is sent then.
         """
         files = self._files(document, links)
         datapack, made = self._found_or_made(part, document)
@@ -177,7 +177,7 @@ class Pusher:
         ):
             self._datapacks.editor.learn_owner()
             if not self._datapacks.client.features.extensions:
-                # To look for a name takes a request for each datapack there: to make it tells as well.
+                # Finding a name may need a request for each datapack; an attempt to create it needs one.
                 try:
                     return self._datapacks.editor.make(part, url, document), True
                 except ConflictError as error:
@@ -190,7 +190,7 @@ class Pusher:
             return self._datapacks.editor.make(part, url, document), True
 
     def _named_in(self, conflict: ConflictError, part: str) -> Datapack | None:
-        """Return the datapack that a part stands for, if it is the one that the service says has its name."""
+        """Return the datapack for a part of a path, if the service reports it as the conflicting one."""
         for identifier in _UUID.findall(str(conflict)):
             try:
                 found = self._datapacks.resolver.again(identifier, self._datapacks.url(part))
@@ -201,7 +201,7 @@ class Pusher:
         return None
 
     def _files(self, document: Document, links: Links) -> list[_File]:
-        """Return the files behind the links, each once; raises where one is missing."""
+        """Return the files that the links lead to, without duplicates; raises if one does not exist."""
         found: dict[str, _File] = {}
         for path, node in Tree(document).walk():
             if not isinstance(node, DataNode) or node.link in found:
@@ -224,7 +224,7 @@ class Pusher:
     def _lacking(
         self, datapack: Datapack, document: Document, files: list[_File]
     ) -> tuple[list[_File], list[_File]]:
-        """Return which files were never sent, and which are other ones by now."""
+        """Return the files that were never uploaded, and those that have changed since."""
         if without_links(datapack.document) != without_links(document):
             raise ConflictError(
                 "a datapack with this name but another structure exists; delete it, or push to another name",
@@ -257,7 +257,7 @@ class Pusher:
 
 
 def _sha1(file: _File) -> str:
-    digest = hashlib.sha1(usedforsecurity=False)  # the service names contents so
+    digest = hashlib.sha1(usedforsecurity=False)  # the service's hash
     with file.place.fs.open(file.place.path, "rb") as opened:
         while piece := opened.read(_PIECE):
             digest.update(piece)

@@ -1,4 +1,4 @@
-"""Datapacks as the service tells of them, as frozen values."""
+"""The service's descriptions of datapacks and users, as frozen dataclasses."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Datapack:
-    """A datapack as it was at one moment.
+    """The state of a datapack at one time.
 
     Attributes
     ----------
     id : str
-        UUID, lower case.
+        UUID in lower case.
     name : str
-        What it is called; its document may say something else.
+        Name at the service; the document may contain another one.
     document : Document
-        Its structure.
+        Document.
     etag : str or None
-        Names this very state, where the server says.
+        Identifies this state, if the server reports it.
     problem : str or None
-        Why the structure cannot be read, if it cannot; the document is an empty one then.
+        Why the document cannot be read; None if it can. If not None, the document is empty.
     """
 
     id: str
@@ -41,17 +41,17 @@ class Datapack:
 
     @cached_property
     def tree(self) -> Tree:
-        """The paths of its nodes."""
+        """Lookups by path."""
         return Tree(self.document)
 
     @cached_property
     def text(self) -> bytes:
-        """What ``datapack.json`` holds."""
+        """Content of ``datapack.json``."""
         return (dump(self.document, indent=2) + "\n").encode()
 
     @cached_property
     def links(self) -> Mapping[str, int]:
-        """How many nodes have each link."""
+        """Number of nodes for each link."""
         counts: dict[str, int] = {}
         for _, node in self.tree.walk():
             if isinstance(node, DataNode):
@@ -59,7 +59,7 @@ class Datapack:
         return counts
 
     def relinked(self, link: str, new: str) -> Datapack:
-        """Return the datapack after a content was stored for the nodes of a link."""
+        """Return the state after a content was stored for the nodes with a link."""
         document = self.document
         for path, node in self.tree.walk():
             if isinstance(node, DataNode) and node.link == link:
@@ -67,22 +67,22 @@ class Datapack:
         return self.changed(document, None)
 
     def changed(self, document: Document, etag: str | None) -> Datapack:
-        """Return the datapack after an edit."""
+        """Return the state after an edit."""
         return replace(self, document=document, etag=etag)
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Who is asking.
+    """The current user.
 
     Attributes
     ----------
     id : int or str
-        What datapacks name their owner by.
+        Id in the owner field of datapacks.
     username : str or None
-        The name, where the service says.
+        Name, if the service reports it.
     datapacks : tuple of str
-        The ids of the user's datapacks.
+        Ids of the user's datapacks.
     """
 
     id: int | str
@@ -91,26 +91,26 @@ class Account:
 
 
 def hash_of(link: str) -> str | None:
-    """Return the hash in a link to a content of the service's; None for another one."""
+    """Return the hash in a link to a content of the service, None for another link."""
     return link.removeprefix(REPOVIZZ) or None if link.startswith(REPOVIZZ) else None
 
 
 def parse_datapack(value: Any, etag: str | None, url: str) -> Datapack:
-    """Read an item of the service's.
+    """Parse the JSON of a datapack.
 
     Parameters
     ----------
     value : object
-        The JSON value.
+        JSON value.
     etag : str or None
-        What names its state.
+        Identifies its state.
     url : str
-        Where it came from, for messages.
+        URL of the request, for errors.
 
     Raises
     ------
     ProtocolError
-        If it is none.
+        If it is not a datapack.
     """
     if not isinstance(value, dict) or not isinstance(value.get("id"), str) or "structure" not in value:
         raise ProtocolError("not a datapack; is this a repovizz2 server?", url)
@@ -118,7 +118,7 @@ def parse_datapack(value: Any, etag: str | None, url: str) -> Datapack:
     try:
         document = from_json(value["structure"])
     except InvalidDatapackError as error:
-        # One that cannot be read must not hide the others that are listed with it.
+        # A document that cannot be read must not hide the other datapacks in a listing.
         document, problem = Document.create(""), str(error)
     identifier = value["id"].lower()
     name = name if isinstance(name, str) else document.info.name
@@ -126,7 +126,7 @@ def parse_datapack(value: Any, etag: str | None, url: str) -> Datapack:
 
 
 def parse_account(value: Any, url: str) -> Account:
-    """Read what the service says of a user; raises ProtocolError if it is nothing of that kind."""
+    """Parse the JSON of a user; raises ProtocolError if it is not one."""
     if not isinstance(value, dict) or not isinstance(value.get("id"), int | str):
         raise ProtocolError("not a user; is this a repovizz2 server?", url)
     username, ids = value.get("username"), value.get("datapacks")
@@ -135,7 +135,7 @@ def parse_account(value: Any, url: str) -> Account:
 
 
 def relinked(document: Document, link_of: Callable[[str], str]) -> Document:
-    """Return a document in which each link is what a function makes of it."""
+    """Return the document with each link replaced by the result of a function."""
     value = document.to_json()
     for node in _data_nodes(value):
         node["link"] = link_of(str(node.get("link", "")))
@@ -143,7 +143,7 @@ def relinked(document: Document, link_of: Callable[[str], str]) -> Document:
 
 
 def without_links(document: Document) -> Document:
-    """Return what documents have in common that differ only in where the files are."""
+    """Return the document without links, to compare documents that differ only in the location of files."""
     return relinked(document, lambda _link: "")
 
 

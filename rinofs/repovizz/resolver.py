@@ -1,4 +1,4 @@
-"""From paths to datapacks, nodes and contents, and the sizes of those."""
+"""Find datapacks, nodes and contents for paths, and the sizes of contents."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Stored:
     Attributes
     ----------
     datapack : Datapack
-        Where it is.
+        Datapack that contains it.
     hash : str
-        Its hash.
+        Hash of the content.
     node : DataNode or None
-        The node; None where the path names the content by its hash.
+        Node; None if the path addresses the content by its hash.
     """
 
     datapack: Datapack
@@ -51,18 +51,18 @@ class Stored:
 
 
 class Resolver:
-    """Find what is behind paths, in few requests.
+    """Finds datapacks, nodes and contents for paths, with few requests.
 
     Parameters
     ----------
     client : RepovizzClient
-        Asks the server.
+        Sends the requests.
     cache : DatapackCache
-        What is known already.
+        Cached datapacks.
     url : callable
-        Turns a path into what messages call it.
+        Converts a path to its URL for messages.
     max_concurrency : int
-        Requests under way at once, at most.
+        Maximum number of concurrent requests.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Resolver:
         self._max_concurrency = max_concurrency
 
     def listing(self, max_age: float) -> dict[str, str]:
-        """Return the ids of all datapacks, by what stands for them at the top level."""
+        """Return the ids of all datapacks, by part of a path."""
         listed = self._cache.listing(max_age)
         if listed is not None:
             return listed
@@ -97,26 +97,26 @@ class Resolver:
         except AuthenticationError:
             raise
         except (NotAllowedError, NotFoundError):
-            return None  # it went since
+            return None  # deleted since
 
     def datapack(self, part: str, max_age: float) -> Datapack:
-        """Return the datapack that a part stands for.
+        """Return the datapack for a part of a path.
 
         Parameters
         ----------
         part : str
-            Its name as it shows in paths, or its id.
+            Its encoded name, or its id.
         max_age : float
-            Seconds that the answer may be old.
+            Maximum age of a cached state in seconds.
 
         Raises
         ------
         NotFoundError
-            If the user has none of this name.
+            If the user has no datapack with this name.
         NotAllowedError
-            If there is none of this id, or it is another user's; the service does not say which.
+            If no datapack has this id, or it belongs to another user; the service does not tell these apart.
         InvalidDatapackError
-            If its structure cannot be read; the message names the node.
+            If its document cannot be read; the message names the node.
         """
         return self._readable(self._found(part, max_age), self._url(part))
 
@@ -161,7 +161,7 @@ class Resolver:
             return None
 
     def again(self, identifier: str, label: str) -> Datapack:
-        """Ask the service for a datapack by its id, whatever is known of it."""
+        """Request a datapack by its id, bypassing the cache."""
         moment = self._cache.moment()
         found = self._client.datapack(identifier, self._cache.known(identifier), label)
         self._cache.keep([found], moment)
@@ -180,12 +180,12 @@ class Resolver:
         return datapack
 
     def node(self, path: str, max_age: float) -> tuple[Datapack, Document | Node]:
-        """Return the node at a path, with its datapack.
+        """Return the node at a path, and its datapack.
 
         Raises
         ------
         NotFoundError
-            If there is nothing.
+            If the path does not exist.
         """
         place = parse(path)
         datapack = self.datapack(place.datapack, max_age)
@@ -195,19 +195,19 @@ class Resolver:
         return datapack, found
 
     def stored(self, path: str, max_age: float) -> Stored:
-        """Return the content at a path: that of a node, or one that is named by its hash.
+        """Return the content at a path: that of a node, or one addressed by its hash.
 
         Raises
         ------
         NotFoundError
-            If there is nothing, or a node whose content was not uploaded yet.
+            If the path does not exist, or the content of its node was not uploaded yet.
         IsADirectoryError
-            If it is a folder.
+            If the path is a folder.
         """
         place = parse(path)
         if not place.inner:
             if place.datapack:
-                self.datapack(place.datapack, max_age)  # raises if there is none
+                self.datapack(place.datapack, max_age)  # raises if it does not exist
             raise IsADirectoryError(errno.EISDIR, "is a folder", self._url(path))
         datapack = self.datapack(place.datapack, max_age)
         node = datapack.tree.get(place.inner)
@@ -234,7 +234,7 @@ class Resolver:
 
 
 def name_of(part: str, url: Callable[[str], str]) -> str:
-    """Return the name of the datapack that a part of a path stands for.
+    """Return the name of the datapack for a part of a path.
 
     Raises
     ------
@@ -248,16 +248,16 @@ def name_of(part: str, url: Callable[[str], str]) -> str:
 
 
 class Sizes:
-    """Find out how large contents are.
+    """Finds the sizes of contents.
 
     Parameters
     ----------
     client : RepovizzClient
-        Asks the server.
+        Sends the requests.
     cache : DatapackCache
-        Remembers the answers.
+        Caches the sizes.
     max_concurrency : int
-        Requests under way at once, at most.
+        Maximum number of concurrent requests.
     """
 
     def __init__(self, client: RepovizzClient, cache: DatapackCache, max_concurrency: int) -> None:
@@ -266,7 +266,7 @@ class Sizes:
         self._max_concurrency = max_concurrency
 
     def fill_in(self, infos: Iterable[Info]) -> None:
-        """Set the sizes of files whose size is None; it stays so where there is no content."""
+        """Set the sizes of files that are None; they stay None for files without content."""
         lacking = [info for info in infos if info["size"] is None and hash_of(info.get("link", ""))]
         unknown: dict[str, dict[str, str]] = {}
         for info in lacking:

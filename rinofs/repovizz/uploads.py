@@ -1,4 +1,4 @@
-"""Writing files: what a path means, and trying again where others change things meanwhile."""
+"""Write files: find the node for a path, and try again if other clients change it meanwhile."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
     from rinofs.repovizz.documents.editor import Datapacks
 
 _TRIES = 5
-"""How often a content is sent to a node that others change meanwhile."""
+"""Maximum number of attempts to upload to a node that other clients change."""
 
 _OVERTAKEN = frozenset({403, 404, 412})
 
 
 class Uploader:
-    """Send contents.
+    """Uploads contents.
 
     Parameters
     ----------
     datapacks : Datapacks
-        The datapacks.
+        Datapacks of the user.
     verify : bool
-        Whether what was stored is checked.
+        Whether to verify stored contents.
     """
 
     def __init__(self, datapacks: Datapacks, *, verify: bool) -> None:
@@ -45,23 +45,23 @@ class Uploader:
         self._node_first = NodeFirstUpload(datapacks, verify=verify)
 
     def send(self, upload: Upload, max_age: float) -> None:
-        """Store a content under its path, making datapack and containers on the way.
+        """Store a content at its path, creating the datapack and containers.
 
         Parameters
         ----------
         upload : Upload
-            The content; its metadata become the node's ``meta``. What it is ``like`` is a `DataNode`.
+            The content; its metadata becomes the node's ``meta``. `Upload.like` is a `DataNode`.
         max_age : float
-            Seconds that what is known may be old.
+            Maximum age of cached states in seconds.
 
         Raises
         ------
         ConflictError
-            If it is exclusive and something is there.
+            If it is exclusive and the path exists.
         IsADirectoryError, NotADirectoryError
-            If there is a folder, or a file on the way.
+            If the path is a folder, or a parent is a file.
         ContentMismatchError
-            If the server stored something else.
+            If the server stored another content.
         """
         place = parse(upload.path)
         if upload.tags is not None:
@@ -73,7 +73,7 @@ class Uploader:
             self._send_document(upload, max_age)
         else:
             for part in place.inner.split("/"):
-                name_of_part(part)  # raises for what no node can be called
+                name_of_part(part)  # raises for names that are not allowed
             self._send(upload, max_age)
 
     def _refuse_top(self, path: str, max_age: float) -> None:
@@ -112,7 +112,7 @@ class Uploader:
             try:
                 content_hash = delivery.send(content, datapack)
             except (PreconditionError, NotFoundError, NotAllowedError) as error:
-                # Others changed, moved or removed the node, or its datapack, while this was under way.
+                # Another client changed, moved or removed the node or its datapack during the upload.
                 if not tries_left or error.status not in _OVERTAKEN:
                     raise
                 self._datapacks.cache.forget(place.datapack)

@@ -137,7 +137,7 @@ class Moves:
         except ConflictError:
             if not self._client.features.has(RinocloudExtension.VERSIONS):
                 raise
-            self._client.move([record.id], record.parent, name, label)  # unlike an update, it can replace a file
+            self._client.move([record.id], record.parent, name, label)  # an update cannot replace a file
 
     def _place(self, target: str, max_age: float) -> tuple[int | None, str]:
         """Return folder and name for a new object, creating parent folders."""

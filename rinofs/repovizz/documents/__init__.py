@@ -1,4 +1,4 @@
-"""The structures of datapacks as the service keeps them: the cache of them, edits, and who edits when.
+"""The documents of datapacks at the service: cache, edits, and queues of edits.
 
-It imports the records, the client and the resolver of `rinofs.repovizz`, which it serves.
+May import the records, the client and the resolver of `rinofs.repovizz`, which it serves.
 """

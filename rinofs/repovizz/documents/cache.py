@@ -1,4 +1,4 @@
-"""The one cache of datapacks: their documents, and which there are."""
+"""The cache of datapacks and of their list."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from rinofs.repovizz.records import Datapack
 
 MAX_NODES = 500_000
-"""Nodes of all documents together that are held at most."""
+"""Maximum number of nodes in all cached documents."""
 
 MAX_SIZES = 200_000
-"""Contents whose sizes are remembered at most."""
+"""Maximum number of contents whose size is cached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,20 +31,20 @@ class _Dated:
 
 
 class DatapackCache:
-    """Remember datapacks for all filesystem objects of one endpoint and user.
+    """Cache datapacks for all filesystem objects of one endpoint and user.
 
-    Every change that this process makes ends in `put`, `removed` or `forget`. What was asked for before such
-    a change and answered after it is not kept.
+    Every change by this process calls `put`, `removed` or `forget`. A response to a request that was sent
+    before such a change is not cached.
 
     Parameters
     ----------
     clock : callable, optional
-        Seconds on a clock that never goes back.
+        Monotonic clock, in seconds.
 
     Attributes
     ----------
     owner : int, str or None
-        What the service names the user by, once it is known.
+        The service's id for the user, once known.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -62,37 +62,37 @@ class DatapackCache:
         self.owner: int | str | None = None
 
     def moment(self) -> int:
-        """Return a mark to take before asking the service, and to give to `keep` with its answer."""
+        """Return a mark to take before a request, and to pass to `keep` with its response."""
         with self._lock:
             return self._changes
 
-    # Looking
+    # Reads
 
     def fresh(self, identifier: str, max_age: float) -> Datapack | None:
-        """Return a datapack that was looked at no longer than some seconds ago, or None."""
+        """Return a datapack if its cached state is recent enough, or None."""
         with self._lock:
             dated = self._packs.get(identifier)
             return dated.datapack if dated is not None and self._is_fresh(dated.time, max_age) else None
 
     def known(self, identifier: str) -> Datapack | None:
-        """Return the last state that is known of a datapack, however old, or None."""
+        """Return the last known state of a datapack, at any age, or None."""
         with self._lock:
             dated = self._packs.get(identifier)
             return None if dated is None else dated.datapack
 
     def id_of(self, part: str) -> str | None:
-        """Return the id that a part of a path stood for when that was last looked at, or None."""
+        """Return the last known id for a part of a path, or None."""
         with self._lock:
             return self._ids.get(part)
 
     def lacks(self, part: str, max_age: float) -> bool:
-        """Tell whether a listing that is not too old was without a part."""
+        """Return whether a recent listing does not contain a part."""
         with self._lock:
             listed = self._listed
             return listed is not None and self._is_fresh(listed[0], max_age) and part not in listed[1]
 
     def listing(self, max_age: float) -> dict[str, str] | None:
-        """Return the ids of all datapacks by part, or None if that is not known."""
+        """Return the ids of all datapacks by part of a path, or None if not known."""
         with self._lock:
             listed = self._listed
             return dict(listed[1]) if listed is not None and self._is_fresh(listed[0], max_age) else None
@@ -100,17 +100,17 @@ class DatapackCache:
     def _is_fresh(self, moment: float, max_age: float) -> bool:
         return self._clock() - moment < max_age
 
-    # Taking note of what the service says
+    # Responses
 
     def keep(self, datapacks: Iterable[Datapack], moment: int) -> None:
-        """Remember datapacks that the service told of."""
+        """Cache datapacks from a response."""
         with self._lock:
             if moment == self._changes:
                 for datapack in datapacks:
                     self._place(datapack)
 
     def keep_listing(self, datapacks: Iterable[Datapack], moment: int) -> None:
-        """Remember all datapacks that there are."""
+        """Cache the complete list of datapacks."""
         with self._lock:
             if moment != self._changes:
                 return
@@ -128,10 +128,10 @@ class DatapackCache:
             self._packs[datapack.id] = dated
         self._ids[part_of(datapack)] = datapack.id
 
-    # Taking note of changes
+    # Changes
 
     def put(self, datapack: Datapack) -> None:
-        """Take note of a datapack that this process made or changed."""
+        """Record a datapack that this process created or changed."""
         with self._lock:
             self._changes += 1
             part = part_of(datapack)
@@ -143,7 +143,7 @@ class DatapackCache:
                 self._listed[1].setdefault(part, datapack.id)
 
     def relink(self, identifier: str, link: str, new: str) -> None:
-        """Take note that the nodes of one link have another one since a content was stored."""
+        """Record that the nodes with a link have a new one, because their content was stored."""
         with self._lock:
             self._changes += 1
             dated = self._packs.get(identifier)
@@ -151,7 +151,7 @@ class DatapackCache:
                 self._place(dated.datapack.relinked(link, new))
 
     def removed(self, identifier: str) -> None:
-        """Take note that a datapack is no longer there, or not under its name."""
+        """Record that a datapack was removed or renamed."""
         with self._lock:
             self._changes += 1
             self._drop_parts(identifier)
@@ -163,11 +163,11 @@ class DatapackCache:
                 del parts[part]
 
     def forget(self, part: str | None = None) -> None:
-        """Look again at what is known of a datapack, or of all, before it is used."""
+        """Mark a datapack, or all, as outdated."""
         with self._lock:
             self._changes += 1
             self._listed = None
-            # What was known stays, since a server that is asked whether it changed has less to send.
+            # Keep the state: a server that is asked whether it has changed sends less.
             chosen = list(self._packs) if not part else [self._ids.get(part, part.lower())]
             for identifier in chosen:
                 dated = self._packs.get(identifier)
@@ -177,12 +177,12 @@ class DatapackCache:
     # Sizes of contents, which never change
 
     def size(self, identifier: str, content_hash: str) -> int | None:
-        """Return the bytes of a content, where they are known."""
+        """Return the size of a content in bytes, or None."""
         with self._lock:
             return self._sizes.get((identifier, content_hash))
 
     def keep_size(self, identifier: str, content_hash: str, size: int) -> None:
-        """Remember the bytes of a content."""
+        """Cache the size of a content in bytes."""
         with self._lock:
             self._sizes[identifier, content_hash] = size
 

@@ -1,9 +1,8 @@
-"""Edits of structures: by optimistic concurrency, and those of one process together.
+"""Edit documents with optimistic concurrency; concurrent edits of one process are combined.
 
-Each edit is a function of the document. It is applied to the last state that is known, and sent on the
-condition that this is still the state; where it is not, it is applied to what there is now. Edits that
-arrive while another one is on its way wait for it, and are then sent in one request: the threads of a process
-do not compete with each other.
+An edit is a function of the document. It is applied to the last known state and sent on the condition that
+this state is still current; otherwise it is applied to the current state. Edits that arrive during a request
+wait, and are then sent together in one request, so threads of a process do not compete with each other.
 """
 
 from __future__ import annotations
@@ -38,24 +37,24 @@ if TYPE_CHECKING:
 Edit: TypeAlias = Callable[[Document], Document]
 
 MAX_TRIES = 200
-"""How often an edit is applied anew because others were faster."""
+"""Maximum number of attempts to apply an edit while other clients are faster."""
 
 _LONGEST_PAUSE = 1.0  # seconds
 
 
 class Editor:
-    """Edit the structures of datapacks.
+    """Edits documents of datapacks.
 
     Parameters
     ----------
     client : RepovizzClient
         Sends the requests.
     resolver : Resolver
-        Reads datapacks again.
+        Reads the current state of datapacks.
     cache : DatapackCache
-        Is told of every change.
+        Records every change.
     queues : Queues
-        The edits of all threads.
+        Pending edits of all threads.
     """
 
     def __init__(
@@ -67,29 +66,29 @@ class Editor:
         self._queues = queues
 
     def edit(self, datapack: Datapack, edit: Edit, label: str) -> Datapack:
-        """Change the structure of a datapack.
+        """Edit the document of a datapack.
 
         Parameters
         ----------
         datapack : Datapack
-            As it was when last looked at.
+            Last known state.
         edit : callable
-            Takes the document and returns the one that is to take its place; may be called several times,
-            and must not depend on anything else that changes.
+            Takes the document and returns the new one. It may be called several times, and must depend on the
+            document only.
         label : str
-            What is edited, for messages.
+            Name of the edited object for messages.
 
         Returns
         -------
         Datapack
-            The state that holds the change.
+            State that includes the edit.
 
         Raises
         ------
         Exception
-            What the edit itself raises, applied to what there is at the service.
+            As raised by the edit, applied to the current state.
         PreconditionError
-            If others were faster each time.
+            If other clients were faster in each attempt.
         """
         job = Job(edit, label)
         self._queues.work(datapack.id, job, lambda batch: self._commit(datapack, batch))
@@ -99,22 +98,22 @@ class Editor:
         return job.result
 
     def check(self, datapack: Datapack, edit: Edit, label: str) -> None:
-        """Raise what an edit would, without making it; looks again before it raises."""
+        """Raise what an edit would raise, without carrying it out; refreshes the state before raising."""
         try:
             edit(datapack.document)
         except OSError:
             self.edit(datapack, lambda document: (edit(document), document)[1], label)
 
     def uploading(self, datapack: Datapack) -> AbstractContextManager[None]:
-        """Keep edits of this process out while a content is stored that a node links to."""
+        """Block edits by this process while a content is stored that a node links to."""
         return self._queues.uploading(datapack.id)
 
     def alone(self, datapack: Datapack) -> AbstractContextManager[None]:
-        """Keep edits and uploads of this process out of a datapack."""
+        """Block edits and uploads of a datapack by this process."""
         return self._queues.alone(datapack.id)
 
     def found_or_made(self, part: str, label: str, max_age: float) -> Datapack:
-        """Return the datapack of a part, made now if there is none."""
+        """Return the datapack for a part of a path, created if it does not exist."""
         try:
             return self._resolver.datapack(part, max_age)
         except NotFoundError:
@@ -122,28 +121,28 @@ class Editor:
         try:
             return self.make(part, label)
         except ConflictError:
-            return self._resolver.datapack(part, 0)  # others were faster
+            return self._resolver.datapack(part, 0)  # another client was faster
 
     def make(self, part: str, label: str, document: Document | None = None) -> Datapack:
-        """Make a datapack.
+        """Create a datapack.
 
         Parameters
         ----------
         part : str
-            What is to stand for it in paths.
+            Part of the path that stands for it.
         label : str
-            What it is called in messages.
+            Name of the datapack for messages.
         document : Document, optional
-            Its structure; by default it is empty.
+            Its document; empty by default.
 
         Raises
         ------
         ConflictError
-            If there is one of this name.
+            If a datapack with this name exists.
         NotAllowedError
-            If the part is an id, which the service chooses.
+            If the part is an id, which only the service can assign.
         InvalidPathError
-            If no datapack can have this name.
+            If the name is not allowed.
         """
         if is_id(part):
             raise NotAllowedError("an id cannot be chosen; use a name", label)
@@ -160,19 +159,19 @@ class Editor:
         return made
 
     def learn_owner(self) -> int | str:
-        """Return what the service names the user by, asked for once."""
+        """Return the service's id for the user; requested once."""
         owner = self._cache.owner
         if owner is None:
             owner = self._cache.owner = self._client.account().id
         return owner
 
     def rename(self, datapack: Datapack, part: str, label: str) -> None:
-        """Give a datapack another name; its document, where it says the same name, says the new one.
+        """Rename a datapack, in its document too if that contains the old name.
 
         Raises
         ------
         ConflictError
-            If there is another one of this name.
+            If another datapack has this name.
         """
         if is_id(part):
             raise NotAllowedError("an id cannot be chosen; use a name", label)
@@ -197,14 +196,14 @@ class Editor:
 
     def _commit(self, datapack: Datapack, jobs: list[Job]) -> None:
         label = jobs[0].label
-        # Without an etag, only what was read right before the edit can be gone by.
+        # Without an etag, only a state that was read right before the edit can be trusted.
         sure = not datapack.etag
         known = self._cache.known(datapack.id) or datapack
         base = self._resolver.again(datapack.id, label) if sure or not known.etag else known
         for count in range(MAX_TRIES):
             document, failed = _applied(base.document, jobs)
             if failed and not sure:
-                # What was known may have been overtaken: only what is there now counts.
+                # The cached state may be outdated: decide with the current one.
                 base, sure = self._resolver.again(datapack.id, label), True
                 continue
             for job, error in failed:
@@ -221,7 +220,7 @@ class Editor:
         )
 
     def _send(self, base: Datapack, document: Document, label: str) -> Datapack | None:
-        """Store a document; None if the datapack is in another state by now."""
+        """Store a document; returns None if the datapack's state has changed."""
         if document is base.document:
             return base
         try:
@@ -247,7 +246,7 @@ class Editor:
 
 @dataclass(frozen=True, slots=True)
 class Datapacks:
-    """The datapacks of one user at one endpoint: all that is needed to change them.
+    """The datapacks of one user at one endpoint, with everything needed to change them.
 
     Attributes
     ----------
@@ -256,11 +255,11 @@ class Datapacks:
     resolver : Resolver
         Finds datapacks, nodes and contents.
     cache : DatapackCache
-        Is told of every change.
+        Records every change.
     editor : Editor
-        Edits structures, and makes datapacks.
+        Edits documents, and creates datapacks.
     url : callable
-        Turns a path into what messages call it.
+        Converts a path to its URL for messages.
     """
 
     client: RepovizzClient
@@ -271,7 +270,7 @@ class Datapacks:
 
 
 def _applied(document: Document, jobs: list[Job]) -> tuple[Document, list[tuple[Job, BaseException]]]:
-    """Apply all edits that can be, one after the other; return the document, and which could not be."""
+    """Apply edits one after the other; returns the document, and the edits that failed with their errors."""
     failed: list[tuple[Job, BaseException]] = []
     for job in jobs:
         try:

@@ -1,4 +1,4 @@
-"""The edits of the threads of one process, in turn; and uploads, which change structures too."""
+"""Queues of edits by the threads of one process, and of uploads, which change documents too."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class Job:
-    """An edit that somebody waits for.
+    """An edit that a thread waits for.
 
     Parameters
     ----------
     edit : callable
-        Takes the document and returns the one that is to take its place.
+        Takes the document and returns the new one.
     label : str
-        What is edited, for messages.
+        Name of the edited object for messages.
     """
 
     def __init__(self, edit: Callable[[Document], Document], label: str) -> None:
@@ -42,7 +42,7 @@ class Job:
             raise _named(error, self.label) from None
 
     def finish(self, result: Datapack | None, error: BaseException | None = None) -> None:
-        """Tell who waits how it went."""
+        """Set the result, and wake the waiting thread."""
         self.done, self.result, self.error = True, result, error
 
 
@@ -55,7 +55,7 @@ def _named(error: OSError, label: str) -> OSError:
 
 
 class _Queue:
-    """What goes on in one datapack."""
+    """The edits and uploads of one datapack."""
 
     def __init__(self) -> None:
         self.waiting: list[Job] = []
@@ -65,7 +65,7 @@ class _Queue:
 
 
 class Queues:
-    """What the threads of one endpoint and user do to datapacks."""
+    """Queues of edits for the datapacks of one endpoint and user, shared by all threads."""
 
     def __init__(self) -> None:
         self._start_empty()
@@ -89,7 +89,7 @@ class Queues:
 
     @contextmanager
     def uploading(self, identifier: str) -> Iterator[None]:
-        """Keep edits of this process out while a content is stored, which changes the structure."""
+        """Block edits by this process while a content is stored, which changes the document."""
         with self._queue(identifier) as queue:
             while queue.editing or queue.waiting:
                 self._changed.wait()
@@ -104,7 +104,7 @@ class Queues:
 
     @contextmanager
     def alone(self, identifier: str) -> Iterator[None]:
-        """Keep edits and uploads of this process out."""
+        """Block edits and uploads by this process."""
         with self._queue(identifier) as queue:
             while queue.editing or queue.uploads:
                 self._changed.wait()
@@ -118,16 +118,16 @@ class Queues:
                 self._changed.notify_all()
 
     def work(self, identifier: str, job: Job, commit: Callable[[list[Job]], None]) -> None:
-        """Have a job done, by this thread or by the one whose turn it is.
+        """Carry out an edit, in this thread or in the one that is currently sending.
 
         Parameters
         ----------
         identifier : str
-            The datapack.
+            Id of the datapack.
         job : Job
-            The edit.
+            Edit.
         commit : callable
-            Does several jobs in one request; called without any lock held.
+            Carries out several edits with one request; called without holding a lock.
         """
         with self._queue(identifier) as queue:
             queue.waiting.append(job)

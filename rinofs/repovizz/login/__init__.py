@@ -1,5 +1,4 @@
-"""Logging in to repovizz2: OAuth2 with a browser, and tokens that renew themselves.
+"""Login to repovizz2: OAuth2 in a browser, and tokens that are refreshed automatically.
 
-It imports `rinofs.http` and the store of profiles, and serves the backend, `rinofs.login` and the command
-line.
+May import `rinofs.http` and the profile store. Serves the backend, `rinofs.login` and the command line.
 """

@@ -1,4 +1,4 @@
-"""The access token that a repovizz2 session sends, and its renewal."""
+"""Authorization of repovizz2 sessions: access tokens, and their renewal."""
 
 from __future__ import annotations
 
@@ -20,31 +20,31 @@ if TYPE_CHECKING:
     from rinofs.credentials import Credentials
     from rinofs.profiles import Profile
 
-_EARLY = 30.0  # seconds before its end that a token is renewed
-_NOT_AGAIN = 30.0  # seconds between two tries to renew a token that is still good
+_EARLY = 30.0  # seconds before its expiry that a token is renewed
+_NOT_AGAIN = 30.0  # seconds between two attempts to renew a token that is still valid
 
 
 def auth_for(credentials: Credentials) -> Auth:
-    """Return what gives the session its token; that of a profile is renewed when it ends."""
+    """Return the authorization for credentials; the token of a profile is renewed when it expires."""
     if credentials.profile is None:
         return StaticAuth("Bearer", credentials.token)
     return RefreshingAuth(credentials.profile)
 
 
 class RefreshingAuth:
-    """The tokens of a stored login, which are renewed as they end.
+    """The tokens of a stored login, renewed before they expire.
 
-    All threads and processes that use the login renew it once: whoever comes later finds the new tokens in
-    the store.
+    Threads and processes that share the login renew it only once: the others read the new tokens from the
+    profile store.
 
     Parameters
     ----------
     profile : Profile
-        The login as it was when the filesystem was made.
+        Login at the time when the filesystem was created.
     store : ProfileStore, optional
-        Where it is kept.
+        Store of the login.
     clock : callable, optional
-        Seconds on a clock that never goes back.
+        Monotonic clock, in seconds.
     """
 
     def __init__(
@@ -65,15 +65,15 @@ class RefreshingAuth:
     def _use(self, profile: Profile, lifetime: float | None = None) -> None:
         if lifetime is None and profile.expires_at is not None:
             lifetime = profile.expires_at - time.time()
-        # A token that does not live much longer than that is used until shortly before its end.
+        # A short-lived token is used until shortly before its expiry.
         early = 0.0 if lifetime is None else min(_EARLY, lifetime / 10)
         self._due = None if lifetime is None else self._clock() + lifetime - early
         self._profile = profile
 
     def header(self) -> str:
-        """Return the word ``Bearer`` and the token, renewed if it is about to end."""
+        """Return ``Bearer`` and the token, renewed if it is about to expire."""
         if self._due is not None and self._clock() >= self._due and self._profile.refresh_token:
-            # It may still be good; if not, the service will say so, and then what is wrong is told.
+            # The token may still be valid. If not, the service refuses it, and the error is raised then.
             with contextlib.suppress(RinofsError):
                 self.renew(self._value())
         return self._value()
@@ -82,12 +82,12 @@ class RefreshingAuth:
         return f"Bearer {self._profile.token}"
 
     def renew(self, refused: str) -> bool:
-        """Get new tokens, from the store if others renewed them or logged in, else from the service.
+        """Get new tokens: from the store if another process renewed them, else from the service.
 
         Raises
         ------
         CredentialsError
-            If the service does not renew them: a new login is needed.
+            If the service does not renew them; a new login is required.
         """
         with self._lock:
             if self._value() != refused:

@@ -1,4 +1,4 @@
-"""The other end of the redirect: a page on this machine that takes one login and thanks for it."""
+"""A local HTTP server that receives the redirect at the end of a login."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ _UNKNOWN = "This is not the answer to the login that your program waits for."
 
 
 class _Server(HTTPServer):
-    # To take the port again at once; on Windows, it would let others take it meanwhile.
+    # Allows reusing the port at once. On Windows, it would let other processes take the port
+    # (https://learn.microsoft.com/windows/win32/winsock/using-so-reuseaddr-and-so-exclusiveaddruse).
     allow_reuse_address = os.name != "nt"
     listener: Listener
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: the user need not know that a browser hung up."""
+        """Ignore errors: the user need not know that a browser closed the connection."""
 
 
 class _Server6(_Server):
@@ -39,10 +40,10 @@ class _Server6(_Server):
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
-    timeout = 10  # a connection that sends nothing must not hold up the one that brings the code
+    timeout = 10  # seconds; an idle connection must not block the one with the code
 
     def do_GET(self) -> None:
-        """Take what the browser brings."""
+        """Handle the redirect."""
         status, text = self.server.listener.take(self.path)
         page = f"<!doctype html><html lang=en><title>rinofs</title><p>{text}</p></html>".encode()
         self.send_response(status)
@@ -55,16 +56,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(page)
 
     def log_message(self, *args: Any) -> None:
-        """Write nothing: the address holds the code."""
+        """Log nothing: the URL contains the code."""
 
 
 class Listener:
-    """Waits for the browser to come back.
+    """Waits for the redirect.
 
     Attributes
     ----------
     redirect_uri : str
-        Where it is to be sent.
+        URL of the redirect.
     """
 
     def __init__(self, redirect_uri: str) -> None:
@@ -75,17 +76,17 @@ class Listener:
         self._error = ""
 
     def expect(self, state: str) -> None:
-        """Say which login is waited for."""
+        """Set the state of the expected login."""
         self._state = state
 
     def take(self, path: str) -> tuple[int, str]:
-        """Take the address that a browser was sent to; return what to answer."""
+        """Handle a redirected URL; returns the status and the text of the response."""
         parts = urlsplit(path)
         query = parse_qs(parts.query)
         state, codes, errors = (query.get(name, []) for name in ("state", "code", "error"))
         known = self._state is not None and len(state) == 1
         if not known or not hmac.compare_digest(state[0].encode(), (self._state or "").encode()):
-            # Anything on this machine can send requests here: only who knows the state is listened to.
+            # Any local process can send requests to this port: accept only those that know the state.
             return 400, _UNKNOWN
         if self._arrived.is_set():
             return 400, _UNKNOWN
@@ -99,17 +100,17 @@ class Listener:
         return (200, _DONE) if self._code else (200, _REFUSED)
 
     def wait(self, timeout: float) -> str:
-        """Return the code.
+        """Wait for the redirect and return the code.
 
         Raises
         ------
         AuthenticationError
-            If the user did not allow it.
+            If the user denied access.
         DeadlineError
-            If nobody came in time.
+            If no redirect arrived in time.
         """
         deadline = time.monotonic() + timeout
-        # In steps, so that Ctrl-C is heard on every system.
+        # In short waits, since Ctrl-C does not interrupt a long one on Windows.
         while not self._arrived.wait(0.2):
             if time.monotonic() > deadline:
                 raise DeadlineError(f"no login within {timeout:.0f} s; try again", self.redirect_uri)
@@ -121,17 +122,17 @@ class Listener:
 
 @contextmanager
 def listening(port: int) -> Iterator[Listener]:
-    """Listen on this machine for the redirect of a login.
+    """Listen on a local port for the redirect of a login.
 
     Parameters
     ----------
     port : int
-        The port that is registered with the service; 0 takes a free one.
+        Registered port; 0 for any free port.
 
     Yields
     ------
     Listener
-        What the login arrives at.
+        Receives the redirect.
 
     Raises
     ------
@@ -147,7 +148,7 @@ def listening(port: int) -> Iterator[Listener]:
             f"http://localhost:{port}",
         ) from error
     servers: list[_Server] = [first]
-    with suppress(OSError):  # where there is no IPv6, no browser comes by it
+    with suppress(OSError):  # without IPv6, no browser connects by it
         servers.append(_Server6(("::1", first.server_port), _Handler))
     listener = Listener(f"http://localhost:{first.server_port}")
     threads = []

@@ -1,4 +1,4 @@
-"""Logging in to repovizz2 with a browser."""
+"""Log in to repovizz2 with a browser."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ __all__ = ["ENDPOINT_URL", "PORT", "find_client", "log_in", "log_in_by_hand", "l
 
 ENDPOINT_URL = "https://repovizz2.upf.edu"
 PORT = 50009
-"""The port of the redirect that scripts are registered with."""
+"""Port of the redirect URI that is registered for scripts."""
 
 
 def find_client(
     endpoint_url: str, client_id: str | None, client_secret: str | None, profile: str
 ) -> OAuthClient:
-    """Return the program to log in as: the given one, or that of the last login.
+    """Return the OAuth client to log in with: the given one, or that of the last login.
 
     Raises
     ------
@@ -54,25 +54,25 @@ def find_client(
 
 
 def log_in(client: OAuthClient, show: Callable[[str], object], *, port: int, timeout: float) -> Tokens:
-    """Have the user log in with a browser on this machine.
+    """Log the user in with a local browser.
 
     Parameters
     ----------
     client : OAuthClient
-        The program.
+        OAuth client.
     show : callable
-        Is given the URL that the user has to open.
+        Called with the URL that the user must open.
     port : int
-        Where to wait for the browser to come back.
+        Port for the redirect.
     timeout : float
         Seconds to wait.
 
     Raises
     ------
     AuthenticationError
-        If the user did not allow it.
+        If the user denied access.
     DeadlineError
-        If nobody came in time.
+        If no login arrived in time.
     """
     with listening(port) as listener:
         asked = client.authorization(listener.redirect_uri)
@@ -83,15 +83,15 @@ def log_in(client: OAuthClient, show: Callable[[str], object], *, port: int, tim
 
 
 def log_in_by_hand(client: OAuthClient, ask: Callable[[str], str]) -> Tokens:
-    """Have the user log in with a browser anywhere, and bring the code.
+    """Log the user in with a browser on another machine; the user copies the code.
 
     Parameters
     ----------
     client : OAuthClient
-        The program.
+        OAuth client.
     ask : callable
-        Is given the URL that the user has to open, and returns the code that was shown then, or the address
-        of the page that showed it.
+        Called with the URL that the user must open; returns the code that the page shows, or the URL of that
+        page.
     """
     asked = client.authorization(f"{client.endpoint_url}{SHOW_TOKEN}")
     told = ask(asked.url).strip()
@@ -108,7 +108,7 @@ def log_in_by_hand(client: OAuthClient, ask: Callable[[str], str]) -> Tokens:
 
 
 def store(client: OAuthClient, tokens: Tokens, profile: str) -> Profile:
-    """Keep the tokens of a login, with the name of the user whose they are."""
+    """Store the tokens of a login with the user's name."""
     session = HttpSession(client.endpoint_url, StaticAuth("Bearer", tokens.access))
     account = RepovizzClient(session, Features()).account()
     stored = Profile(
@@ -136,36 +136,36 @@ def login(
     profile: str = DEFAULT_PROFILE,
     timeout: float = 300.0,
 ) -> str:
-    """Log in from a notebook or a script: show a link, wait for the browser, and keep the tokens.
+    """Log in from a notebook or a script: show a link, wait for the browser, and store the tokens.
 
     Parameters
     ----------
     service : str
-        ``repovizz``; to Rinocloud, log in with ``rinofs login rino``.
+        ``repovizz``; for Rinocloud, use ``rinofs login rino``.
     endpoint_url : str
-        The server.
+        URL of the server.
     client_id, client_secret : str, optional
-        The OAuth client; by default that of the last login to this server.
+        OAuth client; by default that of the last login to this server.
     port : int
-        The port of the registered redirect, ``http://localhost:PORT``.
+        Port of the registered redirect URI, ``http://localhost:PORT``.
     profile : str
-        The name to keep the tokens under.
+        Name of the profile to store the tokens in.
     timeout : float
-        Seconds to wait.
+        Seconds to wait for the login.
 
     Returns
     -------
     str
-        The name of the user.
+        Name of the user.
 
     Raises
     ------
     AuthenticationError
-        If the user did not allow it.
+        If the user denied access.
     DeadlineError
-        If nobody logged in in time.
+        If no login arrived in time.
     CredentialsError
-        If there is no OAuth client, or the endpoint is neither https nor on this machine.
+        If there is no OAuth client, or the endpoint is neither https nor local.
     """
     if service != "repovizz":
         raise InvalidOptionError(
@@ -178,10 +178,10 @@ def login(
 
 
 def _show(url: str) -> None:
-    """Show a link: in a notebook as one, else as text, and in a browser if there is one."""
+    """Show a link: as HTML in a notebook, else as text, and open it in a browser if there is one."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
-    if ipython is None or getattr(shell, "kernel", None) is None:  # IPython in a terminal shows no links
+    if ipython is None or getattr(shell, "kernel", None) is None:  # IPython in a terminal shows no HTML
         print(f"Log in here: {url}", flush=True)  # noqa: T201 - this is what the function is for
         webbrowser.open(url)
         return

@@ -1,4 +1,4 @@
-"""OAuth2 as a client: authorization code with PKCE, and refresh (RFC 6749, 7636, 9700)."""
+"""OAuth2 client: authorization code with PKCE, and refresh tokens (RFC 6749, 7636, 9700)."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ __all__ = ["SCOPE", "SHOW_TOKEN", "Authorization", "OAuthClient", "Tokens"]
 
 SCOPE = "basic"
 SHOW_TOKEN = "/oauth/show_token"  # noqa: S105 - the path of a page
-"""The page of the service that shows a code, to be copied by hand."""
+"""Page of the service that shows the code, to be copied by the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """What a login gives.
+    """The tokens of a login.
 
     Attributes
     ----------
     access : str
-        The access token.
+        Access token.
     refresh : str or None
-        What the next tokens are asked for with.
+        Refresh token.
     expires_in : float or None
-        Seconds for which the access token is good, where the service says.
+        Lifetime of the access token in seconds, if the service reports it.
     """
 
     access: str = field(repr=False)
@@ -44,18 +44,18 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """A login that a user is asked for.
+    """A pending login.
 
     Attributes
     ----------
     url : str
-        The page to open.
+        Page that the user must open.
     redirect_uri : str
-        Where the user is sent then.
+        Where the user is redirected afterwards.
     state : str
-        What has to come back with the user.
+        Random value that the redirect must contain.
     verifier : str
-        What proves that the code was asked for from here.
+        PKCE code verifier, which proves that this process requested the code.
     """
 
     url: str
@@ -65,7 +65,7 @@ class Authorization:
 
 
 class _Client:
-    """Show who the program is: by its id and secret, where it has one."""
+    """Client authentication with id and secret, if there is a secret."""
 
     def __init__(self, client_id: str, secret: str | None) -> None:
         self._header = ""
@@ -81,23 +81,23 @@ class _Client:
 
 
 class OAuthClient:
-    """A program that asks users of one service to let it act in their name.
+    """An OAuth client of one service.
 
     Parameters
     ----------
     endpoint_url : str
-        The service.
+        URL of the service.
     client_id : str
-        The program's id there.
+        Client id.
     client_secret : str, optional
-        Its secret; a program without one proves by PKCE alone who it is.
+        Client secret; a public client has none and relies on PKCE.
     timeout : float
-        Seconds that the service may be silent.
+        Seconds without any data from the service until a request fails.
 
     Raises
     ------
     CredentialsError
-        If the endpoint is neither https nor on this machine: nothing is sent in the clear.
+        If the endpoint is neither https nor local: secrets are never sent unencrypted.
     """
 
     def __init__(
@@ -118,12 +118,12 @@ class OAuthClient:
         return f"OAuthClient({self.endpoint_url!r}, {self.client_id!r})"
 
     def authorization(self, redirect_uri: str) -> Authorization:
-        """Prepare a login.
+        """Start a login.
 
         Parameters
         ----------
         redirect_uri : str
-            Where the user is to be sent then, exactly as it is registered.
+            Redirect URI, exactly as registered.
         """
         state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(64)
         digest = hashlib.sha256(verifier.encode()).digest()
@@ -145,7 +145,7 @@ class OAuthClient:
         Raises
         ------
         AuthenticationError
-            If the service does not accept the code, or the program.
+            If the service does not accept the code or the client.
         """
         form = {
             "grant_type": "authorization_code",
@@ -156,14 +156,15 @@ class OAuthClient:
         return self._tokens(form, repeatable=False)
 
     def refresh(self, token: str) -> Tokens:
-        """Exchange a refresh token for tokens.
+        """Exchange a refresh token for new tokens.
 
         Raises
         ------
         AuthenticationError
-            If the service does not accept it any more.
+            If the service no longer accepts it.
         """
-        # A lost answer leaves nothing but to ask again: the token that was sent may be void by then.
+        # If the response is lost, the old refresh token may be invalid already, so the only option is to
+        # repeat.
         fresh = self._tokens({"grant_type": "refresh_token", "refresh_token": token}, repeatable=True)
         return fresh if fresh.refresh else Tokens(fresh.access, token, fresh.expires_in)
 
