@@ -26,6 +26,7 @@ from rinofs.server.auth import routes as oauth
 from rinofs.server.errors import ApiError
 from rinofs.server.maintenance import gc
 from rinofs.server.services import open_services
+from rinofs.server.web.proxies import BelowPath, TrustedProxies
 from rinofs.server.web.responses import (
     AnswerFailures,
     AnswerHeaders,
@@ -47,6 +48,9 @@ if TYPE_CHECKING:
     from rinofs.server.settings import ServerSettings
 
 __all__ = ["COLLECT_EVERY", "REFUSALS", "answering", "create_app"]
+
+HEALTH = "/health"
+"""The path that tells whether the server answers, to whatever name it is addressed."""
 
 COLLECT_EVERY = 3600.0
 """Seconds between two collections of contents that nobody refers to; the first one is at the start."""
@@ -72,7 +76,7 @@ def create_app(settings: ServerSettings, *, blobs: BlobStore | None = None) -> S
     services, workers = open_services(settings, blobs=blobs), Workers()
     app = Starlette(
         routes=[
-            Route("/health", _health),
+            Route(HEALTH, _health),
             *rinocloud.routes(services, workers),
             *repovizz.routes(services, workers),
             *oauth.routes(services.accounts, services.clients, services.grants),
@@ -98,12 +102,18 @@ def answering(settings: ServerSettings) -> list[Middleware]:
     if settings.repovizz_extensions:
         extensions = {REPOVIZZ_EXTENSIONS: ", ".join(RepovizzExtension)}
         stamps.append(Middleware(AnswerHeaders, headers=extensions, below=f"{repovizz.BASE}/"))
+    outermost = []
+    if settings.trusted_proxies:
+        outermost.append(Middleware(TrustedProxies, proxies=settings.trusted_proxies))
+    if settings.root_path:
+        outermost.append(Middleware(BelowPath, root_path=settings.root_path))
     return [
+        *outermost,
         # The settings that an early version of the published Python client comes with double the first slash.
         Middleware(MergeSlashes, below=(rinocloud.BASE, "/o/")),
         *stamps,
         Middleware(AnswerFailures),
-        Middleware(HostGuard, allowed=settings.allowed_hosts),
+        Middleware(HostGuard, allowed=settings.allowed_hosts, exempt=HEALTH),
     ]
 
 
@@ -149,11 +159,12 @@ async def _not_routed(request: Request, error: Exception) -> Response:
     path = request.url.path
     of_repovizz = path.startswith(f"{repovizz.BASE}/")
     message = error.detail
+    shown = f"{request.app.state.settings.root_path}{path}"
     if error.status_code == 404:
         hint = "; the endpoints of the Rinocloud API end with a slash"
-        message = f"{path} does not exist on this server{'' if path.endswith('/') or of_repovizz else hint}"
+        message = f"{shown} does not exist on this server{'' if path.endswith('/') or of_repovizz else hint}"
     elif error.status_code == 405:
-        message = f"{path} does not support {request.method}"
+        message = f"{shown} does not support {request.method}"
     refuse = repovizz.refusal if of_repovizz else error_response
     return refuse(error.status_code, message, error.headers)
 

@@ -28,7 +28,11 @@ class ServerSettings:
     repovizz_extensions : bool
         False for the published repovizz2 API and nothing more.
     allowed_hosts : tuple of str
-        Names, without port, that requests may be addressed to, beside those of the loopback interface.
+        Names that requests may be addressed to, beside those of the loopback interface; ports do not count.
+    trusted_proxies : tuple of str
+        Addresses and networks of proxies that are believed what they say of their clients.
+    root_path : str
+        The path below which a proxy serves this server, such as ``/lab``; empty for none.
     max_json_bytes : int
         Bytes of a JSON document or a form.
     max_structure_bytes : int
@@ -42,7 +46,8 @@ class ServerSettings:
     header_timeout : float
         Seconds until the headers of a request must be complete, from the first byte or the connection on.
     idle_timeout : float
-        Seconds that a connection may rest between two requests.
+        Seconds that a connection may rest between two requests; longer than proxies keep theirs, which would
+        else send requests into connections that are being closed.
     body_timeout : float
         Seconds without one byte of a body that the server waits for.
     body_min_rate : int
@@ -60,14 +65,16 @@ class ServerSettings:
     extensions: bool = True
     repovizz_extensions: bool = True
     allowed_hosts: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
+    root_path: str = ""
     max_json_bytes: int = MIB
     max_structure_bytes: int = 16 * MIB
     max_json_depth: int = 64
     max_header_bytes: int = 64 * 1024
     max_content_bytes: int | None = None
     header_timeout: float = 10.0
-    idle_timeout: float = 60.0
-    body_timeout: float = 12.0
+    idle_timeout: float = 75.0
+    body_timeout: float = 60.0
     body_min_rate: int = 1024
     write_timeout: float = 60.0
     statement_timeout: float = 20.0

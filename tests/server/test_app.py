@@ -92,7 +92,8 @@ def test_every_answer_of_the_api_says_what_the_server_can(extensions: bool) -> N
             ("POST", "/api/1/files/children/", {}, 401),
             ("POST", "/api/1/files/children/", {"Authorization": "Token wrong"}, 401),
             ("POST", "/api/1/files/children/", {"Authorization": f"Token {server.token}"}, 200),
-            ("GET", "/health", {"Host": "evil.example"}, 421),
+            ("GET", "/health", {"Host": "evil.example"}, 200),
+            ("GET", "/nowhere/", {"Host": "evil.example"}, 421),
         ]
         for method, path, headers, status in asked:
             answer = requests.request(method, url + path, headers=headers, timeout=10, allow_redirects=False)

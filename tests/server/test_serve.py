@@ -208,8 +208,10 @@ def test_consent_and_names(tmp_path: Path) -> None:
         port = server.endpoint_url.rpartition(":")[2]
         assert server.endpoint_url == f"http://lab.example.org:{port}"
         for host, status in (("lab.example.org", 200), ("evil.example", 421), ("localhost", 200)):
-            answer = requests.get(f"http://127.0.0.1:{port}/health", headers={"Host": host}, timeout=10)
+            url = f"http://127.0.0.1:{port}"
+            answer = requests.get(f"{url}/oauth/style.css", headers={"Host": host}, timeout=10)
             assert answer.status_code == status
+            assert requests.get(f"{url}/health", headers={"Host": host}, timeout=10).status_code == 200
 
 
 @pytest.mark.parametrize(

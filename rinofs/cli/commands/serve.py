@@ -25,9 +25,11 @@ from rinofs.server.runner import (
     listen,
 )
 from rinofs.server.settings import ServerSettings
+from rinofs.server.web.proxies import check_network, check_root_path
 
 if TYPE_CHECKING:
     import socket
+    from collections.abc import Callable
 
     from rinofs.server.auth.accounts import InitialCredentials
 
@@ -61,6 +63,22 @@ USERNAME = "rino"
     metavar="NAME",
     help="Another name that clients reach the server by, besides those of this machine; may be repeated.",
 )
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    multiple=True,
+    metavar="ADDRESS",
+    callback=lambda _context, _option, values: tuple(_checked(check_network, value) for value in values),
+    help="Address or network of a proxy whose X-Forwarded-For, -Proto and -Host (or Forwarded) are believed; "
+    "may be repeated.",
+)
+@click.option(
+    "--root-path",
+    default="",
+    metavar="PATH",
+    callback=lambda _context, _option, value: _checked(check_root_path, value),
+    help="The path below which a proxy serves this server, such as /lab.",
+)
 @click.option("--allow-insecure", is_flag=True, help="Listen on other addresses than loopback, unencrypted.")
 @click.option("--no-extensions", is_flag=True, help="Speak the published APIs and nothing more.")
 def serve(
@@ -70,6 +88,8 @@ def serve(
     token: str | None,
     password: str | None,
     allowed_hosts: tuple[str, ...],
+    trusted_proxies: tuple[str, ...],
+    root_path: str,
     allow_insecure: bool,
     no_extensions: bool,
 ) -> None:
@@ -83,6 +103,8 @@ def serve(
     settings = ServerSettings(
         data_dir.absolute(),
         allowed_hosts=names,
+        trusted_proxies=trusted_proxies,
+        root_path=root_path,
         extensions=not no_extensions,
         repovizz_extensions=not no_extensions,
     )
@@ -91,6 +113,13 @@ def serve(
             _run(settings, listener, endpoint_url(listener, host, allowed_hosts), token, password)
     except (DataDirBusyError, PortBusyError) as error:
         raise CommandError(str(error)) from error
+
+
+def _checked(check: Callable[[str], str], value: str) -> str:
+    try:
+        return check(value)
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r}: {error}") from error
 
 
 def _run(

@@ -14,7 +14,7 @@ from oauthlib.oauth2.rfc6749.errors import AccessDeniedError, FatalClientError
 from starlette.responses import Response
 
 from rinofs.server.auth.oauth import read_form
-from rinofs.server.auth.pages import page
+from rinofs.server.auth.pages import page, root_path
 from rinofs.server.auth.redirect_uris import policy_source
 from rinofs.server.auth.sessions import LIFETIME, Sessions
 from rinofs.server.errors import ApiError, TooManyRequests, Unauthorized
@@ -139,7 +139,7 @@ class AuthorizePage:
             return self._shown(request, asked, status=403, problem=_STALE)
         if user is None:
             return await self._log_in(request, asked, fields)
-        return await self._decide(asked, session, user, fields.get("decision"))
+        return await self._decide(request, asked, session, user, fields.get("decision"))
 
     async def _log_in(self, request: Request, asked: _Asked, fields: dict[str, str]) -> Response:
         username, password = fields.get("username", ""), fields.get("password", "")
@@ -159,12 +159,14 @@ class AuthorizePage:
         # A new value, so that who knew the one from before is not signed in as well.
         return _with_session(request, _here(request), self._sessions.sign_in(user))
 
-    async def _decide(self, asked: _Asked, session: str, user: User, decision: str | None) -> Response:
+    async def _decide(
+        self, request: Request, asked: _Asked, session: str, user: User, decision: str | None
+    ) -> Response:
         if decision == "allow":
             return _redirect(await to_thread.run_sync(self._allow, asked, user))
         if decision == "leave":
             self._sessions.sign_out(session)
-            return _redirect(asked.uri.removeprefix("http://localhost"))
+            return _here(request)
         denied = AccessDeniedError(state=asked.state)
         return _redirect(denied.in_uri(asked.redirect_uri))
 
@@ -192,11 +194,25 @@ def _refuse_foreign(request: Request) -> None:
     """Refuse a form that another site has sent, as far as the browser says."""
     origin = request.headers.get("origin")
     site = request.headers.get("sec-fetch-site", "same-origin")
-    # The scheme is the proxy's, where there is one that encrypts.
-    same = origin is None or urlsplit(origin).netloc.lower() == request.headers["host"].lower()
-    if not same or site not in {"same-origin", "none"}:
+    if not (origin is None or _same_host(origin, request.headers["host"])) or site not in {
+        "same-origin",
+        "none",
+    }:
         problem = "This form was sent by another site. Nothing has been done."
         raise _RefusedPageError(page("refused", 403, problem=problem))
+
+
+def _same_host(origin: str, host: str) -> bool:
+    """Tell whether an origin is the host of a request, as far as proxies pass that on.
+
+    The scheme is the proxy's, where there is one that encrypts, and so may the port be.
+    """
+    try:
+        one, other = urlsplit(origin), urlsplit(f"//{host}")
+        ports = {one.port, other.port} - {None}
+    except ValueError:
+        return False
+    return one.hostname == other.hostname and len(ports) < 2
 
 
 def _place(redirect_uri: str) -> str:
@@ -205,7 +221,7 @@ def _place(redirect_uri: str) -> str:
 
 
 def _here(request: Request) -> Response:
-    return _redirect(f"{PATH}?{request.url.query}")
+    return _redirect(f"{root_path(request.scope)}{PATH}?{request.url.query}")
 
 
 def _redirect(location: str) -> Response:
@@ -219,15 +235,9 @@ def _with_session(request: Request, answer: Response, session: str) -> Response:
         COOKIE,
         session,
         max_age=int(LIFETIME),
-        path="/oauth",
-        secure=_is_encrypted(request),
+        path=f"{root_path(request.scope)}/oauth",
+        secure=request.url.scheme == "https",
         httponly=True,
         samesite="lax",
     )
     return answer
-
-
-def _is_encrypted(request: Request) -> bool:
-    # The word of anybody is taken for it: who claims it wrongly keeps the cookie from no browser but his own.
-    outermost = request.headers.get("x-forwarded-proto", "").partition(",")[0].strip().lower()
-    return "https" in {request.url.scheme, outermost}

@@ -12,7 +12,9 @@ from starlette.responses import Response
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["STYLE_PATH", "page", "style"]
+    from starlette.types import Receive, Scope, Send
+
+__all__ = ["STYLE_PATH", "page", "root_path", "style"]
 
 STYLE_PATH = "/oauth/style.css"
 
@@ -55,8 +57,32 @@ def page(
     # Without any referrer, browsers would not say either from which page a form is sent.
     referrer = "no-referrer" if leads_to is None else "same-origin"
     secured = {**_HEADERS, "content-security-policy": policy, "referrer-policy": referrer, **(headers or {})}
-    text = _templates().get_template(f"{name}.html").render(style=STYLE_PATH, **values)
-    return Response(text, status, secured, "text/html")
+    return _Page(name, values, status, secured)
+
+
+def root_path(scope: Scope) -> str:
+    """Return the path below which the server of a request is mounted."""
+    path: str = scope["app"].state.settings.root_path
+    return path
+
+
+class _Page(Response):
+    """A page that is written when it is sent: only then is known below which path the server is."""
+
+    def __init__(
+        self, name: str, values: Mapping[str, object], status: int, headers: Mapping[str, str]
+    ) -> None:
+        super().__init__(None, status, headers, "text/html")
+        self._name = name
+        self._values = values
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the page."""
+        style = f"{root_path(scope)}{STYLE_PATH}"
+        text = _templates().get_template(f"{self._name}.html").render(style=style, **self._values)
+        self.body = text.encode()
+        self.headers["content-length"] = str(len(self.body))
+        await super().__call__(scope, receive, send)
 
 
 async def style(_request: object) -> Response:

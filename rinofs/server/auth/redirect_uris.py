@@ -49,7 +49,8 @@ def _check_web(uri: str, parts: SplitResult, host: str | None) -> None:
     if not host:
         raise _refusal(uri, "it names no host")
     # Whoever reaches the page that shows codes without encryption has sent the password so, just before.
-    shown = parts.path == SHOW_TOKEN
+    # A proxy may serve it below a path of its own.
+    shown = parts.path.endswith(SHOW_TOKEN)
     if parts.scheme == "http" and not is_loopback(host) and not shown:
         raise _refusal(uri, "https is needed where it leads to another machine")
 

@@ -246,17 +246,20 @@ class HostGuard:
     app : ASGIApp
         What answers the others.
     allowed : collection of str
-        Names and addresses, without port, beside those of the loopback interface.
+        Names and addresses beside those of the loopback interface; a port in them says nothing.
+    exempt : str, optional
+        A path that may be asked for under any name: it tells nothing that a foreign page could use.
     """
 
-    def __init__(self, app: ASGIApp, allowed: Collection[str]) -> None:
+    def __init__(self, app: ASGIApp, allowed: Collection[str], exempt: str | None = None) -> None:
         self._app = app
-        self._allowed = frozenset(name.lower().strip("[]") for name in allowed)
+        self._allowed = frozenset(host_name(name) or name.lower().strip("[]") for name in allowed)
+        self._exempt = exempt
         self._known: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope["path"] == self._exempt:
             await self._app(scope, receive, send)
             return
         hosts = [value for key, value in scope["headers"] if key == b"host"]

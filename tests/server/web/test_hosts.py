@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    names = ("Lab.example.org", "192.0.2.7", "2001:db8::1")
+    names = ("Lab.example.org", "other.example.org:8443", "192.0.2.7", "2001:db8::1")
     with live_server(configure=lambda settings: replace(settings, allowed_hosts=names)) as server:
         yield server.endpoint_url
 
 
-def status_of(url: str, *hosts: str, target: str = "/health") -> int:
+def status_of(url: str, *hosts: str, target: str = "/oauth/style.css") -> int:
     lines = [f"GET {target} HTTP/1.1", *(f"Host: {host}" for host in hosts), "Connection: close", "", ""]
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname, parts.port), timeout=10) as client:
@@ -43,6 +43,9 @@ def status_of(url: str, *hosts: str, target: str = "/health") -> int:
         "[::1]:8440",
         "lab.example.org",
         "LAB.example.org:443",
+        "other.example.org",
+        "other.example.org:8443",
+        "other.example.org:1",
         "192.0.2.7:8440",
         "[2001:db8::1]:8440",
     ],
@@ -92,7 +95,12 @@ def test_no_name_to_speak_of(url: str, hosts: tuple[str, ...]) -> None:
 
 
 def test_the_name_in_the_target_does_not_count(url: str) -> None:
-    assert status_of(url, "evil.example", target="http://localhost/health") == 421
+    assert status_of(url, "evil.example", target="http://localhost/oauth/style.css") == 421
+
+
+@pytest.mark.parametrize("hosts", [("evil.example",), (), ("",), ("192.0.2.8:80",), ("a", "b")])
+def test_whoever_checks_the_health_needs_no_name(url: str, hosts: tuple[str, ...]) -> None:
+    assert status_of(url, *hosts, target="/health") == 200
 
 
 def test_preflights_are_not_answered() -> None:
