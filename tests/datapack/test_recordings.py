@@ -7,6 +7,7 @@ import pickle
 import struct
 import sys
 import warnings
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import edfio
@@ -19,6 +20,7 @@ import xarray as xr
 from rinofs.datapack import DataNode, Document, dump
 from rinofs.datapack.document.messages import DataWarning
 from rinofs.datapack.formats.handles import FileHandle
+from rinofs.datapack.formats.laboratory import edf
 from rinofs.errors import InvalidDatapackError, InvalidOptionError
 
 if TYPE_CHECKING:
@@ -119,6 +121,21 @@ def test_edf_of_several_rates_and_units(tmp_path: Path) -> None:
     assert tree["night/SaO2"].dataset["value"].attrs["units"] == "%"
     assert tree["night/SaO2"].dataset.time.values.tolist() == list(range(10))
     assert tree["night/annotations"].dataset.text.values.tolist() == ["spindle", "lights on"]
+
+
+@pytest.mark.parametrize("most", [16 * 1024 * 1024, 1000])
+def test_the_fraction_of_a_second_at_which_edf_began(
+    tmp_path: Path, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edf, "_ANNOTATED", most)  # bytes up to which annotations are read
+    notes = [edfio.EdfAnnotation(1.5, None, "a")]
+    made = edfio.Edf(signals(edfio.EdfSignal, EEG), starttime=dt.time(7, 0, 5, 250_000), annotations=notes)
+    made.write(tmp_path / "a.edf")
+    with ExitStack() as stack:
+        if most == 1000:
+            stack.enter_context(pytest.warns(DataWarning, match="spread over a large file"))
+        found = xr.open_dataset(tmp_path / "a.edf", engine="datapack")
+    np.testing.assert_allclose(found.time[[0, -1]], [0.25, 0.25 + 1279 / 128])
 
 
 def test_edf_with_gaps(tmp_path: Path) -> None:

@@ -122,12 +122,13 @@ def edf_recording(handle: FileHandle, label: str) -> Recording:
     discontinuous = header[192:236].decode("latin-1").startswith(("EDF+D", "BDF+D"))
     attrs = _attributes(file)
     began = {key: attrs[key] for key in ("start_time",) if key in attrs}
-    if not annotations or not (discontinuous or _read_annotations(handle, label)):
-        return Recording(tuple(_streams(records, ordinary, file.signals, 0.0, None, began)), (), attrs)
-    onsets, events = _annotations(records, annotations)
-    start = 0.0
-    if onsets.size:
-        start = float(onsets[0])
+    is_read = bool(annotations) and (discontinuous or _read_annotations(handle, label))
+    # The first list of a record says when it begins, to fractions of a second.
+    count = records.count if is_read else min(records.count, len(annotations), 1)
+    onsets, events = _annotations(replace(records, count=count), annotations)
+    start = float(onsets[0]) if onsets.size else 0.0
+    if not is_read:
+        return Recording(tuple(_streams(records, ordinary, file.signals, start, None, began)), (), attrs)
     steps = np.diff(onsets)
     gaps = discontinuous and bool((np.abs(steps - records.duration) > 1e-6).any())
     streams = _streams(records, ordinary, file.signals, start, onsets if gaps else None, began)
