@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 # lines.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 _FILLS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#F0E442", "#D55E00")
+_PART = 0.4  # inches; below this width, no part of a label is drawn
 _PAD = 0.04  # inches, beside the label of an event
+_MOST_ROWS = 30  # of events with a row for each label
 _ROW = 0.15  # inches of a row of events that has room for labels
 _SMALL_ROW = 0.17  # inches; below this height of a channel's row, its letters are small
 
@@ -164,12 +166,33 @@ def event_colours(panel: EventPanel) -> dict[str, str]:
     return {word: _FILLS[number] for number, word in enumerate(words)}
 
 
+def arranged(panel: EventPanel, low: float, high: float, inches: float) -> EventPanel:
+    """Return events in rows by their labels, if those are too many for colours and have no room beside bars.
+
+    The parameters are those of `event_labels`.
+    """
+    if len(set(panel.labels)) <= len(_FILLS) or not event_labels(panel, low, high, inches)[1]:
+        return panel
+    sorted_ = panel.by_label()
+    return sorted_ if sorted_.rows <= _MOST_ROWS else panel
+
+
+def name_rows(ax: Axes, panel: EventPanel, inches: float) -> None:
+    """Write what the rows of events are, at most so many inches wide."""
+    ax.set_ylim(panel.rows - 0.4, -0.6)
+    rows = [row for row, name in enumerate(panel.row_names) if name]
+    names = told_apart([panel.row_names[row] for row in rows], inches)
+    ax.set_yticks(rows, names, parse_math=False)
+    ax.tick_params(axis="y", length=0)
+
+
 def event_labels(
     panel: EventPanel, low: float, high: float, inches: float
 ) -> tuple[list[tuple[float, int, str]], set[str]]:
     """Return the positions of event labels, and the labels for which at least one event has no room.
 
     A label is drawn inside its bar if it fits, or after it if there is room before the next event in its row.
+    Labels that are too many for a key are shortened to the room that there is.
 
     Parameters
     ----------
@@ -184,6 +207,9 @@ def event_labels(
     room = _room(panel, high)
     written: list[tuple[float, int, str]] = []
     missing: set[str] = set()
+    if panel.row_names:
+        return written, missing
+    has_key = len(set(panel.labels)) <= len(_FILLS)
     crowded = panel.height / (panel.rows + 0.2) < _ROW
     for index, word in enumerate(panel.labels):
         if not word:
@@ -192,11 +218,14 @@ def event_labels(
         if start > high or stop < low:
             continue
         wide = (measured(word) + 2 * _PAD) / scale
-        if crowded or max(stop - start, room[index] - stop) < wide:
+        most = max(stop - start, room[index] - stop)
+        if crowded or most < wide:
             missing.add(word)
-        else:
-            at = start if stop - start >= wide else stop
-            written.append((at + _PAD / scale, int(panel.lanes[index]), word))
+            if crowded or has_key or most * scale < _PART:
+                continue
+            word, wide = shortened(word, most * scale - 2 * _PAD), most
+        at = start if stop - start >= wide else stop
+        written.append((at + _PAD / scale, int(panel.lanes[index]), word))
     return written, missing
 
 
@@ -226,8 +255,9 @@ def events(ax: Axes, panel: EventPanel, base: float, labels: Sequence[tuple[floa
         ax.broken_barh(ranges, (lane - 0.38, 0.76), color=fill, linewidth=0)
     for at, lane, word in labels:
         ax.text(at - base, lane, word, fontsize=8, color="black", va="center")
-    ax.set_ylim(panel.rows - 0.4, -0.6)
-    ax.set_yticks([])
+    if not panel.row_names:
+        ax.set_ylim(panel.rows - 0.4, -0.6)
+        ax.set_yticks([])
     ax.spines["left"].set_visible(False)
 
 

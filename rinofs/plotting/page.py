@@ -169,6 +169,13 @@ class FigurePage:
             right = max(right, drawing.stream(row.ax, row.panel, row.base, names, sides) + _EDGE / 2)
             row.ax.set_xlim(row.low - row.base, row.high - row.base)
             left = max(left, _tick_inches(row.ax))
+        for row in self._rows:
+            if isinstance(row.panel, EventPanel):
+                narrowest = self._width - max(left, names) - right - 0.7
+                row.panel = drawing.arranged(row.panel, row.low, row.high, narrowest)
+            if isinstance(row.panel, EventPanel) and row.panel.row_names:
+                drawing.name_rows(row.ax, row.panel, names)
+                left = max(left, _tick_inches(row.ax))
         lines = max(row.ax.get_ylabel().count("\n") + bool(row.ax.get_ylabel()) for row in self._rows)
         left += 0.12 + _EDGE + 0.14 * lines
         for row in self._rows:
@@ -186,6 +193,9 @@ class FigurePage:
             colours = {word: fill for word, fill in drawing.event_colours(panel).items() if word}
             if missing and len(set(colours.values())) > 1:
                 row.above += key(colours.items(), wide)
+            elif missing:
+                note = "not every event has room for its label; a shorter time shows more"
+                row.above += [(Piece(line, colour=QUIET),) for line in wrapped(note, wide)]
         else:
             if panel.is_together and 1 < len(panel.labels) <= TOGETHER and ax.get_legend() is None:
                 row.above += key(zip(panel.labels, drawing.COLOURS, strict=False), wide)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,6 +100,8 @@ class EventPanel:
         Row of each event, such that events do not overlap.
     axis : PanelAxis
         Axis of the events.
+    row_names : tuple of str
+        Name of each row, drawn at its left; empty unless each label has rows of its own.
     """
 
     title: str
@@ -109,11 +111,26 @@ class EventPanel:
     labels: list[str]
     lanes: NDArray[Any] = field(repr=False)
     axis: PanelAxis = SECONDS
+    row_names: tuple[str, ...] = ()
 
     @property
     def height(self) -> float:
         """Height in inches."""
+        if self.row_names:
+            return 0.3 + 0.17 * self.rows
         return 0.3 + 0.22 * min(12, self.rows)
+
+    def by_label(self) -> EventPanel:
+        """Return the same events with rows of their own for each label, ordered by first occurrence."""
+        lanes = np.zeros(len(self.starts), int)
+        words = np.array(self.labels, object)
+        names: list[str] = []
+        for word in dict.fromkeys(self.labels):
+            own = np.flatnonzero(words == word)
+            inner = _lanes(self.starts[own], self.stops[own])
+            lanes[own] = len(names) + inner
+            names += [word] + [""] * int(inner.max())
+        return replace(self, lanes=lanes, row_names=tuple(names))
 
     @property
     def rows(self) -> int:

@@ -226,3 +226,31 @@ def test_a_label_lies_in_its_bar_or_behind_it() -> None:
         assert inside or not [bar for bar in bars if bar.x0 < box.x1 and box.x0 < bar.x1]
     said = {text.get_text() for text in figure.findobj(Text)}
     assert {"left", "right"} <= said  # by the key, where there is no room beside the bars
+
+
+@pytest.mark.parametrize("width", [3.5, 7.0, 12.0])
+@pytest.mark.parametrize("count", [7, 25, 60])
+def test_labels_that_are_too_many_for_colours_are_written_beside_their_rows(count: int, width: float) -> None:
+    words = [f"movement {number}" for number in range(count)]
+    figure = plot(xr.DataTree.from_dict({"/marks": events(words * 4, 0.02)}), width=width)
+    check(figure)
+    [axes] = figure.axes
+    said = [text.get_text() for text in figure.findobj(Text)]
+    if count > 25:
+        assert any("not every event has room" in text for text in said)
+        return
+    names = [label.get_text() for label in axes.get_yticklabels()]
+    assert [name[-2:].strip() for name in names] == [word[-2:].strip() for word in words]
+    rows = [path.get_extents().y0 for each in axes.collections for path in each.get_paths()]
+    assert len({round(row) for row in rows}) == count
+
+
+def test_events_of_one_label_at_once_have_rows_of_their_own() -> None:
+    words = ["reach", "reach", "grasp", "lift", "hold", "place", "rest", "release"]
+    panels = events(words * 3, 1.0)
+    panels["onset"][:2] = 0.0
+    [axes] = plot(xr.DataTree.from_dict({"/marks": panels}), width=3.5).axes
+    bars = [path.get_extents() for each in axes.collections for path in each.get_paths()]
+    assert len(bars) == len(words) * 3
+    for one, other in itertools.combinations(bars, 2):
+        assert not (one.x0 < other.x1 and other.x0 < one.x1 and one.y0 < other.y1 and other.y0 < one.y1)
