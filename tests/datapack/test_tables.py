@@ -17,7 +17,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
-from rinofs.datapack import DataWarning
+from rinofs.datapack import DataNode, DataWarning, Document, dump
+from rinofs.datapack.formats.detect import NotDataError
 from rinofs.datapack.formats.handles import FileHandle
 from rinofs.datapack.formats.tables.reading import TableSamples
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 FIELD = Path(__file__).parent / "field"
 DRUMS, THREE = "drum notes", "3-axis accelerometer"
 NAN, INF = np.nan, np.inf
+
+THOUSANDS = ["1,234.5", "1.234,5", "1'234.5", "1 234,5", "1\u00a0234", "1_234", "1\u2019234"]
+DATES = ["24.12.2024", "24.12.2024 10:00", "12/24/2024", "2024/12/24 10:00", "24-Dec-2024", "2024-12-24"]
 
 
 def opened(path: Path, *, warned: str | None = None, **options: Any) -> xr.Dataset:
@@ -325,3 +329,35 @@ def test_a_row_of_many_columns(tmp_path: Path, rows: int, labelled: bool) -> Non
     header = ",".join(f"c{number}" for number in range(30_000)) if labelled else ""
     np.savetxt(tmp_path / "t.csv", values, fmt="%.2f", delimiter=",", header=header, comments="")
     np.testing.assert_array_equal(opened(tmp_path / "t.csv").value, values)
+
+
+@pytest.mark.parametrize(
+    ("cell", "advice"),
+    [
+        *((cell, "thousands separators: write it without them") for cell in THOUSANDS),
+        *((cell, "a date: only dates with times as 2024-12-31 09:30:00 are read") for cell in DATES),
+        *((cell, "a time of day: only seconds, and dates with times") for cell in ("9:30", "09:30:00.5")),
+        *((cell, "a unit: write units beside the labels") for cell in ("5 V", "5%", "-2.5mV", "37.5 °C")),
+        ("soon", "^((?!;).)*$"),
+    ],
+)
+@pytest.mark.parametrize("before", [0, 20_000])
+def test_what_is_meant_as_a_number_and_is_not_read_is_named(
+    cell: str, advice: str, before: int, tmp_path: Path
+) -> None:
+    (tmp_path / "t.csv").write_text("a;b\n" + "1.5;2\n" * before + f"{cell};2\n" * 3, "utf-8")
+    with pytest.raises(NotDataError, match=advice) as caught:
+        xr.open_dataset(tmp_path / "t.csv", engine="datapack")
+    assert f"row {before + 2} holds {cell!r}, which is not a number" in str(caught.value)
+
+
+def test_a_tree_tells_of_tables_that_it_cannot_read(tmp_path: Path) -> None:
+    (tmp_path / "dates.csv").write_text("day,x\n24.12.2024,1\n25.12.2024,2\n")
+    (tmp_path / "notes.csv").write_text("who,what\nAnn,ill\nBob,well\n")
+    nodes = [DataNode.create(name, f"{name}.csv", mime="text/csv") for name in ("dates", "notes")]
+    (tmp_path / "datapack.json").write_text(dump(Document.create("lab", nodes)))
+    with pytest.warns(DataWarning) as told:
+        tree = xr.open_datatree(tmp_path, engine="datapack")
+    assert tree.attrs["other_files"] == ["dates", "notes"]
+    [message] = [str(one.message) for one in told]
+    assert "'24.12.2024', which is not a number; it seems to be a date" in message

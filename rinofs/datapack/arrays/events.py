@@ -13,7 +13,8 @@ from rinofs.datapack.datatypes.labels import identifier, match_labels, name_and_
 from rinofs.datapack.document.messages import shortened, warn
 from rinofs.datapack.formats.detect import Format, NotDataError
 from rinofs.datapack.formats.npy import npy_header
-from rinofs.datapack.formats.tables.dialect import event_rows, is_number, number_of
+from rinofs.datapack.formats.tables.cells import is_number, number_of
+from rinofs.datapack.formats.tables.dialect import event_rows
 from rinofs.datapack.formats.tables.parsing import json_rows
 from rinofs.errors import InvalidDatapackError
 

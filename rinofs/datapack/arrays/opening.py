@@ -18,7 +18,7 @@ from rinofs.datapack.datatypes.layouts import Lattice, Sparse
 from rinofs.datapack.datatypes.registry import datatype_of_node, given_datatype, registry_of
 from rinofs.datapack.document.messages import warn
 from rinofs.datapack.document.model import Container, DataNode, Document
-from rinofs.datapack.formats.detect import HEAD, NotDataError, format_of, json_array
+from rinofs.datapack.formats.detect import HEAD, NotDataError, UnreadNumberError, format_of, json_array
 from rinofs.datapack.formats.handles import FileHandle
 from rinofs.datapack.formats.readers import recording_of, samples_of
 from rinofs.datapack.formats.recordings import RECORDING_FORMATS
@@ -114,7 +114,7 @@ def open_groups(file: Located, overrides: Overrides) -> dict[str, xr.Dataset]:
         datasets = _datasets(handle, file, datatype, overrides)
     except NotDataError as error:
         handle.close()
-        raise NotDataError(f"{file.label}: {error}") from error
+        raise type(error)(f"{file.label}: {error}") from error
     except InvalidDatapackError as error:
         handle.close()
         raise InvalidDatapackError(f"{file.label}: {error}") from error
@@ -273,7 +273,10 @@ def _try(pack: Pack, path: str, overrides: Overrides) -> dict[str, xr.Dataset] |
     try:
         return open_groups(file, overrides)
     except NotDataError as error:
-        if file.node is not None and file.node.datatype and overrides.registry.get(file.node.datatype):
+        node = file.node
+        is_typed = bool(node and node.datatype and overrides.registry.get(node.datatype))
+        is_unread = isinstance(error, UnreadNumberError) and _is_table(node.mime if node else None, file.path)
+        if is_typed or is_unread:
             warn(file.label, f"skipped: {error}")
     except FileNotFoundError as error:
         if not _was_never_uploaded(file):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rinofs.datapack.formats.detect import format_of
-from rinofs.datapack.formats.tables.dialect import is_value
+from rinofs.datapack.formats.tables.cells import is_value
 from rinofs.errors import InvalidOptionError
 
 if TYPE_CHECKING:

@@ -27,6 +27,10 @@ class NotDataError(InvalidDatapackError):
     """A file that is none of the formats that arrays are read from."""
 
 
+class UnreadNumberError(NotDataError):
+    """A table with numbers or times that are written in a way that is not read."""
+
+
 def format_of(head: bytes, mime: str | None = None, name: str = "") -> Format | None:
     """Return what a file is.
 

@@ -15,7 +15,17 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from rinofs.datapack.document.messages import shortened
-from rinofs.datapack.formats.detect import NotDataError, decoded
+from rinofs.datapack.formats.detect import NotDataError, UnreadNumberError, decoded
+from rinofs.datapack.formats.tables.cells import (
+    GROUPED,
+    NUMBER,
+    STAMP,
+    TRUTH,
+    has_comma,
+    is_number,
+    is_value,
+    misreading,
+)
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
@@ -29,30 +39,6 @@ LONGEST_HEAD = 64 * 1024 * 1024
 
 _SAMPLE = 400  # rows that are tried
 _DELIMITERS = ("\t", ";", ",", "|", None, "")
-
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_COMMA_NUMBER = re.compile(r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?", re.ASCII)
-# Of pandas.read_csv, and what the C libraries of Windows print.
-MISSING = frozenset(
-    {"", "na", "n/a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "+nan", "-nan", "null", "none"}
-    | {"nan(ind)", "-nan(ind)", "nan(snan)", "-nan(snan)", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}
-    | {"1.#snan", "-1.#snan", "-", "nat"}
-)
-"""Words for a missing number, in lower case."""
-
-INFINITE = {
-    **dict.fromkeys(("inf", "+inf", "infinity", "+infinity", "1.#inf", "+1.#inf"), float("inf")),
-    **dict.fromkeys(("-inf", "-infinity", "-1.#inf"), float("-inf")),
-}
-"""Words for an infinite number, in lower case."""
-
-GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}", re.ASCII)
-"""A number whose point may separate thousands."""
-
-STAMP = re.compile(
-    r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?( ?(Z|UTC|[+-]\d\d(:?\d\d)?))?", re.ASCII
-)
-"""A date with a time, as ISO 8601 has it."""
 
 _SEP = re.compile(r'"?sep=(.)"?[ ;,\t]*', re.IGNORECASE)
 _COMMENT = re.compile(r'\s*"?(#(?!n/?a\b)|%|//)', re.IGNORECASE)
@@ -182,19 +168,6 @@ def _bare(cell: str) -> str:
     return cell[1:-1].replace('""', '"').strip() if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
 
 
-def is_number(cell: str, decimal: str = ".") -> bool:
-    """Whether a cell holds a number, or a word for a missing or an infinite one."""
-    if _NUMBER.fullmatch(cell) or (decimal == "," and _COMMA_NUMBER.fullmatch(cell)):
-        return True
-    word = cell.lower()
-    return word in MISSING or word in INFINITE
-
-
-def is_value(cell: str, decimal: str = ".") -> bool:
-    """Whether a cell holds what a column of a stream may: a number, or a date with a time."""
-    return is_number(cell, decimal) or bool(STAMP.fullmatch(cell))
-
-
 def dialect_of(data: bytes, *, whole: bool) -> Dialect:
     """Return how a table of numbers is written.
 
@@ -307,7 +280,7 @@ class _Trial:
         cells = [cell for row in values for cell in row]
         numeric = sum(is_value(cell, self.decimal) for cell in cells) / len(cells)
         even = all(len(row) == width for row in values)
-        if self.decimal == "," and not any(_has_comma(cell) for cell in cells):
+        if self.decimal == "," and not any(has_comma(cell) for cell in cells):
             return (-0.25, numeric)
         fits = self.above == 0 or len(self.rows[0][1]) == width
         if self.delimiter == "" and self.decimal == "," and self.above and "," in self.rows[0][1][0]:
@@ -377,48 +350,23 @@ def check_row(row: Sequence[str], number: int, dialect: Dialect) -> None:
         If a cell is no number.
     """
     width, decimal = dialect.width - dialect.trailing, dialect.decimal
-    wrong = next((cell for cell in row if not is_value(cell, decimal) and cell.lower() not in _TRUTH), None)
+    wrong = next((cell for cell in row if not is_value(cell, decimal) and cell.lower() not in TRUTH), None)
     count = len(row) - (dialect.trailing and len(row) > 1 and not row[-1])
     if count != width and (wrong is None or len(row) > 1):
         raise InvalidDatapackError(
             f"rows differ in length: row {number} has {count} values, row {dialect.first} has {width}"
         )
     if wrong is not None:
-        raise NotDataError(f"row {number} holds {shortened(repr(wrong))}, which is not a number")
+        advice = misreading(wrong)
+        message = f"row {number} holds {shortened(repr(wrong))}, which is not a number"
+        raise UnreadNumberError(f"{message}; {advice}") if advice else NotDataError(message)
     for cell in row:
         if dialect.may_group(cell):
             whole = cell.replace(".", "")
-            raise NotDataError(
+            raise UnreadNumberError(
                 f"row {number} holds {cell!r} among decimal commas, which may be {whole} or"
                 f" {cell.replace('.', ',')}"
             )
-
-
-_TRUTH = {"true": 1.0, "false": 0.0}
-
-
-def number_of(cell: str, decimal: str = ".") -> float:
-    """Return the number in a cell.
-
-    Raises
-    ------
-    ValueError
-        If there is none.
-    """
-    word = cell.lower()
-    if word in MISSING:
-        return float("nan")
-    if word in INFINITE:
-        return INFINITE[word]
-    if word in _TRUTH:
-        return _TRUTH[word]
-    if not is_number(cell, decimal):
-        raise ValueError(f"{shortened(repr(cell))} is not a number")
-    return float(cell.replace(",", ".") if decimal == "," else cell)
-
-
-def _has_comma(cell: str) -> bool:
-    return "," in cell and bool(_COMMA_NUMBER.fullmatch(cell))
 
 
 def _rows_above(rows: list[list[str]], decimal: str) -> int:
@@ -431,7 +379,7 @@ def _rows_above(rows: list[list[str]], decimal: str) -> int:
     are_units = (
         len(units) > 0
         and all(not cell or not is_value(cell, decimal) for cell in rows[1])
-        and all(_UNIT.fullmatch(cell) and cell.lower() not in _TRUTH for cell in units)
+        and all(_UNIT.fullmatch(cell) and cell.lower() not in TRUTH for cell in units)
         and all(is_value(cell, decimal) for cell in rows[2])
     )
     return 2 if are_units else 1
@@ -500,10 +448,10 @@ def _with_start_and_rate(
     if dialect.labels is not None or len(values) < 3:
         return dialect
     rows = [[dialect.point(row[at]) for at in dialect.columns] for _, row in values[:3]]
-    if any(len(set(row)) != 1 or not _NUMBER.fullmatch(row[0]) for row in rows[:2]):
+    if any(len(set(row)) != 1 or not NUMBER.fullmatch(row[0]) for row in rows[:2]):
         return dialect
     start, rate = (float(row[0]) for row in rows[:2])
-    later = [float(cell) for cell in rows[2] if _NUMBER.fullmatch(cell)]
+    later = [float(cell) for cell in rows[2] if NUMBER.fullmatch(cell)]
     if not is_unix_time(start) or not 0 < rate <= 100_000 or any(map(is_unix_time, later)):
         return dialect
     doubts.append(
@@ -521,7 +469,7 @@ def is_unix_time(seconds: float) -> bool:
 def _doubt(dialect: Dialect, rows: list[list[str]], doubts: list[str]) -> None:
     """Say what else the rows could mean."""
     cells = [cell for row in rows for cell in row]
-    commas = [cell for cell in cells if _has_comma(cell)]
+    commas = [cell for cell in cells if has_comma(cell)]
     if dialect.points:
         doubts.append("decimal points and decimal commas are both in its numbers: each is read as a decimal")
     elif commas and all(re.fullmatch(r"[+-]?[1-9]\d{0,2},\d{3}", cell) for cell in commas):

@@ -11,16 +11,9 @@ import numpy as np
 
 from rinofs.datapack.document.messages import shortened
 from rinofs.datapack.formats.detect import NotDataError, text_of
+from rinofs.datapack.formats.tables.cells import GROUPED, INFINITE, MISSING, number_of
 from rinofs.datapack.formats.tables.decimals import plain_numbers
-from rinofs.datapack.formats.tables.dialect import (
-    GROUPED,
-    INFINITE,
-    MISSING,
-    Dialect,
-    check_row,
-    number_of,
-    split_rows,
-)
+from rinofs.datapack.formats.tables.dialect import Dialect, check_row, split_rows
 from rinofs.datapack.formats.tables.timeaxis import stamp_ns
 from rinofs.errors import InvalidDatapackError
 
