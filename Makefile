@@ -19,6 +19,9 @@ SOAK := RINOFS_SOAK=1 $(PYTEST) $(PARALLEL) -m soak --timeout 1200
 # An environment of its own: it holds older versions of everything.
 FLOOR := .venv-floor
 
+# The tests start Python a thousand times; without this, some environments have it compile all anew each time.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-core test-floor test-browser lint soak $(SOAKS) docs bench clean
 
 demo: $(VENV)/demo.done  ## the main job: a server, an experiment, and reading it back
