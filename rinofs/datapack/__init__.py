@@ -1,7 +1,7 @@
-"""Datapacks: trees of data files described by one JSON document, wherever the files are.
+"""Datapacks: trees of data files that a JSON document describes, on any filesystem.
 
-Rooms, each importing only those before it: `document`, `datatypes`, `formats`, `arrays`, `authoring`; and the
-filesystem ``datapack://`` (`links`, `source`, `filesystem`), on `document` alone.
+Rooms, each importing only those before it: `document`, `datatypes`, `formats`, `arrays`, `authoring`. The
+filesystem ``datapack://`` (`links`, `source`, `filesystem`) imports `document` only.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = [
     "write",
 ]
 
-# Imported when they are first asked for: `write` needs the extra `xarray`.
+# Imported on first use: `write` needs the extra `xarray`.
 _WHERE = {
     "DataWarning": "rinofs.datapack.document.messages",
     "DatatypeRegistry": "rinofs.datapack.datatypes.registry",

@@ -1,4 +1,4 @@
-"""``datapack://``: the files of a datapack, wherever they are, under the names of their nodes."""
+"""``datapack://``: the files of a datapack under the names of their nodes, wherever the files are."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _OWN = ("fo", "target_protocol", "target_options", "repovizz", "listings_expiry_
 
 
 class ReadOnlyFileSystem(AbstractFileSystem):  # type: ignore[misc]
-    """Refuses every change with ``EROFS``, where fsspec's base class would pass over some in silence."""
+    """Refuses changes with ``EROFS``; fsspec's base class silently ignores some of them."""
 
     def mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:  # noqa: ARG002
         """Refuse: read-only."""
         _refuse_writing(path)
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """Refuse, unless there is such a container and that is well: read-only."""
+        """Refuse, unless the container exists and `exist_ok`: read-only."""
         if not (exist_ok and self.isdir(path)):
             _refuse_writing(path)
 
@@ -54,30 +54,30 @@ class ReadOnlyFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
 
 class DatapackFileSystem(ReadOnlyFileSystem):
-    """The files of a datapack as a read-only filesystem.
+    """A datapack as a read-only filesystem.
 
-    Containers are directories and data nodes are files, named as `rinofs.datapack.document.naming` says. The
-    document itself is ``datapack.json`` at the top; it is not listed.
+    Containers are directories and data nodes are files, named as `rinofs.datapack.document.naming` defines.
+    The document is ``datapack.json`` at the top level, and is not listed.
 
     Parameters
     ----------
     fo : str
-        Path or URL of the document; in a chained URL, what follows ``::``.
+        Path or URL of the document; in a chained URL, the part after ``::``.
     target_protocol : str, optional
-        Protocol of the filesystem that `fo` is on, if `fo` does not say.
+        Protocol of the document's filesystem, if not part of `fo`.
     target_options : mapping, optional
-        Options of that filesystem.
+        Options of the document's filesystem.
     repovizz : AbstractFileSystem or mapping, optional
-        Where ``repovizz:`` links lead: a filesystem, or the options of a ``repovizz`` one.
+        Filesystem for ``repovizz:`` links, or options of a ``repovizz`` filesystem.
     listings_expiry_time : float, optional
-        Seconds for which the document is not looked at again.
+        Seconds until the document is checked for changes again.
     use_listings_cache : bool, optional
-        False looks at the document at every call.
+        Whether to cache the document; if False, it is checked at every call.
 
     Raises
     ------
     InvalidOptionError
-        If there is no such option.
+        If an option does not exist.
 
     Examples
     --------
@@ -129,26 +129,26 @@ class DatapackFileSystem(ReadOnlyFileSystem):
 
     @property
     def document(self) -> Document:
-        """The document as it is now."""
+        """The current document."""
         return self._source.tree().document
 
     def invalidate_cache(self, path: str | None = None) -> None:
-        """Look at the document again at the next call."""
+        """Check the document for changes at the next call."""
         self._source.forget()
         self._target.invalidate_cache()
         super().invalidate_cache(path)
 
     def ls(self, path: str, detail: bool = True, sizes: bool = True, **kwargs: Any) -> list[Any]:  # noqa: ARG002
-        """List a container's nodes, in the order of their paths.
+        """List the nodes of a container, sorted by path.
 
         Parameters
         ----------
         path : str
-            Path of a container, or of one file.
+            Path of a container or a file.
         detail : bool, optional
-            Whether to return what `info` does, rather than paths.
+            Whether to return infos rather than paths.
         sizes : bool, optional
-            Whether to ask for the files' sizes; they are None otherwise.
+            Whether to request the sizes of files; they are None otherwise.
         """
         path = self._strip_protocol(path)
         tree = self._source.tree()
@@ -168,9 +168,9 @@ class DatapackFileSystem(ReadOnlyFileSystem):
         Returns
         -------
         dict
-            ``name`` (the path), ``type``, ``size`` in bytes (None where there is no file, or its size is not
-            known), ``node_name``, ``text``, ``id``; of files also ``link``,
-            ``mime`` and ``datatype`` (a UUID).
+            ``name`` (the path), ``type``, ``size`` in bytes (None if there is no file, or its size is not
+            known), ``node_name``, ``text``, ``id``; for files also ``link``, ``mime`` and ``datatype`` (a
+            UUID).
         """
         path = self._strip_protocol(path)
         tree = self._source.tree()
@@ -183,18 +183,18 @@ class DatapackFileSystem(ReadOnlyFileSystem):
         return entry
 
     def exists(self, path: str, **kwargs: Any) -> bool:  # noqa: ARG002
-        """Whether there is such a node; its file may still be missing."""
+        """Return whether a node exists; its file may be missing."""
         tree = self._source.tree_if_there()
         path = self._strip_protocol(path)
         return tree is not None and (path in tree or path == DOCUMENT_NAME)
 
     def isdir(self, path: str) -> bool:
-        """Whether there is a container, or the datapack itself."""
+        """Return whether a path is a container or the datapack itself."""
         tree = self._source.tree_if_there()
         return tree is not None and isinstance(tree.get(self._strip_protocol(path)), (Container, Document))
 
     def isfile(self, path: str) -> bool:
-        """Whether there is a data node."""
+        """Return whether a path is a data node."""
         return self.exists(path) and not self.isdir(path)
 
     def walk(
@@ -205,9 +205,9 @@ class DatapackFileSystem(ReadOnlyFileSystem):
         detail: bool = False,
         **kwargs: Any,
     ) -> Iterator[tuple[str, Any, Any]]:
-        """Walk through containers as ``os.walk`` does; sizes are only asked for with `detail`."""
+        """Walk through containers as ``os.walk`` does; requests sizes only with `detail`."""
         sizes = kwargs.pop("sizes", detail)
-        # Outside of fsspec's walk, which takes any error for an empty directory.
+        # Not in fsspec's walk, which treats every error as an empty directory.
         tree = self._source.tree_if_there()
         for row in super().walk(path, maxdepth, topdown, detail=detail, sizes=False, **kwargs):
             if tree is not None and sizes:
@@ -250,7 +250,7 @@ class DatapackFileSystem(ReadOnlyFileSystem):
         super().get(rpath, lpath, recursive, maxdepth=maxdepth, **kwargs)
 
     def get_file(self, rpath: str, lpath: Any, **kwargs: Any) -> None:
-        """Copy a file to a local path or file object; a container makes a folder."""
+        """Copy a file to a local path or file object; for a container, create a folder."""
         rpath = self._strip_protocol(rpath)
         if self.isdir(rpath):
             os.makedirs(lpath, exist_ok=True)  # noqa: PTH103 - as fsspec: lpath may be bytes or str
@@ -268,7 +268,7 @@ class DatapackFileSystem(ReadOnlyFileSystem):
         return self._of(path, lambda: place.fs.open(place.path, mode="rb", block_size=block_size, **kwargs))
 
     def ukey(self, path: str) -> str:
-        """Return a key that changes with the content of a file."""
+        """Return a string that changes whenever the content of a file changes."""
         path = self._strip_protocol(path)
         if self.isdir(path):
             return tokenize(self.info(path))  # type: ignore[no-any-return]
@@ -276,23 +276,23 @@ class DatapackFileSystem(ReadOnlyFileSystem):
         return str(self._of(path, lambda: place.fs.ukey(place.path)))
 
     def checksum(self, path: str) -> int:
-        """Return a number that changes with the content of a file."""
+        """Return an integer that changes whenever the content of a file changes."""
         path = self._strip_protocol(path)
         place = self._files.place(path)
         return int(self._of(path, lambda: place.fs.checksum(place.path)))
 
     def created(self, path: str) -> Any:
-        """Return when a file was made, as its own filesystem says."""
+        """Return the creation time of a file, if its filesystem reports it."""
         place = self._files.place(self._strip_protocol(path))
         return place.fs.created(place.path)
 
     def modified(self, path: str) -> Any:
-        """Return when a file was changed, as its own filesystem says."""
+        """Return the modification time of a file, if its filesystem reports it."""
         place = self._files.place(self._strip_protocol(path))
         return place.fs.modified(place.path)
 
     def to_dict(self, *, include_password: bool = True) -> dict[str, Any]:
-        """Return the options as JSON values; the inner filesystems decide which of theirs may be shown."""
+        """Return the options as JSON values; inner filesystems decide whether to include their secrets."""
         shown: dict[str, Any] = super().to_dict(include_password=include_password)
         for option, fs in (("target_options", self._target), ("repovizz", self._repovizz)):
             if fs is not None and isinstance(self.storage_options.get(option), Mapping):
@@ -331,17 +331,17 @@ def _refuse_writing(path: str) -> NoReturn:
 def _download_plan(
     fs: AbstractFileSystem, source: str, target: Any, recursive: bool, maxdepth: int | None
 ) -> tuple[list[str], list[str]]:
-    """Lay out what one path or pattern stands for below a local path, as fsspec's ``get`` defines it.
+    """Assign a local path to each node that a path or pattern stands for, as fsspec's ``get`` defines it.
 
     Returns
     -------
     tuple of two lists of str
-        The paths of nodes, and where each goes.
+        Paths of nodes, and their targets.
 
     Raises
     ------
     InvalidPathError
-        If a node's name would lead out of the target.
+        If a node's name would lead out of the target folder.
     """
     target = make_path_posix(stringify_path(target))
     path = fs._strip_protocol(source)  # noqa: SLF001 - fsspec's own way
@@ -357,7 +357,7 @@ def _download_plan(
         return [], []
     into = trailing_sep(target) or os.path.isdir(target)  # noqa: PTH112 - posix, also on Windows
     inside = len(paths) == 1 if pattern else into and not trailing_sep(source)
-    # With a slash in front: of a path without any, fsspec takes the name for the folder that it is in.
+    # fsspec would take the names at the top level for their parent folder if they had no leading slash.
     targets = other_paths([f"/{each}" for each in paths], target, exists=inside)
     for where in targets:
         _refuse_outside(target, where)
@@ -365,13 +365,13 @@ def _download_plan(
 
 
 def _refuse_outside(target: str, where: str) -> None:
-    # No part of a path is "..", but where a backslash separates names, a name may hold some.
+    # A name may contain a backslash, and with it "..", on systems where it separates names.
     inner, outer = os.path.abspath(where), os.path.abspath(target)  # noqa: PTH100
     if inner != outer and not inner.startswith(outer.rstrip(os.sep) + os.sep):
         raise InvalidPathError(f"{where!r} is outside {target!r}")
 
 
 def _make_parent(lpath: Any) -> None:
-    """Make the folder that a local path is in."""
+    """Create the parent folder of a local path."""
     if parent := os.path.dirname(stringify_path(lpath).rstrip("/")):  # noqa: PTH120 - as fsspec
         os.makedirs(parent, exist_ok=True)  # noqa: PTH103

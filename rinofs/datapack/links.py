@@ -1,4 +1,4 @@
-"""Resolve the links of data nodes to files, and describe these for `info` and `ls`."""
+"""Find the files that data nodes link to, and describe them for `info` and `ls`."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 REPOVIZZ = "repovizz:"
-"""What the link of a file starts with that the service keeps; a hash follows."""
+"""Prefix of links to files at the service; the hash of the content follows."""
 
 _FEW = 4
-"""Files of one folder up to which each is asked about itself, rather than the folder listed."""
+"""Number of files in a folder up to which each file is looked up, instead of listing the folder."""
 
 _STRUCTURE = re.compile("[^/]+/datapack[.]json")
 
 
 class Place(NamedTuple):
-    """A file: its filesystem, and its path there."""
+    """A file: filesystem and path."""
 
     fs: AbstractFileSystem
     path: str
 
 
 class Links:
-    """Finds the files behind links: beside the document, or at the service.
+    """Finds the files of links: beside the document, or at the service.
 
     Parameters
     ----------
     fs : AbstractFileSystem
-        Where the document is.
+        Filesystem of the document.
     document_path : str
-        Its path there.
+        Path of the document.
     repovizz : AbstractFileSystem or None
-        Where ``repovizz:`` links lead.
+        Filesystem for ``repovizz:`` links.
     """
 
     def __init__(
@@ -53,30 +53,30 @@ class Links:
         self._repovizz = repovizz
         head, slash, _ = document_path.rpartition("/")
         self._folder = head + slash
-        # Paths of HTTP filesystems are URLs, in which a link's "#", "?", "%" and spaces must be escaped.
+        # Paths of HTTP filesystems are URLs, in which "#", "?", "%" and spaces of a link must be escaped.
         protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
         self._escape = bool({"http", "https"} & protocols)
-        # The structure of a datapack at the service, whose contents are beside it there.
+        # The document of a datapack at the service: its contents have paths beside it.
         self._is_structure = "repovizz" in protocols and bool(_STRUCTURE.fullmatch(document_path))
 
     def find(self, node_path: str, link: str, datapack: str | None) -> Place:
-        """Return the file that a link leads to.
+        """Return the file of a link.
 
         Parameters
         ----------
         node_path : str
-            Path of the node, for messages.
+            Path of the node, for errors.
         link : str
-            The link.
+            Link.
         datapack : str or None
-            The datapack's id (or name) at the service.
+            Id or name of the datapack at the service.
 
         Raises
         ------
         InvalidDatapackError
-            If it leads nowhere, or out of the folder of the document.
+            If the link is not valid, or leads out of the folder of the document.
         InvalidOptionError
-            If it leads to the service and no filesystem was given for that.
+            If the link leads to the service, and there is no filesystem for that.
         """
         if not link:
             raise InvalidDatapackError(f"{node_path}: 'link' is missing")
@@ -105,19 +105,19 @@ class Links:
 
 
 def is_path(link: str) -> bool:
-    """Return whether a link is a path below the document or a hash, and not a URL or nothing."""
+    """Return whether a link is a path below the document or a hash, and not a URL or empty."""
     return not {"", ".", ".."} & set(link.split("/"))
 
 
 def _leads_out(link: str) -> bool:
-    # Both slashes: a document is also read where a backslash separates names.
+    # Both separators, since the document may also be used on Windows.
     if ".." in re.split(r"[/\\]", link) or {"", "."} & set(link.split("/")):
         return True
     return os.name == "nt" and bool(PureWindowsPath(link).drive or PureWindowsPath(link).root)
 
 
 def entry_of(path: str, node: Document | Node) -> dict[str, Any]:
-    """Return what `info` says of a node; the size of a file is not known yet."""
+    """Return the info of a node; the size of a file is not known yet."""
     if isinstance(node, Document):
         about = node.info
         own: dict[str, Any] = {"node_name": about.name, "text": about.description, "id": about.id}
@@ -130,14 +130,14 @@ def entry_of(path: str, node: Document | Node) -> dict[str, Any]:
 
 
 def measure(entries: Iterable[dict[str, Any]], place_of: Callable[[dict[str, Any]], Place | None]) -> None:
-    """Set the sizes of files, asking their folders once where that is less to ask.
+    """Set the sizes of files; lists a folder instead of looking up each file if that needs fewer requests.
 
     Parameters
     ----------
     entries : iterable of dict
-        What `entry_of` returned; the size stays None where it is not known, or where there is no file.
+        Infos from `entry_of`; the size stays None if it is not known or there is no file.
     place_of : callable
-        Tells where the file of an entry is, None if that cannot be told.
+        Returns the file of an entry, or None.
     """
     folders: dict[tuple[int, str], list[tuple[dict[str, Any], Place]]] = defaultdict(list)
     for entry in entries:
@@ -147,7 +147,7 @@ def measure(entries: Iterable[dict[str, Any]], place_of: Callable[[dict[str, Any
             folders[id(place.fs), folder].append((entry, place))
     for (_, folder), files in folders.items():
         fs, path = files[0][1]
-        # A datapack at the service does not list its files by their hashes.
+        # A datapack at the service does not list contents by hash.
         listable = len(files) > _FEW and not path.rpartition("/")[2].startswith(REPOVIZZ)
         listed = _listed_sizes(fs, folder) if listable else None
         for entry, place in files:
@@ -164,7 +164,7 @@ def _size_of(place: Place) -> int | None:
 
 
 def _listed_sizes(fs: AbstractFileSystem, folder: str) -> dict[str, int | None] | None:
-    """Return the sizes of the files in a folder, None where the filesystem cannot list."""
+    """Return the sizes of the files in a folder, None if the filesystem cannot list it."""
     try:
         entries = fs.ls(folder, detail=True)
     except FileNotFoundError:

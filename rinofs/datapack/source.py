@@ -1,4 +1,4 @@
-"""The document and the files of a `datapack://` filesystem."""
+"""The document and the files of a ``datapack://`` filesystem."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class DocumentSource:
     Parameters
     ----------
     place : Place
-        Where it is.
+        File of the document.
     age : float
-        Seconds for which it is not looked at again.
+        Seconds until it is checked for changes again.
     """
 
     def __init__(self, place: Place, age: float) -> None:
         self.place = place
         self._age = age
-        # One tuple, replaced whole: two threads may both look, but neither sees half of the other's.
+        # Replaced as a whole, so that threads need no lock.
         self._state: tuple[int, Tree, float] | None = None
 
     def tree(self) -> Tree:
-        """Return the tree of the document as it was at most `age` seconds ago."""
+        """Return the tree of the document, at most `age` seconds old."""
         state, now = self._state, time.monotonic()
         if state is not None and now - state[2] < self._age:
             return state[1]
@@ -53,14 +53,14 @@ class DocumentSource:
         return tree
 
     def tree_if_there(self) -> Tree | None:
-        """Return the tree, None where there is no document."""
+        """Return the tree, None if there is no document."""
         try:
             return self.tree()
         except FileNotFoundError:
             return None
 
     def forget(self) -> None:
-        """Read the document again at the next look."""
+        """Read the document again at the next access."""
         self._state = None
 
     @staticmethod
@@ -72,14 +72,14 @@ class DocumentSource:
 
 
 class Files:
-    """Finds the files behind paths.
+    """Finds the files of nodes.
 
     Parameters
     ----------
     source : DocumentSource
-        The document.
+        Document.
     links : Links
-        Where its links lead.
+        Finds the files of its links.
     """
 
     def __init__(self, source: DocumentSource, links: Links) -> None:
@@ -87,14 +87,14 @@ class Files:
         self._links = links
 
     def place(self, path: str) -> Place:
-        """Return the file behind a path.
+        """Return the file of a node.
 
         Raises
         ------
         FileNotFoundError, IsADirectoryError
-            If the path is no data node's.
+            If the path is not a data node.
         InvalidDatapackError, InvalidOptionError
-            If its link cannot be followed.
+            If its link is not valid.
         """
         if path == DOCUMENT_NAME:
             return self._source.place
@@ -105,13 +105,13 @@ class Files:
         return self._of_link(tree, path, node.link)
 
     def usable_place(self, tree: Tree, entry: dict[str, Any]) -> Place | None:
-        """Return the file behind a listed data node, None where its link cannot be followed."""
+        """Return the file of a listed data node, None if its link is not valid."""
         if entry["name"] == DOCUMENT_NAME:
             return self._source.place
         try:
             return self._of_link(tree, entry["name"], entry["link"])
         except (InvalidDatapackError, InvalidOptionError):
-            return None  # a listing shows what cannot be opened too
+            return None  # listings include nodes that cannot be opened
 
     def _of_link(self, tree: Tree, path: str, link: str) -> Place:
         about = tree.document.info

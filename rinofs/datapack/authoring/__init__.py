@@ -1,4 +1,4 @@
-"""Labelled arrays to datapacks: what goes into which file, its datatype, and the writing of all or nothing.
+"""Write datapacks from labelled arrays: files, datatypes, and a document, all or nothing.
 
-Imports all rooms of datapack below it. Serves `rinofs.datapack.write` and the command line.
+May import all rooms of datapack below it. Serves `rinofs.datapack.write` and the command line.
 """

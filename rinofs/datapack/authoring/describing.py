@@ -1,4 +1,4 @@
-"""Streams and tables of events -> documents of datatypes."""
+"""Create datatypes for streams and events."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ if TYPE_CHECKING:
     from rinofs.datapack.datatypes.layouts import Column, Datatype
 
 NAMESPACE = uuid.UUID("6d0e3b1c-1f53-5a5e-9f0a-8a4d6d3f4a10")
-"""What the ids of written datatypes are made in: one description has one id, wherever it is written."""
+"""Namespace for the UUIDs of written datatypes: equal descriptions always get the same id."""
 
 _KINDS = {"b": "boolean", "i": "integer", "u": "integer"}
 
 
 def datatype_of_stream(stream: PlannedStream, attrs: Mapping[str, Any]) -> Datatype | None:
-    """Return the datatype of a stream: a published one that it names and fits, or one made for it.
+    """Return the datatype of a stream: a matching published one, or a new one.
 
     Parameters
     ----------
     stream : PlannedStream
-        The stream.
+        Stream to describe.
     attrs : mapping
-        Attributes of its dataset; ``datatype`` and ``datatype_name`` say what it was read as.
+        Attributes of its dataset; ``datatype`` and ``datatype_name`` give the type that it was read with.
 
     Returns
     -------
     Datatype or None
-        None where the sampling rate is not known, without which there is no datatype.
+        None if the sampling rate is not known, which a datatype requires.
     """
     if stream.rate is None:
         return None
@@ -60,7 +60,7 @@ def datatype_of_stream(stream: PlannedStream, attrs: Mapping[str, Any]) -> Datat
 
 
 def datatype_of_events(events: Events, attrs: Mapping[str, Any]) -> Datatype:
-    """Return the datatype of a table of events, as `datatype_of_stream` does."""
+    """Return the datatype of events; as `datatype_of_stream`."""
     times = [field for field in events.fields if field.is_time]
     said = [field for field in events.fields if not field.is_time]
     sparse = {
@@ -79,12 +79,12 @@ def datatype_of_events(events: Events, attrs: Mapping[str, Any]) -> Datatype:
 
 
 def columns_of(datatype: Datatype) -> tuple[Column, ...]:
-    """Return the columns of a datatype of events."""
+    """Return the columns of a datatype for events."""
     return datatype.layout.columns if isinstance(datatype.layout, Sparse) else ()
 
 
 def is_published(datatype: Datatype) -> bool:
-    """Whether a datatype is one that readers know by its id."""
+    """Return whether a datatype is published, so that readers know it by its id."""
     return datatype.id is not None and DatatypeRegistry.published().get(datatype.id) == datatype
 
 
@@ -110,7 +110,7 @@ def _id(name: str, layout: dict[str, Any]) -> str:
 
 
 def _same(some: Lattice | Sparse | None, other: Lattice | Sparse | None) -> bool:
-    """Whether what is read with one layout is what is read with the other."""
+    """Return whether two layouts describe the same data."""
     return _essence(some) == _essence(other)
 
 

@@ -1,4 +1,4 @@
-"""Arrays -> the bytes of files: JSON rows, CSV, WAV, NPY, a block of rows at a time."""
+"""Encode arrays as files: JSON, CSV, WAV or NPY, one block of rows at a time."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 BLOCK = 1 << 20
-"""Numbers that are held and written at once."""
+"""Maximum number of values in memory at a time."""
 
-_RIFF = 0xFFFF_0000  # bytes that the lengths in a plain WAV file can count, with room for its headers
+_RIFF = 0xFFFF_0000  # maximum size of the data in a WAV file with 32-bit lengths, less room for headers
 
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """A kind of file that arrays are written as.
+    """A file format for arrays.
 
     Attributes
     ----------
     name : str
-        What it is asked for by: ``json``.
+        Name in options, such as ``json``.
     extension, mime : str
-        Of its files.
+        Extension and media type of its files.
     """
 
     name: str
@@ -54,22 +54,22 @@ FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class SampleBlocks:
-    """A regularly sampled array on its way into a file.
+    """A regularly sampled array that is written block by block.
 
     Attributes
     ----------
     label : str
-        What it is, for messages.
+        Name for messages.
     shape : tuple of int
         Samples, further dimensions, channels.
     dtype : numpy.dtype
-        Of its numbers.
+        Type of the values.
     blocks : iterable of numpy.ndarray
-        Its rows, in order.
+        Rows, in order.
     channels : sequence of str
-        Their labels.
+        Labels of the channels.
     rate : float or None
-        Samples a second.
+        Samples per second.
     """
 
     label: str
@@ -81,12 +81,12 @@ class SampleBlocks:
 
 
 def check_fits(samples: SampleBlocks, form: FileFormat) -> None:
-    """Refuse what a format cannot hold, as far as that can be told without its numbers.
+    """Raise an error if a format cannot represent an array, as far as this can be told without its values.
 
     Raises
     ------
     InvalidOptionError
-        If it cannot; the message says which can.
+        If the format is not suitable; the message lists suitable ones.
     """
     if form.name in {"csv", "wav"} and len(samples.shape) > 2:
         raise InvalidOptionError(
@@ -105,7 +105,7 @@ def encode_samples(samples: SampleBlocks, form: FileFormat, file: BinaryIO) -> N
     Raises
     ------
     InvalidOptionError
-        If a file of this format cannot hold their numbers; the message says which can.
+        If the format cannot represent a value; the message lists suitable formats.
     """
     writers = {"json": _json, "csv": _csv, "wav": _wav, "npy": _npy}
     writers[form.name](samples, file)
@@ -114,7 +114,7 @@ def encode_samples(samples: SampleBlocks, form: FileFormat, file: BinaryIO) -> N
 def encode_rows(
     rows: Iterable[Sequence[Any]], labels: Sequence[str], form: FileFormat, file: BinaryIO
 ) -> None:
-    """Write the rows of a table of events, as JSON or CSV."""
+    """Write rows of events as JSON or CSV."""
     text = io.TextIOWrapper(file, "utf-8", newline="")
     if form.name == "json":
         lines = (json.dumps(list(row), ensure_ascii=False, allow_nan=False) for row in rows)
@@ -140,7 +140,7 @@ def _json_lines(samples: SampleBlocks) -> Iterator[str]:
 
 
 def _listed(block: np.ndarray[Any, Any], label: str) -> list[Any]:
-    """Return rows as JSON has them: what is not a number is null there."""
+    """Return rows for JSON, with null in place of NaN and infinities."""
     if block.dtype.kind == "f" and not np.isfinite(block).all():
         if np.isinf(block).any():
             raise InvalidOptionError(
@@ -168,7 +168,7 @@ def _csv(samples: SampleBlocks, file: BinaryIO) -> None:
     if _is_header(samples.channels):
         writer.writerow(samples.channels)
     for block in samples.blocks:
-        # Words in the first row would be taken for a header.
+        # "True" and "False" in the first row would be taken for a header.
         rows = block.astype("int8") if block.dtype.kind == "b" else block
         writer.writerows(rows.tolist())
     text.flush()
@@ -176,7 +176,7 @@ def _csv(samples: SampleBlocks, file: BinaryIO) -> None:
 
 
 def _is_header(labels: Sequence[str]) -> bool:
-    """Whether labels cannot be taken for numbers or another format, nor for separators."""
+    """Return whether labels are unambiguous as a header: not numbers, another format or separators."""
     start = labels[0] if labels else ""
     if start.startswith("#") or format_of(start.encode(), "text/csv") != "csv":
         return False
@@ -215,7 +215,7 @@ def _wav_rate(samples: SampleBlocks) -> int:
 
 
 def _wav_width(samples: SampleBlocks) -> tuple[str, np.dtype[Any]]:
-    """Return what a wav file calls numbers of this width, and the numbers that are handed to it."""
+    """Return the name of a wav encoding for a dtype, and the dtype of the values to pass to it."""
     kind, size = samples.dtype.kind, samples.dtype.itemsize
     if kind == "f" and size <= 8:
         return ("FLOAT", np.dtype("float32")) if size <= 4 else ("DOUBLE", np.dtype("float64"))

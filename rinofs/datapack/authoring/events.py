@@ -1,4 +1,4 @@
-"""Datasets over ``event`` -> tables of events as they are written: times first, then what is said of each."""
+"""Convert datasets over ``event`` to tables: columns of times first, then other columns."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class EventField:
     Attributes
     ----------
     label : str
-        What it is: ``onset time``.
+        Label, such as ``onset time``.
     kind : str
         ``float`` for times, else ``boolean``, ``integer``, ``float`` or ``text``.
     is_time : bool
-        Whether it says when, in seconds.
+        Whether it contains times, in seconds.
     description : str
         Free text.
     values : sequence
-        One of each event; None where there is none.
+        A value for each event; None if missing.
     """
 
     label: str
@@ -46,7 +46,7 @@ class EventField:
 
 @dataclass(frozen=True, slots=True)
 class Events:
-    """A table of events as it is written: times first."""
+    """A table of events, columns of times first."""
 
     fields: tuple[EventField, ...]
 
@@ -56,26 +56,26 @@ class Events:
         return [field.label for field in self.fields]
 
     def rows(self) -> Iterator[tuple[Any, ...]]:
-        """Yield the events."""
+        """Yield the rows."""
         return zip(*(field.values for field in self.fields), strict=True)
 
 
 def events_of(dataset: xr.Dataset, label: str) -> Events:
-    """Return a dataset over ``event`` as a table.
+    """Convert a dataset over ``event`` to a table.
 
     Parameters
     ----------
     dataset : xarray.Dataset
-        Variables along ``event``; those with a unit of time say when.
+        Variables along ``event``; those with a unit of time are times.
     label : str
-        What it is, for messages.
+        Name for messages.
 
     Raises
     ------
     InvalidDatapackError
-        If a variable has another dimension, or none says when.
+        If a variable has another dimension, or there is no time.
     """
-    # Coordinates of other dimensions come down from the groups above.
+    # Coordinates of other dimensions are inherited from parent groups.
     columns = [
         name for name, one in dataset.variables.items() if name in dataset.data_vars or EVENT in one.dims
     ]
@@ -93,10 +93,10 @@ def events_of(dataset: xr.Dataset, label: str) -> Events:
 
 
 def label_and_text(name: str, attrs: Mapping[Any, Any]) -> tuple[str, str]:
-    """Return the label that a variable has in a datatype, and what else is said of it.
+    """Return the label and the description for a variable.
 
-    The name of the variable that is read back comes from the label; so a ``long_name`` is the label only
-    where it leads to the name.
+    The variable's name is derived from the label when the file is read. A ``long_name`` is therefore used as
+    label only if it gives the same name.
     """
     long_name, description = attrs.get("long_name"), attrs.get("description")
     words = long_name.strip() if isinstance(long_name, str) else ""
@@ -124,7 +124,7 @@ def _field(name: str, variable: xr.Variable, label: str) -> EventField:
 
 
 def _seconds(values: np.ndarray[Any, Any], attrs: Mapping[Any, Any]) -> Any:
-    """Return what to divide by for seconds, None for what are no times."""
+    """Return the divisor that converts times to seconds, None for values that are not times."""
     if values.dtype.kind == "m":
         return np.timedelta64(1, "s")
     unit = seconds_per(str(attrs.get("units", "")))

@@ -1,4 +1,4 @@
-"""Trees of labelled arrays -> a document, and the files that it links to."""
+"""Plan the document and the files for trees of labelled arrays."""
 
 from __future__ import annotations
 
@@ -34,22 +34,22 @@ if TYPE_CHECKING:
 _NodeT = TypeVar("_NodeT", Container, DataNode)
 
 _UNFIT = re.compile(r'[<>:"\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
-_LONGEST = 120  # characters of a file's name
+_LONGEST = 120  # maximum length of a file name in characters
 _NUMBERED = re.compile(r"~\d+(?=(\.[^.]*)?$)")
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedFile:
-    """A file that is still to be written.
+    """A file to be written.
 
     Attributes
     ----------
     path : str
-        Of its node in the datapack.
+        Path of its node in the datapack.
     link : str
-        Where it goes, from the folder of the document.
+        Path relative to the folder of the document.
     write : callable
-        Writes its content to a binary file.
+        Writes the content to a binary file.
     """
 
     path: str
@@ -59,7 +59,7 @@ class PlannedFile:
 
 @dataclass(frozen=True, slots=True)
 class PlannedDatapack:
-    """A datapack that is still to be written: its document, and its files."""
+    """A datapack to be written: document and files."""
 
     document: Document
     files: tuple[PlannedFile, ...]
@@ -71,25 +71,25 @@ def plan(
     name: str,
     files: Mapping[str, Callable[[BinaryIO], None]],
 ) -> PlannedDatapack:
-    """Lay a datapack out; everything is checked here that can be before anything is written.
+    """Plan a datapack, and check as much as possible before anything is written.
 
     Parameters
     ----------
     source : xarray.DataTree, Dataset or DataArray
-        What is to be in it.
+        Contents of the datapack.
     format : str or mapping
-        A format for all, or formats by path; the longest path wins, an empty one is for all others.
+        A format, or formats by path; the longest matching path applies, an empty one is the default.
     name : str
-        The datapack's name.
+        Name of the datapack.
     files : mapping
-        Further files by path, which go along as they are.
+        Additional files by path, which are included unchanged.
 
     Raises
     ------
     InvalidDatapackError
-        If something in it cannot be in a datapack; the message names the variable.
+        If a variable cannot be part of a datapack; the message names it.
     InvalidOptionError
-        If there is no such format, or it cannot hold something.
+        If a format does not exist or cannot represent a variable.
     """
     tree = _as_tree(source)
     planner = Planner(Formats(format))
@@ -104,7 +104,7 @@ def plan(
 
 
 class Formats:
-    """Which format a path is written in."""
+    """The format for each path."""
 
     def __init__(self, formats: str | Mapping[str, str]) -> None:
         chosen = {"": formats} if isinstance(formats, str) else {"": "json", **formats}
@@ -115,29 +115,29 @@ class Formats:
         self._unused = set(self._chosen) - {""}
 
     def of(self, path: str) -> FileFormat:
-        """Return the format of a path."""
+        """Return the format for a path."""
         within = [each for each in self._chosen if each in {"", path} or path.startswith(f"{each}/")]
         self._unused -= set(within)
         return self._chosen[max(within, key=len)]
 
     def check_all_used(self) -> None:
-        """Raise an error where a format was given for a path that has nothing."""
+        """Raise an error if there is a format for a path that does not exist."""
         if self._unused:
             raise InvalidOptionError(f"format: no stream at {min(self._unused)!r}")
 
 
 class Planner:
-    """Makes data nodes, and plans the files behind them.
+    """Creates data nodes and plans their files.
 
     Parameters
     ----------
     formats : Formats
-        Which format a path is written in.
+        Format for each path.
 
     Attributes
     ----------
     files : list of PlannedFile
-        What is planned so far.
+        Files planned so far.
     """
 
     def __init__(self, formats: Formats) -> None:
@@ -146,7 +146,7 @@ class Planner:
         self._names = FileNames()
 
     def nodes(self, group: xr.DataTree, path: str) -> list[Node]:
-        """Return the nodes for what is in a group."""
+        """Return the nodes for the variables and groups in a group."""
         found: list[Node] = []
         for key, part in _parts(group.to_dataset()).items():
             found.append(self.data_node(part, key, f"{path}{key}", ""))
@@ -164,7 +164,7 @@ class Planner:
         return _identified(node, group.attrs)
 
     def data_node(self, part: xr.Dataset, name: str, path: str, text: str) -> DataNode:
-        """Return the node of a stream or of events."""
+        """Return the node for a stream or for events."""
         form = self.formats.of(path)
         laid = _laid_events(part, path, form) if EVENT in part.dims else _laid_stream(part, path, form)
         link = self._names.link(path, laid.form.extension)
@@ -182,13 +182,13 @@ class Planner:
     def file_node(
         self, name: str, path: str, extension: str, mime: str | None, write: Callable[[BinaryIO], None]
     ) -> DataNode:
-        """Return the node of a file that goes along as it is."""
+        """Return the node for a file that is included unchanged."""
         link = self._names.link(path, extension)
         self.files.append(PlannedFile(path, link, write))
         return DataNode.create(name, link, mime=mime)
 
     def with_files(self, document: Document, files: Mapping[str, Callable[[BinaryIO], None]]) -> Document:
-        """Return the document with nodes for further files."""
+        """Return the document with nodes for additional files."""
         nodes = {}
         for path, write in files.items():
             path = path.strip("/")
@@ -216,7 +216,7 @@ def _as_tree(source: xr.DataTree | xr.Dataset | xr.DataArray) -> xr.DataTree:
 
 
 def _parts(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
-    """Return what of a dataset goes into one file each: every stream, or all columns of events."""
+    """Split a dataset into the parts for one file each: every stream, or all columns of events."""
     if not dataset.data_vars and EVENT not in dataset.dims:
         return {}
     if EVENT in dataset.dims:
@@ -236,7 +236,7 @@ def _with_attrs(dataset: xr.Dataset, attrs: Mapping[Hashable, Any]) -> xr.Datase
 
 
 def _name(key: str, attrs: Mapping[Hashable, Any]) -> str:
-    """Return the name of a group's node: its own, if the group is called what that shows as in paths."""
+    """Return the name for a group's node: its attribute ``name`` if that matches, else the group's name."""
     name = _string(attrs, "name")
     shown = part_of_name(name)
     return name if name and shown in {key, _NUMBERED.sub("", key)} else name_of_part(key)
@@ -244,7 +244,7 @@ def _name(key: str, attrs: Mapping[Hashable, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Laid:
-    """What goes into one file, and what the node says of it."""
+    """The contents of a file, and the properties of its node."""
 
     form: FileFormat
     write: Callable[[BinaryIO], None]
@@ -304,21 +304,21 @@ def _warn_of_left_out(tree: xr.DataTree, written: Tree) -> None:
 
 
 class FileNames:
-    """The names of files that are taken in the folder of one datapack; any system takes them."""
+    """The file names in a folder, which are valid on all systems."""
 
     def __init__(self) -> None:
         self._files = {DOCUMENT_NAME}
         self._folders: set[str] = set()
 
     def link(self, path: str, extension: str = "") -> str:
-        """Take a free name like a path in the datapack.
+        """Reserve a file name that is similar to a path in the datapack.
 
         Parameters
         ----------
         path : str
-            The path.
+            Path.
         extension : str, optional
-            Of the file, in place of that of another format; by default the path's own.
+            Extension of the file, instead of that of another format; by default the path's own.
         """
         parts = [_fit(name_of_part(part)) for part in path.split("/")]
         stem, dot, suffix = parts[-1].rpartition(".")
@@ -340,7 +340,7 @@ class FileNames:
 
 
 def _free(stem: str, extension: str, taken: set[str]) -> str:
-    # Not all systems tell cases apart.
+    # Some filesystems ignore case.
     chosen, number = f"{stem}{extension}", 2
     while chosen.lower() in taken:
         chosen, number = f"{stem}~{number}{extension}", number + 1

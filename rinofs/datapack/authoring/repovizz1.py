@@ -1,7 +1,7 @@
-"""repoVizz 1 packs -> datapacks: the XML becomes a document, signals and notes become streams and events.
+"""Import repoVizz 1 packs: XML becomes a document, signals and annotations become streams and events.
 
-Everything that is read was made by others: XML is read without entities, files are found in the pack alone,
-and names of files are made anew.
+Packs are untrusted: XML is parsed without entities, files are only read from inside the pack, and new file
+names are generated.
 """
 
 from __future__ import annotations
@@ -46,16 +46,16 @@ _LARGEST_XML = 64 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What was made of a pack.
+    """Result of an import.
 
     Attributes
     ----------
     url : str
-        What opens it: ``xr.open_datatree(url, engine="datapack")``.
+        URL to open the datapack: ``xr.open_datatree(url, engine="datapack")``.
     nodes : int
-        How many files the datapack has.
+        Number of files in the datapack.
     missing : tuple of str
-        Files that the pack names and does not have.
+        Files that the pack refers to but does not contain.
     """
 
     url: str
@@ -70,25 +70,25 @@ def import_pack(
     overwrite: bool = False,
     storage_options: Mapping[str, Any] | None = None,
 ) -> Imported:
-    """Make a datapack of a repoVizz 1 pack.
+    """Import a repoVizz 1 pack as a datapack.
 
     Parameters
     ----------
     source : str or path
-        A zip or a folder, here or at a URL.
+        Zip file or folder, as local path or URL.
     target : str or path
-        ``repovizz://NAME``, a folder of this machine, or the URL of a folder.
+        ``repovizz://NAME``, a local folder, or the URL of a folder.
     overwrite : bool, optional
-        Whether to replace what is there.
+        Whether to replace an existing target.
     storage_options : mapping, optional
-        Of the filesystem that the target is on.
+        Options of the target's filesystem.
 
     Raises
     ------
     InvalidDatapackError
-        If it is no such pack, or a file in it is broken; nothing is written.
+        If it is not a pack, or a file in it is corrupt; nothing is written.
     FileExistsError
-        If the target is there already.
+        If the target exists.
     """
     fs, path = resolve_target(target, storage_options, overwrite=overwrite)
     place = str(source)
@@ -104,7 +104,7 @@ def import_pack(
 
 
 class _Element:
-    """An element by its attributes, whose names differ in case from writer to writer."""
+    """Attributes of an element; different programs write their names in different case."""
 
     def __init__(self, element: Element) -> None:
         self.kind = element.name
@@ -131,14 +131,14 @@ class _Element:
         return number if np.isfinite(number) and number > 0 else None
 
     def meta(self) -> dict[str, Any]:
-        """Return what a node keeps of its origin."""
+        """Return the original properties, for the node's ``meta``."""
         keys = ("id", "category", "minval", "maxval")
         return {"repovizz1": {key: self.get(key) for key in keys if self.get(key)}}
 
 
 @dataclass(slots=True)
 class _About:
-    """What the pack says of itself."""
+    """Properties of the pack."""
 
     name: str = ""
     title: str = ""
@@ -147,7 +147,7 @@ class _About:
 
 
 class _Importer:
-    """Makes nodes of elements, and plans the files behind them."""
+    """Creates nodes for elements, and plans their files."""
 
     def __init__(self, files: PackFiles) -> None:
         self.planner = Planner(Formats("csv"))
@@ -156,7 +156,7 @@ class _Importer:
         self._beside = ""
 
     def document(self, fallback: str) -> Document:
-        """Return the document of the pack."""
+        """Return the document for the pack."""
         found = self._root()
         if found is None:
             return self._of_signals(fallback)
@@ -170,7 +170,7 @@ class _Importer:
         return Document.create(name, children, description=description, keywords=about.keywords)
 
     def _root(self) -> tuple[str, _Element] | None:
-        """Return the description of the pack and where it is, None if there is none."""
+        """Return the path and root element of the pack's description, or None."""
         found = []
         for path, file in self._files.files.items():
             if not path.lower().endswith(".xml") or file.stat().st_size > _LARGEST_XML:
@@ -192,7 +192,7 @@ class _Importer:
         return found[0] if found else None
 
     def _of_signals(self, name: str) -> Document:
-        """Return the document of a folder that has nothing but signals."""
+        """Return the document for a folder that contains only signals."""
         nodes: list[Node] = []
         for path, file in self._files.files.items():
             with file.open("rb") as opened:
@@ -228,7 +228,7 @@ class _Importer:
         return container.with_fields(meta=node.meta())
 
     def _metadata(self, node: _Element, path: str, about: _About, *, top: bool) -> list[Node]:
-        """Take in what is said of the pack, or of a group; return the nodes of its files."""
+        """Read the metadata of the pack or a group; returns nodes for its files."""
         if top and not about.name:
             about.name = node.get("name")
         found: list[Node] = []
@@ -252,7 +252,7 @@ class _Importer:
         return f"{path}{part_of_name(name) or 'unnamed'}"
 
     def _file(self, node: _Element, path: str) -> DataNode | None:
-        """Return the node of a file, None if it is not there."""
+        """Return the node for a file, None if the file is missing."""
         name = node.get("filename")
         file = self._files.find(name, node.get("filetype"), self._beside)
         if file is None:
@@ -287,7 +287,7 @@ class _Importer:
         return self._stream(name, place, signal.values[:, None], rate, signal.start, meta)
 
     def _descriptor(self, node: _Element, place: str, file: Path) -> DataNode:
-        """Return the node of what was computed of sound: values in a WAV file, frame after frame."""
+        """Return the node for audio descriptors: values in a WAV file, frame by frame."""
         rate, size = node.number("samplerate"), int(node.number("framesize") or 1)
         if rate is None:
             raise InvalidDatapackError("SampleRate, the rate of its frames, is missing")

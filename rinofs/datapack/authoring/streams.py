@@ -1,4 +1,4 @@
-"""Labelled arrays -> streams: what of a dataset goes into which file, checked before anything is written."""
+"""Convert labelled arrays to streams, with all checks before anything is written."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ SAMPLE = "sample"
 CHANNEL = "channel"
 EVENT = "event"
 
-_UNEVEN = 1e-3  # of a sampling step, by which a stamp may be off
-_STAMPS = 1 << 20  # looked at at once
+_UNEVEN = 1e-3  # maximum deviation of a time from the grid, in sampling steps
+_STAMPS = 1 << 20  # number of times that are read at once
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A further dimension of a stream, between time and channel.
+    """An additional dimension of a stream, between time and channel.
 
     Attributes
     ----------
     label, units : str
-        What runs along it.
+        Label and units of the coordinate.
     rate : float or None
         Samples per unit.
     """
@@ -45,22 +45,22 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class PlannedStream:
-    """A regularly sampled variable, laid out as it is written.
+    """A regularly sampled variable in the layout of a file.
 
     Attributes
     ----------
     label : str
-        What it is, for messages.
+        Name for messages.
     array : xarray.DataArray
-        Time (or sample) first, channel last.
+        Dimensions: time or sample first, channel last.
     rate : float or None
-        Samples a second; None where the dimension is ``sample``.
+        Samples per second; None for the dimension ``sample``.
     start : float
-        Seconds at the first sample.
+        Time of the first sample in seconds.
     axes : tuple of Axis
-        The dimensions between.
+        Additional dimensions.
     channels : tuple of str
-        Labels.
+        Labels of the channels.
     """
 
     label: str
@@ -71,7 +71,7 @@ class PlannedStream:
     channels: tuple[str, ...]
 
     def samples(self) -> SampleBlocks:
-        """Return it as what encoders take: its rows are read a block at a time."""
+        """Return the samples for an encoder, which reads them block by block."""
         return SampleBlocks(
             self.label, self.array.shape, self.array.dtype, self._blocks(), self.channels, self.rate
         )
@@ -84,19 +84,20 @@ class PlannedStream:
 
 
 def stream_of(variable: xr.DataArray, label: str) -> PlannedStream:
-    """Return a variable as a stream.
+    """Convert a variable to a stream.
 
     Parameters
     ----------
     variable : xarray.DataArray
-        Has a dimension ``time`` (or ``sample``), and ``channel``; a single other one is taken for that.
+        Has the dimension ``time`` or ``sample``, and ``channel``; a single other dimension is used as
+        channel.
     label : str
-        What it is, for messages.
+        Name for messages.
 
     Raises
     ------
     InvalidDatapackError
-        If it has other dimensions, its times are not evenly spaced, or it holds no numbers.
+        If it has other dimensions, its times are not evenly spaced, or it does not contain numbers.
     """
     if variable.dtype.kind not in "biuf":
         raise InvalidDatapackError(f"{label}: a stream stores numbers or booleans, not {variable.dtype}")
@@ -129,7 +130,7 @@ def _axis(variable: xr.DataArray, dimension: Hashable, label: str) -> Axis:
     rate, start = _spacing(_numbers(coordinate, label), None, f"{label}: its {dimension!r}")
     if start != 0:
         raise InvalidDatapackError(f"{label}: its {dimension!r} is not evenly spaced from 0")
-    # Of a single place on it, any spacing is right.
+    # With a single value, any spacing is correct.
     return Axis(str(dimension), str(coordinate.attrs.get("units", "")), rate or 1.0)
 
 
@@ -147,7 +148,7 @@ def _labels(array: xr.DataArray, channel: Hashable, label: str) -> tuple[str, ..
 
 
 def _timing(array: xr.DataArray, label: str) -> tuple[float, float]:
-    """Return samples a second, and the seconds of the first one."""
+    """Return the sampling rate in Hz, and the time of the first sample in seconds."""
     said = _said_rate(array)
     if TIME not in array.coords:
         if said is None:
@@ -157,7 +158,7 @@ def _timing(array: xr.DataArray, label: str) -> tuple[float, float]:
         return said, 0.0
     index = array.xindexes.get(TIME)
     grid = index.grid if isinstance(index, TimeIndex) else None
-    if grid is not None and grid.size and grid.stride > 0:  # nothing to look at: it is even by its nature
+    if grid is not None and grid.size and grid.stride > 0:  # evenly spaced by construction
         return grid.rate / grid.stride, float(grid.times(0))
     rate, start = _spacing(_numbers(array.coords[TIME], label), said, f"{label}: its 'time'")
     if rate is None:
@@ -176,7 +177,7 @@ def _said_rate(array: xr.DataArray) -> float | None:
 
 
 def _numbers(coordinate: xr.DataArray, label: str) -> xr.DataArray:
-    """Return a coordinate in numbers, of time in seconds."""
+    """Return a coordinate as numbers; times in seconds."""
     name = coordinate.name
     if coordinate.dtype.kind == "m":
         return coordinate / np.timedelta64(1, "s")
@@ -193,7 +194,7 @@ def _numbers(coordinate: xr.DataArray, label: str) -> xr.DataArray:
 
 
 def _spacing(stamps: xr.DataArray, said: float | None, what: str) -> tuple[float | None, float]:
-    """Return the rate and the first of evenly spaced stamps; the rate that is said wins where both agree."""
+    """Return the rate and first value of evenly spaced values; a consistent stated rate is preferred."""
     count = stamps.size
     if not count:
         return said, 0.0
@@ -215,7 +216,7 @@ def _spacing(stamps: xr.DataArray, said: float | None, what: str) -> tuple[float
 
 
 def _worst(stamps: xr.DataArray, start: float, rate: float) -> float:
-    """Return by how many steps the worst of the stamps is off."""
+    """Return the largest deviation from the grid, in steps."""
     worst = 0.0
     for begin in range(0, stamps.size, _STAMPS):
         part = np.asarray(stamps[begin : begin + _STAMPS].values, "float64")

@@ -1,4 +1,4 @@
-"""Files of an untrusted pack, a zip file or folder: names and sizes are checked."""
+"""Read the files of an untrusted pack (zip or folder); names and sizes are checked."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ if TYPE_CHECKING:
 MOST_FILES = 20_000
 MOST_BYTES = 64 * 1024**3
 MOST_RATIO = 200
-"""How many bytes may come out of one byte of a zip, above the bytes that are always granted."""
+"""Maximum compression ratio of a zip, for sizes above a minimum that is always allowed."""
 
 GRANTED = 256 * 1024**2
 
 
 class PackFiles:
-    """Files by their paths in a pack.
+    """The files of a pack by path.
 
     Parameters
     ----------
     label : str
-        What the pack is called in messages.
+        Name of the pack for messages.
     files : dict
-        Where they are on this machine, by their paths in the pack.
+        Local paths by path in the pack.
     """
 
     def __init__(self, label: str, files: dict[str, Path]) -> None:
@@ -48,10 +48,10 @@ class PackFiles:
             self._by_name[posixpath.basename(path).lower()] = path
 
     def find(self, name: str, kind: str, beside: str) -> Path | None:
-        """Return the file that a document names, None if it is not there.
+        """Return the file that a document refers to, None if it is missing.
 
-        As given, then with the extension of its kind, then without regard to case; beside the document, or
-        anywhere, since packs are flat.
+        Tries the name as given, with the extension of its kind, and ignoring case; beside the document and
+        then anywhere, since packs are flat.
 
         Raises
         ------
@@ -71,12 +71,12 @@ class PackFiles:
 
 
 def inner_path(name: str, label: str) -> str:
-    """Return a path within a pack.
+    """Return the normalised path of a file in a pack.
 
     Raises
     ------
     InvalidDatapackError
-        If it leads out of it.
+        If it leads out of the pack.
     """
     parts = name.replace("\\", "/").split("/")
     if name.startswith(("/", "\\")) or ".." in parts or "\0" in name or ":" in parts[0]:
@@ -86,12 +86,12 @@ def inner_path(name: str, label: str) -> str:
 
 @contextmanager
 def unpacked(source: str) -> Iterator[PackFiles]:
-    """Lend the files of a zip or a folder, here or at a URL.
+    """Yield the files of a zip or a folder, given as local path or URL.
 
     Raises
     ------
     InvalidDatapackError
-        If it is neither, or more comes out of the zip than a pack can have.
+        If it is neither, or the zip expands to an implausible size.
     """
     fs, path = fsspec.url_to_fs(source)
     with tempfile.TemporaryDirectory(prefix="rinofs-") as staging:
@@ -99,7 +99,7 @@ def unpacked(source: str) -> Iterator[PackFiles]:
             yield PackFiles(source, _of_folder(fs, path.rstrip("/"), source, Path(staging)))
             return
         if not isinstance(fs, LocalFileSystem):
-            # A zip is read from its end, which not every server on the web can be asked for.
+            # zipfile seeks to the end first, and some web servers do not support ranges.
             copy = str(Path(staging) / "pack.zip")
             fs.get_file(path, copy)
             fs, path = LocalFileSystem(), copy
@@ -122,7 +122,7 @@ def _of_folder(fs: AbstractFileSystem, root: str, label: str, staging: Path) -> 
         if not local:
             found[inner] = staging / str(number)
             fs.get_file(path, str(found[inner]))
-        elif Path(path).resolve().is_relative_to(home) and Path(path).is_file():  # no link leads out
+        elif Path(path).resolve().is_relative_to(home) and Path(path).is_file():  # no link out of the folder
             found[inner] = Path(path)
     return found
 
@@ -137,7 +137,7 @@ def _of_zip(file: BinaryIO, label: str, staging: Path) -> dict[str, Path]:
                 inner = inner_path(member.filename, label)
                 if inner.startswith("__MACOSX/"):
                     continue
-                # Under a number: no name of the archive becomes one of this machine.
+                # Numbered, so that no name in the archive becomes a local path.
                 found[inner] = staging / str(number)
                 with archive.open(member) as packed, found[inner].open("xb") as target:
                     shutil.copyfileobj(packed, target, 1 << 20)
@@ -147,13 +147,14 @@ def _of_zip(file: BinaryIO, label: str, staging: Path) -> dict[str, Path]:
 
 
 def _check(members: list[zipfile.ZipInfo], size: int, label: str) -> None:
-    """Refuse what would fill the disk; `zipfile` lets no member give more than it says."""
+    """Refuse a zip bomb; `zipfile` itself limits each member to its declared size."""
     total = sum(member.file_size for member in members)
     if len(members) > MOST_FILES or total > min(MOST_BYTES, GRANTED + MOST_RATIO * size):
         raise InvalidDatapackError(
             f"{label}: {total} bytes in {len(members)} files are too much for a zip file of {size} bytes"
         )
-    # Members that share their bytes: a zip that is small, and whose ratios are not suspicious.
+    # Overlapping members make a zip bomb with inconspicuous ratios
+    # (https://www.bamsoftware.com/hacks/zipbomb/).
     if sum(member.compress_size for member in members) > size:
         raise InvalidDatapackError(f"{label}: files in this zip file overlap")
     if any(member.flag_bits & 1 for member in members):

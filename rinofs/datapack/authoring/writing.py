@@ -1,4 +1,4 @@
-"""Labelled arrays -> datapacks: a folder here or anywhere, or a datapack at the service."""
+"""Write labelled arrays as datapacks: to a local or remote folder, or to the service."""
 
 from __future__ import annotations
 
@@ -41,46 +41,46 @@ def write(
     storage_options: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> str:
-    """Make a datapack of labelled arrays.
+    """Write labelled arrays as a datapack.
 
-    Groups become containers, and each variable over ``time`` and ``channel`` a data node with a file and
-    a datatype; a group with one variable alone is that node. A dataset over ``event`` is one node. What is
-    read with ``engine="datapack"`` is written as it was; other arrays need a ``time`` in seconds that is
-    evenly spaced, or none and the attribute ``sampling_rate`` in Hz. The other dimension, if there is one,
-    is taken for the channels.
+    Groups become containers. Each variable over ``time`` and ``channel`` becomes a data node with a file and
+    a datatype; a group with a single variable becomes that node. A dataset over ``event`` becomes one node.
+    Data that was read with ``engine="datapack"`` is written unchanged. Other arrays need an evenly spaced
+    ``time`` in seconds, or no ``time`` but the attribute ``sampling_rate`` in Hz. One further dimension is
+    used as the channels.
 
-    Either all of it is there afterwards, or nothing.
+    Writes everything or, after an error, nothing.
 
     Parameters
     ----------
     source : xarray.DataTree, Dataset or DataArray
-        What is to be in it. Attributes ``name``, ``text`` and ``id`` of datasets go into nodes, ``author``,
-        ``description`` and ``keywords`` of the root into the datapack's ``info``.
+        Contents. The attributes ``name``, ``text`` and ``id`` of datasets are stored in nodes; ``author``,
+        ``description`` and ``keywords`` of the root are stored in the datapack's ``info``.
     target : str or path
-        ``repovizz://NAME``, a folder of this machine, or the URL of a folder.
+        ``repovizz://NAME``, a local folder, or the URL of a folder.
     format : str or mapping
-        ``json``, ``csv``, ``wav`` or ``npy``; or formats by path, of which the longest wins and an empty one
-        holds for all others (``{"": "json", "voice": "wav"}``). Events are always JSON or CSV.
+        ``json``, ``csv``, ``wav`` or ``npy``; or formats by path, where the longest matching path applies and
+        an empty one is the default (``{"": "json", "voice": "wav"}``). Events are always JSON or CSV.
     files : mapping of str to bytes, str or path, optional
-        Further files by their paths in the datapack: contents, or where they are.
+        Additional files by path in the datapack: contents, or local paths.
     storage_options : mapping, optional
-        Of the filesystem that the target is on.
+        Options of the target's filesystem.
     overwrite : bool, optional
-        Whether to replace a folder or a datapack of this name, at the end, when all is written.
+        Whether to replace an existing folder or datapack, after everything was written.
 
     Returns
     -------
     str
-        What opens it again: ``xr.open_datatree(write(...), engine="datapack")``.
+        URL to open it again: ``xr.open_datatree(write(...), engine="datapack")``.
 
     Raises
     ------
     InvalidDatapackError
-        If something cannot be in a datapack; the message names the variable. Nothing is written.
+        If a variable cannot be stored in a datapack; the message names it. Nothing is written.
     InvalidOptionError
-        If a format cannot hold a variable.
+        If a format cannot represent a variable.
     FileExistsError
-        If the target is there already.
+        If the target exists.
     """
     fs, path = resolve_target(target, storage_options, overwrite=overwrite)
     part = path.rpartition("/")[2]
@@ -92,14 +92,14 @@ def write(
 def resolve_target(
     target: str | os.PathLike[str], storage_options: Mapping[str, Any] | None, *, overwrite: bool
 ) -> tuple[AbstractFileSystem, str]:
-    """Return where a datapack is to be written.
+    """Return the filesystem and path to write a datapack to.
 
     Raises
     ------
     InvalidPathError
-        If there can be none.
+        If the target is not allowed.
     FileExistsError
-        If there is something already, and it is not to be replaced.
+        If the target exists and must not be replaced.
     """
     fs, path = fsspec.url_to_fs(os.fspath(target), **(storage_options or {}))
     path = path.rstrip("/")
@@ -117,7 +117,7 @@ def _is_service(fs: AbstractFileSystem) -> bool:
 
 
 def write_plan(planned: PlannedDatapack, fs: AbstractFileSystem, path: str, *, overwrite: bool) -> str:
-    """Write what was planned, all of it or nothing; return what opens it."""
+    """Write a planned datapack, all or nothing; returns its URL."""
     if _is_service(fs):
         _write_to_service(planned, fs, path, overwrite=overwrite)
         return str(fs.unstrip_protocol(path))
@@ -129,7 +129,7 @@ def write_plan(planned: PlannedDatapack, fs: AbstractFileSystem, path: str, *, o
 
 
 def _name(source: object) -> str:
-    # The name of a dataset is that of a node; that of a tree is the datapack's.
+    # The name of a dataset is that of a node; the name of a tree is the datapack's.
     name = source.attrs.get("name") if hasattr(source, "children") and hasattr(source, "attrs") else None
     return name if isinstance(name, str) else ""
 
@@ -165,7 +165,7 @@ def _build(planned: PlannedDatapack, folder: Path) -> None:
 
 def _write_here(planned: PlannedDatapack, target: Path, *, overwrite: bool) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target, so that it gets its name at once.
+    # Beside the target, so that it can be renamed.
     staging = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
     staging.mkdir()
     try:
@@ -179,7 +179,7 @@ def _write_here(planned: PlannedDatapack, target: Path, *, overwrite: bool) -> N
 
 @contextlib.contextmanager
 def _moved_aside(target: Path, *, overwrite: bool) -> Iterator[None]:
-    """Have something take the place of what is there, which comes back if that fails."""
+    """Move an existing target away, and restore it on failure."""
     if not overwrite or not target.exists():
         if target.exists():
             raise FileExistsError(errno.EEXIST, "already exists", str(target))
@@ -221,7 +221,7 @@ def _write_to_folder(planned: PlannedDatapack, fs: AbstractFileSystem, path: str
                 fs.makedirs(parent, exist_ok=True)
             if links:
                 fs.put([f"{folder}/{link}" for link in links], [f"{place}/{link}" for link in links])
-            # The last of all: without a document there is no datapack.
+            # Last, since a folder without a document is not a datapack.
             fs.put_file(f"{folder}/{DOCUMENT_NAME}", f"{place}/{DOCUMENT_NAME}")
         except BaseException as error:
             _take_back(fs, place, error)

@@ -1,6 +1,6 @@
-"""Datatypes: what the numbers in a data node's file are, and how a datatype is found by name or UUID.
+"""Datatypes, which describe the numbers in a data node's file, and their lookup by name or UUID.
 
-Imports `document`. Serves `formats` and what opens and writes arrays.
+May import `document`. Serves `formats` and the rooms that open and write arrays.
 """
 
 from __future__ import annotations

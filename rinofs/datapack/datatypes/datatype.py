@@ -1,8 +1,8 @@
-"""Datatypes: what the numbers in a data node's file are.
+"""Parse datatypes, which describe the numbers in a data node's file.
 
-A datatype is a *lattice* (sampled at a regular rate: dimension x channel) or *sparse* (events with times and
-properties). Documents in the wild are not tidy; they are read all the same, with a `DatatypeWarning` for
-everything that had to be guessed or changed.
+A datatype is a *lattice* (sampled at a regular rate: dimensions x channels) or *sparse* (events with times
+and properties). Documents in the field have flaws; they are parsed nevertheless, with a `DatatypeWarning` for
+everything that was guessed or changed.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ __all__ = [
 ]
 
 QUANTITY_TYPES = ("boolean", "integer", "float")
-"""Types of a measured quantity; the last is assumed where none is given."""
+"""Types of a quantity; the default is the last one."""
 
 
 class DatatypeWarning(UserWarning):
-    """A datatype's document is not tidy; it says what was made of it."""
+    """A datatype's document has a flaw; the message says how it was interpreted."""
 
 
 def parse_datatype(document: str | bytes | Mapping[str, Any], source: str = "") -> Datatype:
-    """Return the datatype that a document describes, warning of what is not tidy in it.
+    """Parse the document of a datatype, with warnings about flaws.
 
     Parameters
     ----------
     document : str, bytes or mapping
         JSON text, or the object.
     source : str, optional
-        Where it is from, for messages.
+        Origin, for messages.
 
     Raises
     ------
     InvalidDatapackError
-        If it is no datatype at all.
+        If it does not describe a datatype.
     """
     value = jsontext.loads(document) if isinstance(document, (str, bytes)) else dict(document)
     where = f"datatype {source}" if source else "datatype"
@@ -64,7 +64,7 @@ def parse_datatype(document: str | bytes | Mapping[str, Any], source: str = "") 
 
 
 class _Reader:
-    """Reads one document, taking what is of a wrong type for missing, and warning of it."""
+    """Parses a document; values of a wrong type are treated as missing, with a warning."""
 
     def __init__(self, source: str) -> None:
         self._source = source
@@ -155,7 +155,7 @@ class _Reader:
     def _labelled(
         self, value: Mapping[str, Any], key: str, what: str, taken: set[str] | None = None
     ) -> list[tuple[str, dict[str, Any]]]:
-        """Return the objects of a list with labels made unique."""
+        """Return the objects in a list, with unique labels."""
         items = value.get(key)
         if not isinstance(items, list):
             self._warn(f"'{key}' is missing")
@@ -171,7 +171,7 @@ class _Reader:
         )
 
     def _unique(self, labels: list[str], what: str, taken: set[str]) -> Iterable[str]:
-        """Return the labels, those that are repeated or missing with a number; the others keep theirs."""
+        """Return the labels with numbers added to repeated and missing ones."""
         reserved = taken | set(labels)
         for position, label in enumerate(labels, 1):
             chosen, number = label or f"{what} {position}", 2

@@ -1,4 +1,4 @@
-"""Labels of columns and channels: as names of variables, matched with each other, and their units."""
+"""Labels of columns and channels: variable names, units, and matching of labels."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _SUFFIX = re.compile(r"(.*)[ _]([^\W_]+)")
 
 
 def identifier(label: str, *, default: str = "value", taken: Collection[str] = ()) -> str:
-    """Return a label as the name of a variable: ``angular velocity`` is ``angular_velocity``.
+    """Return a label as a variable name: ``angular velocity`` becomes ``angular_velocity``.
 
     Parameters
     ----------
     label : str
         Any text.
     default : str, optional
-        The name for a text without letters.
+        Name for a text without letters.
     taken : collection of str, optional
-        Names that it cannot be; it gets a number then.
+        Names that are taken; a number is added if necessary.
     """
     name = re.sub(r"\W+", "_", label).strip("_") or default
     name = f"_{name}" if name[0].isdigit() else name
@@ -42,7 +42,7 @@ def identifier(label: str, *, default: str = "value", taken: Collection[str] = (
 
 
 def unique_labels(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return labels, those that are repeated or missing with a number; the others keep theirs."""
+    """Return the labels with numbers added to repeated and missing ones."""
     taken: set[str] = set()
     found = []
     for position, label in enumerate(labels, 1):
@@ -56,15 +56,15 @@ def unique_labels(labels: Sequence[str]) -> tuple[str, ...]:
 
 
 def seconds_per(units: str) -> float | None:
-    """Return how many seconds a unit of time is, None for other units."""
+    """Return the length of a time unit in seconds, None for other units."""
     word = units.strip().lower()
     return next((factor for factor, words in _SECONDS.items() if word in words), None)
 
 
 def name_and_unit(label: str) -> tuple[str, str]:
-    """Return a label without its unit, and the unit: ``Time [ms]``, ``time (ms)`` and ``time_ms`` have one.
+    """Split a label into name and unit: ``Time [ms]``, ``time (ms)`` and ``time_ms`` have one.
 
-    After a blank or an underscore only units of time are known.
+    After a blank or an underscore, only time units are recognised.
     """
     if found := _BRACKETS.fullmatch(label.strip()):
         return found[1], found[2]
@@ -75,20 +75,20 @@ def name_and_unit(label: str) -> tuple[str, str]:
 
 
 def match_labels(found: Sequence[str], wanted: Sequence[str]) -> dict[int, int]:
-    """Return which labels of a file are those that a datatype has.
+    """Match the labels of a file with those of a datatype.
 
-    They are the same if they are equal, if they differ in case, as names of variables are the same, or are so
-    without a unit; the first of these that tells decides.
+    Labels match if they are equal; else if they are equal ignoring case; else as variable names; else as
+    variable names without units. The first of these rules that matches applies.
 
     Parameters
     ----------
     found, wanted : sequence of str
-        Labels of the file, and of the datatype.
+        Labels of the file and of the datatype.
 
     Returns
     -------
     dict of int to int
-        Where in `found` each of `wanted` is, by their positions; those that are not there are left out.
+        For each index in `wanted`, the index in `found`; labels without a match are left out.
     """
     same: dict[int, int] = {}
     for key in _KEYS:

@@ -1,4 +1,4 @@
-"""What a datatype says of its data, as frozen values."""
+"""The layout of data that a datatype describes, as immutable values."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Dimension:
     Attributes
     ----------
     label : str
-        What runs along it: ``time``.
+        Name of the coordinate, such as ``time``.
     units : str
-        Unit of its coordinates: ``seconds``.
+        Unit of the coordinate, such as ``seconds``.
     resolution : float or None
-        Samples per unit: 200 along seconds is 200 Hz. None where the document does not say.
+        Samples per unit: 200 for seconds is 200 Hz. None if the document does not contain it.
     description : str
         Free text.
     """
@@ -33,16 +33,16 @@ class Dimension:
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """What a lattice measures.
+    """The measured quantity of a lattice.
 
     Attributes
     ----------
     label, units, description : str
-        ``acceleration``, ``g``, and free text.
+        Such as ``acceleration``, ``g``, and free text.
     type : str
         ``boolean``, ``integer`` or ``float``.
     minimum, maximum : float or None
-        Range of the values, in `units`.
+        Range of values, in `units`.
     """
 
     label: str
@@ -55,7 +55,7 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """One of the rows of numbers that are sampled together; its label is unique in its datatype."""
+    """One of the values of a sample; its label is unique in the datatype."""
 
     label: str
     description: str = ""
@@ -63,7 +63,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """Regularly sampled data: an array of the dimensions, and of the channels."""
+    """Regularly sampled data: an array of dimensions and channels."""
 
     dimensions: tuple[Dimension, ...]
     quantities: tuple[Quantity, ...]
@@ -71,24 +71,24 @@ class Lattice:
 
     @property
     def sampling_rate(self) -> float | None:
-        """Samples per unit of the first dimension, in Hz for seconds; None where it is not known."""
+        """Samples per unit of the first dimension, Hz for seconds; None if not known."""
         return self.dimensions[0].resolution if self.dimensions else None
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One property of the events of sparse data.
+    """A property of events.
 
     Attributes
     ----------
     label : str
-        What it is, unique in its datatype: ``onset time``.
+        Name, unique in the datatype, such as ``onset time``.
     type : str
-        ``float`` for a coordinate, else what the document says: ``text``.
+        ``float`` for a coordinate, else the type in the document, such as ``text``.
     units : str
-        Unit of a coordinate, from the dimension that it is measured along; else empty.
+        Unit of a coordinate, from its dimension; else empty.
     dimension : str
-        Label of that dimension, empty for what is no coordinate.
+        Label of the dimension of a coordinate; else empty.
     description : str
         Free text.
     """
@@ -102,14 +102,14 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Sparse:
-    """Events: coordinates first (onset time, offset time), then what is said of each."""
+    """Events: coordinates (onset time, offset time) and other properties."""
 
     coordinates: tuple[Column, ...]
     properties: tuple[Column, ...]
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The columns of a file, in their order."""
+        """The columns of a file, in order."""
         return self.coordinates + self.properties
 
 
@@ -124,13 +124,13 @@ class Datatype:
     name, owner, description : str
         Free text.
     layout : Lattice, Sparse or None
-        What the data are; None for a file that is only stored.
+        Layout of the data; None for a file that is stored without being interpreted.
     tags : tuple of str
-        Words to find it by.
+        Keywords for searches.
     parent : str or None
         UUID of the datatype that it refines.
     document : mapping
-        The JSON object that it was read from.
+        JSON object that it was parsed from.
     """
 
     id: str | None

@@ -1,4 +1,4 @@
-"""The datatypes that are known by name or UUID, and which of them a file is of."""
+"""Datatypes by name or UUID, and the datatype of a file."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
     from rinofs.datapack.document.nodes import DataNode
 
 ENVIRONMENT = "RINOFS_DATATYPES"
-"""Names a folder or URL of datatypes that are always known."""
+"""Environment variable with a folder or URL of additional datatypes."""
 
 
 class DatatypeRegistry:
-    """Datatypes by name and by UUID; a value that `extended` makes another of.
+    """Datatypes by name and UUID; immutable, `extended` returns another registry.
 
-    Of two datatypes that claim one UUID the first keeps it, and the other is found by its name alone, since
-    documents are copied and their ids forgotten. Of two with one name, the later one has it.
+    If two datatypes have the same UUID, the first keeps it, and the other can be found by name only: people
+    copy documents and forget to change the id. If two have the same name, the later one gets it.
 
     Parameters
     ----------
     datatypes : iterable of Datatype
-        What it knows.
+        Datatypes to register.
     """
 
     def __init__(self, datatypes: Iterable[Datatype] = ()) -> None:
@@ -47,38 +47,38 @@ class DatatypeRegistry:
         return _published()
 
     def extended(self, *more: Datatype) -> DatatypeRegistry:
-        """Return a registry that knows further datatypes."""
+        """Return a registry with additional datatypes."""
         return DatatypeRegistry([*self, *more])
 
     def extended_by_folder(self, folder: str | os.PathLike[str]) -> DatatypeRegistry:
-        """Return a registry that knows the datatypes of the ``.json`` files in a folder too.
+        """Return a registry with the datatypes in the ``.json`` files of a folder added.
 
         Raises
         ------
         InvalidDatapackError
-            If a file is no datatype's document; the message names it.
+            If a file is not a datatype's document; the message names it.
         FileNotFoundError
-            If there is no such folder.
+            If the folder does not exist.
         """
         paths = sorted(path for path in Path(folder).iterdir() if path.suffix == ".json")
         return self.extended(*(parse_datatype(path.read_bytes(), str(path)) for path in paths))
 
     def extended_by_url(self, url: str, **storage_options: Any) -> DatatypeRegistry:
-        """Return a registry that knows the datatypes at a URL too.
+        """Return a registry with the datatypes at a URL added.
 
         Parameters
         ----------
         url : str
-            A document (``.json``), or a folder of documents, on any filesystem of fsspec.
+            A document (``.json``) or a folder of documents, on any fsspec filesystem.
         **storage_options
-            Of that filesystem.
+            Options of the filesystem.
 
         Raises
         ------
         InvalidDatapackError
-            If a file is no datatype's document; the message names it.
+            If a file is not a datatype's document; the message names it.
         FileNotFoundError
-            If there is nothing at the URL.
+            If the URL does not exist.
         """
         from fsspec.core import url_to_fs
 
@@ -89,12 +89,12 @@ class DatatypeRegistry:
         return self.extended(*(parse_datatype(data, fs.unstrip_protocol(one)) for one, data in found.items()))
 
     def __getitem__(self, name: str) -> Datatype:
-        """Return a datatype by UUID or name, either in any case.
+        """Return a datatype by UUID or name, ignoring case.
 
         Raises
         ------
         UnknownDatatypeError
-            If there is none; the message names similar ones.
+            If there is none; the message suggests similar names.
         """
         found = self.get(name)
         if found is None:
@@ -104,7 +104,7 @@ class DatatypeRegistry:
         return found
 
     def get(self, name: str) -> Datatype | None:
-        """Return a datatype by UUID or name, None where there is none."""
+        """Return a datatype by UUID or name, or None."""
         key = name.strip().lower()
         return self._by_id.get(key) or self._by_name.get(key)
 
@@ -134,18 +134,18 @@ class DatatypeRegistry:
 
 
 def registry_of(datatypes: Any = None) -> DatatypeRegistry:
-    """Return the registry to look datatypes up in.
+    """Return the registry for an argument ``datatypes``.
 
     Parameters
     ----------
     datatypes : DatatypeRegistry, str or path-like, optional
-        A registry, or a folder or URL with documents to know beside the published ones. By default the one
-        that the environment variable ``RINOFS_DATATYPES`` names.
+        A registry, or a folder or URL of documents to add to the published datatypes. The default is the
+        environment variable ``RINOFS_DATATYPES``.
 
     Raises
     ------
     InvalidOptionError
-        If it is anything else.
+        If it has another type.
     """
     if isinstance(datatypes, DatatypeRegistry):
         return datatypes
@@ -162,23 +162,23 @@ def registry_of(datatypes: Any = None) -> DatatypeRegistry:
 
 
 def given_datatype(datatype: Any, registry: DatatypeRegistry) -> Datatype | None:
-    """Return the datatype that a user names.
+    """Return the datatype for an argument ``datatype``.
 
     Parameters
     ----------
     datatype : Datatype, str, bytes or mapping
-        The datatype, its name or UUID, or its document, as JSON text or as an object.
+        A datatype, its name or UUID, or its document as JSON text or object.
     registry : DatatypeRegistry
-        Where names are looked up.
+        Registry for names.
 
     Raises
     ------
     UnknownDatatypeError
-        If none is called so.
+        If there is no datatype with this name.
     InvalidDatapackError
-        If a document is none.
+        If the document does not describe a datatype.
     InvalidOptionError
-        If it is anything else.
+        If it has another type.
     """
     if datatype is None or isinstance(datatype, Datatype):
         return datatype
@@ -190,7 +190,7 @@ def given_datatype(datatype: Any, registry: DatatypeRegistry) -> Datatype | None
 
 
 def datatype_of_node(node: DataNode | None, registry: DatatypeRegistry, label: str) -> Datatype | None:
-    """Return the datatype of a node: its own document's, else the registry's; warn where there is neither."""
+    """Return the datatype of a node, from its own document or the registry; warn if it is in neither."""
     if node is None:
         return None
     own = _own(node.meta, label)

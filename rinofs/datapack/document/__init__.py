@@ -1,4 +1,4 @@
-"""The datapack document: its nodes and tree as frozen values, edits, validation, JSON text.
+"""The datapack document: immutable nodes and trees, edits, validation, JSON.
 
-Imports nothing of the other rooms of datapack. Serves all of them, the service's filesystem and the server.
+May import no other room of datapack. Serves all of them, the filesystem of repovizz2 and the server.
 """

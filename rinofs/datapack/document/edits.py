@@ -1,7 +1,7 @@
 """Edits of a document: pure functions from document to document.
 
-What an edit does not touch is shared with the document that it came from. Paths are those of
-`rinofs.datapack.document.model`. A node that is put at a path gets the name that shows so.
+Unchanged parts are shared with the original document. Paths are those of `rinofs.datapack.document.model`. A
+node that is placed at a path is renamed accordingly.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 Place = tuple[int, ...]
-"""Where a node is: its index among its siblings, after those of the containers around it."""
+"""Position of a node: its index among its siblings, after the indices of its containers."""
 
 
 def add(document: Document, path: str, node: Node) -> Document:
-    """Return the document with one more node; containers on the way are made.
+    """Return the document with an additional node; missing containers are added.
 
     Raises
     ------
     FileExistsError
-        If something is at the path.
+        If the path exists.
     NotADirectoryError
-        If a data node is on the way.
+        If a parent is a data node.
     InvalidPathError
-        If no node can be there.
+        If the path is not allowed.
     """
     return add_all(document, {path: node})
 
 
 def add_all(document: Document, nodes: Mapping[str, Node]) -> Document:
-    """Return the document with more nodes, as many `add` would one by one, only faster."""
+    """Return the document with additional nodes; the same as several calls of `add`, but faster."""
     added: dict[tuple[str, ...], Node] = {}
     for path, node in nodes.items():
         parts = tuple(path.split("/"))
@@ -52,24 +52,24 @@ def add_all(document: Document, nodes: Mapping[str, Node]) -> Document:
 
 
 def add_container(document: Document, path: str, *, text: str = "") -> Document:
-    """Return the document with one more, empty container; raises as `add` does."""
+    """Return the document with an additional, empty container; raises as `add` does."""
     return add(document, path, Container.create("", text=text))
 
 
 def remove(document: Document, *paths: str) -> Document:
-    """Return the document without the nodes at some paths, which all are paths of the given document.
+    """Return the document without some nodes; all paths refer to the given document.
 
     Raises
     ------
     FileNotFoundError
-        If there is nothing at one of them.
+        If a path does not exist.
     InvalidPathError
-        If one of them is the document's own.
+        If a path is the document itself.
     """
     doomed: dict[Place, set[int]] = defaultdict(set)
     for place in _places(document, paths):
         doomed[place[:-1]].add(place[-1])
-    # The last first, so that what is removed shifts no place that is still to come.
+    # In reverse order, so that removals do not shift the remaining positions.
     for parent in sorted(doomed, reverse=True):
         row = enumerate(_children_at(document, parent))
         kept = [node for index, node in row if index not in doomed[parent]]
@@ -78,7 +78,7 @@ def remove(document: Document, *paths: str) -> Document:
 
 
 def replace(document: Document, path: str, node: Node) -> Document:
-    """Return the document with another node in the place of the one at a path, under its own name."""
+    """Return the document with a node replaced; the new node gets the name of the old one."""
     place = _place(document, path)
     return _with_siblings(document, place, [node])
 
@@ -89,9 +89,9 @@ def set_link(document: Document, path: str, link: str) -> Document:
     Raises
     ------
     FileNotFoundError
-        If there is nothing at the path.
+        If the path does not exist.
     IsADirectoryError
-        If a container is.
+        If the path is a container.
     """
     node = Tree(document)[path]
     if not isinstance(node, DataNode):
@@ -100,18 +100,18 @@ def set_link(document: Document, path: str, link: str) -> Document:
 
 
 def move(document: Document, source: str, target: str) -> Document:
-    """Return the document with a node at another path; containers on the way are made.
+    """Return the document with a node moved to another path; missing containers are added.
 
-    A node that stays in its container keeps its place among its siblings.
+    A node that stays in its container keeps its position.
 
     Raises
     ------
     FileNotFoundError
-        If there is nothing at `source`.
+        If `source` does not exist.
     FileExistsError
-        If something is at `target`.
+        If `target` exists.
     InvalidPathError
-        If `target` lies in what is moved, or no node can be there.
+        If `target` is inside `source`, or is not allowed.
     """
     if source == target:
         _place(document, source)
@@ -121,16 +121,16 @@ def move(document: Document, source: str, target: str) -> Document:
     if source.rpartition("/")[0] == target.rpartition("/")[0]:
         _refuse_taken(document, target)
         return replace(document, source, node.with_fields(name=name_of_part(target.rpartition("/")[2])))
-    # Added before it is removed: without it, other nodes may show under other numbers.
+    # Add before removing: otherwise siblings with the same name could be renumbered.
     place = _place(document, source)
     document = add(document, target, node)
     return _with_siblings(document, place, [])
 
 
 def copy(document: Document, source: str, target: str) -> Document:
-    """Return the document with a node at a second path too, sharing its links.
+    """Return the document with a copy of a node, which has the same links.
 
-    Identifiers of nodes are not copied. Raises as `move` does.
+    Ids of nodes are not copied. Raises as `move` does.
     """
     node = _node(document, source)
     _refuse_inside(source, target)
@@ -140,7 +140,7 @@ def copy(document: Document, source: str, target: str) -> Document:
 def _grown(
     children: Sequence[Node], added: Mapping[tuple[str, ...], Node], way: tuple[str, ...]
 ) -> list[Node]:
-    """Return the children of the container at the end of a way, with nodes added in and below it."""
+    """Return the children of a container, given by its path, with additional nodes at any depth."""
     row = list(children)
     indexes = _indexes(row, top=not way)
     groups: dict[str, dict[tuple[str, ...], Node]] = defaultdict(dict)
@@ -149,7 +149,7 @@ def _grown(
     for part, below in groups.items():
         here = (*way, part)
         path = "/".join(here)
-        # What is added below makes a container, onto which the node itself would come too late.
+        # The parent was added as a container already, so an added node cannot take its place.
         late = () in below and next(iter(below)) != ()
         itself = below.pop((), None)
         taken = part in indexes or path == DOCUMENT_NAME
@@ -218,7 +218,7 @@ def _children_at(document: Document, place: Place) -> Sequence[Node]:
 
 
 def _with_children(document: Document, place: Place, children: Iterable[Node]) -> Document:
-    """Return the document with other children in the container at a place."""
+    """Return the document with the children of a container replaced."""
     for depth in range(len(place), 0, -1):
         container = _at(document, place[:depth])
         assert isinstance(container, Container)
@@ -229,7 +229,7 @@ def _with_children(document: Document, place: Place, children: Iterable[Node]) -
 
 
 def _with_siblings(document: Document, place: Place, instead: Iterable[Node]) -> Document:
-    """Return the document with other nodes instead of the one at a place."""
+    """Return the document with a node replaced by others."""
     *parent, index = place
     row = _children_at(document, tuple(parent))
     return _with_children(document, tuple(parent), [*row[:index], *instead, *row[index + 1 :]])

@@ -1,4 +1,4 @@
-"""Trees of datapacks as HTML for notebooks, with all text escaped."""
+"""HTML trees of datapacks for notebooks, with all text escaped."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from rinofs.datapack.document.nodes import Node
 
 MOST_NODES = 500
-"""Nodes that are shown; of larger trees the first, with a word on the rest."""
+"""Maximum number of nodes; a larger tree is truncated, with a note."""
 
-_OPEN_NODES = 60  # what is open at once, so that a tree fits a screen or two
+_OPEN_NODES = 60  # nodes that are expanded at first, one or two screens
 _DEEPEST = 32
 
-# Colours come from the notebook, so that it can be dark; classes are ours alone.
+# Colours are inherited from the notebook, for dark themes; class names are unique to rinofs.
 _STYLE = """
 .rinofs-pack{font-family:inherit;line-height:1.5;max-width:60em}
 .rinofs-pack .name{font-weight:600}
@@ -38,18 +38,18 @@ _STYLE = """
 def tree_html(
     name: str, said: Iterable[str], children: Sequence[Node], walk: Iterable[tuple[str, Node]]
 ) -> str:
-    """Return a datapack as HTML: what it says about itself, then its nodes.
+    """Return a datapack as HTML: its properties, then its nodes.
 
     Parameters
     ----------
     name : str
         Name of the datapack.
     said : iterable of str
-        What else it says about itself.
+        Other properties.
     children : sequence of nodes
-        Its nodes.
+        Top-level nodes.
     walk : iterable of tuple
-        All nodes with their paths, containers before what they hold.
+        All nodes with their paths, containers before their children.
     """
     nodes = list(islice(walk, MOST_NODES))
     more = _count(children) - len(nodes)
@@ -64,7 +64,7 @@ def _count(children: Sequence[Node]) -> int:
 
 
 def _lines(nodes: list[tuple[str, Node]]) -> Iterator[str]:
-    """Yield the rows of a list of nodes, lists within lists."""
+    """Yield nested HTML lists of nodes."""
     state = " open" if len(nodes) <= _OPEN_NODES else ""
     depth = 0
     yield "<ul>"
@@ -104,7 +104,7 @@ def _datatype(node: DataNode) -> str:
 
 @cache
 def _published_names() -> dict[str, str]:
-    """Return the names of the published datatypes by their ids; `datatypes` lies above this room."""
+    """Return the names of the published datatypes by id, without importing `datatypes`, which is above."""
     documents = [
         json.loads(entry.read_bytes()) for entry in files("rinofs.datapack").joinpath("data").iterdir()
     ]

@@ -9,19 +9,19 @@ from typing import Any, NoReturn
 from rinofs.errors import InvalidDatapackError
 
 MAX_NESTING = 100
-"""Deepest nesting of arrays and objects in a document: 49 containers within each other."""
+"""Maximum nesting of arrays and objects in a document: 49 levels of containers."""
 
 TOO_DEEP = f"nested too deeply: at most {MAX_NESTING} levels of JSON can be read"
 
 
 def loads(text: str | bytes) -> Any:
-    """Return the value of a JSON text.
+    """Parse JSON.
 
     Raises
     ------
     InvalidDatapackError
-        If the text is not JSON, which has no ``NaN`` and no ``Infinity``, or is nested far too deeply. What
-        is nested a little deeper than `MAX_NESTING` is returned, so that the caller can name it.
+        If the text is not valid JSON (which excludes ``NaN`` and ``Infinity``), or is nested far too deeply.
+        Text that slightly exceeds `MAX_NESTING` is parsed, so that the caller can name the node.
     """
     try:
         decoded = text if isinstance(text, str) else text.decode(json.detect_encoding(text))
@@ -33,12 +33,12 @@ def loads(text: str | bytes) -> Any:
 
 
 def dumps(value: Any, indent: int | None = None) -> str:
-    """Return the JSON text of a value.
+    """Serialize a value as JSON.
 
     Raises
     ------
     InvalidDatapackError
-        If JSON cannot hold the value.
+        If the value has no JSON form.
     """
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=indent)
@@ -50,7 +50,7 @@ def dumps(value: Any, indent: int | None = None) -> str:
 
 
 def nesting(value: Any) -> int:
-    """Return how many arrays and objects are within each other in a value; 0 for a plain one."""
+    """Return the depth of nested arrays and objects in a value; 0 for a plain value."""
     deepest = 0
     level = [value] if isinstance(value, (Mapping, list)) else []
     while level:
@@ -70,6 +70,6 @@ def _refuse_constant(name: str) -> NoReturn:
 def _is_encodable(text: str) -> bool:
     try:
         text.encode()
-    except UnicodeEncodeError:  # an unpaired surrogate, which only an escape can write
+    except UnicodeEncodeError:  # an unpaired surrogate, which only an escape sequence can contain
         return False
     return True

@@ -6,14 +6,14 @@ import warnings
 
 
 class DataWarning(UserWarning):
-    """A file is not quite what it or its node says; the warning tells what was made of it."""
+    """A file differs from its description or its format; the message says how it is read."""
 
 
 def warn(label: str, problem: str) -> None:
-    """Warn of a file or a node that is not quite what it says."""
+    """Warn about a file or node, given its name."""
     warnings.warn(f"{label}: {problem}", DataWarning, stacklevel=2)
 
 
 def shortened(text: str, longest: int = 40) -> str:
-    """Return a text for a message, cut where it is long."""
+    """Return a text for a message, truncated if long."""
     return text if len(text) <= longest else f"{text[: longest - 3]}..."

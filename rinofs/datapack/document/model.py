@@ -1,7 +1,7 @@
-"""The datapack document: what a datapack says about itself, and its tree of nodes.
+"""The datapack document: properties of a datapack, and its tree of nodes.
 
-Containers are directories, data nodes are files. A path is the parts of `rinofs.datapack.document.naming`
-joined by slashes; the empty path is the document.
+Containers are directories, data nodes are files. A path consists of the parts of
+`rinofs.datapack.document.naming`, separated by slashes; the empty path is the document.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Container", "DataNode", "Document", "Info", "Node", "Tree", "dump", 
 
 
 class Info(JsonRecord):
-    """What a datapack says about itself."""
+    """Properties of a datapack."""
 
     @property
     def name(self) -> str:
@@ -33,23 +33,23 @@ class Info(JsonRecord):
 
     @property
     def author(self) -> str:
-        """Who made it."""
+        """Author of the datapack."""
         return self._string("author")
 
     @property
     def description(self) -> str:
-        """What it holds, in free text."""
+        """Description of the datapack, free text."""
         return self._string("description")
 
     @property
     def keywords(self) -> tuple[str, ...]:
-        """Words to find it by."""
+        """Keywords for searches."""
         words = self.fields.get("keywords")
         return tuple(word for word in words if isinstance(word, str)) if isinstance(words, list) else ()
 
     @property
     def id(self) -> str | None:
-        """UUID of the datapack at the service, once it is there."""
+        """UUID of the datapack at the service, None before it is uploaded."""
         return self._optional("id")
 
     def __eq__(self, other: object) -> bool:
@@ -67,7 +67,7 @@ class Info(JsonRecord):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Document:
-    """A datapack's document: what it says about itself, and its nodes."""
+    """The document of a datapack: its properties and its nodes."""
 
     info: Info
     children: tuple[Node, ...] = ()
@@ -86,21 +86,21 @@ class Document:
         description: str = "",
         keywords: Iterable[str] = (),
     ) -> Document:
-        """Make a document of nodes."""
+        """Create a document from nodes."""
         about = {"name": name, "author": author, "description": description}
         return cls(Info({**about, "keywords": list(dict.fromkeys(keywords))}), tuple(children))
 
     def with_children(self, children: Iterable[Node]) -> Document:
-        """Return the document with other nodes in it."""
+        """Return the document with its nodes replaced."""
         return Document(self.info, tuple(children), {**self.fields, "children": ELSEWHERE})
 
     def with_info(self, **changes: Any) -> Document:
-        """Return the document with other words about itself."""
+        """Return the document with some properties replaced."""
         info = Info({**self.info.fields, **changes})
         return Document(info, self.children, {**self.fields, "info": ELSEWHERE})
 
     def to_json(self) -> dict[str, Any]:
-        """Return the document as a fresh JSON object."""
+        """Return the document as a new JSON object."""
         own = {"info": dict(self.info.fields), "children": [child.to_json() for child in self.children]}
         return {key: own[key] if value is ELSEWHERE else value for key, value in self.fields.items()}
 
@@ -125,12 +125,12 @@ class Document:
 class Tree:
     """Lookups by path in one document.
 
-    What each container's children show as is found out at the first look into it, and kept.
+    The parts of a container's children are computed on first access.
 
     Parameters
     ----------
     document : Document
-        The document.
+        Document.
     """
 
     def __init__(self, document: Document) -> None:
@@ -138,7 +138,7 @@ class Tree:
         self._parts: dict[int, dict[str, Node]] = {}
 
     def get(self, path: str) -> Document | Node | None:
-        """Return the node at a path, None where there is none."""
+        """Return the node at a path, or None."""
         found: Document | Node = self.document
         for part in path.split("/") if path else ():
             if isinstance(found, DataNode):
@@ -155,7 +155,7 @@ class Tree:
         Raises
         ------
         FileNotFoundError
-            If there is none.
+            If the path does not exist.
         """
         found = self.get(path)
         if found is None:
@@ -166,14 +166,14 @@ class Tree:
         return self.get(path) is not None
 
     def children(self, path: str = "") -> Mapping[str, Node]:
-        """Return what a container (or the document) holds, by part, in the document's order.
+        """Return the children of a container or of the document, by part of the path, in order.
 
         Raises
         ------
         FileNotFoundError
-            If there is nothing at the path.
+            If the path does not exist.
         NotADirectoryError
-            If a data node is.
+            If the path is a data node.
         """
         found = self[path]
         if isinstance(found, DataNode):
@@ -181,7 +181,7 @@ class Tree:
         return self._children(found)
 
     def walk(self, path: str = "") -> Iterator[tuple[str, Node]]:
-        """Yield the nodes below a path with their paths, containers before what they hold."""
+        """Yield all nodes below a path with their paths, containers before their children."""
         rows = [self._row(path)]
         while rows:
             entry = next(rows[-1], None)
@@ -204,8 +204,8 @@ class Tree:
         return ((before + part, node) for part, node in self.children(path).items())
 
     def _children(self, found: Document | Container) -> dict[str, Node]:
-        # By identity: the document keeps its containers alive as long as this tree lives. A container that is
-        # there twice shows the same twice.
+        # By identity, which is safe as the document keeps its containers alive. A container that occurs twice
+        # has the same parts in both places.
         parts = self._parts.get(id(found))
         if parts is None:
             parts = self._parts[id(found)] = parts_of(found.children, top=isinstance(found, Document))
@@ -213,23 +213,23 @@ class Tree:
 
 
 def parse(text: str | bytes) -> Document:
-    """Return the document that a JSON text holds.
+    """Parse the JSON text of a document.
 
     Parameters
     ----------
     text : str or bytes
-        The content of a ``datapack.json``.
+        Content of a ``datapack.json``.
 
     Raises
     ------
     InvalidDatapackError
-        If it is not JSON, or no tree of nodes; the message names the node.
+        If it is not valid JSON, or not a tree of nodes; the message names the node.
     """
     return from_json(jsontext.loads(text))
 
 
 def from_json(value: Any) -> Document:
-    """Return the document that a JSON object holds; raises as `parse` does."""
+    """Return the document for a JSON object; raises as `parse` does."""
     if not isinstance(value, dict):
         raise InvalidDatapackError("a datapack document is a JSON object with 'info' and 'children'")
     fields = dict(value)
@@ -248,18 +248,18 @@ def from_json(value: Any) -> Document:
 
 
 def dump(document: Document, indent: int | None = None) -> str:
-    """Return the JSON text of a document.
+    """Serialize a document as JSON.
 
     Parameters
     ----------
     document : Document
-        The document.
+        Document.
     indent : int, optional
-        Spaces a level, for a text that people read; one line otherwise.
+        Indentation in spaces; without it, the result is one line.
 
     Raises
     ------
     InvalidDatapackError
-        If JSON cannot hold a value that was put into it.
+        If a value has no JSON form.
     """
     return jsontext.dumps(document.to_json(), indent)

@@ -1,9 +1,9 @@
-"""Names of nodes <-> parts of paths.
+"""Convert names of nodes to parts of paths, and back.
 
-A node's name is any text; a part of a path is not empty, holds no slash and is neither ``.`` nor ``..``.
-The two are in bijection: a slash shows as ``%2F``, a whole name ``.`` or ``..`` as ``%2E`` or ``%2E.``, and
-a name that holds (or is) such a mark already shows it with one more ``25``. Every other ``%`` is itself.
-Siblings of one name are told apart by numbers, which belong to the listing and not to the name.
+A node's name is any text; a part of a path is not empty, contains no slash, and is neither ``.`` nor ``..``.
+The conversion is reversible: a slash becomes ``%2F``, the names ``.`` and ``..`` become ``%2E`` and ``%2E.``,
+and a name that already contains such a sequence gets another ``25`` after its ``%``. Every other ``%`` is
+unchanged. Siblings with the same name are numbered in paths; the number is not part of the name.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 DOCUMENT_NAME = "datapack.json"
-"""At the top of a datapack, the name of the document itself."""
+"""The part for the document itself, at the top level of a datapack."""
 
 UNNAMED = "unnamed"
-"""What a node without name and link shows as."""
+"""The part for a node without name and link."""
 
 _SLASH = re.compile(r"/|%((?:25)*)2F")
 _DOTS = re.compile(r"%((?:25)*)2E(\.?)\Z")
 
 
 def part_of_name(name: str) -> str:
-    """Return how a name shows in paths; an empty one has no such form and stays empty."""
+    """Return the part of a path for a name; empty for an empty name, which has none."""
     if name in {".", ".."}:
         return "%2E" + name[1:]
     if "/" not in name and "%" not in name:
@@ -39,12 +39,12 @@ def part_of_name(name: str) -> str:
 
 
 def name_of_part(part: str) -> str:
-    """Return the name that shows as `part`, the inverse of `part_of_name`.
+    """Return the name for a part of a path, the inverse of `part_of_name`.
 
     Raises
     ------
     InvalidPathError
-        If no name shows so: an empty part, ``.`` and ``..``, or one that holds a slash.
+        If no name has this part: it is empty, ``.`` or ``..``, or contains a slash.
     """
     if part in {"", ".", ".."} or "/" in part:
         raise InvalidPathError(f"{part!r} cannot be a part of a path")
@@ -54,17 +54,17 @@ def name_of_part(part: str) -> str:
 
 
 def parts_of(children: Iterable[Node], *, top: bool = False) -> dict[str, Node]:
-    """Return the nodes of one container by the parts of paths that they show as, in their order.
+    """Return the nodes of a container by part of the path, in order.
 
-    The first node of a name shows as the name, the n-th with ``~n`` before the extension, or with the
-    next number that makes a free name. Nodes without a name come after all others and go by their link.
+    The first node with a name gets the name, the n-th gets ``~n`` before the extension, or the next number
+    that gives a free name. Nodes without a name come last and are named after their link.
 
     Parameters
     ----------
     children : iterable of nodes
-        The container's children.
+        Children of the container.
     top : bool, optional
-        Whether they are the datapack's own children, beside which the document has its name.
+        Whether they are at the top level, where the document's own name is taken.
     """
     nodes = list(children)
     named = {index: part_of_name(node.name) for index, node in enumerate(nodes) if node.name}
@@ -82,14 +82,14 @@ def _fallback(node: Node) -> str:
 
 
 class _Names:
-    """The parts that are taken in one container."""
+    """The parts that are taken in a container."""
 
     def __init__(self, taken: set[str]) -> None:
         self._taken = taken
         self._numbers: dict[str, int] = {}
 
     def claim(self, part: str) -> bool:
-        """Take a part; False if it is taken."""
+        """Take a part; returns False if it is already taken."""
         if part in self._taken:
             return False
         self._taken.add(part)
@@ -101,6 +101,6 @@ class _Names:
         number = self._numbers.get(part, 1) + 1
         while not self.claim(f"{stem}~{number}{extension}"):
             number += 1
-        # Numbers below stay taken, so that the next one of this name need not try them again.
+        # Lower numbers remain taken, so the next node with this name starts here.
         self._numbers[part] = number
         return f"{stem}~{number}{extension}"

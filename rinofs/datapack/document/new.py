@@ -1,4 +1,4 @@
-"""A document for a folder of files."""
+"""Create a document for a folder of files."""
 
 from __future__ import annotations
 
@@ -28,30 +28,31 @@ def new_document(
 ) -> Document:
     """Return a document for the files in a folder.
 
-    Sub-folders become containers and files data nodes, named as they are, ordered by name; links are the
-    paths from the folder. Hidden files and folders, and symbolic links to anything but files, are left out.
+    Subfolders become containers and files become data nodes with the same names, sorted by name; links are
+    paths relative to the folder. Hidden files and folders are left out, as are symbolic links to anything but
+    files.
 
     Parameters
     ----------
     fs : AbstractFileSystem
-        Where the folder is.
+        Filesystem of the folder.
     folder : str
-        Its path there.
+        Path of the folder.
     name : str, optional
-        Name of the datapack, by default the folder's.
+        Name of the datapack; by default that of the folder.
     author, description : str, optional
-        What the document says of the datapack.
+        Author and description for the document.
     keywords : iterable of str, optional
-        Words to find it by.
+        Keywords for searches.
     leave_out : iterable of str, optional
-        Names that are left out at the top of the folder, by default that of the document.
+        Names to leave out at the top level of the folder; by default that of the document.
 
     Raises
     ------
     NotADirectoryError, FileNotFoundError
-        If it is no folder.
+        If it is not a folder.
     InvalidPathError
-        If a file's name is no text that a document can hold.
+        If a file name cannot be stored in a document.
     """
     folder = fs._strip_protocol(folder)  # noqa: SLF001 - fsspec's own way
     if not fs.isdir(folder):
@@ -65,9 +66,9 @@ def new_document(
 
 
 def guess_mime(name: str) -> str | None:
-    """Return the media type that a file's name suggests, None if it suggests nothing."""
+    """Guess the media type from a file name, None if unknown."""
     mime, encoding = mimetypes.guess_type(name)
-    # What is compressed is not of the type that comes out of it.
+    # A compressed file does not have the type of its uncompressed content.
     return mime if encoding is None else f"application/{encoding}"
 
 

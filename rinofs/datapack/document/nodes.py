@@ -1,8 +1,8 @@
-"""The nodes of a datapack's document, as frozen values.
+"""The nodes of a datapack's document, as immutable values.
 
-Values keep the JSON objects that they were read from, so that what this module does not know survives
-a round trip, in its order. Reading is tolerant: a flaw that leaves the tree readable is no error here
-(`rinofs.datapack.document.validation` lists them), and what is of a wrong type reads as absent.
+Nodes keep the JSON objects that they were parsed from, so that unknown keys survive a round trip, in order.
+Parsing is tolerant: only a document without a readable tree is an error.
+`rinofs.datapack.document.validation` lists other flaws; values of the wrong type are treated as missing.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 ELSEWHERE: tuple[()] = ()
-"""Stands in ``fields`` for a value that has an attribute of its own; no JSON value is a tuple."""
+"""Marks a value in ``fields`` that is an attribute of its own; no JSON value is a tuple."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class JsonRecord:
-    """A JSON object: typed views of the keys that are known, and every key as it came."""
+    """A JSON object: typed properties for known keys, and all keys as parsed."""
 
     fields: Mapping[str, Any]
 
@@ -45,21 +45,21 @@ class _Node(JsonRecord):
 
     @property
     def name(self) -> str:
-        """Free text; may be empty, hold slashes, and repeat among siblings."""
+        """Any text; may be empty, contain slashes, and repeat among siblings."""
         return self._string("name")
 
     @property
     def text(self) -> str:
-        """Description in free text."""
+        """Description, free text."""
         return self._string("text")
 
     @property
     def id(self) -> str | None:
-        """Identifier of the node, where it has one."""
+        """Identifier of the node, if any."""
         return self._optional("id")
 
     def with_fields(self, **changes: Any) -> Self:
-        """Return the node with some keys set; those that it has keep their place."""
+        """Return the node with some keys set; existing keys keep their position."""
         return self._with({**self.fields, **changes})
 
     def without_fields(self, *keys: str) -> Self:
@@ -67,7 +67,7 @@ class _Node(JsonRecord):
         return self._with({key: value for key, value in self.fields.items() if key not in keys})
 
     def to_json(self) -> dict[str, Any]:
-        """Return the node as a fresh JSON object."""
+        """Return the node as a new JSON object."""
         return dict(self.fields)
 
     def _with(self, fields: Mapping[str, Any]) -> Self:
@@ -84,7 +84,7 @@ class _Node(JsonRecord):
 
 
 class DataNode(_Node):
-    """A node that stands for a file."""
+    """A node that represents a file."""
 
     kind = "data"
 
@@ -99,22 +99,22 @@ class DataNode(_Node):
         datatype: str | None = None,
         meta: Mapping[str, Any] | None = None,
     ) -> DataNode:
-        """Make a data node.
+        """Create a data node.
 
         Parameters
         ----------
         name : str
             Any text.
         link : str
-            Where the file is: a path relative to the document, or ``repovizz:`` and a hash.
+            Location of the file: a path relative to the document, or ``repovizz:`` and a hash.
         text : str, optional
             Description.
         mime : str, optional
-            Media type, ``audio/wav``.
+            Media type, such as ``audio/wav``.
         datatype : str, optional
-            UUID of the datatype that says what the file's numbers are.
+            UUID of the datatype, which describes the numbers in the file.
         meta : mapping, optional
-            Anything else.
+            Any other properties.
         """
         fields: dict[str, Any] = {"class": "data", "name": name, "text": text, "link": link}
         optional = {"type": datatype, "mime": mime, "meta": None if meta is None else dict(meta)}
@@ -122,12 +122,12 @@ class DataNode(_Node):
 
     @property
     def link(self) -> str:
-        """Where the file is: a relative path, or ``repovizz:`` and a hash; empty where it is missing."""
+        """Location of the file: a relative path, or ``repovizz:`` and a hash; empty if missing."""
         return self._string("link")
 
     @property
     def is_at_service(self) -> bool:
-        """Whether repovizz2 has the file, which gives it its hash when it is uploaded."""
+        """Whether the file is stored in repovizz2, which assigns the hash when it is uploaded."""
         return self.link.startswith("repovizz:")
 
     @property
@@ -137,13 +137,13 @@ class DataNode(_Node):
 
     @property
     def meta(self) -> Mapping[str, Any]:
-        """Further properties."""
+        """Any other properties."""
         meta = self.fields.get("meta")
         return meta if isinstance(meta, dict) else {}
 
     @property
     def mime(self) -> str | None:
-        """Media type as the document gives it; it may be wrong."""
+        """Media type in the document; it may be wrong."""
         within = self.meta.get("mime")
         return self._optional("mime") or (within if isinstance(within, str) and within else None)
 
@@ -156,7 +156,7 @@ class DataNode(_Node):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Container(_Node):
-    """A node that holds others."""
+    """A node that contains other nodes."""
 
     children: tuple[Node, ...] = ()
     kind = "container"
@@ -168,19 +168,19 @@ class Container(_Node):
 
     @classmethod
     def create(cls, name: str, children: Iterable[Node] = (), *, text: str = "") -> Container:
-        """Make a container of nodes."""
+        """Create a container from nodes."""
         fields = {"class": "container", "name": name, "text": text, "children": ELSEWHERE}
         return cls(fields, tuple(children))
 
     def with_children(self, children: Iterable[Node]) -> Container:
-        """Return the container with other nodes in it."""
+        """Return the container with its nodes replaced."""
         return Container({**self.fields, "children": ELSEWHERE}, tuple(children))
 
     def _with(self, fields: Mapping[str, Any]) -> Self:
         return type(self)(fields, self.children)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the container, and all that is in it, as a fresh JSON object."""
+        """Return the container and everything in it as a new JSON object."""
         fields = dict(self.fields)
         if fields.get("children") is ELSEWHERE:
             fields["children"] = [child.to_json() for child in self.children]
@@ -196,22 +196,22 @@ class Container(_Node):
 
 
 Node = Container | DataNode
-"""What a datapack is made of."""
+"""A node of a datapack."""
 
 
 def nodes_from_json(children: Sequence[Any]) -> tuple[Node, ...]:
-    """Return the nodes that a JSON array holds.
+    """Return the nodes in a JSON array.
 
     Raises
     ------
     InvalidDatapackError
-        If something in it cannot be read as a node, or is nested too deeply; the message names it.
+        If an item is not a node, or is nested too deeply; the message names it.
     """
     return _nodes(children, ())
 
 
 def node_from_text(text: str) -> Node:
-    """Return the node that a JSON text describes."""
+    """Parse the JSON text of a node."""
     return nodes_from_json([jsontext.loads(text)])[0]
 
 
@@ -220,7 +220,7 @@ def _nodes(children: Sequence[Any], way: tuple[str, ...]) -> tuple[Node, ...]:
 
 
 def _label(raw: Any, index: int) -> str:
-    """Return what a node is called in messages."""
+    """Return the name of a node for messages."""
     for key in ("name", "link"):
         if isinstance(raw, dict) and isinstance(raw.get(key), str) and raw[key]:
             return str(raw[key]).replace("/", "%2F")
@@ -228,10 +228,10 @@ def _label(raw: Any, index: int) -> str:
 
 
 def _node(raw: Any, way: tuple[str, ...]) -> Node:
-    """Return the node that a JSON object is; refuse what is none."""
+    """Return the node for a JSON object; raises an error if it is not one."""
     if not isinstance(raw, dict):
         raise _refusal(way, f"is not a JSON object but {shortened(repr(raw))}")
-    level = 2 * len(way) + 1  # the document, and an object and an array for every container on the way
+    level = 2 * len(way) + 1  # one level for the document, and an object and an array for each container
     is_container = _is_container(raw, way)
     own = (value for key, value in raw.items() if not (is_container and key == "children"))
     if level + max(map(jsontext.nesting, own), default=0) > jsontext.MAX_NESTING:

@@ -1,7 +1,7 @@
-"""Documents against their JSON Schemas, with flaws that name the node.
+"""Validate documents against their JSON Schemas, with errors that name the node.
 
-The schemas are the files in ``schema/``. Nodes are checked one by one and not by descending into the whole
-document, so that any tree that can be read can be checked, whatever its depth.
+The schemas are in ``schema/``. Nodes are validated one by one, not recursively, so that trees of any depth
+can be validated.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _KINDS = {"array": "an array", "integer": "an integer", "object": "an object"}
 
 @dataclass(frozen=True, slots=True)
 class Flaw:
-    """Something in a document that its schema does not allow.
+    """A violation of the schema.
 
     Attributes
     ----------
     path : str
-        Path of the node, empty for the document itself.
+        Path of the node; empty for the document itself.
     problem : str
-        What is wrong, naming the key.
+        Description, with the name of the key.
     """
 
     path: str
@@ -47,7 +47,7 @@ class Flaw:
 
 
 def flaws(document: Document) -> list[Flaw]:
-    """Return what a document's schema does not allow in it; nothing for a valid one.
+    """Return the violations in a document; empty if it is valid.
 
     Raises
     ------
@@ -58,19 +58,19 @@ def flaws(document: Document) -> list[Flaw]:
 
 
 def check(document: Document, *, any_link: bool = False) -> None:
-    """Refuse a document that its schema does not allow.
+    """Raise an error if a document is not valid.
 
     Parameters
     ----------
     document : Document
-        The document.
+        Document.
     any_link : bool
-        Whether links may be any text, as the service has it: a bad one is refused when it is followed.
+        Whether to allow any text as a link, as the service does; a bad link is then refused when it is used.
 
     Raises
     ------
     InvalidDatapackError
-        If it has a flaw; the message names the first, and how many there are.
+        If it is not valid; the message has the first violation and the number of all.
     ImportError
         If the extra ``datapack`` is not installed.
     """
@@ -80,12 +80,12 @@ def check(document: Document, *, any_link: bool = False) -> None:
 
 
 def datatype_problems(document: Any) -> list[str]:
-    """Return what a datatype's document has that the schema of datatypes does not allow."""
+    """Return the violations of the datatype schema in a datatype's document."""
     return list(_problems(_validator("datatype", None).iter_errors(document)))
 
 
 def _flaws(document: Document, *, any_link: bool) -> Iterator[Flaw]:
-    # With its children left out, which follow one by one.
+    # Without its children, which are validated one by one.
     own = dict(document.fields)
     if isinstance(own.get("info"), tuple):
         own["info"] = dict(document.info.fields)
@@ -116,7 +116,7 @@ def _problems(errors: Iterable[ValidationError]) -> Iterator[str]:
         where = ".".join(str(key) for key in error.absolute_path)
         if error.validator != "required":
             yield _problem(where, error)
-        elif where not in lacking:  # every missing key is an error of its own, which does not say which
+        elif where not in lacking:  # each missing key is an error of its own, which does not name the key
             lacking.add(where)
             required: Any = error.validator_value
             present: Any = error.instance
