@@ -1,5 +1,5 @@
-"""Streams and events as labelled arrays of xarray, read when they are used; ``engine="datapack"``.
+"""Streams and events as labelled arrays for xarray (``engine="datapack"``), read on demand.
 
-Imports `document`, `datatypes` and `formats`; finds filesystems by fsspec's
-registry. Serves users, and `plotting`.
+May import `document`, `datatypes` and `formats`; gets filesystems from fsspec's registry. Serves users and
+`plotting`.
 """

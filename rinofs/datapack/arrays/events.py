@@ -34,18 +34,18 @@ def events_dataset(handle: FileHandle, kind: Format, layout: Sparse, label: str)
     Parameters
     ----------
     handle : FileHandle
-        The file.
+        File.
     kind : str
-        What it is.
+        Format of the file.
     layout : Sparse
-        What is said of each event.
+        Columns of the events.
     label : str
-        What the file is called in messages.
+        Name of the file for messages.
 
     Raises
     ------
     InvalidDatapackError
-        If an event has more or fewer values than the datatype has columns, or a time is no number.
+        If the number of values in an event differs from that of columns, or a time is not a number.
     """
     rows, units = _rows(handle, kind, layout.columns, label)
     columns = list(layout.columns)
@@ -62,7 +62,7 @@ def events_dataset(handle: FileHandle, kind: Format, layout: Sparse, label: str)
 
 
 def _with_unit(column: Column, unit: str, layout: Sparse, label: str) -> Column:
-    """Return a column of times in the unit that its label in the file names."""
+    """Return a column of times with the unit from its label in the file."""
     factor = seconds_per(unit)
     if column not in layout.coordinates or factor is None or factor == seconds_per(column.units):
         return column
@@ -74,7 +74,7 @@ def _with_unit(column: Column, unit: str, layout: Sparse, label: str) -> Column:
 def _rows(
     handle: FileHandle, kind: Format, columns: Sequence[Column], label: str
 ) -> tuple[list[Sequence[Any]], Sequence[str]]:
-    """Return the events, each with a value for each column, and the units of times that the file names."""
+    """Return the events, with a value for each column, and the units of times that the file contains."""
     if kind == "csv":
         return _csv_events(handle.read_all(), columns, label)
     if kind == "json":
@@ -120,7 +120,7 @@ def _is_header(row: Sequence[str], columns: Sequence[Column]) -> bool:
 def _in_order(
     rows: list[Sequence[Any]], header: Sequence[str], columns: Sequence[Column], label: str
 ) -> tuple[list[Sequence[Any]], Sequence[str]]:
-    """Return rows in the order of the datatype's columns, as their labels say."""
+    """Return rows with columns in the order of the datatype, according to their labels."""
     wanted = _labels(columns)
     same = match_labels(header, wanted)
     if len(same) < len(wanted):

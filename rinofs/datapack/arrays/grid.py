@@ -15,20 +15,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Evenly spaced times; the i-th is ``start + (first + i * stride) / rate``.
+    """Evenly spaced times; the time at index i is ``start + (first + i * stride) / rate``.
 
-    Every time is computed from whole numbers, so that a part of a grid has the very times of the whole.
+    Each time is computed from integers, so a slice of a grid has exactly the times of the whole.
 
     Attributes
     ----------
     start : float
-        Seconds of sample 0 of the recording.
+        Time of sample 0 of the recording, in seconds.
     rate : float
         Samples per second.
     size : int
-        How many times there are.
+        Number of times.
     first, stride : int
-        Which samples of the recording they are of.
+        Samples of the recording: index of the first, and step.
     """
 
     start: float
@@ -38,15 +38,15 @@ class Grid:
     stride: int = 1
 
     def times(self, positions: ArrayLike) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return the times at positions."""
+        """Return the times at some indices."""
         import numpy as np
 
         samples = self.first + np.asarray(positions, dtype=np.int64) * self.stride
-        # Divided, not multiplied with an interval: sample 1 at 200 Hz is the number that 0.005 is.
+        # Division, not multiplication by an interval, makes sample 1 at 200 Hz equal to the float 0.005.
         return np.asarray(self.start + samples / self.rate, dtype=np.float64)
 
     def positions(self, times: ArrayLike) -> np.ndarray[Any, np.dtype[np.float64]]:
-        """Return where times are, with fractions between the samples and beyond the ends."""
+        """Return the indices of times: fractional between samples, and unlimited beyond the ends."""
         import numpy as np
 
         samples = (np.asarray(times, dtype=np.float64) - self.start) * self.rate
@@ -54,14 +54,14 @@ class Grid:
 
     @property
     def interval(self) -> float:
-        """Seconds from one time to the next; negative where they run backwards."""
+        """Seconds between two times; negative if they decrease."""
         return self.stride / self.rate
 
     @property
     def tolerance(self) -> float:
-        """Part of an interval by which a time may miss a sample and still mean it.
+        """Fraction of an interval up to which a time counts as that of a sample.
 
-        Seconds since 1970 leave an audio sample little more than two digits of its own.
+        The float of a time in seconds since 1970 has little more than two digits left for a sample of audio.
         """
         ends = self.start, self.start + (self.first + self.stride * self.size) / self.rate
         return min(max(TOLERANCE, 4 * math.ulp(max(map(abs, ends))) / abs(self.interval)), 0.25)
@@ -72,7 +72,7 @@ class Grid:
         return replace(self, first=first, stride=self.stride * chosen.step, size=len(chosen))
 
     def at(self, positions: np.ndarray[Any, Any]) -> Grid | None:
-        """Return the grid of some positions, None where they are not evenly spaced."""
+        """Return the grid of the times at some indices, None if they are not evenly spaced."""
         import numpy as np
 
         if positions.size < 2:
@@ -85,21 +85,21 @@ class Grid:
         return replace(self, first=first, stride=self.stride * step, size=int(positions.size))
 
     def between(self, start: float | None, stop: float | None) -> slice:
-        """Return the positions of all times from `start` to `stop`, both included."""
+        """Return the slice of all times from `start` to `stop`, both included."""
         first = 0 if start is None else math.ceil(self._clipped(start) - self.tolerance)
         last = self.size - 1 if stop is None else math.floor(self._clipped(stop) + self.tolerance)
         first = min(max(first, 0), self.size)
         return slice(first, max(min(last + 1, self.size), first))
 
     def _clipped(self, time: float) -> float:
-        """Return where a time is, one position beyond the ends at most."""
+        """Return the index of a time, limited to one beyond the ends."""
         position = float(self.positions(time))
         if math.isnan(position):
             raise KeyError("NaN is not a valid time")
         return min(max(position, -1.0), float(self.size))
 
     def offset_to(self, other: Grid) -> int | None:
-        """Return how many intervals later another grid begins, None where its times are not of this one."""
+        """Return the offset in intervals to another grid, None if its times are not on this one."""
         drift = abs(self.interval - other.interval) * max(self.size, other.size)
         if drift > self.tolerance * abs(self.interval):
             return None
@@ -107,7 +107,7 @@ class Grid:
         return round(offset) if abs(offset - round(offset)) <= self.tolerance else None
 
     def same_times(self, other: Grid) -> bool:
-        """Whether all times are those of another grid."""
+        """Return whether all times equal those of another grid."""
         if self.size != other.size:
             return False
         if self.size < 2:
@@ -115,7 +115,7 @@ class Grid:
         return self.offset_to(other) == 0
 
     def overlap(self, other: Grid) -> Grid | None:
-        """Return the times that both grids have, None where neither grid is a part of the other's line."""
+        """Return the times that both grids have, None if they do not lie on one grid."""
         offset = self.offset_to(other)
         if offset is None:
             return None
@@ -123,7 +123,7 @@ class Grid:
         return self[first : max(min(offset + other.size, self.size), first)]
 
     def hull(self, other: Grid) -> Grid | None:
-        """Return the times that either grid has, None where they are no grid."""
+        """Return the times that either grid has, None if they do not form a grid."""
         offset = self.offset_to(other)
         if offset is None or offset > self.size or offset + other.size < 0:
             return None
@@ -133,12 +133,12 @@ class Grid:
 
 
 def fitted(times: np.ndarray[Any, Any]) -> Grid | None:
-    """Return the grid that times lie on, None where they are not evenly spaced and rising.
+    """Return the grid for times, None if they are not evenly spaced and increasing.
 
     Parameters
     ----------
     times : ndarray
-        The times.
+        Times in seconds, shape (n,).
     """
     import numpy as np
 
@@ -146,7 +146,7 @@ def fitted(times: np.ndarray[Any, Any]) -> Grid | None:
     if values.size < 2 or not bool(np.isfinite(values).all()):
         return None
     since = values - values[0]
-    # The numbers themselves are rounded as well, before their first was subtracted.
+    # The values are rounded as floats themselves, before the first was subtracted.
     noise = 4 * float(np.spacing(np.abs(values).max()))
     rate = even_rate(lambda: [since], values.size, float(since[-1]), [noise])
     return None if rate is None else Grid(float(values[0]), rate, values.size)

@@ -28,29 +28,29 @@ if TYPE_CHECKING:
     from rinofs.datapack.formats.samples import Samples
 
 _STRIDED = 4 * 1024 * 1024
-"""Bytes that are read at once where every n-th sample is wanted."""
+"""Bytes that are read at once for a slice with a step."""
 
 _NO_QUANTITY = Quantity("", "", "")
 
 
 @dataclass(frozen=True, slots=True)
 class StreamFacts:
-    """What is known of a stream beside its file.
+    """What is known about a stream apart from its file.
 
     Attributes
     ----------
     label : str
-        What it is called in messages.
+        Name for messages.
     datatype : Datatype or None
-        Says what the numbers are.
+        Describes the values.
     rate : float or None
-        Samples per second, where the user says so.
+        Samples per second, if set by the user.
     channels : tuple of str or None
-        Labels of the channels, where the user says so.
+        Labels of the channels, if set by the user.
     start : float or None
-        Seconds of the first sample, where the user or the node says so.
+        Time of the first sample in seconds, if set by the user or the node.
     time_column : bool
-        Whether a column of times is the axis, and no channel.
+        Whether to use a column of times as the axis rather than as a channel.
     """
 
     label: str
@@ -62,24 +62,24 @@ class StreamFacts:
 
     @property
     def lattice(self) -> Lattice:
-        """The layout; an empty one where there is none."""
+        """The layout; an empty one if there is none."""
         layout = self.datatype.layout if self.datatype else None
         return layout if isinstance(layout, Lattice) else Lattice((), (), ())
 
     @property
     def quantity(self) -> Quantity:
-        """What is measured."""
+        """The measured quantity."""
         quantities = self.lattice.quantities
         return quantities[0] if quantities else _NO_QUANTITY
 
 
 def stream_dataset(samples: Samples, stream: StreamFacts) -> xr.Dataset:
-    """Return a stream as a dataset of one variable, time x channel.
+    """Return a stream as a dataset with one variable, time x channel.
 
     Raises
     ------
     InvalidDatapackError
-        If the file does not have the shape that the datatype says.
+        If the shape of the file does not match the datatype.
     """
     axis = _column_axis(samples, stream)
     columns = samples.shape[1] if len(samples.shape) > 1 else 1
@@ -97,7 +97,7 @@ def stream_dataset(samples: Samples, stream: StreamFacts) -> xr.Dataset:
     variable = xr.Variable(dims, data, {key: value for key, value in attrs.items() if value})
     parts = samples.parts and max(1, samples.parts * samples.dtype.itemsize // dtype.itemsize)
     if parts and parts < samples.shape[0]:
-        # For chunks={}: xarray warns of all others, though the file can be read in those as well.
+        # For chunks={}: xarray warns about other chunks, even though the file can be read in any.
         whole = dict(zip(dims, variable.shape, strict=True))
         variable.encoding["preferred_chunks"] = {**whole, dims[0]: parts}
     dataset = xr.Dataset({name: variable}, coords=coords)
@@ -108,7 +108,7 @@ def stream_dataset(samples: Samples, stream: StreamFacts) -> xr.Dataset:
 
 
 class _Axis(NamedTuple):
-    """The axis of a stream whose file has a column of times."""
+    """The axis of a stream with a column of times."""
 
     coords: xr.Coordinates
     rate: float | None
@@ -116,11 +116,11 @@ class _Axis(NamedTuple):
 
 
 def _column_axis(samples: Samples, stream: StreamFacts) -> _Axis | None:
-    """Return the axis that a column of the file is, and leave the column out of the channels."""
+    """Return the axis from a column of times, and remove the column from the channels."""
     if not stream.time_column or not isinstance(samples, TableSamples | FieldSamples):
         return None
     said = stream.channels or tuple(channel.label for channel in stream.lattice.channels)
-    found = samples.times() if len(said) != samples.shape[-1] else None  # else it is a channel
+    found = samples.times() if len(said) != samples.shape[-1] else None  # otherwise it is a channel
     if found is None:
         return None
     column, name, times = found
@@ -148,7 +148,7 @@ def _column_axis(samples: Samples, stream: StreamFacts) -> _Axis | None:
 
 
 def _refuse_other_rate(rate: float, name: str, stream: StreamFacts) -> None:
-    """Refuse a rate that a column of times contradicts; the datatype's is only warned of."""
+    """Refuse the user's rate if a column of times contradicts it; warn if it is the datatype's."""
     if stream.rate is not None and abs(stream.rate - rate) > 0.01 * rate:
         raise InvalidOptionError(
             f"{stream.label}: rate={stream.rate:g} contradicts its column {name!r}, which says {rate:.6g} Hz;"
@@ -171,7 +171,7 @@ def _unix_ns(samples: Samples) -> int | None:
 
 
 def _measured(stream: StreamFacts) -> Quantity:
-    """Return what is measured; a file holds values of one quantity, so that others are warned of."""
+    """Return the quantity; a file has values of one quantity, so warn about others."""
     if len(stream.lattice.quantities) > 1:
         first, *others = (quantity.label for quantity in stream.lattice.quantities)
         warn(
@@ -203,14 +203,14 @@ def _other_axes(sizes: tuple[int, ...], dimensions: tuple[Dimension, ...], first
 
 
 def _rate(samples: Samples, stream: StreamFacts) -> float | None:
-    """Return the samples per second: the user's, else the datatype's, unless the file is sure of another."""
+    """Return the rate in Hz: the user's, else the datatype's, unless the file has a reliable other one."""
     if stream.rate is not None:
         return stream.rate
     dimension = stream.lattice.dimensions[0] if stream.lattice.dimensions else None
     if dimension is None or dimension.resolution is None:
         return samples.rate
     said = dimension.resolution / (seconds_per(dimension.units) or 1.0)
-    if samples.rate is None or abs(samples.rate - said) < 1:  # headers of audio have whole rates only
+    if samples.rate is None or abs(samples.rate - said) < 1:  # audio headers contain integers only
         return said
     warn(
         stream.label,
@@ -221,7 +221,7 @@ def _rate(samples: Samples, stream: StreamFacts) -> float | None:
 
 
 def _tail(samples: Samples, stream: StreamFacts, columns: int) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Return the shape of one sample, its channels last, and their labels."""
+    """Return the shape of one sample, channels last, and the labels of the channels."""
     extra = len(stream.lattice.dimensions[1:])
     shape = samples.shape[1:] or (1,)
     channels = len(stream.channels or stream.lattice.channels)
@@ -260,7 +260,7 @@ def _labels(samples: Samples, stream: StreamFacts, count: int) -> tuple[str, ...
 
 
 def _matched(labels: tuple[str, ...], said: tuple[str, ...], stream: StreamFacts) -> tuple[str, ...]:
-    """Return the labels of the datatype in the order of the file's columns."""
+    """Return the datatype's labels in the order of the file's columns."""
     same = match_labels(labels, said)
     if len(same) == len(said):
         by_place = {place: said[at] for at, place in same.items()}
@@ -277,7 +277,7 @@ def _name(stream: StreamFacts) -> str:
 
 
 def _dtype(samples: Samples, stream: StreamFacts) -> np.dtype[Any]:
-    """Return the type of the values: numbers in text have that of the quantity, other files their own."""
+    """Return the dtype: for text, that of the quantity; for other files, their own."""
     if isinstance(samples, FieldSamples):
         samples.warn_of_lost_digits(stream.label)
     if not isinstance(samples, TableSamples):
@@ -295,16 +295,16 @@ def _dtype(samples: Samples, stream: StreamFacts) -> np.dtype[Any]:
 
 
 class SampleArray(BackendArray):
-    """The samples of a file as an array of another shape and type.
+    """The samples of a file as an array with another shape and dtype.
 
     Parameters
     ----------
     samples : Samples
-        The samples.
+        Samples of the file.
     tail : tuple of int
-        What each sample is: the shape without its first axis.
+        Shape of one sample.
     dtype : numpy.dtype
-        Of the values.
+        Type of the values.
     """
 
     def __init__(self, samples: Samples, tail: tuple[int, ...], dtype: np.dtype[Any]) -> None:
@@ -325,7 +325,7 @@ class SampleArray(BackendArray):
     def _rows(self, chosen: range) -> NDArray[Any]:
         if chosen.step == 1 or len(chosen) < 2:
             return self._read(chosen.start, chosen.start + len(chosen))
-        # In pieces of whole steps, so that what is skipped is never all in memory.
+        # In pieces of whole steps, so that skipped samples are never all in memory.
         row = self.dtype.itemsize * int(np.prod(self.shape[1:])) * chosen.step
         count = max(1, _STRIDED // max(row, 1))
         rows = np.empty((len(chosen), *self.shape[1:]), self.dtype)
@@ -345,7 +345,7 @@ def checked_rate(rate: object) -> float | None:
     Raises
     ------
     InvalidOptionError
-        If it is no positive number.
+        If it is not a positive number.
     """
     if rate is None:
         return None
@@ -356,12 +356,12 @@ def checked_rate(rate: object) -> float | None:
 
 
 def checked_start(start: object) -> float | None:
-    """Return the seconds of a first sample as a float.
+    """Return the time of the first sample in seconds, as a float.
 
     Raises
     ------
     InvalidOptionError
-        If it is no number.
+        If it is not a number.
     """
     number = finite(start)
     if start is not None and number is None:
@@ -370,7 +370,7 @@ def checked_start(start: object) -> float | None:
 
 
 def finite(value: object) -> float | None:
-    """Return a finite number, Python's or numpy's, as a float; None for anything else."""
+    """Return a finite number (Python or numpy) as a float, None for anything else."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         return None
     number = float(value)

@@ -1,4 +1,4 @@
-"""Find the node and file that a URL or path names, in a datapack or as a single file."""
+"""Find the node and file for a URL or path, in a datapack or as a single file."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _RECORDINGS = (".edf", ".bdf", ".xdf", ".xdfz", ".h5", ".hdf5", ".eaf", ".textgr
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A file, and what its datapack says of it.
+    """A file and its description in a datapack.
 
     Attributes
     ----------
     fs : AbstractFileSystem
-        Where the file is.
+        Filesystem of the file.
     path : str
-        Its path there.
+        Path in the filesystem.
     label : str
-        What it is called in messages.
+        Name for messages.
     node : DataNode or None
-        What the document says; None for a file that is in no datapack.
+        Node in the document; None for a file outside of a datapack.
     """
 
     fs: AbstractFileSystem
@@ -47,18 +47,18 @@ class Located:
 
 @dataclass(frozen=True, slots=True)
 class Pack:
-    """A datapack, or a part of it.
+    """A datapack or a part of it.
 
     Attributes
     ----------
     fs : AbstractFileSystem
-        Where its files are.
+        Filesystem of the files.
     tree : Tree
-        What is in it.
+        Nodes of the document.
     root : str
         Path of the datapack in `fs`.
     inner : str
-        Path of the part in the datapack; empty for all of it.
+        Path of the part in the datapack; empty for the whole.
     """
 
     fs: AbstractFileSystem
@@ -67,18 +67,18 @@ class Pack:
     inner: str
 
     def path(self, inner: str) -> str:
-        """Return the path in `fs` of a path in the datapack."""
+        """Return the path in `fs` for a path in the datapack."""
         return f"{self.root}/{inner}" if self.root and inner else self.root or inner
 
     def located(self, inner: str) -> Located:
-        """Return the file of a data node.
+        """Return the file for a data node.
 
         Raises
         ------
         FileNotFoundError
-            If there is no such node.
+            If the node does not exist.
         InvalidDatapackError
-            If it is no data node.
+            If it is not a data node.
         """
         found = self.tree.get(inner)
         label = shown(self.fs, self.path(inner))
@@ -100,7 +100,7 @@ class Pack:
         return f"; there are {', '.join(list(self.tree.children(parent))[:8])}"
 
     def groups(self) -> Iterator[tuple[str, Document | Container | DataNode]]:
-        """Yield what is in the part with its path from there, the part itself first."""
+        """Yield the nodes of the part with their relative paths, the part itself first."""
         found = self.tree[self.inner]
         yield "", found
         if isinstance(found, DataNode):
@@ -111,12 +111,12 @@ class Pack:
 
 
 def filesystem_of(name: Any, storage_options: Mapping[str, Any] | None) -> tuple[AbstractFileSystem, str]:
-    """Return filesystem and path of a URL, a local path, or an open file of fsspec.
+    """Return filesystem and path for a URL, a local path, or an open fsspec file.
 
     Raises
     ------
     InvalidOptionError
-        If it is anything else.
+        If it has another type.
     """
     if isinstance(name, (str, os.PathLike)):
         fs, path = fsspec.url_to_fs(os.fspath(name), **dict(storage_options or {}))
@@ -130,7 +130,7 @@ def filesystem_of(name: Any, storage_options: Mapping[str, Any] | None) -> tuple
 
 
 def pack_of(fs: AbstractFileSystem, path: str) -> Pack | None:
-    """Return the datapack that a path leads into by its protocol, None where that says nothing of one."""
+    """Return the datapack for a path according to its protocol, None for other protocols."""
     if "datapack" in _protocols(fs):
         return Pack(fs, Tree(fs.document), "", "" if path == DOCUMENT_NAME else path)
     if "repovizz" in _protocols(fs):
@@ -145,14 +145,14 @@ def pack_of(fs: AbstractFileSystem, path: str) -> Pack | None:
 
 
 def pack_at(fs: AbstractFileSystem, path: str) -> Pack:
-    """Return the datapack whose document, or folder, is at a path.
+    """Return the datapack for the path of a document or its folder.
 
     Raises
     ------
     FileNotFoundError
         If there is none.
     InvalidDatapackError
-        If it is no document of a datapack.
+        If it is not the document of a datapack.
     """
     within = pack_of(fs, path)
     if within is not None:
@@ -164,7 +164,7 @@ def pack_at(fs: AbstractFileSystem, path: str) -> Pack:
             "no datapack document here; open a single file with open_dataset",
             shown(fs, document),
         )
-    # An object of its own: one that fsspec keeps may still answer with an earlier document.
+    # A new instance: a cached one may still have an earlier document.
     pack = fsspec.filesystem(
         "datapack",
         fo=document,
@@ -176,12 +176,12 @@ def pack_at(fs: AbstractFileSystem, path: str) -> Pack:
 
 
 def is_single_file(fs: AbstractFileSystem, path: str) -> bool:
-    """Whether a path is that of a file of several streams, on its own and in no datapack, by its name."""
+    """Return whether a path outside of a datapack has the name of a file with several streams."""
     return not {"datapack", "repovizz"} & set(_protocols(fs)) and path.lower().endswith(_RECORDINGS)
 
 
 def located(fs: AbstractFileSystem, path: str) -> Located:
-    """Return the file that a path names.
+    """Return the file for a path.
 
     Raises
     ------
@@ -196,12 +196,12 @@ def located(fs: AbstractFileSystem, path: str) -> Located:
             return pack_at(fs, path).located("")
         return Located(fs, path, shown(fs, path))
     if pack.inner.startswith("repovizz:") and pack.tree.get(pack.inner) is None:
-        return Located(fs, path, shown(fs, path))  # a content by its hash, of which no node tells
+        return Located(fs, path, shown(fs, path))  # a content addressed by its hash has no node
     return pack.located(pack.inner)
 
 
 def shown(fs: AbstractFileSystem, path: str) -> str:
-    """Return the URL of a path for messages, without what may be secret in it."""
+    """Return the URL of a path for messages, without secrets."""
     if "datapack" in _protocols(fs):
         options = fs.storage_options
         document, protocol = str(options.get("fo", "")), options.get("target_protocol")

@@ -36,29 +36,29 @@ if TYPE_CHECKING:
 _ZONE = re.compile(r"(Z|UTC|[+-]\d\d(:?\d\d)?)$")
 
 MOST_WHOLE = 64 * 1024 * 1024
-"""Bytes up to which a tree reads files that have to be read whole; larger ones open one at a time."""
+"""Maximum size in bytes of files in a tree that must be read whole; larger ones are opened on their own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the user says, which goes before what the node says.
+    """Arguments of the user, which take precedence over the node.
 
     Attributes
     ----------
     registry : DatatypeRegistry
-        Where datatypes are looked up.
+        Registry of datatypes.
     datatype : Datatype or None
-        Of the file.
+        Datatype of the file.
     rate : float or None
         Samples per second.
     channels : tuple of str or None
-        Labels.
+        Labels of the channels.
     start : float or None
-        Seconds of the first sample.
+        Time of the first sample in seconds.
     time_column : bool
-        Whether a column of times is the axis.
+        Whether to use a column of times as the axis.
     most_whole : int or None
-        Bytes up to which a file that has to be read whole is read.
+        Maximum size in bytes of a file that must be read whole.
     """
 
     registry: DatatypeRegistry
@@ -73,12 +73,12 @@ class Overrides:
     def of(
         cls, datatype: Any, rate: object, channels: Sequence[str] | None, start: object, datatypes: Any
     ) -> Overrides:
-        """Return the overrides that the arguments of the engine are.
+        """Create the overrides from arguments of the engine.
 
         Raises
         ------
         InvalidOptionError
-            If one does not have a value that it can have.
+            If an argument is not valid.
         """
         registry = registry_of(datatypes)
         if isinstance(channels, str):
@@ -91,22 +91,22 @@ class Overrides:
 
 
 def open_located(file: Located, overrides: Overrides) -> xr.Dataset:
-    """Return the dataset of a file.
+    """Return the dataset for a file.
 
     Raises
     ------
     NotDataError
-        If it is nothing that arrays are read from.
+        If arrays cannot be read from the file.
     InvalidDatapackError
-        If it cannot be read as what its datatype says; both name the file.
+        If the file does not match its datatype; both errors name the file.
     """
     return combined(open_groups(file, overrides))
 
 
 def open_groups(file: Located, overrides: Overrides) -> dict[str, xr.Dataset]:
-    """Return the datasets of a file by their paths in it; but for files of several streams, one at "".
+    """Return the datasets of a file by path; files with a single stream have one, with the path "".
 
-    Raises are those of `open_located`.
+    Raises as `open_located` does.
     """
     handle = FileHandle(file.fs, file.path)
     datatype = overrides.datatype or datatype_of_node(file.node, overrides.registry, file.label)
@@ -162,14 +162,14 @@ def _datasets(
     whole_numbers = stream.quantity.type != "float" if isinstance(layout, Lattice) else None
     samples = samples_of(handle, kind, whole_numbers=whole_numbers, label=file.label)
     if kind == "csv" and datatype is None and not samples.shape[0] and not _is_table(mime, file.path):
-        raise NotDataError("this is a line of text")  # which could be the header of an empty table
+        raise NotDataError("this is a line of text")  # could be the header of an empty table
     return {"": stream_dataset(samples, stream)}
 
 
 def _is_read_whole(head: bytes, kind: str, *, events: bool) -> bool:
-    """Whether a file has to be read whole when it is opened, by its beginning."""
+    """Return whether opening the file reads all of it, according to its beginning."""
     if kind == "edf":
-        return head[192:197] in {b"EDF+D", b"BDF+D"}  # the time of every record
+        return head[192:197] in {b"EDF+D", b"BDF+D"}  # each record has its own time
     return events or kind in {"json", "xdf", "eaf", "textgrid", "webvtt", "repovizz1"}
 
 
@@ -210,11 +210,11 @@ def _attributes(node: DataNode | None, datatype: Datatype | None) -> dict[str, A
 def tree_datasets(
     pack: Pack, overrides: Overrides, map_: Callable[..., Iterable[Any]] = map
 ) -> dict[str, xr.Dataset]:
-    """Return a datapack's groups by their paths: containers, and streams in them.
+    """Return the groups of a datapack by path: containers, and streams in them.
 
-    Files that are no data are named in the attribute ``other_files`` of their group; those that should be
-    data and cannot be read, or were not uploaded yet, are too, with a warning. A file that was uploaded and
-    is not found when it is read is an error.
+    Files that are not data are listed in the attribute ``other_files`` of their group. So are data files that
+    cannot be read or were not uploaded yet, with a warning. A file that was uploaded but cannot be found is
+    an error.
     """
     entries = list(pack.groups())
     nodes = [(path, node) for path, node in entries if isinstance(node, DataNode)]
@@ -242,7 +242,7 @@ def tree_datasets(
 
 
 def _on_one_axis(nodes: Iterable[dict[str, xr.Dataset] | None]) -> str | None:
-    """Count the times of streams that say when they began from the first of them; return when that was."""
+    """Shift streams with known start times to the first of them; returns the first start time."""
     streams = [(node, inner) for node in nodes for inner in node or {}]
     began = {
         (id(node), inner): ns
@@ -266,7 +266,7 @@ def _on_one_axis(nodes: Iterable[dict[str, xr.Dataset] | None]) -> str | None:
 
 
 def _try(pack: Pack, path: str, overrides: Overrides) -> dict[str, xr.Dataset] | None:
-    """Return the datasets of a node, None for one that cannot be read as data."""
+    """Return the datasets of a node, None if it cannot be read as data."""
     overrides = replace(overrides, most_whole=MOST_WHOLE)
     inner = f"{pack.inner}/{path}".strip("/")
     file = pack.located(inner)
@@ -288,7 +288,7 @@ def _try(pack: Pack, path: str, overrides: Overrides) -> dict[str, xr.Dataset] |
 
 
 def _was_never_uploaded(file: Located) -> bool:
-    """Whether there is no file for a node at all, rather than one that was not found when it was read."""
+    """Return whether a node never had a file, rather than one that was not found when it was read."""
     if file.node is not None and file.node.is_at_service:
         return False
     return file.fs.info(file.path)["size"] is None

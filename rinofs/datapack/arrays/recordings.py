@@ -1,4 +1,4 @@
-"""Files with several streams as datasets: all in one, or one group per stream."""
+"""Files with several streams as datasets: combined, or one group for each stream."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def recording_datasets(recording: Recording, facts: StreamFacts) -> dict[str, xr.Dataset]:
-    """Return a dataset for each stream and each table of events by their paths, below one for the file.
+    """Return a dataset for each stream and each table of events by path, below one for the file.
 
-    A file of one stream, or of one table, is that dataset, at the path "".
+    A file with a single stream or table is that dataset, with the path "".
     """
     several = len(recording.streams) > 1
     if several and (facts.channels or facts.datatype):
@@ -44,10 +44,10 @@ def recording_datasets(recording: Recording, facts: StreamFacts) -> dict[str, xr
 
 
 def combined(datasets: dict[str, xr.Dataset]) -> xr.Dataset:
-    """Return one dataset of all that is in a file.
+    """Combine the datasets of a file into one.
 
-    Streams on one time axis share ``time``, those with the same labels ``channel``; others have dimensions
-    of their own, with the name of their variable behind it.
+    Streams on the same time axis share ``time``, those with the same labels share ``channel``. Others have
+    their own dimensions, whose names end with the name of the variable.
     """
     found = datasets[""]
     if len(datasets) == 1:
@@ -57,7 +57,7 @@ def combined(datasets: dict[str, xr.Dataset]) -> xr.Dataset:
             continue
         [*names] = dataset.data_vars
         if len(names) == 1:
-            # As the file calls it, which tells more than the general names do.
+            # The file's own name is more specific than the default.
             name = identifier(path.rpartition("/")[2], taken={*map(str, found.variables), "event"})
             dataset = dataset.rename({names[0]: name})
         else:
@@ -70,7 +70,7 @@ def combined(datasets: dict[str, xr.Dataset]) -> xr.Dataset:
 
 
 def _fits(dataset: xr.Dataset, into: xr.Dataset, dim: str) -> bool:
-    """Whether a dimension is one that is there already, or none of its name is."""
+    """Return whether a dimension is already present and equal, or its name is free."""
     if dim not in into.dims:
         return dim not in into.variables
     if dataset.sizes[dim] != into.sizes[dim] or (dim in dataset.indexes) != (dim in into.indexes):
@@ -109,7 +109,7 @@ def _stream_dataset(stream: Stream, facts: StreamFacts) -> xr.Dataset:
 
 
 def _with_times(dataset: xr.Dataset, times: np.ndarray[Any, Any]) -> xr.Dataset:
-    """Return a stream with times that are not evenly spaced, in place of those of a rate."""
+    """Return a stream with unevenly spaced times, in place of those computed from a rate."""
     if "sample" in dataset.dims:
         dataset = _renamed(dataset, {"sample": "time"})
     dataset = dataset.drop_vars("time", errors="ignore")

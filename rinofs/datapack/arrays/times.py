@@ -1,4 +1,4 @@
-"""The index of sampled time: labels are computed from the rate, and both slices and nearest times select."""
+"""An xarray index of sampled time: labels are computed from the rate; supports slices and nearest values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-# From its core: in the oldest release that will do, the public module has no names for these.
+# Private import: the public module does not export these in the oldest supported release.
 from xarray.core.coordinate_transform import CoordinateTransform
 from xarray.core.indexes import CoordinateTransformIndex
 from xarray.core.indexing import CoordinateTransformIndexingAdapter, IndexSelResult
@@ -24,22 +24,22 @@ _METHODS = {None, "nearest", "pad", "ffill", "backfill", "bfill"}
 
 
 class TimeIndex(Index):
-    """An index of one coordinate in seconds.
+    """An index for a coordinate in seconds.
 
-    While the times are a `Grid`, none of them is stored; slices keep that. What is no grid any more, as after
-    ``isel(time=[0, 1, 5])``, is kept as pandas keeps it, so that both can still be aligned with each other.
+    The times of a `Grid` are not stored; slices of a grid are grids. Other times, as those after
+    ``isel(time=[0, 1, 5])``, are stored in a pandas index, so that both kinds can be aligned with each other.
 
-    Selection is that of xarray's default index: slices include both ends, other labels are exact (but for
-    rounding) or go by `method` and `tolerance`.
+    Selection works as with xarray's default index: slices include both ends; other labels must be exact
+    (except for rounding), or use `method` and `tolerance`.
 
     Parameters
     ----------
     times : Grid or PandasIndex
-        The times.
+        Times in seconds.
     name : hashable, optional
         Name of the coordinate.
     dim : str, optional
-        Its dimension.
+        Dimension of the coordinate.
 
     See Also
     --------
@@ -53,7 +53,7 @@ class TimeIndex(Index):
 
     @classmethod
     def from_variables(cls, variables: Mapping[Any, xr.Variable], *, options: Mapping[str, Any]) -> Self:
-        """Return the index of a coordinate, which needs no memory if its times are evenly spaced."""
+        """Create the index of a coordinate; evenly spaced times are not stored."""
         if options or len(variables) != 1:
             raise ValueError("TimeIndex takes one coordinate and no options")
         [(name, variable)] = variables.items()
@@ -68,34 +68,34 @@ class TimeIndex(Index):
 
     @property
     def grid(self) -> Grid | None:
-        """The times as a grid, None where they are not evenly spaced."""
+        """The times as a grid, None if they are not evenly spaced."""
         return self.held if isinstance(self.held, Grid) else None
 
     def create_variables(self, variables: Mapping[Any, xr.Variable] | None = None) -> dict[Any, xr.Variable]:
-        """Return the coordinate; that of a grid computes the labels that are asked for."""
+        """Return the coordinate; labels of a grid are computed on demand."""
         if isinstance(self.held, Grid):
             return _computed_variables(self.held, self._name, self._dim, variables)
         return dict(self.held.create_variables(variables))
 
     def to_pandas_index(self) -> pd.Index:
-        """Return all times, in memory."""
+        """Return all times as a pandas index, in memory."""
         return self.in_memory().index
 
     def in_memory(self) -> PandasIndex:
-        """Return the times as pandas keeps them."""
+        """Return the times as an in-memory index of xarray."""
         if not isinstance(self.held, Grid):
             return self.held
         values = self.held.times(np.arange(self.held.size))
         return PandasIndex(pd.Index(values, name=self._name), self._dim)
 
     def with_times(self, times: Grid | PandasIndex, dim: str | None = None) -> Self:
-        """Return the index of other times of this coordinate."""
+        """Return the index with other times."""
         return type(self)(times, self._name, dim or self._dim)
 
-    # Selecting
+    # Selection
 
     def isel(self, indexers: Mapping[Any, Any]) -> Self | None:
-        """Return the index of some positions, None for a single one."""
+        """Return the index for some positions, None for a single one."""
         indexer = indexers[self._dim]
         if not isinstance(self.held, Grid):
             found = self.held.isel(indexers)
@@ -128,7 +128,7 @@ class TimeIndex(Index):
         Raises
         ------
         KeyError
-            If there is no sample at a time, or none within `tolerance` seconds.
+            If there is no sample at a time, or none within `tolerance` (in seconds).
         """
         if not isinstance(self.held, Grid):
             return self.held.sel(labels, method, tolerance)
@@ -183,10 +183,10 @@ class TimeIndex(Index):
         hint = "" if method else "; method='nearest' takes the nearest"
         return f"{self._name}: no sample at {label!r}; the samples range from {ends}{hint}"
 
-    # Together with others
+    # Combination with other indexes
 
     def equals(self, other: Index, *, exclude: frozenset[Hashable] | None = None) -> bool:  # noqa: ARG002 - there is one dimension only
-        """Whether another index has the same times, but for rounding."""
+        """Return whether another index has the same times, except for rounding."""
         if not isinstance(other, TimeIndex):
             return False
         if isinstance(self.held, Grid) and isinstance(other.held, Grid):
@@ -194,7 +194,7 @@ class TimeIndex(Index):
         return bool(self.in_memory().equals(other.in_memory()))
 
     def join(self, other: Self, how: Any = "inner") -> Self:
-        """Return the times that both have, or either."""
+        """Return the intersection or union of the times."""
         if isinstance(self.held, Grid) and isinstance(other.held, Grid):
             together = self.held.hull if how == "outer" else self.held.overlap
             grid = together(other.held)
@@ -205,7 +205,7 @@ class TimeIndex(Index):
     def reindex_like(
         self, other: Self, method: str | None = None, tolerance: float | None = None
     ) -> dict[Hashable, Any]:
-        """Return the positions of another index's times, -1 for those that are not there."""
+        """Return the positions of another index's times, -1 for missing ones."""
         if isinstance(self.held, Grid) and isinstance(other.held, Grid) and method is None:
             offset = self.held.offset_to(other.held)
             if offset is not None:
@@ -221,7 +221,7 @@ class TimeIndex(Index):
         dim: Hashable,
         positions: Iterable[Iterable[int]] | None = None,
     ) -> Self:
-        """Return the index of several, one after the other; a grid if the next goes on where one ends."""
+        """Concatenate indexes; the result is a grid if each one continues the one before."""
         first = indexes[0]
         grid = first.grid if positions is None else None
         for index in indexes[1:]:
@@ -235,11 +235,11 @@ class TimeIndex(Index):
         return first.with_times(PandasIndex.concat([index.in_memory() for index in indexes], dim, positions))
 
     def roll(self, shifts: Mapping[Any, int]) -> Self:
-        """Return the index with the times turned around by a number of samples."""
+        """Return the index with its times rotated by a number of samples."""
         return self.with_times(self.in_memory().roll(shifts))
 
     def rename(self, name_dict: Mapping[Any, Hashable], dims_dict: Mapping[Any, Hashable]) -> Self:
-        """Return the index of a coordinate or a dimension that is called otherwise."""
+        """Return the index with the coordinate or dimension renamed."""
         name = name_dict.get(self._name, self._name)
         dim = str(dims_dict.get(self._dim, self._dim))
         times = self.held
@@ -260,20 +260,20 @@ class TimeIndex(Index):
 def time_coordinates(
     size: int, rate: float, start: float = 0.0, *, name: str = "time", units: str = "s"
 ) -> xr.Coordinates:
-    """Return a time coordinate of regular sampling that needs no memory, with its index.
+    """Return a time coordinate for regular sampling, which is computed and takes no memory.
 
     Parameters
     ----------
     size : int
-        How many samples there are.
+        Number of samples.
     rate : float
         Samples per second.
     start : float, optional
-        Seconds of the first sample.
+        Time of the first sample in seconds.
     name : str, optional
         Name of the coordinate and of its dimension.
     units : str, optional
-        What its attribute ``units`` says.
+        Attribute ``units`` of the coordinate.
     """
     index = TimeIndex(Grid(float(start), float(rate), int(size)), name, name)
     variables = index.create_variables()
@@ -286,12 +286,12 @@ def _computed_variables(
 ) -> dict[Any, xr.Variable]:
     """Return the coordinate of a grid, with the attributes of the one that it replaces."""
     made = CoordinateTransformIndex(_Times(grid, name, dim)).create_variables(variables)
-    # By their private data, since the public one would compute all labels.
+    # By way of private data, since the public attribute would compute all labels.
     return {key: _Computed(one.dims, one._data, one.attrs) for key, one in made.items()}  # noqa: SLF001
 
 
 class _Times(CoordinateTransform):
-    """What xarray computes the labels with, where it needs some."""
+    """Computes labels for xarray on demand."""
 
     def __init__(self, grid: Grid, name: Hashable, dim: str) -> None:
         super().__init__([name], {dim: grid.size}, np.dtype(np.float64))
@@ -308,7 +308,7 @@ class _Times(CoordinateTransform):
 
 
 class _Computed(xr.Variable):
-    """A coordinate that `load` and `chunk` of a dataset leave as it is: computed where it is used."""
+    """A coordinate that `Dataset.load` and `Dataset.chunk` do not change: computed on demand."""
 
     __slots__ = ()
 
@@ -323,7 +323,7 @@ class _Computed(xr.Variable):
 
 
 def shifted(dataset: xr.Dataset, seconds: float) -> xr.Dataset:
-    """Return a dataset whose times are later by some seconds."""
+    """Return the dataset with an offset in seconds added to its times."""
     if not seconds:
         return dataset
     index = dataset.xindexes.get("time")
@@ -345,7 +345,7 @@ def shifted(dataset: xr.Dataset, seconds: float) -> xr.Dataset:
 
 
 def _shifted_variables(dataset: xr.Dataset, seconds: float) -> xr.Dataset:
-    """Return a dataset whose times in memory, and those of its events, are later."""
+    """Return the dataset with an offset added to its in-memory times and to the times of events."""
     close = dataset._close  # noqa: SLF001 - as above
     for name, variable in dataset.variables.items():
         is_time = name == "time" or (variable.dims == ("event",) and str(name).endswith("_time"))

@@ -24,16 +24,16 @@ _OF_OTHERS = (".nc", ".nc4", ".cdf", ".h5", ".hdf5", ".zarr", ".grib", ".grb", "
 
 
 class DatapackBackend(BackendEntrypoint):
-    """Opens nodes of datapacks, and files whose datatype is given, as labelled arrays."""
+    """Opens nodes of datapacks, and files with a given datatype, as labelled arrays."""
 
     description = (
         "Sensor streams of datapacks (repovizz://, datapack://), and JSON, CSV, audio and .npy files"
     )
-    url = "docs/arrays.md"  # in the source distribution: there is no site to name
+    url = "docs/arrays.md"  # relative to the source distribution, since there is no website
     supports_groups: ClassVar[bool] = True
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
-        """Whether this is a node of a datapack, or a datapack's document."""
+        """Return whether this is a node of a datapack, or a datapack's document."""
         if not isinstance(filename_or_obj, (str, os.PathLike)):
             return False
         name = os.fspath(filename_or_obj)
@@ -65,34 +65,33 @@ class DatapackBackend(BackendEntrypoint):
         drop_variables : str or iterable of str, optional
             Variables and coordinates to leave out.
         datatype : str, mapping or Datatype, optional
-            What the numbers are: the name or UUID of a datatype, or its document. By default what the
-            node says.
+            Describes the values: the name or UUID of a datatype, or its document. The default is the datatype
+            of the node.
         rate : float, optional
-            Samples per second, instead of the datatype's.
+            Samples per second; overrides the datatype.
         channels : sequence of str, optional
-            Labels of the channels, instead of the datatype's.
+            Labels of the channels; overrides the datatype.
         start : float, optional
-            Seconds of the first sample; by default what the node says, or 0.
+            Time of the first sample in seconds; by default from the node, or 0.
         time_column : bool, optional
-            Whether a column of times is the axis; False keeps it as a channel.
+            Whether to use a column of times as the axis; False keeps it as a channel.
         datatypes : DatatypeRegistry, str or path-like, optional
-            Where datatypes are looked up: a registry, or a folder or URL of documents to know beside the
-            published ones.
+            Additional datatypes: a registry, or a folder or URL of documents to add to the published ones.
         storage_options : mapping, optional
             Options of the filesystem.
 
         Returns
         -------
         Dataset
-            A stream: one variable over ``time`` and ``channel``, read when it is used. Events: variables over
-            ``event``.
+            For a stream, one variable over ``time`` and ``channel``, read on demand. For events, variables
+            over ``event``.
 
         Raises
         ------
         InvalidDatapackError
-            If the file cannot be read as what it should be; the message names the node.
+            If the file does not match its description; the message names the node.
         FileNotFoundError
-            If there is no such node, or its file is not there.
+            If the node or its file does not exist.
         """
         overrides = replace(Overrides.of(datatype, rate, channels, start, datatypes), time_column=time_column)
         dataset = open_located(located(*filesystem_of(filename_or_obj, storage_options)), overrides)
@@ -107,12 +106,12 @@ class DatapackBackend(BackendEntrypoint):
         datatypes: DatatypeRegistry | str | os.PathLike[str] | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> xr.DataTree:
-        """Open a datapack, or a container in it: containers are groups, streams and events are datasets.
+        """Open a datapack or a container in it: containers are groups, streams and events are datasets.
 
-        A file of several streams (EDF, XDF, HDF5, annotations) is a tree of these.
+        A file with several streams (EDF, XDF, HDF5, annotations) becomes a tree of these.
 
-        Parameters are those of `open_dataset`. Files that are no data (video, PDF) are named in the attribute
-        ``other_files`` of their group.
+        The parameters are those of `open_dataset`. Files that are not data (video, PDF) are listed in the
+        attribute ``other_files`` of their group.
         """
         groups = self.open_groups_as_dict(
             filename_or_obj,
@@ -132,7 +131,7 @@ class DatapackBackend(BackendEntrypoint):
         datatypes: DatatypeRegistry | str | os.PathLike[str] | None = None,
         storage_options: Mapping[str, Any] | None = None,
     ) -> dict[str, xr.Dataset]:
-        """Open a datapack, or a container in it, as datasets by their paths; see `open_datatree`."""
+        """Open a datapack or a container in it as datasets by path; see `open_datatree`."""
         overrides = replace(Overrides.of(None, None, None, None, datatypes), time_column=time_column)
         fs, path = filesystem_of(filename_or_obj, storage_options)
         if is_single_file(fs, path):

@@ -1,5 +1,6 @@
-"""File formats: from bytes to samples, in parts where a format allows it.
+"""File formats: read samples from files, in parts if the format allows it.
 
-`detect` tells what a file is and `readers` which reader reads it; a format is one module. Imports `document`
-and `datatypes`, and nothing of xarray. Serves `arrays` and, for the rules of text files, `authoring`.
+`detect` recognises formats, and `readers` chooses the reader; each format has its own module. May import
+`document` and `datatypes`, but not xarray. Serves `arrays`, and `authoring`, which follows the same rules for
+text files.
 """

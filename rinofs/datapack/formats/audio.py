@@ -1,8 +1,8 @@
-"""Samples of the audio files that libsndfile reads.
+"""Samples of audio files, by libsndfile.
 
-A part of a file is the same samples as that part of the whole. libsndfile does not see to it: decoders need
-what came before the place that they are sent to, some formats cannot be decoded from within at all, and
-lengths are estimated where the header does not tell.
+Reading a part of a file gives the same samples as that part of the whole. libsndfile alone does not ensure
+this: decoders need the frames before a position, some formats can only be decoded from the beginning, and
+lengths are estimated if the header does not contain them.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ if TYPE_CHECKING:
 
 _MPEG = frozenset({"MPEG_LAYER_I", "MPEG_LAYER_II", "MPEG_LAYER_III"})
 _LEAD = dict.fromkeys(_MPEG, 64 * 1152) | {"VORBIS": 16384}
-"""Frames to decode before those that are wanted.
+"""Number of frames to decode before the requested ones.
 
-An MP3 frame may begin up to 511 bytes before itself, in the "bit reservoir": 24 frames at the lowest
-rates. Vorbis overlaps blocks of at most 8192.
+The data of an MP3 frame may begin up to 511 bytes before it, in the "bit reservoir": 24 frames at the lowest
+bitrates. Vorbis overlaps blocks of at most 8192 frames.
 """
 
 _TAIL = {"VORBIS": 262144}
-"""Frames at the end that are not sought to: libvorbis misplaces them within the last page of an Ogg file."""
+"""Frames at the end that are decoded without a seek: libvorbis misplaces seeks within the last Ogg page."""
 
 _NEVER_SOUGHT = frozenset({"OPUS", "DWVW_12", "DWVW_16", "DWVW_24", "DWVW_N"})
-"""Decoders that must begin at the beginning: Opus takes seconds to settle, libsndfile's DWVW cannot seek."""
+"""Decoders that must start at the beginning: Opus converges after seconds, libsndfile's DWVW cannot seek."""
 
 _BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
-_BLOCK = 65536  # frames that are decoded at once to get to a place
-_UNKNOWN = 1 << 62  # libsndfile's word for a length that no header tells: 2 ** 63 - 1
+_BLOCK = 65536  # frames that are decoded at once to reach a position
+_UNKNOWN = 1 << 62  # libsndfile reports 2 ** 63 - 1 if no header contains the length
 
 
 class SoundSamples:
-    """Samples of any audio file that libsndfile reads."""
+    """Samples of an audio file."""
 
     labels = None
 
@@ -77,13 +77,13 @@ class SoundSamples:
         self.parts = None if self._in_sequence else parts
 
     def _frames(self, sound: Sound, *, counted: bool) -> int | None:
-        """Return how many frames there are, None where only decoding all of them tells."""
+        """Return the number of frames, None if only decoding the whole file can tell."""
         said = int(sound.frames)
         if said > _UNKNOWN:
             return None
         if self._subtype not in _MPEG or (self._subtype == "MPEG_LAYER_III" and not counted):
             return said
-        # What was counted, or estimated by libsndfile, may not all be decoded: the end of the file tells.
+        # The number from a header or an estimate may exceed what can be decoded: try to decode the end.
         start = max(0, said - _LEAD[self._subtype])
         if start:
             sound.seek(start)
@@ -100,10 +100,10 @@ class SoundSamples:
             ) from error
 
         class SoundFile(soundfile.SoundFile):  # type: ignore[misc]
-            """One that leaves the position alone: some decoders go on only from where they are.
+            """A SoundFile that does not seek after reading, since some decoders can only continue.
 
-            `soundfile` seeks to where it is after each read, which GSM, G.721 and DWVW cannot do, and a FLAC
-            file of unknown length cannot do at its end.
+            `soundfile` seeks to the current position after each read, which GSM, G.721 and DWVW do not
+            support, nor FLAC at the end of a file of unknown length.
             """
 
             def seekable(self) -> bool:
@@ -121,7 +121,7 @@ class SoundSamples:
                 raise InvalidDatapackError(f"{where}cannot read this audio: {error}") from error
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Return some samples."""
+        """Return the samples [start, stop)."""
         kind = self.dtype.name if self._scaled else "int32" if (self._bits or 0) > 16 else "int16"
         with self._open(f"{self._handle.path}: ") as sound:
             position = self._before(start)
@@ -132,11 +132,11 @@ class SoundSamples:
         if len(values) < stop - start:
             raise InvalidDatapackError(f"{self._handle.path}: the file ends before sample {stop}")
         if not self._scaled and self._bits in {8, 24}:
-            values >>= 8  # libsndfile fills the upper bits
+            values >>= 8  # libsndfile uses the upper bits
         return values.astype(self.dtype, copy=False)
 
     def _before(self, start: int) -> int:
-        """Return from where to decode so that a frame is what it is in the whole file."""
+        """Return the frame to start decoding from, so that frame `start` is the same as in the whole file."""
         if self._in_sequence:
             return 0
         sought = start - _LEAD.get(self._subtype, 0)
@@ -146,7 +146,7 @@ class SoundSamples:
 
 
 def _skipped(sound: Sound, count: int) -> int:
-    """Decode frames that nobody wants; return how many there were."""
+    """Decode and discard frames; returns their number."""
     done = 0
     while done < count:
         found = len(sound.read(min(_BLOCK, count - done), dtype="float32", always_2d=True))

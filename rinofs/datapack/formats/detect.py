@@ -1,4 +1,4 @@
-"""Detect the format of a file from its content; its name and type help if that is not enough."""
+"""Detect the format of a file from its content; name and media type help if that is ambiguous."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rinofs.errors import InvalidDatapackError
 Format = Literal["json", "csv", "wav", "audio", "npy"] | RecordingFormat
 
 HEAD = 4096
-"""Bytes that tell what a file is."""
+"""Number of bytes at the beginning that determine the format."""
 
-_TOKEN = 24  # characters: a number that is cut is an error where it begins
+_TOKEN = 24  # characters: a truncated number causes an error where it begins
 
 _AUDIO = (b"fLaC", b"OggS", b"caff", b".snd", b"RIFX", b"ID3", b"riff")
 _BINARY = (b"%PDF", b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b", b"CDF")
@@ -24,7 +24,7 @@ _BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_
 
 
 class NotDataError(InvalidDatapackError):
-    """A file that is none of the formats that arrays are read from."""
+    """A file in a format that arrays cannot be read from."""
 
 
 class UnreadNumberError(NotDataError):
@@ -32,21 +32,21 @@ class UnreadNumberError(NotDataError):
 
 
 def format_of(head: bytes, mime: str | None = None, name: str = "") -> Format | None:
-    """Return what a file is.
+    """Detect the format of a file.
 
     Parameters
     ----------
     head : bytes
-        Its first `HEAD` bytes, or all of them.
+        First `HEAD` bytes, or the whole file.
     mime : str, optional
-        Its media type, which may be wrong; it decides only where the content does not.
+        Media type, which may be wrong; used only if the content is ambiguous.
     name : str, optional
-        Its name, likewise.
+        File name, used likewise.
 
     Returns
     -------
     str or None
-        One of the words of `Format`; None for anything else (video, PDF).
+        One of `Format`; None for anything else, such as video or PDF.
     """
     if (recording := recording_format(head)) is not None:
         return recording
@@ -77,13 +77,13 @@ def _text_format(head: bytes, mime: str | None, name: str) -> Format | None:
     start = text.lstrip()
     if not start:
         return "json" if said else "csv"
-    # Lines of logs, and headers of tables, may begin as JSON does.
+    # Lines of logs and headers of tables may start as JSON does.
     whole = len(head) < HEAD and ("csv" in (mime or "") or name.lower().endswith((".csv", ".tsv")))
     return "json" if start[0] in "[{" and (said or _begins_as_json(start, whole=whole)) else "csv"
 
 
 def _begins_as_json(text: str, *, whole: bool) -> bool:
-    """Whether a text is JSON, or if it is not `whole`, JSON may go on from it."""
+    """Return whether a text is valid JSON or, if not `whole`, the beginning of valid JSON."""
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
@@ -95,19 +95,19 @@ def _begins_as_json(text: str, *, whole: bool) -> bool:
 
 
 def json_array(head: bytes, *, of_numbers: bool) -> None:
-    """Refuse JSON that is no array by its beginning, before all of it is read.
+    """Check by its beginning that a JSON file is an array, before reading all of it.
 
     Parameters
     ----------
     head : bytes
-        The beginning.
+        Beginning of the file.
     of_numbers : bool
-        Whether it has to hold numbers, or rows of them.
+        Whether the array must contain numbers or rows of numbers.
 
     Raises
     ------
     NotDataError
-        If it is none.
+        If it does not.
     """
     text = (decoded(head, cut=True) or ("", ""))[0].lstrip()
     wrong = re.match(r"\{", text) or (of_numbers and re.match(r"\[[\s\[]*[{\"]", text))
@@ -117,19 +117,19 @@ def json_array(head: bytes, *, of_numbers: bool) -> None:
 
 
 def decoded(data: bytes, *, cut: bool = False) -> tuple[str, str] | None:
-    """Return the text that bytes are, and its encoding; None where they are no text.
+    """Decode bytes; returns the text and its encoding, None if they are not text.
 
     Parameters
     ----------
     data : bytes
-        The bytes.
+        Bytes.
     cut : bool, optional
-        Whether the last character may be there in part.
+        Whether the last character may be incomplete.
     """
     marked = next((name for mark, name in _BOMS.items() if data.startswith(mark)), None)
     candidates = [marked or "utf-8", "cp1252"]
     if marked is None and b"\0" in data:
-        candidates = ["utf-16-le", "utf-16-be"]  # without its mark, as some exports of Windows have it
+        candidates = ["utf-16-le", "utf-16-be"]  # some exports on Windows have no byte order mark
     for encoding in candidates:
         try:
             text = codecs.getincrementaldecoder(encoding)().decode(data, final=not cut).lstrip("\ufeff")
@@ -142,13 +142,13 @@ def decoded(data: bytes, *, cut: bool = False) -> tuple[str, str] | None:
 
 
 def _is_plausible(text: str) -> bool:
-    """Whether what another encoding makes of bytes looks like text: nearly all of a table is ASCII."""
+    """Return whether a decoded text is plausible: nearly all of a table is ASCII."""
     controls = sum(character < " " and character not in "\t\n\r\f\x1a" for character in text)
     plain = sum(character.isascii() for character in text)
     return not controls and plain * 10 >= len(text) * 7 and ("\n" in text or "\r" in text)
 
 
 def text_of(data: bytes) -> str | None:
-    """Return the text that bytes in UTF-8 or UTF-16 are, None where they are none."""
+    """Decode bytes in UTF-8 or UTF-16, None if they are neither."""
     found = decoded(data)
     return None if found is None or found[1] == "cp1252" else found[0]

@@ -1,4 +1,4 @@
-"""File handles that read parts of a file, from many threads and in other processes."""
+"""File handles that read ranges of a file, in any number of threads and processes."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 SMALL = 128 * 1024
-"""Bytes up to which a file is read whole at its first look, as remote filesystems fetch it anyway."""
+"""Files up to this size in bytes are read whole at once, as remote filesystems do anyway."""
 
 HEADER = 64 * 1024
-"""Bytes at the beginning of a remote file that are fetched by a request of their own."""
+"""Number of bytes at the beginning of a remote file that one request fetches."""
 
 BLOCK = 4 * 1024 * 1024
-"""Bytes that are read at once, into what was allocated for the whole."""
+"""Maximum number of bytes per read into a larger buffer."""
 
 
 _SETTLED = 2.0
-"""Seconds after which another change of a local file has another time, on any filesystem."""
+"""Seconds after which any filesystem assigns another modification time to another change of a file."""
 
 
 class FileHandle:
-    """A file that stays the version that it was when it was first opened.
+    """A file, pinned to the version at its first opening.
 
-    Every thread that reads has a file object of its own; one that is free is used again. A pickle opens the
-    file again, and its very version on filesystems that know versions.
+    Each thread uses a file object of its own, from a pool. A pickle opens the file again, with the same
+    version if the filesystem supports versions.
 
     Parameters
     ----------
     fs : AbstractFileSystem
         The filesystem.
     path : str
-        The path there.
+        Path in the filesystem.
     """
 
     def __init__(self, fs: AbstractFileSystem, path: str) -> None:
@@ -51,7 +51,7 @@ class FileHandle:
 
     @contextmanager
     def file(self) -> Iterator[Any]:
-        """Lend a file object that can seek."""
+        """Yield a seekable file object."""
         try:
             file = self._free.pop()
         except IndexError:
@@ -60,7 +60,7 @@ class FileHandle:
             yield file
         finally:
             if self._model is None:
-                file.close()  # one of this machine, of which there may be thousands
+                file.close()  # local file objects are cheap, and there may be thousands
             else:
                 _end_download(file)
                 self._free.append(file)
@@ -74,14 +74,14 @@ class FileHandle:
         return file
 
     def read(self, start: int, size: int) -> bytes:
-        """Return a part of the file, shorter at its end."""
+        """Read a range of the file; shorter at its end."""
         with self.file() as file:
             file.seek(start)
             data: bytes = file.read(size)
             return data
 
     def head(self, size: int) -> bytes:
-        """Return the beginning of the file; a small one is read whole, and found in memory from then on."""
+        """Read the beginning of the file; a small file is read whole and then kept in memory."""
         with self.file() as file:
             file.seek(0)
             length = getattr(file, "size", None)
@@ -90,7 +90,7 @@ class FileHandle:
             return head
 
     def read_all(self) -> bytes:
-        """Return all of the file."""
+        """Read the whole file."""
         whole, self._whole = self._whole, None
         if whole is not None:
             return whole
@@ -100,7 +100,7 @@ class FileHandle:
             return data
 
     def stream(self, start: int, stop: int, size: int) -> Iterator[bytes]:
-        """Yield what is between two places, so many bytes at a time."""
+        """Yield the bytes between two offsets in pieces of `size` bytes."""
         if self._whole is not None:
             whole, self._whole = self._whole, None
             for at in range(start, min(stop, len(whole)), size):
@@ -108,7 +108,7 @@ class FileHandle:
             return
         with self.file() as file:
             if start == 0 and stop < file.seek(0, io.SEEK_END):
-                # More than a header from the beginning on would start a download of everything.
+                # A larger first read would start a download of the whole file.
                 file.seek(0)
                 data = file.read(min(HEADER, size, stop))
                 start = len(data)
@@ -119,7 +119,7 @@ class FileHandle:
                 yield data
 
     def read_into(self, start: int, target: memoryview) -> int:
-        """Fill `target` with what begins at `start`; return how many bytes there were."""
+        """Read into `target`, starting at an offset; returns the number of bytes."""
         done = 0
         with self.file() as file:
             file.seek(start)
@@ -133,23 +133,23 @@ class FileHandle:
 
     @property
     def size(self) -> int:
-        """Bytes in the file."""
+        """Size of the file in bytes."""
         if self._whole is not None:
             return len(self._whole)
         with self.file() as file:
             return int(file.seek(0, 2))
 
     def version(self) -> str:
-        """Return what tells this content from all others, for caches; empty where nothing does."""
+        """Return a cache key for the content; empty if its version is not known."""
         with self.file() as file:
             return _version_of(file, f"{type(self.fs).__name__} {self.path}")
 
     def forget(self) -> None:
-        """Let go of what `head` kept for `read_all`."""
+        """Free the memory that `head` keeps for `read_all`."""
         self._whole = None
 
     def close(self) -> None:
-        """Close the file objects that nobody uses; reading again opens others."""
+        """Close the file objects in the pool; a later read opens new ones."""
         self.forget()
         while self._free:
             self._free.pop().close()
@@ -163,7 +163,7 @@ class FileHandle:
         self._whole = None
 
     def __copy__(self) -> FileHandle:
-        return self  # two that lend the same file objects would seek under each other
+        return self  # a copy that shared file objects would interfere with their positions
 
     def __dask_tokenize__(self) -> tuple[Any, ...]:
         return type(self).__name__, self.fs, self.path
@@ -186,14 +186,14 @@ def _version_of(file: Any, name: str) -> str:
 
 
 def _end_download(file: Any) -> None:
-    """Give the connection back that a download under way has; the next read makes another."""
+    """Release the connection of a running download; the next read opens another."""
     end = getattr(getattr(file, "cache", None), "close", None)
     if end is not None:
         end()
 
 
 def _reopens_itself(file: Any) -> bool:
-    """Whether a copy of a file object is another one of the same content."""
+    """Return whether a copy of a file object opens the same content again."""
     from fsspec.spec import AbstractBufferedFile
 
     return isinstance(file, AbstractBufferedFile)

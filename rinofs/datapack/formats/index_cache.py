@@ -1,7 +1,7 @@
-"""What a pass over a large file found out, kept on disk for the sessions to come.
+"""A disk cache for the results of scanning large files.
 
-An entry belongs to one content: its name is a hash of what tells the version that was read, so that a file
-that changed has another. Entries hold numbers only and are never unpickled. What cannot be kept is found out
+An entry belongs to one content: its name is a hash of the file's version, so a changed file has another
+entry. Entries contain numbers only and are never unpickled. If an entry cannot be stored, the file is scanned
 again.
 """
 
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _FORMAT = 1
-"""Counts up when a pass finds something else out of the same content."""
+"""Increases when a scan of the same content gives other results."""
 
 _MOST_BYTES = 1024 * 1024 * 1024
-"""What all entries together take at most; those that were not used for longest go first."""
+"""Maximum size of all entries in bytes; the least recently used ones are evicted."""
 
 
 def cache_folder() -> Path | None:
-    """Return where entries are: ``$RINOFS_CACHE_DIR``, else ``rinofs`` in the user's folder of caches.
+    """Return the cache folder: ``$RINOFS_CACHE_DIR``, else ``rinofs`` in the user's cache folder.
 
-    None where ``RINOFS_CACHE_DIR`` is empty, or there is no home: then nothing is kept.
+    None if ``RINOFS_CACHE_DIR`` is empty or there is no home folder; then nothing is cached.
     """
     said = os.environ.get("RINOFS_CACHE_DIR")
     if said is not None:
@@ -45,14 +45,14 @@ def cache_folder() -> Path | None:
 
 
 def load_index(version: str, kind: str) -> dict[str, NDArray[Any]] | None:
-    """Return what was kept of a content, None where there is nothing, or nothing of use.
+    """Return the entry for a content, None if there is no valid one.
 
     Parameters
     ----------
     version : str
-        Tells this content from all others; empty where that is not known.
+        Key of the content; empty if not known.
     kind : str
-        What was found out.
+        Kind of the entry.
     """
     path = _path(version, kind)
     if path is None:
@@ -67,7 +67,7 @@ def load_index(version: str, kind: str) -> dict[str, NDArray[Any]] | None:
 
 
 def keep_index(version: str, kind: str, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Keep what was found out of a content; where that fails, it is not kept."""
+    """Store the entry for a content; failures are ignored."""
     path = _path(version, kind)
     if path is None:
         return
@@ -93,7 +93,7 @@ def _path(version: str, kind: str) -> Path | None:
 
 
 def _give_up_old(folder: Path) -> None:
-    """Remove entries, the longest unused first, until the others take no more than they may."""
+    """Evict the least recently used entries until the others fit."""
     entries = [(path, path.stat()) for path in folder.iterdir() if path.suffix in {".npz", ".part"}]
     taken = sum(status.st_size for _, status in entries)
     for path, status in sorted(entries, key=lambda entry: entry[1].st_atime):

@@ -1,8 +1,8 @@
-"""Files for libraries that take a file object, and do not pass its errors on.
+"""File objects for libraries that do not pass on the errors of a file object.
 
-libsndfile calls back from C: what a read raises is printed and lost, and the library goes on as if the file
-had ended (https://github.com/bastibe/python-soundfile/issues/274). HDF5 says "can't synchronously read data"
-in its place. A refusal of the service or a fault of the network must be raised as what it is.
+libsndfile reads by a callback from C: an exception in it is printed and lost, and the library continues as if
+the file had ended (https://github.com/bastibe/python-soundfile/issues/274). HDF5 reports "can't synchronously
+read data" instead. Errors of the network or the service must be raised as such.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 
 class LibraryFile(io.RawIOBase):
-    """A file that keeps the first error of reading it, and has ended from then on.
+    """A file that keeps the first error of a read, and has ended from then on.
 
     Parameters
     ----------
     file : file object
-        The file that is read.
+        File to read.
     head : bytes, optional
-        What stands in place of the file's first bytes.
+        Replaces the beginning of the file.
     start : int, optional
-        How many bytes that replaces.
+        Number of bytes that `head` replaces.
     """
 
     def __init__(self, file: Any, head: bytes = b"", start: int = 0) -> None:
@@ -40,26 +40,26 @@ class LibraryFile(io.RawIOBase):
         self._error: Exception | None = None
 
     def readable(self) -> bool:
-        """Whether it can be read: always."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Whether it can seek: always."""
+        """Return True."""
         return True
 
     def tell(self) -> int:
-        """Return where the next read begins."""
+        """Return the current position."""
         return self._position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to where the next read begins."""
+        """Move the current position."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position}.get(whence)
         self._position = max(0, (self.size if base is None else base) + offset)
         return self._position
 
     @property
     def size(self) -> int:
-        """Bytes in the file."""
+        """Size in bytes."""
         if self._size is None:
             try:
                 self._size = int(self._file.seek(0, io.SEEK_END)) - self._moved
@@ -69,7 +69,7 @@ class LibraryFile(io.RawIOBase):
         return self._size
 
     def readinto(self, target: Any) -> int:
-        """Fill what it is given, or as much of it as there is."""
+        """Read into `target`, as much as there is."""
         view = memoryview(target).cast("B")
         head = self._head[self._position : self._position + len(view)]
         view[: len(head)] = head
@@ -93,10 +93,11 @@ class LibraryFile(io.RawIOBase):
             self._failed, self._error = True, error
 
     def raise_error(self) -> None:
-        """Raise the first error of reading, once.
+        """Raise the first error of a read, once.
 
-        The error is not kept: its traceback leads to objects of HDF5, which hold this file from C, where
-        Python's garbage collector cannot see it. HDF5 would release the file after Python's end, and crash.
+        The error is not kept afterwards: its traceback refers to HDF5 objects, which refer to this file from
+        C, where Python's garbage collector cannot see it. HDF5 would release the file after Python's
+        shutdown, and crash.
         """
         if self._error is not None:
             error, self._error = self._error, None
@@ -108,16 +109,16 @@ class LibraryFile(io.RawIOBase):
 
 @contextmanager
 def library_file(handle: FileHandle, head: bytes = b"", start: int = 0) -> Iterator[LibraryFile]:
-    """Lend a file object to a library; an error of the file goes before whatever the library makes of it.
+    """Yield a file object for a library; errors of the file take precedence over those of the library.
 
     Parameters
     ----------
     handle : FileHandle
-        The file.
+        File.
     head : bytes, optional
-        What stands in place of its first `start` bytes.
+        Replaces the first `start` bytes.
     start : int, optional
-        How many bytes that replaces.
+        Number of bytes that `head` replaces.
     """
     with handle.file() as file:
         lent = LibraryFile(file, head, start)

@@ -1,9 +1,9 @@
-"""How long MP3 files are, where they do not say so themselves.
+"""Find the length of MP3 files that do not contain it.
 
-Encoders write the number of frames into the first one, the "Xing" header
-(http://gabriel.mp3-tech.org/mp3infotag.html). Without it libsndfile takes the bitrate of the first frame for
-that of all, and what a file of variable rate holds beyond that estimate is lost. So frames are counted, and
-the decoder is given a header that has their number.
+Encoders write the number of frames to the first frame, the "Xing" header
+(http://gabriel.mp3-tech.org/mp3infotag.html). Without it, libsndfile assumes that all frames have the bitrate
+of the first one, and loses the end of files with a variable bitrate. So frames are counted here, and the
+decoder gets a header with their number.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from typing import TypeAlias
 Read: TypeAlias = Callable[[int, int], bytes]
 
 _BLOCK = 1 << 20
-_SEARCHED = 64 * 1024  # bytes within which the first frame, and one behind junk, are looked for
+_SEARCHED = 64 * 1024  # bytes to search for the first frame, and for the next one after junk
 _RATES = (44100, 48000, 32000)
 _LAYER_3 = 1
 _KBITS_1 = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _KBITS_2 = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
-_ROOM_FOR_TAG = 8  # index of a bitrate whose frames are long enough: 112 or 64 kbit/s
+_ROOM_FOR_TAG = 8  # index of a bitrate with long enough frames: 112 or 64 kbit/s
 
 
 @dataclass(frozen=True, slots=True)
 class MpegLayout:
-    """An MP3 file whose length had to be found.
+    """How to read an MP3 file whose length had to be determined.
 
     Attributes
     ----------
     header : bytes
-        A first frame that says how many there are; empty where the decoder is right without.
+        First frame with the number of frames; empty if the decoder needs none.
     start : int
-        Byte of the file that comes behind it.
+        Offset in the file that follows the header.
     """
 
     header: bytes
@@ -40,19 +40,19 @@ class MpegLayout:
 
 
 def may_be_mpeg(head: bytes) -> bool:
-    """Whether a file may be MP3, by its first three bytes: a tag, or a frame."""
+    """Return whether a file may be MP3, by its first three bytes: an ID3 tag or a frame."""
     return head == b"ID3" or (head[:1] == b"\xff" and len(head) > 1 and head[1] & 0xE0 == 0xE0)
 
 
 def mpeg_layout(read: Read, size: int) -> MpegLayout | None:
-    """Return how to read an MP3 file that does not say how long it is, None for one that does.
+    """Determine how to read an MP3 file without length; None if it contains its length.
 
     Parameters
     ----------
     read : callable
-        Returns bytes by position and count.
+        Reads bytes, given offset and count.
     size : int
-        Bytes in the file; one that is shorter than it says is counted as well.
+        Size of the file in bytes; a truncated file is counted as well.
     """
     start = _first_frame(read, _after_tag(read))
     if start is None:
@@ -61,7 +61,7 @@ def mpeg_layout(read: Read, size: int) -> MpegLayout | None:
     tag = _tag(first)
     if tag is None:
         frames, constant = _count(read, start, size)
-        # Of a constant rate, the estimate is good, but for what the end of the file tells.
+        # With a constant bitrate, the decoder's estimate is right.
         return MpegLayout(b"", 0) if constant else MpegLayout(_header(first, frames, size - start), start)
     if size - start >= tag:
         return None
@@ -73,7 +73,7 @@ def mpeg_layout(read: Read, size: int) -> MpegLayout | None:
 
 
 def _after_tag(read: Read) -> int:
-    """Return where an ID3v2 tag ends, 0 if there is none."""
+    """Return the end of an ID3v2 tag, 0 if there is none."""
     head = read(0, 10)
     if head[:3] != b"ID3" or len(head) < 10:
         return 0
@@ -89,7 +89,7 @@ def _first_frame(read: Read, start: int) -> int | None:
 
 
 def _synchronised(data: bytes, start: int) -> int | None:
-    """Return where the next two frames that follow each other begin, None where there are none."""
+    """Return the offset of the next two consecutive frames, None if there are none."""
     at = data.find(b"\xff", start)
     while at >= 0:
         length = _frame_length(data[at : at + 4])
@@ -100,7 +100,7 @@ def _synchronised(data: bytes, start: int) -> int | None:
 
 
 def _frame_length(header: bytes) -> int | None:
-    """Return the bytes of a layer III frame by its header, None if it is none, or says no bitrate."""
+    """Return the length of a layer III frame in bytes, None if the header is not valid or has no bitrate."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE0 != 0xE0:
         return None
     version, layer = header[1] >> 3 & 3, header[1] >> 1 & 3
@@ -120,7 +120,7 @@ def _tag_offset(header: bytes) -> int:
 
 
 def _tag(frame: bytes) -> int | None:
-    """Return how many bytes the file has by its first frame, None where that does not count frames."""
+    """Return the size of the file according to its first frame, None if that has no number of frames."""
     at = _tag_offset(frame)
     if frame[at : at + 4] not in {b"Xing", b"Info"} or not frame[at + 7] & 1:
         return None
@@ -128,7 +128,7 @@ def _tag(frame: bytes) -> int | None:
 
 
 def _count(read: Read, start: int, size: int) -> tuple[int, bool]:
-    """Return how many whole frames there are, and whether all have one bitrate; junk is passed over."""
+    """Count whole frames, skipping junk; returns their number, and whether all have the same bitrate."""
     frames, position, block, at = 0, start, b"", 0
     rates: set[int] = set()
     while True:
@@ -150,7 +150,7 @@ def _count(read: Read, start: int, size: int) -> tuple[int, bool]:
 
 
 def _header(like: bytes, frames: int, size: int) -> bytes:
-    """Return a frame without sound that says how many others there are."""
+    """Return a silent frame that contains the number of frames that follow."""
     head = bytes([0xFF, like[1] | 1, _ROOM_FOR_TAG << 4 | like[2] & 0x0C, like[3]])
     length = _frame_length(head) or 0
     tag = b"Xing" + (3).to_bytes(4) + frames.to_bytes(4) + (length + size).to_bytes(4)

@@ -1,4 +1,4 @@
-"""Samples of ``.npy`` files, of any version of the format, without unpickling anything.
+"""Samples of ``.npy`` files of all versions of the format, without unpickling.
 
 See https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html.
 """
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from rinofs.datapack.formats.handles import FileHandle
 
 _VERSIONS = {1: ("<H", "latin-1"), 2: ("<I", "latin-1"), 3: ("<I", "utf-8")}
-_LOOKED_AT = 1000  # records that tell which field is the time
+_LOOKED_AT = 1000  # records that determine which field is the time
 _AT_ONCE = 4 * 1024 * 1024
-_LARGE = 8 * 1024 * 1024  # bytes from which on it is kept on disk what they say
+_LARGE = 8 * 1024 * 1024  # size in bytes from which the result of a scan is cached on disk
 _LONGEST_HEADER = 1 << 20
 _KEYS = {"descr", "fortran_order", "shape"}
 _EXACT = 2**53
-"""Integers up to this are exact as floats."""
+"""Integers up to this are exact as float64."""
 
 
 def npy_samples(handle: FileHandle) -> RawSamples:
-    """Return the samples of a ``.npy`` file."""
+    """Read the samples of a ``.npy`` file."""
     shape, fortran, dtype, offset = npy_header(handle)
     if not shape:
         raise InvalidDatapackError("this array is a single number, not samples")
@@ -58,7 +58,7 @@ def npy_samples(handle: FileHandle) -> RawSamples:
 
 
 class FieldSamples(RawSamples):
-    """Samples of a structured array, a column for each field; fields of dates are Unix nanoseconds."""
+    """Samples of a structured array, one column for each field; date fields become Unix nanoseconds."""
 
     def __init__(self, handle: FileHandle, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
         super().__init__(handle, offset, dtype, shape)
@@ -74,12 +74,12 @@ class FieldSamples(RawSamples):
 
     @staticmethod
     def columns(dtype: np.dtype[Any]) -> tuple[tuple[str, np.dtype[Any]], ...]:
-        """Return label and type of each column.
+        """Return label and dtype of each column.
 
         Raises
         ------
         NotDataError
-            If a field holds something else than numbers or dates.
+            If a field contains anything but numbers or dates.
         """
         found: list[tuple[str, np.dtype[Any]]] = []
         for name in dtype.names or ():
@@ -94,13 +94,13 @@ class FieldSamples(RawSamples):
         return tuple(found)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Return some samples."""
+        """Return the samples [start, stop)."""
         columns = self._parts_of(self._raw(start, stop))
         kept = [column for at, column in enumerate(columns) if at != self._dropped]
         return np.stack([column.astype(self.dtype, copy=False) for column in kept], axis=1)
 
     def _parts_of(self, records: NDArray[Any]) -> list[NDArray[Any]]:
-        """Return the columns of records."""
+        """Return the columns of some records."""
         found: list[NDArray[Any]] = []
         for name in self._stored.names or ():
             part = records[name].reshape(len(records), int(np.prod(self._stored[name].shape)))
@@ -117,10 +117,10 @@ class FieldSamples(RawSamples):
         return records
 
     def times(self) -> tuple[int, str, Times | None] | None:
-        """Return the field that says when the samples are, its label, and its times if they increase.
+        """Return the index and label of the field with times, and the times if they increase.
 
-        None where there is no such field, or it is all there is. All records are read, a part at a time, and
-        what they say is kept on disk.
+        None if there is no such field, or no other one. All records are read in parts, and the result is
+        cached on disk.
         """
         dates = [at for at, (_, kind) in enumerate(self._columns) if kind.kind == "M"]
         labels = [label for label, _ in self._columns]
@@ -141,12 +141,12 @@ class FieldSamples(RawSamples):
         return column, labels[column], times
 
     def drop(self, column: int) -> None:
-        """Leave a column out."""
+        """Remove a column."""
         self._dropped = column
         self._describe()
 
     def warn_of_lost_digits(self, label: str) -> None:
-        """Warn of fields whose integers a float cannot hold, by their first and their last record."""
+        """Warn of integers that a float cannot represent, according to the first and last record."""
         kept = [
             at for at, (_, kind) in enumerate(self._columns) if kind.kind in "iuM" and at != self._dropped
         ]
@@ -167,14 +167,14 @@ def _of_numbers(kind: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def npy_header(handle: FileHandle) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Return shape, whether it is in Fortran's order, dtype, and the byte where the numbers begin.
+    """Parse the header; returns shape, whether in Fortran order, dtype, and the offset of the data.
 
     Raises
     ------
     NotDataError
-        If the array holds Python objects, which are pickles: those can run any program.
+        If the array contains Python objects, which are pickles and could execute code.
     InvalidDatapackError
-        If the header cannot be read.
+        If the header is not valid.
     """
     try:
         fields, offset = _header(handle)
@@ -220,5 +220,5 @@ def _literal(text: str) -> Any:
     except SyntaxError:
         if "L" not in text:
             raise
-        # As Python 2 wrote long numbers: (3L, 2L).
+        # Python 2 wrote long integers as in (3L, 2L).
         return ast.literal_eval(re.sub(r"(?<=\d)L\b", "", text).strip())

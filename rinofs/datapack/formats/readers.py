@@ -25,13 +25,13 @@ def samples_of(
     Parameters
     ----------
     handle : FileHandle
-        The file.
+        File.
     kind : str
-        What it is, as `rinofs.datapack.formats.detect.format_of` tells.
+        Format, from `rinofs.datapack.formats.detect.format_of`.
     whole_numbers : bool, optional
-        False returns the integers of audio files as parts of full scale, -1 to 1; otherwise they stay.
+        False scales integers of audio files to the range -1 to 1; otherwise they are not changed.
     label : str, optional
-        What the file is called in warnings, by default its path.
+        Name of the file for warnings; by default its path.
     """
     scaled = whole_numbers is False
     if kind in {"json", "csv"}:
@@ -48,25 +48,25 @@ def samples_of(
 
 
 def recording_of(handle: FileHandle, kind: RecordingFormat, label: str) -> Recording:
-    """Return what is in a file of one of these formats.
+    """Read a file with several streams or annotations.
 
     Parameters
     ----------
     handle : FileHandle
-        The file.
+        File.
     kind : str
-        What it is, as `rinofs.datapack.formats.recordings.recording_format` tells.
+        Format, from `rinofs.datapack.formats.recordings.recording_format`.
     label : str
-        What it is called in messages.
+        Name of the file for messages.
 
     Raises
     ------
     ImportError
-        If the library that reads it is not installed.
+        If the library for the format is not installed.
     InvalidDatapackError
-        If it cannot be read.
+        If the file is not valid.
     """
-    # Imported where one is used: most sessions need none of them.
+    # Imported on demand, since most sessions need none of them.
     if kind in {"eaf", "textgrid", "webvtt"}:
         from rinofs.datapack.formats.laboratory.annotations import annotations_recording
 

@@ -1,4 +1,4 @@
-"""Files of several streams, and annotations: how they are told, and what all readers of them return."""
+"""Files with several streams or annotations: detection, and the common result of their readers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rinofs.datapack.formats.samples import Samples
 
 EXTRA = "pip install 'rinofs[formats]'"
-"""What installs the libraries that these formats are read with."""
+"""Command that installs the libraries for these formats."""
 
 RecordingFormat: TypeAlias = Literal["edf", "xdf", "hdf5", "eaf", "textgrid", "webvtt", "repovizz1"]
 
@@ -26,7 +26,7 @@ _TEXTGRID = re.compile(r'\s*(?:File type = )?"ooTextFile"\s+(?:Object class = )?
 
 
 def recording_format(head: bytes) -> RecordingFormat | None:
-    """Return which of these formats a file has, by its beginning; None for all others."""
+    """Return the format of a file according to its beginning, None for all other formats."""
     if head.startswith((b"0       ", b"\xffBIOSEMI")) and _is_edf(head):
         return "edf"
     if head.startswith(b"XDF:"):
@@ -39,13 +39,13 @@ def recording_format(head: bytes) -> RecordingFormat | None:
 
 
 def _is_edf(head: bytes) -> bool:
-    """Whether the header is as long as its signals make it: tables of text may begin with a 0 as well."""
+    """Return whether the header's size matches the number of signals: text tables may start with 0 too."""
     size, signals = head[184:192].strip(), head[252:256].strip()
     return size.isdigit() and signals.isdigit() and int(size) == 256 * (int(signals) + 1)
 
 
 def is_repovizz1(head: bytes) -> bool:
-    """Whether a file is a signal of repoVizz 1, by its beginning."""
+    """Return whether a file is a signal of repoVizz 1, according to its beginning."""
     line = head.lstrip(b"\xef\xbb\xbf").partition(b"\n")[0].strip().lower()
     return line == b"repovizz" or (line.startswith(b"repovizz,") and b"=" in line)
 
@@ -61,22 +61,22 @@ def _text_format(head: bytes) -> RecordingFormat | None:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Samples of one recording device.
+    """Samples of one device.
 
     Attributes
     ----------
     name : str
-        What it is called in the file; slashes separate the groups that it is in.
+        Name in the file; slashes separate groups.
     samples : Samples
-        Its samples, with labels and rate.
+        Samples, with labels and rate.
     units : str
-        Unit of the values; empty if unknown.
+        Unit of the values; empty if not known.
     start : float
-        Seconds of the first sample.
+        Time of the first sample in seconds.
     times : ndarray, optional
-        Seconds of each sample, where they are not evenly spaced.
+        Time of each sample in seconds, if not evenly spaced.
     attrs : mapping
-        What else the file says of it. ``start_time`` is when its times are 0.
+        Other attributes from the file. ``start_time`` is the origin of its times.
     """
 
     name: str
@@ -94,11 +94,11 @@ class EventTable:
     Attributes
     ----------
     name : str
-        What they are called in the file.
+        Name in the file.
     columns : mapping of str to sequence
-        Their columns by name; those whose names end in ``_time`` are seconds.
+        Columns by name; columns with names that end in ``_time`` are in seconds.
     attrs : mapping
-        What else the file says of them.
+        Other attributes from the file.
     """
 
     name: str
@@ -108,16 +108,16 @@ class EventTable:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """All that is in a file.
+    """The contents of a file.
 
     Attributes
     ----------
     streams : tuple of Stream
-        What was sampled.
+        Sampled data.
     events : tuple of EventTable
-        What was annotated.
+        Annotations.
     attrs : mapping
-        What the file says of itself: the start of the recording, for example.
+        Attributes of the file, such as the start of the recording.
     """
 
     streams: tuple[Stream, ...] = ()
@@ -131,9 +131,9 @@ class ArraySamples:
     Parameters
     ----------
     values : ndarray
-        Samples x channels.
+        Shape (samples, channels).
     labels : tuple of str, optional
-        Of the channels.
+        Labels of the channels.
     rate : float, optional
         Samples per second.
     """
@@ -149,7 +149,7 @@ class ArraySamples:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """How many there are, then what each of them is."""
+        """Number of samples, and shape of a sample."""
         return self._values.shape
 
     @property
@@ -158,5 +158,5 @@ class ArraySamples:
         return self._values.dtype
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Return some samples."""
+        """Return the samples [start, stop)."""
         return self._values[start:stop].copy()

@@ -1,4 +1,4 @@
-"""The samples of a file, read in parts where the format allows it."""
+"""Samples of a file, which are read in parts if the format allows it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from rinofs.datapack.formats.handles import FileHandle
 
 CHUNK = 32 * 1024 * 1024
-"""Bytes of a dask chunk, where nothing else is asked for."""
+"""Default size of a dask chunk in bytes."""
 
 
 class Samples(Protocol):
-    """Samples of one file: an array whose first axis is that of time."""
+    """Samples of one file: an array whose first axis is time."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """How many there are, then what each of them is."""
+        """Number of samples, and shape of a sample."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -30,22 +30,22 @@ class Samples(Protocol):
 
     @property
     def rate(self) -> float | None:
-        """Samples per second, where the file says."""
+        """Samples per second, if the file contains it."""
 
     @property
     def labels(self) -> tuple[str, ...] | None:
-        """Labels of its columns, where the file has some."""
+        """Labels of the columns, if the file contains them."""
 
     @property
     def parts(self) -> int | None:
-        """How many are read well at once, None where the file is read whole anyway."""
+        """Preferred number of samples per read, None if the file is read whole anyway."""
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Return some samples; the array is the caller's."""
+        """Return the samples [start, stop); the array may be modified by the caller."""
 
 
 class RawSamples:
-    """Samples that stand in a file as in memory, one after the other."""
+    """Samples that are stored in a file as in memory, one after the other."""
 
     rate: float | None = None
     labels: tuple[str, ...] | None = None
@@ -60,7 +60,7 @@ class RawSamples:
         self.parts = max(1, CHUNK // max(self._stride, 1))
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Return some samples."""
+        """Return the samples [start, stop)."""
         values = self._raw(start, stop)
         return values.astype(self.dtype, copy=False)
 
@@ -74,7 +74,7 @@ class RawSamples:
 
 
 class ColumnSamples(RawSamples):
-    """Samples of an array that is stored column by column."""
+    """Samples of an array that is stored column by column (Fortran order)."""
 
     def _raw(self, start: int, stop: int) -> NDArray[Any]:
         count = int(np.prod(self.shape[1:]))
@@ -84,5 +84,5 @@ class ColumnSamples(RawSamples):
             target = column.view(np.uint8).data
             if self._handle.read_into(at, target) < len(target):
                 raise InvalidDatapackError(f"{self._handle.path}: the file ends before sample {stop}")
-        # As numpy keeps such arrays: the last axis is the slowest.
+        # The last axis is the slowest.
         return columns.reshape(*self.shape[:0:-1], -1).transpose()

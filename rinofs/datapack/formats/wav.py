@@ -1,9 +1,9 @@
-"""Where the samples of a WAV file are, so that any of them can be read without the others.
+"""Find the samples in a WAV file, so that any part can be read without the rest.
 
-Sizes in headers are often wrong: recorders that lose power leave 0, streams have no size at all, and 32 bits
-wrap at 4 GiB. What is in the file decides then, and the layout says what was made of it.
+Sizes in headers are often wrong: recorders that lose power leave 0, streams have no size, and 32 bits
+overflow at 4 GiB. The content of the file is decisive then, and the layout has a description of the problem.
 
-RF64 is EBU Tech 3306, BW64 its successor ITU-R BS.2088; chunks and formats are those of RIFF and of
+RF64 is EBU Tech 3306, its successor BW64 is ITU-R BS.2088; chunks and formats are those of RIFF and of
 ``WAVEFORMATEXTENSIBLE`` (https://www.mmsp.ece.mcgill.ca/Documents/AudioFormats/WAVE/WAVE.html).
 """
 
@@ -30,8 +30,8 @@ Packing: TypeAlias = Literal["", "low", "high"]
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _UNKNOWN_SIZE = 0xFFFFFFFF
 _WRAP = 1 << 32
-_PROBE = 48 * 1024  # bytes of samples that tell how 24 bits lie in 4 bytes
-_MOST_CHUNKS = 64  # that are looked at behind the samples
+_PROBE = 48 * 1024  # bytes of samples that determine how 24 bits are stored in 4 bytes
+_MOST_CHUNKS = 64  # maximum number of chunks to check after the samples
 
 _BEFORE_SAMPLES = frozenset({b"fmt ", b"data", b"ds64", b"fact", b"JUNK", b"junk", b"PAD ", b"FLLR", b"minf"})
 _ANYWHERE = frozenset(
@@ -39,31 +39,31 @@ _ANYWHERE = frozenset(
     | {b"_PMX", b"afsp", b"DISP", b"plst", b"labl", b"note", b"umid", b"cart", b"link", b"levl", b"acid"}
 )
 _KNOWN = _BEFORE_SAMPLES | _ANYWHERE
-_TAGS = (b"ID3", b"TAG", b"APETAGEX")  # what taggers append to any file
+_TAGS = (b"ID3", b"TAG", b"APETAGEX")  # appended by tag editors to files of any format
 
 
 @dataclass(frozen=True, slots=True)
 class WavLayout:
-    """Uncompressed samples in a file.
+    """The layout of uncompressed samples in a file.
 
     Attributes
     ----------
     rate : float
         Frames per second.
     channels : int
-        Samples in a frame.
+        Number of samples in a frame.
     bits : int
         Bits of a sample: 8 (unsigned), 16, 24, 32 or 64.
     is_float : bool
         Whether samples are floating-point numbers.
     offset : int
-        Byte at which they begin.
+        Offset of the samples in bytes.
     frames : int
-        How many frames there are.
+        Number of frames.
     packing : str
-        Where the 24 bits of a sample are that takes 4 bytes: the ``low`` or the ``high`` three.
+        Position of 24-bit samples in 4 bytes: ``low`` or ``high`` three bytes.
     problem : str
-        What is wrong with the sizes in the header, and what was made of it; empty if they are right.
+        Description of wrong sizes in the header, and how the file is read; empty if they are right.
     """
 
     rate: float
@@ -77,19 +77,19 @@ class WavLayout:
 
 
 def wav_layout(read: Read, size: int) -> WavLayout | None:
-    """Return where the samples of a WAV file are, None for one that is compressed.
+    """Find the samples in a WAV file, None if it is compressed.
 
     Parameters
     ----------
     read : callable
-        Returns bytes by position and count.
+        Reads bytes, given offset and count.
     size : int
-        Bytes in the file. One that ends early has the frames that are there.
+        Size of the file in bytes. A truncated file has the frames that exist.
 
     Raises
     ------
     InvalidDatapackError
-        If this is no WAV file, or it ends before its samples begin.
+        If it is not a WAV file, or ends before its samples.
     """
     form: bytes | None = None
     long_size: int | None = None
@@ -117,7 +117,7 @@ def _whole(read: Read, start: int, count: int) -> bytes:
 
 
 def _next_chunk(read: Read, end: int) -> int:
-    """Return where the chunk behind one begins: at an even byte, unless its writer forgot to pad."""
+    """Return the offset of the next chunk: an even number, unless the writer forgot the padding byte."""
     if end % 2 == 0:
         return end
     around = read(end, 5)
@@ -133,7 +133,7 @@ def _is_identifier(word: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Samples:
-    """The data chunk: what its header says, and how many bytes of samples there are in truth."""
+    """The data chunk: the size in its header, and its actual size."""
 
     read: Read
     size: int
@@ -142,12 +142,12 @@ class _Samples:
     long_size: int | None
 
     def length(self, frame: int) -> tuple[int, str]:
-        """Return the bytes of samples, and what is wrong with the sizes in the header."""
+        """Return the size of the samples in bytes, and a description of wrong sizes in the header."""
         there = self.size - self.offset
         said = self.said
         if self.long_size is not None and said in {0, _UNKNOWN_SIZE}:
             said = self.long_size
-        elif said == _UNKNOWN_SIZE:  # a stream, whose length nobody knew when it began
+        elif said == _UNKNOWN_SIZE:  # a stream, whose length was not known in advance
             return there, ""
         if said > there:
             missing = said // frame - there // frame
@@ -170,7 +170,7 @@ class _Samples:
         return real, f"its header {what}{count}; all {real // frame} that follow it are read"
 
     def _only_chunks(self, end: int) -> bool:
-        """Whether nothing but chunks is between a byte and the end of the file."""
+        """Return whether there are only valid chunks between an offset and the end of the file."""
         return self._chunks_follow(end) or (end % 2 == 1 and self._chunks_follow(end + 1))
 
     def _chunks_follow(self, position: int) -> bool:
@@ -180,16 +180,16 @@ class _Samples:
             identifier, length = struct.unpack("<4sI", self.read(position, 8))
             end = position + 8 + length
             if identifier in _KNOWN and end >= self.size:
-                return True  # the last one, which may have been cut off
+                return True  # the last chunk may be truncated
             if not _is_identifier(identifier) or end > self.size:
                 return False
             position = _next_chunk(self.read, end)
         return True
 
     def packing(self) -> tuple[Packing, str]:
-        """Return where 24 bits are in 4 bytes, by samples at the beginning, in the middle and at the end.
+        """Return the position of 24 bits in 4 bytes, from samples at the beginning, middle and end.
 
-        The standard has them in the high bytes. ALSA writes a number of 24 bits, its sign carried on or not.
+        The standard uses the high bytes. ALSA writes a 24-bit number with or without sign extension.
         """
         there = (self.size - self.offset) // 4 * 4
         places = {0, there // 2 // 4 * 4, max(0, there - _PROBE) // 4 * 4}
@@ -239,7 +239,7 @@ def _layout(form: bytes, samples: _Samples) -> WavLayout | None:
 
 
 def _stored_bits(code: int, bits: int, frame: int, channels: int) -> int | None:
-    """Return the bits that a sample takes in the file, None for samples that are left to libsndfile."""
+    """Return the number of bits of a stored sample, None for formats that libsndfile reads."""
     whole = (bits + 7) // 8 * 8
     stored, odd = divmod(frame * 8, channels) if frame else (whole, 0)
     if code == _FLOAT:
@@ -249,14 +249,14 @@ def _stored_bits(code: int, bits: int, frame: int, channels: int) -> int | None:
 
 
 class WavSamples(RawSamples):
-    """Samples of an uncompressed WAV file, integers as they are or as parts of full scale."""
+    """Samples of an uncompressed WAV file, as integers or scaled to -1 to 1."""
 
     def __init__(self, handle: FileHandle, layout: WavLayout, *, scaled: bool) -> None:
         self._bits = layout.bits
         self._packing = layout.packing
         self._scaled = scaled and not layout.is_float
         kind = "<f" if layout.is_float else "<i"
-        # 24 bits are read as bytes, and 8 are the only ones without a sign.
+        # 24 bits are read as raw bytes; only 8-bit samples are unsigned.
         name = {8: "u1", 24: "<i4" if layout.packing else "V3"}.get(layout.bits, f"{kind}{layout.bits // 8}")
         stored = np.dtype(name)
         super().__init__(handle, layout.offset, stored, (layout.frames, layout.channels))
@@ -264,7 +264,7 @@ class WavSamples(RawSamples):
         self.dtype = audio_dtype(layout.bits, is_float=layout.is_float, scaled=self._scaled)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Return some samples."""
+        """Return the samples [start, stop)."""
         raw = self._raw(start, stop)
         if self._bits == 8:
             raw = (raw.astype(np.int16) - 128).astype(np.int8)
@@ -281,7 +281,7 @@ class WavSamples(RawSamples):
 
 
 def audio_dtype(bits: int, *, is_float: bool, scaled: bool) -> np.dtype[Any]:
-    """Return the type of the values of audio of so many bits."""
+    """Return the dtype for audio with a number of bits."""
     if is_float:
         return np.dtype(np.float64 if bits == 64 else np.float32)
     if scaled:

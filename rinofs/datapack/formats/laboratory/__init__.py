@@ -1,5 +1,5 @@
-"""Formats of laboratories: files of several streams, annotations, and what older services left.
+"""Laboratory formats: files with several streams, annotations, and repoVizz 1.
 
-Each module reads one into a `Recording`. They import what `formats` has, and are imported where a file needs
-one; `detect` tells them by their beginnings alone.
+Each module reads one format into a `Recording`. May import `formats`; a module is imported when a file needs
+it. `detect` recognises these formats by the beginning of a file.
 """

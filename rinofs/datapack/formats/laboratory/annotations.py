@@ -1,4 +1,4 @@
-"""Annotations of ELAN, Praat and the web: EAF, TextGrid and WebVTT, read as events."""
+"""Annotations of ELAN (EAF), Praat (TextGrid) and the web (WebVTT) as events."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ _FRAMES = {"milliseconds": 1000.0, "PAL-frames": 25.0, "NTSC-frames": 30000 / 10
 
 
 def annotations_recording(handle: FileHandle, label: str, kind: str) -> Recording:
-    """Return the events of a file of annotations.
+    """Read the events of an annotation file.
 
     Parameters
     ----------
     handle : FileHandle
-        The file.
+        File.
     label : str
-        What it is called in messages.
+        Name for messages.
     kind : str
         ``eaf``, ``textgrid`` or ``webvtt``.
 
     Raises
     ------
     InvalidDatapackError
-        If it cannot be read.
+        If the file is not valid.
     """
     size = handle.size
     if size > _LARGEST:
@@ -80,15 +80,15 @@ def _text(data: bytes, label: str) -> str:
 
 
 def eaf_events(root: Element) -> list[_Event]:
-    """Return the annotations of all tiers of an ELAN document.
+    """Return the annotations in all tiers of an ELAN document.
 
-    Annotations that refer to others have their times; those that divide one share it evenly. A time that is
-    not set lies evenly between its neighbours, as ELAN shows it.
+    Annotations that refer to others have the same times; several that divide one annotation share its time
+    evenly. As ELAN does, times that are not set are spaced evenly between their neighbours.
 
     Raises
     ------
     InvalidDatapackError
-        If it is no ELAN document, or an annotation refers to what is not there.
+        If it is not an ELAN document, or an annotation refers to a missing one.
     """
     if root.name != "ANNOTATION_DOCUMENT":
         raise InvalidDatapackError(f"not an ELAN document: its root is <{root.name[:40]}>")
@@ -121,7 +121,7 @@ def eaf_events(root: Element) -> list[_Event]:
 
 
 def _slots(root: Element) -> dict[str, float]:
-    """Return the times of all slots."""
+    """Return the times of all time slots."""
     order = [
         (slot.attributes.get("TIME_SLOT_ID", ""), slot.attributes.get("TIME_VALUE"))
         for slot in root.iter("TIME_SLOT")
@@ -143,7 +143,7 @@ def _value(annotation: Element) -> str:
 
 
 def _place(found: dict[str, tuple[float, float]], waiting: dict[str, list[tuple[str, str]]]) -> None:
-    """Give annotations that refer to others their times."""
+    """Assign times to annotations that refer to others."""
     ahead = [key for key in waiting if key in found]
     while ahead:
         parent = ahead.pop()
@@ -164,14 +164,15 @@ _TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<!\S)(<\w+>|[+-]?\d+(?:\.\d*)?(?:[eE][+
 
 
 def textgrid_events(text: str) -> list[_Event]:
-    """Return the intervals and points of a TextGrid, long or short; intervals without text are left out.
+    """Return the intervals and points of a TextGrid, long or short; empty intervals are left out.
 
-    As Praat does, only quoted texts, numbers that stand alone, and flags are read.
+    As in Praat, only quoted texts, free-standing numbers and flags are read; everything else is a comment
+    (https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html).
 
     Raises
     ------
     InvalidDatapackError
-        If it is no TextGrid, or ends early.
+        If it is not a TextGrid, or is truncated.
     """
     tokens = _tokens(text)
     try:
@@ -216,12 +217,12 @@ _VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]*)>")
 
 
 def webvtt_events(text: str) -> list[_Event]:
-    """Return the cues of a WebVTT file, without their markup, and who speaks.
+    """Return the cues of a WebVTT file without markup, and their speakers.
 
     Raises
     ------
     InvalidDatapackError
-        If it is no WebVTT.
+        If it is not WebVTT.
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").replace("\0", "\ufffd").split("\n")
     if not re.match(r"\ufeff?WEBVTT(?:[ \t]|$)", lines[0]):
@@ -246,7 +247,7 @@ def webvtt_events(text: str) -> list[_Event]:
 
 def _seconds(stamp: str) -> float:
     *hours, minutes, seconds = stamp.split(":")
-    # From whole milliseconds, so that 0.1 s is the number that 0.1 is.
+    # From an integer of milliseconds, so that 0.1 s is exactly the float 0.1.
     whole, thousandths = seconds.split(".")
     total = (int(hours[0]) if hours else 0) * 3600 + int(minutes) * 60 + int(whole)
     return (total * 1000 + int(thousandths)) / 1000

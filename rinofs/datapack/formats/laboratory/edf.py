@@ -1,7 +1,7 @@
-"""European data format, EDF and BDF, with annotations: read in parts, through `edfio`.
+"""European Data Format, EDF and BDF, with annotations: read in parts, with the header parsed by `edfio`.
 
-`edfio` reads the header. Samples are read here, since it takes BDF and files of other filesystems whole into
-memory. See https://www.edfplus.info/specs/ and https://www.biosemi.com/faq/file_format.htm.
+`edfio` would read BDF files, and files on other filesystems, whole into memory, so samples are read here. See
+https://www.edfplus.info/specs/ and https://www.biosemi.com/faq/file_format.htm.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 _ANNOTATIONS = frozenset({"EDF Annotations", "BDF Annotations"})
 _ANNOTATED = 16 * 1024 * 1024
-"""Bytes up to which a file is read for its annotations, which are spread all over it."""
+"""Maximum size in bytes of a file whose annotations are read, since they are spread over the whole file."""
 
 _ONSET = re.compile(r"^([+-]\d+(?:\.\d*)?)(?:\x15(\d+(?:\.\d*)?))?\x14")
 
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """Where the data records are, and how much of each signal is in one."""
+    """The position of data records, and of each signal in a record."""
 
     handle: FileHandle
     offset: int
@@ -49,12 +49,12 @@ class _Records:
         return sum(self.sizes) * self.width
 
     def column(self, number: int, raw: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the bytes of a signal in records."""
+        """Return the bytes of one signal in some records."""
         begin = sum(self.sizes[:number]) * self.width
         return raw[:, begin : begin + self.sizes[number] * self.width]
 
     def read(self, first: int, last: int) -> NDArray[np.uint8]:
-        """Return whole records as bytes, a row each."""
+        """Return whole records as bytes, one row each."""
         raw = np.empty((max(last - first, 0), self.bytes), np.uint8)
         if raw.size:
             target = raw.reshape(-1).data
@@ -64,7 +64,7 @@ class _Records:
 
 
 class EdfSamples:
-    """Samples of signals of one rate, in their physical units."""
+    """Samples of signals with the same rate, in physical units."""
 
     dtype = np.dtype(np.float64)
 
@@ -84,7 +84,7 @@ class EdfSamples:
         self.parts = max(1, CHUNK // max(records.bytes, 1)) * self._per_record
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Return some samples."""
+        """Return the samples [start, stop)."""
         per = self._per_record
         first, last = start // per, -(-stop // per)
         raw = self._records.read(first, last)
@@ -105,14 +105,14 @@ def _integers(raw: NDArray[np.uint8], width: int) -> NDArray[Any]:
 
 
 def edf_recording(handle: FileHandle, label: str) -> Recording:
-    """Return what is in an EDF or BDF file: a stream for each rate and unit, and the annotations.
+    """Read an EDF or BDF file: a stream for each rate and unit, and the annotations.
 
     Raises
     ------
     ImportError
         If `edfio` is not installed.
     InvalidDatapackError
-        If the header cannot be read.
+        If the header is not valid.
     """
     header, file = _header(handle)
     records = _records(handle, header, label)
@@ -148,7 +148,7 @@ def _header(handle: FileHandle) -> tuple[bytes, Any]:
         fits = size == len(header) == 256 * (signals + 1)
         read = edfio.read_bdf if head[0] == 0xFF else edfio.read_edf
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of numbers in the header that cannot be right
+            warnings.simplefilter("ignore")  # about implausible numbers in the header
             file = read(_one_record(header, signals), header_encoding="latin-1") if fits else None
     except (ValueError, IndexError, ZeroDivisionError) as error:
         raise InvalidDatapackError(f"cannot read the header of this EDF file: {error}") from error
@@ -160,12 +160,12 @@ def _header(handle: FileHandle) -> tuple[bytes, Any]:
 
 
 def _one_record(header: bytes, signals: int) -> bytes:
-    """Return the header with a record of zeros, which `edfio` wants to see."""
+    """Return the header with one record of zeros, which `edfio` requires."""
     width = 3 if header[0] == 0xFF else 2
     record = b""
     for number in range(signals):
         size = int(_field(header, 8, 216, number)) * width
-        # `edfio` asks the first annotation for the fraction of a second at which the recording began.
+        # `edfio` reads the fraction of a second of the start time from the first annotation.
         is_annotation = _field(header, 16, 0, number) in _ANNOTATIONS
         record += (b"+0\x14\x14" if is_annotation else b"").ljust(size, b"\0")[:size]
     return header[:236] + b"1".ljust(8) + header[244:] + record
@@ -193,7 +193,7 @@ def _records(handle: FileHandle, header: bytes, label: str) -> _Records:
 
 def _attributes(file: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    with contextlib.suppress(ValueError):  # an anonymous recording has no date
+    with contextlib.suppress(ValueError):  # anonymised recordings have no date
         found["start_time"] = f"{file.startdate.isoformat()}T{file.starttime.isoformat()}"
     for key in ("local_patient_identification", "local_recording_identification"):
         if value := str(getattr(file, key, "")).strip():
@@ -209,7 +209,7 @@ def _streams(
     onsets: NDArray[np.float64] | None,
     began: Mapping[str, str],
 ) -> Iterator[Stream]:
-    """Yield the signals, those of one rate and unit together."""
+    """Yield the signals, grouped by rate and unit."""
     groups: dict[tuple[int, str], list[tuple[int, Any]]] = {}
     for number, signal in zip(numbers, signals, strict=True):
         if records.sizes[number]:
@@ -240,7 +240,7 @@ def _read_annotations(handle: FileHandle, label: str) -> bool:
 
 
 def _annotations(records: _Records, numbers: Sequence[int]) -> tuple[NDArray[np.float64], EventTable]:
-    """Return when each record begins, and the annotations in them."""
+    """Return the start time of each record, and the annotations in the records."""
     onsets: NDArray[Any] = np.arange(records.count) * records.duration
     found: list[tuple[float, float, str]] = []
     step = max(1, CHUNK // max(records.bytes, 1))
@@ -264,7 +264,7 @@ def _annotations(records: _Records, numbers: Sequence[int]) -> tuple[NDArray[np.
 
 
 def _lists(text: str) -> Iterator[tuple[float, float, list[str]]]:
-    """Yield the time-stamped annotation lists of a record; the first keeps the record's time."""
+    """Yield the time-stamped annotation lists in a record; the first has the record's start time."""
     for part in text.split("\0"):
         if head := _ONSET.match(part):
             yield float(head[1]), float(head[2] or 0), part[head.end() :].split("\x14")

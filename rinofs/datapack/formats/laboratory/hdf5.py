@@ -1,4 +1,4 @@
-"""Arrays in HDF5 files, and the recordings of OpenSignals, through `h5py`: read in parts."""
+"""Arrays in HDF5 files, and recordings of OpenSignals, by `h5py`: read in parts."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ _UNITS = ("units", "unit")
 _LABELS = ("labels", "channels", "channel_names", "columns", "names")
 _TIMES = ("time", "times", "timestamps", "t")
 _MOST = 1000
-"""Arrays that are looked at in a file."""
+"""Maximum number of arrays in a file that are checked."""
 
 
 class Hdf5Samples:
-    """Samples of a dataset, or of several that are a column each."""
+    """Samples of one HDF5 dataset, or of several that are one column each."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class Hdf5Samples:
         self.parts = max(1, CHUNK // max(row, 1))
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Return some samples."""
+        """Return the samples [start, stop)."""
         with _file(self._handle, f"{self._handle.path}: ") as file:
             columns = [np.asarray(file[path][start:stop]) for path in self._paths]
         if len(columns) == 1:
@@ -72,16 +72,16 @@ class Hdf5Samples:
 
 
 def hdf5_recording(handle: FileHandle) -> Recording:
-    """Return the arrays of numbers in an HDF5 file.
+    """Read the numeric arrays of an HDF5 file.
 
     Raises
     ------
     ImportError
         If `h5py` is not installed.
     NotDataError
-        If there are none, or it is a file of NetCDF, which has a reader of its own.
+        If there are none, or it is a NetCDF file, for which xarray has another engine.
     InvalidDatapackError
-        If the file cannot be read.
+        If the file is not valid.
     """
     with _file(handle) as file:
         if "_NCProperties" in file.attrs:
@@ -113,7 +113,7 @@ def _file(handle: FileHandle, where: str = "") -> Iterator[H5]:
 
 
 def _arrays(file: H5) -> list[str]:
-    """Return the paths of arrays of numbers over time; links are not followed out of the file."""
+    """Return the paths of numeric arrays over time; links out of the file are not followed."""
     found: list[str] = []
 
     def note(path: str, item: H5) -> None:
@@ -125,7 +125,7 @@ def _arrays(file: H5) -> list[str]:
 
 
 def _is_array(item: H5) -> bool:
-    """Whether this is an array of numbers, which are in this file and in no other."""
+    """Return whether this is a numeric array that is stored in this file."""
     import h5py
 
     if not isinstance(item, h5py.Dataset) or item.is_virtual or item.external:
@@ -134,7 +134,7 @@ def _is_array(item: H5) -> bool:
 
 
 def _members(group: H5) -> dict[str, H5]:
-    """Return what is in a group itself; nothing for what is no group."""
+    """Return the members of a group; empty for anything else."""
     import h5py
 
     if not isinstance(group, h5py.Group):
@@ -169,13 +169,13 @@ def _is_clock(file: H5, path: str, paths: Sequence[str]) -> bool:
 
 
 def _clocks(file: H5, clock: str, path: str) -> bool:
-    """Whether one array may be the times of another: beside it, and as long."""
+    """Return whether one array may contain the times of another: same group and same length."""
     beside = posixpath.dirname(clock) == posixpath.dirname(path)
     return beside and clock != path and len(file[clock]) == len(file[path])
 
 
 def _attribute(item: H5, names: Sequence[str], *, up: bool = True) -> Any:
-    """Return an attribute of an array, or of the groups that it is in."""
+    """Return an attribute of an array or of its parent groups."""
     while True:
         words = {key.lower().replace(" ", "_"): key for key in item.attrs}
         for name in names:
@@ -216,7 +216,7 @@ def _is_opensignals(group: H5) -> bool:
 
 
 def _opensignals(handle: FileHandle, group: H5, several: bool) -> Iterator[Stream]:
-    """Yield the raw channels of a device, and its digital ones; the rest is computed from them."""
+    """Yield the raw and digital channels of a device; its other arrays are computed from them."""
     rate = _number(group.attrs["sampling rate"])
     device = f"{group.name.strip('/')}/" if several else ""
     for kind, prefix in (("raw", "channel_"), ("digital", "digital_")):

@@ -1,4 +1,4 @@
-"""Signals of repoVizz 1: a header, and all samples of a channel in one line."""
+"""Signals of repoVizz 1: a header line, and all samples of a channel in one line."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
     from rinofs.datapack.formats.handles import FileHandle
 
 _PART = 1 << 20
-"""Bytes of samples that are parsed at once."""
+"""Number of bytes that are parsed at once."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Signal:
-    """A channel.
+    """One channel.
 
     Attributes
     ----------
     values : ndarray
-        Its samples.
+        Samples, shape (n,).
     rate : float or None
-        Samples per second, where the header says.
+        Samples per second, if in the header.
     start : float
-        Seconds of the first sample.
+        Time of the first sample in seconds.
     display : tuple of two floats, optional
-        The range that a viewer shows; not that of the samples.
+        Range for display, which may differ from that of the samples.
     """
 
     values: NDArray[np.float64]
@@ -44,12 +44,12 @@ class Signal:
 
 
 def parse_signal(data: bytes) -> Signal:
-    """Return the signal that a file is.
+    """Parse a signal.
 
     Raises
     ------
     InvalidDatapackError
-        If a sample or the rate is no number, or there is a third line.
+        If a sample or the rate is not a number, or there is a third line.
     """
     head, _, rest = data.lstrip(b"\xef\xbb\xbf").partition(b"\n")
     fields = _fields(head.decode("utf-8", "replace"))
@@ -87,7 +87,7 @@ def _samples(line: bytes) -> NDArray[np.float64]:
     while start < len(line):
         end = len(line) if start + _PART >= len(line) else line.rfind(b",", start, start + _PART) + 1
         items = line[start : end or len(line)].split(b",")
-        if not items[-1].strip():  # what follows the last comma is no sample
+        if not items[-1].strip():  # after a trailing comma
             items.pop()
         parts.append(_floats(items, count))
         count += len(items)
@@ -109,7 +109,7 @@ def _floats(items: list[bytes], before: int) -> NDArray[np.float64]:
 
 
 def repovizz1_recording(handle: FileHandle) -> Recording:
-    """Return the signal of a file."""
+    """Read the signal in a file."""
     signal = parse_signal(handle.read_all())
     samples = ArraySamples(signal.values[:, None], None, signal.rate)
     return Recording((Stream("", samples, "", signal.start),))

@@ -1,4 +1,4 @@
-"""XML from files that nobody vouches for: no document types, no entities, nothing from elsewhere, bounded."""
+"""Parse untrusted XML: no document types, entities or external content; bounded in size and depth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _DEEPEST = 200
 _MOST = 1_000_000
-"""Elements in a document."""
+"""Maximum number of elements in a document."""
 
 
 @dataclass(slots=True)
@@ -25,11 +25,11 @@ class Element:
     name : str
         Its name, as written.
     attributes : dict of str
-        Its attributes.
+        Attributes by name.
     children : list of Element
-        The elements in it.
+        Child elements.
     text : str
-        The text directly in it.
+        Text directly inside the element.
     """
 
     name: str
@@ -38,24 +38,24 @@ class Element:
     text: str = ""
 
     def iter(self, name: str) -> Iterator[Element]:
-        """Yield the elements of a name in this one, in the order of the document."""
+        """Yield the descendants with a name, in document order."""
         for child in self.children:
             if child.name == name:
                 yield child
             yield from child.iter(name)
 
     def first(self, name: str) -> Element | None:
-        """Return the first of these, None if there is none."""
+        """Return the first descendant with a name, or None."""
         return next(self.iter(name), None)
 
 
 def parse_xml(data: bytes) -> Element:
-    """Return the root of a document.
+    """Parse a document; returns its root.
 
     Raises
     ------
     InvalidDatapackError
-        If it is not well-formed, declares entities or a document type, or is too large or too deep.
+        If it is not well-formed, declares entities or a document type, or exceeds the limits.
     """
     parser = expat.ParserCreate()
     parser.buffer_text = True

@@ -1,6 +1,6 @@
-"""Recordings of the Lab Streaming Layer, through `pyxdf`.
+"""Recordings of the Lab Streaming Layer (XDF), by `pyxdf`.
 
-Times are those that `pyxdf` makes of them: on one clock, and without jitter. A file is read whole.
+Times are those of `pyxdf`: synchronised and without jitter. A file is read whole.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
     from rinofs.datapack.formats.handles import FileHandle
 
 _EVEN = 1e-6
-"""Seconds by which a time may miss its place in an evenly sampled stream."""
+"""Maximum deviation in seconds of a time in an evenly sampled stream."""
 
 
 def xdf_recording(handle: FileHandle) -> Recording:
-    """Return the streams of an XDF file; streams of text are events.
+    """Read the streams of an XDF file; streams of text become events.
 
     Raises
     ------
     ImportError
         If `pyxdf` is not installed.
     InvalidDatapackError
-        If the file cannot be read.
+        If the file is not valid.
     """
     try:
         import pyxdf
@@ -48,7 +48,7 @@ def xdf_recording(handle: FileHandle) -> Recording:
             events.append(made)
         elif made is not None:
             streams.append(made)
-    # Its times are those of a clock that began some other time.
+    # Times are those of a clock with an arbitrary origin.
     attrs = {"clock": "LSL"}
     if when := _text(header.get("info", {}), "datetime"):
         attrs["start_time"] = when
@@ -62,7 +62,7 @@ def _text(info: Any, key: str) -> str:
 
 
 def _described(info: Any) -> list[dict[str, Any]]:
-    """Return what the stream's description says of each channel."""
+    """Return the description of each channel in a stream's header."""
     place = info.get("desc")
     for key in ("channels", "channel"):
         place = place[0] if isinstance(place, list) and place else place
@@ -97,7 +97,7 @@ def _even_rate(times: np.ndarray[Any, Any], nominal: float) -> float | None:
     if span <= 0:
         return None
     rate = (len(times) - 1) / span
-    # The nominal rate, where clocks agree with it as far as these times can tell.
+    # Use the nominal rate if it is consistent with the times.
     rate = nominal if abs(rate / nominal - 1) * span < _EVEN else rate
     even = times[0] + np.arange(len(times)) / rate
     return rate if float(np.abs(even - times).max()) < _EVEN else None

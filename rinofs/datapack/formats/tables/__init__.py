@@ -1,5 +1,5 @@
-"""Tables written as text, and JSON arrays of numbers: how they are written, their values and times.
+"""Text tables, and JSON arrays of numbers: their dialect, values and times.
 
-Imports `document`, `datatypes`, and of `formats` what a file is and how it is read. Serves `formats.readers`,
-events, and for the rules of labels what writes tables.
+May import `document`, `datatypes`, and from `formats` detection and file handles. Serves `formats.readers`,
+events, and the encoder of tables, which follows the same rules for labels.
 """

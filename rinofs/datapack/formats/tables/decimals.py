@@ -1,6 +1,6 @@
-"""Tables of plain decimals to numbers, all at once: several times as fast as a row at a time.
+"""Parse tables of plain decimals as a whole, several times as fast as row by row.
 
-Whatever is unusual in them is left to `parsing`, which names the row that is wrong.
+Anything unusual is left to `parsing`, which names the row with an error.
 """
 
 from __future__ import annotations
@@ -13,30 +13,31 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EXACT = 2**53
-_POWERS = np.array([float(f"1e{digits}") for digits in range(23)])  # those that a float holds
+_POWERS = np.array([float(f"1e{digits}") for digits in range(23)])  # exact as float64
 _NEWLINE, _POINT, _MINUS = b"\n.-"
 _PLAIN = b"0123456789+-.\n"
 
 
 def plain_numbers(text: str, delimiter: str, width: int) -> NDArray[Any] | None:
-    """Return the numbers in a table as int64, or as float64 if any has a decimal point.
+    """Parse the numbers in a table, as int64, or as float64 if there is a decimal point.
 
-    A decimal is the quotient of two integers that a float holds, and so rounded once, as in any other parser.
+    A decimal is computed as the quotient of two integers that are exact as floats, and therefore correctly
+    rounded.
 
     Parameters
     ----------
     text : str
-        Rows that are ended by newlines.
+        Rows that end with newlines.
     delimiter : str
-        One character, or empty for one column.
+        One character; empty for a single column.
     width : int
-        Cells in a row.
+        Number of cells in a row.
 
     Returns
     -------
     ndarray or None
-        Rows x cells; None if anything but digits, signs, points and delimiters is in the text, a row does not
-        have so many cells, or a number has more digits than a float.
+        Shape (rows, cells); None if the text contains anything but digits, signs, points and delimiters, a
+        row has another number of cells, or a number has more digits than a float.
     """
     try:
         data = text.encode("ascii")
@@ -57,18 +58,18 @@ def plain_numbers(text: str, delimiter: str, width: int) -> NDArray[Any] | None:
 
 
 def _is_rectangle(ends: NDArray[np.uint8], width: int) -> bool:
-    """Whether every row has so many cells, by what ends them."""
+    """Return whether every row has this number of cells, given the characters after the cells."""
     rows = ends.reshape(-1, width) == _NEWLINE
     return bool(rows[:, -1].all()) and not bool(rows[:, :-1].any())
 
 
 def _integers(data: bytes, delimiter: str, count: int) -> NDArray[np.int64] | None:
-    """Return the digits of all cells as integers, None where a cell is none or is too large."""
+    """Return the digits of all cells as integers, None if a cell is not valid or too large."""
     separator = delimiter or ","
     digits = data[:-1].replace(b".", b"").replace(b"\n", separator.encode())
     try:
-        # numpy before 2.3 stops early, with a DeprecationWarning; the count below finds that. The filters of
-        # warnings stay as they are: threads share them, and "error" here would raise in other threads.
+        # numpy before 2.3 stops early, with a DeprecationWarning; the count below detects that. The warning
+        # is not turned into an error, since filters are global: it would be raised in other threads too.
         whole = np.fromstring(digits, np.int64, sep=separator)
     except (ValueError, DeprecationWarning):
         return None

@@ -1,4 +1,4 @@
-"""What one pass over a table finds out: how many rows there are, where they are, what they hold."""
+"""The index of a table, from one scan of the file: number, position and type of its rows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Mark(NamedTuple):
-    """Where a block begins: how many rows, bytes and lines are before it."""
+    """The position of a block: number of rows, bytes and lines before it."""
 
     row: int
     position: int
@@ -28,20 +28,20 @@ class Mark(NamedTuple):
 
 @dataclass(slots=True)
 class Facts:
-    """What is known of all values, block by block.
+    """Properties of all values, collected block by block.
 
     Attributes
     ----------
     rows : int
-        How many there are.
+        Number of rows.
     tail : tuple of int
         Shape of a row.
     dtype : numpy.dtype
-        That holds all values.
+        Type that can represent all values.
     boolean, integral : bool or ndarray
-        Whether all values of a column are truths, or integers.
+        Whether all values of a column are booleans, or integers.
     lost : set of int
-        Columns in which a float loses digits of integers.
+        Columns in which float64 loses digits of integers.
     """
 
     rows: int = 0
@@ -52,7 +52,7 @@ class Facts:
     lost: set[int] = field(default_factory=set)
 
     def add(self, block: Block) -> None:
-        """Count the values of a block."""
+        """Add the values of a block."""
         values = block.values
         if len(values):
             self.dtype = np.result_type(self.dtype, values.dtype) if self.rows else values.dtype
@@ -63,16 +63,16 @@ class Facts:
             with np.errstate(invalid="ignore"):
                 self.integral = self.integral & (values.astype(np.int64) == values).all(axis=0)
         elif values.dtype.kind == "i" and values.size and values.ndim == 2:
-            # A large integer is lost if other blocks hold fractions.
+            # A large integer loses digits if another block contains fractions.
             as_floats = values.astype(float)
-            with np.errstate(invalid="ignore"):  # 2**63, to which the largest integers are rounded, is none
+            with np.errstate(invalid="ignore"):  # the largest integers are rounded to 2**63, which overflows
                 same = (as_floats < 2.0**63) & (as_floats.astype(np.int64) == values)
             self.lost |= set(np.flatnonzero(~same.all(0)).tolist())
         if values.dtype.kind != "b" and np.any(self.boolean):
             self.boolean = self.boolean & ((values == 0) | (values == 1)).all(axis=0)
 
     def drop(self, column: int) -> None:
-        """Forget a column."""
+        """Remove a column."""
         self.lost = {each - (each > column) for each in self.lost - {column}}
         for name in ("boolean", "integral"):
             each = getattr(self, name)
@@ -81,18 +81,18 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class TableIndex:
-    """What the pass over a table leaves.
+    """The result of scanning a table.
 
     Attributes
     ----------
     facts : Facts
-        Of all values.
+        Properties of all values.
     marks : sequence of Mark
-        Where its blocks begin.
+        Positions of the blocks.
     time : int or None
-        The column that says when the rows were sampled.
+        Column with the times of the rows.
     times : Times or None
-        What it says; None where it does not increase.
+        Times; None if they do not increase.
     """
 
     facts: Facts
@@ -101,7 +101,7 @@ class TableIndex:
     times: Times | None
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        """Return it as arrays, for a file."""
+        """Return the index as arrays, for the disk cache."""
         facts, times = self.facts, self.times
         told = {
             "rows": facts.rows,
@@ -123,7 +123,7 @@ class TableIndex:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> TableIndex:
-        """Return the index that `to_arrays` made arrays of."""
+        """Create the index from the result of `to_arrays`."""
         told = json.loads(arrays["told"].tobytes())
         facts = Facts(
             told["rows"],
@@ -141,16 +141,16 @@ class TableIndex:
 
 
 class IndexBuilder:
-    """Makes an index of blocks, in the order of the file.
+    """Builds an index from blocks, in the order of the file.
 
     Parameters
     ----------
     labels : sequence of str, optional
-        Of the columns.
+        Labels of the columns.
     stamped : sequence of int, optional
-        Columns of dates with times.
+        Columns with ISO 8601 times.
     tail : tuple of int, optional
-        Shape of a row, where there may be none.
+        Shape of a row, for tables without rows.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class IndexBuilder:
         self._stamps = Stamps()
 
     def add(self, block: Block, mark: Mark) -> None:
-        """Add the next block, and where it begins."""
+        """Add the next block and its position."""
         if not self._facts.rows:
             self._time = time_column(self._labels, block.values, self._stamped)
         self._facts.add(block)

@@ -1,4 +1,4 @@
-"""Numbers written as text, JSON or tables whose `Dialect` is known, to arrays of samples x columns."""
+"""Parse numbers in JSON, or in tables with a known `Dialect`, to arrays of samples x columns."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Block:
     Attributes
     ----------
     values : ndarray
-        Rows x columns, or more dimensions where JSON is nested deeper: bool, int64 or float64.
+        Shape (rows, columns), or more dimensions for nested JSON: bool, int64 or float64.
     exact : dict
-        Columns of integers that a float cannot hold, as integers.
+        Columns of integers that float64 cannot represent, as integers.
     lost : set
-        Columns in which a float lost digits of an integer.
+        Columns in which float64 lost digits of an integer.
     """
 
     values: NDArray[Any]
@@ -47,12 +47,12 @@ class Block:
 
 
 def json_rows(data: bytes) -> list[Any]:
-    """Return the JSON array that a file is.
+    """Parse a JSON array.
 
     Raises
     ------
     NotDataError
-        If it is none.
+        If it is not a JSON array.
     """
     text = text_of(data)
     if text is None or not text.strip():
@@ -67,12 +67,12 @@ def json_rows(data: bytes) -> list[Any]:
 
 
 def json_block(data: bytes) -> Block:
-    """Return the numbers of a JSON array; ``null`` is NaN.
+    """Parse a JSON array of numbers; ``null`` becomes NaN.
 
     Raises
     ------
     InvalidDatapackError
-        If the rows are not of one length, or hold something else than numbers.
+        If the rows have different lengths, or contain anything but numbers.
     """
     rows = json_rows(data)
     try:
@@ -95,7 +95,7 @@ def json_block(data: bytes) -> Block:
 
 
 def _floats(rows: list[Any]) -> NDArray[Any]:
-    """Return rows as floats, where ``null`` stands for a missing number."""
+    """Return rows as floats; ``null`` becomes NaN."""
     for number, row in enumerate(rows, 1):
         for value in _leaves(row):
             if value is not None and not isinstance(value, (int, float)):
@@ -128,7 +128,7 @@ def _ragged(rows: list[Any]) -> str:
 
 
 def _find_lost(block: Block, cells_of: Callable[[int], Sequence[Any]]) -> None:
-    """Note the columns of a block whose integers a float cannot hold, and keep those in full."""
+    """Find the columns of a block whose integers float64 cannot represent, and keep their exact values."""
     with np.errstate(invalid="ignore"):
         large = np.flatnonzero((np.abs(block.values) >= _EXACT).any(axis=0)).tolist()
     for column in large:
@@ -141,32 +141,32 @@ def _find_lost(block: Block, cells_of: Callable[[int], Sequence[Any]]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Parser:
-    """Turns lines of a table into numbers, and refuses rows that its dialect does not allow.
+    """Parses lines of a table, and refuses rows that do not match its dialect.
 
     Parameters
     ----------
     dialect : Dialect
-        How the table is written.
+        Dialect of the table.
     """
 
     dialect: Dialect
 
     def block(self, text: str, line: int, row: int) -> Block:
-        """Return the numbers of some lines.
+        """Parse some lines.
 
         Parameters
         ----------
         text : str
-            The lines, whole ones.
+            Complete lines.
         line : int
-            How many are before them in the file.
+            Number of lines before them in the file.
         row : int
-            How many rows are.
+            Number of rows before them.
 
         Raises
         ------
         NotDataError, InvalidDatapackError
-            If a row is not like those before it.
+            If a row does not match the rows before it.
         """
         text = text.replace("\r\n", "\n").replace("\r", "\n")
         dubious = self._has_dubious_points(text)
@@ -195,7 +195,7 @@ class Parser:
         return [int(cell) if _INTEGER.fullmatch(cell) else None for cell in cells]
 
     def _columns(self, block: Block, line: int, row: int) -> Block:
-        """Return the block without an index, which has to go on counting."""
+        """Return the block without its index column, which must continue counting."""
         if self.dialect.index is None:
             return block
         first = self.dialect.index + row
@@ -208,12 +208,12 @@ class Parser:
         return Block(block.values[:, 1:], exact, {column - 1 for column in block.lost if column})
 
     def _has_dubious_points(self, text: str) -> bool:
-        """Whether there may be points that separate thousands, among decimal commas."""
+        """Return whether points may be thousands separators, in a table with decimal commas."""
         dialect = self.dialect
         return dialect.decimal == "," and not dialect.points and "." in text and bool(GROUPED.search(text))
 
     def _at_once(self, text: str) -> NDArray[Any] | None:
-        """Return the numbers of rows that are plain decimals and nothing else, None for others."""
+        """Parse rows of plain decimals, None for other rows."""
         dialect, delimiter = self.dialect, self.dialect.delimiter
         if dialect.stamps or delimiter is None or dialect.decimal == delimiter:
             return None
@@ -228,7 +228,7 @@ class Parser:
         return plain_numbers(text, delimiter, width)
 
     def _quickly(self, lines: Sequence[str]) -> NDArray[Any] | None:
-        """Return the numbers of lines by numpy's parser, None where there is anything unusual."""
+        """Parse lines with numpy's parser, None if there is anything unusual."""
         dialect, delimiter = self.dialect, self.dialect.delimiter
         if dialect.trailing:
             if not all(line.rstrip(" ").endswith(str(delimiter)) for line in lines):
@@ -252,14 +252,14 @@ class Parser:
     def _attempts(self, lines: Sequence[str]) -> Iterator[tuple[Any, Sequence[str]]]:
         delimiter = self.dialect.delimiter
         plain = str.maketrans("", "", f'0123456789+-\n "\t{delimiter or ""}')
-        if not "\n".join(lines).translate(plain):  # numpy before 2.3 cuts fractions for integers
+        if not "\n".join(lines).translate(plain):  # numpy before 2.3 truncates fractions to integers
             yield np.int64, lines
         yield np.float64, lines
         if delimiter:
             yield np.float64, _words_replaced(lines, delimiter)
 
     def _carefully(self, lines: Sequence[str], line: int) -> NDArray[Any]:
-        """Return the numbers of lines, naming the first row that is wrong."""
+        """Parse lines one by one, naming the first row with an error."""
         dialect = self.dialect
         count = dialect.width - dialect.trailing
         rows: list[list[float]] = []
@@ -278,7 +278,7 @@ class Parser:
 
 
 def _words_replaced(lines: Sequence[str], delimiter: str) -> list[str]:
-    """Return lines in which numpy reads missing and infinite numbers."""
+    """Return lines in which numpy recognises missing and infinite numbers."""
     words = "|".join(map(re.escape, sorted({*MISSING, *INFINITE} - {""}, key=len, reverse=True)))
     end = re.escape(delimiter)
     pattern = re.compile(rf"(?:(?<={end})|^) *(?:{words})? *(?={end}|$)", re.IGNORECASE)

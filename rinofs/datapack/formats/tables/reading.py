@@ -1,4 +1,4 @@
-"""Samples written as text: verified and indexed by one pass over the file, then read in parts."""
+"""Samples in text: validated and indexed by one scan of the file, then read in parts."""
 
 from __future__ import annotations
 
@@ -28,32 +28,31 @@ if TYPE_CHECKING:
     from rinofs.datapack.formats.tables.timeaxis import Times
 
 BLOCK = 128 * 1024
-"""Bytes of text that are read and parsed at once; the places of blocks are kept, so that slices read few."""
+"""Number of bytes that are read and parsed at once; blocks are indexed, so a slice reads few of them."""
 
 AT_ONCE = 1024 * 1024
-"""Bytes of a slice that are asked for, and parsed, at once."""
+"""Number of bytes of a slice that are requested and parsed at once."""
 
 KEPT = 8 * 1024 * 1024
-"""Bytes of text up to which all numbers stay in memory once they are read."""
+"""Maximum size in bytes of a text whose values all stay in memory."""
 
 _BEGIN = Mark(0, 0, 0)
 
 
 class TableSamples:
-    """Samples written as text.
+    """Samples in text.
 
-    The first opening reads the file once, a block at a time: it is verified, and the number of samples
-    becomes known. What that pass finds out of a large file is kept on disk, by its content. A slice reads no
-    more than the blocks that it is in.
+    The first opening reads the file once, block by block, to validate it and to count the samples. The result
+    is cached on disk for large files, by content. A slice reads only the blocks that it touches.
 
     Parameters
     ----------
     handle : FileHandle
-        The file.
+        File.
     kind : str
         ``json`` or ``csv``.
     label : str
-        What it is called in warnings.
+        Name for warnings.
     """
 
     def __init__(self, handle: FileHandle, kind: Format, label: str) -> None:
@@ -100,14 +99,14 @@ class TableSamples:
         return index
 
     def _head(self) -> tuple[bytes, int]:
-        """Return what decides how the table is written, and how many bytes it has in all."""
+        """Return the beginning of the file, which determines the dialect, and the file's size in bytes."""
         head, size = self._handle.head(HEAD), self._handle.size
         while len(head) < min(size, LONGEST_HEAD) and has_long_rows(head):
             head = self._handle.read(0, 4 * len(head))
         return head, size
 
     def _pass(self, size: int, *, keep: bool) -> TableIndex:
-        """Read all of the table, and keep its values if that is wanted."""
+        """Read the whole table, and optionally keep its values."""
         assert self._parser is not None
         dialect = self._parser.dialect
         stamped = [column - (dialect.index is not None) for column in dialect.stamps]
@@ -124,9 +123,9 @@ class TableSamples:
         return index
 
     def times(self) -> tuple[int, str, Times | None] | None:
-        """Return the column that says when the samples are, its label, and its times if they increase.
+        """Return the index and label of the column with times, and the times if they increase.
 
-        None where there is no such column, or it is all there is.
+        None if there is no such column, or no other one.
         """
         if self._index.time is None:
             return None
@@ -134,7 +133,7 @@ class TableSamples:
         return self._index.time, label or str(self._index.time + 1), self._index.times
 
     def drop(self, column: int) -> None:
-        """Leave a column out."""
+        """Remove a column."""
         self._dropped = column
         self.shape = (self.shape[0], self.shape[1] - 1)
         self._facts.drop(column)
@@ -144,7 +143,7 @@ class TableSamples:
                 setattr(self, name, cells[:column] + cells[column + 1 :])
 
     def _blocks(self, begin: Mark, end: int, at_once: int = BLOCK) -> Iterator[tuple[Mark, Block]]:
-        """Yield the blocks from a mark to a byte, each with where it begins."""
+        """Yield the blocks between a position and an offset in bytes, with their positions."""
         assert self._parser is not None
         dialect = self._parser.dialect
         mark = begin
@@ -160,7 +159,7 @@ class TableSamples:
             mark = Mark(mark.row + len(block.values), mark.position + len(data), mark.line + lines)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
-        """Return some samples; the array is the caller's."""
+        """Return the samples [start, stop); the array may be modified by the caller."""
         if self._is_kept:
             return self._kept_columns(self.values[start:stop]).copy()
         values = np.empty((max(stop - start, 0), *self.shape[1:]), self.dtype)
@@ -185,9 +184,9 @@ class TableSamples:
 
     @property
     def values(self) -> NDArray[Any]:
-        """All of them, with the column that was left out."""
+        """All values, including the removed column."""
         with self._lock:
-            if self._is_kept and self._values is None:  # in another process
+            if self._is_kept and self._values is None:  # after unpickling in another process
                 if self._parser is None:
                     self._values = json_block(self._handle.read_all()).values
                 else:
@@ -196,12 +195,12 @@ class TableSamples:
         return self._values
 
     def fits(self, dtype: np.dtype[Any]) -> bool:
-        """Whether all values stay what they are in another type."""
+        """Return whether another type can represent all values exactly."""
         facts = self._facts
         return dtype.kind == "f" or bool(np.all(facts.boolean if dtype.kind == "b" else facts.integral))
 
     def warn_of_lost_digits(self, label: str) -> None:
-        """Warn of columns whose integers a float cannot hold."""
+        """Warn of columns with integers that a float cannot represent."""
         for column in sorted(self._facts.lost):
             name = self.labels[column] if self.labels else str(column + 1)
             warn(label, f"column {name!r} holds integers too large for a float; their last digits are lost")
@@ -218,11 +217,11 @@ def _text(data: bytes, encoding: str) -> str:
     try:
         return data.decode(encoding)
     except UnicodeDecodeError:
-        return data.decode("latin-1")  # what is no ASCII is no number either, and is named
+        return data.decode("latin-1")  # not a number; the parser reports it
 
 
 def _whole_lines(handle: FileHandle, begin: int, end: int, encoding: str, at_once: int) -> Iterator[bytes]:
-    """Yield the bytes between two places in blocks that end where a line does."""
+    """Yield the bytes between two offsets in blocks that end at line ends."""
     rest = b""
     for data in handle.stream(begin, end, at_once):
         block = rest + data
@@ -235,12 +234,12 @@ def _whole_lines(handle: FileHandle, begin: int, end: int, encoding: str, at_onc
 
 
 def _end_of_lines(block: bytes, encoding: str) -> int:
-    """Return where the last line that is whole ends."""
+    """Return the end of the last complete line."""
     width = 2 if encoding.startswith("utf-16") else 1
     newline, ret = (each.encode(encoding) for each in "\n\r")
     whole = len(block) - len(block) % width
     cut = _last(block, newline, whole, width) + width
-    # A carriage return at the very end may be half of what ends a line.
+    # A carriage return at the end of the block may be the first half of CR LF.
     lone = _last(block, ret, whole - width, width)
     if lone >= 0 and block[lone + width : lone + 2 * width] != newline:
         cut = max(cut, lone + width)
@@ -248,7 +247,7 @@ def _end_of_lines(block: bytes, encoding: str) -> int:
 
 
 def _last(block: bytes, end: bytes, stop: int, width: int) -> int:
-    """Return where a character is last, -width if it is nowhere; those of two bytes are at even places."""
+    """Return the last position of a character, -width if absent; in UTF-16, only at even offsets."""
     at = block.rfind(end, 0, stop)
     while at > 0 and at % width:
         at = block.rfind(end, 0, at + width - 1)

@@ -1,7 +1,7 @@
-"""Which column of a table says when its rows were sampled.
+"""Find the column with the times of the rows.
 
-A column is the time if its label is one of `TIME_LABELS`, with a unit or without, if it holds increasing Unix
-times from 2000 to 2100, or dates with times as ISO 8601 has them. Numbers that merely increase are no times.
+A column contains times if its label is one of `TIME_LABELS`, with or without a unit, or if its values are
+increasing Unix times from 2000 to 2100 or ISO 8601 times. Numbers that merely increase are not times.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ TIME_LABELS = frozenset(
     | {"unix_timestamp", "unix", "epoch", "utc", "elapsed", "elapsed_time", "system_time", "sample_time"}
     | {"local_timestamp", "lsl_timestamp", "recording_time", "relative_time"}
 )
-"""Labels of columns of times, in lower case and as names of variables."""
+"""Labels of columns of times, in lower case and as variable names."""
 
 TOLERANCE = 1e-6
-"""Part of an interval that rounding may make of a time, unless its numbers are large."""
+"""Maximum deviation from even spacing, as a fraction of the interval, unless numbers are large."""
 
 _IN_MEMORY = 4 * 1024 * 1024
-_PART = 256 * 1024  # numbers that are looked at at once
+_PART = 256 * 1024  # numbers that are checked at once
 
 _EARLIEST, _LATEST = 946_684_800, 4_102_444_800  # 2000 and 2100, in Unix seconds
 _PER_SECOND = (1, 1_000, 1_000_000, 1_000_000_000)
@@ -46,20 +46,20 @@ _STAMP = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """When the rows of a table were sampled.
+    """The times of the rows of a table.
 
     Attributes
     ----------
     size : int
-        How many rows there are.
+        Number of rows.
     first : float
-        The first time as the column has it, in seconds; 0 for Unix times.
+        First time in the column in seconds; 0 for Unix times.
     unix_ns : int or None
-        The first one as a Unix time in nanoseconds.
+        First time as Unix time in nanoseconds.
     rate : float
-        Samples per second; of uneven times, on average.
+        Samples per second; for unevenly spaced times, the average.
     seconds : ndarray or None
-        Of each row from the first one, where they are uneven.
+        Time of each row in seconds from the first one, if unevenly spaced; shape (size,).
     """
 
     size: int
@@ -70,7 +70,7 @@ class Times:
 
 
 class Stamps:
-    """A column of times, collected in parts: in memory while it is small, then in a temporary file."""
+    """A column of times, collected in parts: in memory if small, else in a temporary file."""
 
     def __init__(self) -> None:
         self._file = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115 - closed by the next line
@@ -79,13 +79,13 @@ class Stamps:
 
     @classmethod
     def of(cls, values: NDArray[Any]) -> Stamps:
-        """Return those in an array."""
+        """Create a column from an array."""
         stamps = cls()
         stamps.append(values)
         return stamps
 
     def append(self, values: NDArray[Any]) -> None:
-        """Add the next values, integers or floats."""
+        """Append values, integers or floats."""
         values = np.ascontiguousarray(values, np.int64 if values.dtype.kind in "iub" else np.float64)
         if not len(values):
             return
@@ -100,7 +100,7 @@ class Stamps:
         return sum(count for _, count in self._parts)
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
-        """Yield the values in order, all as integers or all as floats."""
+        """Yield the values in order, either all as integers or all as floats."""
         dtype = np.result_type(*(dtype for dtype, _ in self._parts)) if self._parts else np.dtype(float)
         self._file.seek(0)
         for stored, count in self._parts:
@@ -110,7 +110,7 @@ class Stamps:
 
 
 def stamp_ns(text: str) -> int | None:
-    """Return a date with a time as Unix nanoseconds, None for other text; without a zone it is UTC."""
+    """Parse an ISO 8601 time to Unix nanoseconds, None for other text; without a time zone, it is UTC."""
     found = _STAMP.fullmatch(text)
     if found is None:
         return None
@@ -125,29 +125,29 @@ def stamp_ns(text: str) -> int | None:
 
 
 def iso_of_ns(unix_ns: int) -> str:
-    """Return a Unix time in nanoseconds as ISO 8601 has it, without zeros at its end."""
+    """Return a Unix time in nanoseconds as ISO 8601, without trailing zeros."""
     seconds, rest = divmod(unix_ns, 1_000_000_000)
     fraction = f".{rest:09d}".rstrip("0").rstrip(".")
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{fraction}Z"
 
 
 def is_time_label(label: str) -> bool:
-    """Whether a column of this label holds times."""
+    """Return whether a label stands for times."""
     name, unit = name_and_unit(label)
     return identifier(name).casefold() in TIME_LABELS and (not unit or seconds_per(unit) is not None)
 
 
 def time_column(labels: Sequence[str] | None, values: NDArray[Any], stamps: Sequence[int]) -> int | None:
-    """Return the column of a table that may hold times, by its label or by its first rows.
+    """Return the column that may contain times, according to its label or its first values.
 
     Parameters
     ----------
     labels : sequence of str, optional
-        Of the columns.
+        Labels of the columns.
     values : ndarray
-        The first rows.
+        First rows, shape (rows, columns).
     stamps : sequence of int
-        Columns that hold dates with times.
+        Columns with ISO 8601 times.
     """
     if values.ndim != 2 or values.shape[1] < 2 or len(values) < 2:
         return None
@@ -157,16 +157,16 @@ def time_column(labels: Sequence[str] | None, values: NDArray[Any], stamps: Sequ
 
 
 def times_of(stamps: Stamps, label: str, *, dates: bool = False) -> Times | None:
-    """Return the times that a column holds, None where they do not increase.
+    """Return the times in a column, None if they do not increase.
 
     Parameters
     ----------
     stamps : Stamps
-        The column.
+        Column.
     label : str
-        Its label, which may name a unit.
+        Label, which may contain a unit.
     dates : bool, optional
-        Whether it held dates, which are Unix nanoseconds now, of any century.
+        Whether the column contained dates, given as Unix nanoseconds, of any century.
     """
     ends = _rising_ends(stamps)
     if ends is None:
@@ -175,15 +175,15 @@ def times_of(stamps: Stamps, label: str, *, dates: bool = False) -> Times | None
     named = None if dates else seconds_per(name_and_unit(label)[1])
     unit, per_second = named or 1.0, 1_000_000_000 if dates else _unix_unit(float(first))
     if named is not None and per_second is not None and abs(per_second * named - 1) > 1e-9:
-        per_second = None  # in the unit that the label names, it is no Unix time
+        per_second = None  # not a Unix time in the unit of the label
     if per_second and not dates and _unix_unit(float(last)) != per_second:
-        return None  # seconds first, milliseconds later
+        return None  # a mix of seconds and milliseconds
     factor = Fraction(1, per_second) if per_second else Fraction(str(unit))
 
     def seconds() -> Iterator[NDArray[np.float64]]:
         return (((part - first) * factor.numerator) / factor.denominator for part in stamps)
 
-    # Rounded where they were written, and again as floats, of which large ones are far apart.
+    # Rounded when they were written, and again as floats, whose precision is low for large numbers.
     roundings = float(_quantum(next(iter(stamps))) * factor), 0.0
     if isinstance(first, np.floating):
         roundings = roundings[0], 4 * float(np.spacing(max(abs(first), abs(last)))) * float(factor)
@@ -198,7 +198,7 @@ def times_of(stamps: Stamps, label: str, *, dates: bool = False) -> Times | None
 
 
 def _rising_ends(stamps: Stamps) -> tuple[Any, Any] | None:
-    """Return the first and the last of values that never fall, None for others."""
+    """Return the first and last of values that never decrease, None for others."""
     first = last = None
     for part in stamps:
         if not bool(np.isfinite(part).all()) or bool((np.diff(part) < 0).any()):
@@ -212,23 +212,23 @@ def _rising_ends(stamps: Stamps) -> tuple[Any, Any] | None:
 def even_rate(
     parts: Callable[[], Iterable[NDArray[np.float64]]], size: int, span: float, roundings: Iterable[float]
 ) -> float | None:
-    """Return the rate of evenly spaced times, None where they are not evenly spaced.
+    """Return the rate of evenly spaced times, None for others.
 
     Parameters
     ----------
     parts : callable
-        Returns the times from the first one, in parts.
+        Returns the times relative to the first one, in parts.
     size : int
-        How many there are.
+        Number of times.
     span : float
-        The last one.
+        Last time, in seconds.
     roundings : iterable of float
-        By how much they may be rounded; what is not little beside their spacing is not allowed.
+        Maximum rounding errors in seconds; large ones, compared with the spacing, are not accepted.
     """
     interval = span / (size - 1) if size > 1 else 0.0
     if interval <= 0:
         return None
-    # 1 / 0.005 is 200 but for rounding; a rate that people write is meant where it fits as well.
+    # Rounding turns 1 / 0.005 into almost 200: prefer a rate with few digits if it is consistent.
     rates = [*(float(f"{1 / interval:.{digits}g}") for digits in (3, 6, 9, 12)), 1 / interval]
     rounding = max((each for each in roundings if each <= interval / 4), default=0.0)
     misses, largest, at = np.zeros(len(rates)), 0.0, 0
@@ -245,7 +245,7 @@ def even_rate(
 
 
 def _quantum(values: NDArray[Any]) -> Fraction:
-    """Return to what numbers are rounded: 1, 0.1, 0.01, ..."""
+    """Return the precision to which numbers are rounded: 1, 0.1, 0.01, ..."""
     if values.dtype.kind == "i":
         return Fraction(1)
     some = values[:1000]
@@ -262,5 +262,5 @@ def _is_unix(values: NDArray[Any]) -> bool:
 
 
 def _unix_unit(value: float) -> int | None:
-    """Return how many of a Unix time's units are in a second, None where a number is no Unix time."""
+    """Return the number of a Unix time's units in a second, None if a number is not a Unix time."""
     return next((unit for unit in _PER_SECOND if _EARLIEST * unit <= value <= _LATEST * unit), None)
