@@ -11,6 +11,8 @@ DEFAULT_PAGE = 20
 """Default number of records in a response."""
 MAX_PAGE = 1_000_000
 """Maximum number of records in a response."""
+MAX_IDS = 10_000
+"""Maximum number of ids in a request to move, copy or delete objects."""
 CLIENT_PAGE = 10_000
 """Number of records that a client requests at a time."""
 
@@ -29,6 +31,8 @@ MAX_GROUP_DEPTH = 16
 """Maximum nesting of ``$or``, ``$and`` and ``$nor`` in a query."""
 MAX_CONDITIONS = 100
 """Maximum number of conditions in a query."""
+MAX_GROUPED = 400
+"""Maximum number of queries in all ``$or``, ``$and`` and ``$nor`` of a query."""
 MAX_QUERY_VALUES = 10_000
 """Maximum number of values in all lists of a query."""
 MAX_SEARCH_TEXT = 256
@@ -43,6 +47,13 @@ MAX_FIELD_LENGTH = 1024
 """Maximum number of characters in a field name."""
 MAX_FIELD_PARTS = 16
 """Maximum number of nested keys in a field name."""
+
+# Datapacks
+
+MAX_NODES = 100_000
+"""Maximum number of nodes in a datapack."""
+MAX_KEYWORDS = 10_000
+"""Maximum number of keywords in a datapack."""
 
 # Contents
 

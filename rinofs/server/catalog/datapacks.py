@@ -375,8 +375,14 @@ class DatapackStore:
         self, connection: Connection, identifier: str, before: frozenset[str], after: frozenset[str]
     ) -> None:
         """Note which contents are linked to no longer, or again."""
+        if before == after:
+            return
+        present = select(datapack_contents.c.sha1).where(datapack_contents.c.datapack == identifier)
+        stored = set(
+            connection.scalars(present)
+        )  # a document may have many more links than there are contents
         for hashes, moment in ((before - after, int(self._clock())), (after - before, None)):
-            for sha1 in hashes:
+            for sha1 in hashes & stored:
                 noted = update(datapack_contents).where(_is_content(identifier, sha1))
                 connection.execute(noted.values(unlinked=moment))
 

@@ -73,10 +73,12 @@ def move(
     records = _several(connection, user, numbers, name, changed=True)
     _refuse_loops(connection, user, records, parent)
     moved: list[Record] = []
+    taken: set[str] = set()
     for record in records:
         target = name or record.name
         place = {"parent": parent, "name": target}
-        onto = replace and target not in {one.name for one in moved}
+        onto = replace and target not in taken
+        taken.add(target)
         present = _replaceable(connection, user, record, parent, target) if onto else None
         if present is not None:
             moved.append(objects.take_place(connection, present, record, place))
@@ -107,10 +109,12 @@ def copy(
     records = _several(connection, user, numbers, name, changed=False)
     _refuse_loops(connection, user, records, parent)
     copies: list[Record] = []
+    taken: set[str] = set()
     for record in records:
         target = name or record.name
         values = _duplicate(user, record, parent, now()) | {"name": target}
-        onto = replace and target not in {one.name for one in copies}
+        onto = replace and target not in taken
+        taken.add(target)
         present = _replaceable(connection, user, record, parent, target) if onto else None
         if present is not None:
             copies.append(_copy_over(connection, present, values))

@@ -192,14 +192,17 @@ class NamedColumns:
         return shown
 
     def header(self, user: User, *, sha256: bool, limit: int = 8192) -> str:
-        """Return the object as ASCII JSON, its metadata left out where that would pass `limit` bytes."""
+        """Return the object as ASCII JSON; what would pass `limit` bytes is left out, its metadata first."""
         shown = self.to_json(user, sha256=sha256)
-        if self.metadata_size <= limit:
-            whole = _ascii(shown)
+        if self.metadata_size > limit:
+            del shown["metadata"]
+        whole = _ascii(shown)
+        for name in ("metadata", "versions", "tags"):
             if len(whole) <= limit:
-                return whole
-        del shown["metadata"]
-        return _ascii(shown)
+                break
+            if shown.pop(name, None) is not None:
+                whole = _ascii(shown)
+        return whole
 
     @property
     def modified(self) -> datetime:

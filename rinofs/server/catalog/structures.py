@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from rinofs.datapack.document import jsontext, model, validation
+from rinofs.datapack.document.messages import shortened
 from rinofs.errors import InvalidDatapackError
+from rinofs.protocol.limits import MAX_KEYWORDS, MAX_NODES
 from rinofs.server.errors import Unprocessable
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ __all__ = ["CONTENT_LINK", "Structure", "check_link", "json_text", "structure_of
 
 CONTENT_LINK = "repovizz:"
 """What a link to a content of the datapack begins with; its hash follows."""
+
+_MESSAGE = 1000  # characters of a message, whose names of nodes have any length
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +87,31 @@ def structure_of(value: object) -> Structure:
     Raises
     ------
     Unprocessable
-        If it does not fit the schema; the message names the node.
+        If it does not fit the schema, or is larger than the server takes; the message names the node.
     """
+    _refuse_large(value)
     try:
         validation.check(model.from_json(value), any_link=True)
         return Structure(json_text(value).decode())
     except InvalidDatapackError as error:
-        raise Unprocessable(f"structure: {error}", field="structure") from error
+        raise Unprocessable(f"structure: {shortened(str(error), _MESSAGE)}", field="structure") from error
+
+
+def _refuse_large(value: object) -> None:
+    if not isinstance(value, dict):
+        return
+    info = value.get("info")
+    keywords = info.get("keywords") if isinstance(info, dict) else None
+    if isinstance(keywords, list) and len(keywords) > MAX_KEYWORDS:
+        raise Unprocessable(f"structure: a datapack has at most {MAX_KEYWORDS} keywords", field="structure")
+    nodes = 0
+    level = [value]
+    while level:
+        rows = [one["children"] for one in level if isinstance(one.get("children"), list)]
+        nodes += sum(map(len, rows))
+        if nodes > MAX_NODES:
+            raise Unprocessable(f"structure: a datapack has at most {MAX_NODES} nodes", field="structure")
+        level = [node for row in rows for node in row if isinstance(node, dict)]
 
 
 def structure_problem(text: str) -> str | None:

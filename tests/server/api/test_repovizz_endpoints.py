@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
+from rinofs.protocol.limits import MAX_KEYWORDS, MAX_NODES
 from rinofs.testing import live_server
 from tests.server.packs import EMG, Api, container, data, pack
 
@@ -473,3 +474,27 @@ def test_without_a_good_token_nothing_is_said(server: LiveServer) -> None:
         assert refused.status_code == 401
         assert refused.json() == {"error": "You are unauthorized to make this request.", "error_code": 401}
         assert refused.headers["www-authenticate"] == challenge
+
+
+@pytest.mark.parametrize(
+    ("structure", "most"),
+    [
+        (lambda: pack("p", *[data("n", "a")] * (MAX_NODES + 1)), MAX_NODES),
+        (lambda: pack("p", container("c", *[container("d")] * MAX_NODES)), MAX_NODES),
+        (lambda: {**pack("p"), "info": {"keywords": [1] * (MAX_KEYWORDS + 1)}}, MAX_KEYWORDS),
+    ],
+    ids=["nodes", "containers", "keywords"],
+)
+def test_documents_have_limits(server: LiveServer, structure: Any, most: int) -> None:
+    api = Api(server.endpoint_url, server.token)
+    answer = api.post("/datapacks", json={"name": "large", "structure": structure()})
+    assert answer.status_code == 422
+    assert f"at most {most} " in answer.json()["error"]
+
+
+def test_a_message_is_short_whatever_nodes_are_called(server: LiveServer) -> None:
+    api = Api(server.endpoint_url, server.token)
+    whole = pack("p", container("n" * 1_000_000, data("x", "a", text=5)))
+    answer = api.post("/datapacks", json={"name": "long", "structure": whole})
+    assert answer.status_code == 422
+    assert len(answer.content) < 2000

@@ -388,6 +388,15 @@ def test_download_of_a_part(api: Api) -> None:
     assert api.session.get(url, params={"id": api.folder("f")["id"]}).status_code == 400
 
 
+def test_many_tags_are_left_out_of_the_header_of_a_download(api: Api) -> None:
+    number = api.file("tagged", b"content", tags=[f"tag {number}" for number in range(9000)], x=1)["id"]
+    answer = api.session.get(api.url("files/download"), params={"id": number})
+    assert answer.content == b"content"
+    shown = json.loads(answer.headers["rinocloud-api-result"])
+    assert shown["id"] == number
+    assert len(answer.headers["rinocloud-api-result"]) <= 8192
+
+
 def test_large_metadata_are_left_out_of_the_header_of_a_download(api: Api) -> None:
     record = api.file("a", b"x", x="é" * 5000)
     answer = api.session.get(api.url("files/download"), params={"id": record["id"]})

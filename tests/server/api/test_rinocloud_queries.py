@@ -54,8 +54,16 @@ def runs(api: Api) -> dict[str, Any]:
         ({"*": {"$matches": "late"}}, "c"),
         ({"$nor": [{"x": "A22"}, {"y": 3}]}, ""),
         ({}, "abc"),
+        # Many values, which go to the database as one.
+        ({"y": {"$in": [number + 0.5 for number in range(50)]}}, "a"),
+        ({"y": {"$in": [*range(50), 2.5, "x", None]}}, "abc"),
+        ({"y": {"$in": [str(number) for number in range(50)]}}, ""),
+        ({"x": {"$nin": [*map(str, range(50)), "A22", "a\0", "日本"]}}, "c"),
+        ({"list": {"$in": [[number] for number in range(50)]}}, ""),
+        ({"list": {"$in": [[1, "two"], *([number] for number in range(50))]}}, "c"),
+        ({"deep": {"$in": [{"er": {"z": True}}, *({"a": number} for number in range(50))]}}, "b"),
     ],
-    ids=json.dumps,
+    ids=lambda value: json.dumps(value)[:80],
 )
 def test_query(api: Api, runs: dict[str, Any], query: dict[str, Any], expected: str) -> None:
     found = api.ok("files/query", {"query": query})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from rinofs.protocol.limits import DEFAULT_PAGE, LARGEST_ID, MAX_PAGE
+from rinofs.protocol.limits import DEFAULT_PAGE, LARGEST_ID, MAX_IDS, MAX_PAGE
 from rinofs.protocol.names import InvalidNameError, check_name
 from rinofs.protocol.records import ALSO_SENT, METADATA, METADATA_TRUNCATED
 from rinofs.server.catalog.listings import PageRequest
@@ -110,11 +110,13 @@ def identifiers(fields: Mapping[str, object], *names: str) -> list[int]:
     Raises
     ------
     BadRequest
-        If there is none.
+        If there is none, or there are too many.
     """
     for name in names:
         value = fields.get(name)
         if value is not None:
+            if isinstance(value, list) and len(value) > MAX_IDS:
+                raise BadRequest(f"{name}: at most {MAX_IDS} objects are taken at once", field=name)
             found = [_whole(one, name) for one in (value if isinstance(value, list) else [value])]
             if not found:
                 raise BadRequest(f"{name}: the list of ids is empty", field=name)

@@ -16,6 +16,7 @@ from rinofs.protocol.limits import (
     MAX_CONDITIONS,
     MAX_FIELD_LENGTH,
     MAX_GROUP_DEPTH,
+    MAX_GROUPED,
     MAX_QUERY_VALUES,
     MAX_SEARCH_TEXT,
 )
@@ -122,6 +123,7 @@ class _Compiler:
         self._user = user
         self._digests = digests
         self._terms = 0
+        self._grouped = 0
         self._values = 0
 
     def conditions(self, query: object, depth: int) -> str:
@@ -136,6 +138,9 @@ class _Compiler:
             return self._field(key, wanted)
         if not isinstance(wanted, list) or not wanted:
             raise QueryError(f"{key} takes a list of queries")
+        self._grouped += len(wanted)
+        if self._grouped > MAX_GROUPED:
+            raise QueryError(f"at most {MAX_GROUPED} queries in $or, $and and $nor are answered")
         parts = [self.conditions(one, depth - 1) for one in wanted]
         if key == operators.AND:
             return all_of(parts)

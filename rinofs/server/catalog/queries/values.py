@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["Bound", "Cell", "all_of", "any_of", "text_value"]
 
 
+_FEW = 20  # values that are bound one by one
+
+
 class Bound:
     """The values of one statement, by the names that stand for them in its text.
 
@@ -111,16 +114,21 @@ class Cell:
         """Return whether the value itself equals one of some values."""
         truths = {"true" if value else "false" for value in values if isinstance(value, bool)}
         found = [self.typed(functions.TRUE, truth) for truth in sorted(truths)]
-        wanted = (
-            (("integer", "real"), [_number(self._bound, value) for value in values if _is_number(value)]),
-            (("text",), [self.bind(text_value(value)) for value in values if isinstance(value, str)]),
-            (("array",), [self.bind(_written(value)) for value in values if isinstance(value, list)]),
-            (("object",), [self.bind(_written(value)) for value in values if isinstance(value, dict)]),
+        wanted: tuple[tuple[tuple[str, ...], Sequence[object]], ...] = (
+            (("integer", "real"), [value for value in values if _is_number(value)]),
+            (("text",), [text_value(value) for value in values if isinstance(value, str)]),
+            (("array",), [_written(value) for value in values if isinstance(value, list)]),
+            (("object",), [_written(value) for value in values if isinstance(value, dict)]),
         )
-        found += [
-            self.typed(f"{self.value} IN ({', '.join(names)})", *kinds) for kinds, names in wanted if names
-        ]
+        found += [self.typed(self._is_among(some), *kinds) for kinds, some in wanted if some]
         return any_of(found)
+
+    def _is_among(self, values: Sequence[Any]) -> str:
+        if len(values) > _FEW:
+            # As one value: to bind each takes a hundred times longer than to look for it.
+            return functions.among(self.value, self.bind(dump(values)))
+        names = [_number(self._bound, value) if _is_number(value) else self.bind(value) for value in values]
+        return f"{self.value} IN ({', '.join(names)})"
 
     def ordered(self, comparison: str, value: object) -> str:
         """Return whether the value stands in an order (``<``...) to another one."""

@@ -22,6 +22,7 @@ __all__ = [
     "FALSE",
     "NUL_ESCAPE",
     "TRUE",
+    "among",
     "array_or_empty",
     "compared",
     "contains",
@@ -60,6 +61,11 @@ def is_json(column: ColumnElement[str]) -> ColumnElement[bool]:
 def each(document: str, alias: str) -> str:
     """Return a table with the columns `key`, `value` and `type` of what is directly in a JSON text."""
     return f"json_each({document}) AS {alias}"
+
+
+def among(value: str, values: str) -> str:
+    """Return whether a value is one of those in a JSON list, which may be long."""
+    return f"{value} IN (SELECT value FROM json_each({values}))"  # noqa: S608 (names of bound values)
 
 
 def tree(document: str, alias: str) -> str:
