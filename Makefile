@@ -67,7 +67,8 @@ soak-sync: $(VENV)/test.done  ## folders that are made equal, and files that man
 	$(SOAK) tests/scenarios/test_sync.py tests/scenarios/test_appends.py
 
 soak-memory: $(VENV)/test.done  ## large files, and how much memory they take
-	RINOFS_SOAK=1 $(PYTEST) -m soak --timeout 1200 tests/scenarios/test_memory.py tests/scenarios/server/test_memory.py
+	RINOFS_SOAK=1 $(PYTEST) -m soak --timeout 1200 tests/scenarios/test_memory.py tests/scenarios/server/test_memory.py \
+		tests/server/test_nginx.py
 
 docs: $(VENV)/docs.done  ## the pages in docs/, as HTML in docs/_build
 	$(BIN)/sphinx-build --fail-on-warning --quiet docs docs/_build/html

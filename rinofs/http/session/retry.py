@@ -18,7 +18,7 @@ from rinofs.errors import (
     RinofsError,
 )
 from rinofs.http.connection.limits import FailureKind, Unanswered
-from rinofs.http.session.status import error_for
+from rinofs.http.session.status import error_for, proxy_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -141,8 +141,12 @@ def refused(
 ) -> Failure:
     """Return the failure for an unexpected status."""
     fault = fault_of_status(status)
+    busy = fault is FailureKind.BUSY
+    if busy and proxy_name(status, headers, content) is not None:
+        # Some answer so after they passed the request on, and the service may have carried it out.
+        fault = FailureKind.CRASHED
     error = error_for(status, headers, content, label=label, secrets=(secret,), token_advice=token_advice)
-    return Failure(fault, error, label, retry_after(headers) if fault is FailureKind.BUSY else None)
+    return Failure(fault, error, label, retry_after(headers) if busy else None)
 
 
 def broken(error: Exception, label: str) -> Failure:

@@ -41,6 +41,20 @@ _MEANINGS: dict[int, tuple[type[ServiceError], str, str]] = {
     503: (UnavailableError, "the service is not available", "try again later"),
     507: (UnavailableError, "the service is out of storage", "free some space, or ask its administrator"),
 }
+# What proxies in front of a service answer themselves, when it did not.
+_OF_PROXIES: dict[int, tuple[type[ServiceError], str]] = {
+    413: (TooLargeError, "refused the request as too large"),
+    502: (UnavailableError, "got no answer from the service"),
+    503: (UnavailableError, "did not pass the request on, or got no answer"),
+    504: (UnavailableError, "stopped waiting for the service"),
+}
+_LIMITS = {
+    "nginx": "raise client_max_body_size in its configuration",
+    "Caddy": "raise max_size of request_body",
+}
+_PROXIES = frozenset(
+    {"nginx", "openresty", "caddy", "haproxy", "envoy", "traefik", "varnish", "awselb", "cloudflare"}
+)
 _MISSING = {404, 410}
 _REFUSED = (InvalidRequestError, "the service refused the request", "")
 _CRASHED = (UnavailableError, "the service failed", "try again later")
@@ -75,6 +89,12 @@ def error_for(
         # A web server's own "not found" page says nothing about the object. If it meant a missing object, a
         # wrong endpoint would look like an empty one.
         return ProtocolError(_unexpected(status, headers, secrets, page=page), label, status=status)
+    proxy = proxy_name(status, headers, content)
+    if proxy is not None:
+        kind, happened = _OF_PROXIES[status]
+        limit = _LIMITS.get(proxy, "raise its limit on the size of requests")
+        advice = limit if status == 413 else "try again, or check that the service runs"
+        return kind(f"a proxy ({proxy}) {happened} ({status}); {advice}", label, status=status)
     kind, meaning, advice = _MEANINGS.get(status, _CRASHED if status >= 500 else _REFUSED)
     words = "" if page else service_message(content, secrets)
     if status in _MISSING:
@@ -86,6 +106,23 @@ def error_for(
         meaning, words, advice = _conflict(words, meaning, advice)
     told = f"{meaning} ({status}): {words}" if words else f"{meaning} ({status})"
     return kind(f"{told}; {advice}" if advice else told, label, status=status)
+
+
+def proxy_name(status: int, headers: Mapping[str, str], content: bytes) -> str | None:
+    """Return which proxy an error is from, None if it is the service's own or nobody's name is on it.
+
+    Proxies put their name on the answers of the service as well, but those are JSON. An error of a proxy is a
+    web page, or empty.
+    """
+    if status not in _OF_PROXIES:
+        return None
+    said = headers.get("server") or headers.get("via", "").rpartition(",")[2].strip().partition(" ")[2]
+    match = re.match(r"[A-Za-z][\w.-]{0,30}", said)
+    if match is None:
+        return None
+    if is_web_page(headers, content) or (not content and match[0].lower() in _PROXIES):
+        return match[0]
+    return None
 
 
 def _what_exists(words: str) -> str:
