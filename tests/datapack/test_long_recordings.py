@@ -23,9 +23,9 @@ from rinofs.datapack import DataWarning
 from rinofs.datapack.formats.handles import FileHandle
 from rinofs.datapack.formats.tables import reading
 from rinofs.datapack.formats.tables.decimals import plain_numbers
-from rinofs.datapack.formats.tables.dialect import dialect_of
 from rinofs.datapack.formats.tables.parsing import Parser
 from rinofs.datapack.formats.tables.reading import TableSamples
+from rinofs.datapack.formats.tables.sniffing import dialect_of
 from rinofs.testing import LiveServer, live_server
 from tests.datapack.long_recording import CHANNELS, RATE, values_of, write_recording
 

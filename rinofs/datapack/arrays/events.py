@@ -14,8 +14,8 @@ from rinofs.datapack.document.messages import shortened, warn
 from rinofs.datapack.formats.detect import Format, NotDataError
 from rinofs.datapack.formats.npy import npy_header
 from rinofs.datapack.formats.tables.cells import is_number, number_of
-from rinofs.datapack.formats.tables.dialect import event_rows
 from rinofs.datapack.formats.tables.parsing import json_rows
+from rinofs.datapack.formats.tables.sniffing import event_rows
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""What a cell of a table may hold: numbers, and dates with times."""
+"""The cells of tables: numbers, words for missing numbers, and ISO 8601 times."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import re
 from rinofs.datapack.document.messages import shortened
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-"""A number with a decimal point, or without."""
+"""A number, with or without a decimal point."""
 
 _COMMA_NUMBER = re.compile(r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?", re.ASCII)
-# Of pandas.read_csv, and what the C libraries of Windows print.
+# Those of pandas.read_csv, and what the C libraries of Windows print.
 MISSING = frozenset(
     {"", "na", "n/a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "+nan", "-nan", "null", "none"}
     | {"nan(ind)", "-nan(ind)", "nan(snan)", "-nan(snan)", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"}
@@ -25,17 +25,17 @@ INFINITE = {
 """Words for an infinite number, in lower case."""
 
 GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}\.\d{3}", re.ASCII)
-"""A number whose point may separate thousands."""
+"""A number whose point may be a thousands separator."""
 
 STAMP = re.compile(
     r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?( ?(Z|UTC|[+-]\d\d(:?\d\d)?))?", re.ASCII
 )
-"""A date with a time, as ISO 8601 has it."""
+"""An ISO 8601 date with a time."""
 
 TRUTH = {"true": 1.0, "false": 0.0}
-"""Words for bits, in lower case."""
+"""Words for booleans, in lower case."""
 
-# What is often meant as a number or a time, and is not read as one: too much could be meant.
+# Common ways to write numbers and times that are too ambiguous to be read.
 _MISREAD = (
     (
         re.compile(r"[+-]?\d{1,3}([ .,'\u2019_\u00a0\u202f]\d{3})+([.,]\d*)?"),
@@ -57,7 +57,7 @@ _MISREAD = (
 
 
 def is_number(cell: str, decimal: str = ".") -> bool:
-    """Whether a cell holds a number, or a word for a missing or an infinite one."""
+    """Return whether a cell is a number, or a word for a missing or infinite one."""
     if NUMBER.fullmatch(cell) or (decimal == "," and _COMMA_NUMBER.fullmatch(cell)):
         return True
     word = cell.lower()
@@ -65,7 +65,7 @@ def is_number(cell: str, decimal: str = ".") -> bool:
 
 
 def is_value(cell: str, decimal: str = ".") -> bool:
-    """Whether a cell holds what a column of a stream may: a number, or a date with a time."""
+    """Return whether a cell is a value of a stream: a number, or a date with a time."""
     return is_number(cell, decimal) or bool(STAMP.fullmatch(cell))
 
 
@@ -75,7 +75,7 @@ def number_of(cell: str, decimal: str = ".") -> float:
     Raises
     ------
     ValueError
-        If there is none.
+        If it is not a number.
     """
     word = cell.lower()
     if word in MISSING:
@@ -90,10 +90,10 @@ def number_of(cell: str, decimal: str = ".") -> float:
 
 
 def has_comma(cell: str) -> bool:
-    """Whether a cell holds a number with a decimal comma."""
+    """Return whether a cell is a number with a decimal comma."""
     return "," in cell and bool(_COMMA_NUMBER.fullmatch(cell))
 
 
 def misreading(cell: str) -> str | None:
-    """Return what a cell seems to hold that is not read, and what to do; None where it is just a text."""
+    """Return what a cell seems to mean and how to correct it; None for any other text."""
     return next((advice for pattern, advice in _MISREAD if pattern.fullmatch(cell)), None)

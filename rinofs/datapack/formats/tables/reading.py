@@ -12,9 +12,10 @@ import numpy as np
 from rinofs.datapack.document.messages import warn
 from rinofs.datapack.formats.index_cache import keep_index, load_index
 from rinofs.datapack.formats.samples import CHUNK
-from rinofs.datapack.formats.tables.dialect import HEAD, LONGEST_HEAD, dialect_of, has_long_rows, normal_lines
+from rinofs.datapack.formats.tables.dialect import normal_lines
 from rinofs.datapack.formats.tables.index import IndexBuilder, Mark, TableIndex
 from rinofs.datapack.formats.tables.parsing import Parser, json_block
+from rinofs.datapack.formats.tables.sniffing import HEAD, LONGEST_HEAD, dialect_of, has_long_rows
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
