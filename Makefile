@@ -64,7 +64,7 @@ soak-uploads: $(VENV)/test.done  ## uploads of many files, metadata and datapack
 		tests/rinocloud/test_metadata.py tests/repovizz/test_push_and_pull.py tests/datapack/test_writing.py
 
 soak-sync: $(VENV)/test.done  ## folders that are made equal, and files that many append to, with interruptions
-	$(SOAK) tests/scenarios/test_sync.py tests/scenarios/test_appends.py
+	$(SOAK) tests/scenarios/test_sync.py tests/scenarios/test_appends.py tests/scenarios/test_interruptions.py
 
 soak-memory: $(VENV)/test.done  ## large files, and how much memory they take
 	RINOFS_SOAK=1 $(PYTEST) -m soak --timeout 1200 tests/scenarios/test_memory.py tests/scenarios/server/test_memory.py \

@@ -66,8 +66,11 @@ def upload_few(fs: Any, folder: Path) -> dict[str, int]:
     }
 
 
-def widen(fs: Any, database: Path, count: int) -> None:
-    """Make a folder of so many objects: one by the API, and its likes in the server's database."""
+def widen(fs: Any, database: Path, count: int) -> str:
+    """Make a folder of so many files ``f000000``... that hold ``x``, and return its path.
+
+    One is made by the API, and its likes in the server's database.
+    """
     path = f"wide-{count}/f000000"
     fs.pipe_file(path, b"x", metadata={"run": 1, "subject": "A22"})
     with closing(sqlite3.connect(database, timeout=60)) as connection:
@@ -80,6 +83,7 @@ def widen(fs: Any, database: Path, count: int) -> None:
             (fs.info(path)["id"],),
         )
         connection.commit()
+    return f"wide-{count}"
 
 
 def record_day(fs: Any, folder: Path) -> None:

@@ -13,12 +13,14 @@ import fsspec
 import pytest
 from fsspec.callbacks import Callback
 from fsspec.config import conf
+from fsspec.implementations.local import LocalFileSystem
 
 import rinofs
 from rinofs import RinoFileSystem
 from rinofs.fs.transfer import local_names
 from rinofs.protocol.limits import CLIENT_PAGE, MAX_BUNDLE_UPLOAD
 from rinofs.testing import Fault, live_server
+from tests.benchmarks.data import widen
 from tests.campaign import rounds
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from rinofs.testing import LiveServer
 
 FILES = {"a.csv": b"a", "run 1/b.csv": b"bb", "run 1/deep/c [1].csv": b"", "run 2/d#.csv": b"d" * 3_000}
-MANY, CHANGED = rounds(1_000, 10_000), rounds(20, 100)
+MANY, CHANGED = 10_000, 100
 
 
 @pytest.fixture(scope="module")
@@ -138,17 +140,12 @@ def test_the_published_api_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_of_many_files_only_the_changed_ones_are_sent(tmp_path: Path, server: LiveServer) -> None:
-    fs = fsspec.filesystem("rino")
-    files = {f"many/{number % 50}/{number}.csv": str(number).encode() for number in range(MANY)}
-    fs.pipe(files)
-    for path, data in files.items():
-        local = tmp_path / path
-        local.parent.mkdir(parents=True, exist_ok=True)
-        local.write_bytes(data)
-    for path in random.Random(1).sample(sorted(files), CHANGED):
-        (tmp_path / path).write_bytes(b"changed")
+    folder = widen(fsspec.filesystem("rino"), server.data_dir / "rinofs.sqlite3", MANY)
+    changed = set(random.Random(1).sample(range(MANY), CHANGED))
+    for number in range(MANY):
+        (tmp_path / f"f{number:06}").write_bytes(b"changed" if number in changed else b"x")
     server.reset()
-    plan = rinofs.sync(tmp_path / "many", "rino://many")
+    plan = rinofs.sync(tmp_path, f"rino://{folder}")
     assert (len(plan.copied), plan.unchanged) == (CHANGED, MANY - CHANGED)
     asked = [request.path.rstrip("/").rpartition("/")[2] for request in server.requests]
     pages, bundles = MANY // CLIENT_PAGE + 1, -(-CHANGED // MAX_BUNDLE_UPLOAD)
@@ -206,43 +203,53 @@ def some_files(chance: random.Random) -> dict[str, bytes]:
     }
 
 
-def write_local(folder: Path, files: dict[str, bytes]) -> None:
-    for relative, data in files.items():
-        (folder / relative).parent.mkdir(parents=True, exist_ok=True)
-        (folder / relative).write_bytes(data)
+def fill_at_once(url: str, files: dict[str, bytes]) -> None:
+    fs, path = fsspec.url_to_fs(url)
+    if isinstance(fs, LocalFileSystem):
+        fill(url, files)
+    else:
+        fs.pipe({f"{path}/{relative}": data for relative, data in files.items()})
 
 
-@pytest.mark.parametrize("target", ["rino", "local"])
-def test_interrupted_and_done_again_it_ends_equal(target: str, tmp_path: Path, server: LiveServer) -> None:
-    fs = fsspec.filesystem("rino")
-    interrupted = 0
-    for number in range(rounds(100, 1_000)):
+DIRECTIONS = [
+    *(("local", "rino"), ("rino", "local"), ("local", "repovizz"), ("repovizz", "local")),
+    *(("rino", "rino"), ("rino", "repovizz"), ("repovizz", "rino"), ("repovizz", "repovizz")),
+]
+
+
+def interruption(chance: random.Random, server: LiveServer) -> dict[str, Any]:
+    """Have the network or the user end what follows; return the arguments of `sync` for that."""
+    if chance.random() < 0.4:
+        return {"callback": Ending([chance.randint(1, 8)])}
+    server.faults = FailingFrom(chance.randint(2, 10), carried_out=chance.random() < 0.5)
+    return {}
+
+
+@pytest.mark.parametrize(("source", "target"), DIRECTIONS)
+def test_interrupted_and_done_again_it_ends_equal(
+    source: str, target: str, tmp_path: Path, server: LiveServer
+) -> None:
+    interrupted, number = 0, 0
+    while interrupted < rounds(10, 60):
+        number += 1
         chance = random.Random(number)
         wanted, before = some_files(chance), some_files(chance)
-        top = f"round {target} {number}"
-        remote, local = (before, wanted) if target == "rino" else (wanted, before)
-        fs.pipe({f"{top}/{path}": data for path, data in remote.items()})
-        write_local(tmp_path / top, local)
-        ends = [str(tmp_path / top), f"rino://{top}"]
-        source, there = ends if target == "rino" else ends[::-1]
-        options: dict[str, Any] = {"delete": True}
-        if chance.random() < 0.5:
-            options["callback"] = Ending([chance.randint(1, 12)])
-        else:
-            server.faults = FailingFrom(chance.randint(1, 12), carried_out=chance.random() < 0.5)
+        there, here = url_of(source, f"from {number}", tmp_path), url_of(target, f"to {number}", tmp_path)
+        fill_at_once(there, wanted)
+        fill_at_once(here, before)
         try:
-            rinofs.sync(source, there, **options)
+            rinofs.sync(there, here, delete=True, **interruption(chance, server))
         except (InterruptionError, OSError):
             interrupted += 1
             server.faults = None
-            kept = contents(there)
+            kept = contents(here)
             if not before.keys() <= kept.keys():
                 assert wanted.items() <= kept.items(), "deleted before all was copied"
             assert all(data in (before.get(path), wanted.get(path)) for path, data in kept.items())
         server.faults = None
-        rinofs.sync(source, there, delete=True)
+        rinofs.sync(there, here, delete=True)
+        assert contents(here) == wanted, number
         assert contents(there) == wanted, number
-    assert interrupted > rounds(100, 1_000) // 3
 
 
 PROGRAM = "import rinofs, sys; rinofs.sync(sys.argv[1], sys.argv[2], delete=True)"
