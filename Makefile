@@ -54,7 +54,8 @@ soak-faults: $(VENV)/test.done  ## networks that break what passes through them
 	$(SOAK) tests/http tests/scenarios/rinocloud/test_faults.py
 
 soak-machines: $(VENV)/test.done  ## filesystems beside a model of what they should do
-	$(SOAK) tests/scenarios/rinocloud/test_state_machine.py tests/scenarios/repovizz/test_state_machine.py
+	$(SOAK) tests/scenarios/rinocloud/test_state_machine.py tests/scenarios/repovizz/test_state_machine.py \
+		tests/zarr
 
 soak-input: $(VENV)/test.done  ## requests and queries that are made up, and many stalled clients
 	$(SOAK) tests/server/api/test_bad_input.py tests/server/web tests/server/catalog tests/rinocloud/test_matching.py

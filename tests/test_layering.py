@@ -39,6 +39,7 @@ ONLY_IN = {
     "upath": {"fs"},
     "jsonschema": {"datapack"},
     "matplotlib": {"plotting"},
+    "zarr": {"zarr"},
 }
 
 _MODULE = re.compile(r"(rinofs(?:\.\w+)+)(?::\w+)?")

@@ -26,6 +26,7 @@ PUBLIC = {
     "rinofs.fs.upath": "RemotePath",
     "rinofs.plotting": "plot save",
     "rinofs.testing": "Fault LiveServer SeenRequest ServerProcess live_server server_process",
+    "rinofs.zarr": "RinoStore",
 }
 
 # Every import of 0.1.0's documentation whose module has moved.
@@ -52,7 +53,8 @@ def test_public_names(module: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["rinofs", "rinofs.datapack", "rinofs.errors", "rinofs.plotting", "rinofs.testing"]
+    "module",
+    ["rinofs", "rinofs.datapack", "rinofs.errors", "rinofs.plotting", "rinofs.testing", "rinofs.zarr"],
 )
 def test_all_lists_the_public_names(module: str) -> None:
     assert sorted(import_module(module).__all__) == sorted(PUBLIC[module].split())

@@ -361,6 +361,18 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
             items = self._writing.pipe_small(items, kwargs, stop)
         run(lambda item: self.pipe_file(*item, **kwargs), items, self.options.max_concurrency, stop)
 
+    def pipe_each(self, contents: Mapping[str, bytes]) -> dict[str, Exception]:
+        """Write whole files, small ones together; go on after an error, and return the errors by path."""
+        return self._writing.pipe_each(contents, self._store, bundled=not self._intrans)
+
+    def cat_small(self, paths: Sequence[str]) -> list[bytes | None]:
+        """Return the contents of small files by as few requests as possible.
+
+        None stands for what has to be read by itself: it is large, it does not exist, or the service has no
+        such request. `cat_file` reads it or says what is wrong.
+        """
+        return self._reading.small([self._strip_protocol(path) for path in paths])
+
     def cat_ranges(
         self,
         paths: list[str],

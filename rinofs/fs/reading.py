@@ -221,6 +221,11 @@ class Reading:
             return {path: data for path, data in contents.items() if isinstance(data, bytes)}
         return contents
 
+    def small(self, paths: Sequence[str]) -> list[bytes | None]:
+        """Return the contents of small files by one request; None for those that have to be read alone."""
+        found = cat_bundles(paths, self._small, self._most, FileErrors("return"), fewest=1)
+        return [found.get(path) for path in paths]
+
     def cat_ranges(
         self,
         paths: Sequence[str],

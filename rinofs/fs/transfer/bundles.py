@@ -34,7 +34,11 @@ MAX_UPLOADS = 4
 
 
 def cat_bundles(
-    paths: Sequence[str], read_bundle: ReadBundle, concurrency: int, errors: FileErrors
+    paths: Sequence[str],
+    read_bundle: ReadBundle,
+    concurrency: int,
+    errors: FileErrors,
+    fewest: int = MIN_FILES,
 ) -> dict[str, bytes]:
     """Return the contents of the files that can be read in bundles.
 
@@ -54,7 +58,7 @@ def cat_bundles(
     def read(group: Sequence[str]) -> list[tuple[str, bytes | None]]:
         return list(zip(group, _read(read_bundle, group, errors), strict=True))
 
-    if len(paths) < MIN_FILES:
+    if len(paths) < fewest:
         return {}
     found = run(read, _groups(paths), concurrency)
     return {path: data for pairs in found for path, data in pairs if data is not None}
@@ -132,6 +136,7 @@ def pipe_bundles(
     stop: Stop,
     done: Callable[[Item, Upload], object] = lambda *_: None,
     failed: Callable[[Item, Exception], object] = _raise,
+    fewest: int = MIN_FILES,
 ) -> list[Item]:
     """Upload the files that fit into bundles; returns the items that are left.
 
@@ -182,7 +187,7 @@ def pipe_bundles(
                 done(item, upload)
 
     small = [item for item in items if (size := size_of(item)) is not None and size <= MAX_BUNDLED_FILE]
-    writing = writer() if len(small) >= MIN_FILES else None
+    writing = writer() if len(small) >= fewest else None
     if writing is None:
         return list(items)
     write, handled = writing, set[int]()

@@ -11,7 +11,7 @@ from rinofs.fs.backend import ABSENT, Upload
 from rinofs.fs.files.writer import AppendingWriter, OpenMode, RemoteWriter
 from rinofs.fs.transfer.bundles import pipe_bundles
 from rinofs.fs.transfer.engine import put_files
-from rinofs.fs.transfer.pool import FileErrors, Stop
+from rinofs.fs.transfer.pool import FileErrors, Stop, run
 from rinofs.fs.transfer.sources import ProgressReader, open_source, without_links
 from rinofs.fs.values import attributes_of
 from rinofs.fs.writing.appending import Appending, copy_before
@@ -127,6 +127,39 @@ class Writing:
         if "if_match" in storing:
             return list(items)
         return pipe_bundles(items, size_of, upload_of, self._backend.write_small, self._most, stop)
+
+    def pipe_each(
+        self, contents: Mapping[str, bytes], store: Callable[[Upload], None], *, bundled: bool
+    ) -> dict[str, Exception]:
+        """Store contents, small ones together if `bundled`; return the errors by path."""
+        errors: dict[str, Exception] = {}
+
+        def upload_of(item: tuple[str, bytes]) -> Upload:
+            return self.upload_of(self._strip(item[0]), item[1], "overwrite", {})
+
+        def failed(item: tuple[str, bytes], error: Exception) -> None:
+            errors[item[0]] = error
+
+        def alone(item: tuple[str, bytes]) -> None:
+            try:
+                store(upload_of(item))
+            except Exception as error:  # noqa: BLE001 - returned
+                failed(item, error)
+
+        left = list(contents.items())
+        if bundled:
+            left = pipe_bundles(
+                left,
+                lambda item: len(item[1]),
+                upload_of,
+                self._backend.write_small,
+                self._most,
+                Stop(),
+                failed=failed,
+                fewest=2,
+            )
+        run(alone, left, self._most)
+        return errors
 
     # Local files
 

@@ -1,0 +1,44 @@
+"""zarr's own state machines: a store does what a dict does, and a hierarchy what one in memory does."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+from zarr.testing.stateful import ZarrHierarchyStateMachine, ZarrStoreStateMachine
+
+from rinofs.zarr import RinoStore
+from tests.campaign import rounds
+from tests.ecosystem.modes import both_modes
+
+if TYPE_CHECKING:
+    from rinofs import RinoFileSystem
+
+SETTINGS = settings(
+    max_examples=rounds(3, 100),
+    stateful_step_count=rounds(10, 30),
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=not rounds(0, 1),
+    database=None,
+)
+
+
+@pytest.mark.soak
+@both_modes
+def test_keys_and_values(fs: RinoFileSystem) -> None:
+    run_state_machine_as_test(lambda: ZarrStoreStateMachine(RinoStore(fs, "machine")), settings=SETTINGS)
+
+
+@pytest.mark.soak
+def test_groups_and_arrays(fs: RinoFileSystem) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", category=UserWarning, module="zarr"
+        )  # of names that v3 advises against
+        run_state_machine_as_test(
+            lambda: ZarrHierarchyStateMachine(RinoStore(fs, "machine")), settings=SETTINGS
+        )
