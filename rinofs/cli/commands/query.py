@@ -6,6 +6,8 @@ import csv
 import json
 import sys
 import warnings
+from dataclasses import dataclass, fields
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,8 +25,27 @@ if TYPE_CHECKING:
     from rinofs.cli.locations import Info, Location
 
 
-def _how_to_show(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of all commands that find objects."""
+@dataclass(frozen=True, slots=True)
+class _Results:
+    """Which objects are wanted, and how they are shown: what `_result_options` says."""
+
+    sort: str | None
+    descending: bool
+    limit: int | None
+    columns: str | None
+    scan: bool
+    as_csv: bool
+    as_json: bool
+
+    def order(self) -> dict[str, Any]:
+        """Return the arguments of `query` and `search` that are the same."""
+        if self.descending and not self.sort:
+            raise click.UsageError("--descending needs --sort")
+        return {"sort": self.sort, "descending": self.descending, "limit": self.limit, "scan": self.scan}
+
+
+def _result_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of all commands that find objects, which get them as `results`."""
     options = (
         click.option("--sort", metavar="FIELD", help="Sort by a field; objects without it are left out."),
         click.option("--descending", is_flag=True, help="The largest first."),
@@ -38,26 +59,22 @@ def _how_to_show(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--csv", "as_csv", is_flag=True, help="Print a table as CSV."),
         click.option("--json", "as_json", is_flag=True, help="Print one JSON document."),
     )
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        results = _Results(**{each.name: given.pop(each.name) for each in fields(_Results)})
+        command(results=results, **given)
+
     for option in reversed(options):
-        command = option(command)
-    return command
+        run = option(run)
+    return run
 
 
 @click.command()
 @click.argument("url", type=URL)
 @click.argument("conditions", metavar="[CONDITION]...", nargs=-1)
-@_how_to_show
-def query(
-    url: str,
-    conditions: tuple[str, ...],
-    sort: str | None,
-    descending: bool,
-    limit: int | None,
-    columns: str | None,
-    scan: bool,
-    as_csv: bool,
-    as_json: bool,
-) -> None:
+@_result_options
+def query(url: str, conditions: tuple[str, ...], results: _Results) -> None:
     """Find files, folders and objects below URL by what is known about them.
 
     All conditions have to hold: subject=A22, 'rate_hz>=100', 'device.gain!=2', 'name~.csv', 'tags=pilot',
@@ -66,57 +83,39 @@ def query(
     """
     here = _rinocloud(url)
     filters = _filters(conditions)
-    order = _order(sort, limit, descending=descending, scan=scan)
-    _show(here, lambda: here.fs.query(here.path, **order, **filters), columns, as_csv=as_csv, as_json=as_json)
+    order = results.order()
+    _show(here, lambda: here.fs.query(here.path, **order, **filters), results)
 
 
 @click.command()
 @click.argument("url", type=URL)
 @click.argument("text")
-@_how_to_show
-def search(
-    url: str,
-    text: str,
-    sort: str | None,
-    descending: bool,
-    limit: int | None,
-    columns: str | None,
-    scan: bool,
-    as_csv: bool,
-    as_json: bool,
-) -> None:
+@_result_options
+def search(url: str, text: str, results: _Results) -> None:
     """Find files, folders and objects below URL by words: 'cold spike*', '"exact phrase"', 'rate_hz:>=100'.
 
     Words match whole words of names, tags, and keys and values of the metadata, whatever their case; one of
     several is enough. '+must -mustnot', AND, OR, NOT, (...), field:word, field:[1 TO 5}, created:2026-01-31.
     """
     here = _rinocloud(url)
-    order = _order(sort, limit, descending=descending, scan=scan)
-    _show(here, lambda: here.fs.search(text, here.path, **order), columns, as_csv=as_csv, as_json=as_json)
+    order = results.order()
+    _show(here, lambda: here.fs.search(text, here.path, **order), results)
 
 
-def _order(sort: str | None, limit: int | None, *, descending: bool, scan: bool) -> dict[str, Any]:
-    if descending and not sort:
-        raise click.UsageError("--descending needs --sort")
-    return {"sort": sort, "descending": descending, "limit": limit, "scan": scan}
-
-
-def _show(
-    here: Location, find: Callable[[], Iterable[Info]], columns: str | None, *, as_csv: bool, as_json: bool
-) -> None:
-    if as_csv and as_json:
+def _show(here: Location, find: Callable[[], Iterable[Info]], results: _Results) -> None:
+    if results.as_csv and results.as_json:
         raise click.UsageError("--csv and --json exclude each other")
     try:
         infos = find()
     except (TypeError, ValueError) as error:
         raise click.UsageError(str(error)) from error
     found = ({"url": here.at(info["name"]).url, **info} for info in infos)
-    names = [name.strip() for name in columns.split(",")] if columns else []
+    names = [name.strip() for name in results.columns.split(",")] if results.columns else []
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always", UserWarning)
-        if as_json:
+        if results.as_json:
             show_json([_only(info, names) for info in found] if names else list(found))
-        elif as_csv:
+        elif results.as_csv:
             _write_csv(found, names or ["url"])
         elif names:
             write_lines(

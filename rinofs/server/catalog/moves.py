@@ -73,13 +73,8 @@ def move(
     records = _several(connection, user, numbers, name, changed=True)
     _refuse_loops(connection, user, records, parent)
     moved: list[Record] = []
-    taken: set[str] = set()
-    for record in records:
-        target = name or record.name
+    for record, target, present in _targets(connection, user, records, parent, name, replace=replace):
         place = {"parent": parent, "name": target}
-        onto = replace and target not in taken
-        taken.add(target)
-        present = _replaceable(connection, user, record, parent, target) if onto else None
         if present is not None:
             moved.append(objects.take_place(connection, present, record, place))
             continue
@@ -109,13 +104,8 @@ def copy(
     records = _several(connection, user, numbers, name, changed=False)
     _refuse_loops(connection, user, records, parent)
     copies: list[Record] = []
-    taken: set[str] = set()
-    for record in records:
-        target = name or record.name
+    for record, target, present in _targets(connection, user, records, parent, name, replace=replace):
         values = _duplicate(user, record, parent, now()) | {"name": target}
-        onto = replace and target not in taken
-        taken.add(target)
-        present = _replaceable(connection, user, record, parent, target) if onto else None
         if present is not None:
             copies.append(_copy_over(connection, present, values))
             continue
@@ -189,6 +179,27 @@ def prune(connection: Connection, user: User, numbers: Sequence[int]) -> None:
             kept = [number for number in named if number not in doomed]
             if kept != named:
                 objects.set_values(connection, record, {"versions": dump_list(kept)})
+
+
+def _targets(
+    connection: Connection,
+    user: User,
+    records: Sequence[Record],
+    parent: int | None,
+    name: str | None,
+    *,
+    replace: bool,
+) -> Iterator[tuple[Record, str, Record | None]]:
+    """Yield each object with its name in a folder, and what it takes the place of there.
+
+    Looks one at a time: what was moved before may have the name, and is not replaced.
+    """
+    taken: set[str] = set()
+    for record in records:
+        target = name or record.name
+        onto = replace and target not in taken
+        taken.add(target)
+        yield record, target, _replaceable(connection, user, record, parent, target) if onto else None
 
 
 def _replaceable(
