@@ -12,21 +12,25 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import xarray as xr
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from PIL import Image
 
+from rinofs.cli.main import main
 from rinofs.datapack import write
 from rinofs.errors import InvalidDatapackError
 from rinofs.plotting import plot, save
 from rinofs.plotting.drawing import COLOURS
 from rinofs.plotting.envelope import envelope
 from rinofs.testing import live_server
-from tests.cli.conftest import PROGRAM
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from click.testing import Result
 
 
 def signal(values: Any, rate: float = 100.0, **attrs: Any) -> xr.Dataset:
@@ -222,33 +226,34 @@ def test_a_module_names_the_extra_that_it_needs(module: str, missing: str, extra
 # The command
 
 
-def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*PROGRAM, "plot", *words], cwd=folder, capture_output=True, text=True, check=False)
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run the command in the folder of the test."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *words: CliRunner().invoke(main, ["plot", *words], prog_name="rinofs")
 
 
-def test_the_command_names_its_picture(pack: Path, tmp_path: Path) -> None:
-    done = run(tmp_path, str(pack))
-    assert (done.returncode, done.stdout, done.stderr) == (0, "session.png\n", "")
-    again = run(tmp_path, str(pack / "datapack.json"))
-    assert (again.returncode, again.stdout) == (1, "")
+def test_the_command_names_its_picture(run: Callable[..., Result], pack: Path, tmp_path: Path) -> None:
+    done = run(str(pack))
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "session.png\n", "")
+    again = run(str(pack / "datapack.json"))
+    assert (again.exit_code, again.stdout) == (1, "")
     assert again.stderr == "rinofs: session.png: already exists; -o session.png replaces it\n"
-    done = run(
-        tmp_path, f"datapack://arms/left::file://{pack}/datapack.json", "-o", "session.png", "--stop", "2"
-    )
-    assert (done.returncode, done.stdout) == (0, "session.png\n")
+    done = run(f"datapack://arms/left::file://{pack}/datapack.json", "-o", "session.png", "--stop", "2")
+    assert (done.exit_code, done.stdout) == (0, "session.png\n")
     assert Image.open(tmp_path / "session.png").height < 400
     assert [path.name for path in tmp_path.iterdir()] == ["session.png"]
 
 
-def test_the_command_draws_any_file_of_samples(tmp_path: Path) -> None:
+def test_the_command_draws_any_file_of_samples(run: Callable[..., Result], tmp_path: Path) -> None:
     np.savetxt(
         tmp_path / "run.csv", np.random.default_rng(1).normal(size=(300, 3)), delimiter=",", header="x,y,z"
     )
-    done = run(tmp_path, "run.csv", "--rate", "100", "-o", "run.svg")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "run.svg\n", "")
+    done = run("run.csv", "--rate", "100", "-o", "run.svg")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "run.svg\n", "")
     assert "<svg" in (tmp_path / "run.svg").read_text()
-    done = run(tmp_path, "run.csv", "--datatype", "3-axis accelerometer", "-o", "run.png")
-    assert done.returncode == 0, done.stderr
+    done = run("run.csv", "--datatype", "3-axis accelerometer", "-o", "run.png")
+    assert done.exit_code == 0, done.stderr
 
 
 @pytest.mark.parametrize(
@@ -265,24 +270,24 @@ def test_the_command_draws_any_file_of_samples(tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_drawn_is_said_in_one_line(
-    tmp_path: Path, words: list[str], status: int, said: str
+    run: Callable[..., Result], tmp_path: Path, words: list[str], status: int, said: str
 ) -> None:
     (tmp_path / "run.csv").write_text("x,y\n1,2\n3,4\n")
     (tmp_path / "line.txt").write_text("Squeeze in turn, as the lamp says.\n")
     (tmp_path / "notes.txt").write_text("nothing but words\nand more words\n")
-    done = run(tmp_path, *words)
-    assert (done.returncode, done.stdout) == (status, "")
+    done = run(*words)
+    assert (done.exit_code, done.stdout) == (status, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.glob("*.png"))
     assert not list(tmp_path.glob(".*"))
 
 
-def test_dots_an_inch(pack: Path, tmp_path: Path) -> None:
-    done = run(tmp_path, str(pack), "-o", "fine.png", "--dpi", "220", "--width", "4")
-    assert (done.returncode, done.stderr) == (0, "")
+def test_dots_an_inch(run: Callable[..., Result], pack: Path, tmp_path: Path) -> None:
+    done = run(str(pack), "-o", "fine.png", "--dpi", "220", "--width", "4")
+    assert (done.exit_code, done.stderr) == (0, "")
     assert Image.open(tmp_path / "fine.png").width == 880
-    done = run(tmp_path, str(pack), "-o", "large.png", "--dpi", "2400", "--width", "100")
-    assert (done.returncode, done.stdout) == (1, "")
+    done = run(str(pack), "-o", "large.png", "--dpi", "2400", "--width", "100")
+    assert (done.exit_code, done.stdout) == (1, "")
     assert "large.png: a PNG of 100 inches is too large at 2400 dpi; use at most 655 dpi" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["fine.png"]
