@@ -5,7 +5,6 @@ Some are killed. Of more of them the network breaks: answers are lost or cut, an
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import random
 import re
@@ -18,6 +17,7 @@ import pytest
 
 from rinofs.testing import Fault, live_server
 from tests.campaign import rounds
+from tests.forkserver import CONTEXT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
 
     Tell = Callable[[tuple[str, str]], object]
     End = Callable[[LiveServer, str, Path, str, int], list[tuple[str, str]]]
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["tests.scenarios.test_interruptions", "rinofs.rinocloud.filesystem", "rinofs.repovizz.filesystem"]
-)
 
 PATIENCE = 60
 STEPS = 4

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rinofs import RepovizzFileSystem
 from rinofs.datapack import parse
 from rinofs.datapack.document.validation import flaws
 from rinofs.testing import Fault
+from tests.forkserver import CONTEXT
 from tests.repovizz.api import Api
 from tests.repovizz.conftest import cold
 from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from multiprocessing.connection import Connection
 
-    from rinofs import RepovizzFileSystem
     from rinofs.testing import LiveServer
 
 OLD = {"own.txt": b"own", "shared.txt": b"shared", "c/twin.txt": b"shared"}
@@ -33,16 +32,13 @@ WRITES: dict[str, tuple[str, dict[str, Any]]] = {
     "a new file, exclusively": ("new.txt", {"mode": "create"}),
 }
 
-PROGRAM = """
-import sys
-from rinofs import RepovizzFileSystem
-fs = RepovizzFileSystem(endpoint_url=sys.argv[1], token=sys.argv[2])
-fs.ls("")
-sys.stdout.write("ready\\n")
-sys.stdout.flush()
-sys.stdin.readline()
-fs.pipe_file(sys.argv[3], b"written", **eval(sys.argv[4]))
-"""
+
+def write_when_told(url: str, token: str, path: str, options: dict[str, Any], there: Connection) -> None:
+    fs = RepovizzFileSystem(endpoint_url=url, token=token)
+    fs.ls("")
+    there.send("ready")
+    there.recv()
+    fs.pipe_file(path, b"written", **options)
 
 
 @pytest.fixture(params=list(WRITES))
@@ -124,32 +120,25 @@ def test_a_killed_writer_leaves_what_there_was(
     carried_out: bool,
 ) -> None:
     path, options = write
-    program = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            PROGRAM,
-            server.endpoint_url,
-            server.token,
-            f"{before}/{path}",
-            repr(options),
-        ],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
+    here, there = CONTEXT.Pipe()
+    client = CONTEXT.Process(
+        target=write_when_told, args=(server.endpoint_url, server.token, f"{before}/{path}", options, there)
     )
-    assert program.stdout is not None
-    assert program.stdout.readline() == b"ready\n"
+    client.start()
+    assert here.poll(PATIENCE)
+    assert here.recv() == "ready"
 
     def kill() -> Fault | None:
-        os.kill(program.pid, signal.SIGKILL)
+        client.kill()
         return None if carried_out else Fault(status=500)
 
     fault = Nth(nth, kill)
     server.faults = fault
-    program.communicate(b"go\n", timeout=PATIENCE)
+    here.send("go")
+    client.join(PATIENCE)
     server.reset()
     left = seen(fs, before)
-    assert program.returncode == (-signal.SIGKILL if fault.hit else 0)
+    assert client.exitcode == (-signal.SIGKILL if fault.hit else 0)
     if server.extensions:  # whole or not at all, at every moment
         assert left in (OLD, {**OLD, path: b"written"})
         return

@@ -38,7 +38,7 @@ class Writers:
 
     def _write(self, name: str) -> None:
         api = Api(self.endpoint_url, "token")
-        links = [f"{name}-{number}" for number in range(1000)]
+        links = [f"{name}-{number}" for number in range(100)]
         try:
             identifier = api.create(pack(name, *(data(link, link) for link in links)))
             for link in links:
