@@ -46,9 +46,9 @@ lint: $(VENV)/lint.done  ## ruff and mypy
 
 soak: $(SOAKS)  ## the long campaigns, one after another
 
-soak-kill: $(VENV)/test.done  ## servers that are killed, and collected, while they are written to
+soak-kill: $(VENV)/test.done  ## servers and clients that are killed in the middle of writes
 	$(SOAK) tests/scenarios/server/test_kill.py tests/scenarios/server/test_repovizz_kill.py \
-		tests/server/test_maintenance.py
+		tests/scenarios/test_interruptions.py tests/server/test_maintenance.py
 
 soak-faults: $(VENV)/test.done  ## networks that break what passes through them
 	$(SOAK) tests/http tests/scenarios/rinocloud/test_faults.py
@@ -58,11 +58,13 @@ soak-machines: $(VENV)/test.done  ## filesystems beside a model of what they sho
 		tests/zarr
 
 soak-input: $(VENV)/test.done  ## requests and queries that are made up, and many stalled clients
-	$(SOAK) tests/server/api/test_bad_input.py tests/server/web tests/server/catalog tests/rinocloud/test_matching.py
+	$(SOAK) tests/server/api/test_bad_input.py tests/server/web tests/server/catalog \
+		tests/rinocloud/test_matching.py tests/rinocloud/test_search.py
 
 soak-uploads: $(VENV)/test.done  ## uploads of many files, metadata and datapacks that are made up
 	$(SOAK) tests/server/api/test_upload_many.py tests/rinocloud/test_writing_together.py \
-		tests/rinocloud/test_metadata.py tests/repovizz/test_push_and_pull.py tests/datapack/test_writing.py
+		tests/rinocloud/test_metadata.py tests/repovizz/test_push_and_pull.py tests/datapack/test_writing.py \
+		tests/fs/test_staging.py
 
 soak-sync: $(VENV)/test.done  ## folders that are made equal, and files that many append to, with interruptions
 	$(SOAK) tests/scenarios/test_sync.py tests/scenarios/test_appends.py tests/scenarios/test_interruptions.py

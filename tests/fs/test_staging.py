@@ -40,7 +40,7 @@ def take(file: Any, step: tuple[str, Any]) -> Any:
     return file.tell() if name == "tell" else getattr(file, name)(value)
 
 
-@settings(deadline=None, database=None, max_examples=rounds(60, 2000))
+@settings(deadline=None, database=None, max_examples=rounds(60, 1_000))
 @given(st.lists(steps, max_size=12))
 def test_a_file_does_what_a_local_one_does(some: list[tuple[str, Any]]) -> None:
     fs = DictFileSystem(token="t")
@@ -141,14 +141,14 @@ def test_many_files_take_little_memory_and_few_descriptors(fs: Any) -> None:
         assert descriptors() == before
         return more, peak
 
-    few, many = write(500), write(rounds(5_000, 100_000))
+    few, many = write(500), write(rounds(5_000, 20_000))
     assert many[0] <= 4
     assert many[1] < few[1] + 300_000, (few, many)
     assert fs.find("") == []
 
 
 def test_many_files_are_stored(fs: Any) -> None:
-    count = rounds(2_000, 100_000)
+    count = rounds(2_000, 20_000)
     with fs.transaction:
         for number in range(count):
             fs.pipe_file(f"{number % 10}/{number:06}", str(number).encode())

@@ -90,7 +90,7 @@ def _upload(session: HttpSession, chance: random.Random) -> None:
 
 @pytest.mark.soak
 def test_transfers_at_a_high_fault_rate(session_to: MakeSession) -> None:
-    count = rounds(150, 10_000)
+    count = rounds(150, 5_000)
     failed: list[BaseException] = []
 
     def work(seed: int) -> None:

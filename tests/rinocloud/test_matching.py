@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from rinofs.testing import LiveServer
 
-QUERIES, SHELVES = 25, 3
+QUERIES, SHELVES = 25, 6
 """In one example: each query is asked of each set of objects, which is far quicker than making more."""
 
-EXAMPLES = rounds(15, 1000)
+EXAMPLES = rounds(7, 25)
 
 one_object = st.tuples(
     metadata.map(lambda given: {key: value for key, value in given.items() if fits(value)}),

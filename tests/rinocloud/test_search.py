@@ -100,9 +100,7 @@ searches = st.recursive(
 )
 
 
-@settings(
-    max_examples=rounds(15, 1000), deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
+@settings(max_examples=rounds(15, 200), deadline=None, database=None, suppress_health_check=list(HealthCheck))
 @given(texts=st.lists(searches, min_size=5, max_size=5))
 def test_both_find_the_same(full: RinoFileSystem, texts: list[str]) -> None:
     for text in texts:

@@ -263,7 +263,7 @@ def test_killed_and_done_again_it_ends_equal(target: str, tmp_path: Path, server
     source, there = (local, remote) if target == "rino" else (remote, local)
     fill(source, wanted)
     fill(there, {"only there": b"x"})
-    for _ in range(rounds(1, 20)):
+    for _ in range(rounds(1, 10)):
         seen = len(server.requests) + chance.randint(2, 20)
         with subprocess.Popen([sys.executable, "-c", PROGRAM, source, there]) as process:
             while process.poll() is None and len(server.requests) < seen:

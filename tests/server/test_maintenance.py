@@ -94,7 +94,7 @@ def test_collecting_in_two_processes_never_takes_what_was_acknowledged(
         assert other.stdout.readline() == b"ready\n"
         collecting = pool.submit(collect_until, services, stop)
         try:
-            writers = [pool.submit(write, services, user, seed, rounds(120, 5000)) for seed in range(4)]
+            writers = [pool.submit(write, services, user, seed, rounds(120, 1_500)) for seed in range(4)]
             lost = [problem for writer in writers for problem in writer.result()]
             told = [other.stdout.readline()]  # after five collections, however busy the machine is
         finally:

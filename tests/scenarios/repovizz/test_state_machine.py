@@ -471,7 +471,7 @@ def test_the_filesystem_does_what_the_model_does(server: LiveServer) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=rounds(4, 120),
+            max_examples=rounds(4, 16),
             stateful_step_count=rounds(40, 60),
             deadline=None,
             database=None,

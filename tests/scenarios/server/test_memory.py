@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MIB = 1024 * 1024
-SIZE = rounds(64, 1024) * MIB
+SIZE = rounds(64, 512) * MIB
 ALLOWED = 8 * MIB  # for each transfer under way
 BLOCK = bytes(range(256)) * (MIB // 256)
 

@@ -52,7 +52,7 @@ class Writers:
 
 def test_acknowledged_contents_outlive_the_process(tmp_path: Path) -> None:
     acknowledged: list[tuple[str, str]] = []
-    for number in range(rounds(2, 50)):
+    for number in range(rounds(2, 20)):
         with server_process(tmp_path, "--token", "token") as process:
             writers = Writers(process.endpoint_url, number)
             assert writers.enough.wait(120)

@@ -232,7 +232,7 @@ sent_fields = st.dictionaries(st.sampled_from(FIELDS), values, max_size=4)
 
 
 @settings(
-    max_examples=rounds(100, 8_000),
+    max_examples=rounds(100, 1_500),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -247,7 +247,7 @@ def test_nothing_that_can_be_asked_makes_the_server_fail(
 
 
 @settings(
-    max_examples=rounds(100, 8_000),
+    max_examples=rounds(100, 1_500),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
