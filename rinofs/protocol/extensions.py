@@ -71,6 +71,8 @@ class RinocloudExtension(StrEnum):
     """Changes accept ``exact``: the id of an earlier version then means that version, which is read-only."""
     SEARCH = "search"
     """`query` accepts the parts of searches: ``$matches``, ``$nor`` and the field ``*``."""
+    TOKENS = "tokens"
+    """Users list, create and revoke their tokens, and change their password."""
 
 
 class RepovizzExtension(StrEnum):

@@ -79,7 +79,7 @@ def create_app(settings: ServerSettings, *, blobs: BlobStore | None = None) -> S
             Route(HEALTH, _health),
             *rinocloud.routes(services, workers),
             *repovizz.routes(services, workers),
-            *oauth.routes(services.accounts, services.clients, services.grants),
+            *oauth.routes(services.database, services.accounts, services.clients, services.grants),
         ],
         middleware=answering(settings),
         exception_handlers=REFUSALS,

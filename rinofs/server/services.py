@@ -56,6 +56,7 @@ class Services:
 
     def close(self) -> None:
         """Let go of files and threads."""
+        self.accounts.close()
         self.blobs.close()
         self.database.close()
 

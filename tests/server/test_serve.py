@@ -93,18 +93,18 @@ def test_a_folder_that_it_makes_is_closed_to_others(tmp_path: Path) -> None:
 
 
 def test_given_secrets_hold_from_this_start_on(tmp_path: Path) -> None:
-    with server_process(tmp_path, "--token", "first$token", "--password", "one") as server:
+    with server_process(tmp_path, "--token", "first$token", "--password", "password one") as server:
         assert server.token == "first$token"
         assert "'first$token'" in server.output  # quoted for the shell
         assert "password" not in server.output
     with server_process(tmp_path, "--token", "second") as server:
         assert [status_with(server, token) for token in ("first$token", "second")] == [401, 200]
-        assert log_in(server, "rino", "one").status_code == 200
-    with server_process(tmp_path, "--password", "two") as server:
+        assert log_in(server, "rino", "password one").status_code == 200
+    with server_process(tmp_path, "--password", "password two") as server:
         assert status_with(server, "second") == 200
         assert "TOKEN" not in server.output
-        assert log_in(server, "rino", "one").status_code in (400, 401)
-        assert log_in(server, "rino", "two").status_code == 200
+        assert log_in(server, "rino", "password one").status_code in (400, 401)
+        assert log_in(server, "rino", "password two").status_code == 200
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -225,6 +225,9 @@ def test_consent_and_names(tmp_path: Path) -> None:
         ("--data", "DIR", "extra"),
         ("--data", "DIR", "--token", "with space", "--port", "0"),
         ("--data", "DIR", "--token", "ü", "--port", "0"),
+        ("--data", "DIR", "--token", "", "--port", "0"),
+        ("--data", "DIR", "--password", "", "--port", "0"),
+        ("--data", "DIR", "--password", "seven77", "--port", "0"),
         ("--data", __file__),
     ],
 )
@@ -258,13 +261,13 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
 def test_users_are_added_while_the_server_runs(tmp_path: Path) -> None:
     with server_process(tmp_path) as server:
         adding = ("admin", "user", "add", "Ada Lovelace", "--data", str(tmp_path))
-        added = run(*adding, "--password-stdin", stdin="pw\n")
+        added = run(*adding, "--password-stdin", stdin="a password\n")
         assert added.returncode == 0, added.stderr
         document = json.loads(added.stdout)
         assert document.keys() == {"username", "token"}
         assert document["username"] == "Ada Lovelace"
         assert status_with(server, document["token"]) == 200
-        assert log_in(server, "Ada Lovelace", "pw").status_code == 200
+        assert log_in(server, "Ada Lovelace", "a password").status_code == 200
         again = run(*adding)
         assert (again.returncode, again.stdout) == (1, "")
         assert "'Ada Lovelace' is taken" in again.stderr

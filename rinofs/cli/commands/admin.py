@@ -6,22 +6,26 @@ import json
 import sys
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rinofs.cli.errors import FAILED, CommandError
-from rinofs.cli.output import human, show_json, write_lines
+from rinofs.cli.credentials import chosen_secret, lifetime_option, password_options, show_tokens
+from rinofs.cli.errors import FAILED, CommandError, printable
+from rinofs.cli.output import counted, human, show_json, write_lines
 from rinofs.server import maintenance
-from rinofs.server.auth.accounts import new_token
-from rinofs.server.errors import ApiError
+from rinofs.server.auth.accounts import COMMAND_LINE, READ, new_token
+from rinofs.server.catalog.audit import AuditEvent, entries
+from rinofs.server.errors import ApiError, Conflict
 from rinofs.server.services import open_services
 from rinofs.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from rinofs.server.catalog.records import User
     from rinofs.server.services import Services
 
 data_option = click.option(
@@ -46,24 +50,127 @@ def user() -> None:
 
 @user.command("add")
 @click.argument("name")
-@click.option(
-    "--password-stdin",
-    is_flag=True,
-    help="Read a password from standard input. By default the user has none.",
-)
+@password_options
+@click.option("--password-stdin", is_flag=True, help="The same as --password-file -.")
 @data_option
-def add_user(name: str, password_stdin: bool, data_dir: Path) -> None:
-    """Add a user, and print the name and a token as JSON. The token is not shown again."""
-    password = None
-    if password_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-        if not password:
-            raise click.UsageError("the password on standard input is empty")
+def add_user(
+    name: str, password_file: str | None, ask_password: bool, password_stdin: bool, data_dir: Path
+) -> None:
+    """Add a user, and print the name and a token as JSON. The token is not shown again.
+
+    By default the user has no password.
+    """
+    password = chosen_secret("password", file="-" if password_stdin else password_file, ask=ask_password)
     token = new_token()
     with opened(data_dir) as services:
         made = services.accounts.add_user(name, password=password)
         services.accounts.set_token(made, token)
     write_lines([json.dumps({"username": name, "token": token})])
+
+
+@user.command("list")
+@data_option
+@json_option
+def list_users(data_dir: Path, as_json: bool) -> None:
+    """List the users, and what each has."""
+    with opened(data_dir) as services:
+        found = services.accounts.summaries()
+    if as_json:
+        show_json(
+            [
+                {
+                    "username": one.user.username,
+                    "email": one.user.email,
+                    "created_on": one.created_on,
+                    "password": one.has_password,
+                    "tokens": one.tokens,
+                    "objects": one.objects,
+                    "datapacks": one.datapacks,
+                }
+                for one in found
+            ]
+        )
+        return
+    for one in found:
+        password = "a password" if one.has_password else "no password"
+        stored = f"{counted(one.objects, 'object')}, {counted(one.datapacks, 'datapack')}"
+        write_lines([f"{one.user.username}: {password}, {counted(one.tokens, 'token')}, {stored}"])
+
+
+@user.command("remove")
+@click.argument("name")
+@click.option("--with-data", is_flag=True, help="Remove all objects and datapacks of the user as well.")
+@data_option
+def remove_user(name: str, with_data: bool, data_dir: Path) -> None:
+    """Remove a user. Refused for one who has data, unless they are to go, too. This cannot be undone."""
+    with opened(data_dir) as services:
+        found = _user(services, name)
+        try:
+            services.accounts.remove_user(found, with_data=with_data)
+        except Conflict as error:
+            raise CommandError(error.message, hint="--with-data removes them as well") from error
+    click.echo(f"Removed the user {printable(name)}.")
+
+
+@user.command("password")
+@click.argument("name")
+@password_options
+@data_option
+def set_password(name: str, password_file: str | None, ask_password: bool, data_dir: Path) -> None:
+    """Set the password of a user. Without an option, asks for it.
+
+    The user's browser sessions, the access that programs were granted, and the tokens that came of a
+    sign-in with the password before end.
+    """
+    ask = ask_password or (password_file is None and sys.stdin.isatty())
+    password = chosen_secret("password", file=password_file, ask=ask)
+    if password is None:
+        raise click.UsageError("name the place of the password: --password-file FILE, - for standard input")
+    with opened(data_dir) as services:
+        services.accounts.set_password(_user(services, name), password)
+    click.echo(f"Set the password of {printable(name)}.")
+
+
+@admin.group()
+def token() -> None:
+    """Add, list and revoke API tokens of users."""
+
+
+@token.command("add")
+@click.argument("username")
+@click.argument("name")
+@click.option("--read-only", is_flag=True, help="Let it change nothing.")
+@lifetime_option
+@data_option
+def add_token(username: str, name: str, read_only: bool, lifetime: int | None, data_dir: Path) -> None:
+    """Make a token called NAME for a user, and print it as JSON. It is not shown again."""
+    with opened(data_dir) as services:
+        made = services.accounts.mint_token(
+            _user(services, username), name=name, scope=READ if read_only else None, lifetime=lifetime
+        )
+    write_lines([json.dumps({"username": username, "name": name, "token": made})])
+
+
+@token.command("list")
+@click.argument("username")
+@data_option
+@json_option
+def list_tokens(username: str, data_dir: Path, as_json: bool) -> None:
+    """List the tokens of a user: names, ends, last uses. The tokens themselves are not stored."""
+    with opened(data_dir) as services:
+        found = services.accounts.tokens(_user(services, username))
+    show_tokens([one.to_json() for one in found], as_json=as_json)
+
+
+@token.command("revoke")
+@click.argument("username")
+@click.argument("name_or_id")
+@data_option
+def revoke_token(username: str, name_or_id: str, data_dir: Path) -> None:
+    """Make a token of a user void. A server that runs takes note within seconds."""
+    with opened(data_dir) as services:
+        ended = services.accounts.end_token(_user(services, username), name_or_id)
+    click.echo(f"Revoked the token {printable(ended.name or str(ended.id))} of {printable(username)}.")
 
 
 @admin.group()
@@ -127,12 +234,35 @@ def remove_client(client_id: str, data_dir: Path) -> None:
 
 
 @admin.command()
+@click.option("--user", "username", help="Only what is about this user.")
+@click.option("--event", type=click.Choice([*AuditEvent]), help="Only events of this kind.")
+@click.option(
+    "--limit", default=100, show_default=True, type=click.IntRange(1), help="The last so many entries."
+)
+@data_option
+@json_option
+def audit(username: str | None, event: str | None, limit: int, data_dir: Path, as_json: bool) -> None:
+    """Show who signed in, made or revoked tokens, deleted data, or administered the server."""
+    with opened(data_dir) as services, services.database.read() as connection:
+        found = entries(connection, limit=limit, username=username, event=event)
+    if as_json:
+        show_json([asdict(one) for one in found])
+        return
+    for one in found:
+        details = " ".join(f"{key}={json.dumps(value)}" for key, value in one.details.items())
+        moment = datetime.fromtimestamp(one.moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        fields = (moment, one.event, one.username or "-", one.source or "-", details)
+        write_lines(["\t".join(printable(field) for field in fields)])
+
+
+@admin.command()
 @data_option
 @json_option
 def gc(data_dir: Path, as_json: bool) -> None:
     """Remove contents that nobody refers to any more."""
     with opened(data_dir) as services:
         report = maintenance.gc(services)
+        _note(services, "gc", blobs_removed=report.blobs_removed)
     if as_json:
         show_json(asdict(report))
         return
@@ -147,6 +277,7 @@ def fsck(data_dir: Path, as_json: bool) -> None:
     """Read and check everything. Exits with 1 if anything is wrong, and repairs nothing."""
     with opened(data_dir) as services:
         report = maintenance.fsck(services)
+        _note(services, "fsck", problems=len(report.problems))
     if as_json:
         show_json(asdict(report))
     else:
@@ -168,3 +299,16 @@ def opened(data_dir: Path) -> Iterator[Services]:
         raise CommandError(error.message) from error
     finally:
         services.close()
+
+
+def _user(services: Services, name: str) -> User:
+    found = services.accounts.user(name)
+    if found is None:
+        raise CommandError("no such user", name, "`rinofs admin user list` shows them all")
+    return found
+
+
+def _note(services: Services, action: str, **details: object) -> None:
+    with services.database.write() as connection:
+        described = {"action": action, **details}
+        services.database.note(connection, AuditEvent.ADMIN, None, COMMAND_LINE, **described)

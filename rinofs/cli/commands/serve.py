@@ -11,7 +11,7 @@ import click
 
 from rinofs.cli.errors import CommandError
 from rinofs.server.app import create_app
-from rinofs.server.auth.accounts import prepare_user
+from rinofs.server.auth.initial import prepare_user
 from rinofs.server.errors import ApiError
 from rinofs.server.logs import configure_logging
 from rinofs.server.runner import (
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from rinofs.server.auth.accounts import InitialCredentials
+    from rinofs.server.auth.initial import InitialCredentials
 
 USERNAME = "rino"
 

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from rinofs.protocol.extensions import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
 from rinofs.server.budgets import CLIENT_GONE
 from rinofs.server.catalog.database import Repeated, RequestKey, WouldWait
-from rinofs.server.errors import BadRequest, Unauthorized, Unavailable
+from rinofs.server.errors import BadRequest, Forbidden, Unauthorized, Unavailable
 from rinofs.server.web.responses import json_response
 
 if TYPE_CHECKING:
@@ -26,13 +26,23 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from rinofs.server.catalog.accounts import StoredToken
     from rinofs.server.catalog.records import Record, User
     from rinofs.server.services import Services
 
     P = ParamSpec("P")
     T = TypeVar("T")
 
-__all__ = ["Call", "Shares", "Workers", "presented_token", "run_in_thread", "signed_in"]
+__all__ = [
+    "Call",
+    "Shares",
+    "Workers",
+    "address_of",
+    "authorized",
+    "presented_token",
+    "run_in_thread",
+    "signed_in",
+]
 
 _KEY = re.compile(r'(")?([\x21\x23-\x7e]{1,255})(?(1)")')  # quoted, as the draft standard has it, or bare
 
@@ -162,8 +172,8 @@ class Call:
     ----------
     request : Request
         The request.
-    user : User
-        Who sent it.
+    token : StoredToken
+        What it was sent with.
     services : Services
         What the server works with.
     workers : Workers
@@ -171,9 +181,19 @@ class Call:
     """
 
     request: Request
-    user: User
+    token: StoredToken
     services: Services
     workers: Workers
+
+    @property
+    def user(self) -> User:
+        """Who sent it."""
+        return self.token.user
+
+    @property
+    def address(self) -> str:
+        """Where it came from."""
+        return address_of(self.request)
 
     @property
     def extended(self) -> bool:
@@ -302,16 +322,67 @@ def presented_token(request: Request) -> str:
     return token.strip()
 
 
+def address_of(request: Request) -> str:
+    """Return the address that a request came from."""
+    return request.client.host if request.client else ""
+
+
+async def authorized(
+    services: Services, workers: Workers, request: Request, *, changes: bool, granted: bool = False
+) -> Call:
+    """Return the call that a request is, if its token is good for that.
+
+    Parameters
+    ----------
+    services : Services
+        What the server works with.
+    workers : Workers
+        The threads that work for users.
+    request : Request
+        The request.
+    changes : bool
+        Whether it changes anything.
+    granted : bool
+        Whether tokens that programs were granted are good for it.
+
+    Raises
+    ------
+    Unauthorized
+        If its token is not good, or there is none.
+    Forbidden
+        If the token only reads.
+    """
+    presented = presented_token(request)
+    token = services.accounts.remembered(presented)
+    if token is None:
+        token = await run_in_thread(services.accounts.authenticate, presented, granted=granted)
+    if changes and token.read_only:
+        raise Forbidden("this token only reads; use one without the scope `read`")
+    return Call(request, token, services, workers)
+
+
 def signed_in(
-    services: Services, workers: Workers, handle: Callable[[Call], Awaitable[Response]]
+    services: Services,
+    workers: Workers,
+    handle: Callable[[Call], Awaitable[Response]],
+    *,
+    changes: bool = True,
 ) -> Callable[[Request], Awaitable[Response]]:
-    """Make an endpoint of a handler: one that answers only users who are signed in."""
+    """Make an endpoint of a handler: one that answers only users who are signed in.
+
+    Parameters
+    ----------
+    services : Services
+        What the server works with.
+    workers : Workers
+        The threads that work for users.
+    handle : callable
+        The handler.
+    changes : bool
+        Whether it changes anything, which needs a token that may.
+    """
 
     async def endpoint(request: Request) -> Response:
-        token = presented_token(request)
-        user = services.accounts.remembered(token)
-        if user is None:
-            user = await run_in_thread(services.accounts.authenticate, token)
-        return await handle(Call(request, user, services, workers))
+        return await handle(await authorized(services, workers, request, changes=changes))
 
     return endpoint

@@ -6,36 +6,58 @@ import hashlib
 import secrets
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cachetools import TTLCache
 
-from rinofs.server.auth.passwords import Passwords
+from rinofs.server.auth.login_queue import LoginQueue
+from rinofs.server.auth.passwords import LONGEST, Attempt, Passwords, check_new_password
+from rinofs.server.auth.token_uses import TokenUses
 from rinofs.server.catalog import accounts as rows
-from rinofs.server.catalog.accounts import ACCESS, API, OAUTH, PRIMARY
-from rinofs.server.errors import BadRequest, Unauthorized
+from rinofs.server.catalog import grants, signins
+from rinofs.server.catalog.accounts import ACCESS, API, EXCHANGED, OAUTH, PRIMARY, READ, StoredToken
+from rinofs.server.catalog.audit import AuditEvent
+from rinofs.server.errors import (
+    BadRequest,
+    Conflict,
+    Forbidden,
+    NotFound,
+    TooManyRequests,
+    Unauthorized,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rinofs.server.catalog.database import Database
+    from rinofs.server.catalog.accounts import UserSummary
+    from rinofs.server.catalog.database import Connection, Database
     from rinofs.server.catalog.records import User
 
 __all__ = [
     "ACCESS",
     "API",
+    "COMMAND_LINE",
     "OAUTH",
     "PRIMARY",
+    "READ",
     "Accounts",
-    "InitialCredentials",
     "new_token",
-    "prepare_user",
     "token_digest",
 ]
 
 REMEMBERED = 5.0
 """Seconds for which a token that was found good is not looked up again."""
+USE_NOTED_EVERY = 3600
+"""Seconds to which the last use of a token is kept."""
+KNOWN_FOR = 30 * 24 * 3600
+"""Seconds for which an address that signed in to an account is spared what others do to it."""
+MOST_TOKENS = 1000
+"""Tokens that a user can have."""
+COMMAND_LINE = "command line"
+"""Where changes come from, in the audit log, that no request asked for."""
+
+_LONGEST_NAME = 255
+_WRONG = "wrong username or password"
 
 
 def new_token() -> str:
@@ -50,16 +72,28 @@ class Accounts:
     ----------
     database : Database
         Where they are kept; of tokens and passwords only hashes.
-    clock : callable
-        Seconds, for waiting times and expiry.
+    timer : callable
+        Seconds, for what this process remembers.
+
+    Attributes
+    ----------
+    queue : LoginQueue
+        Where requests that have a password checked wait for their turn.
     """
 
-    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, database: Database, *, timer: Callable[[], float] = time.monotonic) -> None:
+        self.queue = LoginQueue()
         self._database = database
-        self._clock = clock
-        self._known: TTLCache[str, User] = TTLCache(4096, REMEMBERED, timer=clock)
+        self._known: TTLCache[str, StoredToken] = TTLCache(4096, REMEMBERED, timer=timer)
         self._lock = threading.Lock()
-        self._passwords = Passwords(clock)
+        self._passwords = Passwords()
+        self._uses = TokenUses(database)
+
+    def close(self) -> None:
+        """Finish what is under way."""
+        self._uses.flush()
+
+    # Users
 
     def add_user(
         self,
@@ -85,25 +119,75 @@ class Accounts:
         Conflict
             If the name is taken.
         BadRequest
-            If it cannot be a name.
+            If it cannot be a name, or the password is too short.
         """
-        if not username.isprintable() or not username.strip() or len(username) > 255 or "/" in username:
+        if not _is_name(username) or "/" in username:
             message = "username: 1 to 255 printable characters without a slash are allowed"
             raise BadRequest(message, field="username")
-        hashed = None if password is None else self._passwords.hash(password)
+        hashed = None if password is None else self._passwords.hash(check_new_password(password))
         with self._database.write() as connection:
-            return rows.add_user(connection, username, email, project or username, hashed)
+            user = rows.add_user(connection, username, email, project or username, hashed)
+            self._note(connection, AuditEvent.USER_ADDED, user, None)
+        return user
 
     def user(self, username: str) -> User | None:
         """Return the user of a name, or None."""
         with self._database.read() as connection:
             return rows.find_user(connection, username)
 
-    def set_password(self, user: User, password: str) -> None:
-        """Let a password open an account, in place of any that did."""
-        hashed = self._passwords.hash(password)
+    def summaries(self) -> list[UserSummary]:
+        """Return all users, by name."""
+        with self._database.read() as connection:
+            return rows.summaries(connection)
+
+    def remove_user(self, user: User, *, with_data: bool = False) -> None:
+        """Remove an account, and everything that signs in to it.
+
+        Raises
+        ------
+        Conflict
+            If it has objects or datapacks, and they are not to go as well.
+        """
         with self._database.write(user.id) as connection:
-            rows.set_password(connection, user, hashed)
+            mine = next((one for one in rows.summaries(connection) if one.user.id == user.id), None)
+            if mine is not None and (mine.objects or mine.datapacks) and not with_data:
+                stored = f"{mine.objects} objects and {mine.datapacks} datapacks"
+                raise Conflict(f"username: {user.username!r} has {stored}", field="username")
+            grants.end_grants_of(connection, user)
+            signins.end_sessions_of(connection, user)
+            rows.remove_user(connection, user)
+            lost = {} if mine is None else {"objects": mine.objects, "datapacks": mine.datapacks}
+            self._note(connection, AuditEvent.USER_REMOVED, user, None, **lost)
+        self._forget()
+
+    def set_password(self, user: User, password: str, *, source: str | None = None) -> None:
+        """Let a password open an account, in place of any that did.
+
+        That ends the user's sessions, what the user granted to programs, and the tokens that came of a
+        sign-in with the password before.
+
+        Raises
+        ------
+        BadRequest
+            If it is too short.
+        """
+        hashed = self._passwords.hash(check_new_password(password))
+        with self._database.write(user.id) as connection:
+            ended = {
+                "grants": grants.end_grants_of(connection, user),
+                "sessions": signins.end_sessions_of(connection, user),
+                "tokens": rows.set_password(connection, user, hashed),
+            }
+            self._note(connection, AuditEvent.PASSWORD_CHANGED, user, source, **ended)
+        self._forget()
+
+    def is_password(self, user: User, password: str) -> bool:
+        """Tell whether a password opens an account, for those who may know."""
+        with self._database.read() as connection:
+            stored = rows.password_of(connection, user.username)
+        return stored is not None and self._passwords.matches(stored, password)
+
+    # Tokens
 
     def set_token(self, user: User, token: str) -> None:
         """Make a token the primary one of a user; the one that was it opens the account no longer.
@@ -119,8 +203,13 @@ class Accounts:
             raise BadRequest(
                 "token: only printable ASCII characters without spaces are allowed", field="token"
             )
+        digest = token_digest(token)
         with self._database.write(user.id) as connection:
-            rows.set_primary_token(connection, user, token_digest(token))
+            found = rows.find_token(connection, digest)
+            if found is not None and found.user.id == user.id and found.kind == PRIMARY:
+                return
+            rows.set_primary_token(connection, user, digest)
+            self._note(connection, AuditEvent.TOKEN_ADDED, user, None, kind=PRIMARY)
         self._forget()
 
     def mint_token(
@@ -130,7 +219,9 @@ class Accounts:
         kind: str = API,
         lifetime: float | None = None,
         scope: str | None = None,
-        client: str | None = None,
+        name: str | None = None,
+        by_password: bool = False,
+        source: str | None = None,
     ) -> str:
         """Make a further token.
 
@@ -142,32 +233,153 @@ class Accounts:
             What sort of token it is.
         lifetime : float, optional
             Seconds until it is void; it does not expire by default.
-        scope, client : str, optional
-            What it was granted for, and to whom.
+        scope : str, optional
+            `READ` for one that changes nothing.
+        name : str, optional
+            What it is called.
+        by_password : bool
+            Whether it comes of a sign-in with the password, and ends with it.
+        source : str, optional
+            Where the request came from.
 
         Returns
         -------
         str
             The token; only its hash is kept.
+
+        Raises
+        ------
+        BadRequest, Conflict
+            If the name cannot be one, or another token has it; or if there are too many tokens.
         """
+        if name is not None and not _is_name(name):
+            raise BadRequest("name: 1 to 255 printable characters are allowed", field="name")
         token = new_token()
-        moment = self._clock()
-        expires = None if lifetime is None else int(moment + lifetime)
         with self._database.write(user.id) as connection:
+            moment = self._database.moment(connection)
             if lifetime is not None:
                 rows.remove_expired_tokens(connection, int(moment))
+            self._check_room(connection, user, name, moment)
+            expires = None if lifetime is None else int(moment + lifetime)
             rows.add_token(
-                connection, user, token_digest(token), kind, scope=scope, client=client, expires=expires
+                connection,
+                user,
+                token_digest(token),
+                kind,
+                scope=scope,
+                expires=expires,
+                name=name,
+                by_password=by_password,
             )
+            if kind == ACCESS:
+                self._note(connection, AuditEvent.SIGN_IN, user, source)
+            else:
+                described = {"kind": kind, "name": name, "scope": scope, "expires": expires}
+                self._note(connection, AuditEvent.TOKEN_ADDED, user, source, **described)
         return token
 
-    def lasting_token(self, user: User, presented: str) -> str:
-        """Return a token that does not expire: the one that a user came with, or else a new one."""
-        with self._database.read() as connection:
-            found = rows.find_token(connection, token_digest(presented))
-        return presented if found is not None and found.expires is None else self.mint_token(user)
+    def _check_room(self, connection: Connection, user: User, name: str | None, moment: float) -> None:
+        if name is None:
+            return
+        present = rows.tokens_of(connection, user, moment)
+        if any(one.name == name for one in present):
+            raise Conflict(f"name: there is a token {name!r} already", field="name")
+        if len(present) >= MOST_TOKENS:
+            raise Conflict(f"at most {MOST_TOKENS} tokens are allowed; revoke some")
 
-    def revoke_token(self, token: str) -> bool:
+    def derive_token(
+        self,
+        parent: StoredToken,
+        name: str,
+        *,
+        scope: str | None = None,
+        lifetime: float | None = None,
+        source: str | None = None,
+    ) -> str:
+        """Make a token in the name of another one, which does nothing that this one does not.
+
+        Parameters
+        ----------
+        parent : StoredToken
+            The token that asks for it.
+        name : str
+            What it is called.
+        scope : str, optional
+            `READ` for one that changes nothing.
+        lifetime : float, optional
+            Seconds until it is void; by default as long as that of the other one.
+        source : str, optional
+            Where the request came from.
+
+        Raises
+        ------
+        Forbidden
+            If it would change what the other one may not, or be good for longer.
+        BadRequest, Conflict
+            If the name cannot be one, or another token has it; or if there are too many tokens.
+        """
+        if parent.read_only or parent.kind == OAUTH:
+            raise Forbidden("this token cannot make tokens")
+        if parent.expires is not None:
+            with self._database.read() as connection:
+                left = parent.expires - self._database.moment(connection)
+            if lifetime is not None and lifetime > left:
+                raise Forbidden("lifetime: a token cannot be good for longer than the one that makes it")
+            lifetime = left if lifetime is None else lifetime
+        return self.mint_token(
+            parent.user,
+            lifetime=lifetime,
+            scope=scope,
+            name=name,
+            by_password=parent.by_password,
+            source=source,
+        )
+
+    def lasting_token(self, presented: str, *, source: str | None = None) -> str:
+        """Return what a program should keep to sign in with: the token that it came with, or a better one.
+
+        A sign-in with the password can be exchanged once for a token that stays until the password changes,
+        since published clients ask for that; no other token gets one that lasts longer than itself.
+        """
+        digest = token_digest(presented)
+        with self._database.read() as connection:
+            found = rows.find_token(connection, digest)
+        if found is None or found.kind != ACCESS:
+            return presented
+        with self._database.write(found.user.id) as connection:
+            if not rows.mark_exchanged(connection, found):
+                return presented
+            token = new_token()
+            rows.add_token(connection, found.user, token_digest(token), API, by_password=True)
+            described = {"kind": API, "name": None, "scope": None, "expires": None}
+            self._note(connection, AuditEvent.TOKEN_ADDED, found.user, source, **described)
+        return token
+
+    def tokens(self, user: User) -> list[StoredToken]:
+        """Return the tokens that sign a user in, the oldest first."""
+        self._uses.flush()
+        with self._database.read() as connection:
+            return rows.tokens_of(connection, user, self._database.moment(connection))
+
+    def end_token(self, user: User, called: str | int, *, source: str | None = None) -> StoredToken:
+        """Make a token of a user void, which is known by its number or name, and return what it was.
+
+        Raises
+        ------
+        NotFound
+            If the user has none of that name or number.
+        """
+        with self._database.write(user.id) as connection:
+            present = rows.tokens_of(connection, user, self._database.moment(connection))
+            found = _called(present, called)
+            if found is None:
+                raise NotFound(f"id: there is no token {called!r}", field="id")
+            rows.remove_token(connection, found.id)
+            self._note(connection, AuditEvent.TOKEN_REVOKED, user, source, id=found.id, name=found.name)
+        self._forget()
+        return found
+
+    def revoke_token(self, token: str, *, source: str | None = None) -> bool:
         """Make a token void; nothing happens if it is already.
 
         Returns
@@ -175,22 +387,26 @@ class Accounts:
         bool
             False, and nothing happens, if it is the primary one of a user, or was granted to a program.
         """
-        digest = token_digest(token)
         with self._database.write() as connection:
-            found = rows.find_token(connection, digest)
-            if found is not None and found.kind not in {ACCESS, API}:
-                return False
-            rows.remove_token(connection, digest)
+            found = rows.find_token(connection, token_digest(token))
+            if found is not None:
+                if found.kind not in {ACCESS, API, EXCHANGED}:
+                    return False
+                rows.remove_token(connection, found.id)
+                described = {"id": found.id, "name": found.name}
+                self._note(connection, AuditEvent.TOKEN_REVOKED, found.user, source, **described)
         self._forget()
         return True
 
-    def remembered(self, token: str) -> User | None:
-        """Return the user of a token that was found good a moment ago, without asking the database."""
+    # Signing in
+
+    def remembered(self, token: str) -> StoredToken | None:
+        """Return a token that was found good a moment ago, without asking the database."""
         with self._lock:
             return self._known.get(token_digest(token))
 
-    def authenticate(self, token: str, *, granted: bool = False) -> User:
-        """Return the user whom a token signs in.
+    def authenticate(self, token: str, *, granted: bool = False) -> StoredToken:
+        """Return what a token is good for, and whom it signs in.
 
         Parameters
         ----------
@@ -207,14 +423,17 @@ class Accounts:
         digest = token_digest(token)
         with self._database.read() as connection:
             found = rows.find_token(connection, digest)
-        if found is None or (found.expires is not None and found.expires <= int(self._clock())):
+            moment = self._database.moment(connection)
+        if found is None or (found.expires is not None and found.expires <= int(moment)):
             raise Unauthorized("invalid token")
         if found.kind == OAUTH and not granted:
             raise Unauthorized("this token is for the repovizz2 API only")
+        if found.used is None or abs(moment - found.used) >= USE_NOTED_EVERY:
+            self._uses.note(found.id, int(moment))
         if found.expires is None:
             with self._lock:
-                self._known[digest] = found.user
-        return found.user
+                self._known[digest] = found
+        return found
 
     def log_in(self, username: str, password: str, address: str) -> User:
         """Return the user whom a name and a password sign in. Takes a tenth of a second of one core.
@@ -233,63 +452,68 @@ class Accounts:
         TooManyRequests
             If there were too many wrong attempts lately.
         """
+        if len(username) > _LONGEST_NAME or len(password) > LONGEST:
+            raise Unauthorized(_WRONG)  # nobody has such a name, and nothing of it is kept
         with self._database.read() as connection:
             username = rows.name_of(connection, username)
             stored = rows.password_of(connection, username)
-        self._passwords.check(stored, password, (username, address))
-        user = self.user(username)
-        if user is None:
-            raise Unauthorized("wrong username or password")
-        return user
+            user = rows.find_user(connection, username)
+        attempt = Attempt(username, address)
+        self._begin(attempt)
+        good = self._passwords.matches(stored, password)
+        with self._database.write() as connection:
+            if good and user is not None:
+                self._succeed(connection, attempt, self._database.moment(connection))
+                return user
+            # What was typed in place of a name that is none may be a password.
+            name = None if user is None else user.username
+            self._database.note(connection, AuditEvent.SIGN_IN_FAILED, name, address)
+        raise Unauthorized(_WRONG)
+
+    def _begin(self, attempt: Attempt) -> None:
+        with self._database.write() as connection:
+            moment = self._database.moment(connection)
+            known = signins.is_known(connection, attempt.known_digest, moment)
+            limits = attempt.limits(known=known)
+            left = signins.seconds_to_wait(connection, limits, moment)
+            if left <= 0:
+                signins.count_attempt(connection, limits, moment)
+                return
+        seconds = str(int(left) + 1)
+        raise TooManyRequests(
+            f"too many wrong passwords; try again in {seconds} s", headers={"Retry-After": seconds}
+        )
+
+    def _succeed(self, connection: Connection, attempt: Attempt, moment: float) -> None:
+        known = signins.is_known(connection, attempt.known_digest, moment)
+        signins.note_success(
+            connection,
+            attempt.limits(known=known),
+            known=attempt.known_digest,
+            until=int(moment + KNOWN_FOR),
+            moment=moment,
+        )
+
+    def _note(
+        self, connection: Connection, event: AuditEvent, user: User, source: str | None, **details: object
+    ) -> None:
+        self._database.note(connection, event, user.username, source or COMMAND_LINE, **details)
 
     def _forget(self) -> None:
         with self._lock:
             self._known.clear()
 
 
-@dataclass(frozen=True, slots=True)
-class InitialCredentials:
-    """What opens an account, as far as it is known: stored are hashes only.
-
-    Attributes
-    ----------
-    token, password : str or None
-        The one that was given or just made; None where an earlier one still holds.
-    """
-
-    token: str | None = field(repr=False)
-    password: str | None = field(repr=False)
+def _is_name(name: str) -> bool:
+    return bool(name.strip()) and name.isprintable() and len(name) <= _LONGEST_NAME
 
 
-def prepare_user(
-    accounts: Accounts, username: str, *, token: str | None, password: str | None
-) -> InitialCredentials:
-    """See to it that a user can sign in.
-
-    Parameters
-    ----------
-    accounts : Accounts
-        The users.
-    username : str
-        The user; made where missing, with a random token and password in place of omitted ones.
-    token, password : str or None
-        What holds from now on in place of earlier ones; None to keep them.
-
-    Raises
-    ------
-    BadRequest, Conflict
-        If the token cannot be one, or is another user's.
-    """
-    user = accounts.user(username)
-    if user is None:
-        token = token or new_token()
-        password = password or secrets.token_urlsafe(12)
-        user = accounts.add_user(username)
-    if token is not None:
-        accounts.set_token(user, token)
-    if password is not None:
-        accounts.set_password(user, password)
-    return InitialCredentials(token, password)
+def _called(present: list[StoredToken], called: str | int) -> StoredToken | None:
+    named = [one for one in present if one.name == called]
+    if named:
+        return named[0]
+    number = int(called) if isinstance(called, int) or (called.isascii() and called.isdigit()) else None
+    return next((one for one in present if one.id == number), None)
 
 
 def token_digest(token: str) -> str:

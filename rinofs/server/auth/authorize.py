@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 from oauthlib.common import add_params_to_uri
 from oauthlib.oauth2 import OAuth2Error
 from oauthlib.oauth2.rfc6749.errors import AccessDeniedError, FatalClientError
@@ -16,8 +16,8 @@ from starlette.responses import Response
 from rinofs.server.auth.oauth import read_form
 from rinofs.server.auth.pages import page, root_path
 from rinofs.server.auth.redirect_uris import policy_source
-from rinofs.server.auth.sessions import LIFETIME, Sessions
-from rinofs.server.errors import ApiError, TooManyRequests, Unauthorized
+from rinofs.server.auth.sessions import LIFETIME
+from rinofs.server.errors import ApiError, TooManyRequests, Unauthorized, Unavailable
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from rinofs.server.auth.accounts import Accounts
     from rinofs.server.auth.clients import Client
     from rinofs.server.auth.oauth import Provider
+    from rinofs.server.auth.sessions import Sessions
     from rinofs.server.catalog.records import User
 
 __all__ = ["AuthorizePage"]
@@ -46,6 +47,19 @@ class _Asked:
     scopes: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a page tells beside its form."""
+
+    status: int = 200
+    problem: str = ""
+    username: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+_NOTHING = _Told()
+
+
 class _RefusedPageError(Exception):
     """The request cannot go on; the page says why."""
 
@@ -61,16 +75,16 @@ class AuthorizePage:
     ----------
     accounts : Accounts
         Users.
+    sessions : Sessions
+        Their browsers.
     provider : Provider
         The rules of the flow.
     """
 
-    def __init__(self, accounts: Accounts, provider: Provider) -> None:
+    def __init__(self, accounts: Accounts, sessions: Sessions, provider: Provider) -> None:
         self._accounts = accounts
         self._provider = provider
-        self._sessions = Sessions()
-        # Waiting for a turn must not take the threads that other requests need.
-        self._turns = CapacityLimiter(2)
+        self._sessions = sessions
 
     async def endpoint(self, request: Request) -> Response:
         """Answer one request for the page."""
@@ -78,7 +92,7 @@ class AuthorizePage:
             asked = await to_thread.run_sync(self._asked, request)
             if request.method == "POST":
                 return await self._sent(request, asked)
-            return self._shown(request, asked)
+            return await to_thread.run_sync(self._shown, request, asked)
         except _RefusedPageError as refusal:
             return refusal.answer
 
@@ -96,68 +110,64 @@ class AuthorizePage:
             _refuse("The address contains characters that are not allowed.")
         return _Asked(uri, found["request"].client, found["redirect_uri"], found["state"], scopes)
 
-    def _shown(
-        self,
-        request: Request,
-        asked: _Asked,
-        *,
-        status: int = 200,
-        problem: str = "",
-        username: str = "",
-        headers: dict[str, str] | None = None,
-    ) -> Response:
+    def _shown(self, request: Request, asked: _Asked, told: _Told = _NOTHING) -> Response:
         session = request.cookies.get(COOKIE, "")
         user = self._sessions.user(session)
         session = session or secrets.token_urlsafe(32)
-        answer = self._page(asked, session, user, status, problem, username)
-        answer.headers.update(headers or {})
+        answer = self._page(asked, session, user, told)
+        answer.headers.update(told.headers)
         return _with_session(request, answer, session)
 
-    def _page(
-        self, asked: _Asked, session: str, user: User | None, status: int, problem: str, username: str
-    ) -> Response:
+    def _page(self, asked: _Asked, session: str, user: User | None, told: _Told) -> Response:
         name = "login" if user is None else "consent"
         return page(
             name,
-            status,
+            told.status,
             leads_to=policy_source(asked.redirect_uri),
             form_token=self._sessions.form_token(session, f"{name} {asked.uri}"),
             client=asked.client.name,
             place=_place(asked.redirect_uri),
-            username=username if user is None else user.username,
-            problem=problem,
+            username=told.username if user is None else user.username,
+            problem=told.problem,
         )
 
     async def _sent(self, request: Request, asked: _Asked) -> Response:
         fields = await _form(request)
         _refuse_foreign(request)
         session = request.cookies.get(COOKIE, "")
-        user = self._sessions.user(session)
-        name = "login" if user is None else "consent"
-        good = self._sessions.is_good(fields.get("form_token", ""), session, f"{name} {asked.uri}")
+        user, good = await to_thread.run_sync(self._check_form, asked, session, fields.get("form_token", ""))
         if not session or not good:
-            return self._shown(request, asked, status=403, problem=_STALE)
+            return await to_thread.run_sync(self._shown, request, asked, _Told(403, _STALE))
         if user is None:
             return await self._log_in(request, asked, fields)
         return await self._decide(request, asked, session, user, fields.get("decision"))
 
+    def _check_form(self, asked: _Asked, session: str, token: str) -> tuple[User | None, bool]:
+        user = self._sessions.user(session)
+        name = "login" if user is None else "consent"
+        return user, bool(session) and self._sessions.is_good(token, session, f"{name} {asked.uri}")
+
     async def _log_in(self, request: Request, asked: _Asked, fields: dict[str, str]) -> Response:
         username, password = fields.get("username", ""), fields.get("password", "")
         address = request.client.host if request.client else ""
-        log_in = self._accounts.log_in
         try:
-            user = await to_thread.run_sync(log_in, username, password, address, limiter=self._turns)
+            session = await self._accounts.queue.run(address, self._signed_in, username, password, address)
         except Unauthorized:
-            problem = "The username or the password is wrong."
-            return self._shown(request, asked, status=403, problem=problem, username=username)
+            told = _Told(403, "The username or the password is wrong.", username)
         except TooManyRequests as error:
             wait = error.headers["Retry-After"]
             problem = f"There were too many wrong passwords. Please wait {wait} seconds and try again."
-            return self._shown(
-                request, asked, status=429, problem=problem, username=username, headers=dict(error.headers)
-            )
-        # A new value, so that who knew the one from before is not signed in as well.
-        return _with_session(request, _here(request), self._sessions.sign_in(user))
+            told = _Told(429, problem, username, dict(error.headers))
+        except Unavailable as error:
+            problem = "The server is busy. Please wait a moment and try again."
+            told = _Told(503, problem, username, dict(error.headers))
+        else:
+            # A new value, so that who knew the one from before is not signed in as well.
+            return _with_session(request, _here(request), session)
+        return await to_thread.run_sync(self._shown, request, asked, told)
+
+    def _signed_in(self, username: str, password: str, address: str) -> str:
+        return self._sessions.sign_in(self._accounts.log_in(username, password, address), source=address)
 
     async def _decide(
         self, request: Request, asked: _Asked, session: str, user: User, decision: str | None
@@ -165,7 +175,7 @@ class AuthorizePage:
         if decision == "allow":
             return _redirect(await to_thread.run_sync(self._allow, asked, user))
         if decision == "leave":
-            self._sessions.sign_out(session)
+            await to_thread.run_sync(self._sessions.sign_out, session)
             return _here(request)
         denied = AccessDeniedError(state=asked.state)
         return _redirect(denied.in_uri(asked.redirect_uri))
@@ -234,7 +244,7 @@ def _with_session(request: Request, answer: Response, session: str) -> Response:
     answer.set_cookie(
         COOKIE,
         session,
-        max_age=int(LIFETIME),
+        max_age=LIFETIME,
         path=f"{root_path(request.scope)}/oauth",
         secure=request.url.scheme == "https",
         httponly=True,

@@ -6,16 +6,17 @@ import secrets
 import uuid
 from typing import TYPE_CHECKING
 
-from rinofs.server.auth.accounts import new_token, token_digest
+from rinofs.server.auth.accounts import COMMAND_LINE, new_token, token_digest
 from rinofs.server.auth.redirect_uris import check_redirect_uri
 from rinofs.server.catalog import grants as rows
+from rinofs.server.catalog.audit import AuditEvent
 from rinofs.server.catalog.grants import Client
 from rinofs.server.errors import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rinofs.server.catalog.database import Database
+    from rinofs.server.catalog.database import Connection, Database
 
 __all__ = ["Client", "Clients"]
 
@@ -67,6 +68,7 @@ class Clients:
         client = Client(str(uuid.uuid4()), name, tuple(redirect_uris), digest)
         with self._database.write() as connection:
             rows.add_client(connection, client)
+            self._note(connection, "client-added", client.client_id, name=name)
         return client, secret
 
     def all(self) -> list[Client]:
@@ -91,4 +93,11 @@ class Clients:
     def remove(self, client_id: str) -> bool:
         """Remove a program with all that was granted to it; tell whether there was one."""
         with self._database.write() as connection:
-            return rows.remove_client(connection, client_id)
+            removed = rows.remove_client(connection, client_id)
+            if removed:
+                self._note(connection, "client-removed", client_id)
+        return removed
+
+    def _note(self, connection: Connection, action: str, client_id: str, **details: str) -> None:
+        described = {"action": action, "client": client_id, **details}
+        self._database.note(connection, AuditEvent.ADMIN, None, COMMAND_LINE, **described)

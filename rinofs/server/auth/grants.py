@@ -7,19 +7,18 @@ and end with it.
 from __future__ import annotations
 
 import secrets
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rinofs.server.auth.accounts import OAUTH, token_digest
 from rinofs.server.catalog import grants as rows
 from rinofs.server.catalog.accounts import add_token, remove_expired_tokens
+from rinofs.server.catalog.audit import AuditEvent
 from rinofs.server.catalog.grants import Code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from rinofs.server.catalog.database import Connection, Database
+    from rinofs.server.catalog.grants import StoredGrant
     from rinofs.server.catalog.records import User
 
 __all__ = ["ACCESS_LIFETIME", "CODE_LIFETIME", "Grant", "Grants", "family_of", "new_refresh_token"]
@@ -34,7 +33,8 @@ GRANT_LIFETIME = 90 * 24 * 3600.0
 """Seconds after which a grant ends that is not used."""
 GRACE = 30.0
 """Seconds for which a refresh token may be exchanged again: the first answer may have been lost."""
-
+MOST_SIBLINGS = 64
+"""Refresh tokens that are given for one, and are good side by side until one of them is exchanged."""
 
 _PREFIX = "rino_"
 _PART = 43  # characters of 256 random bits
@@ -46,20 +46,24 @@ class Grant:
 
     Attributes
     ----------
-    id : int
-        Its number.
-    user : User
-        Who granted it.
-    scope : str
-        What for.
+    stored : StoredGrant
+        What is known of it.
     repeated : bool
         Whether its refresh token was exchanged just before, and the answer may have been lost.
     """
 
-    id: int
-    user: User
-    scope: str
+    stored: StoredGrant
     repeated: bool
+
+    @property
+    def user(self) -> User:
+        """Who granted it."""
+        return self.stored.user
+
+    @property
+    def scope(self) -> str:
+        """What for."""
+        return self.stored.scope
 
 
 class Grants:
@@ -69,13 +73,10 @@ class Grants:
     ----------
     database : Database
         Where all that is kept.
-    clock : callable
-        Seconds since 1970.
     """
 
-    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._clock = clock
 
     def add_code(
         self, code: str, user: User, client_id: str, *, redirect_uri: str, scope: str, challenge: str | None
@@ -93,11 +94,12 @@ class Grants:
         challenge : str or None
             The PKCE challenge (S256).
         """
-        moment = self._clock()
-        kept = Code(user, client_id, redirect_uri, scope, challenge, int(moment + CODE_LIFETIME))
         with self._database.write(user.id) as connection:
+            moment = self._database.moment(connection)
+            kept = Code(user, client_id, redirect_uri, scope, challenge, int(moment + CODE_LIFETIME))
             rows.remove_old_codes(connection, int(moment - CODE_KEPT))
             rows.add_code(connection, token_digest(code), kept)
+            self._note(connection, AuditEvent.GRANT, user, client=client_id, scope=scope)
 
     def code(self, code: str, client_id: str) -> Code | None:
         """Return what a code stands for; None where it is none that the program may still exchange.
@@ -106,12 +108,13 @@ class Grants:
         """
         with self._database.read() as connection:
             found = rows.find_code(connection, token_digest(code))
+            moment = self._database.moment(connection)
         if found is None or found.client_id != client_id:
             return None
         if found.grant is not None:
-            self._end(found.grant)
+            self._end(found.grant, found.user)
             return None
-        return found if found.expires > self._clock() else None
+        return found if found.expires > moment else None
 
     def redeem(self, code: str, *, access: str, refresh: str) -> bool:
         """Exchange a code for tokens.
@@ -128,13 +131,13 @@ class Grants:
         bool
             Whether this was the first to exchange the code; otherwise, all that it stood for has ended.
         """
-        moment = self._clock()
         with self._database.write() as connection:
+            moment = self._database.moment(connection)
             found = rows.find_code(connection, token_digest(code))
             if found is None or found.expires <= moment:
                 return False
             if found.grant is not None:
-                rows.end_grants(connection, [found.grant])
+                self._end_now(connection, found.grant, found.user)
                 return False
             family = family_of(refresh)
             assert family is not None
@@ -174,20 +177,17 @@ class Grants:
         bool
             Whether it was good.
         """
-        moment = self._clock()
         with self._database.write() as connection:
             grant = self._refreshable(connection, former, client_id)
             if grant is None:
                 return False
-            rows.rotate(
-                connection,
-                grant.id,
-                token_digest(refresh),
-                int(moment + GRANT_LIFETIME),
-                former=None if grant.repeated else token_digest(former),
-                moment=int(moment),
-            )
-            self._add_access(connection, grant.id, access, client_id, grant.user, grant.scope)
+            moment = self._database.moment(connection)
+            digest, expires = token_digest(refresh), int(moment + GRANT_LIFETIME)
+            if grant.repeated:
+                rows.add_sibling(connection, grant.stored, digest, expires)
+            else:
+                rows.rotate(connection, grant.stored, digest, expires, moment=int(moment))
+            self._add_access(connection, grant.stored.id, access, client_id, grant.user, grant.scope)
             return True
 
     def revoke(self, token: str, client_id: str) -> None:
@@ -196,7 +196,9 @@ class Grants:
         with self._database.write() as connection:
             rows.remove_client_token(connection, token_digest(token), client_id)
             if family is not None:
-                rows.end_family(connection, token_digest(family), client_id)
+                user = rows.end_family(connection, token_digest(family), client_id)
+                if user is not None:
+                    self._note(connection, AuditEvent.GRANT_ENDED, user, client=client_id, reason="revoked")
 
     def _refreshable(self, connection: Connection, refresh: str, client_id: str) -> Grant | None:
         family = family_of(refresh)
@@ -205,18 +207,20 @@ class Grants:
         found = rows.find_grant(connection, token_digest(family), client_id)
         if found is None:
             return None
-        moment, digest = self._clock(), token_digest(refresh)
-        exchanged = found.rotated is not None and digest == found.previous
-        repeated = exchanged and moment - (found.rotated or 0) <= GRACE
-        if found.expires > moment and (digest == found.refresh or repeated):
-            return Grant(found.id, found.user, found.scope, repeated)
-        rows.end_grants(connection, [found.id])
+        moment = self._database.moment(connection)
+        generation = rows.generation_of(connection, found.id, token_digest(refresh))
+        former = generation is not None and generation == found.generation - 1
+        repeated = former and moment - (found.rotated or 0) <= GRACE
+        if found.expires > moment and (generation == found.generation or repeated):
+            full = repeated and rows.size_of_generation(connection, found) >= MOST_SIBLINGS
+            return None if full else Grant(found, repeated)
+        self._end_now(connection, found.id, found.user)
         return None
 
     def _add_access(
         self, connection: Connection, grant: int, token: str, client_id: str, user: User, scope: str
     ) -> None:
-        moment = int(self._clock())
+        moment = int(self._database.moment(connection))
         remove_expired_tokens(connection, moment)
         add_token(
             connection,
@@ -229,9 +233,16 @@ class Grants:
             grant=grant,
         )
 
-    def _end(self, grant: int) -> None:
+    def _end(self, grant: int, user: User) -> None:
         with self._database.write() as connection:
-            rows.end_grants(connection, [grant])
+            self._end_now(connection, grant, user)
+
+    def _end_now(self, connection: Connection, grant: int, user: User) -> None:
+        rows.end_grants(connection, [grant])
+        self._note(connection, AuditEvent.GRANT_ENDED, user, reason="a code or token was used again, or late")
+
+    def _note(self, connection: Connection, event: AuditEvent, user: User, **details: str) -> None:
+        self._database.note(connection, event, user.username, **details)
 
 
 def new_refresh_token(former: str | None = None) -> str:

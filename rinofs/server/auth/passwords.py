@@ -2,43 +2,107 @@
 
 from __future__ import annotations
 
+import hashlib
+import ipaddress
 import secrets
 import threading
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error
-from cachetools import TTLCache
 
-from rinofs.server.errors import TooManyRequests, Unauthorized
+from rinofs.server.catalog.signins import Limit
+from rinofs.server.errors import BadRequest
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+__all__ = ["Attempt", "Passwords", "check_new_password", "network_of"]
 
-__all__ = ["FREE_ATTEMPTS", "LONGEST_WAIT", "Passwords"]
+SHORTEST = 8
+LONGEST = 1024
+"""Characters of a password."""
 
 FREE_ATTEMPTS = 5
 """Wrong passwords per account and address before each next attempt has to wait."""
-LONGEST_WAIT = 300.0
+FREE_PER_ACCOUNT = 20
+"""The same per account, whatever the addresses; addresses that signed in lately are spared."""
+FREE_PER_ADDRESS = 100
+"""The same per address, whatever the accounts."""
+LONGEST_WAIT = 300
 """Seconds that an attempt has to wait at most."""
+LONGEST_SHARED_WAIT = 60
+"""The same where others than the one who waits may have been wrong."""
+
+
+def check_new_password(password: str) -> str:
+    """Return a password that may open an account.
+
+    Raises
+    ------
+    BadRequest
+        If it is too short, or longer than anybody types.
+    """
+    if not SHORTEST <= len(password) <= LONGEST:
+        raise BadRequest(
+            f"password: at least {SHORTEST} and at most {LONGEST} characters are needed", field="password"
+        )
+    return password
+
+
+def network_of(address: str) -> str:
+    """Return what an address is counted by: of IPv6, the network of one customer, which is a /64."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:255]
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return str(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """An attempt to sign in with a password.
+
+    Attributes
+    ----------
+    account : str
+        The name of the account.
+    address : str
+        Where it comes from.
+    """
+
+    account: str
+    address: str
+
+    def limits(self, *, known: bool) -> list[Limit]:
+        """Return what it is counted for; `known` is whether the address signed in to the account lately."""
+        network = network_of(self.address)
+        limits = [
+            Limit(_digest("both", self.account, network), FREE_ATTEMPTS, LONGEST_WAIT),
+            Limit(_digest("address", network), FREE_PER_ADDRESS, LONGEST_SHARED_WAIT),
+        ]
+        if not known:
+            limits.append(Limit(_digest("account", self.account), FREE_PER_ACCOUNT, LONGEST_SHARED_WAIT))
+        return limits
+
+    @property
+    def known_digest(self) -> str:
+        """What account and address are known by once they belong together."""
+        return _digest("known", self.account, network_of(self.address))
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Passwords:
-    """Hashes of passwords, made and checked at a bounded cost.
+    """Hashes of passwords, made and checked at a bounded cost."""
 
-    Parameters
-    ----------
-    clock : callable
-        Seconds, for waiting times.
-    """
-
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self) -> None:
         self._hasher = PasswordHasher()
-        self._clock = clock
         # Each hash fills 64 MiB of memory.
         self._turns = threading.BoundedSemaphore(2)
-        self._lock = threading.Lock()
-        self._wrong: TTLCache[tuple[str, str], tuple[int, float]] = TTLCache(10_000, 900.0, timer=clock)
         self._nobodys: str | None = None
 
     def hash(self, password: str) -> str:
@@ -46,8 +110,8 @@ class Passwords:
         with self._turns:
             return self._hasher.hash(password.encode("utf-8", "surrogatepass"))
 
-    def check(self, stored: str | None, password: str, attempt: tuple[str, str]) -> None:
-        """Refuse a password that is not the one behind a hash.
+    def matches(self, stored: str | None, password: str) -> bool:
+        """Tell whether a password is the one behind a hash.
 
         Parameters
         ----------
@@ -55,42 +119,14 @@ class Passwords:
             The hash; None, which costs the same, where nothing opens the account.
         password : str
             The password.
-        attempt : tuple of (str, str)
-            Account and address.
-
-        Raises
-        ------
-        Unauthorized
-            If it is another one.
-        TooManyRequests
-            If there were too many wrong ones lately.
         """
-        self._begin(attempt)
-        nobodys = self._stand_in()
-        if not self._matches(stored or nobodys, password) or stored is None:
-            raise Unauthorized("wrong username or password")
-        with self._lock:
-            self._wrong.pop(attempt, None)
-
-    def _begin(self, attempt: tuple[str, str]) -> None:
-        """Count an attempt as a wrong one until it turns out right, so that many at once count too."""
-        with self._lock:
-            count, until = self._wrong.get(attempt, (0, 0.0))
-            left = until - self._clock()
-            if left > 0:
-                seconds = str(int(left) + 1)
-                raise TooManyRequests(
-                    f"too many wrong passwords; try again in {seconds} s", headers={"Retry-After": seconds}
-                )
-            wait = min(2.0 ** min(count - FREE_ATTEMPTS, 30), LONGEST_WAIT) if count >= FREE_ATTEMPTS else 0.0
-            self._wrong[attempt] = (count + 1, self._clock() + wait)
-
-    def _matches(self, stored: str, password: str) -> bool:
+        compared = stored or self._stand_in()
         with self._turns:
             try:
-                return self._hasher.verify(stored, password.encode("utf-8", "surrogatepass"))
+                good = self._hasher.verify(compared, password.encode("utf-8", "surrogatepass"))
             except Argon2Error:
                 return False
+        return good and stored is not None
 
     def _stand_in(self) -> str:
         """Return a hash that no password has, so that unknown users cost what known ones do."""

@@ -14,6 +14,7 @@ from rinofs.server.auth.authorize import PATH, AuthorizePage
 from rinofs.server.auth.oauth import Provider
 from rinofs.server.auth.pages import STYLE_PATH, page, style
 from rinofs.server.auth.redirect_uris import SHOW_TOKEN
+from rinofs.server.auth.sessions import Sessions
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -22,17 +23,20 @@ if TYPE_CHECKING:
     from rinofs.server.auth.accounts import Accounts
     from rinofs.server.auth.clients import Clients
     from rinofs.server.auth.grants import Grants
+    from rinofs.server.catalog.database import Database
 
 __all__ = ["routes"]
 
 _CODE = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
-def routes(accounts: Accounts, clients: Clients, grants: Grants) -> list[Route]:
+def routes(database: Database, accounts: Accounts, clients: Clients, grants: Grants) -> list[Route]:
     """Return the routes of OAuth2.
 
     Parameters
     ----------
+    database : Database
+        Where sessions are kept.
     accounts : Accounts
         Users.
     clients : Clients
@@ -42,7 +46,7 @@ def routes(accounts: Accounts, clients: Clients, grants: Grants) -> list[Route]:
     """
     provider = Provider(clients, grants)
     return [
-        Route(PATH, AuthorizePage(accounts, provider).endpoint, methods=["GET", "POST"]),
+        Route(PATH, AuthorizePage(accounts, Sessions(database), provider).endpoint, methods=["GET", "POST"]),
         Route("/oauth/token", provider.token, methods=["POST"]),
         Route("/oauth/revoke", provider.revoke, methods=["POST"]),
         Route(SHOW_TOKEN, _show_token, methods=["GET"]),

@@ -5,33 +5,43 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from rinofs.server.catalog.records import User, now
-from rinofs.server.catalog.tables import tokens, users
+from rinofs.server.catalog.tables import datapack_contents, datapacks, objects, outcomes, tokens, users
 from rinofs.server.errors import Conflict
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from collections.abc import Mapping
+
+    from sqlalchemy import Column, Connection, ScalarSelect, Table
 
 __all__ = [
     "ACCESS",
     "API",
+    "EXCHANGED",
     "OAUTH",
     "PRIMARY",
+    "READ",
     "USER",
     "StoredToken",
+    "UserSummary",
     "add_token",
     "add_user",
     "find_token",
     "find_user",
+    "mark_exchanged",
     "name_of",
+    "note_uses",
     "password_of",
     "remove_expired_tokens",
     "remove_token",
+    "remove_user",
     "set_password",
     "set_primary_token",
+    "summaries",
+    "tokens_of",
 ]
 
 PRIMARY = "primary"
@@ -40,13 +50,28 @@ API = "api"
 """A further token that does not expire."""
 ACCESS = "access"
 """A token that was given for a password, and expires."""
+EXCHANGED = "exchanged"
+"""An `ACCESS` token that a lasting one was given for."""
 OAUTH = "oauth"
 """A token that was given to a program which the user has granted access to datapacks."""
+
+READ = "read"
+"""The scope of tokens that change nothing; those without a scope do all that the user may."""
 
 USER = (users.c.id, users.c.username, users.c.email, users.c.project)
 """The columns of a `User`, in its order."""
 
-_TOKEN = select(*USER, tokens.c.kind, tokens.c.expires).join(tokens, tokens.c.user == users.c.id)
+_TOKEN = select(
+    *USER,
+    tokens.c.id.label("number"),
+    tokens.c.kind,
+    tokens.c.scope,
+    tokens.c.expires,
+    tokens.c.name,
+    tokens.c.used,
+    tokens.c.by_password,
+    tokens.c.created_on,
+).join(tokens, tokens.c.user == users.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +82,74 @@ class StoredToken:
     ----------
     user : User
         Whom it signs in.
+    id : int
+        Its number.
     kind : str
         What sort of token it is.
+    scope : str or None
+        What it is for, where not for everything.
     expires : int or None
         The second since 1970 from which on it is void.
+    name : str or None
+        What its owner calls it.
+    used : int or None
+        The second since 1970 of its last use, to the hour.
+    by_password : bool
+        Whether it came of a sign-in with the password, and ends with it.
+    created_on : str
+        When it was made.
     """
 
     user: User
+    id: int
     kind: str
-    expires: int | None
+    scope: str | None = None
+    expires: int | None = None
+    name: str | None = None
+    used: int | None = None
+    by_password: bool = False
+    created_on: str = ""
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it changes nothing."""
+        return self.scope == READ
+
+    def to_json(self) -> dict[str, object]:
+        """Return what its owner is shown."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "kind": self.kind,
+            "scope": "read" if self.read_only else "all",
+            "created_on": self.created_on,
+            "expires": self.expires,
+            "last_used": self.used,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class UserSummary:
+    """A user, as administrators see it.
+
+    Attributes
+    ----------
+    user : User
+        The user.
+    created_on : str
+        When the account was made.
+    has_password : bool
+        Whether a password opens it.
+    tokens, objects, datapacks : int
+        How many there are of each.
+    """
+
+    user: User
+    created_on: str
+    has_password: bool
+    tokens: int
+    objects: int
+    datapacks: int
 
 
 def add_user(connection: Connection, username: str, email: str, project: str, password: str | None) -> User:
@@ -113,9 +197,41 @@ def password_of(connection: Connection, username: str) -> str | None:
     return found
 
 
-def set_password(connection: Connection, user: User, password: str) -> None:
-    """Let another password, given as its hash, open an account."""
+def set_password(connection: Connection, user: User, password: str) -> int:
+    """Let another password, given as its hash, open an account; return how many tokens that ended.
+
+    The tokens that came of the one before are void.
+    """
     connection.execute(update(users).where(users.c.id == user.id).values(password=password))
+    mine = (tokens.c.user == user.id, tokens.c.by_password)
+    return connection.execute(delete(tokens).where(*mine)).rowcount
+
+
+def summaries(connection: Connection) -> list[UserSummary]:
+    """Return all users, by name."""
+
+    def count(table: Table, owner: Column[int]) -> ScalarSelect[int]:
+        return select(func.count()).select_from(table).where(owner == users.c.id).scalar_subquery()
+
+    counts = (
+        count(tokens, tokens.c.user),
+        count(objects, objects.c.owner),
+        count(datapacks, datapacks.c.owner),
+    )
+    wanted = select(*USER, users.c.created_on, users.c.password.is_not(None), *counts)
+    rows = connection.execute(wanted.order_by(users.c.username))
+    return [UserSummary(User(*row[:4]), *row[4:]) for row in rows]
+
+
+def remove_user(connection: Connection, user: User) -> None:
+    """Remove an account with all that is stored in it; its grants and sessions have ended by then."""
+    mine = select(datapacks.c.id).where(datapacks.c.owner == user.id)
+    connection.execute(delete(datapack_contents).where(datapack_contents.c.datapack.in_(mine)))
+    connection.execute(delete(datapacks).where(datapacks.c.owner == user.id))
+    connection.execute(delete(objects).where(objects.c.owner == user.id))
+    connection.execute(delete(outcomes).where(outcomes.c.owner == user.id))
+    connection.execute(delete(tokens).where(tokens.c.user == user.id))
+    connection.execute(delete(users).where(users.c.id == user.id))
 
 
 def set_primary_token(connection: Connection, user: User, digest: str) -> None:
@@ -145,8 +261,10 @@ def add_token(
     client: str | None = None,
     expires: int | None = None,
     grant: int | None = None,
-) -> None:
-    """Keep a further token of a user."""
+    name: str | None = None,
+    by_password: bool = False,
+) -> int:
+    """Keep a further token of a user, and return its number."""
     row = {
         "sha256": digest,
         "user": user.id,
@@ -156,19 +274,42 @@ def add_token(
         "expires": expires,
         "created_on": now(),
         "grant": grant,
+        "name": name,
+        "by_password": by_password,
     }
-    connection.execute(insert(tokens).values(row))
+    number: int = connection.execute(insert(tokens).values(row).returning(tokens.c.id)).scalar_one()
+    return number
 
 
 def find_token(connection: Connection, digest: str) -> StoredToken | None:
     """Return a token, void or not; None where there is none."""
     row = connection.execute(_TOKEN.where(tokens.c.sha256 == digest)).one_or_none()
-    return None if row is None else StoredToken(User(*row[:4]), row.kind, row.expires)
+    return None if row is None else StoredToken(User(*row[:4]), *row[4:])
 
 
-def remove_token(connection: Connection, digest: str) -> None:
+def tokens_of(connection: Connection, user: User, moment: float) -> list[StoredToken]:
+    """Return the tokens that sign a user in, the oldest first, without those that programs were granted."""
+    good = or_(tokens.c.expires.is_(None), tokens.c.expires > int(moment))
+    mine = (tokens.c.user == user.id, tokens.c.kind != OAUTH, good)
+    rows = connection.execute(_TOKEN.where(*mine).order_by(tokens.c.id))
+    return [StoredToken(User(*row[:4]), *row[4:]) for row in rows]
+
+
+def note_uses(connection: Connection, used: Mapping[int, int]) -> None:
+    """Keep when tokens, by their numbers, were used last."""
+    for number, moment in used.items():
+        connection.execute(update(tokens).where(tokens.c.id == number).values(used=moment))
+
+
+def mark_exchanged(connection: Connection, token: StoredToken) -> bool:
+    """Note that a lasting token was given for an access token; tell whether it is the first one."""
+    mine = (tokens.c.id == token.id, tokens.c.kind == ACCESS)
+    return connection.execute(update(tokens).where(*mine).values(kind=EXCHANGED)).rowcount > 0
+
+
+def remove_token(connection: Connection, number: int) -> None:
     """Make a token void. Nothing happens if it is already."""
-    connection.execute(delete(tokens).where(tokens.c.sha256 == digest))
+    connection.execute(delete(tokens).where(tokens.c.id == number))
 
 
 def remove_expired_tokens(connection: Connection, moment: int) -> None:

@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import URL, Connection, bindparam, create_engine, delete, insert, make_url, select
+from sqlalchemy import URL, Connection, bindparam, create_engine, delete, insert, make_url, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from rinofs.protocol.extensions import IDEMPOTENCY_KEY
+from rinofs.server.catalog import audit
 from rinofs.server.catalog.sqlite.inline_reader import InlineReader, WouldWait
 from rinofs.server.catalog.sqlite.transactions import (
     IMMEDIATE,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
+    from rinofs.server.catalog.audit import AuditEvent
     from rinofs.server.catalog.sqlite.inline_reader import Reader
 
 __all__ = ["OUTCOME_LIFETIME", "Connection", "Database", "Repeated", "RequestKey", "Unit", "WouldWait"]
@@ -54,6 +56,11 @@ _WRITES = 3
 
 OUTCOME_LIFETIME = 24 * 3600.0
 """Seconds for which a request of the same key is answered from the outcome of the first."""
+
+_TIME = {
+    "sqlite": text("SELECT (julianday('now') - 2440587.5) * 86400.0"),
+    "postgresql": text("SELECT extract(epoch FROM clock_timestamp())"),
+}
 
 # Putting statements together takes longer than running them.
 _REMEMBER = insert(outcomes)
@@ -162,8 +169,8 @@ class Database:
         Seconds of processor time that the statements of a transaction may take that reads; one that writes
         has three times as many. SQLite ends them from its progress handler. Where another database runs them,
         this is its own limit to set (PostgreSQL's ``statement_timeout``).
-    clock : callable
-        Seconds since 1970.
+    clock : callable, optional
+        Seconds since 1970; by default those of the database, for all that several processes compare.
     """
 
     def __init__(
@@ -172,9 +179,10 @@ class Database:
         *,
         busy_timeout: float = BUSY_TIMEOUT,
         statement_timeout: float = STATEMENT_TIMEOUT,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] | None = None,
     ) -> None:
-        self.clock = clock
+        self.clock = clock or time.time
+        self._timed_by_caller = clock is not None
         self._timeout = statement_timeout
         if not isinstance(url, str | URL):
             url = URL.create("sqlite", database=str(url))
@@ -188,6 +196,21 @@ class Database:
             self._commits = GroupCommit(
                 lambda: _engine(url, busy_timeout, begins=False).connect(), busy_timeout
             )
+
+    def moment(self, connection: Connection) -> float:
+        """Return the seconds since 1970 by the clock of the database, which all processes share."""
+        return self.clock() if self._timed_by_caller else database_time(connection)
+
+    def note(
+        self,
+        connection: Connection,
+        event: AuditEvent,
+        username: str | None,
+        source: str | None = None,
+        **details: object,
+    ) -> None:
+        """Add an entry to the audit log, in a writing transaction; see `rinofs.server.catalog.audit`."""
+        audit.add(connection, self.moment(connection), event, username, source, **details)
 
     @contextmanager
     def read(self, *, keep_sql: bool = True) -> Iterator[Connection]:
@@ -300,6 +323,11 @@ class Database:
             self._commits.close()
         self.engine.dispose()
         self._forgetful.dispose()
+
+
+def database_time(connection: Connection) -> float:
+    """Return the seconds since 1970 by the clock of a database."""
+    return float(connection.scalar(_TIME[connection.dialect.name]))
 
 
 def _engine(url: str | URL, busy_timeout: float, *, keep_sql: bool = True, begins: bool = True) -> Engine:

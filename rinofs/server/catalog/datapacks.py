@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, select, update
 
+from rinofs.server.catalog.audit import AuditEvent
 from rinofs.server.catalog.records import User, now
 from rinofs.server.catalog.structures import CONTENT_LINK, Structure
 from rinofs.server.catalog.tables import datapack_contents, datapacks
@@ -260,9 +261,12 @@ class DatapackStore:
             If the user has none of this id.
         """
         with self._database.write(user.id) as connection:
-            expected.check(_get(connection, user, identifier))
+            found = _get(connection, user, identifier)
+            expected.check(found)
             connection.execute(delete(datapack_contents).where(datapack_contents.c.datapack == identifier))
             connection.execute(delete(datapacks).where(datapacks.c.id == identifier))
+            details = {"datapack": identifier, "name": found.name}
+            self._database.note(connection, AuditEvent.DELETED, user.username, **details)
 
     def put_content(
         self,

@@ -9,11 +9,18 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 
 from rinofs.server.catalog.accounts import OAUTH, USER
 from rinofs.server.catalog.records import User, now
-from rinofs.server.catalog.tables import oauth_clients, oauth_codes, oauth_grants, tokens, users
+from rinofs.server.catalog.tables import (
+    oauth_clients,
+    oauth_codes,
+    oauth_grants,
+    oauth_refresh_tokens,
+    tokens,
+    users,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,17 +34,22 @@ __all__ = [
     "add_client",
     "add_code",
     "add_grant",
+    "add_sibling",
     "all_clients",
     "end_family",
     "end_grants",
+    "end_grants_of",
     "find_client",
     "find_code",
     "find_grant",
+    "generation_of",
+    "grants_of",
     "mark_exchanged",
     "remove_client",
     "remove_client_token",
     "remove_old_codes",
     "rotate",
+    "size_of_generation",
 ]
 
 _CODE = select(
@@ -53,8 +65,7 @@ _GRANT = select(
     *USER,
     oauth_grants.c.id.label("grant"),
     oauth_grants.c.scope,
-    oauth_grants.c.refresh,
-    oauth_grants.c.previous,
+    oauth_grants.c.generation,
     oauth_grants.c.rotated,
     oauth_grants.c.expires,
 ).join(users, users.c.id == oauth_grants.c.user)
@@ -126,10 +137,10 @@ class StoredGrant:
         Who granted it.
     scope : str
         What for.
-    refresh, previous : str, str or None
-        Digests of the refresh token that is good, and of the one that was exchanged for it.
+    generation : int
+        That of the refresh tokens which are good.
     rotated : int or None
-        The second since 1970 of that exchange.
+        The second since 1970 in which the first of those was given for one of the generation before.
     expires : int
         The second since 1970 from which on it is void.
     """
@@ -137,8 +148,7 @@ class StoredGrant:
     id: int
     user: User
     scope: str
-    refresh: str
-    previous: str | None
+    generation: int
     rotated: int | None
     expires: int
 
@@ -221,12 +231,13 @@ def add_grant(connection: Connection, code: Code, *, family: str, refresh: str, 
         "client": code.client_id,
         "scope": code.scope,
         "family": family,
-        "refresh": refresh,
+        "generation": 0,
         "expires": expires,
         "created_on": now(),
     }
     made = insert(oauth_grants).values(row).returning(oauth_grants.c.id)
     number: int = connection.execute(made).scalar_one()
+    _add_refresh_token(connection, number, refresh, 0)
     return number
 
 
@@ -236,33 +247,76 @@ def find_grant(connection: Connection, family: str, client_id: str) -> StoredGra
     row = connection.execute(_GRANT.where(*of_family)).one_or_none()
     if row is None:
         return None
-    return StoredGrant(
-        row.grant, User(*row[:4]), row.scope, row.refresh, row.previous, row.rotated, row.expires
+    return StoredGrant(row.grant, User(*row[:4]), row.scope, row.generation, row.rotated, row.expires)
+
+
+def generation_of(connection: Connection, grant: int, refresh: str) -> int | None:
+    """Return the generation of a refresh token of a grant; None where it is of none of the last two."""
+    mine = (oauth_refresh_tokens.c.grant == grant, oauth_refresh_tokens.c.sha256 == refresh)
+    found: int | None = connection.scalar(select(oauth_refresh_tokens.c.generation).where(*mine))
+    return found
+
+
+def size_of_generation(connection: Connection, grant: StoredGrant) -> int:
+    """Return how many refresh tokens of a grant are good."""
+    good = (
+        oauth_refresh_tokens.c.grant == grant.id,
+        oauth_refresh_tokens.c.generation == grant.generation,
     )
+    return connection.scalar(select(func.count()).select_from(oauth_refresh_tokens).where(*good)) or 0
 
 
-def rotate(
-    connection: Connection, grant: int, refresh: str, expires: int, *, former: str | None, moment: int
-) -> None:
-    """Let another refresh token be the good one; `former` is the one that it takes the place of, if any."""
-    changes: dict[str, object] = {"refresh": refresh, "expires": expires}
-    if former is not None:
-        changes |= {"previous": former, "rotated": moment}
-    connection.execute(update(oauth_grants).where(oauth_grants.c.id == grant).values(changes))
+def add_sibling(connection: Connection, grant: StoredGrant, refresh: str, expires: int) -> None:
+    """Let one more refresh token of the same generation be good."""
+    _add_refresh_token(connection, grant.id, refresh, grant.generation)
+    connection.execute(update(oauth_grants).where(oauth_grants.c.id == grant.id).values(expires=expires))
+
+
+def rotate(connection: Connection, grant: StoredGrant, refresh: str, expires: int, *, moment: int) -> None:
+    """Begin a generation with a refresh token; those of the one before are good for a while yet."""
+    changes = {"generation": grant.generation + 1, "rotated": moment, "expires": expires}
+    connection.execute(update(oauth_grants).where(oauth_grants.c.id == grant.id).values(changes))
+    old = (
+        oauth_refresh_tokens.c.grant == grant.id,
+        oauth_refresh_tokens.c.generation < grant.generation,
+    )
+    connection.execute(delete(oauth_refresh_tokens).where(*old))
+    _add_refresh_token(connection, grant.id, refresh, grant.generation + 1)
+
+
+def _add_refresh_token(connection: Connection, grant: int, refresh: str, generation: int) -> None:
+    row = {"sha256": refresh, "grant": grant, "generation": generation}
+    connection.execute(insert(oauth_refresh_tokens).values(row))
+
+
+def grants_of(connection: Connection, user: User) -> Sequence[int]:
+    """Return the numbers of what a user has granted."""
+    return connection.scalars(select(oauth_grants.c.id).where(oauth_grants.c.user == user.id)).all()
+
+
+def end_grants_of(connection: Connection, user: User) -> int:
+    """Make void whatever a user has granted, also what is not exchanged yet; return how many grants ended."""
+    found = grants_of(connection, user)
+    end_grants(connection, found)
+    connection.execute(delete(oauth_codes).where(oauth_codes.c.user == user.id))
+    return len(found)
 
 
 def end_grants(connection: Connection, grants: Sequence[int]) -> None:
     """Make void whatever belongs to some grants."""
     connection.execute(delete(tokens).where(tokens.c.grant.in_(grants)))
     connection.execute(delete(oauth_codes).where(oauth_codes.c.grant.in_(grants)))
+    connection.execute(delete(oauth_refresh_tokens).where(oauth_refresh_tokens.c.grant.in_(grants)))
     connection.execute(delete(oauth_grants).where(oauth_grants.c.id.in_(grants)))
 
 
-def end_family(connection: Connection, family: str, client_id: str) -> None:
-    """Make void whatever belongs to the grant of a family of refresh tokens."""
+def end_family(connection: Connection, family: str, client_id: str) -> User | None:
+    """Make void whatever belongs to the grant of a family of refresh tokens; return whose it was."""
     found = find_grant(connection, family, client_id)
-    if found is not None:
-        end_grants(connection, [found.id])
+    if found is None:
+        return None
+    end_grants(connection, [found.id])
+    return found.user
 
 
 def remove_client_token(connection: Connection, digest: str, client_id: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import and_, func, select
 
 from rinofs.server.catalog import bulk_insert, listings, moves, objects
+from rinofs.server.catalog.audit import AuditEvent
 from rinofs.server.catalog.objects import changed_values, metadata_values
 from rinofs.server.catalog.queries import searches
 from rinofs.server.catalog.queries.conditions import compile_query, compile_sort
@@ -33,6 +34,7 @@ __all__ = ["FolderExists", "Store", "made_before"]
 _LONG_SQL = 2000  # characters
 _FIELDS = tuple(Record.__dataclass_fields__)
 _NOTHING = object()
+_MOST_NAMED = 20  # deleted objects in one entry of the audit log
 _TAKEN = "Folder name conflict."  # published clients look for this very text
 
 
@@ -404,12 +406,17 @@ class Store:
     def delete(self, user: User, numbers: Sequence[int], *, exact: bool = False) -> None:
         """Delete objects, all or none; see `rinofs.server.catalog.moves.delete`."""
         with self._database.write(user.id) as connection:
-            moves.delete(connection, user, numbers, exact=exact)
+            named = [objects.get(connection, user, number).name for number in numbers[:_MOST_NAMED]]
+            deleted = moves.delete(connection, user, numbers, exact=exact)
+            details = {"ids": list(numbers[:_MOST_NAMED]), "names": named, "objects": deleted}
+            self._database.note(connection, AuditEvent.DELETED, user.username, None, **details)
 
     def prune(self, user: User, numbers: Sequence[int]) -> None:
         """Delete earlier versions, all or none; see `rinofs.server.catalog.moves.prune`."""
         with self._database.write(user.id) as connection:
             moves.prune(connection, user, numbers)
+            versions = list(numbers[:_MOST_NAMED])
+            self._database.note(connection, AuditEvent.DELETED, user.username, versions=versions)
 
 
 def made_before(repeated: Repeated) -> list[Record]:

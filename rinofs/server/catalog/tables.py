@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     Index,
@@ -12,19 +13,25 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 
 __all__ = [
     "BLOB_REFERENCES",
+    "audit",
     "datapack_contents",
     "datapacks",
     "metadata",
     "oauth_clients",
     "oauth_codes",
     "oauth_grants",
+    "oauth_refresh_tokens",
     "objects",
     "outcomes",
+    "sent_forms",
+    "sessions",
+    "throttles",
     "tokens",
     "users",
 ]
@@ -66,12 +73,59 @@ tokens = Table(
     Column("expires", BigInteger),
     Column("created_on", Text, nullable=False),
     Column("grant", _ID, ForeignKey("oauth_grants.id"), index=True),
+    Column("name", Text),
+    Column("used", BigInteger),
+    Column("by_password", Boolean, nullable=False, server_default=false()),
     sqlite_autoincrement=True,
 )
 """What users sign in with: digests of tokens, with the second since 1970 from which each is void.
 
-``grant`` is what a token goes back to that a program was given in the name of the user.
+``grant`` is what a token goes back to that a program was given in the name of the user, ``used`` the second
+of its last use, to the hour, and ``by_password`` tells that it came of a sign-in with the password.
 """
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("user", _ID, ForeignKey("users.id"), nullable=False, index=True),
+    Column("expires", BigInteger, nullable=False, index=True),
+)
+"""Browsers that a user has signed in with, by the digest of a cookie."""
+
+sent_forms = Table(
+    "sent_forms",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("expires", BigInteger, nullable=False, index=True),
+)
+"""Forms that were sent, of which each counts once."""
+
+throttles = Table(
+    "throttles",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("wrong", Integer, nullable=False),
+    Column("seen", BigInteger, nullable=False, index=True),
+    Column("until", BigInteger, nullable=False),
+)
+"""Wrong passwords of late, by a digest of the account, the address, or both.
+
+``seen`` is the second since 1970 of the last one, and ``until`` the one before which no other is looked at.
+"""
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("moment", BigInteger, nullable=False, index=True),
+    Column("event", Text, nullable=False, index=True),
+    Column("username", Text),
+    Column("source", Text),
+    Column("details", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+"""What happened to accounts and data, and from where. ``details`` is JSON; users are named: they may go."""
 
 objects = Table(
     "objects",
@@ -182,18 +236,26 @@ oauth_grants = Table(
     Column("client", Text, ForeignKey("oauth_clients.id"), nullable=False, index=True),
     Column("scope", Text, nullable=False),
     Column("family", Text, nullable=False, unique=True),
-    Column("refresh", Text, nullable=False),
-    Column("previous", Text),
+    Column("generation", Integer, nullable=False, server_default=text("0")),
     Column("rotated", BigInteger),
     Column("expires", BigInteger, nullable=False),
     Column("created_on", Text, nullable=False),
     sqlite_autoincrement=True,
 )
-"""What users have granted to programs, each with digests of its refresh tokens.
+"""What users have granted to programs.
 
-``family`` is that of the part which all of them share, ``refresh`` that of the one which is good, and
-``previous`` that of the one before, which was exchanged in the second ``rotated``.
+``family`` is the digest of the part which all refresh tokens of a grant share. ``generation`` is that of the
+ones which are good; those before were exchanged for them, first in the second ``rotated``.
 """
+
+oauth_refresh_tokens = Table(
+    "oauth_refresh_tokens",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    Column("grant", _ID, ForeignKey("oauth_grants.id"), nullable=False, index=True),
+    Column("generation", Integer, nullable=False),
+)
+"""Refresh tokens of the last two generations of each grant, by digest."""
 
 oauth_codes = Table(
     "oauth_codes",

@@ -15,7 +15,8 @@ from tests.server.client import Api, Files
 
 def test_extensions_are_announced_on_every_answer(server: LiveServer, extended: LiveServer) -> None:
     announced = (
-        "path, recursive, after, digest, rename, idempotency, bundle, versions, conditions, exact, search"
+        "path, recursive, after, digest, rename, idempotency, bundle, versions, conditions, exact, search, "
+        "tokens"
     )
     for running in (server, extended):
         for token in (running.token, "wrong"):

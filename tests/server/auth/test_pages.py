@@ -157,7 +157,7 @@ def test_a_wrong_password_says_nothing_about_the_user(program: Program) -> None:
 
 
 def test_logins_are_throttled(server: LiveServer, program: Program) -> None:
-    server.add_user("guessed", password="right")
+    server.add_user("guessed", password="right-one")
     browser = Browser()
     page = browser.get(program.url())
     for _ in range(12):
@@ -167,7 +167,7 @@ def test_logins_are_throttled(server: LiveServer, program: Program) -> None:
     assert page.status_code == 429
     assert int(page.headers["retry-after"]) >= 1
     assert "too many" in page.text
-    assert browser.send(page, username="guessed", password="right").status_code == 429
+    assert browser.send(page, username="guessed", password="right-one").status_code == 429
 
 
 def test_the_cookie_is_for_the_server_alone(program: Program) -> None:
@@ -324,13 +324,13 @@ def test_nothing_is_granted_without_a_click(program: Program, signed_in: Browser
 
 
 def test_another_account_can_be_taken(server: LiveServer, program: Program) -> None:
-    server.add_user("other", password="other")
+    server.add_user("other", password="other-password")
     browser = Browser()
     consent = browser.log_in(program.url(), server.username, server.password)
     answer = browser.send(consent, decision="leave")
     assert answer.headers["location"] == program.url().removeprefix(server.endpoint_url)
     assert "password" in browser.get(program.url()).text
-    consent = browser.log_in(program.url(), "other", "other")
+    consent = browser.log_in(program.url(), "other", "other-password")
     assert "other" in consent.text
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import Route
 
-from rinofs.server.api.calls import Call, Workers, presented_token, run_in_thread
+from rinofs.server.api.calls import authorized
 from rinofs.server.api.repovizz import contents, datapacks
 from rinofs.server.errors import ApiError
 from rinofs.server.web.responses import json_response
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
 
+    from rinofs.server.api.calls import Call, Workers
     from rinofs.server.services import Services
 
     Handler: TypeAlias = Callable[[Call], Awaitable[Response]]
@@ -75,23 +76,19 @@ def routes(services: Services, workers: Workers) -> list[Route]:
             ("/datapacks/{id}/content", "POST", contents.store),
         ]
     return [
-        Route(BASE + path, _signed_in(services, workers, handle), methods=[method])
+        Route(BASE + path, _signed_in(services, workers, handle, changes=method != "GET"), methods=[method])
         for path, method, handle in endpoints
     ]
 
 
 def _signed_in(
-    services: Services, workers: Workers, handle: Handler
+    services: Services, workers: Workers, handle: Handler, *, changes: bool
 ) -> Callable[[Request], Awaitable[Response]]:
     """Make an endpoint of a handler: for signed-in users, and with the service's own refusals."""
 
     async def endpoint(request: Request) -> Response:
         try:
-            token = presented_token(request)
-            user = services.accounts.remembered(token)
-            if user is None:
-                user = await run_in_thread(services.accounts.authenticate, token, granted=True)
-            return await handle(Call(request, user, services, workers))
+            return await handle(await authorized(services, workers, request, changes=changes, granted=True))
         except ApiError as error:
             return _refusal(request, error)
 

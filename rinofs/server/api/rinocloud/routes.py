@@ -55,12 +55,35 @@ ENDPOINTS: tuple[tuple[str, tuple[str, ...], Handler], ...] = (
     ("users/token/", _BOTH, users.token),
     ("users/token", _BOTH, users.token),
     ("users/details/", _POST, users.details),
+    ("users/tokens/", _POST, users.list_tokens),
+    ("users/create_token/", _POST, users.create_token),
+    ("users/delete_token/", _POST, users.delete_token),
+    ("users/change_password/", _POST, users.change_password),
     # Other names, in the oldest clients.
     ("files/get/", _POST, reads.get_metadata),
     ("files/autocomplete/", _POST, reads.autocomplete_search),
     ("objects/", _POST, labview.create),
 )
 """Path below the base, methods, and handler of every endpoint for signed-in users."""
+
+_READING = frozenset(
+    {
+        reads.get_metadata,
+        reads.download,
+        reads.children,
+        reads.ancestors,
+        bundles.download_many,
+        reads.query,
+        reads.query_count,
+        reads.search,
+        reads.autocomplete_search,
+        reads.autocomplete_values,
+        users.token,
+        users.details,
+        users.list_tokens,
+    }
+)
+"""The handlers that change nothing. All others are closed to tokens that only read."""
 
 
 def routes(services: Services, workers: Workers) -> list[Route]:
@@ -74,7 +97,11 @@ def routes(services: Services, workers: Workers) -> list[Route]:
         The threads that work for users.
     """
     found = [
-        Route(BASE + path, signed_in(services, workers, handle), methods=list(methods))
+        Route(
+            BASE + path,
+            signed_in(services, workers, handle, changes=handle not in _READING),
+            methods=list(methods),
+        )
         for path, methods, handle in ENDPOINTS
     ]
     return [

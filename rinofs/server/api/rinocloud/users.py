@@ -1,19 +1,19 @@
-"""Signing in to the Rinocloud API: the OAuth2 password grant, and what it leads to."""
+"""Signing in to the Rinocloud API: the OAuth2 password grant, what it leads to, and the user's own tokens."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from anyio import CapacityLimiter, to_thread
-
-from rinofs.server.api.calls import Call, presented_token, run_in_thread
-from rinofs.server.auth.accounts import ACCESS
-from rinofs.server.errors import Unauthorized
+from rinofs.server.api.calls import Call, address_of, presented_token, run_in_thread
+from rinofs.server.api.rinocloud.requests import text, whole_number
+from rinofs.server.auth.accounts import ACCESS, READ
+from rinofs.server.auth.passwords import check_new_password
+from rinofs.server.errors import BadRequest, Forbidden, NotFound, Unauthorized
 from rinofs.server.web.bodies import read_fields
 from rinofs.server.web.responses import json_response
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from starlette.requests import Request
     from starlette.responses import Response
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 LIFETIME = 3600
 """Seconds for which an access token holds."""
+LONGEST_LIFETIME = 100 * 365 * 24 * 3600
 
 _NO_STORE = {"cache-control": "no-store"}
+_SCOPES = {"all": None, "read": READ}
 
 
 async def token(call: Call) -> Response:
@@ -39,14 +41,100 @@ async def details(call: Call) -> Response:
 
 
 async def _lasting(call: Call) -> str:
+    if call.token.kind != ACCESS:
+        return presented_token(call.request)
     presented = presented_token(call.request)
-    return await run_in_thread(call.services.accounts.lasting_token, call.user, presented)
+    return await run_in_thread(call.services.accounts.lasting_token, presented, source=call.address)
+
+
+async def list_tokens(call: Call) -> Response:
+    """List the tokens that sign the user in, without showing them."""
+    _extended(call)
+    found = await call.run_in_thread(call.services.accounts.tokens)
+    listed = [{**one.to_json(), "current": one.id == call.token.id} for one in found]
+    return json_response({"result": listed}, headers=_NO_STORE)
+
+
+async def create_token(call: Call) -> Response:
+    """Make a token, which does nothing that the one of the request does not."""
+    _extended(call)
+    fields = await read_fields(call.request, text_fields=("name", "scope"))
+    name = text(fields, "name")
+    if name is None:
+        raise BadRequest("name: what to call the token is missing", field="name")
+    made = await run_in_thread(
+        call.services.accounts.derive_token,
+        call.token,
+        name,
+        scope=_scope(fields),
+        lifetime=_lifetime(fields),
+        source=call.address,
+    )
+    found = await run_in_thread(call.services.accounts.authenticate, made)
+    return json_response({"token": made, **found.to_json()}, 201, _NO_STORE)
+
+
+def _scope(fields: Mapping[str, object]) -> str | None:
+    scope = text(fields, "scope") or "all"
+    if scope not in _SCOPES:
+        raise BadRequest("scope: `all` or `read` is expected", field="scope")
+    return _SCOPES[scope]
+
+
+def _lifetime(fields: Mapping[str, object]) -> int | None:
+    if fields.get("lifetime") is None:
+        return None
+    lifetime = whole_number(fields, "lifetime")
+    if not 0 < lifetime <= LONGEST_LIFETIME:
+        raise BadRequest("lifetime: a number of seconds from 1 to 100 years is expected", field="lifetime")
+    return lifetime
+
+
+async def delete_token(call: Call) -> Response:
+    """Make a token of the user void, by its id or name."""
+    _extended(call)
+    fields = await read_fields(call.request, text_fields=("id",))
+    called = fields.get("id")
+    if isinstance(called, bool) or not isinstance(called, int | str):
+        raise BadRequest("id: the id or name of a token is missing", field="id")
+    ended = await call.run_in_thread(call.services.accounts.end_token, called, source=call.address)
+    return json_response(ended.to_json(), headers=_NO_STORE)
+
+
+async def change_password(call: Call) -> Response:
+    """Let another password open the account, for who knows the present one; see `Accounts.set_password`."""
+    _extended(call)
+    fields = await read_fields(call.request, text_fields=("password", "new_password"))
+    present, new = text(fields, "password"), text(fields, "new_password")
+    if present is None or new is None:
+        raise BadRequest("password, new_password: both are needed", field="password")
+    check_new_password(new)
+    accounts, user, address = call.services.accounts, call.user, call.address
+
+    def change() -> None:
+        accounts.log_in(user.username, present, address)
+        accounts.set_password(user, new, source=address)
+
+    try:
+        await accounts.queue.run(address, change)
+    except Unauthorized as error:
+        # The token is good: a client must not take this for the end of its sign-in.
+        raise Forbidden("password: the present password is wrong") from error
+    return json_response({"username": user.username}, headers=_NO_STORE)
+
+
+def _extended(call: Call) -> None:
+    if not call.extended:
+        raise NotFound(f"{call.request.url.path} does not exist on this server")
 
 
 def password_grant(services: Services) -> Callable[[Request], Awaitable[Response]]:
     """Make the endpoint that gives an access token for a username and a password."""
-    # Waiting for a turn must not take the threads that other requests need.
-    turns = CapacityLimiter(2)
+    accounts = services.accounts
+
+    def sign_in(username: str, password: str, address: str) -> str:
+        user = accounts.log_in(username, password, address)
+        return accounts.mint_token(user, kind=ACCESS, lifetime=LIFETIME, by_password=True, source=address)
 
     async def endpoint(request: Request) -> Response:
         fields = await read_fields(request)
@@ -55,14 +143,11 @@ def password_grant(services: Services) -> Callable[[Request], Awaitable[Response
         username, password = fields.get("username"), fields.get("password")
         if not isinstance(username, str) or not isinstance(password, str):
             return _refused("invalid_request", "username and password are needed")
-        address = request.client.host if request.client else ""
+        address = address_of(request)
         try:
-            user = await to_thread.run_sync(
-                services.accounts.log_in, username, password, address, limiter=turns
-            )
+            made = await accounts.queue.run(address, sign_in, username, password, address)
         except Unauthorized as error:
             return _refused("invalid_grant", error.message)
-        made = await run_in_thread(services.accounts.mint_token, user, kind=ACCESS, lifetime=LIFETIME)
         granted = {
             "access_token": made,
             "token_type": "Bearer",
@@ -82,7 +167,8 @@ def revocation(services: Services) -> Callable[[Request], Awaitable[Response]]:
         presented = fields.get("token")
         if not isinstance(presented, str) or not presented:
             return _refused("invalid_request", "token: the token to revoke is missing")
-        if not await run_in_thread(services.accounts.revoke_token, presented):
+        source = address_of(request)
+        if not await run_in_thread(services.accounts.revoke_token, presented, source=source):
             return _refused("unsupported_token_type", "token: this token cannot be revoked here")
         return json_response({}, headers=_NO_STORE)
 

@@ -21,7 +21,7 @@ __all__ = ["HEAD", "config", "downgrade", "upgrade"]
 
 _ALEMBIC = threading.Lock()
 
-HEAD = "0003"
+HEAD = "0004"
 """The last step; known here so that a start with nothing to do need not load Alembic."""
 
 

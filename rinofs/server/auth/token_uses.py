@@ -1,0 +1,58 @@
+"""When tokens were used last.
+
+It is short because it is the only part of signing in that has a thread, which nothing else needs to know of.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from rinofs.server.catalog.accounts import note_uses
+from rinofs.server.errors import ApiError
+
+if TYPE_CHECKING:
+    from rinofs.server.catalog.database import Database
+
+__all__ = ["TokenUses"]
+
+
+class TokenUses:
+    """The last uses of tokens, kept by a thread of its own: no request waits for that, or fails by it.
+
+    Parameters
+    ----------
+    database : Database
+        Where they are kept.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._lock = threading.Lock()
+        self._pending: dict[int, int] = {}
+        self._thread: threading.Thread | None = None
+
+    def note(self, token: int, moment: int) -> None:
+        """Keep that a token is used."""
+        with self._lock:
+            self._pending[token] = moment
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._write_all, name="rinofs-token-uses", daemon=True)
+                self._thread.start()
+
+    def flush(self) -> None:
+        """Wait until all is written."""
+        thread = self._thread
+        if thread is not None:
+            thread.join(5)
+
+    def _write_all(self) -> None:
+        while True:
+            with self._lock:
+                used, self._pending = self._pending, {}
+                if not used:
+                    self._thread = None
+                    return
+            with suppress(ApiError), self._database.write() as connection:
+                note_uses(connection, used)

@@ -1,0 +1,175 @@
+"""What is kept about signing in, as rows: wrong passwords of late, browsers that are signed in, sent forms.
+
+All parameters that are called digests are what `rinofs.server.auth` keeps of names, addresses and cookies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, func, insert, or_, select, update
+
+from rinofs.server.catalog.accounts import USER
+from rinofs.server.catalog.records import User
+from rinofs.server.catalog.tables import sent_forms, sessions, throttles, users
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from sqlalchemy import Connection
+
+__all__ = [
+    "Limit",
+    "add_session",
+    "count_attempt",
+    "end_session",
+    "end_sessions_of",
+    "is_known",
+    "mark_sent",
+    "note_success",
+    "seconds_to_wait",
+    "session_user",
+]
+
+REMEMBERED = 900
+"""Seconds for which a wrong password counts, from the last one on."""
+MOST_ROWS = 10_000
+"""Rows of each table that who is not signed in can make; the oldest go first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How many wrong passwords are looked at.
+
+    Attributes
+    ----------
+    digest : str
+        Of what they are counted for.
+    free : int
+        How many of them are before each next attempt has to wait.
+    longest : int
+        Seconds that an attempt has to wait at most.
+    """
+
+    digest: str
+    free: int
+    longest: int
+
+    def wait(self, wrong: int) -> int:
+        """Return the seconds to wait after as many wrong ones."""
+        return 0 if wrong < self.free else min(2 ** min(wrong - self.free, 30), self.longest)
+
+
+def seconds_to_wait(connection: Connection, limits: Sequence[Limit], moment: float) -> float:
+    """Return how long an attempt has to wait, 0 if not at all.
+
+    Where the clock was set back, waiting goes on from the new time for as long as it was meant to.
+    """
+    _adjust(connection, int(moment))
+    wanted = select(func.max(throttles.c.until)).where(
+        throttles.c.sha256.in_([limit.digest for limit in limits])
+    )
+    until = connection.scalar(wanted)
+    return 0.0 if until is None else max(0.0, until - moment)
+
+
+def _adjust(connection: Connection, moment: int) -> None:
+    later = throttles.c.seen > moment + 1
+    kept = {"until": throttles.c.until - throttles.c.seen + moment, "seen": moment}
+    connection.execute(update(throttles).where(later).values(kept))
+
+
+def count_attempt(connection: Connection, limits: Sequence[Limit], moment: float) -> None:
+    """Count an attempt as a wrong one until it turns out right, so that many at once count too."""
+    second = int(moment)
+    old = (throttles.c.seen < second - REMEMBERED, throttles.c.until < second)
+    connection.execute(delete(throttles).where(*old))
+    for limit in limits:
+        mine = throttles.c.sha256 == limit.digest
+        wrong: int | None = connection.scalar(select(throttles.c.wrong).where(mine))
+        values = {
+            "wrong": (wrong or 0) + 1,
+            "seen": second,
+            "until": second + limit.wait(wrong or 0),
+        }
+        if wrong is None:
+            connection.execute(insert(throttles).values(sha256=limit.digest, **values))
+        else:
+            connection.execute(update(throttles).where(mine).values(values))
+    oldest = select(throttles.c.sha256).order_by(throttles.c.seen.desc()).offset(MOST_ROWS).limit(100)
+    surplus = connection.scalars(oldest).all()
+    if surplus:
+        connection.execute(delete(throttles).where(throttles.c.sha256.in_(surplus)))
+
+
+def note_success(
+    connection: Connection,
+    limits: Sequence[Limit],
+    *,
+    known: str,
+    until: int,
+    moment: float,
+) -> None:
+    """Take back the count of an attempt that turned out right.
+
+    Parameters
+    ----------
+    connection : Connection
+        Where.
+    limits : sequence of Limit
+        Those that it was counted for; the first is forgotten as a whole.
+    known, until : str and int
+        A digest of account and address, which are known to belong together until that second.
+    moment : float
+        Seconds since 1970.
+    """
+    own, *others = (limit.digest for limit in limits)
+    connection.execute(delete(throttles).where(throttles.c.sha256.in_([own, known])))
+    mine = throttles.c.sha256.in_(others)
+    connection.execute(update(throttles).where(mine).values(wrong=throttles.c.wrong - 1, until=int(moment)))
+    connection.execute(insert(throttles).values(sha256=known, wrong=0, seen=int(moment), until=until))
+
+
+def is_known(connection: Connection, known: str, moment: float) -> bool:
+    """Tell whether an account was signed in to from an address before; see `note_success`."""
+    wanted = select(throttles.c.until).where(throttles.c.sha256 == known, throttles.c.until > moment)
+    return connection.scalar(wanted) is not None
+
+
+def add_session(connection: Connection, digest: str, user: User, moment: float, expires: int) -> None:
+    """Keep that a browser is signed in."""
+    connection.execute(delete(sessions).where(sessions.c.expires <= int(moment)))
+    connection.execute(insert(sessions).values(sha256=digest, user=user.id, expires=expires))
+
+
+def session_user(connection: Connection, digest: str, moment: float) -> User | None:
+    """Return who is signed in with a browser, or None."""
+    wanted = select(*USER).join(sessions, sessions.c.user == users.c.id)
+    row = connection.execute(
+        wanted.where(sessions.c.sha256 == digest, sessions.c.expires > moment)
+    ).one_or_none()
+    return None if row is None else User(*row)
+
+
+def end_session(connection: Connection, digest: str) -> None:
+    """Forget who is signed in with a browser."""
+    connection.execute(delete(sessions).where(sessions.c.sha256 == digest))
+
+
+def end_sessions_of(connection: Connection, user: User) -> int:
+    """Sign a user out of all browsers; return of how many."""
+    return connection.execute(delete(sessions).where(sessions.c.user == user.id)).rowcount
+
+
+def mark_sent(connection: Connection, digest: str, moment: float, expires: int) -> bool:
+    """Note that a form was sent; tell whether it was for the first time."""
+    if connection.scalar(select(sent_forms.c.sha256).where(sent_forms.c.sha256 == digest)) is not None:
+        return False
+    recent = select(sent_forms.c.expires).order_by(sent_forms.c.expires.desc()).offset(MOST_ROWS).limit(1)
+    oldest = connection.scalar(recent)
+    void = sent_forms.c.expires <= int(moment)
+    surplus = void if oldest is None else or_(void, sent_forms.c.expires <= oldest)
+    connection.execute(delete(sent_forms).where(surplus))
+    connection.execute(insert(sent_forms).values(sha256=digest, expires=expires))
+    return True

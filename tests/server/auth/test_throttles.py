@@ -1,0 +1,249 @@
+"""What wrong passwords cost those who send them, and others: waits, and turns in a queue."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rinofs.server.auth import passwords
+from rinofs.server.auth.accounts import KNOWN_FOR, Accounts
+from rinofs.server.auth.login_queue import MOST_PER_ADDRESS, MOST_WAITING, LoginQueue
+from rinofs.server.auth.passwords import (
+    FREE_ATTEMPTS,
+    LONGEST_SHARED_WAIT,
+    LONGEST_WAIT,
+    Passwords,
+    network_of,
+)
+from rinofs.server.catalog import signins
+from rinofs.server.catalog.database import Database
+from rinofs.server.errors import TooManyRequests, Unauthorized, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from rinofs.server.services import Services
+
+PASSWORD = "difference engine"
+FREE_PER_ACCOUNT = 8  # fewer than there are, since each attempt waits for the disk
+FREE_PER_ADDRESS = 12
+Guess = Callable[..., int]
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.time = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.time
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def data(services: Services) -> Path:
+    """The database of a server, whose hashes cost nothing: what is tested is when they are looked at."""
+    return services.settings.data_dir / "rinofs.sqlite3"
+
+
+@pytest.fixture(autouse=True)
+def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passwords, "FREE_PER_ACCOUNT", FREE_PER_ACCOUNT)
+    monkeypatch.setattr(passwords, "FREE_PER_ADDRESS", FREE_PER_ADDRESS)
+    monkeypatch.setattr(Passwords, "hash", lambda _self, password: f"hash of {password}")
+    monkeypatch.setattr(Passwords, "matches", lambda _self, stored, password: stored == f"hash of {password}")
+
+
+@pytest.fixture
+def accounts(data: Path, clock: Clock) -> Iterator[Accounts]:
+    database = Database(data, clock=clock)
+    opened = Accounts(database)
+    opened.add_user("ada", password=PASSWORD)
+    yield opened
+    opened.close()
+    database.close()
+
+
+@pytest.fixture
+def guess(accounts: Accounts) -> Guess:
+    """Try a password; 0 if it was looked at, and else the seconds to wait."""
+
+    def guess_it(address: str, username: str = "ada", password: str = "wrong") -> int:
+        try:
+            accounts.log_in(username, password, address)
+        except Unauthorized:
+            return 0
+        except TooManyRequests as error:
+            return int(error.headers["Retry-After"])
+        return -1
+
+    return guess_it
+
+
+def test_guesses_from_many_addresses_are_counted_together(guess: Guess) -> None:
+    looked_at = [guess(f"10.0.{number}.1") == 0 for number in range(3 * FREE_PER_ACCOUNT)]
+    assert looked_at.count(True) <= FREE_PER_ACCOUNT + 1
+
+
+def test_guesses_at_many_accounts_are_counted_together(guess: Guess) -> None:
+    looked_at = [guess("10.0.0.1", f"user {number}") == 0 for number in range(2 * FREE_PER_ADDRESS)]
+    assert looked_at.count(True) <= FREE_PER_ADDRESS + 1
+
+
+def test_a_network_of_ipv6_counts_as_one_address(guess: Guess) -> None:
+    looked_at = [guess(f"2001:db8:1:2::{number:x}") == 0 for number in range(1, 10)]
+    assert looked_at.count(True) <= FREE_ATTEMPTS + 1
+    assert guess("2001:db8:1:3::1", password=PASSWORD) == -1
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("10.1.2.3", "10.1.2.3"),
+        ("::ffff:10.1.2.3", "10.1.2.3"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0", "fe80::/64"),
+        ("", ""),
+        ("testclient", "testclient"),
+    ],
+)
+def test_what_an_address_is_counted_by(address: str, network: str) -> None:
+    assert network_of(address) == network
+
+
+def test_who_signed_in_before_is_spared_what_others_do(guess: Guess, clock: Clock) -> None:
+    assert guess("192.0.2.1", password=PASSWORD) == -1
+    for number in range(3 * FREE_PER_ACCOUNT):
+        guess(f"10.0.{number}.1")
+    assert 0 < guess("192.0.2.2", password=PASSWORD) <= LONGEST_SHARED_WAIT + 1
+    assert guess("192.0.2.1", password=PASSWORD) == -1
+    clock.time += KNOWN_FOR + 1
+    for number in range(3 * FREE_PER_ACCOUNT):
+        guess(f"10.0.{number}.1")
+    assert guess("192.0.2.1", password=PASSWORD) > 0
+
+
+def test_signing_in_often_is_no_guessing(guess: Guess) -> None:
+    assert {guess("192.0.2.1", password=PASSWORD) for _ in range(2 * FREE_PER_ADDRESS)} == {-1}
+
+
+@pytest.mark.parametrize("step", [-86_400, -3600, -1, 3600, 86_400])
+def test_steps_of_the_clock_lengthen_no_wait(guess: Guess, clock: Clock, step: float) -> None:
+    wait = 0
+    while wait < LONGEST_WAIT / 2:
+        wait = guess("10.0.0.1")
+        clock.time += wait
+    while not (wait := guess("10.0.0.1")):
+        pass
+    clock.time += step
+    after = guess("10.0.0.1")
+    assert after <= wait + 1
+    clock.time += after
+    assert guess("10.0.0.1", password=PASSWORD) == -1
+
+
+def test_waits_are_those_of_all_processes(data: Path, accounts: Accounts, guess: Guess, clock: Clock) -> None:
+    while not guess("10.0.0.1"):
+        pass
+    database = Database(data, clock=clock)
+    with pytest.raises(TooManyRequests):
+        Accounts(database).log_in("ada", PASSWORD, "10.0.0.1")
+    database.close()
+
+
+def test_what_is_kept_is_bounded_and_tells_no_name(
+    guess: Guess, monkeypatch: pytest.MonkeyPatch, data: Path
+) -> None:
+    monkeypatch.setattr(signins, "MOST_ROWS", 20)
+    for number in range(12):
+        guess(f"10.0.{number}.1", f"somebody {number}")
+    with Database(data).read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM throttles").scalar_one() <= 23
+        keys = connection.exec_driver_sql("SELECT sha256 FROM throttles").scalars().all()
+    assert {len(key) for key in keys} == {64}
+
+
+def test_the_time_is_that_of_the_database(data: Path) -> None:
+    database = Database(data)
+    with database.read() as connection:
+        second = connection.exec_driver_sql("SELECT CAST(strftime('%s', 'now') AS INTEGER)").scalar_one()
+        assert abs(database.moment(connection) - second) < 60
+    database.close()
+
+
+# The queue
+
+
+def test_addresses_take_turns() -> None:
+    order: list[str] = []
+    release = threading.Event()
+
+    async def run() -> None:
+        queue = LoginQueue()
+
+        def work(name: str) -> None:
+            release.wait()
+            order.append(name)
+
+        many = [asyncio.create_task(queue.run("10.0.0.1", work, "many")) for _ in range(8)]
+        await asyncio.sleep(0.01)
+        one = asyncio.create_task(queue.run("10.0.0.2", work, "one"))
+        await asyncio.sleep(0.01)
+        release.set()
+        await asyncio.gather(one, *many)
+
+    asyncio.run(run())
+    assert order.index("one") <= 4  # two were being looked at, and one more was first in the queue
+    assert len(order) == 9
+
+
+def test_who_sends_too_many_is_refused_and_no_other() -> None:
+    release = threading.Event()
+
+    async def run() -> list[BaseException]:
+        queue = LoginQueue()
+        many = [asyncio.create_task(queue.run("10.0.0.1", release.wait)) for _ in range(40)]
+        await asyncio.sleep(0.01)
+        other = asyncio.create_task(queue.run("10.0.0.2", release.wait))
+        crowd = [
+            asyncio.create_task(queue.run(f"10.1.0.{number}", release.wait))
+            for number in range(2 * MOST_WAITING)
+        ]
+        await asyncio.sleep(0.01)
+        release.set()
+        done = await asyncio.gather(*many, other, *crowd, return_exceptions=True)
+        refused = [one for one in done if isinstance(one, BaseException)]
+        assert {type(one) for one in refused} == {Unavailable}
+        assert all(isinstance(one, Unavailable) and one.headers["Retry-After"] for one in refused)
+        assert done[40] is True
+        return [one for one in done[:40] if isinstance(one, BaseException)]
+
+    assert len(asyncio.run(run())) == 40 - 2 - MOST_PER_ADDRESS
+
+
+def test_who_leaves_gives_its_turn_to_the_next() -> None:
+    release = threading.Event()
+
+    async def run() -> None:
+        queue = LoginQueue()
+        running = [asyncio.create_task(queue.run("10.0.0.1", release.wait)) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        leaving = [asyncio.create_task(queue.run("10.0.0.1", release.wait)) for _ in range(8)]
+        await asyncio.sleep(0.01)
+        for task in leaving:
+            task.cancel()
+        staying = asyncio.create_task(queue.run("10.0.0.1", release.wait))
+        await asyncio.sleep(0.01)
+        release.set()
+        await asyncio.gather(staying, *running)
+        assert (queue._running, queue._size, len(queue._waiting)) == (0, 0, 0)
+
+    asyncio.run(asyncio.wait_for(run(), 60))
