@@ -235,7 +235,9 @@ def remove_client(client_id: str, data_dir: Path) -> None:
 
 @admin.command()
 @click.option("--user", "username", help="Only what is about this user.")
-@click.option("--event", type=click.Choice([*AuditEvent]), help="Only events of this kind.")
+@click.option(
+    "--event", type=click.Choice([event.value for event in AuditEvent]), help="Only events of this kind."
+)
 @click.option(
     "--limit", default=100, show_default=True, type=click.IntRange(1), help="The last so many entries."
 )

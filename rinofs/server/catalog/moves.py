@@ -117,7 +117,7 @@ def copy(
     return copies
 
 
-def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact: bool) -> int:
+def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact: bool) -> None:
     """Delete objects with their earlier versions and all that is below them; all of them, or none.
 
     Parameters
@@ -130,11 +130,6 @@ def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact:
         Ids of the objects, or of earlier versions of them.
     exact : bool
         Whether the id of an earlier version means that, which goes only together with its current object.
-
-    Returns
-    -------
-    int
-        How many objects and versions are gone.
 
     Raises
     ------
@@ -149,7 +144,6 @@ def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact:
         if exact and current is not None and current not in named:
             raise Conflict(f"id: {number} is an earlier version of {current}, read-only", field="id")
     wanted = {number if current is None else current for number, current in exactly.items()}
-    deleted = 0
     for chunk in _chunks(sorted(wanted)):
         start = select(table.c.id).where(or_(table.c.id.in_(chunk), table.c.version_of.in_(chunk)))
         doomed = start.where(table.c.owner == user.id).cte("doomed", recursive=True)
@@ -157,9 +151,7 @@ def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact:
         below = select(inner.c.id).join(doomed, inner.c.parent == doomed.c.id)
         doomed = doomed.union(below.where(inner.c.owner == user.id))
         # One statement, since a row that others refer to can only go together with them.
-        gone = connection.execute(sql_delete(table).where(table.c.id.in_(select(doomed.c.id))))
-        deleted += gone.rowcount
-    return deleted
+        connection.execute(sql_delete(table).where(table.c.id.in_(select(doomed.c.id))))
 
 
 def prune(connection: Connection, user: User, numbers: Sequence[int]) -> None:

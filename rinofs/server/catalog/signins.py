@@ -5,6 +5,7 @@ All parameters that are called digests are what `rinofs.server.auth` keeps of na
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -91,7 +92,7 @@ def count_attempt(connection: Connection, limits: Sequence[Limit], moment: float
         values = {
             "wrong": (wrong or 0) + 1,
             "seen": second,
-            "until": second + limit.wait(wrong or 0),
+            "until": math.ceil(moment + limit.wait(wrong or 0)),
         }
         if wrong is None:
             connection.execute(insert(throttles).values(sha256=limit.digest, **values))

@@ -407,8 +407,8 @@ class Store:
         """Delete objects, all or none; see `rinofs.server.catalog.moves.delete`."""
         with self._database.write(user.id) as connection:
             named = [objects.get(connection, user, number).name for number in numbers[:_MOST_NAMED]]
-            deleted = moves.delete(connection, user, numbers, exact=exact)
-            details = {"ids": list(numbers[:_MOST_NAMED]), "names": named, "objects": deleted}
+            moves.delete(connection, user, numbers, exact=exact)
+            details = {"ids": list(numbers[:_MOST_NAMED]), "names": named}
             self._database.note(connection, AuditEvent.DELETED, user.username, None, **details)
 
     def prune(self, user: User, numbers: Sequence[int]) -> None:
