@@ -7,12 +7,14 @@ below fails with is translated here too, so that no failure of a disk or databas
 from __future__ import annotations
 
 import errno
+import os
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 __all__ = [
     "ApiError",
@@ -28,6 +30,7 @@ __all__ = [
     "Unavailable",
     "Unprocessable",
     "UnsupportedMedia",
+    "refuse_full",
     "storage_failures",
 ]
 
@@ -162,3 +165,30 @@ def storage_failures() -> Iterator[None]:
             f"the server's storage failed: {error.strerror or type(error).__name__}",
             headers={"Retry-After": "5"},
         ) from error
+
+
+MIB = 1024 * 1024
+LEAST_RESERVE, LARGEST_RESERVE = 8 * MIB, 256 * MIB
+"""Bounds of the reserve of disk, which is a twentieth of the disk otherwise."""
+
+
+def refuse_full(folder: Path, size: int = 0) -> None:
+    """Refuse what would use up the reserve of a disk, with which users can still sign in, list and delete.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder on the disk.
+    size : int
+        Number of bytes to be written.
+
+    Raises
+    ------
+    InsufficientStorage
+        If less than the reserve would be free.
+    """
+    with storage_failures():
+        disk = os.statvfs(folder)
+    reserve = max(LEAST_RESERVE, min(LARGEST_RESERVE, disk.f_blocks * disk.f_frsize // 20))
+    if disk.f_bavail * disk.f_frsize - size < reserve:
+        raise InsufficientStorage("the server's disk is full; delete what is not needed")

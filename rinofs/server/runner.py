@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import math
 import os
+import resource
 import signal
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -178,6 +179,7 @@ class Server(uvicorn.Server):
         listener : socket
             What to listen on; closed at the end.
         """
+        raise_file_limit()
         # What was loaded until here stays; looking through it for garbage again and again would take longer
         # than answering.
         gc.collect()
@@ -186,6 +188,13 @@ class Server(uvicorn.Server):
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: self.stop())
         self.run([listener])
+
+
+def raise_file_limit() -> None:
+    """Let the process have as many files and connections open as the system allows it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # macOS allows less than it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def is_wildcard(host: str) -> bool:

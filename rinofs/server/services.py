@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rinofs.server.auth.accounts import Accounts
 from rinofs.server.auth.clients import Clients
 from rinofs.server.auth.grants import Grants
 from rinofs.server.blobs.disk import DiskBlobStore
+from rinofs.server.catalog import integrity
 from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.datapacks import DatapackStore
 from rinofs.server.catalog.migrations import upgrade
 from rinofs.server.catalog.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from rinofs.server.blobs.store import BlobStore
     from rinofs.server.settings import ServerSettings
 
@@ -53,6 +57,10 @@ class Services:
     clients: Clients
     grants: Grants
     blobs: BlobStore
+
+    def remove(self, contents: Iterable[str]) -> None:
+        """Remove those of some contents, by SHA-256, that nothing refers to any more."""
+        self.blobs.remove(contents, partial(integrity.referred, self.database))
 
     def close(self) -> None:
         """Let go of files and threads."""

@@ -41,6 +41,10 @@ class ServerSettings:
         Levels of lists and objects in a JSON document.
     max_header_bytes : int
         Bytes of a request line with all headers.
+    max_connections : int
+        Connections that are open at the same time; three quarters of them for one address.
+    max_unsent_bytes : int
+        Bytes of answers that wait for their clients to take them.
     max_content_bytes : int, optional
         Bytes of one uploaded content; no limit by default.
     header_timeout : float
@@ -71,6 +75,8 @@ class ServerSettings:
     max_structure_bytes: int = 16 * MIB
     max_json_depth: int = 64
     max_header_bytes: int = 64 * 1024
+    max_connections: int = 10_000
+    max_unsent_bytes: int = 64 * MIB
     max_content_bytes: int | None = None
     header_timeout: float = 10.0
     idle_timeout: float = 75.0

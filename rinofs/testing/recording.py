@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from rinofs.server.web.connections import EXTENSION, GuardedProtocol
+from rinofs.server.web.connections import EXTENSION, GuardedProtocol, guarded_protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +82,7 @@ Faults: TypeAlias = Callable[[str, str], Fault | None]
 
 def droppable_protocol(settings: ServerSettings) -> type[GuardedProtocol]:
     """Return the server's protocol class, extended so that faults can close connections."""
-    return type("DroppableProtocol", (_DroppableProtocol,), {"settings": settings})
+    return guarded_protocol(settings, _DroppableProtocol)
 
 
 class _DroppableProtocol(GuardedProtocol):

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 import orjson
 from anyio import to_thread
@@ -162,6 +163,11 @@ class Workers:
         self.changes = Shares(24, 12)
         self.searches = Shares(4, 2)
         self.documents = Shares(2, 1)
+        self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+
+    def lock(self, number: int) -> asyncio.Lock:
+        """Return the lock of an object, for changes of its content that read it first."""
+        return self._locks.setdefault(number, asyncio.Lock())
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,11 @@ waited for once.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
+import re
 import secrets
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -29,21 +31,27 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from rinofs.protocol.digests import EtagHasher
 from rinofs.server.blobs.store import Blob, BlobReader, BlobUpload, Collected, Verified, chunks, verify
-from rinofs.server.errors import Unavailable, storage_failures
+from rinofs.server.errors import Unavailable, refuse_full, storage_failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rinofs.server.blobs.store import Data
 
-__all__ = ["DiskBlobStore", "DiskBlobUpload"]
+__all__ = ["DiskBlobStore", "DiskBlobUpload", "UnsuitableDiskError"]
 
 T = TypeVar("T")
+
+_FOLDER, _CONTENT, _TEMPORARY = (re.compile(f"[0-9a-f]{{{length}}}") for length in (2, 64, 32))
 
 # Below this many bytes, handing a digest to another thread costs more than taking it.
 _PARALLEL_FROM = 64 * 1024
 _BATCHES = 4  # that are written at once: each content takes a file descriptor, and a process often has 1024
 _SYNC_THREADS = 8
+
+
+class UnsuitableDiskError(Unavailable):
+    """A folder is on a disk where contents cannot be kept safely."""
 
 
 class DiskBlobUpload(BlobUpload):
@@ -58,13 +66,14 @@ class DiskBlobUpload(BlobUpload):
         self._lease: BinaryIO | None = self._file
 
     def write(self, data: Data) -> None:
-        """Add the next bytes of the content.
+        """Add the next bytes of the content, unless they would use up the reserve of the disk.
 
         Raises
         ------
         InsufficientStorage, Unavailable
             If they cannot be written.
         """
+        self._store.refuse_full(len(data))
         fast = [self._sha256] if self._sha1 is None else [self._sha256, self._sha1]
         if len(data) < _PARALLEL_FROM:
             self._etag.update(data)
@@ -146,6 +155,11 @@ class DiskBlobStore:
     ----------
     root : Path
         The folder; made where missing.
+
+    Raises
+    ------
+    UnsuitableDiskError
+        If the disk lacks what the store relies on.
     """
 
     def __init__(self, root: Path) -> None:
@@ -153,6 +167,8 @@ class DiskBlobStore:
         self._temporary = root / "temporary"
         for folder in (self._contents, self._temporary):
             folder.mkdir(parents=True, exist_ok=True)
+        probe(self._temporary)
+        for folder in (self._contents, self._temporary):
             sync_folder(folder.parent)
         self._durable: set[Path] = set()
         self._threads = ThreadPoolExecutor(thread_name_prefix="rinofs-digest")
@@ -174,6 +190,10 @@ class DiskBlobStore:
         """
         with storage_failures():
             return DiskBlobUpload(self, sha1=sha1)
+
+    def refuse_full(self, size: int) -> None:
+        """Refuse to store a number of bytes that would use up the reserve of the disk."""
+        refuse_full(self._temporary, size)
 
     def local_path(self, sha256: str) -> Path:
         """Return the file that holds, or would hold, a content."""
@@ -311,6 +331,7 @@ class DiskBlobStore:
         InsufficientStorage, Unavailable
             If they cannot be stored. What was begun of them goes with the next collection at the latest.
         """
+        self.refuse_full(sum(blob.size for blob in contents))
         with self._turns, ExitStack() as leases:
             with storage_failures():
                 self._write_all(contents, leases)
@@ -346,9 +367,12 @@ class DiskBlobStore:
     def stored(self) -> Iterator[tuple[str, int]]:
         """List the contents: sha-256 and bytes on the disk, in the order of their names."""
         for folder in sorted(self._contents.iterdir()):
+            if not (_FOLDER.fullmatch(folder.name) and folder.is_dir()):
+                continue  # not this store's
             for file in sorted(folder.iterdir()):
-                with suppress(FileNotFoundError):
-                    yield file.name, file.stat().st_size
+                if _CONTENT.fullmatch(file.name) and file.name.startswith(folder.name):
+                    with suppress(FileNotFoundError):
+                        yield file.name, file.stat().st_size
 
     def collect(self, referred: Callable[[Sequence[str]], set[str]]) -> Collected:
         """Remove what nothing refers to and no upload keeps, and what killed processes left behind."""
@@ -360,6 +384,12 @@ class DiskBlobStore:
                 if sha256 not in wanted and self.remove_unless(sha256, lambda one: bool(referred([one]))):
                     removed, size = removed + 1, size + length
         return Collected(removed, size, temporary)
+
+    def remove(self, sha256s: Iterable[str], referred: Callable[[Sequence[str]], set[str]]) -> None:
+        """Remove those of some contents that nothing refers to and no upload keeps."""
+        for sha256 in sha256s:
+            with storage_failures():
+                self.remove_unless(sha256, lambda one: bool(referred([one])))
 
     def remove_unless(self, sha256: str, wanted: Callable[[str], bool]) -> bool:
         """Remove a content that nobody is about to refer to.
@@ -387,11 +417,49 @@ class DiskBlobStore:
         """Remove the temporary files of processes that are gone; return how many there were."""
         removed = 0
         for path in self._temporary.iterdir():
+            if not _TEMPORARY.fullmatch(path.name):
+                continue  # not this store's
             with exclusive(path, wait=False) as mine:
                 if mine:
                     path.unlink()
                     removed += 1
         return removed
+
+
+def probe(folder: Path) -> None:
+    """Try all that the safety of contents relies on.
+
+    Raises
+    ------
+    UnsuitableDiskError
+        If something does not work; the message says what.
+    """
+    path = folder / secrets.token_hex(16)
+    linked = path.with_name(secrets.token_hex(16))
+    needed = "locks (flock)"
+    try:
+        with path.open("xb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH)
+            with path.open("rb") as other:
+                needed = "locks that other processes see (flock)"
+                try:
+                    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    pass
+                else:
+                    raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
+            needed = "hard links"
+            os.link(path, linked)
+            needed = "making the names in a folder durable (fsync)"
+            sync_folder(folder)
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            return  # that is for requests to find out
+        message = f"{folder}: this disk does not support {needed}, without which contents could be lost"
+        raise UnsuitableDiskError(f"{message}; keep the data on a local disk") from error
+    finally:
+        for name in (path, linked):
+            _remove(name)
 
 
 def _write_through(file: BinaryIO, content: Data) -> None:

@@ -15,7 +15,7 @@ from rinofs.server.blobs.store import Blob, BlobUpload, Collected, Verified, blo
 from rinofs.server.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rinofs.server.blobs.store import BlobReader, Data
 
@@ -124,6 +124,13 @@ class MemoryBlobStore:
                 if self._contents.pop(sha256, None) is not None:
                     removed, size = removed + 1, size + length
         return Collected(removed, size, 0)
+
+    def remove(self, sha256s: Iterable[str], referred: Callable[[Sequence[str]], set[str]]) -> None:
+        """Remove those of some contents that nothing refers to and no upload keeps."""
+        for sha256 in sha256s:
+            with self._lock:
+                if sha256 not in self._leases and not referred([sha256]):
+                    self._contents.pop(sha256, None)
 
     def verify(self, sha256: str) -> Verified:
         """Compare a content with its digest."""

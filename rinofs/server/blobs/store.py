@@ -180,6 +180,9 @@ class BlobStore(Protocol):
         `referred` returns those of some contents that are referred to.
         """
 
+    def remove(self, sha256s: Iterable[str], referred: Callable[[Sequence[str]], set[str]]) -> None:
+        """Remove those of some contents that nothing refers to and no upload keeps; see `collect`."""
+
     def verify(self, sha256: str) -> Verified:
         """Read a content whole and compare it with its digest."""
 

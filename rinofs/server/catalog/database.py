@@ -11,6 +11,7 @@ import sqlite3
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -32,11 +33,17 @@ from rinofs.server.catalog.sqlite.transactions import (
     sqlite_engine,
 )
 from rinofs.server.catalog.tables import outcomes, users
-from rinofs.server.errors import ApiError, BadRequest, InsufficientStorage, Unavailable, Unprocessable
+from rinofs.server.errors import (
+    ApiError,
+    BadRequest,
+    InsufficientStorage,
+    Unavailable,
+    Unprocessable,
+    refuse_full,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from sqlalchemy import Engine
 
@@ -184,6 +191,7 @@ class Database:
         self.clock = clock or time.time
         self._timed_by_caller = clock is not None
         self._timeout = statement_timeout
+        self._folder: Path | None = None
         if not isinstance(url, str | URL):
             url = URL.create("sqlite", database=str(url))
         self.engine = _engine(url, busy_timeout)
@@ -192,6 +200,7 @@ class Database:
         # SQLite lets writers wait by sleeping and trying again; those of one process queue up here instead.
         self._commits: GroupCommit | None = None
         if self.engine.dialect.name == "sqlite":
+            self._folder = Path(self.engine.url.database or "").resolve().parent
             self._inline = InlineReader(lambda: _engine(url, 0, begins=False).connect())
             self._commits = GroupCommit(
                 lambda: _engine(url, busy_timeout, begins=False).connect(), busy_timeout
@@ -251,13 +260,15 @@ class Database:
             raise WouldWait from error
 
     @contextmanager
-    def write(self, owner: int | None = None) -> Iterator[Connection]:
+    def write(self, owner: int | None = None, *, grows: bool = False) -> Iterator[Connection]:
         """Run a transaction that is durable once the context is left, or else never was.
 
         Parameters
         ----------
         owner : int, optional
             The user whose things it changes: such changes happen one after the other.
+        grows : bool
+            Whether it stores more than it removes, for which the reserve of the disk is not there.
 
         Raises
         ------
@@ -268,6 +279,8 @@ class Database:
         BadRequest
             If the statements take too long.
         """
+        if grows and self._folder is not None:
+            refuse_full(self._folder)
         with _translated(), limited(_WRITES * self._timeout, ends_with_client=False):
             if self._commits is not None:
                 with self._commits.transaction() as connection:
@@ -296,7 +309,7 @@ class Database:
         Unprocessable
             If the key was used for another request.
         """
-        with self.write(owner) as connection:
+        with self.write(owner, grows=True) as connection:
             unit = Unit(connection, owner, key, self.clock())
             unit.begin()
             yield unit

@@ -252,8 +252,8 @@ class DatapackStore:
             unit.keep({"id": changed.id, "etag": changed.etag})
         return changed
 
-    def delete(self, user: User, identifier: str, *, expected: ExpectedState = ANY_STATE) -> None:
-        """Remove a datapack with its contents.
+    def delete(self, user: User, identifier: str, *, expected: ExpectedState = ANY_STATE) -> set[str]:
+        """Remove a datapack with its contents, and return the SHA-256 of those.
 
         Raises
         ------
@@ -263,10 +263,12 @@ class DatapackStore:
         with self._database.write(user.id) as connection:
             found = _get(connection, user, identifier)
             expected.check(found)
-            connection.execute(delete(datapack_contents).where(datapack_contents.c.datapack == identifier))
+            gone = delete(datapack_contents).where(datapack_contents.c.datapack == identifier)
+            contents = set(connection.scalars(gone.returning(datapack_contents.c.sha256)))
             connection.execute(delete(datapacks).where(datapacks.c.id == identifier))
             details = {"datapack": identifier, "name": found.name}
             self._database.note(connection, AuditEvent.DELETED, user.username, **details)
+            return contents
 
     def put_content(
         self,

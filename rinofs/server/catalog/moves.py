@@ -117,8 +117,10 @@ def copy(
     return copies
 
 
-def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact: bool) -> None:
+def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact: bool) -> set[str]:
     """Delete objects with their earlier versions and all that is below them; all of them, or none.
+
+    Returns the SHA-256 of their contents.
 
     Parameters
     ----------
@@ -144,6 +146,7 @@ def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact:
         if exact and current is not None and current not in named:
             raise Conflict(f"id: {number} is an earlier version of {current}, read-only", field="id")
     wanted = {number if current is None else current for number, current in exactly.items()}
+    contents: set[str] = set()
     for chunk in _chunks(sorted(wanted)):
         start = select(table.c.id).where(or_(table.c.id.in_(chunk), table.c.version_of.in_(chunk)))
         doomed = start.where(table.c.owner == user.id).cte("doomed", recursive=True)
@@ -151,11 +154,15 @@ def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact:
         below = select(inner.c.id).join(doomed, inner.c.parent == doomed.c.id)
         doomed = doomed.union(below.where(inner.c.owner == user.id))
         # One statement, since a row that others refer to can only go together with them.
-        connection.execute(sql_delete(table).where(table.c.id.in_(select(doomed.c.id))))
+        gone = sql_delete(table).where(table.c.id.in_(select(doomed.c.id))).returning(table.c.sha256)
+        contents.update(filter(None, connection.scalars(gone)))
+    return contents
 
 
-def prune(connection: Connection, user: User, numbers: Sequence[int]) -> None:
+def prune(connection: Connection, user: User, numbers: Sequence[int]) -> set[str]:
     """Delete earlier versions, and nothing else; all of them, or none.
+
+    Returns the SHA-256 of their contents.
 
     Raises
     ------
@@ -179,6 +186,7 @@ def prune(connection: Connection, user: User, numbers: Sequence[int]) -> None:
             kept = [number for number in named if number not in doomed]
             if kept != named:
                 objects.set_values(connection, record, {"versions": dump_list(kept)})
+    return {record.sha256 for record in records if record.sha256 is not None}
 
 
 def _targets(

@@ -349,7 +349,7 @@ class Store:
         Conflict
             If the new name is taken, or an earlier version is meant.
         """
-        with self._database.write(user.id) as connection:
+        with self._database.write(user.id, grows=True) as connection:
             record = objects.changeable(connection, user, number, exact=exact)
             if change.name is not None and change.name != record.name:
                 objects.refuse_taken(connection, user, record.parent, change.name, but=record.id)
@@ -403,20 +403,22 @@ class Store:
             unit.keep(copies)
             return copies
 
-    def delete(self, user: User, numbers: Sequence[int], *, exact: bool = False) -> None:
+    def delete(self, user: User, numbers: Sequence[int], *, exact: bool = False) -> set[str]:
         """Delete objects, all or none; see `rinofs.server.catalog.moves.delete`."""
         with self._database.write(user.id) as connection:
             named = [objects.get(connection, user, number).name for number in numbers[:_MOST_NAMED]]
-            moves.delete(connection, user, numbers, exact=exact)
+            contents = moves.delete(connection, user, numbers, exact=exact)
             details = {"ids": list(numbers[:_MOST_NAMED]), "names": named}
             self._database.note(connection, AuditEvent.DELETED, user.username, None, **details)
+            return contents
 
-    def prune(self, user: User, numbers: Sequence[int]) -> None:
+    def prune(self, user: User, numbers: Sequence[int]) -> set[str]:
         """Delete earlier versions, all or none; see `rinofs.server.catalog.moves.prune`."""
         with self._database.write(user.id) as connection:
-            moves.prune(connection, user, numbers)
+            contents = moves.prune(connection, user, numbers)
             versions = list(numbers[:_MOST_NAMED])
             self._database.note(connection, AuditEvent.DELETED, user.username, versions=versions)
+            return contents
 
 
 def made_before(repeated: Repeated) -> list[Record]:

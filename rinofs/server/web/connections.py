@@ -2,7 +2,8 @@
 
 uvicorn ends a connection that rests between two requests, and no other: one that never sends a
 request, stops in the middle of it, or never takes the answer, would hold its socket and buffers for ever.
-`GuardedProtocol` closes those. `ZeroCopy` lets the kernel send files, from the page cache to the socket; it
+`GuardedProtocol` closes those. `Connections` bounds their number, and the memory of answers that are not
+taken. `ZeroCopy` lets the kernel send files, from the page cache to the socket; it
 is the ASGI extension ``http.response.zerocopysend``, which uvicorn leaves to others.
 """
 
@@ -10,11 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import os
+import resource
 import select
 import socket
 import struct
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
 
     from rinofs.server.settings import ServerSettings
 
-__all__ = ["EXTENSION", "GuardedProtocol", "ZeroCopy", "guarded_protocol"]
+__all__ = ["EXTENSION", "Connections", "GuardedProtocol", "ZeroCopy", "guarded_protocol"]
 
 HALF_CLOSED = 1.0
 """Seconds that an answer may still take once the client has ended its side: nearly all of those have left."""
@@ -42,15 +46,120 @@ class HeadersTooLargeError(Exception):
     """The headers of a request are longer than the server reads."""
 
 
-def guarded_protocol(settings: ServerSettings) -> type[GuardedProtocol]:
+def guarded_protocol(
+    settings: ServerSettings, base: type[GuardedProtocol] | None = None
+) -> type[GuardedProtocol]:
     """Return the protocol class, for ``uvicorn.Config(http=...)``, that holds clients to the settings.
 
     Parameters
     ----------
     settings : ServerSettings
         Where the deadlines and limits come from.
+    base : type, optional
+        The class to derive it from; `GuardedProtocol` by default.
     """
-    return type("GuardedProtocol", (GuardedProtocol,), {"settings": settings})
+    bounds = Connections(settings.max_connections, settings.max_unsent_bytes)
+    base = base or GuardedProtocol
+    return type(base.__name__, (base,), {"settings": settings, "all_connections": bounds})
+
+
+OTHER_FILES = 200
+"""File descriptors that are left for other things than connections and what they read or write."""
+
+
+class Connections:
+    """The open connections of a server; used in the thread of the event loop alone.
+
+    Where there are too many, the one that has been idle longest is closed. One address has at most three
+    quarters of them, so that it cannot keep others out; a proxy is one address. Where answers that clients
+    do not take fill too much memory, the connection that has made no progress for longest is ended.
+
+    Parameters
+    ----------
+    most : int
+        Maximum number; fewer if the process may not open two files for each.
+    memory : int
+        Maximum number of bytes that wait to be sent.
+    """
+
+    def __init__(self, most: int, memory: int) -> None:
+        self._wanted = most
+        self._memory = memory
+        self._open: dict[GuardedProtocol, str] = {}
+        self._of_address: Counter[str] = Counter()
+        self._idle: dict[GuardedProtocol, None] = {}  # the one that has been idle longest comes first
+        self._unsent: dict[GuardedProtocol, int] = {}
+        self._held = 0
+
+    def add(self, connection: GuardedProtocol, peer: object) -> bool:
+        """Take note of a new connection; tell whether there is room for it."""
+        address, most = _network(peer), self._most()
+        crowded = self._of_address[address] >= most - most // 4
+        if (crowded or len(self._open) >= most) and not self._close_idle(address if crowded else None):
+            return False
+        self._open[connection] = address
+        self._of_address[address] += 1
+        self._idle[connection] = None
+        return True
+
+    def remove(self, connection: GuardedProtocol) -> None:
+        """Take note that a connection is lost; harmless when repeated."""
+        address = self._open.pop(connection, None)
+        if address is None:
+            return
+        self._of_address[address] -= 1
+        if not self._of_address[address]:
+            del self._of_address[address]
+        self._idle.pop(connection, None)
+        self.hold(connection, 0)
+
+    def busy(self, connection: GuardedProtocol) -> None:
+        """Take note that a request begins."""
+        self._idle.pop(connection, None)
+
+    def idle(self, connection: GuardedProtocol) -> None:
+        """Take note that a connection waits for its next request."""
+        if connection in self._open:
+            self._idle[connection] = None
+
+    def hold(self, connection: GuardedProtocol, size: int) -> None:
+        """Take note of the bytes that wait on a connection, and end others if they are too many."""
+        self._held += size - self._unsent.pop(connection, 0)
+        if size:
+            self._unsent[connection] = size
+        while self._held > self._memory and len(self._unsent) > 1:
+            slowest = min(self._unsent, key=lambda one: one.taken_at)
+            self.remove(slowest)
+            slowest.end()
+
+    def _close_idle(self, address: str | None) -> bool:
+        for connection in self._idle:
+            if address is None or self._open[connection] == address:
+                self.remove(connection)
+                connection.end()
+                return True
+        return False
+
+    def _most(self) -> int:
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if files == resource.RLIM_INFINITY:
+            return self._wanted
+        return max(4, min(self._wanted, (files - OTHER_FILES) // 2))
+
+
+def _network(peer: object) -> str:
+    """Return what one client can have many addresses of: an IPv4 address, or a network of IPv6."""
+    if not isinstance(peer, tuple):
+        return ""
+    try:
+        address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+    except ValueError:
+        return str(peer[0])
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return str(address.ipv4_mapped)
+        return str(ipaddress.ip_network((address, 64), strict=False))
+    return str(address)
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -61,6 +170,7 @@ class GuardedProtocol(HttpToolsProtocol):
     """
 
     settings: ServerSettings
+    all_connections: Connections
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -89,7 +199,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._sending = 0  # bytes of a file that the kernel sends past the transport
         self._unsent = 0
         self._ended_at: float | None = None  # when the client ended its side
-        self._taken_at = 0.0  # when the client last took something of what waits for it
+        self.taken_at = 0.0  # when the client last took something of what waits for it
 
     # What the connection and the parser report
 
@@ -98,12 +208,26 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self._waiting_since = self.loop.time()
         self._timer = self.loop.call_later(self._interval, self._check_deadlines)
+        if not self.all_connections.add(self, transport.get_extra_info("peername")):
+            self._refuse(503, "too many connections; try again", b"retry-after: 1\r\n")
+
+    def pause_writing(self) -> None:
+        """Take note of an answer that the client does not take as fast as it comes."""
+        super().pause_writing()
+        self.taken_at = self.loop.time()
+        self.all_connections.hold(self, self.transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        """Take note that the client has taken most of an answer."""
+        super().resume_writing()
+        self.all_connections.hold(self, 0)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop watching."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self.all_connections.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -146,6 +270,7 @@ class GuardedProtocol(HttpToolsProtocol):
             raise HeadersTooLargeError
         self._in_head = False
         self._in_body = True
+        self.all_connections.busy(self)
         self._body_bytes = self._seen_bytes = self._window_bytes = 0
         self._seen_at = self._window_at = self.loop.time()
         super().on_headers_complete()
@@ -165,6 +290,8 @@ class GuardedProtocol(HttpToolsProtocol):
         self._served = True
         self._waiting_since = self.loop.time()
         super().on_response_complete()
+        if self.cycle.response_complete:
+            self.all_connections.idle(self)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP, or too much of it, and close; amid an answer, close after it."""
@@ -175,9 +302,12 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._too_large:
             status = 431
             message = f"the headers are longer than {self.settings.max_header_bytes} bytes"
+        self._refuse(status, message)
+
+    def _refuse(self, status: int, message: str, headers: bytes = b"") -> None:
         body = orjson.dumps({"error": message})
-        head = b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(
-            body
+        head = headers + (
+            b"content-type: application/json\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
         )
         defaults = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
         self.transport.write(STATUS_LINE[status] + defaults + head + body)
@@ -207,11 +337,12 @@ class GuardedProtocol(HttpToolsProtocol):
         now = self.loop.time()
         if self._late(now):
             self._timer = None
-            self._end()
+            self.end()
             return
         self._timer = self.loop.call_later(self._interval, self._check_deadlines)
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Close the connection, whatever its client does."""
         if self._left() == 0:
             self.transport.close()
             return
@@ -233,8 +364,8 @@ class GuardedProtocol(HttpToolsProtocol):
         unsent = self._left()
         if unsent == 0 or unsent != self._unsent:
             self._unsent = unsent
-            self._taken_at = now
-        return now - self._taken_at > self.settings.write_timeout
+            self.taken_at = now
+        return now - self.taken_at > self.settings.write_timeout
 
     def _left(self) -> int:
         return self.transport.get_write_buffer_size() + self._sending

@@ -255,3 +255,11 @@ def test_many_threads_store_and_collect_at_once(blobs: BlobStore) -> None:
     collector.join()
     assert failures == []
     assert {sha256 for sha256, _ in blobs.stored()} == kept == {blob_of(one).sha256 for one in contents}
+
+
+def test_a_content_is_removed_at_once_unless_something_needs_it(blobs: BlobStore) -> None:
+    needed, kept, gone = (store(blobs, text) for text in (b"needed", b"kept", b"gone"))
+    everything = [blob.sha256 for blob in (needed, kept, gone)]
+    with blobs.keep(kept.sha256, kept.size):
+        blobs.remove([*everything, "0" * 64], lambda sha256s: {needed.sha256} & set(sha256s))
+    assert {sha256 for sha256, _ in blobs.stored()} == {needed.sha256, kept.sha256}

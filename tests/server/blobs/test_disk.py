@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
 import subprocess
@@ -10,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from rinofs.protocol.digests import PART_SIZE
-from rinofs.server.blobs.disk import DiskBlobStore
+from rinofs.server.blobs.disk import DiskBlobStore, UnsuitableDiskError
 from rinofs.server.blobs.store import Blob
 from rinofs.server.errors import InsufficientStorage, Unavailable
 
@@ -204,3 +206,50 @@ def test_another_process_keeps_what_it_works_on_until_it_is_killed(
     assert blobs.remove_abandoned() == (stage == "write")
     assert all(blobs.remove_unless(sha256, lambda _: False) for sha256, _ in stored)
     assert files_below(root) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "lacking"),
+    [(os, "link", "hard links"), (fcntl, "flock", "flock"), (os, "fsync", "fsync")],
+    ids=["link", "flock", "fsync"],
+)
+def test_a_disk_without_what_is_needed_is_named_at_the_start(
+    root: Path, monkeypatch: pytest.MonkeyPatch, module: object, name: str, lacking: str
+) -> None:
+    DiskBlobStore(root).close()
+
+    def unsupported(*_arguments: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(module, name, unsupported)
+    with pytest.raises(UnsuitableDiskError, match=f"{root}.*{lacking}"):
+        DiskBlobStore(root)
+    monkeypatch.undo()
+    assert files_below(root) == []
+
+
+def test_locks_that_hold_nobody_off_are_noticed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    DiskBlobStore(root).close()
+    monkeypatch.setattr(fcntl, "flock", lambda _file, _kind: None)
+    with pytest.raises(UnsuitableDiskError, match="other processes"):
+        DiskBlobStore(root)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".DS_Store", "lost+found/", "contents/.nfs0001", "contents/ab/note.txt", "contents/zz/",
+     "temporary/mine", "contents/ab/" + "c" * 64, "contents/README", "contents/ab/deeper/"],
+)  # fmt: skip
+def test_foreign_files_are_left_alone(blobs: DiskBlobStore, root: Path, name: str) -> None:
+    kept, gone = store(blobs, b"kept"), store(blobs, b"gone")
+    foreign = root / name
+    if name.endswith("/"):
+        foreign.mkdir(parents=True)
+    else:
+        foreign.parent.mkdir(exist_ok=True)
+        foreign.write_bytes(b"foreign")
+    assert dict(blobs.stored()) == {kept.sha256: kept.size, gone.sha256: gone.size}
+    collected = blobs.collect(lambda sha256s: {kept.sha256} & set(sha256s))
+    assert (collected.blobs, collected.bytes, collected.temporary) == (1, gone.size, 0)
+    assert foreign.exists()
+    assert dict(blobs.stored()) == {kept.sha256: kept.size}

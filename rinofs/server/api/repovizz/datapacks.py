@@ -80,7 +80,12 @@ async def show(call: Call) -> Response:
 
 async def delete(call: Call) -> Response:
     """Remove a datapack with its contents."""
-    await call.run_in_thread(call.services.datapacks.delete, datapack_id(call), expected=expected_state(call))
+    identifier, expected = datapack_id(call), expected_state(call)
+
+    def remove() -> None:
+        call.services.remove(call.services.datapacks.delete(call.user, identifier, expected=expected))
+
+    await call.work(remove)
     return json_response(OK)
 
 

@@ -139,7 +139,9 @@ async def append(call: Call) -> Response:
     if chunk is None:
         raise BadRequest("chunk: the text to append is missing", field="chunk")
     exact = _exact(call, fields)
-    return call.respond(await call.work(partial(_append, call, number, chunk.encode(), exact=exact)))
+    # One after the other: of several that copy the same content, only one would be in time.
+    async with call.workers.lock(number):
+        return call.respond(await call.work(partial(_append, call, number, chunk.encode(), exact=exact)))
 
 
 def _append(call: Call, number: int, chunk: bytes, *, exact: bool) -> Record:
@@ -159,6 +161,8 @@ def _append(call: Call, number: int, chunk: bytes, *, exact: bool) -> Record:
                 call.user, number, grown.finish(), expected=record.sha256
             )
         if changed is not None:
+            if record.sha256 is not None:
+                call.services.remove([record.sha256])
             return changed
     raise Conflict(f"id: too many requests append to {number} at once", field="id")
 
@@ -198,13 +202,16 @@ async def copy(call: Call) -> Response:
 async def delete(call: Call) -> Response:
     """Delete objects or, with ``version``, earlier versions alone."""
     fields = await read_fields(call.request)
-    store, numbers, exact = call.services.store, identifiers(fields, "id"), _exact(call, fields)
-    if flag(fields, "version"):
-        # Also without the extension: whoever asks for one version must not lose the object.
-        await call.run_in_thread(store.prune, numbers)
-    else:
-        await call.run_in_thread(store.delete, numbers, exact=exact)
+    numbers, exact = identifiers(fields, "id"), _exact(call, fields)
+    # Also without the extension: whoever asks for one version must not lose the object.
+    version = flag(fields, "version")
+    await call.work(partial(_delete, call, numbers, version=version, exact=exact))
     return Response(status_code=204)
+
+
+def _delete(call: Call, numbers: Sequence[int], *, version: bool, exact: bool) -> None:
+    store, user = call.services.store, call.user
+    call.services.remove(store.prune(user, numbers) if version else store.delete(user, numbers, exact=exact))
 
 
 async def _created(
