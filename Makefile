@@ -48,7 +48,7 @@ soak: $(SOAKS)  ## the long campaigns, one after another
 
 soak-kill: $(VENV)/test.done  ## servers and clients that are killed in the middle of writes
 	$(SOAK) tests/scenarios/server/test_kill.py tests/scenarios/server/test_repovizz_kill.py \
-		tests/scenarios/test_interruptions.py tests/server/test_maintenance.py
+		tests/scenarios/test_interruptions.py tests/server/test_maintenance.py tests/server/test_backups.py
 
 soak-faults: $(VENV)/test.done  ## networks that break what passes through them
 	$(SOAK) tests/http tests/scenarios/rinocloud/test_faults.py

@@ -14,7 +14,7 @@ from rinofs.server.catalog import integrity
 if TYPE_CHECKING:
     from rinofs.server.services import Services
 
-__all__ = ["FsckReport", "GcReport", "fsck", "gc"]
+__all__ = ["FsckReport", "GcReport", "check_catalog", "fsck", "gc"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,11 @@ def gc(services: Services) -> GcReport:
     services.datapacks.forget_unlinked()
     removed = services.blobs.collect(partial(integrity.referred, services.database))
     return GcReport(removed.blobs, removed.bytes, removed.temporary)
+
+
+def check_catalog(services: Services) -> list[str]:
+    """Check the database alone, and return what is wrong with it."""
+    return [*integrity.check_rows(services.database)[1], *integrity.check_datapacks(services.database)[1]]
 
 
 def fsck(services: Services) -> FsckReport:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rinofs.cli.commands.backup import backup, restore
 from rinofs.cli.credentials import chosen_secret, lifetime_option, password_options, show_tokens
 from rinofs.cli.errors import FAILED, CommandError, printable
 from rinofs.cli.output import counted, human, show_json, write_lines
@@ -41,6 +42,10 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 @click.group()
 def admin() -> None:
     """Look after a served folder. All of it may be done while a server runs."""
+
+
+admin.add_command(backup)
+admin.add_command(restore)
 
 
 @admin.group()

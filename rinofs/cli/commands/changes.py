@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rinofs.cli.commands.content import versioned
 from rinofs.cli.commands.transfer import copy_across, sources_and_destination
-from rinofs.cli.commands.versions import versioned
 from rinofs.cli.errors import CommandError, Problems
 from rinofs.cli.locations import URL, expand, is_folder, locate
 from rinofs.cli.places import move_pairs

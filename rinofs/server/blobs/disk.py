@@ -392,7 +392,7 @@ class DiskBlobStore:
                 self.remove_unless(sha256, lambda one: bool(referred([one])))
 
     def remove_unless(self, sha256: str, wanted: Callable[[str], bool]) -> bool:
-        """Remove a content that nobody is about to refer to.
+        """Remove a content that nobody is about to refer to; nothing while a backup is being made.
 
         Parameters
         ----------
@@ -407,8 +407,8 @@ class DiskBlobStore:
             Whether it was removed.
         """
         path = self.local_path(sha256)
-        with exclusive(path, wait=False) as mine:
-            if not mine or wanted(sha256):
+        with may_remove(self._contents) as allowed, exclusive(path, wait=False) as mine:
+            if not allowed or not mine or wanted(sha256):
                 return False
             path.unlink()
             return True
@@ -514,10 +514,33 @@ def is_behind(file: BinaryIO, path: Path) -> bool:
         return False
 
 
+@contextmanager
+def may_remove(folder: Path) -> Iterator[bool]:
+    """Tell whether contents may be removed from a folder at the moment: not while a backup of it is made."""
+    with opened_folder(folder) as descriptor:
+        yield lock_at_once(descriptor, fcntl.LOCK_SH)
+
+
 def sync_folder(path: Path) -> None:
     """Make the names in a folder durable."""
+    with opened_folder(path) as descriptor:
+        os.fsync(descriptor)
+
+
+@contextmanager
+def opened_folder(path: Path) -> Iterator[int]:
+    """Open a folder, to lock it or make it durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def lock_at_once(descriptor: int, kind: int) -> bool:
+    """Lock an open file or folder, and tell whether that was possible without waiting."""
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,260 @@
+"""Backups of a data folder, made while it is served, and restoring them.
+
+A backup is a folder with ``contents/``, a copy of the database, and ``backup.json``, which names that copy
+and is replaced last: until then the earlier backup is whole. Contents are kept by their digest, so that the
+next backup copies only new ones, and one that was interrupted continues.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from rinofs.server.blobs.disk import sync_folder
+from rinofs.server.blobs.folders import ContentFolder, keeping_all, only_user
+from rinofs.server.catalog.sqlite.snapshots import contents_of, referred_in, take_snapshot, total_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["BackupError", "BackupReport", "back_up", "restore"]
+
+DATABASE = "rinofs.sqlite3"
+MANIFEST = "backup.json"
+FORMAT = 1
+_RESTORING = "restore-unfinished"
+
+
+class BackupError(Exception):
+    """A backup cannot be made or restored there; the message says why."""
+
+
+class Watcher(Protocol):
+    """What is told how far a backup is, and may raise to end it."""
+
+    def expect(self, total: int) -> None:
+        """Expect so many bytes of contents."""
+
+    def add(self, size: int) -> None:
+        """Count bytes as done."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupReport:
+    """What a backup or a restored folder holds.
+
+    Attributes
+    ----------
+    contents : int
+        Contents in it.
+    bytes : int
+        Their bytes.
+    copied : int
+        Contents that were not there before.
+    bytes_copied : int
+        Their bytes.
+    problems : tuple of str
+        What is missing or damaged; empty where all is well.
+    """
+
+    contents: int
+    bytes: int
+    copied: int
+    bytes_copied: int
+    problems: tuple[str, ...]
+
+
+def back_up(
+    data_dir: Path, destination: Path, watcher: Watcher, *, link: bool = True, verify: bool = False
+) -> BackupReport:
+    """Bring a backup of a data folder up to date, while it may be served.
+
+    Everything that was acknowledged before the call is in it. Until it is done, nothing is removed from the
+    data folder, and the backup that was there before stays whole.
+
+    Parameters
+    ----------
+    data_dir : Path
+        The folder of a server.
+    destination : Path
+        The folder of the backup; made where missing.
+    watcher : Watcher
+        Is told how far it is.
+    link : bool
+        Whether contents on the same disk may be hard links in place of copies.
+    verify : bool
+        Whether contents that are in the backup already are read again.
+
+    Raises
+    ------
+    BackupError, FolderInUseError
+        If it cannot be made there.
+    """
+    data_dir, destination = data_dir.resolve(), destination.resolve()
+    if not (data_dir / DATABASE).is_file():
+        raise BackupError(f"{data_dir}: not a data folder of `rinofs serve`")
+    if data_dir == destination or data_dir in destination.parents or destination in data_dir.parents:
+        raise BackupError(f"{destination}: the backup must be outside of {data_dir}, and not around it")
+    _prepare(destination)
+    source = ContentFolder(data_dir / "blobs" / "contents")
+    with only_user(destination), keeping_all(data_dir / "blobs" / "contents"):
+        before = _manifest(destination)["database"]
+        _remove_databases(destination, but=before)
+        database = destination / f"database-{secrets.token_hex(8)}.sqlite3"
+        problems = take_snapshot(data_dir / DATABASE, database, lambda _left: watcher.add(0))
+        target = ContentFolder(destination / "contents")
+        report = _copy(database, source, target, watcher, link=link, verify=verify, problems=problems)
+        _publish(destination, database, report)
+        _remove_databases(destination, but=database.name)
+        for sha256, wanted in referred_in(database, target.names()):
+            if not wanted:
+                target.remove(sha256)
+    return report
+
+
+def restore(backup: Path, data_dir: Path, watcher: Watcher) -> BackupReport:
+    """Make a data folder of a backup, for a server to be started on.
+
+    Every content is read and compared with its digest. A call that was interrupted is continued by another.
+
+    Parameters
+    ----------
+    backup : Path
+        The folder of the backup.
+    data_dir : Path
+        The new folder, which must be missing or empty.
+    watcher : Watcher
+        Is told how far it is.
+
+    Raises
+    ------
+    BackupError, FolderInUseError
+        If that cannot be done.
+    """
+    if not (backup / MANIFEST).is_file():
+        raise BackupError(f"{backup}: not a backup; `rinofs admin backup` makes them")
+    begun = data_dir / _RESTORING
+    if data_dir.exists() and not begun.exists() and any(data_dir.iterdir()):
+        raise BackupError(f"{data_dir}: the folder is not empty; restore into a new one")
+    with only_user(backup):
+        manifest = _manifest(backup)
+        if manifest["database"] is None:
+            raise BackupError(f"{backup}: this backup was never finished; make it again")
+        database = backup / manifest["database"]
+        if not database.is_file() or _digest(database) != manifest["database_sha256"]:
+            raise BackupError(f"{database}: the database of this backup is missing or damaged")
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        begun.touch(mode=0o600)
+        source = ContentFolder(backup / "contents")
+        target = ContentFolder(data_dir / "blobs" / "contents")
+        report = _copy(database, source, target, watcher, link=False, verify=False, problems=[])
+        _place_database(database, data_dir)
+    begun.unlink()
+    sync_folder(data_dir)
+    return report
+
+
+def _copy(
+    database: Path,
+    source: ContentFolder,
+    target: ContentFolder,
+    watcher: Watcher,
+    *,
+    link: bool,
+    verify: bool,
+    problems: list[str],
+) -> BackupReport:
+    """Copy all contents that a database refers to from one folder to another, and make them durable."""
+    total, size = total_of(database)
+    watcher.expect(size)
+    copied = bytes_copied = 0
+    for sha256, length in contents_of(database):
+        if target.size(sha256) == length and (not verify or not target.verify(sha256, watcher.add).problem):
+            watcher.add(0 if verify else length)
+            continue
+        found = target.add(sha256, source.path(sha256), link=link, count=watcher.add)
+        if found.problem is None:
+            copied, bytes_copied = copied + 1, bytes_copied + found.found.size
+        else:
+            problems.append(f"content {sha256} {found.problem}")
+    target.sync()
+    return BackupReport(total, size, copied, bytes_copied, tuple(problems))
+
+
+def _prepare(destination: Path) -> None:
+    """Make the folder of a backup, or refuse one that holds something else."""
+    if (destination / MANIFEST).exists():
+        return
+    if destination.exists() and any(destination.iterdir()):
+        raise BackupError(f"{destination}: the folder is neither empty nor a backup")
+    destination.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sync_folder(destination.parent)
+    _write_manifest(destination, {"format": FORMAT, "database": None})
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        known: dict[str, Any] = json.loads((folder / MANIFEST).read_text("utf-8"))
+        number = known["format"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BackupError(f"{folder / MANIFEST}: cannot be read") from error
+    if number != FORMAT:
+        raise BackupError(f"{folder}: this backup is of another version of rinofs (format {number})")
+    return known
+
+
+def _publish(destination: Path, database: Path, report: BackupReport) -> None:
+    manifest = {
+        "format": FORMAT,
+        "database": database.name,
+        "database_sha256": _digest(database),
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "contents": report.contents,
+        "bytes": report.bytes,
+        "problems": report.problems,
+    }
+    _write_manifest(destination, manifest)
+
+
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    temporary = folder / f"{MANIFEST}.partial"
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(manifest, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(folder / MANIFEST)
+    sync_folder(folder)
+
+
+def _remove_databases(folder: Path, *, but: str | None) -> None:
+    for path in folder.glob("database-*"):
+        if but is None or not path.name.startswith(but):
+            path.unlink(missing_ok=True)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _place_database(source: Path, data_dir: Path) -> None:
+    """Copy the database last: a folder without it is served by nobody."""
+    temporary = data_dir / f"{DATABASE}.partial"
+    with suppress(FileNotFoundError):
+        temporary.unlink()
+    with (
+        source.open("rb") as origin,
+        os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
+    ):
+        shutil.copyfileobj(origin, file)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.rename(data_dir / DATABASE)
+    sync_folder(data_dir)

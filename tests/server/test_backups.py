@@ -1,0 +1,339 @@
+"""Backups of a folder that is being served, and restoring them elsewhere."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+
+from rinofs import RinoFileSystem
+from rinofs.cli.main import main
+from rinofs.server import backups, maintenance
+from rinofs.server.backups import back_up
+from rinofs.server.blobs.disk import may_remove
+from rinofs.server.blobs.folders import FolderInUseError, keeping_all
+from rinofs.server.services import open_services
+from rinofs.server.settings import ServerSettings
+from rinofs.testing import live_server
+from rinofs.testing.process import COMMAND
+from tests.campaign import rounds
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from rinofs.testing import LiveServer
+
+    Run = Callable[..., tuple[int, Any]]
+
+
+class Silent:
+    """Watches a backup, and ends it after so many pieces."""
+
+    def __init__(self, ends_after: float = float("inf")) -> None:
+        self.left = ends_after
+
+    def expect(self, total: int) -> None:
+        self.total = total
+
+    def add(self, size: int) -> None:
+        if size:
+            self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command of ``rinofs admin``, and return its exit code and what it printed."""
+
+    def run(*args: object) -> tuple[int, Any]:
+        with pytest.raises(SystemExit) as ended:
+            main.main(["admin", *map(str, args)])
+        output, errors = capsys.readouterr()
+        return int(ended.value.code or 0), json.loads(output) if "--json" in args else output + errors
+
+    return run
+
+
+def filesystem(server: LiveServer) -> RinoFileSystem:
+    return RinoFileSystem(endpoint_url=server.endpoint_url, token=server.token, skip_instance_cache=True)
+
+
+def filled(server: LiveServer, count: int = 20) -> RinoFileSystem:
+    fs = filesystem(server)
+    fs.pipe({f"few/{number}": b"content %d " % number * 50 for number in range(count)})
+    fs.pipe_file("few/again", b"content 0 " * 50)
+    return fs
+
+
+def restored(run: Run, backup: Path, target: Path) -> dict[str, bytes]:
+    """Restore a backup, check it, and return the files in it."""
+    code, report = run("restore", backup, target, "--json")
+    assert (code, report["problems"]) == (0, [])
+    code, checked = run("fsck", "--data", target, "--json")
+    assert (code, checked["problems"]) == (0, [])
+    with live_server(data_dir=target, token="restored") as server:
+        fs = filesystem(server)
+        return dict(fs.cat(fs.find(""))) if fs.find("") else {}
+
+
+def contents(folder: Path) -> list[Path]:
+    return [path for path in (folder / "contents").rglob("*") if path.is_file()]
+
+
+class Load:
+    """Threads that upload, replace, delete and collect until the context is left."""
+
+    def __init__(self, server: LiveServer) -> None:
+        self.kept: dict[str, bytes] = {}
+        self.failures: list[Exception] = []
+        self._server = server
+        self._ended = threading.Event()
+        works = [partial(self._write, worker) for worker in range(3)]
+        self._threads = [
+            threading.Thread(target=self._guard, args=(work,)) for work in [*works, self._collect]
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+        assert not self.failures, self.failures
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 (told to the test's own thread)
+            self.failures.append(error)
+
+    def _write(self, worker: int) -> None:
+        fs = filesystem(self._server)
+        number = 0
+        while not self._ended.is_set():
+            number += 1
+            content = random.Random(f"{worker} {number}").randbytes(3000)
+            fs.pipe_file(f"kept/{worker}-{number}", content)
+            self.kept[f"kept/{worker}-{number}"] = content
+            fs.pipe_file(f"changing/{worker}", content[:2000])
+            if number % 3 == 0:
+                fs.rm(f"changing/{worker}")
+
+    def _collect(self) -> None:
+        services = open_services(ServerSettings(self._server.data_dir))
+        while not self._ended.wait(0.05):
+            maintenance.gc(services)
+        services.close()
+
+
+def test_everything_that_was_acknowledged_is_in_a_backup_made_under_load(tmp_path: Path, run: Run) -> None:
+    backup = tmp_path / "backup"
+    with live_server(data_dir=tmp_path / "data") as server, Load(server) as load:
+        for turn in range(rounds(quick=3, soak=30)):
+            wanted = 20 * (turn + 1)
+            wait_until(lambda wanted=wanted: len(load.kept) >= wanted or bool(load.failures))
+            acknowledged = dict(load.kept)
+            report = back_up(server.data_dir, backup, Silent(), link=turn % 2 == 0)
+            assert report.problems == ()
+    found = restored(run, backup, tmp_path / "elsewhere")
+    assert {path: found.get(path) for path in acknowledged} == acknowledged
+
+
+@pytest.mark.parametrize("options", [(), ("--copy",)])
+def test_only_what_is_new_is_copied_and_only_what_is_needed_stays(
+    tmp_path: Path, run: Run, options: tuple[str, ...]
+) -> None:
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    command = ("backup", backup, "--data", data, "--json", *options)
+    with live_server(data_dir=data) as server:
+        fs = filled(server)
+        code, first = run(*command)
+        assert (code, first["contents"], first["copied"]) == (0, 20, 20)
+        assert {path.stat().st_nlink for path in contents(backup)} == {1 if options else 2}
+        fs.pipe_file("new", b"new content")
+        fs.rm("few/1")
+        code, second = run(*command)
+        assert (code, second["contents"], second["copied"], second["bytes_copied"]) == (0, 20, 1, 11)
+        assert len(contents(backup)) == 20
+        expected = dict(fs.cat(fs.find("")))
+    assert sorted(path.name.partition("-")[0] for path in backup.iterdir()) == [
+        "backup.json",
+        "contents",
+        "database",
+    ]
+    made = [path for path in backup.rglob("*") if path.stat().st_nlink == 1 or path.is_dir()]
+    assert [path for path in made if path.stat().st_mode & 0o077] == []
+    assert restored(run, backup, tmp_path / "new" / "data") == expected
+
+
+@pytest.mark.parametrize("piece", [0, 1, 19])
+def test_an_interrupted_backup_leaves_the_one_before_and_continues(
+    tmp_path: Path, run: Run, piece: int
+) -> None:
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    with live_server(data_dir=data) as server:
+        fs = filesystem(server)
+        fs.pipe_file("before", b"before")
+        back_up(data, backup, Silent())
+        fs.rm("before")
+        filled(server)
+        with pytest.raises(KeyboardInterrupt):
+            back_up(data, backup, Silent(piece))
+        shutil.copytree(backup, tmp_path / "interrupted")
+        expected = dict(fs.cat(fs.find("")))
+        report = back_up(data, backup, Silent())
+        assert report.copied == 20 - piece
+    assert restored(run, tmp_path / "interrupted", tmp_path / "one") == {"before": b"before"}
+    assert restored(run, backup, tmp_path / "two") == expected
+
+
+def test_a_first_backup_that_was_interrupted_is_told_from_a_whole_one(tmp_path: Path, run: Run) -> None:
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    with live_server(data_dir=data) as server:
+        filled(server)
+        with pytest.raises(KeyboardInterrupt):
+            back_up(data, backup, Silent(3))
+        code, message = run("restore", backup, tmp_path / "target")
+        assert code == 1
+        assert "never finished" in message
+        assert back_up(data, backup, Silent()).copied == 17
+    assert len(restored(run, backup, tmp_path / "target")) == 21
+
+
+@pytest.mark.soak
+def test_a_backup_killed_anywhere(tmp_path: Path, run: Run) -> None:
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    chance = random.Random(5)
+    with live_server(data_dir=data) as server:
+        fs = filled(server, rounds(quick=50, soak=300))
+        back_up(data, backup, Silent())
+        expected = [dict(fs.cat(fs.find("")))]
+        for turn in range(rounds(quick=1, soak=30)):
+            fs.pipe(
+                {
+                    f"turn{turn}/{number}": b"%d %d" % (turn, number)
+                    for number in range(rounds(quick=50, soak=300))
+                }
+            )
+            expected.append(dict(fs.cat(fs.find(""))))
+            command = [*COMMAND, "admin", "backup", str(backup), "--data", str(data), "--copy"]
+            with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+                time.sleep(chance.uniform(0.3, 3))
+                process.send_signal(signal.SIGKILL)
+            found = restored(run, backup, tmp_path / f"target{turn}")
+            assert found in expected
+            shutil.rmtree(tmp_path / f"target{turn}")
+        back_up(data, backup, Silent())
+    assert restored(run, backup, tmp_path / "target") == expected[-1]
+
+
+def test_a_restore_that_was_interrupted_continues(tmp_path: Path, run: Run) -> None:
+    with live_server(data_dir=tmp_path / "data") as server:
+        filled(server)
+        back_up(tmp_path / "data", tmp_path / "backup", Silent())
+    with pytest.raises(KeyboardInterrupt):
+        backups.restore(tmp_path / "backup", tmp_path / "target", Silent(7))
+    assert not (tmp_path / "target" / "rinofs.sqlite3").exists()
+    assert len(restored(run, tmp_path / "backup", tmp_path / "target")) == 21
+
+
+def test_nothing_is_collected_meanwhile(tmp_path: Path, run: Run) -> None:
+    with live_server(data_dir=tmp_path) as server:
+        fs = filled(server)
+        # Removed at once or by the collector, which is kept away either way.
+        folder = tmp_path / "blobs" / "contents"
+        with keeping_all(folder):
+            fs.rm("few", recursive=True)
+            assert run("gc", "--data", tmp_path, "--json")[1]["blobs_removed"] == 0
+            assert len(list(folder.rglob("*/*"))) == 20
+        assert run("gc", "--data", tmp_path, "--json")[1]["blobs_removed"] == 20
+
+
+def test_two_backups_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rinofs.server.blobs.folders._PATIENCE", 0.1)
+    with live_server(data_dir=tmp_path / "data"):
+        folder = tmp_path / "data" / "blobs" / "contents"
+        with keeping_all(folder), pytest.raises(FolderInUseError, match="another backup"):
+            back_up(tmp_path / "data", tmp_path / "backup", Silent())
+        with may_remove(folder), pytest.raises(FolderInUseError):
+            back_up(tmp_path / "data", tmp_path / "backup", Silent())
+        assert back_up(tmp_path / "data", tmp_path / "backup", Silent()).contents == 0
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_damage_is_told_and_the_rest_is_saved(tmp_path: Path, run: Run, missing: bool) -> None:
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    with live_server(data_dir=data) as server:
+        filled(server)
+    damaged = next(path for path in sorted((data / "blobs" / "contents").rglob("*/*")))
+    if missing:
+        damaged.unlink()
+    else:
+        damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
+    for _ in range(2):
+        code, report = run("backup", backup, "--data", data, "--json")
+        assert (code, len(report["problems"])) == (1, 1)
+        assert damaged.name in report["problems"][0]
+    code, report = run("restore", backup, tmp_path / "target", "--json")
+    assert (code, report["copied"], len(report["problems"])) == (1, 19, 1)
+
+
+def test_damage_of_a_backup_is_found(tmp_path: Path, run: Run) -> None:
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    with live_server(data_dir=data) as server:
+        filled(server)
+    command = ("backup", backup, "--data", data, "--copy", "--json")
+    run(*command)
+    content = contents(backup)[0]
+    content.write_bytes(content.read_bytes()[:-1] + b"x")
+    assert run("restore", backup, tmp_path / "one", "--json")[0] == 1
+    assert run(*command)[1]["copied"] == 0
+    assert run(*command, "--verify")[1]["copied"] == 1
+    restored(run, backup, tmp_path / "two")
+    (database,) = backup.glob("database-*")
+    with database.open("r+b") as file:
+        file.seek(5000)
+        file.write(b"xxxx")
+    code, message = run("restore", backup, tmp_path / "three")
+    assert code == 1
+    assert "damaged" in message
+    assert not (tmp_path / "three").exists()
+
+
+def test_folders_that_cannot_be_meant(tmp_path: Path, run: Run) -> None:
+    data = tmp_path / "data"
+    with live_server(data_dir=data):
+        pass
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").write_text("x")
+    back_up(data, tmp_path / "backup", Silent())
+    for command, words in [
+        (("backup", other, "--data", data), "neither empty nor a backup"),
+        (("backup", data, "--data", data), "outside"),
+        (("backup", data / "backup", "--data", data), "outside"),
+        (("backup", tmp_path, "--data", data), "outside"),
+        (("backup", tmp_path / "new", "--data", other), "not a data folder"),
+        (("restore", tmp_path / "backup", other), "not empty"),
+        (("restore", tmp_path / "backup", data), "not empty"),
+        (("restore", other, tmp_path / "new"), "not a backup"),
+        (("restore", tmp_path / "nowhere", tmp_path / "new"), "not a backup"),
+    ]:
+        code, message = run(*command)
+        assert (code, words in message) == (1, True), (command, message)
+    assert not (tmp_path / "new").exists()
+    assert [path.name for path in other.iterdir()] == ["thesis.txt"]
