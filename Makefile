@@ -5,8 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALL := $(BIN)/python -m pip install --quiet $(PIPFLAGS)
 PYTEST := $(BIN)/python -m pytest -p no:cacheprovider
-# One for each core.
-WORKERS ?= 2
+# Some tests wait: three of them at a time keep two cores busy.
+WORKERS ?= 3
 PARALLEL := -n $(WORKERS) --dist worksteal
 # What differs between Python versions shows here first.
 CORE := tests/test_options.py tests/test_credentials.py tests/test_import.py tests/test_layering.py \
