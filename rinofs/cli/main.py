@@ -103,6 +103,11 @@ class LazyGroup(click.Group):
         except ModuleNotFoundError as error:
             if error.name == module or (error.name or "").startswith("rinofs"):
                 raise
+            if error.name == "fcntl":
+                raise errors.CommandError(
+                    f"`rinofs {cmd_name}` does not run on this system",
+                    hint="the server needs the file locks of Linux or macOS (fcntl)",
+                ) from error
             raise errors.CommandError(
                 f"`rinofs {cmd_name}` needs {error.name}", hint=f"pip install 'rinofs[{entry.extra}]'"
             ) from error

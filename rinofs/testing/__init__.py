@@ -19,6 +19,10 @@ try:
 except ModuleNotFoundError as error:
     if (error.name or "").startswith("rinofs"):
         raise
+    if error.name == "fcntl":
+        raise ImportError(
+            "rinofs.testing does not run on this system: the server needs the file locks of Linux or macOS"
+        ) from error
     raise ModuleNotFoundError(
         f"rinofs.testing needs {(error.name or '').partition('.')[0]}: pip install 'rinofs[server]'",
         name=error.name,

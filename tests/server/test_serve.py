@@ -257,6 +257,27 @@ def test_a_missing_extra_is_named(tmp_path: Path) -> None:
     assert "pip install 'rinofs[server]'" in answer.stderr
 
 
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (
+            "from rinofs.cli.main import main; main()",
+            "`rinofs serve` does not run on this system; the server",
+        ),
+        ("import rinofs.testing", "rinofs.testing does not run on this system: the server"),
+    ],
+)
+def test_a_system_without_its_locks_is_named(program: str, message: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; sys.modules['fcntl'] = None\n"
+        f"sys.argv = ['rinofs', 'serve', '--data', {str(tmp_path)!r}]\n{program}"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert answer.returncode == 1
+    assert message in answer.stderr
+    assert "pip install" not in answer.stderr
+
+
 # Looking after a folder
 
 

@@ -82,9 +82,19 @@ def query(url: str, conditions: tuple[str, ...], results: _Results) -> None:
     text; x=null finds what has no x.
     """
     here = _rinocloud(url)
-    filters = _filters(conditions)
+    filters, written = _filters(conditions)
     order = results.order()
-    _show(here, lambda: here.fs.query(here.path, **order, **filters), results)
+
+    def find() -> Iterable[Info]:
+        try:
+            found: Iterable[Info] = here.fs.query(here.path, **order, **filters)
+        except (TypeError, ValueError) as error:
+            keyword, _, problem = str(error).partition(": ")
+            message = f"{written[keyword]!r}: {problem}" if keyword in written else str(error)
+            raise click.UsageError(message) from error
+        return found
+
+    _show(here, find, results)
 
 
 @click.command()
@@ -134,15 +144,18 @@ def _rinocloud(url: str) -> Location:
     return here
 
 
-def _filters(conditions: Sequence[str]) -> dict[str, Any]:
+def _filters(conditions: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return the arguments of `query` that conditions are, and how each was written."""
     filters: dict[str, Any] = {}
+    written: dict[str, str] = {}
     for text in conditions:
         field, operator, value = condition(text)
         keyword = f"{field}__{operator}"
         if keyword in filters:
             raise click.UsageError(f"{text!r}: duplicate condition on {field}")
         filters[keyword] = value
-    return filters
+        written[keyword] = text
+    return filters, written
 
 
 def value_at(info: Info, name: str) -> Any:
