@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import uvicorn
 from filelock import FileLock
 
+from rinofs.server.folder import LOCK
 from rinofs.server.web.connections import guarded_protocol
 from rinofs.server.web.responses import is_loopback
 
@@ -64,7 +65,7 @@ def exclusive(data_dir: Path) -> Iterator[None]:
         If another process, or another server of this one, serves it.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = FileLock(data_dir / "serve.lock", blocking=False, mode=0o600)
+    lock = FileLock(data_dir / LOCK, blocking=False, mode=0o600)
     try:
         lock.acquire()
     except TimeoutError as error:

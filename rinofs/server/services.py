@@ -15,6 +15,7 @@ from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.datapacks import DatapackStore
 from rinofs.server.catalog.migrations import upgrade
 from rinofs.server.catalog.store import Store
+from rinofs.server.folder import DATABASE, close_to_others
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -85,8 +86,9 @@ def open_services(settings: ServerSettings, *, blobs: BlobStore | None = None) -
         To be closed by the caller. Several processes may have the same ones open.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    close_to_others(settings.data_dir, make_database=settings.database_url is None)
     database = Database(
-        settings.database_url or settings.data_dir / "rinofs.sqlite3",
+        settings.database_url or settings.data_dir / DATABASE,
         statement_timeout=settings.statement_timeout,
     )
     upgrade(database)

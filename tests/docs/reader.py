@@ -53,6 +53,7 @@ class Reader:
         self._monkeypatch = monkeypatch
         self._names: dict[str, Any] = {"__name__": "__page__"}
         self._port: str | None = None
+        self._printed: dict[str, str] = {}  # what the server that runs has printed to be exported
         self._stack = ExitStack()
         bin_folder = Path(sys.executable).parent
         monkeypatch.setenv("PATH", f"{bin_folder}{os.pathsep}{os.environ['PATH']}")
@@ -107,7 +108,7 @@ class Reader:
         if words[:1] == ["export"]:
             for word in words[1:]:
                 name, _, value = self._here(word).partition("=")
-                self._export(name, value)
+                self._export(name, self._printed[name] if "..." in value else value)
             return ""
         status, printed = self._done(self._here(command))
         # A page may show how a command fails.
@@ -153,6 +154,8 @@ class Reader:
         self._stack.close()  # the port is taken by the server that runs, until it is stopped
         lines = self._stack.enter_context(_served([*words, "--port", "0"]))
         self._port = lines[0].rpartition(":")[2].strip()
+        exports = (line.removeprefix("export ").strip() for line in lines if line.startswith("export "))
+        self._printed = dict(export.split("=", 1) for export in exports)
         return "".join(lines)
 
 

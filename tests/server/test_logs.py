@@ -107,7 +107,7 @@ def misuse(url: str, token: str, password: str) -> None:
 
 def test_no_secret_in_the_logs_of_a_process(tmp_path: Path) -> None:
     password, token = f"pass-{CANARY}", f"tok-{CANARY}"
-    command = [*COMMAND, "--debug", "serve", "--data", str(tmp_path), "--port", "0"]
+    command = [*COMMAND, "--debug", "serve", "--data", str(tmp_path / "data"), "--port", "0"]
     with (
         (tmp_path / "errors").open("w+") as errors,
         subprocess.Popen(

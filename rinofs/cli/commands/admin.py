@@ -20,6 +20,7 @@ from rinofs.server import maintenance
 from rinofs.server.auth.accounts import COMMAND_LINE, READ, new_token
 from rinofs.server.catalog.audit import AuditEvent, entries
 from rinofs.server.errors import ApiError, Conflict
+from rinofs.server.folder import DataDirError, prepare_folder, private_files
 from rinofs.server.services import open_services
 from rinofs.server.settings import ServerSettings
 
@@ -299,13 +300,18 @@ def fsck(data_dir: Path, as_json: bool) -> None:
 @contextmanager
 def opened(data_dir: Path) -> Iterator[Services]:
     """Open a served folder beside the server; what it refuses becomes the command's error."""
-    services = open_services(ServerSettings(data_dir.absolute()))
-    try:
-        yield services
-    except ApiError as error:
-        raise CommandError(error.message) from error
-    finally:
-        services.close()
+    with private_files():
+        try:
+            prepare_folder(data_dir.absolute())
+            services = open_services(ServerSettings(data_dir.absolute()))
+        except DataDirError as error:
+            raise CommandError(str(error)) from error
+        try:
+            yield services
+        except ApiError as error:
+            raise CommandError(error.message) from error
+        finally:
+            services.close()
 
 
 def _user(services: Services, name: str) -> User:

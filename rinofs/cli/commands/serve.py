@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import shlex
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from rinofs.cli.errors import CommandError
+from rinofs.cli.credentials import chosen_secret, password_options
+from rinofs.cli.errors import CommandError, complain
 from rinofs.server.app import create_app
-from rinofs.server.auth.initial import prepare_user
+from rinofs.server.auth.initial import InitialCredentials, prepare_user
 from rinofs.server.errors import ApiError
+from rinofs.server.folder import DataDirError, prepare_folder, private_files
 from rinofs.server.logs import configure_logging
 from rinofs.server.runner import (
     DataDirBusyError,
@@ -29,9 +33,8 @@ from rinofs.server.web.proxies import check_network, check_root_path
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from rinofs.server.auth.initial import InitialCredentials
 
 USERNAME = "rino"
 
@@ -42,7 +45,7 @@ USERNAME = "rino"
     "data_dir",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="The folder that keeps everything; made where missing.",
+    help="The folder that keeps everything: new, empty, or of an earlier run.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
@@ -52,9 +55,24 @@ USERNAME = "rino"
     type=click.IntRange(0, 65535),
     help="The port to listen on; 0 for a free one.",
 )
-@click.option("--token", help="API token of the user rino; by default the one that it has, or a random one.")
 @click.option(
-    "--password", help="Password of the user rino; by default the one that it has, or a random one."
+    "--token-file",
+    metavar="FILE",
+    help="Read the API token of the user rino from a file; - is standard input. "
+    "By default it keeps the one that it has, or gets a random one.",
+)
+@password_options
+@click.option(
+    "--token",
+    envvar="RINOFS_TOKEN",
+    show_envvar=True,
+    help="The token itself, for tests: other users of this machine see it in the list of processes.",
+)
+@click.option(
+    "--password",
+    envvar="RINOFS_PASSWORD",
+    show_envvar=True,
+    help="The password of the user rino itself, for tests, as --token.",
 )
 @click.option(
     "--allowed-host",
@@ -85,6 +103,9 @@ def serve(
     data_dir: Path,
     host: str,
     port: int,
+    token_file: str | None,
+    password_file: str | None,
+    ask_password: bool,
     token: str | None,
     password: str | None,
     allowed_hosts: tuple[str, ...],
@@ -93,7 +114,12 @@ def serve(
     allow_insecure: bool,
     no_extensions: bool,
 ) -> None:
-    """Serve a folder over the APIs of Rinocloud and repovizz2, until SIGTERM or Ctrl-C."""
+    """Run a server that keeps its data in a folder, until SIGTERM or Ctrl-C.
+
+    It speaks the APIs of Rinocloud and repovizz2. The folder is new, empty, or that of an earlier run.
+    """
+    if token_file == password_file == "-":  # noqa: S105 (a place)
+        raise click.UsageError("standard input holds one secret: the token or the password")
     if is_exposed(host) and not allow_insecure:
         raise click.UsageError(
             f"tokens and data would cross the network unencrypted on {host}; put a proxy with TLS in front "
@@ -108,10 +134,15 @@ def serve(
         extensions=not no_extensions,
         repovizz_extensions=not no_extensions,
     )
+    given = _Given(
+        chosen_secret("token", token, file=token_file),
+        chosen_secret("password", password, file=password_file, ask=ask_password),
+        shown=token_file is None and not _from_environment("token"),
+    )
     try:
-        with exclusive(settings.data_dir), listen(host, port) as listener:
-            _run(settings, listener, endpoint_url(listener, host, allowed_hosts), token, password)
-    except (DataDirBusyError, PortBusyError) as error:
+        with private_files(), _own_folder(settings.data_dir), listen(host, port) as listener:
+            _run(settings, listener, endpoint_url(listener, host, allowed_hosts), given)
+    except (DataDirBusyError, DataDirError, PortBusyError) as error:
         raise CommandError(str(error)) from error
 
 
@@ -122,25 +153,50 @@ def _checked(check: Callable[[str], str], value: str) -> str:
         raise click.BadParameter(f"{value!r}: {error}") from error
 
 
-def _run(
-    settings: ServerSettings, listener: socket.socket, url: str, token: str | None, password: str | None
-) -> None:
+@contextmanager
+def _own_folder(data_dir: Path) -> Iterator[None]:
+    for warning in prepare_folder(data_dir):
+        complain(warning)
+    with exclusive(data_dir):
+        yield
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """The secrets that the command was given, and whether it may print the token again."""
+
+    token: str | None = field(repr=False)
+    password: str | None = field(repr=False)
+    shown: bool
+
+
+def _from_environment(name: str) -> bool:
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.ENVIRONMENT
+
+
+def _run(settings: ServerSettings, listener: socket.socket, url: str, given: _Given) -> None:
     app = create_app(settings)
     try:
-        known = prepare_user(app.state.services.accounts, USERNAME, token=token, password=password)
+        known = prepare_user(
+            app.state.services.accounts, USERNAME, token=given.token, password=given.password
+        )
     except ApiError as error:
         raise click.UsageError(error.message) from error
     debugging = logging.getLogger("rinofs").isEnabledFor(logging.DEBUG)
-    configure_logging("debug" if debugging else "warning", [token or "", password or ""])
-    made_password = known.password if password is None else None
-    server = Server(app, settings, on_ready=lambda: click.echo(_greeting(url, known, made_password)))
+    configure_logging("debug" if debugging else "warning", [given.token or "", given.password or ""])
+    made = InitialCredentials(
+        known.token if given.token is None or given.shown else None,
+        known.password if given.password is None else None,
+    )
+    server = Server(app, settings, on_ready=lambda: click.echo(_greeting(url, made)))
     server.run_until_signalled(listener)
 
 
-def _greeting(url: str, known: InitialCredentials, made_password: str | None) -> str:
+def _greeting(url: str, known: InitialCredentials) -> str:
     lines = [f"endpoint: {url}", f"username: {USERNAME}"]
-    if made_password is not None:
-        lines.append(f"password: {made_password} (not shown again)")
+    if known.password is not None:
+        lines.append(f"password: {known.password} (not shown again)")
     for service in ("RINO", "REPOVIZZ"):
         lines.append(f"export FSSPEC_{service}_ENDPOINT_URL={url}")
         if known.token is not None:

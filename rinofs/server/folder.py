@@ -1,0 +1,138 @@
+"""The data folder: whose it is, and who else of the machine can get into it."""
+
+from __future__ import annotations
+
+import os
+import stat
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["DATABASE", "LOCK", "DataDirError", "close_to_others", "prepare_folder", "private_files"]
+
+DATABASE = "rinofs.sqlite3"
+"""The name of the database in the folder."""
+LOCK = "serve.lock"
+"""The name of the file that keeps a second server off the folder."""
+
+_BLOBS = "blobs"
+_OWN_FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCK)
+_NO_DATA = frozenset({LOCK, "lost+found"})  # a folder with nothing else counts as empty
+
+
+class DataDirError(Exception):
+    """A folder cannot be, or must not be, a server's."""
+
+
+def prepare_folder(data_dir: Path) -> list[str]:
+    """Make a folder where it is missing, and see that it is the server's own, and not everybody's.
+
+    Parameters
+    ----------
+    data_dir : Path
+        The folder.
+
+    Returns
+    -------
+    list of str
+        What the administrator should know about it.
+
+    Raises
+    ------
+    DataDirError
+        If it has other things in it, or everybody on the machine can write there.
+    """
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check_own(data_dir)
+    return _check_rights(data_dir)
+
+
+def _check_own(data_dir: Path) -> None:
+    names = {path.name for path in data_dir.iterdir()}
+    if DATABASE not in names and names - _NO_DATA:
+        raise DataDirError(
+            f"{data_dir}: this folder has other files in it, and no {DATABASE}; "
+            "name a new or empty folder for the server to keep its data in"
+        )
+
+
+def _check_rights(data_dir: Path) -> list[str]:
+    mode = data_dir.stat().st_mode
+    if mode & stat.S_IWOTH:
+        raise DataDirError(
+            f"{data_dir}: every user of this machine can write to this folder; run `chmod o-w` on it"
+        )
+    if mode & stat.S_IWGRP:
+        return [f"{data_dir}: the group of this folder can write to it; `chmod g-w` prevents that"]
+    return []
+
+
+def close_to_others(data_dir: Path, *, make_database: bool = True) -> None:
+    """Make the database and all that is stored readable by the owner alone.
+
+    Parameters
+    ----------
+    data_dir : Path
+        The folder.
+    make_database : bool
+        Whether to make an empty one where it is missing, so that it is closed from the start.
+
+    Raises
+    ------
+    DataDirError
+        If a symbolic link is in place of one of them.
+    """
+    for name in _OWN_FILES:
+        _close_file(data_dir / name, make=make_database and name == DATABASE)
+    blobs = data_dir / _BLOBS
+    if blobs.is_symlink():
+        raise _link(blobs)
+    blobs.mkdir(mode=0o700, exist_ok=True)
+    if blobs.stat().st_mode & 0o077:
+        # What is below may be open as well; the folder itself comes last, so that a restart goes on here.
+        for path in _all_below(blobs):
+            path.chmod(0o700 if path.is_dir() else 0o600)
+        blobs.chmod(0o700)
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Have this process make files that the owner alone can read, whatever the shell's umask is."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+def _close_file(path: Path, *, make: bool) -> None:
+    # Not opened if it exists: closing it would release the locks that this process holds on it, see
+    # https://www.sqlite.org/howtocorrupt.html (section 2.2).
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        if make:
+            flags = os.O_RDONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            with suppress(FileExistsError):
+                os.close(os.open(path, flags, 0o600))
+        return
+    if stat.S_ISLNK(mode):
+        raise _link(path)
+    if stat.S_IMODE(mode) & 0o177:
+        path.chmod(0o600)
+
+
+def _all_below(folder: Path) -> Iterator[Path]:
+    for entry in os.scandir(folder):
+        path = Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _all_below(path)
+        if not entry.is_symlink():
+            yield path
+
+
+def _link(path: Path) -> DataDirError:
+    return DataDirError(f"{path}: a symbolic link, which the server does not follow; move its target here")
