@@ -13,6 +13,7 @@ import click
 
 from rinofs.cli.credentials import chosen_secret, password_options
 from rinofs.cli.errors import CommandError, complain
+from rinofs.server.access_log import with_access_log
 from rinofs.server.app import create_app
 from rinofs.server.auth.initial import InitialCredentials, prepare_user
 from rinofs.server.errors import ApiError
@@ -97,6 +98,11 @@ USERNAME = "rino"
     callback=lambda _context, _option, value: _checked(check_root_path, value),
     help="The path below which a proxy serves this server, such as /lab.",
 )
+@click.option(
+    "--access-log",
+    metavar="FILE",
+    help="Write a line of JSON for each request to a file, or to standard output (-).",
+)
 @click.option("--allow-insecure", is_flag=True, help="Listen on other addresses than loopback, unencrypted.")
 @click.option("--no-extensions", is_flag=True, help="Speak the published APIs and nothing more.")
 def serve(
@@ -111,6 +117,7 @@ def serve(
     allowed_hosts: tuple[str, ...],
     trusted_proxies: tuple[str, ...],
     root_path: str,
+    access_log: str | None,
     allow_insecure: bool,
     no_extensions: bool,
 ) -> None:
@@ -141,7 +148,7 @@ def serve(
     )
     try:
         with private_files(), _own_folder(settings.data_dir), listen(host, port) as listener:
-            _run(settings, listener, endpoint_url(listener, host, allowed_hosts), given)
+            _run(settings, listener, endpoint_url(listener, host, allowed_hosts), given, access_log)
     except (DataDirBusyError, DataDirError, PortBusyError) as error:
         raise CommandError(str(error)) from error
 
@@ -175,8 +182,14 @@ def _from_environment(name: str) -> bool:
     return source is click.core.ParameterSource.ENVIRONMENT
 
 
-def _run(settings: ServerSettings, listener: socket.socket, url: str, given: _Given) -> None:
+def _run(
+    settings: ServerSettings, listener: socket.socket, url: str, given: _Given, access_log: str | None
+) -> None:
     app = create_app(settings)
+    try:
+        logged = with_access_log(app, access_log)
+    except OSError as error:
+        raise CommandError(f"cannot write the access log: {error.strerror}", access_log) from error
     try:
         known = prepare_user(
             app.state.services.accounts, USERNAME, token=given.token, password=given.password
@@ -189,7 +202,7 @@ def _run(settings: ServerSettings, listener: socket.socket, url: str, given: _Gi
         known.token if given.token is None or given.shown else None,
         known.password if given.password is None else None,
     )
-    server = Server(app, settings, on_ready=lambda: click.echo(_greeting(url, made)))
+    server = Server(logged, settings, on_ready=lambda: click.echo(_greeting(url, made)))
     server.run_until_signalled(listener)
 
 

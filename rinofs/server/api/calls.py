@@ -20,7 +20,7 @@ from rinofs.protocol.extensions import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
 from rinofs.server.budgets import CLIENT_GONE
 from rinofs.server.catalog.database import Repeated, RequestKey, WouldWait
 from rinofs.server.errors import BadRequest, Forbidden, Unauthorized, Unavailable
-from rinofs.server.web.responses import json_response
+from rinofs.server.web.responses import SENDER, json_response
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -362,6 +362,7 @@ async def authorized(
     token = services.accounts.remembered(presented)
     if token is None:
         token = await run_in_thread(services.accounts.authenticate, presented, granted=granted)
+    request.scope.get(SENDER, []).append(token.user.username)
     if changes and token.read_only:
         raise Forbidden("this token only reads; use one without the scope `read`")
     return Call(request, token, services, workers)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = [
+    "SENDER",
     "AnswerFailures",
     "AnswerHeaders",
     "HostGuard",
@@ -32,6 +33,9 @@ __all__ = [
     "json_response",
     "stream_json_list",
 ]
+
+SENDER = "rinofs.sender"
+"""Where the scope of a request may have a list, to be told who sent it."""
 
 T = TypeVar("T")
 
