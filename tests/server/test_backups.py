@@ -337,3 +337,34 @@ def test_folders_that_cannot_be_meant(tmp_path: Path, run: Run) -> None:
         assert (code, words in message) == (1, True), (command, message)
     assert not (tmp_path / "new").exists()
     assert [path.name for path in other.iterdir()] == ["thesis.txt"]
+
+
+def test_files_of_others_are_neither_copied_nor_removed(tmp_path: Path, run: Run) -> None:
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    with live_server(data_dir=data) as server:
+        filled(server)
+    run("backup", backup, "--data", data)
+    foreign = [
+        folder / name
+        for folder in (data / "blobs" / "contents", backup / "contents")
+        for name in (".DS_Store", "ab-notes/x", "zz/y")
+    ]
+    for path in foreign:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("mine")
+    code, report = run("backup", backup, "--data", data, "--json")
+    assert (code, report["copied"]) == (0, 0)
+    assert run("gc", "--data", data, "--json")[0] == 0
+    assert run("fsck", "--data", data, "--json")[0] == 0
+    assert [path for path in foreign if path.read_text() != "mine"] == []
+    assert len(restored(run, backup, tmp_path / "target")) == 21
+    assert not (tmp_path / "target" / "blobs" / "contents" / ".DS_Store").exists()
+    assert run("fsck", "--data", tmp_path / "nowhere")[0] == 2
+
+
+def test_a_restore_is_in_the_audit_log(tmp_path: Path, run: Run) -> None:
+    with live_server(data_dir=tmp_path / "data"):
+        pass
+    run("backup", tmp_path / "backup", "--data", tmp_path / "data")
+    run("restore", tmp_path / "backup", tmp_path / "target")
+    assert "restore" in json.dumps(run("audit", "--data", tmp_path / "target", "--json")[1])

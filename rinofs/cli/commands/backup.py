@@ -14,9 +14,11 @@ from rinofs.cli.errors import FAILED, CommandError
 from rinofs.cli.output import counted, human, show_json, write_lines
 from rinofs.cli.progress import Progress
 from rinofs.server import maintenance
+from rinofs.server.auth.accounts import COMMAND_LINE
 from rinofs.server.backups import BackupError, BackupReport, back_up
 from rinofs.server.backups import restore as restore_backup
 from rinofs.server.blobs.folders import FolderInUseError
+from rinofs.server.catalog.audit import AuditEvent
 from rinofs.server.services import open_services
 from rinofs.server.settings import ServerSettings
 
@@ -69,6 +71,9 @@ def restore(source: Path, data_dir: Path, quiet: bool, as_json: bool) -> None:
         services = open_services(ServerSettings(data_dir.absolute()))
         try:
             problems = maintenance.check_catalog(services)
+            told = {"action": "restore", "problems": len(report.problems) + len(problems)}
+            with services.database.write() as connection:
+                services.database.note(connection, AuditEvent.ADMIN, None, COMMAND_LINE, **told)
         finally:
             services.close()
     _show(report, "restored", as_json=as_json, more=problems)
