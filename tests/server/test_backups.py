@@ -219,14 +219,14 @@ def test_a_backup_killed_anywhere(tmp_path: Path, run: Run) -> None:
     data, backup = tmp_path / "data", tmp_path / "backup"
     chance = random.Random(5)
     with live_server(data_dir=data) as server:
-        fs = filled(server, rounds(quick=50, soak=300))
+        fs = filled(server, rounds(quick=50, soak=100))
         back_up(data, backup, Silent())
         expected = [dict(fs.cat(fs.find("")))]
-        for turn in range(rounds(quick=1, soak=30)):
+        for turn in range(rounds(quick=1, soak=15)):
             fs.pipe(
                 {
                     f"turn{turn}/{number}": b"%d %d" % (turn, number)
-                    for number in range(rounds(quick=50, soak=300))
+                    for number in range(rounds(quick=50, soak=100))
                 }
             )
             expected.append(dict(fs.cat(fs.find(""))))
