@@ -36,6 +36,7 @@ _NO_FILE = (*ABSENT, IsADirectoryError)  # all else is raised: zarr fills in wha
 _BUNDLE = Limits(items=MAX_BUNDLE_UPLOAD, size=MAX_BUNDLE, calls=4)
 _RANGES = Limits(items=1024, size=16 * 1024 * 1024, calls=4)
 _ONE = Limits(items=1, size=0, calls=8)
+_MOST_ARRAYS = 1000
 _LIKE_AN_ID = re.compile(r"@+[0-9]+")
 _ESCAPED = re.compile(r"@@+[0-9]+")
 
@@ -76,6 +77,7 @@ class RinoStore(Store):
         self._prepare()
 
     def _prepare(self) -> None:
+        self._arrays_of_large: set[str] = set()
         self._contents: Batcher[str, bytes | None] = Batcher(self._small, _BUNDLE)
         self._large: Batcher[str, bytes] = Batcher(self._alone, _ONE)
         self._ranges: Batcher[Span, bytes] = Batcher(self._parts, _RANGES, _length)
@@ -152,14 +154,25 @@ class RinoStore(Store):
         path, span = self._path(key), _bounds(byte_range)
         try:
             if byte_range is None:
-                data = await self._contents.ask(path)
-                if data is None:
-                    data = await self._large.ask(path)
+                data = await self._whole(path)
             else:
                 data = await self._ranges.ask((path, *span))
         except _NO_FILE:
             return None
         return _buffer(data, prototype)
+
+    async def _whole(self, path: str) -> bytes:
+        array = path.rpartition("/c/")[0] or path.rpartition("/")[0]
+        data = None if array in self._arrays_of_large else await self._contents.ask(path)
+        if data is not None:
+            return data
+        data = await self._large.ask(path)
+        if len(data) > MAX_BUNDLED_FILE:
+            # Chunks of an array are alike: asking for its others together would be asking twice.
+            if len(self._arrays_of_large) > _MOST_ARRAYS:
+                self._arrays_of_large.clear()
+            self._arrays_of_large.add(array)
+        return data
 
     def _small(self, paths: list[str]) -> Sequence[bytes | Exception | None]:
         """Read small contents together; None for those that have to be read alone."""
@@ -225,7 +238,7 @@ class RinoStore(Store):
         return int(info["size"])
 
     async def getsize_prefix(self, prefix: str) -> int:
-        """Return the bytes of all values below a prefix."""
+        """Return the bytes of all values below a folder."""
         return sum((await self._below(prefix)).values())
 
     # Listing
@@ -235,16 +248,16 @@ class RinoStore(Store):
         return self.list_prefix("")
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        """Yield the keys that begin with a prefix, found by one request."""
+        """Yield the keys below a folder, found by one request."""
         for key in await self._below(prefix):
             yield key
 
     async def _below(self, prefix: str) -> dict[str, int]:
-        """Return the sizes of the values that begin with a prefix, by key."""
-        path = self._path(prefix.rpartition("/")[0])
+        """Return the sizes of the values below a folder, by key."""
+        path = self._path(prefix.rstrip("/"))
         found = await run_in_thread(partial(self.fs.find, path, detail=True))
         sizes = {self._key(name): int(info["size"]) for name, info in found.items() if name != path}
-        return {key: size for key, size in sizes.items() if key is not None and key.startswith(prefix)}
+        return {key: size for key, size in sizes.items() if key is not None}
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
         """Yield the names of what is in a folder."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rinofs.testing import LiveServer
 
 PROTOTYPE = default_buffer_prototype()
-COUNT = 100
+COUNT = 80
 
 
 def _buffer(data: bytes) -> Buffer:
@@ -58,6 +58,17 @@ async def test_one_read_is_one_request(store: RinoStore, server: LiveServer) -> 
         server.reset()
         assert await store.get(key, PROTOTYPE, part) is not None
         assert len(server.requests) == 1
+
+
+async def test_large_chunks_are_not_asked_for_twice(
+    store: RinoStore, fs: RinoFileSystem, server: LiveServer
+) -> None:
+    fs.pipe({f"s/large/c/{number}": bytes(MAX_BUNDLED_FILE + 1) for number in range(4)})
+    keys = [f"large/c/{number}" for number in range(4)]
+    for expected in (5, 4):  # the first time it is tried
+        server.reset()
+        await asyncio.gather(*(store.get(key, PROTOTYPE) for key in keys))
+        assert len(server.requests) == expected
 
 
 async def test_a_read_that_was_given_up_disturbs_no_other(store: RinoStore) -> None:
