@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["chosen_secret", "lifetime_option", "password_options", "read_secret", "show_tokens"]
+__all__ = [
+    "chosen_secret",
+    "lifetime_option",
+    "password_options",
+    "read_secret",
+    "read_secrets",
+    "show_tokens",
+]
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 _LIFETIME = re.compile(r"(\d{1,9})([smhdw])")
@@ -89,25 +96,40 @@ def chosen_secret(
 
 def read_secret(what: str, file: str) -> str:
     """Return the first line of a file, or of standard input (``-``)."""
+    return read_secrets(what, file, 1)[0]
+
+
+def read_secrets(what: str, file: str, count: int) -> list[str]:
+    """Return the first lines of a file, or of standard input (``-``).
+
+    Raises
+    ------
+    UsageError
+        If one of them is empty.
+    CommandError
+        If the file cannot be read.
+    """
     if file == "-":
-        return _first_line(what, "standard input", sys.stdin.readline(_LONGEST_LINE))
+        lines, where = [sys.stdin.readline(_LONGEST_LINE) for _ in range(count)], "standard input"
+    else:
+        lines, where = _lines_of(what, file, count), file
+    secrets = [line.rstrip("\r\n") for line in lines]
+    if not all(secrets):
+        raise click.UsageError(f"{where} is empty; expected the {what}")
+    return secrets
+
+
+def _lines_of(what: str, file: str, count: int) -> list[str]:
     try:
         with Path(file).open(encoding="utf-8") as opened:
-            line = opened.readline(_LONGEST_LINE)
+            lines = [opened.readline(_LONGEST_LINE) for _ in range(count)]
         mode = Path(file).stat().st_mode
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise CommandError(f"cannot read the {what}: {reason}", file) from error
     if stat.S_ISREG(mode) and mode & 0o077:
         complain(f"{file}: other users of this machine can read this {what}; `chmod 600` prevents that")
-    return _first_line(what, file, line)
-
-
-def _first_line(what: str, where: str, line: str) -> str:
-    secret = line.rstrip("\r\n")
-    if not secret:
-        raise click.UsageError(f"{where} is empty; expected the {what}")
-    return secret
+    return lines
 
 
 def show_tokens(tokens: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

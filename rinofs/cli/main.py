@@ -63,6 +63,8 @@ COMMANDS: dict[str, Entry] = {
     "plot": Entry("plot:plot", "Plot a stream, or a datapack on one time axis.", "plot"),
     "login": Entry("login:login", "Log in to a service and store the token."),
     "logout": Entry("account:logout", "Delete a stored token."),
+    "token": Entry("account:token", "Add, list and revoke your own API tokens."),
+    "passwd": Entry("account:passwd", "Change your password at a server."),
     "whoami": Entry("account:whoami", "Show which user each service takes you for."),
     "demo": Entry("demo:demo", "Run a tour on a generated experiment.", "all"),
     "serve": Entry("serve:serve", "Run a server that keeps its data in a folder.", "server"),

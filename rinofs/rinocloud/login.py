@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rinofs.http.connection.response import Response
     from rinofs.http.session.shared import Auth
 
-__all__ = ["CLIENT_ID", "Account", "account_of", "log_in"]
+__all__ = ["CLIENT_ID", "Account", "account_of", "log_in", "open_session"]
 
 CLIENT_ID = "rinofs"
 """Client id of rinofs for a server's password grant."""
@@ -87,7 +87,7 @@ def log_in(
     ServiceError, ConnectionFailedError, DeadlineError, ProtocolError
         If the server did not send a usable response.
     """
-    session = _session(endpoint_url, _Nobody(), timeout)
+    session = open_session(endpoint_url, _Nobody(), timeout)
     form = {"grant_type": "password", "client_id": client_id, "username": username, "password": password}
     answer = session.request(
         "POST", _GRANT, data=form, repeatable=False, expect={200, 400, 401, 429}, label=session.endpoint_url
@@ -95,7 +95,7 @@ def log_in(
     if answer.status != 200:
         raise _refusal(answer, session.endpoint_url)
     access_token = _text(_object(answer), "access_token", session.endpoint_url)
-    return _account(_session(endpoint_url, StaticAuth("Bearer", access_token), timeout))
+    return _account(open_session(endpoint_url, StaticAuth("Bearer", access_token), timeout))
 
 
 def account_of(endpoint_url: str, token: str, *, timeout: float = 30.0) -> Account:
@@ -110,11 +110,18 @@ def account_of(endpoint_url: str, token: str, *, timeout: float = 30.0) -> Accou
     ServiceError, ConnectionFailedError, DeadlineError, ProtocolError
         If the server did not send a usable response.
     """
-    found = _account(_session(endpoint_url, StaticAuth("Token", token), timeout))
+    found = _account(open_session(endpoint_url, StaticAuth("Token", token), timeout))
     return Account(token, found.username, found.email, found.project)
 
 
-def _session(endpoint_url: str, auth: Auth, timeout: float) -> HttpSession:
+def open_session(endpoint_url: str, auth: Auth, timeout: float) -> HttpSession:
+    """Return a session for an account, over https or on this machine only.
+
+    Raises
+    ------
+    CredentialsError
+        If the endpoint is neither.
+    """
     where = canonical_endpoint(endpoint_url)
     if where.startswith("http://") and not is_loopback(where):
         raise CredentialsError("passwords and tokens are only sent over https; use the https URL", where)
