@@ -7,6 +7,8 @@ from urllib.parse import quote
 
 import requests
 
+from tests.waiting import PATIENCE
+
 if TYPE_CHECKING:
     from rinofs.testing import LiveServer
 
@@ -45,12 +47,12 @@ class Api:
         return cls(server.endpoint_url, server.token)
 
     def get(self, path: str) -> Any:
-        answer = self.session.get(self.base + path, timeout=30)
+        answer = self.session.get(self.base + path, timeout=PATIENCE)
         answer.raise_for_status()
         return answer.json()
 
     def post(self, path: str, **body: Any) -> Any:
-        answer = self.session.post(self.base + path, json=body, timeout=30)
+        answer = self.session.post(self.base + path, json=body, timeout=PATIENCE)
         answer.raise_for_status()
         return answer.json()
 
@@ -73,10 +75,10 @@ class Api:
 
     def upload(self, identifier: str, link: str, content: bytes) -> str:
         url = f"{self.base}/datapacks/{identifier}/content/{quote(link, safe='')}"
-        answer = self.session.post(url, files={"file": ("name", content)}, timeout=30)
+        answer = self.session.post(url, files={"file": ("name", content)}, timeout=PATIENCE)
         answer.raise_for_status()
         return str(answer.json()["id"])
 
     def delete(self, identifier: str) -> None:
         """Remove a datapack; only on a server that can."""
-        self.session.delete(f"{self.base}/datapacks/{identifier}", timeout=30).raise_for_status()
+        self.session.delete(f"{self.base}/datapacks/{identifier}", timeout=PATIENCE).raise_for_status()

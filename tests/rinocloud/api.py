@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
+from tests.waiting import PATIENCE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -33,7 +35,7 @@ class Api:
         return cls(server.endpoint_url, server.token)
 
     def post(self, endpoint: str, **body: Any) -> Any:
-        answer = self._session.post(f"{self._files}{endpoint}/", json=body, timeout=30)
+        answer = self._session.post(f"{self._files}{endpoint}/", json=body, timeout=PATIENCE)
         answer.raise_for_status()
         return answer.json() if answer.content else None
 
@@ -44,7 +46,7 @@ class Api:
             "json": (None, json.dumps(about)),
             "file": ("file", data),
         }
-        answer = self._session.post(f"{self._files}upload_multipart/", files=parts, timeout=30)
+        answer = self._session.post(f"{self._files}upload_multipart/", files=parts, timeout=PATIENCE)
         answer.raise_for_status()
         record: dict[str, Any] = answer.json()
         return record
