@@ -55,7 +55,20 @@ __all__ = [
     "TooLargeError",
     "UnavailableError",
     "UnknownDatatypeError",
+    "visible",
 ]
+
+
+def visible(text: str) -> str:
+    r"""Return text from outside as one line that does nothing to whatever shows it.
+
+    Control characters, line breaks, and marks that change the direction of text are replaced by escapes such
+    as ``\x1b``. Everything from a service, a file or another user passes this on its way to a terminal, an
+    exception, a table or a web page.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 class RinofsError(Exception):
@@ -109,8 +122,8 @@ class _PathError(RinofsError, OSError):
         """Return what happened, the path, and then what to do next, which `message` has after a semicolon."""
         what, mark, next_step = self.message.partition("; ")
         if self.filename is None or not mark:
-            return super().__str__()
-        return f"[Errno {self.errno}] {what}: {self.filename!r}; {next_step}"
+            return visible(super().__str__())
+        return visible(f"[Errno {self.errno}] {what}: {self.filename!r}; {next_step}")
 
     def __reduce__(self) -> tuple[object, ...]:
         # OSError would call the class with its own arguments: (errno, message, filename).

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rinofs.errors import NotFoundError, RinofsError
+from rinofs.errors import NotFoundError, RinofsError, visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +27,6 @@ __all__ = [
     "complain",
     "describe",
     "ended_from_outside",
-    "printable",
     "reported",
 ]
 
@@ -108,14 +107,14 @@ def describe(error: BaseException, path: str | None = None) -> str:
         The path or URL as the user knows it; else the error's own.
     """
     if isinstance(error, CommandError):
-        return printable(str(error))
+        return visible(str(error))
     own = getattr(error, "filename", None)
     # An error that names a URL knows better than we do whether it is about the source or the target.
     named = own if path is None or "://" in str(own) else path
     what = _what(error, path)
     if not named or str(named) in what:
-        return printable(what)
-    return printable(f"{named}: {what}")
+        return visible(what)
+    return visible(f"{named}: {what}")
 
 
 def _what(error: BaseException, path: str | None) -> str:
@@ -163,17 +162,10 @@ _PLAIN_OSERRORS: dict[type[OSError], str] = {
 }
 
 
-def printable(text: str) -> str:
-    """Return `text` as one line that does nothing to a terminal."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def complain(line: str) -> None:
     """Write a line to standard error."""
     with contextlib.suppress(OSError):
-        click.echo(f"rinofs: {printable(line)}", err=True)
+        click.echo(f"rinofs: {visible(line)}", err=True)
 
 
 @contextlib.contextmanager

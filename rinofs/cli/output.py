@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any
 
-from rinofs.cli.errors import printable
+from rinofs.errors import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +21,7 @@ __all__ = ["as_json", "counted", "human", "modified", "show_json", "size_text", 
 def write_lines(lines: Iterable[str]) -> None:
     """Write lines to standard output, none of which can do anything to a terminal; tabs stay."""
     for line in lines:
-        sys.stdout.write("\t".join(map(printable, line.split("\t"))) + "\n")
+        sys.stdout.write("\t".join(map(visible, line.split("\t"))) + "\n")
 
 
 def show_json(document: object) -> None:

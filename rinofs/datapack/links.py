@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from pathlib import PureWindowsPath
+from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
@@ -56,6 +56,7 @@ class Links:
         # Paths of HTTP filesystems are URLs, in which "#", "?", "%" and spaces of a link must be escaped.
         protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
         self._escape = bool({"http", "https"} & protocols)
+        self._is_local = bool({"file", "local"} & protocols)
         # The document of a datapack at the service: its contents have paths beside it.
         self._is_structure = "repovizz" in protocols and bool(_STRUCTURE.fullmatch(document_path))
 
@@ -86,7 +87,13 @@ class Links:
             raise InvalidDatapackError(
                 f"{node_path}: the link {link!r} points outside the document's folder and is not followed"
             )
-        return Place(self._fs, self._folder + (quote(link) if self._escape else link))
+        path = self._folder + (quote(link) if self._escape else link)
+        if self._is_local and not _is_inside(path, self._folder):
+            raise InvalidDatapackError(
+                f"{node_path}: {link!r} is a symbolic link out of the document's folder and is not followed;"
+                " copy the file there"
+            )
+        return Place(self._fs, path)
 
     def _at_service(self, node_path: str, link: str, datapack: str | None) -> Place:
         if self._is_structure and re.fullmatch("repovizz:[0-9A-Za-z]+", link):
@@ -107,6 +114,10 @@ class Links:
 def is_path(link: str) -> bool:
     """Return whether a link is a path below the document or a hash, and not a URL or empty."""
     return not {"", ".", ".."} & set(link.split("/"))
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    return Path(path).resolve().is_relative_to(Path(folder or ".").resolve())
 
 
 def _leads_out(link: str) -> bool:

@@ -260,6 +260,10 @@ def _number(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
+MOST_LISTED = 10_000_000
+"""Maximum number of records in a listing."""
+
+
 def all_pages(fetch: Callable[[dict[str, int]], Page], *, by_id: bool) -> Iterator[Record]:
     """Iterate over all records of a listing, each once.
 
@@ -284,6 +288,8 @@ def all_pages(fetch: Callable[[dict[str, int]], Page], *, by_id: bool) -> Iterat
         fresh = [record for record in page.records if record.id not in seen]
         yield from fresh
         received += len(page.records)
+        if received > MOST_LISTED:
+            raise ProtocolError(f"the listing has no end: more than {MOST_LISTED} records")
         # A server that ignores offsets sends the same page again, so a page without new records is the end.
         if not fresh or _is_last(page, received, by_id):
             return

@@ -263,3 +263,16 @@ def test_search(run: Run, fs: RinoFileSystem) -> None:
     for text, problem in (("cold~", "fuzzy"), ("(cold", "too early"), ("size__foo:1", "unknown operator")):
         refused = run("search", "rino://found", text)
         assert (refused.exit_code, problem in refused.output) == (2, True), refused.output
+
+
+def test_csv_holds_no_formula_and_nothing_for_the_terminal(fs: RinoFileSystem, run: Run) -> None:
+    texts = ["=HYPERLINK(1)", "+1", "-1", "@SUM(A1)", " =1", "\t=1", "a\x1b[31mb", "a\u202eb", "plain", "1-2"]
+    each = {f"t{n}": text for n, text in enumerate(texts)}
+    fs.pipe_file("exp/texts", b"", metadata={"kind": "texts", "number": -5, **each})
+    names = ",".join(["number", *each])
+    result = run("query", "rino://exp", "kind=texts", "--csv", "--columns", names)
+    assert result.exit_code == 0, result.output
+    number, *cells = next(iter(csv.reader(io.StringIO(result.stdout.partition("\n")[2]))))
+    assert number == "-5"
+    quoted = [f"'{text}" for text in texts[:6]]
+    assert cells == [*quoted, "a\\x1b[31mb", "a\\u202eb", "plain", "1-2"]

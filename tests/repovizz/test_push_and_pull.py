@@ -174,6 +174,41 @@ def test_a_push_with_a_missing_file_makes_nothing(
     assert not fs.exists(name)
 
 
+@pytest.mark.parametrize("kind", ["file", "folder", "chain"])
+def test_a_symbolic_link_out_of_the_folder_is_not_pushed(
+    fs: RepovizzFileSystem, name: str, tmp_path: Path, kind: str
+) -> None:
+    document = write_tutorial(tmp_path / "pack")
+    (tmp_path / "outside").mkdir()
+    secret = tmp_path / "outside" / "clip 1.mp4"
+    secret.write_bytes(b"secret")
+    inside = tmp_path / "pack" / "clip 1.mp4"
+    inside.unlink()
+    if kind == "file":
+        inside.symlink_to(secret)
+    elif kind == "folder":
+        (tmp_path / "pack" / "folder").symlink_to(secret.parent)
+        inside.symlink_to("folder/clip 1.mp4")
+    else:
+        (tmp_path / "pack" / "other").symlink_to(secret)
+        inside.symlink_to("other")
+    with pytest.raises(InvalidDatapackError, match="symbolic link"):
+        fs.push(str(document), name)
+    assert not fs.exists(name)
+
+
+def test_a_symbolic_link_within_the_folder_is_pushed(
+    fs: RepovizzFileSystem, name: str, tmp_path: Path
+) -> None:
+    document = write_tutorial(tmp_path / "pack")
+    inside = tmp_path / "pack" / "clip 1.mp4"
+    inside.rename(tmp_path / "pack" / "moved")
+    inside.symlink_to("moved")
+    (tmp_path / "link").symlink_to(tmp_path / "pack")
+    fs.push(str(tmp_path / "link" / Path(document).name), name)
+    assert fs.exists(name)
+
+
 def test_a_document_with_flaws_is_not_pushed(fs: RepovizzFileSystem, name: str, tmp_path: Path) -> None:
     raw = tutorial()
     del raw["children"][2]["children"][1]["text"]

@@ -14,8 +14,9 @@ import click
 
 from rinofs.cli.commands.backup import backup, restore
 from rinofs.cli.credentials import chosen_secret, lifetime_option, password_options, show_tokens
-from rinofs.cli.errors import FAILED, CommandError, printable
+from rinofs.cli.errors import FAILED, CommandError
 from rinofs.cli.output import counted, human, show_json, write_lines
+from rinofs.errors import visible
 from rinofs.server import maintenance
 from rinofs.server.auth.accounts import COMMAND_LINE, READ, new_token
 from rinofs.server.catalog.audit import AuditEvent, entries
@@ -115,7 +116,7 @@ def remove_user(name: str, with_data: bool, data_dir: Path) -> None:
             services.accounts.remove_user(found, with_data=with_data)
         except Conflict as error:
             raise CommandError(error.message, hint="--with-data removes them as well") from error
-    click.echo(f"Removed the user {printable(name)}.")
+    click.echo(f"Removed the user {visible(name)}.")
 
 
 @user.command("password")
@@ -134,7 +135,7 @@ def set_password(name: str, password_file: str | None, ask_password: bool, data_
         raise click.UsageError("name the place of the password: --password-file FILE, - for standard input")
     with opened(data_dir) as services:
         services.accounts.set_password(_user(services, name), password)
-    click.echo(f"Set the password of {printable(name)}.")
+    click.echo(f"Set the password of {visible(name)}.")
 
 
 @admin.group()
@@ -176,7 +177,7 @@ def revoke_token(username: str, name_or_id: str, data_dir: Path) -> None:
     """Make a token of a user void. A server that runs takes note within seconds."""
     with opened(data_dir) as services:
         ended = services.accounts.end_token(_user(services, username), name_or_id)
-    click.echo(f"Revoked the token {printable(ended.name or str(ended.id))} of {printable(username)}.")
+    click.echo(f"Revoked the token {visible(ended.name or str(ended.id))} of {visible(username)}.")
 
 
 @admin.group()
@@ -260,7 +261,7 @@ def audit(username: str | None, event: str | None, limit: int, data_dir: Path, a
         details = " ".join(f"{key}={json.dumps(value)}" for key, value in one.details.items())
         moment = datetime.fromtimestamp(one.moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         fields = (moment, one.event, one.username or "-", one.source or "-", details)
-        write_lines(["\t".join(printable(field) for field in fields)])
+        write_lines(["\t".join(visible(field) for field in fields)])
 
 
 @admin.command()

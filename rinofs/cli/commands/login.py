@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from rinofs.cli.errors import printable
+from rinofs.errors import visible
 from rinofs.profiles import DEFAULT_PROFILE, Profile, ProfileStore, check_profile_name
 
 
@@ -59,7 +59,7 @@ def rino(
         password = _from_stdin("password") if password_stdin else _ask_password()
         account = log_in(endpoint_url, username, password, client_id=client_id or CLIENT_ID)
     store.save(Profile("rino", profile, endpoint_url, account.username, account.token))
-    click.echo(printable(f"Logged in to {endpoint_url} as {account.username}; the token is in {store.path}."))
+    click.echo(visible(f"Logged in to {endpoint_url} as {account.username}; the token is in {store.path}."))
     if profile != DEFAULT_PROFILE:
         click.echo(
             f"Use it with profile={profile!r} among the storage options, or FSSPEC_RINO_PROFILE={profile}."
@@ -118,7 +118,7 @@ def repovizz(
         tokens = log_in(client, _open, port=port, timeout=timeout)
     stored = store(client, tokens, profile)
     click.echo(
-        printable(f"Logged in to {client.endpoint_url} as {stored.username}; tokens are in {profiles.path}.")
+        visible(f"Logged in to {client.endpoint_url} as {stored.username}; tokens are in {profiles.path}.")
     )
     if profile != DEFAULT_PROFILE:
         click.echo(

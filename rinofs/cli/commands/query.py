@@ -17,6 +17,7 @@ from rinofs.cli.expressions import condition
 from rinofs.cli.locations import URL, locate
 from rinofs.cli.output import as_json as to_json
 from rinofs.cli.output import show_json, write_lines
+from rinofs.errors import visible
 from rinofs.rinocloud.filesystem import RinoFileSystem
 
 if TYPE_CHECKING:
@@ -184,11 +185,20 @@ def _text(value: Any) -> str:
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
 
 
+_FORMULA = ("=", "+", "-", "@")  # https://owasp.org/www-community/attacks/CSV_Injection
+
+
 def _write_csv(found: Iterable[Info], names: Sequence[str]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(names)
+    writer.writerow(map(_csv_cell, names))
     for info in found:
-        writer.writerow([_text(value_at(info, name)) for name in names])
+        writer.writerow([_csv_cell(value_at(info, name)) for name in names])
+
+
+def _csv_cell(value: Any) -> str:
+    """Return a value for a table that may be opened in a spreadsheet, which takes some texts for formulas."""
+    text = "\n".join("\t".join(map(visible, line.split("\t"))) for line in _text(value).split("\n"))
+    return f"'{text}" if isinstance(value, str) and text.lstrip().startswith(_FORMULA) else text
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:

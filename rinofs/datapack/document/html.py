@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from rinofs.datapack.document.messages import shortened
 from rinofs.datapack.document.nodes import Container, DataNode
+from rinofs.errors import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -54,7 +55,7 @@ def tree_html(
     nodes = list(islice(walk, MOST_NODES))
     more = _count(children) - len(nodes)
     about = "".join(_quiet(text) for text in said if text)
-    head = f'<div class="head"><span class="name">{escape(name or "datapack")}</span>{about}</div>'
+    head = f'<div class="head"><span class="name">{_escaped(name or "datapack")}</span>{about}</div>'
     rest = f'<div class="quiet">and {more:,} more nodes</div>' if more > 0 else ""
     return f'<div class="rinofs-pack"><style>{_STYLE}</style>{head}{"".join(_lines(nodes))}{rest}</div>'
 
@@ -85,12 +86,12 @@ def _lines(nodes: list[tuple[str, Node]]) -> Iterator[str]:
 
 
 def _container(part: str, node: Container) -> str:
-    return f'<span class="name">{escape(part)}/</span>{_quiet(node.text)}'
+    return f'<span class="name">{_escaped(part)}/</span>{_quiet(node.text)}'
 
 
 def _file(part: str, node: DataNode) -> str:
     told = [_datatype(node), node.mime or "", node.text]
-    return f"{escape(part)}{''.join(_quiet(text) for text in told if text)}"
+    return f"{_escaped(part)}{''.join(_quiet(text) for text in told if text)}"
 
 
 def _datatype(node: DataNode) -> str:
@@ -112,4 +113,8 @@ def _published_names() -> dict[str, str]:
 
 
 def _quiet(text: str) -> str:
-    return f'<span class="quiet">{escape(shortened(text, 120))}</span>' if text else ""
+    return f'<span class="quiet">{_escaped(shortened(text, 120))}</span>' if text else ""
+
+
+def _escaped(text: str) -> str:
+    return escape(visible(text))

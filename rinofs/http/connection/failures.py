@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import ssl
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ import requests
 import urllib3.exceptions
 
 from rinofs.http.connection.limits import FailureKind, Unanswered
+from rinofs.http.connection.redact import excerpt
 
 
 def root_of(error: BaseException) -> BaseException:
@@ -23,11 +25,18 @@ def root_of(error: BaseException) -> BaseException:
         error = inner
 
 
+def quotes_the_server(root: BaseException) -> bool:
+    """Return whether an error contains what the server sent, which may be anything, even the token."""
+    return isinstance(root, http.client.HTTPException) and not isinstance(root, OSError)
+
+
 def _reason(root: BaseException) -> str:
     """Return why an attempt failed, in the operating system's words if possible."""
+    if quotes_the_server(root):
+        return type(root).__name__
     words = str(root).rpartition("): ")[2]
     from_system = re.search(r"\[Errno -?\d+\] ([^()]+)", words)
-    return from_system[1].strip() if from_system else words or type(root).__name__
+    return excerpt(from_system[1].strip() if from_system else words or type(root).__name__)
 
 
 def unanswered(error: Exception, origin: str) -> Unanswered:

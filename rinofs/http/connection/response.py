@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from rinofs.errors import ConnectionFailedError, DeadlineError, ProtocolError
 from rinofs.http.connection.redact import excerpt
+from rinofs.protocol.limits import CLIENT_PAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -337,6 +338,15 @@ class Response:
         self._parsed.append(self.json())
 
 
+# An empty object takes 30 times the memory of its text. A page has at most `CLIENT_PAGE` records.
+_MOST_CONTAINERS = 200 * CLIENT_PAGE
+_MOST_VALUES = 2000 * CLIENT_PAGE
+
+
+def _has_too_much(content: bytes) -> bool:
+    return content.count(b"{") + content.count(b"[") > _MOST_CONTAINERS or content.count(b",") > _MOST_VALUES
+
+
 def parse_json(content: bytes) -> Any:
     """Parse strict JSON.
 
@@ -346,6 +356,8 @@ def parse_json(content: bytes) -> Any:
         If it is malformed, not UTF-8, nested too deeply, or contains NaN, Infinity or an extremely long
         number.
     """
+    if len(content) > _MOST_CONTAINERS and _has_too_much(content):
+        raise ValueError("more values than a page can have")
     try:
         return json.loads(content.decode("utf-8-sig"), parse_constant=_refuse_constant)
     except RecursionError:

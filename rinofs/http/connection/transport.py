@@ -33,7 +33,7 @@ from requests.structures import CaseInsensitiveDict
 from requests.utils import get_environ_proxies, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from rinofs.http.connection.failures import root_of, unanswered
+from rinofs.http.connection.failures import quotes_the_server, root_of, unanswered
 from rinofs.http.connection.limits import MIN_RATE, RATE_WINDOW
 from rinofs.http.connection.response import Headers, StreamedResponse, content_length, plain_head
 
@@ -131,8 +131,13 @@ class Transport:
             requests.RequestException,
             OSError,
         ) as error:
-            raise unanswered(error, origin) from root_of(error)
-        return StreamedResponse(raw, status, answered, method=method, url=url, label=label, on_close=on_close)
+            failure, root = unanswered(error, origin), root_of(error)
+        else:
+            return StreamedResponse(
+                raw, status, answered, method=method, url=url, label=label, on_close=on_close
+            )
+        # Not in the handler, where the error would be the context of this one.
+        raise failure from None if quotes_the_server(root) else root
 
     def close(self) -> None:
         """Close idle connections."""
@@ -312,6 +317,9 @@ class _SocketReader(io.RawIOBase):
         super().close()
 
 
+_LONGEST_TRAILER = 64 * 1024
+
+
 class ConnectionResponse(http.client.HTTPResponse):
     """The response that `StreamedResponse` reads from; has what urllib3's pools need of its own responses."""
 
@@ -336,6 +344,14 @@ class ConnectionResponse(http.client.HTTPResponse):
             unfolded = {name: _FOLD.sub(" ", value) for name, value in _joined(self.headers)}
             self.headers = self.msg = Headers(unfolded)  # type: ignore[assignment]
         self._reader.head_is_complete()
+
+    def _read_and_discard_trailer(self) -> None:
+        """Read what follows the last chunk, which http.client does for as long as the server sends it."""
+        left = _LONGEST_TRAILER
+        while (line := self.fp.readline(left + 1)) not in {b"\r\n", b"\n", b""}:
+            left -= len(line)
+            if left < 0:
+                raise http.client.LineTooLong("trailer")
 
     def _take_plain(self, status: int, reason: str, headers: Headers) -> bool:
         """Use a parsed head if its body length is given in the usual way."""
