@@ -9,9 +9,9 @@ import click
 from fsspec.config import conf
 
 from rinofs.cli.credentials import lifetime_option, read_secrets, show_tokens
-from rinofs.cli.errors import CommandError, Problems, printable
+from rinofs.cli.errors import CommandError, Problems
 from rinofs.cli.output import show_json, write_lines
-from rinofs.errors import AuthenticationError
+from rinofs.errors import AuthenticationError, visible
 from rinofs.profiles import DEFAULT_PROFILE, Profile, ProfileStore
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ def list_tokens(as_json: bool) -> None:
 def revoke_token(name_or_id: str) -> None:
     """Revoke one of your tokens."""
     _own_tokens().revoke(name_or_id)
-    click.echo(f"Revoked the token {printable(name_or_id)}.")
+    click.echo(f"Revoked the token {visible(name_or_id)}.")
 
 
 @click.command()
@@ -186,7 +186,7 @@ def passwd(passwords_file: str | None) -> None:
     else:
         present, new = read_secrets("passwords", passwords_file, 2)
     UserTokens(found.endpoint_url, found.token).change_password(present, new)
-    click.echo(printable(f"Changed the password of {username} at {found.endpoint_url}."))
+    click.echo(visible(f"Changed the password of {username} at {found.endpoint_url}."))
     if found.profile is not None:
         try:
             account_of(found.endpoint_url, found.token)
