@@ -27,7 +27,7 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-# Imported when they are first asked for, so that `import rinofs` costs next to nothing.
+# Imported on first use, so that `import rinofs` is fast.
 _WHERE = {
     "RinoFileSystem": "rinofs.rinocloud.filesystem",
     "RepovizzFileSystem": "rinofs.repovizz.filesystem",

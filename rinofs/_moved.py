@@ -1,6 +1,6 @@
-"""Imports of modules that have moved.
+"""Compatibility imports for modules that have moved.
 
-They work for one more release, with a DeprecationWarning that names the new place.
+They work for one more release, with a DeprecationWarning that has the new name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MOVED", "install"]
 
-# What the documentation of 0.1.0 showed: an earlier module, its names, and the modules that have them now.
+# Modules in the documentation of 0.1.0, their names, and the modules that now define them.
 MOVED: dict[str, dict[str, str]] = {
     "rinofs.datapack.edits": {"*": "rinofs.datapack.document.edits"},
     "rinofs.datapack.registry": {"DatatypeRegistry": "rinofs.datapack"},
@@ -37,7 +37,7 @@ MOVED: dict[str, dict[str, str]] = {
 
 
 class _Loader(Loader):
-    """Make an empty module that finds its names in their new places."""
+    """Creates an empty module that looks up its names in the new modules."""
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:  # noqa: ARG002
         return None
@@ -56,7 +56,7 @@ class _Loader(Loader):
 
 
 class _Finder:
-    """Find the modules that have moved. It is the last that Python asks, so that it slows no other import."""
+    """Finds modules that have moved. It comes last in `sys.meta_path`, so it slows down no other import."""
 
     @staticmethod
     def find_spec(fullname: str, _path: object, _target: object = None) -> ModuleSpec | None:
@@ -64,5 +64,5 @@ class _Finder:
 
 
 def install() -> None:
-    """Have Python find the modules that have moved."""
+    """Register the finder."""
     sys.meta_path.append(_Finder())

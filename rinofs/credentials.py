@@ -1,7 +1,7 @@
-"""Which token goes to which endpoint.
+"""Choose the token for an endpoint.
 
-A token is taken from the argument, else from fsspec's configuration and environment, else from a stored
-profile. One that belongs to an endpoint is sent to no other.
+A token comes from the argument, else from fsspec's configuration and environment, else from a stored profile.
+A token that belongs to an endpoint is sent to no other.
 """
 
 from __future__ import annotations
@@ -24,10 +24,9 @@ if TYPE_CHECKING:
 
 
 class ConfiguredToken(str):
-    """A token that came from fsspec's configuration or environment, not from the user's code.
+    """A token from fsspec's configuration or environment, not from the user's code.
 
-    It is told from one that the code gave, so that it is not pickled with a filesystem; and it does not
-    show itself.
+    The type marks tokens that are not pickled with a filesystem. The repr does not contain the token.
     """
 
     __slots__ = ()
@@ -37,10 +36,10 @@ class ConfiguredToken(str):
 
 
 class ChosenLogin(str):
-    """The name of a stored login that is used where there is no token; empty if none was named.
+    """The name of the stored login to use if there is no token; empty for the default.
 
-    fsspec tells filesystem objects apart by how their options show themselves. This one shows whose login
-    it is now, so that another one under the same name makes another object.
+    fsspec compares filesystem instances by the repr of their options. This repr contains the login's current
+    owner, so another login with the same name creates another instance.
     """
 
     __slots__ = ("_whose",)
@@ -48,7 +47,7 @@ class ChosenLogin(str):
 
     @classmethod
     def of(cls, name: str | None, profile: Profile | None) -> ChosenLogin:
-        """Return the name that was chosen, if any, with the login that is stored under it, if any."""
+        """Return the name with the login that is stored under it, if any."""
         login = cls(name or "")
         login._whose = f"{profile.endpoint_url} {identity_in(profile)}" if profile else "nobody"
         return login
@@ -59,16 +58,16 @@ class ChosenLogin(str):
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What is particular to a service in finding its tokens.
+    """The properties of a service that determine its tokens.
 
     Attributes
     ----------
     name : str
-        Its name in the profile store, and its first fsspec protocol.
+        Name in the profile store, and first fsspec protocol.
     protocols : tuple of str
-        Its fsspec protocols, under which fsspec's configuration is looked up; a later one wins.
+        Protocols to look up in fsspec's configuration; later ones take precedence.
     endpoint_url : str
-        Where the service is unless something else is said.
+        Default URL of the service.
     """
 
     name: str
@@ -78,20 +77,20 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A token, and the endpoint that it is for.
+    """A token and its endpoint.
 
     Attributes
     ----------
     endpoint_url : str
-        In its one spelling.
+        In canonical form.
     token : str
         Not in the repr.
     profile : Profile or None
-        The stored login that has it, if one has.
+        The stored login that contains it, if any.
     origin : str
-        Where it came from, in words for the user.
+        Where the token came from, for messages.
     remedy : str
-        What to do if the service refuses it.
+        What to do if the service refuses it, for messages.
     """
 
     endpoint_url: str
@@ -102,52 +101,53 @@ class Credentials:
 
     @property
     def advice(self) -> str:
-        """Where the token came from, and what to do if the service refuses it."""
+        """Where the token came from, and what to do if the service refuses it, for messages."""
         return f"it came from {self.origin}: {self.remedy}" if self.origin else ""
 
     @property
     def identity(self) -> str:
-        """What stands for the user in the keys of caches.
+        """Identifies the user in cache keys.
 
-        The user's name where a profile knows it, so that a new token of the same user finds what the last
-        one read; else a digest of the token.
+        The user name if a profile contains it, so that caches survive a new token of the same user; else a
+        digest of the token.
         """
         return identity_in(self.profile) if self.profile else f"token:{digest_of(self.token)}"
 
 
 def identity_in(profile: Profile) -> str:
-    """Return what stands for the user of a stored login: the name where it is known, else its token."""
+    """Return the identity of a stored login: the user name if known, else a digest of its token."""
     return f"user:{profile.username}" if profile.username else f"token:{digest_of(profile.token)}"
 
 
 def digest_of(secret: str) -> str:
-    """Return what a secret can be told from others by, without telling the secret."""
+    """Return a digest that identifies a secret without revealing it."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def find_credentials(
     service: Service, *, endpoint_url: str | None, token: str | None, profile: str | None
 ) -> Credentials:
-    """Decide which token to use, and for which endpoint.
+    """Choose the token and the endpoint.
 
     Parameters
     ----------
     service : Service
-        The service.
+        Service.
     endpoint_url, token, profile : str, optional
-        What the user or the configuration said.
+        Arguments of the user, or values from the configuration.
 
     Returns
     -------
     Credentials
-        A token with its endpoint.
+        Token and endpoint.
 
     Raises
     ------
     CredentialsError
         If there is no token for the endpoint.
     InvalidOptionError
-        If the endpoint is not the URL of a server, or the token is not text that a header can carry.
+        If the endpoint is not the URL of a server, or the token contains characters that are not allowed in a
+        header.
     """
     if token is not None:
         _check_token(token)
@@ -187,7 +187,7 @@ def _stored_credentials(profile: Profile, file: Path) -> Credentials:
 
 
 def _origin_of(service: Service, token: str) -> tuple[str, str]:
-    """Return where a token came from that no profile has, and what to do if it is refused."""
+    """Return where a token without a profile came from, and what to do if it is refused."""
     if not isinstance(token, ConfiguredToken):
         return "the option token=", "pass a valid token"
     for protocol in reversed(service.protocols):
@@ -207,30 +207,30 @@ def _check_token(token: object) -> None:
 def configured_options(
     service: Service, given: Mapping[str, Any], conf: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Join what the code gave with fsspec's configuration, before fsspec itself does.
+    """Merge options from code with fsspec's configuration, before fsspec does.
 
-    fsspec reads settings from the environment as JSON, so that a token ``1e5`` would become a number; here
-    it stays the text that it is. A configured token is used for the configured endpoint only.
+    fsspec parses environment variables as JSON, so that a token ``1e5`` would become a number; here it
+    remains text. A configured token is used for the configured endpoint only.
 
     Parameters
     ----------
     service : Service
-        The service.
+        Service.
     given : mapping
-        Options that the user's code gave, by name.
+        Options from code, by name.
     conf : mapping
         fsspec's configuration, by protocol.
 
     Returns
     -------
     dict
-        `given`, with a `ConfiguredToken` where the configuration has a token that applies, ``token`` set to
-        None where it has one that does not, and a `ChosenLogin` where there is no token.
+        `given`, with a `ConfiguredToken` if the configuration has a token for the endpoint, ``token=None`` if
+        it has one for another endpoint, and a `ChosenLogin` if there is no token.
 
     Raises
     ------
     CredentialsError
-        If a stored login is needed and the file of logins cannot be used.
+        If a stored login is needed and the file of logins is not valid.
     """
     if given.get("token") is not None:
         return dict(given)
@@ -262,7 +262,7 @@ def _meant_for(endpoint_url: str | None, configured: Mapping[str, Any], service:
 
 
 def _text_of_token(service: Service, value: Any) -> str | None:
-    """Return the token as it was written, whatever fsspec's reading made of it."""
+    """Return the token as it was written, before fsspec parsed it."""
     if value is None or isinstance(value, str):
         return value
     for protocol in reversed(service.protocols):
@@ -279,7 +279,7 @@ def _tokens_in_environment(protocol: str) -> dict[str, str]:
         keep = json.loads(os.environ.get(prefix, "{}"), parse_int=str, parse_float=str, parse_constant=str)
         found[prefix] = keep.get("token")
     except (ValueError, AttributeError):
-        pass  # fsspec has warned of it
+        pass  # fsspec has already warned about it
     return {variable: text for variable, text in found.items() if isinstance(text, str)}
 
 

@@ -1,4 +1,4 @@
-"""What an endpoint URL is, and when two of them are the same."""
+"""Endpoint URLs: validation and comparison."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def check_endpoint(endpoint_url: str) -> None:
-    """Refuse what is not the URL of a server.
+    """Raise an error for anything but the URL of a server.
 
     Raises
     ------
     InvalidOptionError
-        If it is not an http or https URL, or holds a user, a password, a query or a fragment.
+        If it is not an http or https URL, or contains a user, a password, a query or a fragment.
     """
     _origin(endpoint_url)
 
 
 def canonical_endpoint(endpoint_url: str) -> str:
-    """Return the one spelling of an endpoint URL: host in lower case, no default port, no slash at its end.
+    """Return an endpoint URL in canonical form: host in lower case, no default port, no trailing slash.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def canonical_endpoint(endpoint_url: str) -> str:
 
 
 def is_loopback(endpoint_url: str) -> bool:
-    """Tell whether what is sent to the endpoint stays on this machine.
+    """Return whether the endpoint is on this machine.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def is_loopback(endpoint_url: str) -> bool:
 
 
 def same_endpoint(one: str, other: str) -> bool:
-    """Tell whether two endpoint URLs are the same server and path, however they are spelt.
+    """Return whether two endpoint URLs stand for the same server and path.
 
     Raises
     ------
@@ -76,7 +76,7 @@ def _origin(endpoint_url: str) -> tuple[str, str, int, str]:
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise InvalidOptionError("an endpoint URL must not contain a user, password, query or fragment")
     if parts.path.rstrip("/").endswith("/api/1"):
-        # Every request would be answered by "not found", as if there were nothing.
+        # With it, the response to every request would be "not found", as if nothing existed.
         raise InvalidOptionError(f"{endpoint_url!r}: remove /api/1 from the endpoint URL")
     return parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/")
 

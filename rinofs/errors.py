@@ -1,30 +1,30 @@
 """The errors of rinofs.
 
-Each is also the builtin error that fsspec, pandas and plain Python code expect, so that
-``except FileNotFoundError`` works without knowing rinofs::
+Each is also the builtin error that fsspec, pandas and other Python code expect, so ``except
+FileNotFoundError`` works as usual::
 
     RinofsError
-    ├── InvalidPathError (ValueError)             a path that no object can have
-    ├── InvalidOptionError (ValueError)           a value that an option does not take
-    │   └── InvalidOptionTypeError (TypeError)    a value of the wrong type, or an option that does not exist
-    ├── InvalidDatapackError (ValueError)         no datapack document, or a node that is unusable
-    ├── UnknownDatatypeError (LookupError)        no datatype of that name or id
+    ├── InvalidPathError (ValueError)             the path is not valid
+    ├── InvalidOptionError (ValueError)           the value of an option is not valid
+    │   └── InvalidOptionTypeError (TypeError)    the type of a value is wrong, or the option does not exist
+    ├── InvalidDatapackError (ValueError)         a document or a node cannot be used
+    ├── UnknownDatatypeError (LookupError)        no datatype has this name or id
     ├── CredentialsError (PermissionError)        no usable token for the endpoint
-    ├── ServiceError (OSError)                    the service refused
+    ├── ServiceError (OSError)                    the service refused the request
     │   ├── NotFoundError (FileNotFoundError)
     │   ├── NotAllowedError (PermissionError)
-    │   │   └── AuthenticationError               the token was refused
+    │   │   └── AuthenticationError               the token is invalid or expired
     │   ├── ConflictError (FileExistsError)
-    │   ├── PreconditionError                     the object is not as it was when it was last looked at
+    │   ├── PreconditionError                     the object has changed
     │   ├── InvalidRequestError (ValueError)
-    │   ├── TooLargeError                         the service takes nothing of this size
-    │   └── UnavailableError                      too many requests, or the service is down
-    ├── ConnectionFailedError (ConnectionError)   no answer from the endpoint
-    │   └── OutcomeUnknownError                   a write was sent, and no answer came
-    ├── DeadlineError (TimeoutError)              the answer was too slow
-    ├── ProtocolError (OSError)                   an answer that the service's protocol does not know
+    │   ├── TooLargeError                         the content is too large
+    │   └── UnavailableError                      the service is overloaded or down
+    ├── ConnectionFailedError (ConnectionError)   the endpoint did not respond
+    │   └── OutcomeUnknownError                   a change was sent, but there was no response
+    ├── DeadlineError (TimeoutError)              the response was too slow
+    ├── ProtocolError (OSError)                   the response is not valid
     ├── ContentChangedError (OSError)             the content was replaced while it was read
-    └── ContentMismatchError (OSError)            the bytes are not those that the service vouches for
+    └── ContentMismatchError (OSError)            the bytes do not match the digest
 """
 
 from __future__ import annotations
@@ -72,41 +72,41 @@ def visible(text: str) -> str:
 
 
 class RinofsError(Exception):
-    """Anything that rinofs itself raises."""
+    """Base class of all errors that rinofs raises."""
 
 
 class InvalidPathError(RinofsError, ValueError):
-    """A path that no object can have; nothing was sent."""
+    """The path is not valid; nothing was sent."""
 
 
 class InvalidOptionError(RinofsError, ValueError):
-    """A value that an option does not take; the message says which it does."""
+    """The value of an option is not valid; the message has the allowed values."""
 
 
 class InvalidOptionTypeError(InvalidOptionError, TypeError):
-    """A value of the wrong type, or an option that does not exist.
+    """A value has the wrong type, or the option does not exist.
 
-    It is a ``TypeError``, as for any Python call, and also the ``ValueError`` of all unusable options.
+    It is a ``TypeError``, as for any Python call, and also a ``ValueError``, as all invalid options are.
     """
 
 
 class InvalidDatapackError(RinofsError, ValueError):
-    """A document that is no datapack's, or a node of it that cannot be used; the message names the node."""
+    """A datapack's document or a node cannot be used; the message names the node."""
 
 
 class UnknownDatatypeError(RinofsError, LookupError):
-    """No datatype of that name or id is registered."""
+    """No datatype has this name or id."""
 
 
 class _PathError(RinofsError, OSError):
-    """An error about one path or URL, in the form that ``OSError`` gives such errors.
+    """An error about a path or URL, with the attributes of ``OSError``.
 
     Parameters
     ----------
     message : str
         What happened, and what to do next.
     path : str, optional
-        The path or URL that it happened to; found as ``filename``.
+        The path or URL, available as ``filename``.
     """
 
     code = errno.EIO
@@ -119,7 +119,7 @@ class _PathError(RinofsError, OSError):
         self.message = message
 
     def __str__(self) -> str:
-        """Return what happened, the path, and then what to do next, which `message` has after a semicolon."""
+        """Return the part of `message` before its semicolon, the path, and the rest of `message`."""
         what, mark, next_step = self.message.partition("; ")
         if self.filename is None or not mark:
             return visible(super().__str__())
@@ -137,18 +137,18 @@ def _rebuild(kind: type[_PathError], message: str, path: str | None, state: dict
 
 
 class CredentialsError(_PathError, PermissionError):
-    """There is no token for the endpoint, or the one there is must not be sent to it."""
+    """There is no token for the endpoint, or the token must not be sent to it."""
 
     code = errno.EACCES
 
 
 class ServiceError(_PathError):
-    """The service answered with a refusal.
+    """The service refused the request.
 
     Attributes
     ----------
     status : int or None
-        The HTTP status of the answer.
+        HTTP status of the response.
     """
 
     def __init__(self, message: str, path: str | None = None, *, status: int | None = None) -> None:
@@ -162,7 +162,7 @@ class NotFoundError(ServiceError, FileNotFoundError):
     Attributes
     ----------
     detail : str
-        What is known besides, such as which part of the path exists.
+        Further information, such as which part of the path exists.
     """
 
     code = errno.ENOENT
@@ -183,13 +183,13 @@ class NotFoundError(ServiceError, FileNotFoundError):
 
 
 class NotAllowedError(ServiceError, PermissionError):
-    """The object is not this user's to use so (403)."""
+    """The user has no permission for the object (403)."""
 
     code = errno.EACCES
 
 
 class AuthenticationError(NotAllowedError):
-    """The token was refused (401)."""
+    """The token is invalid or expired (401)."""
 
 
 class ConflictError(ServiceError, FileExistsError):
@@ -199,52 +199,52 @@ class ConflictError(ServiceError, FileExistsError):
 
 
 class PreconditionError(ServiceError):
-    """The object is not in the state that the request asked for (412)."""
+    """The object has changed: a condition of the request is not met (412)."""
 
     code = errno.EBUSY
 
 
 class InvalidRequestError(ServiceError, ValueError):
-    """The service does not accept the request (400, 405, 415, 422)."""
+    """The request is not valid (400, 405, 415, 422)."""
 
     code = errno.EINVAL
 
 
 class TooLargeError(ServiceError):
-    """The service accepts no request of this size (413)."""
+    """The content is too large for the service (413)."""
 
     code = errno.EFBIG
 
 
 class UnavailableError(ServiceError):
-    """The service has too much to do, or is down (429, 5xx)."""
+    """The service is overloaded or down (429, 5xx)."""
 
     code = errno.EAGAIN
 
 
 class ConnectionFailedError(_PathError, ConnectionError):
-    """No answer came from the endpoint."""
+    """The endpoint did not respond, or the connection was lost."""
 
     code = errno.ECONNABORTED
 
 
 class OutcomeUnknownError(ConnectionFailedError):
-    """A request that changes something was sent and no answer came: it may or may not be carried out."""
+    """A request that changes something was sent, but there was no response: it may have been carried out."""
 
 
 class DeadlineError(_PathError, TimeoutError):
-    """The answer did not come, or not fast enough."""
+    """The response was too slow."""
 
     code = errno.ETIMEDOUT
 
 
 class ProtocolError(_PathError):
-    """The answer is not one that the service's protocol knows.
+    """The response is not valid in the service's protocol.
 
     Attributes
     ----------
     status : int or None
-        The HTTP status of the answer, where it is what was not expected.
+        HTTP status of the response, if it was unexpected.
     """
 
     code = errno.EPROTO
@@ -261,10 +261,10 @@ class ContentChangedError(_PathError):
 
 
 class ContentMismatchError(_PathError):
-    """The bytes are not those that the service vouches for."""
+    """The bytes do not match the service's digest."""
 
     code = errno.EBADMSG if hasattr(errno, "EBADMSG") else errno.EIO
 
 
 class NotWrittenWarning(RuntimeWarning):
-    """A file was closed or dropped in a way that stores nothing."""
+    """A file was closed or deleted without being stored."""

@@ -1,4 +1,4 @@
-"""The settings of a filesystem, checked once, at the door."""
+"""Options of filesystems, validated on creation."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 MEBIBYTE = 1024 * 1024
 
-# What fsspec and its callers give to any filesystem; it is theirs and means nothing here.
+# Options that fsspec and its callers pass to every filesystem; they have no effect here.
 FSSPEC_OPTIONS = frozenset({"add_aliases", "add_docs", "asynchronous", "batch_size", "loop", "max_paths"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """Settings of a filesystem and their defaults; `RemoteFileSystem` says what each of them means.
+    """Options of a filesystem with their defaults; see `RemoteFileSystem` for their meaning.
 
     Raises
     ------
@@ -55,7 +55,7 @@ class Options:
 
     @property
     def listing_age(self) -> float:
-        """Seconds that a listing from memory may be old."""
+        """Maximum age of a cached listing in seconds."""
         return self.listings_expiry_time if self.use_listings_cache else 0.0
 
 
@@ -74,7 +74,7 @@ def _check(
 
 
 def check_cache_type(name: str) -> None:
-    """Refuse a type of cache that does not exist; raises InvalidOptionError."""
+    """Raise InvalidOptionError for a cache type that does not exist."""
     known = {"rinofs", *filter(None, caches)}
     if name not in known:
         raise InvalidOptionError(f"unknown cache_type {name!r}{_hint(name, known, 'the types are')}")
@@ -86,19 +86,19 @@ def _hint(name: str, known: Collection[str], otherwise: str) -> str:
 
 
 def refuse_unknown(given: Mapping[str, object], known: frozenset[str]) -> None:
-    """Refuse options that do not exist.
+    """Raise an error for options that do not exist.
 
     Parameters
     ----------
     given : mapping
-        What was passed beyond the known options, by name.
+        Additional keyword arguments.
     known : frozenset of str
-        The names of the filesystem's own options, for a suggestion.
+        Names of the filesystem's options, for a suggestion.
 
     Raises
     ------
     InvalidOptionTypeError
-        If a name is neither an option nor one of fsspec's own.
+        If a name is not an option of the filesystem or of fsspec.
     """
     for name in given.keys() - FSSPEC_OPTIONS:
         raise InvalidOptionTypeError(f"unknown option {name!r}{_hint(name, known, 'the options are')}")

@@ -1,4 +1,4 @@
-"""Stored logins: one small file that only its owner can read, safe to change from several processes."""
+"""Stored logins, in a file that only its owner can read and several processes can change safely."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["DEFAULT_PROFILE", "SERVICES", "Profile", "ProfileStore", "check_profile_name"]
 
 DEFAULT_PROFILE = "default"
-"""The name of the profile that is used where none is named."""
+"""Name of the default profile."""
 
 SERVICES = ("rino", "repovizz")
 _FORMAT = 1
@@ -38,26 +38,26 @@ _Entries: TypeAlias = dict[str, dict[str, dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A login that is kept between sessions, for one endpoint and no other.
+    """A stored login, for one endpoint only.
 
     Attributes
     ----------
     service : str
         ``rino`` or ``repovizz``.
     name : str
-        What the user calls it; ``default`` is used where none is named.
+        Name of the profile; the default is ``default``.
     endpoint_url : str
-        The server that gave the token. The token is sent to no other.
+        Server that issued the token, which is sent to no other server.
     username : str or None
-        Whose token it is, where the server said so.
+        Owner of the token, if the server reported it.
     token : str
-        The API or access token. Like the other secrets it is not in the repr, and a profile is not pickled.
+        API or access token. No secret is in the repr, and a profile cannot be pickled.
     refresh_token : str or None
-        What a new token is asked with.
+        Used to get a new token.
     expires_at : float or None
-        When the token ends, in seconds since the epoch; None if it does not.
+        Expiry of the token in Unix seconds; None if it does not expire.
     client_id, client_secret : str or None
-        The OAuth client that the token was given to.
+        OAuth client that the token was issued to.
 
     Raises
     ------
@@ -87,34 +87,34 @@ class Profile:
         raise TypeError("a profile cannot be pickled: it holds secrets; load it where it is needed")
 
     def is_for(self, endpoint_url: str) -> bool:
-        """Tell whether the token may be sent to `endpoint_url`."""
+        """Return whether the token may be sent to `endpoint_url`."""
         return same_endpoint(self.endpoint_url, endpoint_url)
 
 
 class ProfileStore:
     """The file of stored logins.
 
-    Reading takes no lock, since the file is only ever replaced as a whole.
+    Reading needs no lock, since the file is only replaced as a whole.
 
     Parameters
     ----------
     path : Path, optional
-        The file. By default ``profiles.json`` in the folder that ``RINOFS_CONFIG_DIR`` names, else in the
-        system's folder for user settings.
+        The file. By default ``profiles.json`` in the folder ``RINOFS_CONFIG_DIR``, or else in the system's
+        folder for user settings.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        # A link (dotfile managers make them) is to stay one: the file behind it is what gets replaced.
+        # Keep symbolic links, which dotfile managers create: replace the file that they lead to.
         self.path = Path(os.path.realpath(path if path is not None else _default_path()))
         self._mine = threading.local()
 
     def load(self, service: str, name: str | None = None) -> Profile | None:
-        """Return the profile `name` (by default ``default``), or None where there is none.
+        """Return the profile `name` (by default ``default``), or None.
 
         Raises
         ------
         CredentialsError
-            If the file cannot be read, or does not hold what it should.
+            If the file cannot be read or is not valid.
         """
         _check_service(service)
         chosen = DEFAULT_PROFILE if name is None else name
@@ -127,12 +127,12 @@ class ProfileStore:
         return sorted(self._profiles(self._read()).get(service, {}))
 
     def save(self, profile: Profile) -> None:
-        """Store `profile` in the place of an earlier one of its name; all others are kept.
+        """Store `profile`, replacing an earlier one with the same name; all others are kept.
 
         Raises
         ------
         CredentialsError
-            If the file holds something else than profiles. It is left as it is.
+            If the file is not valid. It is not changed then.
         """
         values = {f.name: getattr(profile, f.name) for f in fields(profile)}
         entry = {k: v for k, v in values.items() if v is not None and k not in {"service", "name"}}
@@ -142,7 +142,7 @@ class ProfileStore:
             self._write(document)
 
     def remove(self, service: str, name: str) -> bool:
-        """Forget a profile; returns whether there was one."""
+        """Delete a profile; returns whether it existed."""
         _check_service(service)
         with self.locked():
             document = self._read()
@@ -153,10 +153,10 @@ class ProfileStore:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold off every other thread and process that changes profiles.
+        """Lock the file against changes by other threads and processes.
 
-        For work that must not be done twice, such as a refresh that uses up a token: load inside, look
-        whether another process was faster, and save. May be entered again by the thread that holds it.
+        For operations that must not happen twice, such as using a refresh token: inside the context, load the
+        profile, check whether another process was faster, and save. The lock is reentrant.
 
         Raises
         ------
@@ -175,7 +175,7 @@ class ProfileStore:
 
     @contextlib.contextmanager
     def _file_lock(self) -> Iterator[None]:
-        import filelock  # takes longer to import than all the rest, and most programs change no profile
+        import filelock  # takes longer to import than everything else, and most programs change no profile
 
         lock = filelock.FileLock(f"{self.path}.lock", timeout=_LOCK_TIMEOUT, mode=0o600)
         try:
@@ -208,7 +208,7 @@ class ProfileStore:
         try:
             document = json.loads(text)
         except (ValueError, RecursionError) as error:
-            # json's own message quotes nothing of the file, so no secret gets into this one.
+            # json's message contains no text of the file, and therefore no secret.
             where = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "its values"
             self._damaged(f"it is not JSON ({where})")
         if not isinstance(document, dict) or document.get("version") != _FORMAT:
@@ -228,7 +228,7 @@ class ProfileStore:
             _check_values(values)
             profile = Profile(service, name, **values)
         except (TypeError, ValueError, AttributeError):
-            profile = None  # raised below, not from here: what is wrong may quote a secret
+            profile = None  # raised below, without this error as its context: it may contain a secret
         if profile is None:
             self._damaged(f"the {service} profile {name!r} is not complete")
         return profile
@@ -245,7 +245,7 @@ class ProfileStore:
             _log.warning("other users may read the tokens in %s: run chmod 600 on it", self.path)
 
     def _write(self, document: Mapping[str, Any]) -> None:
-        """Replace the file; called with the lock held, so every other temporary file is a dead one."""
+        """Replace the file. The lock is held, so any other temporary file is left from a crash."""
         prefix = f".{self.path.name}-"
         for left_behind in self.path.parent.glob(f"{prefix}*.tmp"):
             left_behind.unlink(missing_ok=True)
@@ -266,7 +266,7 @@ class ProfileStore:
 
 
 def check_profile_name(name: str) -> None:
-    """Refuse what cannot be the name of a profile.
+    """Raise an error for an invalid name of a profile.
 
     Raises
     ------

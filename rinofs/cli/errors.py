@@ -1,4 +1,4 @@
-"""How failures reach the user: one line on standard error, and an exit code."""
+"""Report failures: one line on standard error, and an exit code."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 _log = logging.getLogger("rinofs")
 
-# A group of commands that is called without one shows its help; before click 8.2 in another way.
+# Raised for a group of commands without a command, which shows the help; other class before click 8.2.
 _NO_ARGUMENTS: tuple[type[click.UsageError], ...] = (
     (click.exceptions.NoArgsIsHelpError,) if hasattr(click.exceptions, "NoArgsIsHelpError") else ()
 )
 
 
 class CommandError(Exception):
-    """What a command could not do.
+    """A command failed.
 
     Parameters
     ----------
     what : str
         What happened.
     path : str, optional
-        The path or URL that it happened to.
+        The path or URL.
     hint : str, optional
         What to do next.
     """
@@ -62,26 +62,26 @@ class CommandError(Exception):
 
 
 class Problems:
-    """What went wrong in a command that goes on with the rest.
+    """Collects the failures of a command that continues after them.
 
     Attributes
     ----------
     lines : list of str
-        What was reported, in order.
+        Reported failures, in order.
     """
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
     def report(self, problem: BaseException | str, path: str | None = None) -> None:
-        """Tell the user of a problem at once."""
+        """Report a failure to the user at once."""
         line = problem if isinstance(problem, str) else describe(problem, path)
         self.lines.append(line)
         complain(line)
 
     @contextlib.contextmanager
     def collected(self, path: str | None = None) -> Iterator[None]:
-        """Report what the work inside raises, and go on."""
+        """Report an exception in the context, and continue."""
         try:
             yield
         except BrokenPipeError:
@@ -91,25 +91,25 @@ class Problems:
             self.report(error, path)
 
     def exit_if_any(self) -> None:
-        """End the command with exit code 1 if anything was reported."""
+        """Exit with code 1 if a failure was reported."""
         if self.lines:
             sys.exit(FAILED)
 
 
 def describe(error: BaseException, path: str | None = None) -> str:
-    """Put an error into one line: the path or URL, what happened, and what to do next.
+    """Return an error as one line: the path or URL, what happened, and what to do next.
 
     Parameters
     ----------
     error : BaseException
-        What was raised.
+        Exception.
     path : str, optional
-        The path or URL as the user knows it; else the error's own.
+        The path or URL as the user typed it; by default the error's own.
     """
     if isinstance(error, CommandError):
         return visible(str(error))
     own = getattr(error, "filename", None)
-    # An error that names a URL knows better than we do whether it is about the source or the target.
+    # The URL in an error is more specific: it tells whether the source or the target failed.
     named = own if path is None or "://" in str(own) else path
     what = _what(error, path)
     if not named or str(named) in what:
@@ -128,7 +128,7 @@ def _what(error: BaseException, path: str | None) -> str:
             return error.strerror[0].lower() + error.strerror[1:]
         for kind, text in _PLAIN_OSERRORS.items():
             if isinstance(error, kind):
-                # fsspec's filesystems raise these with nothing but the path, if that.
+                # fsspec's filesystems raise these with only a path, or without one.
                 return text if path else f"{text}: {error}".removesuffix(": ")
     if isinstance(error, ImportError):
         return f"a package is missing: {error}"
@@ -143,7 +143,7 @@ def _in_words_of_commands(text: str) -> str:
     return text
 
 
-# The filesystems' errors speak to programs: what these pass as arguments, commands take as options.
+# Errors of filesystems name Python arguments; the command line has options instead.
 _WORDS_OF_COMMANDS = {
     "pass token=..., set FSSPEC": "set FSSPEC",
     "`rinofs login`, or pass a token": "`rinofs login`",
@@ -170,7 +170,7 @@ def complain(line: str) -> None:
 
 @contextlib.contextmanager
 def reported() -> Iterator[None]:
-    """Turn whatever ends a command into one line on standard error and an exit code."""
+    """Report any exception of a command as one line on standard error, and exit with its code."""
     try:
         yield
     except click.UsageError as error:
@@ -197,32 +197,32 @@ def reported() -> Iterator[None]:
 
 
 def _with_suggestion(error: click.UsageError) -> str:
-    """Return the message of a usage error, with the commands that an unknown one may stand for."""
+    """Return the message of a usage error, with suggestions for an unknown command."""
     unknown = re.fullmatch(r"No such command '(.+)'\.", error.message)
     if unknown is None or error.ctx is None or not isinstance(error.ctx.command, click.Group):
         return error.format_message()
     import difflib
 
     known = error.ctx.command.list_commands(error.ctx)
-    # Two letters of `ls` are all that there is to compare, and the usual cutoff asks for more.
+    # A typing error in the two letters of `ls` is below the default cutoff.
     near = difflib.get_close_matches(unknown[1], known, n=1, cutoff=0.5)
     return f"{error.message.rstrip('.')}; did you mean {near[0]!r}?" if near else error.message
 
 
 @contextlib.contextmanager
 def ended_from_outside() -> Iterator[None]:
-    """End the command on Ctrl-C, and where nobody reads on, as in ``rinofs cat x | head``."""
+    """End the command on Ctrl-C, and when the reader of a pipe exits, as in ``rinofs cat x | head``."""
     try:
         yield
     except KeyboardInterrupt:
         with contextlib.suppress(OSError):
-            click.echo(nl=sys.stderr.isatty(), err=True)  # after the terminal's ^C
+            click.echo(nl=sys.stderr.isatty(), err=True)  # after ^C on the terminal
         complain("interrupted")
         sys.exit(INTERRUPTED)
     except OSError as error:
         if error.errno != errno.EPIPE:
             raise
-        # The interpreter would write what is left in its buffers when it exits, and complain.
+        # Otherwise Python writes its buffers at exit, and reports an error.
         with contextlib.suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(PIPE_CLOSED)

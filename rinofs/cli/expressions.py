@@ -1,4 +1,4 @@
-"""What is typed on the command line about metadata: ``y>2.2``, ``subject=A22``."""
+"""Parse conditions and assignments of metadata, such as ``y>2.2`` and ``subject=A22``."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _SIGNS = "!<>=~"
 _SYMBOLIC = re.compile(rf"([^{_SIGNS}]+)([{_SIGNS}]+)(.*)", re.DOTALL)
 _WORDED = re.compile(rf"([^{_SIGNS}]+?)\s+(\w+)\s+(.*)", re.DOTALL)
 
-# What is always text is compared with text: a file may be called 3, a tag 2016.
+# Text fields are compared with text: the name of a file may be 3, a tag 2016.
 _TEXTS = {"tags"} | {n for one in RECORD_FIELDS.values() if one.type == "text" for n in (one.name, one.info)}
 
 
 def value_of(text: str) -> Any:
-    """Return the value that a text stands for: a JSON literal where it is one, else the text itself."""
+    """Return the value of a text: a parsed JSON literal, or the text itself."""
     try:
         return json.loads(text, parse_constant=_refused)
     except (ValueError, RecursionError):
@@ -37,27 +37,27 @@ def value_of(text: str) -> Any:
 
 
 def _refused(name: str) -> Any:
-    raise ValueError(name)  # JSON has no NaN, whatever the parser thinks
+    raise ValueError(name)  # Python's parser accepts NaN, JSON does not
 
 
 def condition(text: str) -> tuple[str, str, Any]:
-    """Return field, operator and value of a condition.
+    """Parse a condition into field, operator and value.
 
     Parameters
     ----------
     text : str
-        ``field=value``, with ``!= < <= > >=`` for other comparisons and ``~`` for texts that hold a text, or
-        the keyword of an operator between blanks, as in ``field in [value, ...]``.
+        ``field=value``, with ``!= < <= > >=`` for other comparisons and ``~`` for strings that contain a
+        string, or the keyword of an operator between blanks, as in ``field in [value, ...]``.
 
     Returns
     -------
     tuple of str, str and a value
-        The operator by its keyword.
+        Field, keyword of the operator, and value.
 
     Raises
     ------
     click.UsageError
-        If it is not a condition.
+        If it is not a valid condition.
     """
     found = _worded(text) or _SYMBOLIC.fullmatch(text)
     if found is None or not found[1].strip():
@@ -78,7 +78,7 @@ def _worded(text: str) -> re.Match[str] | None:
     found = re.fullmatch(rf"([^{_SIGNS}]+?)\s+({known})\s+(.*)", text, re.DOTALL)
     operator = operator_of_keyword(found[2]) if found else None
     is_list = operator is not None and operator.takes is Takes.LIST
-    # A name of a field may hold such a word, as in 'rest in bed=2'.
+    # A field name may contain an operator as a word, as in 'rest in bed=2'.
     return found if found and (not is_list or found[3].startswith("[")) else None
 
 
@@ -98,12 +98,12 @@ def _wanted(text: str, field: str, operator: Operator, value: str) -> Any:
 
 
 def assignment(text: str) -> tuple[str, Any]:
-    """Return name and value of ``name=value``.
+    """Parse ``name=value``.
 
     Raises
     ------
     click.UsageError
-        If it is none.
+        If it is not an assignment.
     """
     name, equals, value = text.partition("=")
     if not equals or not name:

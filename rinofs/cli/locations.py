@@ -1,4 +1,4 @@
-"""What the user typed, as a filesystem and a path, and how paths are shown back."""
+"""Convert what the user typed to a filesystem and a path, and format paths for output."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["URL", "Info", "Location", "entries", "expand", "is_folder", "locate"
 
 
 class _UrlType(click.types.StringParamType):
-    """A URL or path, as text; shells complete it as they complete file names."""
+    """A URL or path, as text; shells complete it like a file name."""
 
     name = "url"
 
@@ -40,28 +40,28 @@ class _UrlType(click.types.StringParamType):
 
 
 URL = _UrlType()
-"""The type of arguments that are URLs or paths."""
+"""Type of arguments that are URLs or paths."""
 
 Info: TypeAlias = dict[str, Any]
 
 _SLIP = re.compile(r"(rino|rinocloud|repovizz2?):/?(?!/)")
-"""What looks like a URL of a service, and is taken for a local path."""
+"""Looks like a mistyped URL of a service, but is a local path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """A URL or local path, as the user gave it and as its filesystem knows it.
+    """A URL or local path, as typed by the user and in its filesystem.
 
     Attributes
     ----------
     url : str
-        How the user spelt it, or would.
+        The user's spelling.
     fs : AbstractFileSystem
-        The filesystem that it is in.
+        Filesystem.
     path : str
-        The path in that filesystem, without protocol and trailing slash.
+        Path in the filesystem, without protocol and trailing slash.
     matched : bool
-        Whether a pattern led here.
+        Whether it is the match of a pattern.
     """
 
     url: str
@@ -71,16 +71,16 @@ class Location:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is in a filesystem of this machine."""
+        """Whether it is on a local filesystem."""
         return isinstance(self.fs, LocalFileSystem)
 
     @property
     def name(self) -> str:
-        """The last part of the path; empty for a root."""
+        """Last part of the path; empty for a root."""
         return self.path.rstrip("/").rpartition("/")[2]
 
     def below(self, relative: str) -> Location:
-        """Return what is at `relative`, which is empty or starts with no slash, below here."""
+        """Return the location of a relative path (empty, or without a leading slash)."""
         if not relative:
             return self
         path = f"{self.path.rstrip('/')}/{relative}" if self.path else relative
@@ -91,7 +91,7 @@ class Location:
         return Location(_respelt(self.url, path), self.fs, path)
 
     def at(self, path: str) -> Location:
-        """Return what the same filesystem has at `path`, spelt like this one."""
+        """Return the location of another path in the same filesystem, in the same spelling."""
         start = f"{self.path.rstrip('/')}/" if self.path else ""
         if path == self.path:
             return self
@@ -101,12 +101,12 @@ class Location:
 
 
 def locate(url: str) -> Location:
-    """Find the filesystem of a URL or local path.
+    """Return the location for a URL or local path.
 
     Raises
     ------
     CommandError
-        If the protocol is unknown, or a package for it is missing.
+        If the protocol is unknown, or a package for it is not installed.
     """
     if not url:
         raise CommandError("a path must not be empty")
@@ -114,7 +114,7 @@ def locate(url: str) -> Location:
         raise CommandError("no such file", url, f"did you mean {slip[1]}://{url[slip.end() :]}?")
     try:
         if "::" in url and not _is_chain(url):
-            # fsspec would take any "::" for a chain of filesystems; here it is part of a name.
+            # fsspec takes every "::" for a chain of filesystems; here it is part of a name.
             kind = get_filesystem_class(split_protocol(url)[0] or "file")
             return Location(url, kind(**kind._get_kwargs_from_urls(url)), kind._strip_protocol(url))  # noqa: SLF001
         fs, path = url_to_fs(url)
@@ -128,10 +128,10 @@ def locate(url: str) -> Location:
 
 
 def expand(urls: Iterable[str], problems: Problems) -> list[Location]:
-    """Find the filesystems of URLs, and what the patterns among them match.
+    """Return the locations of URLs, with patterns replaced by their matches.
 
-    A URL that exists is not taken as a pattern. The shell expands patterns in local paths.
-    What fails is reported, and left out.
+    A URL that exists is not treated as a pattern. The shell expands patterns in local paths. Failures are
+    reported and left out.
     """
     found: list[Location] = []
     for url in urls:
@@ -148,42 +148,42 @@ def expand(urls: Iterable[str], problems: Problems) -> list[Location]:
 
 
 def is_folder(info: Info) -> bool:
-    """Tell whether an entry of a listing is a folder."""
+    """Return whether an info is that of a folder."""
     return bool(info["type"] == "directory")
 
 
 def entries(here: Location) -> list[Info]:
-    """Return what a folder holds, or the file itself, by name.
+    """Return the infos in a folder, or of a file, sorted by name.
 
     Raises
     ------
     FileNotFoundError
-        If there is nothing.
+        If the location does not exist.
     """
     listed: list[Info] = here.fs.ls(here.path, detail=True)
     return sorted(listed, key=lambda info: str(info["name"]))
 
 
 def tree_of(here: Location, problems: Problems, maxdepth: int | None = None) -> list[Info]:
-    """Return all that is below a folder, folders included, or the file itself, by path.
+    """Return the infos of everything below a folder, including folders, or of a file, sorted by path.
 
-    A folder of this machine that cannot be read is reported and left out; on a server it is an error.
+    A local folder that cannot be read is reported and left out; on a server it is an error.
 
     Parameters
     ----------
     here : Location
-        The folder.
+        Folder.
     problems : Problems
-        Where folders that cannot be read are reported.
+        Reports folders that cannot be read.
     maxdepth : int, optional
-        Levels to go down; 1 is what the folder itself holds.
+        Maximum number of levels; 1 stands for the folder's own entries.
 
     Raises
     ------
     FileNotFoundError
-        If there is nothing.
+        If the location does not exist.
     """
-    # Left to itself, fsspec's walk drops a folder that it cannot read without a word.
+    # By default, fsspec's walk silently ignores folders that cannot be read.
     walk = {"on_error": problems.report} if here.is_local else {}
     if here.is_local:
         here.fs.info(here.path)
@@ -192,7 +192,7 @@ def tree_of(here: Location, problems: Problems, maxdepth: int | None = None) -> 
         if is_folder(found[top]):
             del found[top]
     if not found and not here.is_local:
-        here.fs.info(here.path)  # an empty folder and a missing one look the same to find
+        here.fs.info(here.path)  # find returns the same for an empty and a missing folder
     return [found[path] for path in sorted(found, key=lambda path: path.split("/"))]
 
 
@@ -211,7 +211,7 @@ def _is_chain(url: str) -> bool:
 
 
 def _respelt(url: str, path: str) -> str:
-    """Write a path the way that `url` is written."""
+    """Return a path in the spelling of `url`."""
     if "://" in path:
         return path
     links = url.split("::") if _is_chain(url) else [url]

@@ -1,4 +1,4 @@
-"""How results are written: text for people, one JSON document for programs."""
+"""Write results: text for people, or one JSON document for programs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["as_json", "counted", "human", "modified", "show_json", "size_text", 
 
 
 def write_lines(lines: Iterable[str]) -> None:
-    """Write lines to standard output, none of which can do anything to a terminal; tabs stay."""
+    """Write lines to standard output, without terminal control characters; tabs are kept."""
     for line in lines:
         sys.stdout.write("\t".join(map(visible, line.split("\t"))) + "\n")
 
@@ -31,7 +31,7 @@ def show_json(document: object) -> None:
 
 
 def as_json(value: Any) -> Any:
-    """Return `value` in terms of JSON: times as ISO 8601, bytes as hex, what JSON has no word for as text."""
+    """Convert `value` to JSON: times as ISO 8601, bytes as hex, and other types as strings."""
     if isinstance(value, dict):
         return {str(key): as_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
@@ -48,12 +48,12 @@ def as_json(value: Any) -> Any:
 
 
 def counted(count: int, what: str) -> str:
-    """Return a number of things: ``1 file``, ``2 files``."""
+    """Return a count with its noun: ``1 file``, ``2 files``."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def human(size: float) -> str:
-    """Return a size as people read it: ``831``, ``1.2K``, ``34M``."""
+    """Return a human-readable size: ``831``, ``1.2K``, ``34M``."""
     for unit in ("", "K", "M", "G", "T", "P"):
         if size < 1024 or unit == "P":
             return f"{size:.1f}{unit}" if unit and size < 10 else f"{size:.0f}{unit}"
@@ -62,14 +62,14 @@ def human(size: float) -> str:
 
 
 def size_text(size: int | None, *, for_people: bool) -> str:
-    """Return a size in bytes for a listing; ``-`` where it is not known."""
+    """Return a size in bytes for a listing; ``-`` if not known."""
     if size is None:
         return "-"
     return human(size) if for_people else str(size)
 
 
 def modified(info: Info) -> datetime | None:
-    """Return when an entry was last changed, in whatever way its filesystem says so."""
+    """Return the modification time in an info, from any filesystem."""
     for key in ("modified", "mtime", "LastModified", "last_modified", "updated", "created"):
         value = info.get(key)
         if isinstance(value, datetime):

@@ -1,4 +1,4 @@
-"""From what a copying command was given to the single files and folders to make."""
+"""Find the files and folders that a copy or move creates, given its arguments."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ __all__ = ["CopyPlan", "FileCopy", "Pair", "copy_pairs", "move_pairs", "plan_cop
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What was named, and where it goes.
+    """One source and its target.
 
     Attributes
     ----------
     source, target : Location
-        From where to where.
+        Source and target.
     info : dict
-        What the source's filesystem says of it.
+        Info of the source.
     replaces : dict or None
-        What is at the target now.
+        Info of an existing target, or None.
     renamed : bool
-        Whether the target's name is another than the source's because this machine cannot hold that.
+        Whether the target has another name because the local system does not allow the source's.
     """
 
     source: Location
@@ -50,9 +50,9 @@ class FileCopy:
     Attributes
     ----------
     source, target : Location
-        From where to where.
+        Source and target.
     info : dict
-        What the source's filesystem says of it.
+        Info of the source.
     """
 
     source: Location
@@ -61,22 +61,22 @@ class FileCopy:
 
     @property
     def size(self) -> int:
-        """Bytes of content, as far as known."""
+        """Size in bytes, as far as known."""
         return int(self.info.get("size") or 0)
 
 
 @dataclass
 class CopyPlan:
-    """What a copying command is to make.
+    """The folders and files that a copy creates.
 
     Attributes
     ----------
     folders : list of Location
-        To be made, each before what is in it.
+        Folders to create, parents first.
     files : list of FileCopy
-        To be copied.
+        Files to copy.
     renamed : dict of str to str
-        The URLs that cannot have their name on this machine, with the paths that they get.
+        URLs whose names the local system does not allow, with their local paths.
     """
 
     folders: list[Location] = field(default_factory=list)
@@ -85,21 +85,22 @@ class CopyPlan:
 
     @property
     def size(self) -> int:
-        """Bytes to copy, as far as known."""
+        """Size of all files in bytes, as far as known."""
         return sum(copy.size for copy in self.files)
 
 
 def copy_pairs(urls: Sequence[str], destination: str, problems: Problems) -> list[Pair]:
-    """Decide where each source goes when it is copied, so that the same command again gives the same tree.
+    """Return the target of each source of a copy; repeating the command gives the same tree.
 
-    What a lone folder holds goes into the destination. Several sources, and what a pattern matches, go below
-    it, each under its name. A lone file goes into a folder, and else gets the name given.
+    The contents of a single folder are copied into the destination. Several sources, and the matches of a
+    pattern, are copied into it under their own names. A single file is copied into an existing folder, or
+    else to the given name.
     """
     return _pairs(urls, destination, problems, copying=True)
 
 
 def move_pairs(urls: Sequence[str], destination: str, problems: Problems) -> list[Pair]:
-    """Decide where each source goes when it is moved: into a folder that exists, else to the name given.
+    """Return the target of each source of a move: inside an existing folder, or else the given name.
 
     Raises
     ------
@@ -113,7 +114,7 @@ def _pairs(urls: Sequence[str], destination: str, problems: Problems, *, copying
     sources = expand(urls, problems)
     target = locate(destination)
     there = _info_or_none(target)
-    # What is counted is what was typed: a source that is missing does not make the other one a lone one.
+    # Count arguments: with a missing source, the other one is still one of several.
     several = len(urls) > 1 or any(source.matched for source in sources)
     into = destination.endswith("/") or (there is not None and is_folder(there))
     if several and not copying and not into:
@@ -158,7 +159,7 @@ def _pair(
 
 
 def _check_apart(source: Location, info: Info, place: Location) -> None:
-    """Raise CommandError if something would go onto or into itself."""
+    """Raise CommandError if the target is the source or inside it."""
     start = source.path.rstrip("/")
     if place.path.rstrip("/") == start:
         raise CommandError("source and destination are the same", source.url)
@@ -175,9 +176,9 @@ def _info_or_none(here: Location) -> Info | None:
 
 
 def plan_copies(pairs: Sequence[Pair], problems: Problems, *, recursive: bool) -> CopyPlan:
-    """Look at all that the pairs cover, and decide what to make.
+    """Return everything that the pairs copy, including the contents of folders.
 
-    What cannot be copied is reported and left out.
+    Objects that cannot be copied are reported and left out.
     """
     plan = CopyPlan()
     for pair in pairs:
@@ -213,7 +214,7 @@ def _plan_folder(plan: CopyPlan, pair: Pair, problems: Problems) -> None:
 
 
 def _content_of(here: Location, info: Info) -> Info:
-    """Return the info of what is to be read for an entry of a listing; links are followed to files."""
+    """Return the info of the file behind a listed link; other infos unchanged."""
     if info["type"] == "file":
         return info
     if not info.get("islink"):

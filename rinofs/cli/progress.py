@@ -1,4 +1,4 @@
-"""A progress bar over the bytes of many files, fed by fsspec's callbacks."""
+"""A progress bar for the bytes of many files, updated by fsspec's callbacks."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ __all__ = ["FileProgress", "Progress"]
 
 
 class Progress(Callback):  # type: ignore[misc]
-    """Bytes done of all bytes to do, on a bar where someone watches.
+    """Counts the transferred bytes of all files, and shows a progress bar on a terminal.
 
-    It is the callback of a transfer of many files, and counts the bytes of each.
+    The callback of a transfer of many files; its branches count the bytes of each.
 
     Parameters
     ----------
     what : str
-        What is going on, shown before the bar.
+        Label of the bar.
     total : int
-        Bytes to do.
+        Bytes to transfer.
     shown : bool
-        Whether to draw a bar on standard error.
+        Whether to show a bar on standard error.
     """
 
     def __init__(self, what: str, total: int, *, shown: bool) -> None:
@@ -38,7 +38,7 @@ class Progress(Callback):  # type: ignore[misc]
         if shown:
             from tqdm import tqdm
 
-            # Drawn when there is something to show, which may begin above 0.
+            # Created when there is progress to show, which may start above 0.
             self._bar = tqdm(
                 desc=what, total=total, unit="B", unit_scale=True, unit_divisor=1024, delay=1e-9, leave=True
             )
@@ -51,9 +51,9 @@ class Progress(Callback):  # type: ignore[misc]
             self._bar.close()
 
     def begin_at(self, kept: Mapping[str, int]) -> None:
-        """Count what is there of files already, by their targets, as done before the beginning.
+        """Count the bytes of partial files as done, by target, before the transfer starts.
 
-        Else the bar would start at 0 where it continues, and tell a rate that nothing has.
+        Otherwise a resumed transfer would start at 0 and show a wrong rate.
         """
         self._kept.update(kept)
         if self._bar is not None:
@@ -64,24 +64,24 @@ class Progress(Callback):  # type: ignore[misc]
                 self._bar.refresh()
 
     def branched(self, path_1: str, path_2: str, **kwargs: Any) -> FileProgress:  # noqa: ARG002 - fsspec's
-        """Return the callback of one file."""
+        """Return the callback for one file."""
         return FileProgress(self, self._kept.pop(path_2, 0))
 
     def add(self, size: int) -> None:
-        """Count `size` more bytes (fewer, where something starts over)."""
+        """Count `size` more bytes; negative if a file starts over."""
         if self._bar is not None:
             with self._lock:
                 self._bar.update(size)
 
     def expect(self, total: int) -> None:
-        """Say how many bytes there are to do, where that was not known at the beginning."""
+        """Set the number of bytes to transfer, if it was not known in advance."""
         if self._bar is not None:
             with self._lock:
                 self._bar.reset(total)
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
-        """Make room for other lines on standard error."""
+        """Hide the bar while other lines are written to standard error."""
         if self._bar is None:
             yield
             return
@@ -90,14 +90,14 @@ class Progress(Callback):  # type: ignore[misc]
 
 
 class FileProgress(Callback):  # type: ignore[misc]
-    """The callback of one file, which counts its bytes on the bar of all.
+    """The callback for one file, which adds its bytes to those of all files.
 
     Parameters
     ----------
     progress : Progress
-        Where the bytes are counted.
+        Counts the bytes of all files.
     counted : int
-        Bytes that are counted already, as those that a download continues after.
+        Bytes of the file that are counted already, such as those of a partial file.
     """
 
     def __init__(self, progress: Progress, counted: int = 0) -> None:
@@ -108,10 +108,10 @@ class FileProgress(Callback):  # type: ignore[misc]
     def relative_update(self, inc: int = 1) -> None:
         """Count `inc` more bytes of the file."""
         self.value += inc
-        # What a download continues after comes first, and at once; else it started over.
+        # A resumed download reports its partial file first, as one step. Otherwise it started over.
         self._progress.add(inc - self._counted)
         self._counted = 0
 
     def absolute_update(self, value: int) -> None:
-        """Count the file's bytes as `value`."""
+        """Set the number of bytes of the file."""
         self.relative_update(value - self.value)

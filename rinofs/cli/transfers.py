@@ -1,4 +1,4 @@
-"""Copying the files of a plan: by the filesystems' own get, put and copy, as many at once as they can."""
+"""Copy the files of a plan with the filesystems' own get, put and copy."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ def transfer_files(
     sidecars: bool,
     attributes: Mapping[str, Any],
 ) -> list[FileCopy]:
-    """Copy files, each as its filesystems do that best; what fails is reported, and the rest goes on.
+    """Copy files; failures are reported, and the other files are copied.
 
-    Rinocloud and repovizz2 get whole lists, so that small files share requests and large ones have several
-    connections; files of others are copied one by one. A local file is replaced when all of it has arrived.
+    Rinocloud and repovizz2 receive whole lists, so small files share requests and large ones use several
+    connections; other filesystems copy one file at a time. A local file is replaced only when complete.
 
     Parameters
     ----------
     files : sequence of FileCopy
-        What goes where.
+        Sources and targets.
     progress : Progress
-        Is told of the bytes.
+        Counts the bytes.
     problems : Problems
-        Where failures are reported.
+        Reports failures.
     resume : bool
-        Whether downloads that broke off are kept and continued.
+        Whether to keep interrupted downloads and continue them.
     sidecars : bool
-        Whether local files have their metadata in files beside them.
+        Whether to read and write the metadata of local files in sidecar files.
     attributes : mapping
         ``metadata`` and ``tags`` to store with each uploaded file.
 
     Returns
     -------
     list of FileCopy
-        What was copied.
+        Files that were copied.
     """
     ready: list[FileCopy] = []
     for copy in files:
@@ -84,7 +84,7 @@ def _check_target(copy: FileCopy) -> None:
 
 
 class _Group:
-    """Files that go from one filesystem to another."""
+    """Files with the same source and target filesystem."""
 
     def __init__(
         self,
@@ -104,11 +104,11 @@ class _Group:
 
     @property
     def done(self) -> list[FileCopy]:
-        """What was copied."""
+        """Files that were copied."""
         return [copy for copy in self._copies if copy.source.path not in self._failed]
 
     def transfer(self, *, resume: bool, sidecars: bool, attributes: Mapping[str, Any]) -> None:
-        """Copy them all."""
+        """Copy all files."""
         if resume:
             local = {copy.target.path: copy.size for copy in self._copies if copy.target.is_local}
             self._progress.begin_at(kept_sizes(local))

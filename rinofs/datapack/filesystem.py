@@ -16,7 +16,7 @@ from fsspec.utils import isfilelike, other_paths, stringify_path, tokenize
 
 from rinofs.datapack.document.model import Container, DataNode, Document, Tree
 from rinofs.datapack.document.naming import DOCUMENT_NAME
-from rinofs.datapack.links import Links, Place, entry_of, measure
+from rinofs.datapack.links import Links, Place, entry_of, fill_in_sizes
 from rinofs.datapack.source import DocumentSource, Files
 from rinofs.errors import InvalidOptionError, InvalidPathError
 
@@ -312,7 +312,7 @@ class DatapackFileSystem(ReadOnlyFileSystem):
 
     def _measure(self, tree: Tree, entries: Iterable[dict[str, Any]]) -> None:
         """Set the sizes of files."""
-        measure(entries, lambda entry: self._files.usable_place(tree, entry))
+        fill_in_sizes(entries, lambda entry: self._files.usable_place(tree, entry))
 
 
 def _refuse_unknown(options: Mapping[str, Any]) -> None:

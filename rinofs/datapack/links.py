@@ -140,7 +140,9 @@ def entry_of(path: str, node: Document | Node) -> dict[str, Any]:
     return {"name": path, "size": None, "type": "file", **own, **of_file}
 
 
-def measure(entries: Iterable[dict[str, Any]], place_of: Callable[[dict[str, Any]], Place | None]) -> None:
+def fill_in_sizes(
+    entries: Iterable[dict[str, Any]], place_of: Callable[[dict[str, Any]], Place | None]
+) -> None:
     """Set the sizes of files; lists a folder instead of looking up each file if that needs fewer requests.
 
     Parameters

@@ -193,7 +193,7 @@ class Backend(Protocol):
 
     def relocate(self, path: str, pinned: Pinned, error: Exception) -> Pinned:
         """Return a new source after an error that a stale cache may have caused; else raise the error."""
-        return stand(error) if pinned.fresh else self.pin(path, fresh=True)
+        return reraise(error) if pinned.fresh else self.pin(path, fresh=True)
 
     @abstractmethod
     def ukey(self, path: str) -> str:
@@ -265,6 +265,6 @@ class Backend(Protocol):
         return False
 
 
-def stand(error: Exception) -> NoReturn:
+def reraise(error: Exception) -> NoReturn:
     """Raise the given error unchanged."""
     raise error

@@ -57,9 +57,9 @@ class Reading:
             try:
                 return pinned.source.read(start or 0, end)
             except OSError as error:
-                pinned = self._instead(path, pinned, error, version_id)
+                pinned = self._relocated(path, pinned, error, version_id)
 
-    def _instead(self, path: str, pinned: Pinned, error: OSError, version_id: int | str | None) -> Pinned:
+    def _relocated(self, path: str, pinned: Pinned, error: OSError, version_id: int | str | None) -> Pinned:
         """Return another source after an error that a stale cache may have caused; else raise the error."""
         if version_id is not None:
             raise error
@@ -126,7 +126,7 @@ class Reading:
             except IsADirectoryError:
                 raise
             except OSError as error:
-                pinned = self._instead(path, pinned, error, version_id)
+                pinned = self._relocated(path, pinned, error, version_id)
             else:
                 return
 

@@ -207,7 +207,7 @@ def plan_sync(
     there = source.scan(exclusions, is_source=True)
     here = target.scan(exclusions, is_source=False) if target.is_there() else FileTree()
     names = LocalNames(NameRules.of(Path(target.path))) if target.is_local else None
-    same = _Sameness(source, target)
+    same = _ContentComparer(source, target)
     comparison = compare_trees(there, here, same, names, WORKERS, delete=delete)
     return SyncPlan(source, target, comparison, there.entries, here.entries)
 
@@ -221,7 +221,7 @@ def _check_apart(source: str, target: str) -> None:
         raise ValueError(f"{source or '/'} and {target or '/'}: one of them is in the other")
 
 
-class _Sameness:
+class _ContentComparer:
     """Compares the contents of two files."""
 
     def __init__(self, source: SyncSide, target: SyncSide) -> None:

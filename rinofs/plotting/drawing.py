@@ -11,7 +11,7 @@ from matplotlib.transforms import offset_copy
 
 from rinofs.plotting.axis import PlainFormatter
 from rinofs.plotting.envelope import envelope
-from rinofs.plotting.lettering import INK, cleaned, measured, shortened, told_apart, wrapped
+from rinofs.plotting.lettering import INK, cleaned, measured, shortened, shortened_uniquely, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,7 +125,7 @@ def _above_each_other(
     size = 7 if small else 8
     for number in columns:
         _signal(ax, scaled, number, COLOURS[0], panel.labels[number], -1.2 * number)
-    names = told_apart(panel.labels, name_inches, size)
+    names = shortened_uniquely(panel.labels, name_inches, size)
     ax.set_yticks([-1.2 * number for number in columns], names, parse_math=False)
     ax.tick_params(axis="y", labelsize=size)
     ax.set_ylim(-1.2 * (count - 1) - 1.1, 1.1)
@@ -181,7 +181,7 @@ def name_rows(ax: Axes, panel: EventPanel, inches: float) -> None:
     """Write what the rows of events are, at most so many inches wide."""
     ax.set_ylim(panel.rows - 0.4, -0.6)
     rows = [row for row, name in enumerate(panel.row_names) if name]
-    names = told_apart([panel.row_names[row] for row in rows], inches)
+    names = shortened_uniquely([panel.row_names[row] for row in rows], inches)
     ax.set_yticks(rows, names, parse_math=False)
     ax.tick_params(axis="y", length=0)
 

@@ -112,7 +112,7 @@ def _without_middle(text: str, kept: int) -> str:
     return f"{text[: kept - tail]}…{text[len(text) - tail :]}"
 
 
-def told_apart(texts: Sequence[str], inches: float, size: float = 8.0) -> list[str]:
+def shortened_uniquely(texts: Sequence[str], inches: float, size: float = 8.0) -> list[str]:
     """Return texts that fit, shortened such that different texts stay different.
 
     Texts that would look the same lose their common parts instead: first the beginning, since the end often
@@ -235,7 +235,7 @@ def key(entries: Iterable[tuple[str, str]], inches: float) -> list[Line]:
     x = 0.0
     swatch = measured("■ ")
     entries = list(entries)
-    texts = told_apart([name for name, _ in entries], inches - swatch)
+    texts = shortened_uniquely([name for name, _ in entries], inches - swatch)
     for text, (_, colour) in zip(texts, entries, strict=True):
         wide = swatch + measured(text)
         if current and x + wide > inches:

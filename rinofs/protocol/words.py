@@ -47,10 +47,10 @@ def words_matcher(pattern: str) -> Callable[[str], bool]:
     expressions = [re.compile(part) for part in parts]
     if len(expressions) == 1:
         return lambda text: expressions[0].search(text.lower()) is not None
-    return _Wild(expressions)
+    return _WildcardMatcher(expressions)
 
 
-class _Wild:
+class _WildcardMatcher:
     """Finds parts in order in a run of characters without blanks.
 
     A single regular expression with ``.*`` would backtrack over all positions of each part.

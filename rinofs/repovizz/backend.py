@@ -17,7 +17,7 @@ from rinofs.errors import (
     NotAllowedError,
     NotFoundError,
 )
-from rinofs.fs.backend import Backend, Pinned, stand
+from rinofs.fs.backend import Backend, Pinned, reraise
 from rinofs.fs.blocks import shared_blocks
 from rinofs.fs.files.reader import SMALL, MemorySource, RemoteSource
 from rinofs.fs.instances import shared_session
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from rinofs.options import Options
     from rinofs.repovizz.records import Datapack
 
-_OVERTAKEN = (ContentChangedError, InvalidRequestError, NotAllowedError, NotFoundError)
+_STALE_ERRORS = (ContentChangedError, InvalidRequestError, NotAllowedError, NotFoundError)
 
 # Shared by all filesystem objects of the process: fsspec creates one for each thread.
 _features: Registry[Features] = Registry()
@@ -213,8 +213,8 @@ class RepovizzBackend(Backend):
 
     def relocate(self, path: str, pinned: Pinned, error: Exception) -> Pinned:
         """Look up a node again whose content no longer exists."""
-        overtaken = isinstance(error, _OVERTAKEN) and not isinstance(error, AuthenticationError)
-        return self.pin(path, fresh=True) if overtaken and not pinned.fresh else stand(error)
+        stale = isinstance(error, _STALE_ERRORS) and not isinstance(error, AuthenticationError)
+        return self.pin(path, fresh=True) if stale and not pinned.fresh else reraise(error)
 
     def ukey(self, path: str) -> str:
         """Return a string that changes whenever the content of a file changes."""

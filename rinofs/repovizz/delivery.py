@@ -315,7 +315,7 @@ class NodeFirstUpload(Delivery):
         """Return a node with a link of its own: the target, or a temporary node if the target exists."""
         token = secrets.token_hex(8)
         # The name comes last because the service uses it as the file name of downloads.
-        link = f"{token}/{_tame(content.name)}"
+        link = f"{token}/{_url_safe(content.name)}"
         beside = f".upload-{token}"
         seen: list[tuple[str, tuple[str, ...]]] = []
 
@@ -372,7 +372,7 @@ def _own_link(content: NodeContent, datapack: Datapack) -> str | None:
     return node.link if content.only_content(node) else None
 
 
-def _tame(name: str) -> str:
+def _url_safe(name: str) -> str:
     """Return a name without characters that some servers do not accept in a URL."""
     return _WILD.sub("_", name)[:100].strip(". ") or "file"
 

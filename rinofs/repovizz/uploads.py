@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _TRIES = 5
 """Maximum number of attempts to upload to a node that other clients change."""
 
-_OVERTAKEN = frozenset({403, 404, 412})
+_STALE_STATUSES = frozenset({403, 404, 412})
 
 
 class Uploader:
@@ -113,7 +113,7 @@ class Uploader:
                 content_hash = delivery.send(content, datapack)
             except (PreconditionError, NotFoundError, NotAllowedError) as error:
                 # Another client changed, moved or removed the node or its datapack during the upload.
-                if not tries_left or error.status not in _OVERTAKEN:
+                if not tries_left or error.status not in _STALE_STATUSES:
                     raise
                 self._datapacks.cache.forget(place.datapack)
                 max_age = 0.0

@@ -15,7 +15,7 @@ from rinofs.errors import (
     NotFoundError,
     ServiceError,
 )
-from rinofs.fs.backend import Backend, Info, Pinned, Upload, stand
+from rinofs.fs.backend import Backend, Info, Pinned, Upload, reraise
 from rinofs.fs.files.reader import RemoteSource
 from rinofs.fs.instances import shared_session
 from rinofs.fs.listings import Listings
@@ -162,10 +162,10 @@ class RinocloudBackend(Backend):
         by_path = pinned.version_id is None
         if by_path and pinned.record is None and not features.may_have(RinocloudExtension.PATH):
             # The attempt assumed extensions; the server turned out to have the published API only.
-            return self.pin(path) if isinstance(error, ServiceError) else stand(error)
+            return self.pin(path) if isinstance(error, ServiceError) else reraise(error)
         overtaken = isinstance(error, (ContentChangedError, InvalidRequestError))
         if pinned.fresh or not (overtaken or (isinstance(error, NotFoundError) and not by_path)):
-            stand(error)
+            reraise(error)
         return self.pin(path, fresh=True)
 
     def pin(self, path: str, version_id: int | str | None = None, *, fresh: bool = False) -> Pinned:
@@ -277,19 +277,19 @@ class RinocloudBackend(Backend):
 
     def copy(self, source: str, target: str) -> bool:
         """Copy on the server; False if it cannot."""
-        return self._retried_if_stale(self._moves.copy, source, target)
+        return self._retry_if_stale(self._moves.copy, source, target)
 
     def move(self, source: str, target: str) -> bool:
         """Move on the server; False if it cannot."""
         self.refuse_earlier(source)
-        return self._retried_if_stale(self._moves.move, source, target)
+        return self._retry_if_stale(self._moves.move, source, target)
 
     def refuse_earlier(self, path: str) -> None:
         """Raise NotAllowedError if the path is an earlier version."""
         if self.resolver.named(path) is None:
             raise NotAllowedError("earlier versions are read-only", self.url(path))
 
-    def _retried_if_stale(
+    def _retry_if_stale(
         self, act: Callable[[str, Record, str, float], bool], source: str, target: str
     ) -> bool:
         """Act on cached records, and once more on new ones if they were outdated."""

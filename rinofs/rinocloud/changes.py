@@ -86,7 +86,7 @@ class Changes:
         if record.type != "directory" or not exist_ok:
             raise ConflictError("already exists", self._url(path))
 
-    def _once_more_if_overtaken(self, path: str, act: Callable[[], Result]) -> Result:
+    def _retry_if_stale(self, path: str, act: Callable[[], Result]) -> Result:
         """Act on cached records, and once more on new ones if they were outdated."""
         unknown: OutcomeUnknownError | None = None
         try:
@@ -105,7 +105,7 @@ class Changes:
 
     def _made(self, path: str, create: Callable[[], Result]) -> Result:
         try:
-            return self._once_more_if_overtaken(path, create)
+            return self._retry_if_stale(path, create)
         except ConflictError:
             self._resolver.check_way(path)
             raise

@@ -118,7 +118,7 @@ class Uploader:
         """
         path = self._by_name(upload.path)
         self._client.discover()
-        self._look(path, upload)
+        self._check_conditions(path, upload)
         start = 0 if isinstance(upload.source, bytes) else upload.source.tell()
         target = self.target(path, max_age)
         try:
@@ -145,7 +145,7 @@ class Uploader:
             raise NotAllowedError("earlier versions are read-only", self._url(path))
         return named
 
-    def _look(self, path: str, upload: Upload) -> None:
+    def _check_conditions(self, path: str, upload: Upload) -> None:
         """Check, right before an upload, conditions that a server without conditional requests ignores."""
         has = self._client.features.has
         if upload.exclusive and not has(RinocloudExtension.DIGEST):
@@ -199,7 +199,7 @@ class Uploader:
                 self._refuse_taken(path)  # another client may have created it
             try:
                 # Another server, with fewer features, may have taken the place of the first.
-                self._look(path, upload)
+                self._check_conditions(path, upload)
                 return self._send(path, target, upload, again=True)
             except PreconditionError:
                 raise unknown from None  # the first request may have stored the content

@@ -55,7 +55,7 @@ async def run_in_thread(work: Callable[[], Result]) -> Result:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class BatchLimits:
     """What may be under way at once.
 
     Attributes
@@ -84,7 +84,7 @@ class Batcher(Generic[Item, Result]):
     ----------
     work : callable
         Returns the result of each item, or the exception in its place. It runs on a thread.
-    limits : Limits
+    limits : BatchLimits
         What may be under way at once.
     size_of : callable
         Returns the bytes that an item takes, as far as that is known.
@@ -93,30 +93,30 @@ class Batcher(Generic[Item, Result]):
     def __init__(
         self,
         work: Callable[[list[Item]], Sequence[Result | Exception]],
-        limits: Limits,
+        limits: BatchLimits,
         size_of: Callable[[Item], int] = lambda _: 0,
     ) -> None:
         self._work = work
         self._limits = limits
         self._size_of = size_of
-        self._queues: WeakKeyDictionary[AbstractEventLoop, _Queue[Item, Result]] = WeakKeyDictionary()
+        self._queues: WeakKeyDictionary[AbstractEventLoop, _BatchQueue[Item, Result]] = WeakKeyDictionary()
 
     async def ask(self, item: Item) -> Result:
         """Return the result of one item."""
         loop = asyncio.get_running_loop()
         queue = self._queues.get(loop)
         if queue is None:
-            queue = self._queues[loop] = _Queue(self._work, self._limits, self._size_of)
+            queue = self._queues[loop] = _BatchQueue(self._work, self._limits, self._size_of)
         return await queue.put(item)
 
 
-class _Queue(Generic[Item, Result]):
+class _BatchQueue(Generic[Item, Result]):
     """The items of one event loop, which alone touches this."""
 
     def __init__(
         self,
         work: Callable[[list[Item]], Sequence[Result | Exception]],
-        limits: Limits,
+        limits: BatchLimits,
         size_of: Callable[[Item], int],
     ) -> None:
         self._work = work

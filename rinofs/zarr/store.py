@@ -16,7 +16,7 @@ from rinofs.fs.backend import ABSENT
 from rinofs.fs.filesystem import RemoteFileSystem
 from rinofs.protocol.limits import MAX_BUNDLE, MAX_BUNDLE_UPLOAD, MAX_BUNDLED_FILE
 from rinofs.rinocloud.filesystem import RinoFileSystem
-from rinofs.zarr.batching import Batcher, Limits, run_in_thread
+from rinofs.zarr.batching import Batcher, BatchLimits, run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 _NO_FILE = (*ABSENT, IsADirectoryError)  # all else is raised: zarr fills in what it takes for missing
-_BUNDLE = Limits(items=MAX_BUNDLE_UPLOAD, size=MAX_BUNDLE, calls=4)
-_RANGES = Limits(items=1024, size=16 * 1024 * 1024, calls=4)
-_ONE = Limits(items=1, size=0, calls=8)
+_BUNDLE = BatchLimits(items=MAX_BUNDLE_UPLOAD, size=MAX_BUNDLE, calls=4)
+_RANGES = BatchLimits(items=1024, size=16 * 1024 * 1024, calls=4)
+_ONE = BatchLimits(items=1, size=0, calls=8)
 _MOST_ARRAYS = 1000
 _LIKE_AN_ID = re.compile(r"@+[0-9]+")
 _ESCAPED = re.compile(r"@@+[0-9]+")

@@ -13,7 +13,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rinofs.datapack.arrays.grid import Grid, fitted
+from rinofs.datapack.arrays.grid import Grid, fit_grid
 from rinofs.datapack.arrays.times import TimeIndex, time_coordinates
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def test_times_are_numbers(label: Any) -> None:
 @pytest.mark.parametrize("rate", [200.0, 44100.0, 51.2, 1 / 3, 29.97])
 def test_evenly_spaced_times_are_recognised(rate: float) -> None:
     times = 0.25 + np.arange(500) / rate
-    found = fitted(times)
+    found = fit_grid(times)
     assert found is not None
     np.testing.assert_allclose(found.times(np.arange(500)), times, rtol=0, atol=1e-9)
     assert found.rate == pytest.approx(rate, rel=1e-12)
@@ -245,7 +245,7 @@ def test_evenly_spaced_times_are_recognised(rate: float) -> None:
 
 @pytest.mark.parametrize("times", [[], [1.0], [0.0, 1.0, 2.1], [2.0, 1.0], [0.0, np.nan], [1.0, 1.0]])
 def test_other_times_are_kept_as_they_are(times: list[float]) -> None:
-    assert fitted(np.array(times)) is None
+    assert fit_grid(np.array(times)) is None
     data = xr.Dataset(coords={"time": np.array(times)}).drop_indexes("time").set_xindex("time", TimeIndex)
     assert grid_of(data) is None
     np.testing.assert_array_equal(data.time.values, times)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from rinofs.fs.transfer.splitting import MEBIBYTE, PART, Split, how_many, part_size, suits
+from rinofs.fs.transfer.splitting import MEBIBYTE, PART, Split, connection_count, is_worthwhile, part_size
 
 if TYPE_CHECKING:
     from rinofs.http.session.session import HttpSession
@@ -28,7 +28,7 @@ SIZE = 256 * MEBIBYTE
     ],
 )
 def test_only_what_is_large_and_comes_from_afar_suits(round_trip: float, size: int, expected: bool) -> None:
-    assert suits(round_trip, size) is expected
+    assert is_worthwhile(round_trip, size) is expected
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Session:
     """As far away as it says."""
 
     round_trip: float
-    places: int = 15
+    free_connections: int = 15
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_a_connection_is_measured_after_it_came_up_to_its_rate(monkeypatch: pyte
 
 
 @pytest.mark.parametrize(
-    ("left", "most", "places", "expected"),
+    ("left", "most", "free", "expected"),
     [
         (SIZE, 4, 15, 4),
         (SIZE, 4, 2, 3),
@@ -84,8 +84,10 @@ def test_a_connection_is_measured_after_it_came_up_to_its_rate(monkeypatch: pyte
         (SIZE, 2, 15, 2),
     ],
 )
-def test_as_many_as_there_are_places_and_parts(left: int, most: int, places: int, expected: int) -> None:
-    assert how_many(left, most, places) == expected
+def test_as_many_as_there_are_free_connections_and_parts(
+    left: int, most: int, free: int, expected: int
+) -> None:
+    assert connection_count(left, most, free) == expected
 
 
 def test_parts_are_neither_small_nor_all_of_it() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from matplotlib.text import Text
 
 from rinofs.plotting import plot
-from rinofs.plotting.lettering import measured, told_apart
+from rinofs.plotting.lettering import measured, shortened_uniquely
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -202,7 +202,7 @@ def test_different_names_stay_different_and_fit(
 ) -> None:
     names = [f"{before * 2}{middle}{number}{after * 2}" for middle, number in parts]
     inches = 0.25 * width
-    shown = told_apart(names, inches, size)
+    shown = shortened_uniquely(names, inches, size)
     assert len(set(zip(names, shown, strict=True))) == len(set(names)) == len(set(shown))
     assert all(measured(text, size) <= inches for text in shown)
 

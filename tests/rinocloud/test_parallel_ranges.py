@@ -288,5 +288,5 @@ def test_nothing_is_left_of_what_was_given_up(
         assert 40 * MEBIBYTE <= seen.count < len(BIG)
         assert list(tmp_path.iterdir()) == []
         assert no_thread_is_left()
-        assert fs._backend.session.places == fs.options.max_concurrency
+        assert fs._backend.session.free_connections == fs.options.max_concurrency
         assert fs.cat_file("big", 0, 100) == BIG[:100]

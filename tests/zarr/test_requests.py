@@ -14,7 +14,7 @@ from zarr.core.buffer import Buffer, cpu, default_buffer_prototype
 
 from rinofs.protocol.limits import MAX_BUNDLE_UPLOAD, MAX_BUNDLED_FILE, MAX_RANGES
 from rinofs.zarr import RinoStore
-from rinofs.zarr.batching import Batcher, Limits
+from rinofs.zarr.batching import Batcher, BatchLimits
 from tests.ecosystem.modes import both_modes
 
 if TYPE_CHECKING:
@@ -169,7 +169,9 @@ def test_how_much_is_under_way_is_bounded() -> None:
         return sizes
 
     async def ask() -> list[int]:
-        batcher: Batcher[int, int] = Batcher(work, Limits(items=10, size=100, calls=2), lambda size: size)
+        batcher: Batcher[int, int] = Batcher(
+            work, BatchLimits(items=10, size=100, calls=2), lambda size: size
+        )
         return await asyncio.gather(*map(batcher.ask, sizes))
 
     sizes = [1] * 35 + [60, 60, 500, 30, 30, 30, 30]
@@ -183,7 +185,7 @@ def test_what_work_raises_is_raised_by_all_who_wait() -> None:
         raise PermissionError("no")
 
     async def ask() -> list[object]:
-        batcher: Batcher[int, int] = Batcher(work, Limits(10, 100, 2))
+        batcher: Batcher[int, int] = Batcher(work, BatchLimits(10, 100, 2))
         return await asyncio.gather(*map(batcher.ask, range(3)), return_exceptions=True)
 
     assert list(map(type, asyncio.run(ask()))) == [PermissionError] * 3

@@ -132,7 +132,7 @@ class Grid:
         return replace(self, first=self.first + first * self.stride, size=size)
 
 
-def fitted(times: np.ndarray[Any, Any]) -> Grid | None:
+def fit_grid(times: np.ndarray[Any, Any]) -> Grid | None:
     """Return the grid for times, None if they are not evenly spaced and increasing.
 
     Parameters

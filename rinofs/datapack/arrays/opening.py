@@ -218,7 +218,7 @@ def tree_datasets(
     """
     entries = list(pack.groups())
     nodes = [(path, node) for path, node in entries if isinstance(node, DataNode)]
-    opened = map_(lambda entry: _try(pack, entry[0], overrides), nodes)
+    opened = map_(lambda entry: _read_or_none(pack, entry[0], overrides), nodes)
     datasets = dict(zip((path for path, _ in nodes), opened, strict=True))
     earliest = _on_one_axis([datasets[path] for path, node in nodes if node.meta.get("start") is None])
     others: dict[str, list[str]] = defaultdict(list)
@@ -265,7 +265,7 @@ def _on_one_axis(nodes: Iterable[dict[str, xr.Dataset] | None]) -> str | None:
     return iso_of_ns(earliest)
 
 
-def _try(pack: Pack, path: str, overrides: Overrides) -> dict[str, xr.Dataset] | None:
+def _read_or_none(pack: Pack, path: str, overrides: Overrides) -> dict[str, xr.Dataset] | None:
     """Return the datasets of a node, None if it cannot be read as data."""
     overrides = replace(overrides, most_whole=MOST_WHOLE)
     inner = f"{pack.inner}/{path}".strip("/")

@@ -15,7 +15,7 @@ from xarray.core.indexes import CoordinateTransformIndex
 from xarray.core.indexing import CoordinateTransformIndexingAdapter, IndexSelResult
 from xarray.indexes import Index, PandasIndex
 
-from rinofs.datapack.arrays.grid import Grid, fitted
+from rinofs.datapack.arrays.grid import Grid, fit_grid
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Mapping, Sequence
@@ -63,7 +63,7 @@ class TimeIndex(Index):
     @classmethod
     def _of_values(cls, values: np.ndarray[Any, Any], name: Hashable, dim: str) -> Self:
         numeric = values.dtype.kind in "iuf"
-        grid = fitted(values) if numeric else None
+        grid = fit_grid(values) if numeric else None
         return cls(grid or PandasIndex(pd.Index(values, name=name), dim), name, dim)
 
     @property

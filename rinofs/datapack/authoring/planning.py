@@ -243,7 +243,7 @@ def _name(key: str, attrs: Mapping[Hashable, Any]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Laid:
+class _PlannedContent:
     """The contents of a file, and the properties of its node."""
 
     form: FileFormat
@@ -252,23 +252,23 @@ class _Laid:
     start: float = 0.0
 
 
-def _laid_stream(part: xr.Dataset, path: str, form: FileFormat) -> _Laid:
+def _laid_stream(part: xr.Dataset, path: str, form: FileFormat) -> _PlannedContent:
     [variable] = part.data_vars.values()
     stream = stream_of(variable, f"{path}: {variable.name}")
     check_fits(stream.samples(), form)
     write = functools.partial(encode_samples, stream.samples(), form)
-    return _Laid(form, write, datatype_of_stream(stream, part.attrs), stream.start)
+    return _PlannedContent(form, write, datatype_of_stream(stream, part.attrs), stream.start)
 
 
-def _laid_events(part: xr.Dataset, path: str, form: FileFormat) -> _Laid:
+def _laid_events(part: xr.Dataset, path: str, form: FileFormat) -> _PlannedContent:
     form = form if form.name == "json" else FORMATS["csv"]
     events = events_of(part, path)
     datatype = datatype_of_events(events, part.attrs)
     labels = [column.label for column in columns_of(datatype)]
-    return _Laid(form, functools.partial(_write_rows, events, labels, form), datatype)
+    return _PlannedContent(form, functools.partial(_write_rows, events, labels, form), datatype)
 
 
-def _meta(laid: _Laid) -> dict[str, Any] | None:
+def _meta(laid: _PlannedContent) -> dict[str, Any] | None:
     meta: dict[str, Any] = {"start": laid.start} if laid.start else {}
     if laid.datatype is not None and not is_published(laid.datatype):
         meta["datatype"] = dict(laid.datatype.document)

@@ -137,7 +137,7 @@ class _Element:
 
 
 @dataclass(slots=True)
-class _About:
+class _PackInfo:
     """Properties of the pack."""
 
     name: str = ""
@@ -161,7 +161,7 @@ class _Importer:
         if found is None:
             return self._of_signals(fallback)
         self._beside, root = found
-        about = _About()
+        about = _PackInfo()
         children = self._children(root, "", about)
         groups = [child for child in root.children if child.kind == "Generic"]
         stem = posixpath.splitext(posixpath.basename(self._beside))[0]
@@ -206,7 +206,7 @@ class _Importer:
             )
         return Document.create(name, nodes)
 
-    def _children(self, parent: _Element, path: str, about: _About) -> list[Node]:
+    def _children(self, parent: _Element, path: str, about: _PackInfo) -> list[Node]:
         found: list[Node] = []
         for child in parent.children:
             if child.kind == "Generic" and child.category.upper() == "METADATA":
@@ -221,13 +221,13 @@ class _Importer:
         return found
 
     def _container(self, node: _Element, path: str) -> Container:
-        inner = _About()
+        inner = _PackInfo()
         place = self._place(path, node.name)
         children = self._children(node, f"{place}/", inner)
         container = Container.create(node.name, children, text="\n".join(inner.lines))
         return container.with_fields(meta=node.meta())
 
-    def _metadata(self, node: _Element, path: str, about: _About, *, top: bool) -> list[Node]:
+    def _metadata(self, node: _Element, path: str, about: _PackInfo, *, top: bool) -> list[Node]:
         """Read the metadata of the pack or a group; returns nodes for its files."""
         if top and not about.name:
             about.name = node.get("name")

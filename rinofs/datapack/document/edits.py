@@ -48,7 +48,7 @@ def add_all(document: Document, nodes: Mapping[str, Node]) -> Document:
         if 2 * len(parts) + jsontext.nesting(named.to_json()) > jsontext.MAX_NESTING:
             raise InvalidPathError(f"{path!r} would be nested too deeply")
         added[parts] = named
-    return document.with_children(_grown(document.children, added, ()))
+    return document.with_children(_with_nodes(document.children, added, ()))
 
 
 def add_container(document: Document, path: str, *, text: str = "") -> Document:
@@ -137,7 +137,7 @@ def copy(document: Document, source: str, target: str) -> Document:
     return add(document, target, _without_ids(node))
 
 
-def _grown(
+def _with_nodes(
     children: Sequence[Node], added: Mapping[tuple[str, ...], Node], way: tuple[str, ...]
 ) -> list[Node]:
     """Return the children of a container, given by its path, with additional nodes at any depth."""
@@ -162,7 +162,7 @@ def _grown(
             found = row[indexes[part]] if part in indexes else None
             if not isinstance(found, Container):
                 raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-            row[indexes[part]] = found.with_children(_grown(found.children, below, here))
+            row[indexes[part]] = found.with_children(_with_nodes(found.children, below, here))
     return row
 
 

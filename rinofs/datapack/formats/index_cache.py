@@ -66,14 +66,14 @@ def load_index(version: str, kind: str) -> dict[str, NDArray[Any]] | None:
     return found
 
 
-def keep_index(version: str, kind: str, arrays: Mapping[str, NDArray[Any]]) -> None:
+def store_index(version: str, kind: str, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Store the entry for a content; failures are ignored."""
     path = _path(version, kind)
     if path is None:
         return
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _give_up_old(path.parent)
+        _evict(path.parent)
         descriptor, name = tempfile.mkstemp(".part", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -92,7 +92,7 @@ def _path(version: str, kind: str) -> Path | None:
     return folder / f"{name}.npz"
 
 
-def _give_up_old(folder: Path) -> None:
+def _evict(folder: Path) -> None:
     """Evict the least recently used entries until the others fit."""
     entries = [(path, path.stat()) for path in folder.iterdir() if path.suffix in {".npz", ".part"}]
     taken = sum(status.st_size for _, status in entries)

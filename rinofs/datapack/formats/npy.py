@@ -14,7 +14,7 @@ import numpy as np
 
 from rinofs.datapack.document.messages import shortened, warn
 from rinofs.datapack.formats.detect import HEAD, NotDataError
-from rinofs.datapack.formats.index_cache import keep_index, load_index
+from rinofs.datapack.formats.index_cache import load_index, store_index
 from rinofs.datapack.formats.samples import ColumnSamples, RawSamples
 from rinofs.datapack.formats.tables.index import Facts, TableIndex
 from rinofs.datapack.formats.tables.timeaxis import Stamps, Times, time_column, times_of
@@ -137,7 +137,7 @@ class FieldSamples(RawSamples):
         for start in range(0, self.shape[0], step):
             stamps.append(self._parts_of(self._raw(start, min(start + step, self.shape[0])))[column])
         times = times_of(stamps, labels[column], dates=column in dates)
-        keep_index(version, "npy", TableIndex(Facts(), [], column, times).to_arrays())
+        store_index(version, "npy", TableIndex(Facts(), [], column, times).to_arrays())
         return column, labels[column], times
 
     def drop(self, column: int) -> None:

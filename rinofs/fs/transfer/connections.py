@@ -98,7 +98,7 @@ class _Part:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class DownloadProgress:
     """Progress of the download.
 
     Attributes
@@ -163,7 +163,7 @@ class Connections:
             self._threads.append(thread)
             thread.start()
 
-    def wait(self, seconds: float) -> News:
+    def wait(self, seconds: float) -> DownloadProgress:
         """Wait for data, at most this many seconds.
 
         Raises
@@ -176,7 +176,7 @@ class Connections:
             if self._failure is not None:
                 raise self._failure
             arrived, self._arrived = self._arrived, 0
-            return News(arrived, self.complete, not self._at_work)
+            return DownloadProgress(arrived, self.complete, not self._at_work)
 
     def __enter__(self) -> Self:
         return self

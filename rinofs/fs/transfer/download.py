@@ -80,7 +80,7 @@ def download(
         whole = None if connections == 1 else stream.in_parts
         split = None if whole is None else Split(session, (whole.size or 0) - kept, connections)
 
-        def goes_on(count: int) -> bool:
+        def keep_going(count: int) -> bool:
             stop.check()
             callback.relative_update(count)
             return split is None or not split.begins(count)
@@ -89,7 +89,7 @@ def download(
             if kept:
                 callback.relative_update(kept)
                 _feed(verifier, file, kept, stop)
-            copy_to(stream, file.write, verifier, goes_on)
+            copy_to(stream, file.write, verifier, keep_going)
             if whole is not None and split is not None and split.count > 1:
                 file.flush()
                 fetch_rest(

@@ -50,7 +50,7 @@ class Split:
         self._session = session
         self._left = size
         self._most = most
-        self._suits = suits(session.round_trip, size)
+        self._is_worthwhile = is_worthwhile(session.round_trip, size)
         # The connection needs this time to reach its full rate; then measure for as long again.
         length = max(_SHORTEST, _ROUND_TRIPS * session.round_trip)
         self._since = time.monotonic() + length
@@ -60,8 +60,8 @@ class Split:
     def begins(self, count: int) -> bool:
         """Count received bytes; returns whether to use several connections from here on."""
         self._left -= count
-        if self._most or (self._suits and self._is_held_back(count)):
-            self.count = how_many(self._left, self._most or MOST, self._session.places)
+        if self._most or (self._is_worthwhile and self._is_held_back(count)):
+            self.count = connection_count(self._left, self._most or MOST, self._session.free_connections)
         return self.count > 1
 
     def _is_held_back(self, count: int) -> bool:
@@ -72,7 +72,7 @@ class Split:
         return now >= self._until and self._measured < _FAST * (now - self._since)
 
 
-def suits(round_trip: float, size: int) -> bool:
+def is_worthwhile(round_trip: float, size: int) -> bool:
     """Return whether several connections can be faster at all.
 
     Parameters
@@ -85,7 +85,7 @@ def suits(round_trip: float, size: int) -> bool:
     return round_trip > _LATENCY and size >= _SMALLEST
 
 
-def how_many(left: int, most: int, places: int) -> int:
+def connection_count(left: int, most: int, free: int) -> int:
     """Return how many connections to use.
 
     Parameters
@@ -94,10 +94,10 @@ def how_many(left: int, most: int, places: int) -> int:
         Size of the rest in bytes.
     most : int
         Maximum number of connections.
-    places : int
+    free : int
         Free connections of the session, not counting the one in use.
     """
-    return max(min(most, left // PART, 1 + places), 1)
+    return max(min(most, left // PART, 1 + free), 1)
 
 
 def part_size(left: int, connections: int) -> int:

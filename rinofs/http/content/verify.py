@@ -39,7 +39,7 @@ _MORE_BUFFERS = 11
 _QUEUED = 8
 
 
-class _Budget:
+class _BufferBudget:
     """Additional buffers, shared by all transfers of the process, to hash several parts in parallel."""
 
     def __init__(self, count: int) -> None:
@@ -62,10 +62,10 @@ class _Budget:
         self._lock = threading.Lock()
 
 
-_budget = _Budget(_MORE_BUFFERS)
+_budget = _BufferBudget(_MORE_BUFFERS)
 
 
-class _Ring:
+class _BufferRing:
     """Buffers that circulate between a transfer and the hashing threads."""
 
     def __init__(self, count: int) -> None:
@@ -89,10 +89,10 @@ class _Ring:
         return self._own.get(id(data.obj)) if isinstance(data, memoryview) else None
 
 
-class _Share:
+class _SharedBuffer:
     """A buffer that returns to its ring when all threads have hashed their part of it."""
 
-    def __init__(self, ring: _Ring, view: memoryview | None, users: int) -> None:
+    def __init__(self, ring: _BufferRing, view: memoryview | None, users: int) -> None:
         self._ring = ring
         self._view = view
         self._users = users
@@ -107,10 +107,10 @@ class _Share:
 
 
 _Update = Callable[[memoryview], None]
-_Task = tuple[_Update, memoryview, _Share]
+_Task = tuple[_Update, memoryview, _SharedBuffer]
 
 
-class _Lane:
+class _HashThread:
     """A thread that runs ``update(view)`` in order."""
 
     def __init__(self) -> None:
@@ -158,9 +158,9 @@ class SideDigests:
         self._sha256 = hashlib.sha256() if sha256 else None
         self._parts: list[hashlib._Hash] | None = [] if etag else None
         self._inline = not (sha256 or etag) or (size is not None and size <= INLINE)
-        self._lanes: dict[int, _Lane] = {}
+        self._lanes: dict[int, _HashThread] = {}
         self._more = 0 if self._inline else _budget.take(_MORE_BUFFERS)
-        self._ring = _Ring(1 if self._inline else _BUFFERS + self._more)
+        self._ring = _BufferRing(1 if self._inline else _BUFFERS + self._more)
         self._finalizer = weakref.finalize(self, _drop, self._lanes, self._more)
         self._finalizer.atexit = False
 
@@ -175,7 +175,7 @@ class SideDigests:
         if own is None and not stable and not self._inline and not isinstance(view.obj, bytes):
             view = memoryview(bytes(view))
         tasks = self._tasks(view)
-        share = _Share(self._ring, own, len(tasks))
+        share = _SharedBuffer(self._ring, own, len(tasks))
         for update, part, lane in tasks:
             if self._inline:
                 update(part)
@@ -218,13 +218,13 @@ class SideDigests:
             view = view[len(piece) :]
         return tasks
 
-    def _lane(self, number: int) -> _Lane:
+    def _lane(self, number: int) -> _HashThread:
         if number not in self._lanes:
-            self._lanes[number] = _Lane()
+            self._lanes[number] = _HashThread()
         return self._lanes[number]
 
 
-def _drop(lanes: dict[int, _Lane], more: int) -> None:
+def _drop(lanes: dict[int, _HashThread], more: int) -> None:
     for lane in lanes.values():
         lane.drop()
     lanes.clear()
@@ -357,7 +357,7 @@ def copy_to(
     stream: io.RawIOBase,
     write: Callable[[memoryview], object],
     verifier: Verifier,
-    goes_on: Callable[[int], bool] | None = None,
+    keep_going: Callable[[int], bool] | None = None,
 ) -> int:
     """Copy the rest of a stream through a few reused buffers, and verify it.
 
@@ -369,7 +369,7 @@ def copy_to(
         Called with each piece; must write all of it and not keep it.
     verifier : Verifier
         Receives each piece, and is finished at the end of the stream.
-    goes_on : callable, optional
+    keep_going : callable, optional
         Called with the size of each piece; returns whether to continue. If not, the caller must read the rest
         and finish the verifier.
 
@@ -389,7 +389,7 @@ def copy_to(
             verifier.feed(piece)
             write(piece)
             count += got
-            if goes_on is not None and not goes_on(got):
+            if keep_going is not None and not keep_going(got):
                 return count
         verifier.finish()
     except BaseException:

@@ -271,7 +271,7 @@ class HttpSession:
         return min(tuple(self._shared.round_trips), default=0.0)  # longer ones include the server's work
 
     @property
-    def places(self) -> int:
+    def free_connections(self) -> int:
         """Number of connections that are not in use."""
         return self._shared.slots.free
 

@@ -57,7 +57,7 @@ def build(where: object, filters: Mapping[str, Any]) -> Query:
     fields: dict[str, dict[str, Any]] = {}
     either: list[Query] = []
     for keyword, value in filters.items():
-        field, operator, is_either = _taken_apart(keyword)
+        field, operator, is_either = _split_keyword(keyword)
         wanted = _wanted(field, operator, value, keyword)
         if is_either:
             either.append({field: _condition({operator.name: wanted})})
@@ -68,7 +68,7 @@ def build(where: object, filters: Mapping[str, Any]) -> Query:
     return both(raw, {**query, OR: either} if either else query)
 
 
-def _taken_apart(keyword: str) -> tuple[str, Operator, bool]:
+def _split_keyword(keyword: str) -> tuple[str, Operator, bool]:
     """Return the field, the operator, and whether the keyword ends in ``__or``."""
     field, _, last = keyword.rpartition("__")
     is_either = bool(field) and last == OR_SUFFIX

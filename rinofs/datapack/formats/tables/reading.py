@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rinofs.datapack.document.messages import warn
-from rinofs.datapack.formats.index_cache import keep_index, load_index
+from rinofs.datapack.formats.index_cache import load_index, store_index
 from rinofs.datapack.formats.samples import CHUNK
 from rinofs.datapack.formats.tables.dialect import normal_lines
 from rinofs.datapack.formats.tables.index import IndexBuilder, Mark, TableIndex
@@ -96,7 +96,7 @@ class TableSamples:
             with contextlib.suppress(KeyError, TypeError, ValueError):
                 return TableIndex.from_arrays(kept)
         index = self._pass(size, keep=False)
-        keep_index(version, "table", index.to_arrays())
+        store_index(version, "table", index.to_arrays())
         return index
 
     def _head(self) -> tuple[bytes, int]:
