@@ -44,7 +44,11 @@ SHARED_MODULES = {
         "recordings",
         "repovizz1",
     },
-    "a command has the name of what it does, and a library of what does it": {"content", "query"},
+    "a command has the name of what it does, and a library of what does it": {
+        "content",
+        "credentials",
+        "query",
+    },
     "what is stored in one place: contents, and rows": {"store"},
     "the limits of the protocol, and of a connection": {"limits"},
     "a process of this machine: forked, or started for a test": {"process"},

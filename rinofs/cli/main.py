@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LazyCommand:
     """A command that is not loaded yet.
 
     Attributes
@@ -40,35 +40,37 @@ class Entry:
     extra: str = "cli"
 
 
-COMMANDS: dict[str, Entry] = {
-    "ls": Entry("listing:ls", "List folders."),
-    "tree": Entry("listing:tree", "Show a folder and its contents as a tree."),
-    "find": Entry("listing:find", "List everything below a folder."),
-    "du": Entry("listing:du", "Add up the sizes of files."),
-    "query": Entry("query:query", "Find files and folders by name, size, time or metadata."),
-    "search": Entry("query:search", "Find files and folders by words, as in a search box."),
-    "meta": Entry("meta:meta", "Show and change metadata."),
-    "info": Entry("content:info", "Show details of files and folders."),
-    "cat": Entry("content:cat", "Write the content of files to standard output."),
-    "get": Entry("transfer:get", "Download files and folders."),
-    "put": Entry("transfer:put", "Upload files and folders."),
-    "cp": Entry("transfer:cp", "Copy files and folders."),
-    "sync": Entry("sync:sync", "Make a folder equal to another, copying what is different."),
-    "mkdir": Entry("changes:mkdir", "Create folders."),
-    "mv": Entry("changes:mv", "Move or rename files and folders."),
-    "rm": Entry("changes:rm", "Delete files and folders."),
-    "versions": Entry("content:versions", "List the versions of a file."),
-    "restore": Entry("content:restore", "Make an earlier version of a file current."),
-    "datapack": Entry("datapack:datapack", "Create, check, import, push and pull datapacks.", "datapack"),
-    "plot": Entry("plot:plot", "Plot a stream, or a datapack on one time axis.", "plot"),
-    "login": Entry("login:login", "Log in to a service and store the token."),
-    "logout": Entry("account:logout", "Delete a stored token."),
-    "token": Entry("account:token", "Add, list and revoke your own API tokens."),
-    "passwd": Entry("account:passwd", "Change your password at a server."),
-    "whoami": Entry("account:whoami", "Show which user each service takes you for."),
-    "demo": Entry("demo:demo", "Run a tour on a generated experiment.", "all"),
-    "serve": Entry("serve:serve", "Run a server that keeps its data in a folder.", "server"),
-    "admin": Entry("admin:admin", "Administer the data of a server.", "server"),
+COMMANDS: dict[str, LazyCommand] = {
+    "ls": LazyCommand("listing:ls", "List folders."),
+    "tree": LazyCommand("listing:tree", "Show a folder and its contents as a tree."),
+    "find": LazyCommand("listing:find", "List everything below a folder."),
+    "du": LazyCommand("listing:du", "Add up the sizes of files."),
+    "query": LazyCommand("query:query", "Find files and folders by name, size, time or metadata."),
+    "search": LazyCommand("query:search", "Find files and folders by words, as in a search box."),
+    "meta": LazyCommand("meta:meta", "Show and change metadata."),
+    "info": LazyCommand("content:info", "Show details of files and folders."),
+    "cat": LazyCommand("content:cat", "Write the content of files to standard output."),
+    "get": LazyCommand("transfer:get", "Download files and folders."),
+    "put": LazyCommand("transfer:put", "Upload files and folders."),
+    "cp": LazyCommand("transfer:cp", "Copy files and folders."),
+    "sync": LazyCommand("sync:sync", "Make a folder equal to another, copying what is different."),
+    "mkdir": LazyCommand("changes:mkdir", "Create folders."),
+    "mv": LazyCommand("changes:mv", "Move or rename files and folders."),
+    "rm": LazyCommand("changes:rm", "Delete files and folders."),
+    "versions": LazyCommand("content:versions", "List the versions of a file."),
+    "restore": LazyCommand("content:restore", "Make an earlier version of a file current."),
+    "datapack": LazyCommand(
+        "datapack:datapack", "Create, check, import, push and pull datapacks.", "datapack"
+    ),
+    "plot": LazyCommand("plot:plot", "Plot a stream, or a datapack on one time axis.", "plot"),
+    "login": LazyCommand("login:login", "Log in to a service and store the token."),
+    "logout": LazyCommand("account:logout", "Delete a stored token."),
+    "token": LazyCommand("account:token", "Add, list and revoke your own API tokens."),
+    "passwd": LazyCommand("account:passwd", "Change your password at a server."),
+    "whoami": LazyCommand("account:whoami", "Show which user each service takes you for."),
+    "demo": LazyCommand("demo:demo", "Run a tour on a generated experiment.", "all"),
+    "serve": LazyCommand("serve:serve", "Run a server that keeps its data in a folder.", "server"),
+    "admin": LazyCommand("admin:admin", "Administer the data of a server.", "server"),
 }
 
 
@@ -81,11 +83,11 @@ class LazyGroup(click.Group):
 
     Parameters
     ----------
-    entries : mapping of str to Entry
+    entries : mapping of str to LazyCommand
         The commands by name, in the order in which ``--help`` shows them.
     """
 
-    def __init__(self, *args: Any, entries: Mapping[str, Entry], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, entries: Mapping[str, LazyCommand], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._entries = entries
 

@@ -12,7 +12,7 @@ from fsspec.callbacks import Callback
 
 from rinofs import RinoFileSystem
 from rinofs.errors import ContentChangedError, ContentMismatchError
-from rinofs.fs.transfer.connections import Connections
+from rinofs.fs.transfer.connections import DownloadConnections
 from rinofs.fs.transfer.download import download, replacing
 from rinofs.fs.transfer.pool import Stop, Stopped
 from rinofs.http.content.content import open_content
@@ -137,7 +137,7 @@ def test_a_service_that_stops_bringing_parts(server: LiveServer, tmp_path: Path)
         with open_content(fs._backend.session, content) as stream:
             content = stream.in_parts
             assert content is not None
-            with Connections(fs._backend.session, content, target, MEBIBYTE) as connections:
+            with DownloadConnections(fs._backend.session, content, target, MEBIBYTE) as connections:
                 connections.start(stream, 3)
                 fs._backend.session.no_ranges = True
                 news = connections.wait(30)

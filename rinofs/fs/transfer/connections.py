@@ -68,7 +68,7 @@ def fetch_rest(
     """
     done, fed = False, stream.position
     part = part_size((content.size or 0) - fed, count)
-    connections = Connections(session, content, path, part)
+    connections = DownloadConnections(session, content, path, part)
     try:
         with path.open("rb", buffering=0) as file, connections:
             file.seek(fed)
@@ -116,7 +116,7 @@ class DownloadProgress:
     done: bool
 
 
-class Connections:
+class DownloadConnections:
     """Threads that download the rest of a content into one file, each its own parts; a context manager.
 
     Leaving the context waits for all threads, so that none writes to the file afterwards.
