@@ -65,7 +65,7 @@ _TOKEN = select(
     *USER,
     tokens.c.id.label("number"),
     tokens.c.kind,
-    tokens.c.scope,
+    (func.coalesce(tokens.c.scope, "") == READ).label("read_only"),
     tokens.c.expires,
     tokens.c.name,
     tokens.c.used,
@@ -86,8 +86,8 @@ class StoredToken:
         Its number.
     kind : str
         What sort of token it is.
-    scope : str or None
-        What it is for, where not for everything.
+    read_only : bool
+        Whether it changes nothing.
     expires : int or None
         The second since 1970 from which on it is void.
     name : str or None
@@ -103,17 +103,12 @@ class StoredToken:
     user: User
     id: int
     kind: str
-    scope: str | None = None
+    read_only: bool = False
     expires: int | None = None
     name: str | None = None
     used: int | None = None
     by_password: bool = False
     created_on: str = ""
-
-    @property
-    def read_only(self) -> bool:
-        """Whether it changes nothing."""
-        return self.scope == READ
 
     def to_json(self) -> dict[str, object]:
         """Return what its owner is shown."""
