@@ -89,11 +89,10 @@ def count_attempt(connection: Connection, limits: Sequence[Limit], moment: float
     for limit in limits:
         mine = throttles.c.sha256 == limit.digest
         wrong: int | None = connection.scalar(select(throttles.c.wrong).where(mine))
-        values = {
-            "wrong": (wrong or 0) + 1,
-            "seen": second,
-            "until": math.ceil(moment + limit.wait(wrong or 0)),
-        }
+        wait = limit.wait(wrong or 0)
+        # Rounded up, the moment itself would be up to a second of waiting.
+        until = math.ceil(moment + wait) if wait else second
+        values = {"wrong": (wrong or 0) + 1, "seen": second, "until": until}
         if wrong is None:
             connection.execute(insert(throttles).values(sha256=limit.digest, **values))
         else:
