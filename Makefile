@@ -14,7 +14,7 @@ CORE := tests/test_options.py tests/test_credentials.py tests/test_import.py tes
 	tests/rinocloud/test_reading.py tests/rinocloud/test_writing.py tests/fs \
 	tests/server/catalog/test_store.py tests/datapack
 
-SOAKS := soak-kill soak-faults soak-machines soak-input soak-uploads soak-sync soak-memory
+SOAKS := soak-kill soak-faults soak-machines soak-input soak-hostile soak-uploads soak-sync soak-memory
 SOAK := RINOFS_SOAK=1 $(PYTEST) $(PARALLEL) -m soak --timeout 1200
 # An environment of its own: it holds older versions of everything.
 FLOOR := .venv-floor
@@ -46,9 +46,9 @@ lint: $(VENV)/lint.done  ## ruff and mypy
 
 soak: $(SOAKS)  ## the long campaigns, one after another
 
-soak-kill: $(VENV)/test.done  ## servers and clients that are killed in the middle of writes
+soak-kill: $(VENV)/test.done  ## servers and backups that are killed in the middle of writes
 	$(SOAK) tests/scenarios/server/test_kill.py tests/scenarios/server/test_repovizz_kill.py \
-		tests/scenarios/test_interruptions.py tests/server/test_maintenance.py tests/server/test_backups.py
+		tests/server/test_maintenance.py tests/server/test_backups.py
 
 soak-faults: $(VENV)/test.done  ## networks that break what passes through them
 	$(SOAK) tests/http tests/scenarios/rinocloud/test_faults.py
@@ -60,6 +60,9 @@ soak-machines: $(VENV)/test.done  ## filesystems beside a model of what they sho
 soak-input: $(VENV)/test.done  ## requests and queries that are made up, and many stalled clients
 	$(SOAK) tests/server/api/test_bad_input.py tests/server/web tests/server/catalog \
 		tests/rinocloud/test_matching.py tests/rinocloud/test_search.py
+
+soak-hostile: $(VENV)/test.done  ## clients that mean harm, and requests that grow
+	$(SOAK) tests/scenarios/server/test_hostile.py tests/server/test_growth.py
 
 soak-uploads: $(VENV)/test.done  ## uploads of many files, metadata and datapacks that are made up
 	$(SOAK) tests/server/api/test_upload_many.py tests/rinocloud/test_writing_together.py \
