@@ -11,6 +11,7 @@ from rinofs.testing import live_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from rinofs.testing import LiveServer
     from tests.cli.conftest import Run
@@ -72,6 +73,26 @@ def test_a_token_is_checked_and_stored_as_it_is(run: Run, server: LiveServer) ->
     assert ProfileStore().names("rino") == ["default"]
 
 
+def test_secrets_come_from_files(run: Run, server: LiveServer, tmp_path: Path) -> None:
+    password, token = tmp_path / "password", tmp_path / "token"
+    password.write_text(f"{server.password}\n")
+    token.write_text(f"{server.token}\n")
+    for file in (password, token):
+        file.chmod(0o600)
+    login = ("login", "rino", "--endpoint-url", server.endpoint_url)
+    signed_in = run(*login, "--username", server.username, "--password-file", str(password))
+    assert (signed_in.exit_code, signed_in.stderr) == (0, "")
+    assert run(*login, "--token-file", str(token), "--profile", "second").exit_code == 0
+    found = ProfileStore().load("rino", "second")
+    assert found is not None
+    assert found.token == server.token
+    token.chmod(0o644)
+    assert "chmod 600" in run(*login, "--token-file", str(token)).stderr
+    missing = run(*login, "--token-file", str(tmp_path / "none"))
+    assert missing.exit_code == 1
+    assert missing.stderr.startswith(f"rinofs: {tmp_path / 'none'}: cannot read the token")
+
+
 @pytest.mark.parametrize("username", ["rino", "nobody"])
 def test_a_wrong_password_is_one_line_and_stores_nothing(run: Run, server: LiveServer, username: str) -> None:
     result = run("login", "rino", "--endpoint-url", server.endpoint_url, input=f"{username}\npw-canary\n")
@@ -115,6 +136,8 @@ def test_a_file_that_cannot_be_used_is_found_before_a_password_is_asked(run: Run
     [
         (["--token-stdin", "--username", "ada"], 2),
         (["--password-stdin", "--token-stdin"], 2),
+        (["--password-stdin", "--password-file", "x"], 2),
+        (["--token-file", "x", "--username", "ada"], 2),
         (["--profile", "a/b"], 1),
         (["--endpoint-url", "lab.example", "--token-stdin"], 1),
     ],

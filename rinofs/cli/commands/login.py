@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
+from rinofs.cli.credentials import read_secret
 from rinofs.errors import visible
 from rinofs.profiles import DEFAULT_PROFILE, Profile, ProfileStore, check_profile_name
 
@@ -31,15 +30,21 @@ def login() -> None:
     "--profile", default=DEFAULT_PROFILE, show_default=True, help="The name to keep the token under."
 )
 @click.option("--username", help="Who logs in; asked for by default.")
-@click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")
+@click.option("--password-file", metavar="FILE", help="Read the password from a file; - is standard input.")
 @click.option(
-    "--token-stdin", is_flag=True, help="Read an API token from standard input, in place of a password."
+    "--token-file",
+    metavar="FILE",
+    help="Read an API token from a file, in place of a password; - is standard input.",
 )
+@click.option("--password-stdin", is_flag=True, help="The same as --password-file -.")
+@click.option("--token-stdin", is_flag=True, help="The same as --token-file -.")
 @click.option("--client-id", help="The OAuth client to log in as, where a server wants a certain one.")
 def rino(
     endpoint_url: str,
     profile: str,
     username: str | None,
+    password_file: str | None,
+    token_file: str | None,
     password_stdin: bool,
     token_stdin: bool,
     client_id: str | None,
@@ -48,15 +53,19 @@ def rino(
     from rinofs.rinocloud.login import CLIENT_ID, account_of, log_in
 
     check_profile_name(profile)
-    if token_stdin and (password_stdin or username):
-        raise click.UsageError("--token-stdin needs no --username and no --password-stdin")
+    password_file, token_file = (
+        _one_place("password", password_file, password_stdin),
+        _one_place("token", token_file, token_stdin),
+    )
+    if token_file and (password_file or username):
+        raise click.UsageError("a token needs no username and no password")
     store = ProfileStore()
     store.names("rino")  # a file that cannot be used is better found before a password is typed
-    if token_stdin:
-        account = account_of(endpoint_url, _from_stdin("token"))
+    if token_file:
+        account = account_of(endpoint_url, read_secret("token", token_file))
     else:
         username = username or click.prompt("Username", err=True)
-        password = _from_stdin("password") if password_stdin else _ask_password()
+        password = read_secret("password", password_file) if password_file else _ask_password()
         account = log_in(endpoint_url, username, password, client_id=client_id or CLIENT_ID)
     store.save(Profile("rino", profile, endpoint_url, account.username, account.token))
     click.echo(visible(f"Logged in to {endpoint_url} as {account.username}; the token is in {store.path}."))
@@ -83,7 +92,12 @@ def rino(
     "--client-secret",
     envvar="REPOVIZZ_CLIENT_SECRET",
     show_envvar=True,
-    help="Its secret, if it has one.",
+    help="Its secret, if it has one. Other users of the machine can see it among the processes.",
+)
+@click.option(
+    "--client-secret-file",
+    metavar="FILE",
+    help="Read the secret of the client from a file; - is standard input.",
 )
 @click.option("--no-browser", is_flag=True, help="Print the address, and take the code that it leads to.")
 @click.option(
@@ -101,6 +115,7 @@ def repovizz(
     profile: str,
     client_id: str | None,
     client_secret: str | None,
+    client_secret_file: str | None,
     no_browser: bool,
     port: int,
     timeout: float,
@@ -109,6 +124,8 @@ def repovizz(
     from rinofs.repovizz.login.login import find_client, log_in, log_in_by_hand, store
 
     check_profile_name(profile)
+    if client_secret_file is not None:
+        client_secret = read_secret("client secret", client_secret_file)
     profiles = ProfileStore()
     profiles.names("repovizz")  # a file that cannot be used is better found before the browser opens
     client = find_client(endpoint_url, client_id, client_secret, profile)
@@ -145,8 +162,7 @@ def _ask_password() -> str:
     return password
 
 
-def _from_stdin(what: str) -> str:
-    text = sys.stdin.readline().rstrip("\r\n")
-    if not text:
-        raise click.UsageError(f"standard input is empty; expected the {what}")
-    return text
+def _one_place(what: str, file: str | None, stdin: bool) -> str | None:
+    if stdin and file not in {None, "-"}:
+        raise click.UsageError(f"the {what} can come from one place only")
+    return "-" if stdin else file
