@@ -55,7 +55,6 @@ __all__ = [
     "TooLargeError",
     "UnavailableError",
     "UnknownDatatypeError",
-    "visible",
 ]
 
 

@@ -328,10 +328,13 @@ def test_gc_and_fsck(tmp_path: Path) -> None:
         session.headers["Authorization"] = f"Token {server.token}"
         ids = [
             session.post(f"{base}/upload/", files={"file": (name, name.encode())}, timeout=10).json()["id"]
-            for name in ("keep", "drop")
+            for name in ("keep", "drop", "lost")
         ]
         session.post(f"{base}/delete/", json={"id": ids[1]}, timeout=10)
         assert len(blob_files(tmp_path)) == 2
+        with sqlite3.connect(tmp_path / "rinofs.sqlite3") as connection:  # as after a crash
+            connection.execute("DELETE FROM objects WHERE id = ?", (ids[2],))
+        connection.close()
         collected = run("admin", "gc", *data, "--json")
         assert json.loads(collected.stdout) == {
             "blobs_removed": 1,
