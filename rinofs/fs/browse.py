@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.utils import glob_translate
 
-from rinofs.errors import InvalidPathError
+from rinofs.errors import InvalidPathError, ProtocolError
 from rinofs.fs.backend import ABSENT, Info
 from rinofs.fs.transfer.pool import run
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from rinofs.fs.backend import Backend
 
 _MAGIC = re.compile(r"[*?[]")
+
+_DEEPEST = 500
+"""Levels of folders that are followed: a service whose folders have no end cannot keep a client busy."""
 
 
 class Browser:
@@ -98,13 +101,18 @@ class Browser:
     def _descend(self, path: str, maxdepth: int | None) -> list[Info]:
         """List level by level; the folders of one level are listed concurrently."""
         infos: list[Info] = self._backend.list_folder(path)
-        level = [info for info in infos if info["type"] == "directory"]
+        level = [(info, _Ancestors()) for info in infos if info["type"] == "directory"]
         depth = 1
         while level and (maxdepth is None or depth < maxdepth):
-            listings = run(lambda info: self._listing(info["name"]), level, self._max_concurrency)
-            entries = [info for listing in listings for info in listing]
-            infos.extend(entries)
-            level = [info for info in entries if info["type"] == "directory"]
+            listings = run(lambda folder: self._listing(folder[0]["name"]), level, self._max_concurrency)
+            below = []
+            for (folder, ancestors), listing in zip(level, listings, strict=True):
+                infos.extend(listing)
+                folders = [info for info in listing if info["type"] == "directory"]
+                if folders:
+                    further = ancestors.below(folder)
+                    below += [(info, further) for info in folders]
+            level = below
             depth += 1
         return infos
 
@@ -129,6 +137,17 @@ class Browser:
         to `on_error` if it is a function.
         """
         _check_depth(maxdepth)
+        yield from self._walk(path, maxdepth, topdown, on_error, detail, _Ancestors())
+
+    def _walk(
+        self,
+        path: str,
+        maxdepth: int | None,
+        topdown: bool,
+        on_error: str | Callable[[OSError], Any],
+        detail: bool,
+        ancestors: _Ancestors,
+    ) -> Iterator[tuple[str, Any, Any]]:
         try:
             listing = self._backend.list_folder(path)
         except OSError as error:
@@ -149,8 +168,9 @@ class Browser:
             below = None if maxdepth is None else maxdepth - 1
             for name in list(chosen):
                 # With topdown, the caller may have removed, added or reordered names, as with os.walk.
-                child = folders[name]["name"] if name in folders else f"{path}/{name}".lstrip("/")
-                yield from self.walk(child, below, topdown=topdown, on_error=on_error, detail=detail)
+                child = folders.get(name) or {"name": f"{path}/{name}".lstrip("/")}
+                further = ancestors.below(child)
+                yield from self._walk(child["name"], below, topdown, on_error, detail, further)
         if not topdown:
             yield here
 
@@ -232,6 +252,29 @@ class Browser:
         if not expanded:
             raise FileNotFoundError(2, "nothing matches", str(list(paths)))
         return dict(sorted(expanded.items()))
+
+
+class _Ancestors:
+    """The folders above one that is listed, by their ids where the service has ids."""
+
+    def __init__(self, ids: frozenset[object] = frozenset(), depth: int = 0) -> None:
+        self._ids = ids
+        self._depth = depth
+
+    def below(self, folder: Info) -> _Ancestors:
+        """Return the ancestors of what a folder contains.
+
+        Raises
+        ------
+        ProtocolError
+            If the folder contains itself, or there are more levels than anybody makes.
+        """
+        number = folder.get("id")
+        if number is not None and number in self._ids:
+            raise ProtocolError("the service lists this folder below itself", folder["name"])
+        if self._depth >= _DEEPEST:
+            raise ProtocolError(f"the service lists more than {_DEEPEST} levels of folders", folder["name"])
+        return _Ancestors(self._ids if number is None else self._ids | {number}, self._depth + 1)
 
 
 def _check_depth(maxdepth: int | None) -> None:
