@@ -11,7 +11,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.implementations.local import trailing_sep
 
 from rinofs.errors import InvalidRequestError
-from rinofs.fs.backend import Upload
+from rinofs.fs.backend import ABSENT, Upload
 from rinofs.fs.reading import copy_to
 from rinofs.fs.transfer.engine import copy_files
 
@@ -184,7 +184,7 @@ class Changing:
         """
         sources = [self._backend.named(path) for path in self._browser.expand(paths)]
         into, target = trailing_sep(target), self._strip(target)
-        if sources == [target]:
+        if len(sources) == 1 and self._is_same(sources[0], target):
             self._backend.info(target)  # raises if it does not exist
             return
         into = into or not target or self._browser.is_folder(target)
@@ -195,6 +195,18 @@ class Changing:
         for source in sources:
             inside = f"{target}/{source.rpartition('/')[2]}".lstrip("/")
             self._move(source, inside if into else target, copy, recursive=recursive)
+
+    def _is_same(self, source: str, target: str) -> bool:
+        """Return whether two paths lead to one object, which ids can make of different paths."""
+        if source == target:
+            return True
+        try:
+            if source.rpartition("/")[2] != self._backend.named(target).rpartition("/")[2]:
+                return False
+            number = self._backend.info(target).get("id")
+            return number is not None and self._backend.info(source).get("id") == number
+        except ABSENT:
+            return False
 
     def _move(self, source: str, target: str, copy: Callable[[str, str], None], *, recursive: bool) -> None:
         if not recursive and self._browser.is_folder(source):

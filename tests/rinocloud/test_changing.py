@@ -229,6 +229,17 @@ def test_mv_by_ids(fs: RinoFileSystem, api: Api) -> None:
     assert contents(fs) == {"dir/b": b"1", "other/d": b"4444", "other/renamed/c": b"333"}
 
 
+@pytest.mark.parametrize("path", ["dir", "dir/sub", "dir/a"])
+def test_mv_to_its_own_id_changes_nothing(
+    fs: RinoFileSystem, files: dict[str, bytes], server: LiveServer, path: str
+) -> None:
+    number = fs.info(path)["id"]
+    for source, target in ((path, f"@{number}"), (f"@{number}", path), (f"@{number}", f"@{number}")):
+        fs.mv(source, target, recursive=True)
+    assert contents(fs) == files
+    assert fs.info(path)["id"] == number
+
+
 def test_a_moved_file_keeps_its_versions(fs: RinoFileSystem) -> None:
     fs.pipe_file("dir/a", b"second")
     fs.mv("dir/a", "other/moved")
