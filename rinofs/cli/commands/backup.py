@@ -96,8 +96,8 @@ def _show(report: BackupReport, done: str, *, as_json: bool, more: Sequence[str]
     if as_json:
         show_json({**asdict(report), "problems": problems})
     else:
-        whole = f"{counted(report.contents, 'content')} ({human(report.bytes)})"
-        new = f"{done} {report.copied} of {whole}, {human(report.bytes_copied)}"
-        write_lines([*problems, f"{new}: {counted(len(problems), 'problem')}"])
+        whole = f"{counted(report.contents, 'content')} ({human(report.bytes)}B)"
+        new = f"{report.copied:,} {done} ({human(report.bytes_copied)}B)"
+        write_lines([*problems, f"{whole}, {new}: {counted(len(problems), 'problem')}"])
     if problems:
         sys.exit(FAILED)
