@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
-from rinofs.server.auth.passwords import network_of
 from rinofs.server.errors import Unavailable
+from rinofs.server.web.connections import network_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

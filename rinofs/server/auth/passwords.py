@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import secrets
 import threading
 from dataclasses import dataclass
@@ -13,8 +12,9 @@ from argon2.exceptions import Argon2Error
 
 from rinofs.server.catalog.signins import Limit
 from rinofs.server.errors import BadRequest
+from rinofs.server.web.connections import network_of
 
-__all__ = ["Attempt", "Passwords", "check_new_password", "network_of"]
+__all__ = ["Attempt", "Passwords", "check_new_password"]
 
 SHORTEST = 8
 LONGEST = 1024
@@ -45,19 +45,6 @@ def check_new_password(password: str) -> str:
             f"password: at least {SHORTEST} and at most {LONGEST} characters are needed", field="password"
         )
     return password
-
-
-def network_of(address: str) -> str:
-    """Return what an address is counted by: of IPv6, the network of one customer, which is a /64."""
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:255]
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.ipv4_mapped is not None:
-            return str(found.ipv4_mapped)
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return str(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from rinofs.server.settings import ServerSettings
 
-__all__ = ["EXTENSION", "Connections", "GuardedProtocol", "ZeroCopy", "guarded_protocol"]
+__all__ = ["EXTENSION", "Connections", "GuardedProtocol", "ZeroCopy", "guarded_protocol", "network_of"]
 
 HALF_CLOSED = 1.0
 """Seconds that an answer may still take once the client has ended its side: nearly all of those have left."""
@@ -93,7 +93,8 @@ class Connections:
 
     def add(self, connection: GuardedProtocol, peer: object) -> bool:
         """Take note of a new connection; tell whether there is room for it."""
-        address, most = _network(peer), self._most()
+        address = network_of(str(peer[0])) if isinstance(peer, tuple) else ""
+        most = self._most()
         crowded = self._of_address[address] >= most - most // 4
         if (crowded or len(self._open) >= most) and not self._close_idle(address if crowded else None):
             return False
@@ -147,19 +148,17 @@ class Connections:
         return max(4, min(self._wanted, (files - OTHER_FILES) // 2))
 
 
-def _network(peer: object) -> str:
-    """Return what one client can have many addresses of: an IPv4 address, or a network of IPv6."""
-    if not isinstance(peer, tuple):
-        return ""
+def network_of(address: str) -> str:
+    """Return what an address is counted by: of IPv6, the network of one customer, which is a /64."""
     try:
-        address = ipaddress.ip_address(str(peer[0]).partition("%")[0])
+        found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
-        return str(peer[0])
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            return str(address.ipv4_mapped)
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(address)
+        return address[:255]
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.ipv4_mapped is not None:
+            return str(found.ipv4_mapped)
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return str(found)
 
 
 class GuardedProtocol(HttpToolsProtocol):

@@ -17,11 +17,11 @@ from rinofs.server.auth.passwords import (
     LONGEST_SHARED_WAIT,
     LONGEST_WAIT,
     Passwords,
-    network_of,
 )
 from rinofs.server.catalog import signins
 from rinofs.server.catalog.database import Database
 from rinofs.server.errors import TooManyRequests, Unauthorized, Unavailable
+from rinofs.server.web.connections import network_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
