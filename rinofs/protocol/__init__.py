@@ -1,5 +1,5 @@
 """Both wire contracts as data: everything that client and server must agree on, defined once.
 
-May import the standard library only, and Lark in `search_syntax` when a search is parsed. Serves every other
-room: the clients of both services, the server and the command line.
+May import the standard library only, blake3 in `digests`, and Lark in `search_syntax`, when needed. Serves
+every other room: the clients of both services, the server and the command line.
 """

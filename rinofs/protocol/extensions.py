@@ -18,10 +18,10 @@ __all__ = [
     "RINOCLOUD_EXTENSIONS",
     "RINOCLOUD_PAYLOAD",
     "RINOCLOUD_RESULT",
+    "WANT_REPR_DIGEST",
     "RepovizzExtension",
     "RinocloudExtension",
     "extensions_in",
-    "repr_digest",
 ]
 
 RINOCLOUD_EXTENSIONS = "rinocloud-api-extensions"
@@ -41,6 +41,8 @@ IDEMPOTENCY_REPLAYED = "idempotency-replayed"
 """Present in the response to a repeated request with the same key."""
 REPR_DIGEST = "repr-digest"
 """The digest of a whole content (RFC 9530)."""
+WANT_REPR_DIGEST = "want-repr-digest"
+"""In a request: the digests that the response should have, with preferences (RFC 9530)."""
 REQUESTED_WITH = "X-Requested-With"
 """Must be ``XMLHttpRequest`` for Rinocloud to treat a request as one of a program, not of a browser page."""
 
@@ -73,6 +75,9 @@ class RinocloudExtension(StrEnum):
     """`query` accepts the parts of searches: ``$matches``, ``$nor`` and the field ``*``."""
     TOKENS = "tokens"
     """Users list, create and revoke their tokens, and change their password."""
+    BLAKE3 = "blake3"
+    """As `DIGEST`, with ``blake3``: records have it, responses offer it, uploads can end with it. A record's
+    ``sha256`` may be filled in later."""
 
 
 class RepovizzExtension(StrEnum):
@@ -94,13 +99,10 @@ class RepovizzExtension(StrEnum):
     """Requests that create something accept `IDEMPOTENCY_KEY`."""
     STORE = "store"
     """Contents can be uploaded before a node links to them."""
+    BLAKE3 = "blake3"
+    """As `DIGEST`, with BLAKE3."""
 
 
 def extensions_in(header: str) -> frozenset[str]:
     """Return the extensions that a header lists, including unknown ones."""
     return frozenset(part.strip() for part in header.split(",") if part.strip())
-
-
-def repr_digest(sha256: str) -> str:
-    """Return the value of `REPR_DIGEST` for a base64 SHA-256."""
-    return f"sha-256=:{sha256}:"

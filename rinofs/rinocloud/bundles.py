@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import io
 import json
@@ -13,7 +12,8 @@ from urllib.parse import quote
 from rinofs.errors import AuthenticationError, ProtocolError, ServiceError, UnavailableError
 from rinofs.http.content.byteranges import Parts, boundary_of
 from rinofs.http.content.upload import UploadBody
-from rinofs.protocol.extensions import REPR_DIGEST, RINOCLOUD_ALONE, RinocloudExtension, repr_digest
+from rinofs.protocol.digests import SHA256, parse_repr_digest
+from rinofs.protocol.extensions import REPR_DIGEST, RINOCLOUD_ALONE, RinocloudExtension
 from rinofs.protocol.limits import MAX_JSON_BODY
 from rinofs.rinocloud.resolver import ById, parse
 from rinofs.rinocloud.uploads import fields_of
@@ -193,5 +193,9 @@ def _content(parts: Parts, path: Sequence[str], *, verify: bool) -> bytes | None
     data = parts.read(int(headers.get("content-length", "")))
     if RINOCLOUD_ALONE in headers:
         return None
-    digest = base64.b64encode(hashlib.sha256(data).digest()).decode("ascii") if verify else ""
-    return data if not verify or headers.get(REPR_DIGEST) == repr_digest(digest) else None
+    if (
+        verify
+        and parse_repr_digest(headers.get(REPR_DIGEST, "")).get(SHA256) != hashlib.sha256(data).hexdigest()
+    ):
+        return None
+    return data

@@ -97,10 +97,18 @@ def answering(settings: ServerSettings) -> list[Middleware]:
     stamps = [Middleware(AnswerHeaders, headers={"x-content-type-options": "nosniff"})]
     if settings.extensions:
         # Not on other paths: the answer to a wrong endpoint must not look like one of the API's.
-        extensions = {RINOCLOUD_EXTENSIONS: ", ".join(RinocloudExtension)}
+        extensions = {
+            RINOCLOUD_EXTENSIONS: ", ".join(
+                one for one in RinocloudExtension if one != RinocloudExtension.BLAKE3
+            )
+        }
         stamps.append(Middleware(AnswerHeaders, headers=extensions, below="/api/1/"))
     if settings.repovizz_extensions:
-        extensions = {REPOVIZZ_EXTENSIONS: ", ".join(RepovizzExtension)}
+        extensions = {
+            REPOVIZZ_EXTENSIONS: ", ".join(
+                one for one in RepovizzExtension if one != RepovizzExtension.BLAKE3
+            )
+        }
         stamps.append(Middleware(AnswerHeaders, headers=extensions, below=f"{repovizz.BASE}/"))
     outermost = []
     if settings.trusted_proxies:

@@ -6,8 +6,6 @@ Both share a few buffers. If all buffers are waiting to be hashed, the transfer 
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
 import hashlib
 import os
@@ -19,7 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rinofs.errors import ContentMismatchError
-from rinofs.protocol.digests import PART_SIZE, etag_of_parts
+from rinofs.protocol.digests import PART_SIZE, SHA256, etag_of_parts, parse_repr_digest
 from rinofs.protocol.extensions import REPR_DIGEST
 
 if TYPE_CHECKING:
@@ -231,7 +229,6 @@ def _drop(lanes: dict[int, _HashThread], more: int) -> None:
     _budget.give(more)
 
 
-_REPR_SHA256 = re.compile(r"(?:^|,)\s*sha-256=:([A-Za-z0-9+/=]{43,44}):")
 _ETAG = re.compile(r"[0-9a-f]{32}-(\d{1,9})")
 
 
@@ -337,14 +334,7 @@ class Verifier:
 
 def repr_sha256(headers: Mapping[str, str]) -> str | None:
     """Return the hex SHA-256 in a response's ``Repr-Digest`` header (RFC 9530), or None."""
-    match = _REPR_SHA256.search(headers.get(REPR_DIGEST, ""))
-    if match is None:
-        return None
-    try:
-        digest = base64.b64decode(match[1], validate=True)
-    except binascii.Error:
-        return None
-    return digest.hex() if len(digest) == 32 else None
+    return parse_repr_digest(headers.get(REPR_DIGEST, "")).get(SHA256)
 
 
 def _is_of_parts(etag: str, size: int | None) -> bool:

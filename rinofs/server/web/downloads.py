@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import secrets
 from email.utils import format_datetime
@@ -11,7 +10,8 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from rinofs.protocol.extensions import REPR_DIGEST, repr_digest
+from rinofs.protocol.digests import SHA256, repr_digest
+from rinofs.protocol.extensions import REPR_DIGEST
 from rinofs.server.web.preconditions import failed_precondition, holds_for_range
 from rinofs.server.web.ranges import ByteRange, parse_ranges
 from rinofs.server.web.responses import error_response
@@ -118,12 +118,11 @@ def content_disposition(filename: str) -> str:
 
 
 def _validators(etag: str, sha256: str, modified: datetime) -> dict[str, str]:
-    digest = base64.b64encode(bytes.fromhex(sha256)).decode("ascii")
     return {
         "accept-ranges": "bytes",
         "etag": f'"{etag}"',
         "last-modified": format_datetime(modified, usegmt=True),
-        REPR_DIGEST: repr_digest(digest),
+        REPR_DIGEST: repr_digest({SHA256: sha256}),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 import secrets
 from dataclasses import dataclass
@@ -12,7 +11,8 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from rinofs.protocol.extensions import REPR_DIGEST, RINOCLOUD_ALONE, repr_digest
+from rinofs.protocol.digests import SHA256, repr_digest
+from rinofs.protocol.extensions import REPR_DIGEST, RINOCLOUD_ALONE
 from rinofs.protocol.limits import MAX_BUNDLE, MAX_BUNDLE_DOWNLOAD, MAX_BUNDLE_UPLOAD, MAX_BUNDLED_FILE
 from rinofs.server.api.rinocloud.changes import respond_with_list
 from rinofs.server.api.rinocloud.requests import new_object, path_of, text, whole_number
@@ -69,8 +69,9 @@ def _parts(
             yield f"{RINOCLOUD_ALONE}: true\r\nContent-Length: 0\r\n\r\n".encode()
             continue
         room -= len(content)
-        digest = base64.b64encode(bytes.fromhex(record.sha256)).decode("ascii")
-        yield f"{REPR_DIGEST}: {repr_digest(digest)}\r\nContent-Length: {len(content)}\r\n\r\n".encode()
+        # Without WANT_REPR_DIGEST, nothing beside SHA-256: clients before BLAKE3 compare the whole value.
+        digest = repr_digest({SHA256: record.sha256})
+        yield f"{REPR_DIGEST}: {digest}\r\nContent-Length: {len(content)}\r\n\r\n".encode()
         yield content
     yield f"\r\n--{boundary}--\r\n".encode()
 
