@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tracemalloc
 import warnings
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -28,6 +29,7 @@ from rinofs.datapack.formats.tables.reading import TableSamples
 from rinofs.datapack.formats.tables.sniffing import dialect_of
 from rinofs.testing import LiveServer, live_server
 from tests.datapack.long_recording import CHANNELS, RATE, values_of, write_recording
+from tests.forkserver import in_own_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -219,9 +221,8 @@ def test_rows_of_another_length_are_not_plain(rows: str) -> None:
     assert plain_numbers(rows, ",", 2) is None
 
 
+@in_own_process
 def test_a_pass_holds_little_beside_the_times(tmp_path: Path) -> None:
-    import tracemalloc
-
     (tmp_path / "t.csv").write_text("t,x\n" + "".join(f"{row / 100},{row % 7}\n" for row in range(900_000)))
     handle = FileHandle(fsspec.filesystem("file"), str(tmp_path / "t.csv"))
     tracemalloc.start()

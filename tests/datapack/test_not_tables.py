@@ -19,6 +19,7 @@ from rinofs.datapack.datatypes.registry import DatatypeRegistry
 from rinofs.testing import LiveServer, live_server
 from tests.datapack.test_annotations import EAF, LONG, VTT
 from tests.datapack.test_recordings import EEG, signals
+from tests.forkserver import in_own_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,6 +85,7 @@ def tree_of(url: str, **options: str) -> tuple[xr.DataTree, list[str]]:
     return tree, [str(one.message) for one in caught if issubclass(one.category, DataWarning)]
 
 
+@in_own_process
 def test_two_gibibytes_of_each_are_listed_by_their_beginning(tmp_path: Path) -> None:
     (tmp_path / "warm").mkdir()
     write_pack(tmp_path / "warm", {**BEGINNINGS, **READ_WHOLE, "eeg.edf": edf(tmp_path)}, 0)

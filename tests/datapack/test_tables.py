@@ -21,6 +21,7 @@ from rinofs.datapack import DataNode, DataWarning, Document, dump
 from rinofs.datapack.formats.detect import NotDataError
 from rinofs.datapack.formats.handles import FileHandle
 from rinofs.datapack.formats.tables.reading import TableSamples
+from tests.forkserver import in_own_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -233,6 +234,7 @@ class CountingHandle(FileHandle):
         return super().stream(start, stop, size)
 
 
+@in_own_process
 def test_a_slice_of_a_large_table_reads_little(tmp_path: Path) -> None:
     values = np.arange(1_200_000).reshape(-1, 4) / 8
     pd.DataFrame(values, columns=["a", "b", "c", "d"]).to_csv(tmp_path / "t.csv", index=False)

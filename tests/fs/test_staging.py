@@ -13,6 +13,7 @@ from hypothesis import given, settings
 
 from rinofs.fs.files.writer import SPOOLED_IN_MEMORY
 from tests.campaign import rounds
+from tests.forkserver import in_own_process
 from tests.fs.dict_backend import DictFileSystem
 
 if TYPE_CHECKING:
@@ -128,7 +129,10 @@ def descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - the names alone
 
 
-def test_many_files_take_little_memory_and_few_descriptors(fs: Any) -> None:
+@in_own_process
+def test_many_files_take_little_memory_and_few_descriptors() -> None:
+    fs = DictFileSystem(token="t")
+
     def write(count: int) -> tuple[int, int]:
         tracemalloc.start()
         before = descriptors()

@@ -18,6 +18,7 @@ from rinofs.http.content.verify import Verifier, copy_to
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of, patient
 from tests.http.faulty import DATA, ETAG, Request, Step, faulty_server
+from tests.waiting import wait_until
 
 SIZE = len(DATA)
 NAMELESS = {"etag": None, "conditional": False}
@@ -293,15 +294,14 @@ def test_a_writer_that_fails_ends_the_transfer(session_to: MakeSession) -> None:
     def full(_: memoryview) -> None:
         raise OSError(28, "No space left on device")
 
+    before = set(threading.enumerate())
     with faulty_server() as server:
         session = session_to(server)
         with open_content(session, content_of()) as stream, pytest.raises(OSError, match="No space"):
             copy_to(stream, full, Verifier(sha256="0" * 64))
         assert session._shared.slots._free == 8
-    for thread in threading.enumerate():
-        if thread.name == "rinofs-hash":
-            thread.join(10)
-            assert not thread.is_alive()
+    started = set(threading.enumerate()) - before
+    wait_until(lambda: not any(thread.name == "rinofs-hash" and thread.is_alive() for thread in started))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from rinofs.errors import ConnectionFailedError, RinofsError, visible
 from rinofs.http.connection.response import parse_json
 from rinofs.rinocloud import records
 from rinofs.rinocloud.records import Page, all_pages
+from tests.forkserver import in_own_process
 from tests.http.conftest import TOKEN, patient
 from tests.http.faulty import Request, Step, faulty_server
 from tests.http.test_secrets import _everything_shown
@@ -75,15 +76,13 @@ def test_what_the_server_sends_is_not_shown_as_it_is(session_to: MakeSession, he
 @pytest.mark.parametrize(
     "value", [b"{},", b"[],", b'{"a":{"b":[[', b"0,"], ids=["objects", "lists", "nested", "numbers"]
 )
+@in_own_process
 def test_json_of_more_values_than_a_page_has_is_refused_unread(value: bytes) -> None:
     text = b"[" + value * (100 * MIB // len(value)) + b"0]"
     tracemalloc.start()
-    try:
-        with pytest.raises(ValueError, match="more values"):
-            parse_json(text)
-        assert tracemalloc.get_traced_memory()[1] < MIB
-    finally:
-        tracemalloc.stop()
+    with pytest.raises(ValueError, match="more values"):
+        parse_json(text)
+    assert tracemalloc.get_traced_memory()[1] < MIB
 
 
 def test_json_of_a_full_page_is_read() -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from rinofs.errors import ContentMismatchError
 from rinofs.http.content.verify import INLINE, SideDigests, Verifier, repr_sha256
 from rinofs.protocol.digests import PART_SIZE, EtagHasher
+from tests.waiting import wait_until
 
 SIZES = [0, 1, 1000, INLINE, INLINE + 1, PART_SIZE - 1, PART_SIZE, PART_SIZE + 1, 2 * PART_SIZE + 12345]
 
@@ -138,6 +139,7 @@ def test_digests_of_any_pieces(pieces: list[int], sha256: bool, etag: bool, know
 
 
 def test_abandoned_and_forgotten_ones_leave_no_thread() -> None:
+    before = set(threading.enumerate())
     data = _data(4_000_000)
     for number in range(30):
         verifier = Verifier.for_response({}, _etag(data), len(data))
@@ -149,10 +151,8 @@ def test_abandoned_and_forgotten_ones_leave_no_thread() -> None:
             verifier.feed(data[100_000 * number :])
             verifier.finish()
         del verifier
-    for thread in threading.enumerate():
-        if thread.name == "rinofs-hash":
-            thread.join(10)
-            assert not thread.is_alive()
+    started = set(threading.enumerate()) - before
+    wait_until(lambda: not any(thread.name == "rinofs-hash" and thread.is_alive() for thread in started))
 
 
 def test_many_at_once_share_what_buffers_there_are() -> None:

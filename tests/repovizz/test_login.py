@@ -20,7 +20,9 @@ from rinofs.repovizz.login.listener import listening
 from rinofs.repovizz.login.login import log_in, log_in_by_hand
 from rinofs.repovizz.login.oauth import OAuthClient
 from rinofs.testing import live_server
+from tests.forkserver import in_own_process
 from tests.repovizz.logins import Visitor, query_of, registered
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -209,6 +211,7 @@ def test_codes_are_not_sent_in_the_clear() -> None:
     assert OAuthClient("http://localhost:1", "some-client").endpoint_url == "http://localhost:1"
 
 
+@in_own_process
 def test_the_listener_ends_with_the_login(port: int) -> None:
     threads = threading.active_count()
     with listening(port) as listener:
@@ -216,7 +219,7 @@ def test_the_listener_ends_with_the_login(port: int) -> None:
         assert requests.get(listener.redirect_uri, timeout=10).status_code == 400
     with pytest.raises(requests.ConnectionError):
         requests.get(f"http://127.0.0.1:{port}", timeout=10)
-    assert threading.active_count() <= threads + 2  # they end on their own
+    wait_until(lambda: threading.active_count() == threads)
 
 
 def test_the_request_has_what_the_rules_ask_for(server: LiveServer) -> None:

@@ -19,6 +19,7 @@ from rinofs.http.content.content import open_content
 from rinofs.testing import live_server
 from tests.rinocloud.api import Api
 from tests.rinocloud.narrow import Way, narrow_way
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -98,6 +99,12 @@ def damaged(path: Path, at: int) -> Iterator[None]:
             if not end:
                 yield
     path.chmod(mode)
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    """Wait for the threads of what was given up before, so that those of a test can be told from them."""
+    wait_until(no_thread_is_left)
 
 
 def no_thread_is_left() -> bool:

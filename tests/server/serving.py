@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import psutil
 from starlette.applications import Starlette
 
 from rinofs.server.app import REFUSALS
@@ -13,6 +14,7 @@ from rinofs.server.settings import ServerSettings
 from rinofs.testing.live import serving
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
@@ -27,3 +29,9 @@ def served(routes: Sequence[Route], data_dir: Path, **changes: Any) -> Iterator[
     app.state.settings = settings
     with serving(app, settings) as url:
         yield url
+
+
+def is_held(client: socket.socket) -> bool:
+    """Tell whether the server, which is in this process, still has its end of a connection."""
+    address = client.getsockname()
+    return any(held.raddr == address for held in psutil.Process().net_connections("tcp"))

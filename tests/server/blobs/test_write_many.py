@@ -12,6 +12,7 @@ from rinofs.protocol.limits import MAX_BUNDLE_UPLOAD
 from rinofs.server.blobs.disk import DiskBlobStore
 from rinofs.server.blobs.store import blob_of
 from rinofs.server.errors import InsufficientStorage
+from tests.forkserver import in_own_process
 from tests.server.blobs.test_disk import files_below, store
 
 CONTENTS = [b"", b"1", *(str(number).encode() * number for number in range(1, 40))]
@@ -114,7 +115,9 @@ def test_a_full_disk_is_an_answer_and_leaves_nothing(
     assert files_below(root) == []
 
 
-def test_many_batches_of_the_same_contents_at_once(blobs: DiskBlobStore, root: Path) -> None:
+@in_own_process
+def test_many_batches_of_the_same_contents_at_once(root: Path) -> None:
+    blobs = DiskBlobStore(root)
     contents = {blob_of(content): content for content in CONTENTS}
     failures: list[BaseException] = []
     most = 0

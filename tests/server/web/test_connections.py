@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from rinofs.testing import LiveServer, live_server
+from tests.forkserver import in_own_process
 from tests.server.client import Api
 from tests.waiting import PATIENCE, wait_until
 
@@ -93,7 +94,13 @@ def test_one_address_leaves_room_for_others(server: LiveServer, stack: ExitStack
     assert not any(map(is_closed, busy))
 
 
-def test_answers_that_nobody_takes_do_not_fill_the_memory(server: LiveServer, stack: ExitStack) -> None:
+@in_own_process
+def test_answers_that_nobody_takes_do_not_fill_the_memory() -> None:
+    with live_server(configure=few) as server, ExitStack() as stack:
+        stall(server, stack)
+
+
+def stall(server: LiveServer, stack: ExitStack) -> None:
     api = Api(server.endpoint_url, server.token)
     for number in range(8):
         api.ok("files/create_object", {"name": f"object {number}", "metadata": {"x": "y" * 1_000_000}}, 201)

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import psutil
 import pytest
 import requests
 
 from rinofs.testing import LiveServer, live_server
 from tests.campaign import rounds
+from tests.server.serving import is_held
 from tests.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
@@ -217,11 +217,6 @@ def test_a_rest_of_an_answer_that_is_not_taken(server: LiveServer, large: int) -
         # The client reads nothing, so only the server's end of the connection shows that it was given up.
         wait_until(lambda: not is_held(client))
         assert len(received(client)) < 8_000_000
-
-
-def is_held(client: socket.socket) -> bool:
-    """Tell whether the server, which is in this process, still has its end of a connection."""
-    return any(held.raddr == client.getsockname() for held in psutil.Process().net_connections("tcp"))
 
 
 def test_a_slow_reader_is_waited_for(patient: LiveServer) -> None:

@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import psutil
 import pytest
 from anyio import to_thread
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from rinofs.server.web.connections import EXTENSION
-from tests.server.serving import served
+from tests.server.serving import is_held, served
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -185,12 +184,12 @@ def test_clients_that_take_nothing_hold_no_thread(url: str) -> None:
 
 def test_a_client_that_leaves_is_noticed(url: str) -> None:
     parts = urlsplit(url)
-    before = open_sockets()
     asked = f"GET {target(0, LARGE, 'large')} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
     with socket.create_connection((parts.hostname, parts.port), timeout=10) as client:
         client.sendall(asked)
         client.recv(10)
-    wait_until(lambda: open_sockets() <= before)
+        client.shutdown(socket.SHUT_RDWR)
+        wait_until(lambda: not is_held(client))
 
 
 def test_a_connection_that_was_given_up_holds_nothing_with_requests_waiting(folder: Path, url: str) -> None:
@@ -199,15 +198,9 @@ def test_a_connection_that_was_given_up_holds_nothing_with_requests_waiting(fold
     async def content(_request: Request) -> Response:
         return FromFile(file.fileno(), 0, LARGE)
 
-    before = open_sockets()
     with file, served([Route("/", content)], folder, write_timeout=0.5) as other:
         parts = urlsplit(other)
         with socket.create_connection((parts.hostname, parts.port), timeout=10) as client:
             client.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2)
             assert client.recv(10) == b"HTTP/1.1 2"
-            wait_until(lambda: open_sockets() <= before + 1)  # but for the client's own one
-
-
-def open_sockets() -> int:
-    connections = psutil.Process().net_connections("tcp")
-    return sum(connection.status in {"ESTABLISHED", "CLOSE_WAIT"} for connection in connections)
+            wait_until(lambda: not is_held(client))
