@@ -25,6 +25,7 @@ from rinofs.server.api.rinocloud import routes as rinocloud
 from rinofs.server.auth import routes as oauth
 from rinofs.server.errors import ApiError
 from rinofs.server.maintenance import gc
+from rinofs.server.readiness import READY, Readiness
 from rinofs.server.services import open_services
 from rinofs.server.web.proxies import BelowPath, TrustedProxies
 from rinofs.server.web.responses import (
@@ -71,12 +72,15 @@ def create_app(settings: ServerSettings, *, blobs: BlobStore | None = None) -> S
     Returns
     -------
     Starlette
-        The application; ``state.services`` has what it works with, closed when its lifespan ends.
+        The application; ``state.services`` has what it works with, closed when its lifespan ends, and
+        ``state.readiness`` what it says of itself.
     """
     services, workers = open_services(settings, blobs=blobs), Workers()
+    readiness = Readiness(services)
     app = Starlette(
         routes=[
             Route(HEALTH, _health),
+            Route(READY, readiness.answer),
             *rinocloud.routes(services, workers),
             *repovizz.routes(services, workers),
             *oauth.routes(services.database, services.accounts, services.clients, services.grants),
@@ -89,6 +93,7 @@ def create_app(settings: ServerSettings, *, blobs: BlobStore | None = None) -> S
     app.router.redirect_slashes = False
     app.state.settings = settings
     app.state.services = services
+    app.state.readiness = readiness
     return app
 
 
@@ -121,7 +126,7 @@ def answering(settings: ServerSettings) -> list[Middleware]:
         Middleware(MergeSlashes, below=(rinocloud.BASE, "/o/")),
         *stamps,
         Middleware(AnswerFailures),
-        Middleware(HostGuard, allowed=settings.allowed_hosts, exempt=HEALTH),
+        Middleware(HostGuard, allowed=settings.allowed_hosts, exempt=(HEALTH, READY)),
     ]
 
 

@@ -81,6 +81,7 @@ def test_uploads_are_refused_and_the_rest_goes_on(server: LiveServer) -> None:
     assert {answer.status_code for answer in refused} == {507}
     for _ in range(3):
         assert log_in(server).status_code == 200
+    assert requests.get(f"{server.endpoint_url}/ready", timeout=60).status_code == 200
     assert set(api.names()) == set(stored)
     first, second, *rest = stored
     for name in (first, second):

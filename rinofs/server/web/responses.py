@@ -251,11 +251,11 @@ class HostGuard:
         What answers the others.
     allowed : collection of str
         Names and addresses beside those of the loopback interface; a port in them says nothing.
-    exempt : str, optional
-        A path that may be asked for under any name: it tells nothing that a foreign page could use.
+    exempt : collection of str
+        Paths that may be asked for under any name: they tell nothing that a foreign page could use.
     """
 
-    def __init__(self, app: ASGIApp, allowed: Collection[str], exempt: str | None = None) -> None:
+    def __init__(self, app: ASGIApp, allowed: Collection[str], exempt: Collection[str] = ()) -> None:
         self._app = app
         self._allowed = frozenset(host_name(name) or name.lower().strip("[]") for name in allowed)
         self._exempt = exempt
@@ -263,7 +263,7 @@ class HostGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or refuse it."""
-        if scope["type"] != "http" or scope["path"] == self._exempt:
+        if scope["type"] != "http" or scope["path"] in self._exempt:
             await self._app(scope, receive, send)
             return
         hosts = [value for key, value in scope["headers"] if key == b"host"]

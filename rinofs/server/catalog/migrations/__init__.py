@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from rinofs.server.catalog.database import Database
 
-__all__ = ["HEAD", "config", "downgrade", "upgrade"]
+__all__ = ["HEAD", "config", "downgrade", "is_current", "upgrade"]
 
 _ALEMBIC = threading.Lock()
 
@@ -48,7 +48,7 @@ def upgrade(database: Database) -> None:
         If it is locked for too long.
     """
     with database.read() as connection:
-        if _current(connection) == HEAD:
+        if is_current(connection):
             return
     from alembic import command
 
@@ -65,8 +65,9 @@ def downgrade(database: Database, revision: str = "base") -> None:
         command.downgrade(config(connection), revision)
 
 
-def _current(connection: Connection) -> str | None:
+def is_current(connection: Connection) -> bool:
+    """Tell whether a database has the schema of this release."""
     if not inspect(connection).has_table("alembic_version"):
-        return None
+        return False
     found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return found
+    return found == HEAD

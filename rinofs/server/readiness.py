@@ -1,0 +1,125 @@
+"""Whether requests can be answered now: what ``GET /ready`` tells a proxy or a supervisor.
+
+``GET /health`` answers as long as the process does. This looks at what answers depend on: the database, its
+schema and the place of the contents. The reasons that it gives name no paths; the log has the details.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from contextvars import Context
+from typing import TYPE_CHECKING
+
+from anyio import CapacityLimiter, to_thread
+
+from rinofs.server.catalog.migrations import is_current
+from rinofs.server.errors import InsufficientStorage
+from rinofs.server.web.responses import error_response, json_response
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from rinofs.server.services import Services
+
+__all__ = ["READY", "Readiness"]
+
+READY = "/ready"
+"""The path that tells whether requests can be answered."""
+
+KEPT = 1.0
+"""Seconds for which a result is given again: anybody may ask, as often as they like."""
+
+LONGEST = 5.0
+"""Seconds that database and storage have to answer."""
+
+_RETRY = {"Retry-After": "5"}
+_ABSENT = "0" * 64  # the name of a content that no store has
+_STOPPING = "the server is stopping"
+_SILENT = f"the database or the storage did not answer within {LONGEST:g} seconds"
+
+_log = logging.getLogger("rinofs.server")
+
+
+class Readiness:
+    """Looks whether a server can answer requests, at most once a second.
+
+    Parameters
+    ----------
+    services : Services
+        What the server works with.
+    """
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._stopping = False
+        self._check: asyncio.Task[str | None] | None = None
+        self._checked_at = float("-inf")
+        self._logged: str | None = None
+        # A thread of its own: when others wait for a storage that hangs, this has to say so.
+        self._thread = CapacityLimiter(1)
+
+    def stop(self) -> None:
+        """Answer from now on that the server is not ready, since it is about to end."""
+        self._stopping = True
+
+    async def answer(self, _request: Request) -> Response:
+        """Answer a request for `READY`."""
+        reason = _STOPPING if self._stopping else await self._reason()
+        if reason is None:
+            return json_response({"status": "ready"})
+        return error_response(503, reason, _RETRY)
+
+    async def _reason(self) -> str | None:
+        """Return why requests cannot be answered; None if they can."""
+        if self._check is None or (self._check.done() and time.monotonic() > self._checked_at + KEPT):
+            # Everybody who asks meanwhile waits for the same look, which must not end with one who leaves.
+            self._check = asyncio.create_task(self._look(), context=Context())
+        try:
+            return await asyncio.wait_for(asyncio.shield(self._check), LONGEST)
+        except TimeoutError:
+            self._report(_SILENT, None)
+            return _SILENT
+
+    async def _look(self) -> str | None:
+        reason, error = await to_thread.run_sync(_problem, self._services, limiter=self._thread)
+        self._checked_at = time.monotonic()
+        self._report(reason, error)
+        return reason
+
+    def _report(self, reason: str | None, error: Exception | None) -> None:
+        """Write down a change."""
+        if reason == self._logged:
+            return
+        self._logged = reason
+        if reason is None:
+            _log.warning("ready again")
+        else:
+            _log.warning("not ready: %s", reason, exc_info=error)
+
+
+def _problem(services: Services) -> tuple[str | None, Exception | None]:
+    """Return what keeps requests from being answered, and the exception that showed it."""
+    try:
+        with services.database.read() as connection:
+            current = is_current(connection)
+    except Exception as error:  # noqa: BLE001 (whatever it is, requests would fail with it too)
+        return "the database cannot be used", error
+    if not current:
+        return "the schema of the database is of another release; restart the server with that release", None
+    try:
+        _try_storage(services)
+    except InsufficientStorage:
+        pass  # reading goes on, and so does deleting, which makes room
+    except Exception as error:  # noqa: BLE001
+        return "the storage of contents cannot be used", error
+    return None, None
+
+
+def _try_storage(services: Services) -> None:
+    """Look for a content, and begin one that is given up."""
+    services.blobs.size(_ABSENT)
+    with services.blobs.new_upload() as upload:
+        upload.write(b"ready")
