@@ -94,6 +94,7 @@ def create_app(settings: ServerSettings, *, blobs: BlobStore | None = None) -> S
     app.state.settings = settings
     app.state.services = services
     app.state.readiness = readiness
+    app.state.workers = workers
     return app
 
 

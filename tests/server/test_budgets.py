@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import socket
 import sys
+import threading
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import orjson
 import pytest
 
-from rinofs.server.api import calls
+from rinofs.server.budgets import FairQueue
+from rinofs.server.errors import Unavailable
 from rinofs.testing import LiveServer, live_server
+from tests.campaign import rounds
 from tests.server.client import Api
 from tests.server.packs import Api as Datapacks
 from tests.waiting import PATIENCE, wait_until
@@ -144,15 +151,17 @@ def test_queries_of_one_user_leave_room_for_others(endless: LiveServer) -> None:
 def test_who_sends_too_much_at_once_is_told_when_to_come_back(
     endless: LiveServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "MOST_WAITING", 3)
+    application: Any = endless._recorder._app
+    searches = application.state.workers.searches
+    monkeypatch.setattr(searches, "most_waiting_each", 3)
     api = Api(endless.endpoint_url, endless.token)
     with queries(endless, 2):
         wait_until(lambda: searching() == 2)
-        monkeypatch.setattr(calls, "LONGEST_WAIT", 0.1)
+        monkeypatch.setattr(searches, "longest_wait", 0.1)
         answer = api.post("files/query_count", {"query": {}})
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) > 0
-        monkeypatch.setattr(calls, "LONGEST_WAIT", PATIENCE)
+        monkeypatch.setattr(searches, "longest_wait", PATIENCE)
         with queries(endless, 3):
 
             def crowded() -> bool:
@@ -166,3 +175,117 @@ def test_who_sends_too_much_at_once_is_told_when_to_come_back(
             wait_until(crowded)
     wait_until(lambda: searching() == 0)
     assert api.ok("files/query_count", {"query": {"name": "object 1"}}) == {"count": 1}
+
+
+# The queue of threads
+
+MOST, EACH = 64, 8
+
+
+def test_those_who_wait_take_turns() -> None:
+    order: list[str] = []
+    release = threading.Event()
+
+    async def run() -> None:
+        queue = FairQueue[str](2, 2, most_waiting=MOST, most_waiting_each=EACH)
+
+        def work(name: str) -> None:
+            release.wait()
+            order.append(name)
+
+        many = [asyncio.create_task(queue.run("one who asks much", partial(work, "many"))) for _ in range(8)]
+        await asyncio.sleep(0.01)
+        one = asyncio.create_task(queue.run("another one", partial(work, "one")))
+        await asyncio.sleep(0.01)
+        release.set()
+        await asyncio.gather(one, *many)
+
+    asyncio.run(run())
+    assert order.index("one") <= 4  # two were being looked at, and one more was first in the queue
+    assert len(order) == 9
+
+
+def test_who_sends_too_many_is_refused_and_no_other() -> None:
+    release = threading.Event()
+
+    async def run() -> list[BaseException]:
+        queue = FairQueue[str](2, 2, most_waiting=MOST, most_waiting_each=EACH)
+        many = [asyncio.create_task(queue.run("10.0.0.1", release.wait)) for _ in range(40)]
+        await asyncio.sleep(0.01)
+        other = asyncio.create_task(queue.run("10.0.0.2", release.wait))
+        crowd = [
+            asyncio.create_task(queue.run(f"10.1.0.{number}", release.wait)) for number in range(2 * MOST)
+        ]
+        await asyncio.sleep(0.01)
+        release.set()
+        done = await asyncio.gather(*many, other, *crowd, return_exceptions=True)
+        refused = [one for one in done if isinstance(one, BaseException)]
+        assert {type(one) for one in refused} == {Unavailable}
+        assert all(isinstance(one, Unavailable) and one.headers["Retry-After"] for one in refused)
+        assert done[40] is True
+        return [one for one in done[:40] if isinstance(one, BaseException)]
+
+    assert len(asyncio.run(run())) == 40 - 2 - EACH
+
+
+def test_who_leaves_gives_its_turn_to_the_next() -> None:
+    release = threading.Event()
+
+    async def run() -> None:
+        queue = FairQueue[str](2, 2, most_waiting=MOST, most_waiting_each=EACH)
+        running = [asyncio.create_task(queue.run("10.0.0.1", release.wait)) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        leaving = [asyncio.create_task(queue.run("10.0.0.1", release.wait)) for _ in range(8)]
+        await asyncio.sleep(0.01)
+        for task in leaving:
+            task.cancel()
+        staying = asyncio.create_task(queue.run("10.0.0.1", release.wait))
+        await asyncio.sleep(0.01)
+        release.set()
+        await asyncio.gather(staying, *running)
+        assert queue.is_idle
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_who_waits_too_long_is_refused_and_leaves_nothing() -> None:
+    release = threading.Event()
+
+    async def run() -> None:
+        queue = FairQueue[int](2, 1, longest_wait=0.05)
+        running = [asyncio.create_task(queue.run(1, release.wait))]
+        await asyncio.sleep(0.01)
+        with pytest.raises(Unavailable):  # though a thread is free, which is for others
+            await queue.run(1, release.wait)
+        running.append(asyncio.create_task(queue.run(2, release.wait)))
+        release.set()
+        assert await asyncio.gather(*running) == [True, True]
+        assert queue.is_idle
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+
+
+def test_any_order_of_coming_and_leaving_leaves_the_queue_empty() -> None:
+    async def run(chance: random.Random) -> None:
+        queue = FairQueue[int](3, 2, most_waiting=10, most_waiting_each=4, longest_wait=0.02)
+        most = 0
+
+        def work() -> None:
+            nonlocal most
+            most = max(most, 3 - queue._free)
+            time.sleep(chance.random() / 300)
+
+        tasks = [asyncio.create_task(queue.run(chance.randrange(4), work)) for _ in range(25)]
+        for task in tasks:
+            if chance.random() < 0.5:
+                await asyncio.sleep(chance.random() / 300)
+            if chance.random() < 0.3:
+                task.cancel()
+        done = await asyncio.gather(*tasks, return_exceptions=True)
+        kinds = {type(one) for one in done}
+        assert kinds <= {type(None), Unavailable, asyncio.CancelledError}
+        assert most <= 3
+        assert queue.is_idle
+
+    for seed in range(rounds(30, 3000)):
+        asyncio.run(asyncio.wait_for(run(random.Random(seed)), 60))

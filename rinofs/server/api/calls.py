@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,9 +16,9 @@ from anyio import to_thread
 from starlette.responses import Response
 
 from rinofs.protocol.extensions import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
-from rinofs.server.budgets import CLIENT_GONE
+from rinofs.server.budgets import FairQueue
 from rinofs.server.catalog.database import Repeated, RequestKey, WouldWait
-from rinofs.server.errors import BadRequest, Forbidden, Unauthorized, Unavailable
+from rinofs.server.errors import BadRequest, Forbidden, Unauthorized
 from rinofs.server.web.responses import SENDER, json_response
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Call",
-    "Shares",
     "Workers",
     "address_of",
     "authorized",
@@ -47,101 +45,8 @@ __all__ = [
 
 _KEY = re.compile(r'(")?([\x21\x23-\x7e]{1,255})(?(1)")')  # quoted, as the draft standard has it, or bare
 
-MOST_WAITING = 200
-"""Requests of one user that wait for a thread; further ones are refused at once."""
-
-LONGEST_WAIT = 25.0
-"""Seconds that a request waits for a thread: less than clients wait for an answer."""
-
 SHALLOW = 16
 """Length of the paths that are followed while other requests wait: a lookup for every name."""
-
-
-class Shares:
-    """Worker threads that users share: each has at most some of them, and those who wait take turns.
-
-    Used in the thread of the event loop alone.
-
-    Parameters
-    ----------
-    total : int
-        How many work at the same time.
-    each : int
-        How many of them for one user.
-    """
-
-    def __init__(self, total: int, each: int) -> None:
-        self._free = total
-        self._each = each
-        self._working: Counter[int] = Counter()
-        self._waiting: dict[int, deque[asyncio.Future[None]]] = {}  # whose turn is next comes first
-
-    async def run(self, user: int, work: Callable[[], T]) -> T:
-        """Call something that blocks in a worker thread, once the user may have one.
-
-        Raises
-        ------
-        Unavailable
-            If too many requests of the user wait already, or it takes too long until there is a thread.
-        """
-        if self._free and self._working[user] < self._each:
-            self._take(user)
-        else:
-            await self._turn(user)
-        try:
-            return await to_thread.run_sync(work)
-        finally:
-            self._give_back(user)
-
-    def _take(self, user: int) -> None:
-        self._free -= 1
-        self._working[user] += 1
-
-    def _give_back(self, user: int) -> None:
-        self._free += 1
-        self._working[user] -= 1
-        if not self._working[user]:
-            del self._working[user]
-        self._wake()
-
-    async def _turn(self, user: int) -> None:
-        waiting = self._waiting.setdefault(user, deque())
-        if len(waiting) >= MOST_WAITING:
-            raise _crowded()
-        turn = asyncio.get_running_loop().create_future()
-        waiting.append(turn)
-        try:
-            async with asyncio.timeout(LONGEST_WAIT):
-                await turn
-        except BaseException as error:
-            if turn.done() and not turn.cancelled():
-                self._give_back(user)
-            elif turn in waiting:
-                waiting.remove(turn)
-            if isinstance(error, TimeoutError):
-                raise _crowded() from error
-            raise
-        gone = CLIENT_GONE.get()
-        if gone is not None and gone():
-            self._give_back(user)
-            raise _crowded()
-
-    def _wake(self) -> None:
-        for user in list(self._waiting):
-            waiting = self._waiting[user]
-            while waiting and waiting[0].done():
-                waiting.popleft()
-            if not waiting:
-                del self._waiting[user]
-            elif self._free and self._working[user] < self._each:
-                self._take(user)
-                waiting.popleft().set_result(None)
-                self._waiting[user] = self._waiting.pop(user)  # its next turn comes after the others'
-
-
-def _crowded() -> Unavailable:
-    message = "too many requests of this user are being answered; send fewer at the same time"
-    return Unavailable(message, headers={"Retry-After": "2"})
 
 
 class Workers:
@@ -151,18 +56,18 @@ class Workers:
 
     Attributes
     ----------
-    changes : Shares
+    changes : FairQueue
         For what takes a moment each.
-    searches : Shares
+    searches : FairQueue
         For what looks at many objects, and may keep a processor busy for as long as it runs.
-    documents : Shares
+    documents : FairQueue
         For what reads the document of a datapack.
     """
 
     def __init__(self) -> None:
-        self.changes = Shares(24, 12)
-        self.searches = Shares(4, 2)
-        self.documents = Shares(2, 1)
+        self.changes = FairQueue[int](24, 12)
+        self.searches = FairQueue[int](4, 2)
+        self.documents = FairQueue[int](2, 1)
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     def lock(self, number: int) -> asyncio.Lock:
@@ -359,7 +264,7 @@ async def authorized(
         If the token only reads.
     """
     presented = presented_token(request)
-    token = services.accounts.remembered(presented)
+    token = services.accounts.remembered.get(presented)
     if token is None:
         token = await run_in_thread(services.accounts.authenticate, presented, granted=granted)
     request.scope.get(SENDER, []).append(token.user.username)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import threading
 import time
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from cachetools import TTLCache
-
-from rinofs.server.auth.login_queue import LoginQueue
 from rinofs.server.auth.passwords import LONGEST, Attempt, Passwords, check_new_password
 from rinofs.server.auth.token_uses import TokenUses
+from rinofs.server.budgets import FairQueue, Remembered
 from rinofs.server.catalog import accounts as rows
 from rinofs.server.catalog import grants, signins
 from rinofs.server.catalog.accounts import ACCESS, API, EXCHANGED, OAUTH, PRIMARY, READ, StoredToken
@@ -25,6 +23,7 @@ from rinofs.server.errors import (
     TooManyRequests,
     Unauthorized,
 )
+from rinofs.server.web.connections import network_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +31,9 @@ if TYPE_CHECKING:
     from rinofs.server.catalog.accounts import UserSummary
     from rinofs.server.catalog.database import Connection, Database
     from rinofs.server.catalog.records import User
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 __all__ = [
     "ACCESS",
@@ -53,6 +55,10 @@ KNOWN_FOR = 30 * 24 * 3600
 """Seconds for which an address that signed in to an account is spared what others do to it."""
 MOST_TOKENS = 1000
 """Tokens that a user can have."""
+CHECKS_AT_ONCE = 2
+"""Passwords that are checked at once, which is expensive and open to everybody."""
+MOST_CHECKS, MOST_CHECKS_EACH = 64, 8
+"""Checks that wait, in all and of one address."""
 COMMAND_LINE = "command line"
 """Where changes come from, in the audit log, that no request asked for."""
 
@@ -77,21 +83,37 @@ class Accounts:
 
     Attributes
     ----------
-    queue : LoginQueue
-        Where requests that have a password checked wait for their turn.
+    remembered : Remembered
+        Tokens that were found good a moment ago, without asking the database.
+
     """
 
     def __init__(self, database: Database, *, timer: Callable[[], float] = time.monotonic) -> None:
-        self.queue = LoginQueue()
+        self._queue = FairQueue[str](
+            CHECKS_AT_ONCE,
+            CHECKS_AT_ONCE,
+            most_waiting=MOST_CHECKS,
+            most_waiting_each=MOST_CHECKS_EACH,
+            refusal="too many sign-ins at once; try again",
+        )
         self._database = database
-        self._known: TTLCache[str, StoredToken] = TTLCache(4096, REMEMBERED, timer=timer)
-        self._lock = threading.Lock()
+        self.remembered = Remembered[StoredToken](REMEMBERED, timer)
         self._passwords = Passwords()
         self._uses = TokenUses(database)
 
     def close(self) -> None:
         """Finish what is under way."""
         self._uses.flush()
+
+    async def in_turn(self, address: str, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do in a thread what has a password checked, when it is the turn of an address.
+
+        Raises
+        ------
+        Unavailable
+            If too many wait already.
+        """
+        return await self._queue.run(network_of(address), partial(work, *args, **kwargs))
 
     # Users
 
@@ -158,7 +180,7 @@ class Accounts:
             rows.remove_user(connection, user)
             lost = {} if mine is None else {"objects": mine.objects, "datapacks": mine.datapacks}
             self._note(connection, AuditEvent.USER_REMOVED, user, None, **lost)
-        self._forget()
+        self.remembered.forget()
 
     def set_password(self, user: User, password: str, *, source: str | None = None) -> None:
         """Let a password open an account, in place of any that did.
@@ -179,7 +201,7 @@ class Accounts:
                 "tokens": rows.set_password(connection, user, hashed),
             }
             self._note(connection, AuditEvent.PASSWORD_CHANGED, user, source, **ended)
-        self._forget()
+        self.remembered.forget()
 
     def is_password(self, user: User, password: str) -> bool:
         """Tell whether a password opens an account, for those who may know."""
@@ -210,7 +232,7 @@ class Accounts:
                 return
             rows.set_primary_token(connection, user, digest)
             self._note(connection, AuditEvent.TOKEN_ADDED, user, None, kind=PRIMARY)
-        self._forget()
+        self.remembered.forget()
 
     def mint_token(
         self,
@@ -376,7 +398,7 @@ class Accounts:
                 raise NotFound(f"id: there is no token {called!r}", field="id")
             rows.remove_token(connection, found.id)
             self._note(connection, AuditEvent.TOKEN_REVOKED, user, source, id=found.id, name=found.name)
-        self._forget()
+        self.remembered.forget()
         return found
 
     def revoke_token(self, token: str, *, source: str | None = None) -> bool:
@@ -395,15 +417,10 @@ class Accounts:
                 rows.remove_token(connection, found.id)
                 described = {"id": found.id, "name": found.name}
                 self._note(connection, AuditEvent.TOKEN_REVOKED, found.user, source, **described)
-        self._forget()
+        self.remembered.forget()
         return True
 
     # Signing in
-
-    def remembered(self, token: str) -> StoredToken | None:
-        """Return a token that was found good a moment ago, without asking the database."""
-        with self._lock:
-            return self._known.get(token_digest(token))
 
     def authenticate(self, token: str, *, granted: bool = False) -> StoredToken:
         """Return what a token is good for, and whom it signs in.
@@ -431,8 +448,7 @@ class Accounts:
         if found.used is None or abs(moment - found.used) >= USE_NOTED_EVERY:
             self._uses.note(found.id, int(moment))
         if found.expires is None:
-            with self._lock:
-                self._known[digest] = found
+            self.remembered.keep(token, found)
         return found
 
     def log_in(self, username: str, password: str, address: str) -> User:
@@ -498,10 +514,6 @@ class Accounts:
         self, connection: Connection, event: AuditEvent, user: User, source: str | None, **details: object
     ) -> None:
         self._database.note(connection, event, user.username, source or COMMAND_LINE, **details)
-
-    def _forget(self) -> None:
-        with self._lock:
-            self._known.clear()
 
 
 def _is_name(name: str) -> bool:

@@ -151,7 +151,7 @@ class AuthorizePage:
         username, password = fields.get("username", ""), fields.get("password", "")
         address = request.client.host if request.client else ""
         try:
-            session = await self._accounts.queue.run(address, self._signed_in, username, password, address)
+            session = await self._accounts.in_turn(address, self._signed_in, username, password, address)
         except Unauthorized:
             told = _Told(403, "The username or the password is wrong.", username)
         except TooManyRequests as error:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from rinofs.protocol.extensions import IDEMPOTENCY_KEY
+from rinofs.server.budgets import CLIENT_ADDRESS, limited
 from rinofs.server.catalog import audit
 from rinofs.server.catalog.sqlite.inline_reader import InlineReader, WouldWait
 from rinofs.server.catalog.sqlite.transactions import (
@@ -29,7 +30,6 @@ from rinofs.server.catalog.sqlite.transactions import (
     is_busy,
     is_full,
     is_interrupted,
-    limited,
     sqlite_engine,
 )
 from rinofs.server.catalog.tables import outcomes, users
@@ -218,7 +218,12 @@ class Database:
         source: str | None = None,
         **details: object,
     ) -> None:
-        """Add an entry to the audit log, in a writing transaction; see `rinofs.server.catalog.audit`."""
+        """Add an entry to the audit log, in a writing transaction; see `rinofs.server.catalog.audit`.
+
+        Where `source` is None, the entry names the address of the request that is being answered, if any.
+        """
+        if source is None:
+            source = CLIENT_ADDRESS.get()
         audit.add(connection, self.moment(connection), event, username, source, **details)
 
     @contextmanager
@@ -281,6 +286,8 @@ class Database:
         """
         if grows and self._folder is not None:
             refuse_full(self._folder)
+        # Also for a client that has left: SQLite takes back all of a transaction that is interrupted while it
+        # writes, with what others have done in it. https://www.sqlite.org/c3ref/interrupt.html
         with _translated(), limited(_WRITES * self._timeout, ends_with_client=False):
             if self._commits is not None:
                 with self._commits.transaction() as connection:

@@ -408,8 +408,8 @@ class Store:
         with self._database.write(user.id) as connection:
             named = [objects.get(connection, user, number).name for number in numbers[:_MOST_NAMED]]
             contents = moves.delete(connection, user, numbers, exact=exact)
-            details = {"ids": list(numbers[:_MOST_NAMED]), "names": named}
-            self._database.note(connection, AuditEvent.DELETED, user.username, None, **details)
+            ids = list(numbers[:_MOST_NAMED])
+            self._database.note(connection, AuditEvent.DELETED, user.username, ids=ids, names=named)
             return contents
 
     def prune(self, user: User, numbers: Sequence[int]) -> set[str]:

@@ -25,7 +25,7 @@ import orjson
 from anyio import to_thread
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
-from rinofs.server.budgets import CLIENT_GONE
+from rinofs.server.budgets import CLIENT_ADDRESS, CLIENT_GONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -319,6 +319,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     async def _watched(self, scope: Scope, receive: Receive, send: Send) -> None:
         CLIENT_GONE.set(self._gone)
+        CLIENT_ADDRESS.set(scope["client"][0] if scope["client"] else None)
         await self._answer(scope, receive, send)
 
     def _gone(self) -> bool:

@@ -10,6 +10,8 @@ import ipaddress
 import re
 from typing import TYPE_CHECKING, TypeAlias
 
+from rinofs.server.budgets import CLIENT_ADDRESS
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
@@ -105,6 +107,7 @@ class TrustedProxies:
         changed = dict(scope)
         if client is not None:
             changed["client"] = (client, 0)
+            CLIENT_ADDRESS.set(client)
         scheme = _at(told["proto"], steps).lower()
         if scheme in {"http", "https"}:
             changed["scheme"] = scheme

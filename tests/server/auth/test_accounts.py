@@ -59,9 +59,9 @@ def test_a_token_signs_its_user_in(accounts: Accounts, ada: User) -> None:
 def test_a_revoked_token_is_refused_at_once(accounts: Accounts, ada: User) -> None:
     token = accounts.mint_token(ada)
     accounts.authenticate(token)
-    assert accounts.remembered(token).user == ada
+    assert accounts.remembered.get(token).user == ada
     accounts.revoke_token(token)
-    assert accounts.remembered(token) is None
+    assert accounts.remembered.get(token) is None
     with pytest.raises(Unauthorized):
         accounts.authenticate(token)
 
@@ -70,13 +70,13 @@ def test_a_token_is_looked_up_again_after_a_moment(accounts: Accounts, ada: User
     token = accounts.mint_token(ada)
     accounts.authenticate(token)
     clock.time += REMEMBERED + 1
-    assert accounts.remembered(token) is None
+    assert accounts.remembered.get(token) is None
 
 
 def test_an_expired_token_is_refused(accounts: Accounts, ada: User, clock: Clock) -> None:
     token = accounts.mint_token(ada, kind=ACCESS, lifetime=60)
     assert accounts.authenticate(token).user == ada
-    assert accounts.remembered(token) is None
+    assert accounts.remembered.get(token) is None
     clock.time += 61
     with pytest.raises(Unauthorized):
         accounts.authenticate(token)

@@ -1,9 +1,7 @@
-"""What wrong passwords cost those who send them, and others: waits, and turns in a queue."""
+"""What wrong passwords cost those who send them, and others."""
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,7 +9,6 @@ import pytest
 
 from rinofs.server.auth import passwords
 from rinofs.server.auth.accounts import KNOWN_FOR, Accounts
-from rinofs.server.auth.login_queue import MOST_PER_ADDRESS, MOST_WAITING, LoginQueue
 from rinofs.server.auth.passwords import (
     FREE_ATTEMPTS,
     LONGEST_SHARED_WAIT,
@@ -20,7 +17,7 @@ from rinofs.server.auth.passwords import (
 )
 from rinofs.server.catalog import signins
 from rinofs.server.catalog.database import Database
-from rinofs.server.errors import TooManyRequests, Unauthorized, Unavailable
+from rinofs.server.errors import TooManyRequests, Unauthorized
 from rinofs.server.web.connections import network_of
 
 if TYPE_CHECKING:
@@ -177,73 +174,3 @@ def test_the_time_is_that_of_the_database(data: Path) -> None:
         second = connection.exec_driver_sql("SELECT CAST(strftime('%s', 'now') AS INTEGER)").scalar_one()
         assert abs(database.moment(connection) - second) < 60
     database.close()
-
-
-# The queue
-
-
-def test_addresses_take_turns() -> None:
-    order: list[str] = []
-    release = threading.Event()
-
-    async def run() -> None:
-        queue = LoginQueue()
-
-        def work(name: str) -> None:
-            release.wait()
-            order.append(name)
-
-        many = [asyncio.create_task(queue.run("10.0.0.1", work, "many")) for _ in range(8)]
-        await asyncio.sleep(0.01)
-        one = asyncio.create_task(queue.run("10.0.0.2", work, "one"))
-        await asyncio.sleep(0.01)
-        release.set()
-        await asyncio.gather(one, *many)
-
-    asyncio.run(run())
-    assert order.index("one") <= 4  # two were being looked at, and one more was first in the queue
-    assert len(order) == 9
-
-
-def test_who_sends_too_many_is_refused_and_no_other() -> None:
-    release = threading.Event()
-
-    async def run() -> list[BaseException]:
-        queue = LoginQueue()
-        many = [asyncio.create_task(queue.run("10.0.0.1", release.wait)) for _ in range(40)]
-        await asyncio.sleep(0.01)
-        other = asyncio.create_task(queue.run("10.0.0.2", release.wait))
-        crowd = [
-            asyncio.create_task(queue.run(f"10.1.0.{number}", release.wait))
-            for number in range(2 * MOST_WAITING)
-        ]
-        await asyncio.sleep(0.01)
-        release.set()
-        done = await asyncio.gather(*many, other, *crowd, return_exceptions=True)
-        refused = [one for one in done if isinstance(one, BaseException)]
-        assert {type(one) for one in refused} == {Unavailable}
-        assert all(isinstance(one, Unavailable) and one.headers["Retry-After"] for one in refused)
-        assert done[40] is True
-        return [one for one in done[:40] if isinstance(one, BaseException)]
-
-    assert len(asyncio.run(run())) == 40 - 2 - MOST_PER_ADDRESS
-
-
-def test_who_leaves_gives_its_turn_to_the_next() -> None:
-    release = threading.Event()
-
-    async def run() -> None:
-        queue = LoginQueue()
-        running = [asyncio.create_task(queue.run("10.0.0.1", release.wait)) for _ in range(2)]
-        await asyncio.sleep(0.01)
-        leaving = [asyncio.create_task(queue.run("10.0.0.1", release.wait)) for _ in range(8)]
-        await asyncio.sleep(0.01)
-        for task in leaving:
-            task.cancel()
-        staying = asyncio.create_task(queue.run("10.0.0.1", release.wait))
-        await asyncio.sleep(0.01)
-        release.set()
-        await asyncio.gather(staying, *running)
-        assert (queue._running, queue._size, len(queue._waiting)) == (0, 0, 0)
-
-    asyncio.run(asyncio.wait_for(run(), 60))

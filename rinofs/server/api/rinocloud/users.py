@@ -116,7 +116,7 @@ async def change_password(call: Call) -> Response:
         accounts.set_password(user, new, source=address)
 
     try:
-        await accounts.queue.run(address, change)
+        await accounts.in_turn(address, change)
     except Unauthorized as error:
         # The token is good: a client must not take this for the end of its sign-in.
         raise Forbidden("password: the present password is wrong") from error
@@ -145,7 +145,7 @@ def password_grant(services: Services) -> Callable[[Request], Awaitable[Response
             return _refused("invalid_request", "username and password are needed")
         address = address_of(request)
         try:
-            made = await accounts.queue.run(address, sign_in, username, password, address)
+            made = await accounts.in_turn(address, sign_in, username, password, address)
         except Unauthorized as error:
             return _refused("invalid_grant", error.message)
         granted = {

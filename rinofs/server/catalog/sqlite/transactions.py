@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, create_engine, event, text
 
-from rinofs.server.budgets import CLIENT_GONE
+from rinofs.server.budgets import is_over
 from rinofs.server.catalog.sqlite.functions import python_functions
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ __all__ = [
     "is_full",
     "is_interrupted",
     "is_sqlite",
-    "limited",
     "sqlite_engine",
 ]
 
@@ -48,55 +47,6 @@ LARGEST_GROUP = 64
 _RECHECK = 0.05  # seconds after which one looks whether the commit was left to somebody who gave up
 
 _STEPS = 10_000  # of SQLite's virtual machine between two looks at the time: a fraction of a millisecond
-
-PATIENCE = 3
-"""How many times its processor time a transaction may take by the clock: a busy machine lets it wait."""
-
-
-class _Limits(threading.local):
-    """What ends the transaction that this thread runs; nothing does by default."""
-
-    processor = clock = float("inf")
-    ends_with_client = False
-
-
-_limits = _Limits()
-
-
-@contextmanager
-def limited(seconds: float, *, ends_with_client: bool) -> Iterator[None]:
-    """End statements of this thread that take too long, if it works for a request.
-
-    What an administrator or the collector asks for takes as long as it takes.
-
-    Parameters
-    ----------
-    seconds : float
-        Processor time that all of them together may take, and a third of what they may take by the clock.
-    ends_with_client : bool
-        Whether they also end when nobody waits for the answer any more. What is being written had better be
-        finished: SQLite takes back all of a transaction that is interrupted while it writes, with what others
-        have done in it. https://www.sqlite.org/c3ref/interrupt.html
-    """
-    if CLIENT_GONE.get() is None:
-        yield
-        return
-    before = _limits.processor, _limits.clock, _limits.ends_with_client
-    _limits.processor = time.thread_time() + seconds
-    _limits.clock = time.monotonic() + PATIENCE * seconds
-    _limits.ends_with_client = ends_with_client
-    try:
-        yield
-    finally:
-        _limits.processor, _limits.clock, _limits.ends_with_client = before
-
-
-def _is_over() -> bool:
-    """Tell SQLite whether to interrupt the statement that this thread runs."""
-    if time.thread_time() > _limits.processor or time.monotonic() > _limits.clock:
-        return True
-    gone = CLIENT_GONE.get() if _limits.ends_with_client else None
-    return gone is not None and gone()
 
 
 def sqlite_engine(url: str | URL, busy_timeout: float, *, keep_sql: bool, begins: bool) -> Engine:
@@ -170,7 +120,7 @@ def file_problems(connection: Connection) -> Iterator[str]:
 def _set_up(connection: Any, _record: object) -> None:
     # The driver would begin transactions by its own rules, and only before writes.
     connection.isolation_level = None
-    connection.set_progress_handler(_is_over, _STEPS)
+    connection.set_progress_handler(is_over, _STEPS)
     for name, function in python_functions().items():
         connection.create_function(name, 2, function, deterministic=True)
     cursor = connection.cursor()
