@@ -13,6 +13,10 @@ MAX_PAGE = 1_000_000
 """Maximum number of records in a response."""
 MAX_IDS = 10_000
 """Maximum number of ids in a request to move, copy or delete objects."""
+MAX_FIELDS = 10_000
+"""Maximum number of fields in a request that makes or changes an object, beside those in ``metadata``."""
+MAX_TAGS = 10_000
+"""Maximum number of tags in a request."""
 CLIENT_PAGE = 10_000
 """Number of records that a client requests at a time."""
 

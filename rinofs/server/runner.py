@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import socket
+import sys
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
@@ -38,6 +39,9 @@ __all__ = [
     "is_wildcard",
     "listen",
 ]
+
+SWITCH_INTERVAL = 0.001
+"""Seconds that a thread may hold Python's lock while others wait for it."""
 
 _WILDCARDS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 (recognised, not bound)
 
@@ -181,6 +185,9 @@ class Server(uvicorn.Server):
             What to listen on; closed at the end.
         """
         raise_file_limit()
+        # What computes for long lets others have their turn more often than every 5 ms: each request needs
+        # several turns.
+        sys.setswitchinterval(SWITCH_INTERVAL)
         # What was loaded until here stays; looking through it for garbage again and again would take longer
         # than answering.
         gc.collect()

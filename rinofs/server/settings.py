@@ -58,6 +58,8 @@ class ServerSettings:
         Bytes per second that a body must bring on average over each `body_timeout`.
     write_timeout : float
         Seconds in which a client must take something of an answer that waits for it.
+    parse_timeout : float
+        Seconds of processor time that it may take to read and check what a request says.
     statement_timeout : float
         Seconds of processor time that the database may take for a request that reads.
     shutdown_timeout : float
@@ -83,5 +85,6 @@ class ServerSettings:
     body_timeout: float = 60.0
     body_min_rate: int = 1024
     write_timeout: float = 60.0
+    parse_timeout: float = 10.0
     statement_timeout: float = 20.0
     shutdown_timeout: float = 3.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import socket
 import sys
@@ -17,18 +18,23 @@ from urllib.parse import urlsplit
 import orjson
 import pytest
 
-from rinofs.server.budgets import FairQueue
-from rinofs.server.errors import Unavailable
+from rinofs.protocol.limits import MAX_FIELDS, MAX_IDS, MAX_TAGS
+from rinofs.server.budgets import CLIENT_GONE, FairQueue
+from rinofs.server.errors import BadRequest, Unavailable
+from rinofs.server.settings import ServerSettings
+from rinofs.server.web.bodies import in_time, parse_json
 from rinofs.testing import LiveServer, live_server
 from tests.campaign import rounds
 from tests.server.client import Api
 from tests.server.packs import Api as Datapacks
+from tests.server.packs import data, pack
 from tests.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
 
-    from rinofs.server.settings import ServerSettings
+    import requests
 
 OBJECTS = 8
 SLOW = {"$or": [{"values": number} for number in range(1, 91)]}
@@ -175,6 +181,76 @@ def test_who_sends_too_much_at_once_is_told_when_to_come_back(
             wait_until(crowded)
     wait_until(lambda: searching() == 0)
     assert api.ok("files/query_count", {"query": {"name": "object 1"}}) == {"count": 1}
+
+
+# Bodies
+
+
+@pytest.fixture(scope="module")
+def impatient() -> Iterator[Api]:
+    """A server that has next to no time for reading what it is sent."""
+    with live_server(configure=lambda settings: replace(settings, parse_timeout=1e-6)) as server:
+        yield Api(server.endpoint_url, server.token)
+
+
+NUMBERS = list(range(20_000))
+
+
+def send_datapack(api: Api) -> requests.Response:
+    token = str(api.session.headers["Authorization"]).split()[1]
+    structure = pack("x", *[data(f"node {number}", "a") for number in range(500)])
+    return Datapacks(api.endpoint_url, token).post("/datapacks", json={"name": "x", "structure": structure})
+
+
+LARGE: dict[str, Callable[[Api], requests.Response]] = {
+    "JSON": lambda api: api.post("files/create_object", {"name": "x", "metadata": {"values": NUMBERS}}),
+    "a query": lambda api: api.post("files/query", {"query": {"x": {"$in": NUMBERS}}}),
+    "a form": lambda api: api.form("files/create_object", {"name": "x", "values": str(NUMBERS)}),
+    "fields of an upload": lambda api: api.upload(b"content", name="x", metadata={"values": NUMBERS}),
+    "fields of many uploads": lambda api: api.upload(
+        b"", "files/upload_many", files=[{"name": "x", "size": 0, "metadata": {"values": NUMBERS}}]
+    ),
+    "parts": lambda api: api.session.post(
+        api.url("files/create_object"), files={"json": (None, json.dumps({"name": "x", "values": NUMBERS}))}
+    ),
+    "rows of a table": lambda api: api.post("objects", {"data": [NUMBERS], "name": "x"}),
+    "a datapack": send_datapack,
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_body_that_takes_too_long_to_read_is_refused(impatient: Api, name: str) -> None:
+    answer = LARGE[name](impatient)
+    assert answer.status_code == 400, answer.text[:300]
+    assert "too long" in answer.json()["error"]
+    assert impatient.names() == []
+    impatient.ok("files/query_count", {"query": {}})
+
+
+def test_a_body_is_no_longer_read_when_its_client_has_left(tmp_path: Path) -> None:
+    settings = ServerSettings(tmp_path)
+    gone = CLIENT_GONE.set(lambda: True)
+    try:
+        for raw in (b"[0]", b'{"a": {}}'):
+            with pytest.raises(BadRequest):
+                in_time(settings, partial(parse_json, raw, settings))
+    finally:
+        CLIENT_GONE.reset(gone)
+    assert in_time(settings, partial(parse_json, b"[0]", settings)) == [0]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tags": ["a"] * (MAX_TAGS + 1)},
+        {"versions": [1] * (MAX_IDS + 1)},
+        {f"key {number}": number for number in range(MAX_FIELDS)},
+    ],
+)
+def test_what_is_checked_at_once_is_bounded(hurried: Api, fields: dict[str, Any]) -> None:
+    for endpoint in ("create_object", "create_folder", "update"):
+        answer = hurried.post(f"files/{endpoint}", {"id": 1, "name": "many", **fields})
+        assert (answer.status_code, "at most" in answer.text) == (400, True), answer.text[:300]
 
 
 # The queue of threads

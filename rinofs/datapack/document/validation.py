@@ -70,7 +70,7 @@ def flaws(document: Document) -> list[Flaw]:
     return [Flaw(paths.of(way), problem) for way, problem in _flawed(document, any_link=False)]
 
 
-def check(document: Document, *, any_link: bool = False) -> None:
+def check(document: Document, *, any_link: bool = False, step: Callable[[], object] | None = None) -> None:
     """Raise an error if a document is not valid.
 
     Parameters
@@ -79,6 +79,8 @@ def check(document: Document, *, any_link: bool = False) -> None:
         Document.
     any_link : bool
         Whether to allow any text as a link, as the service does; a bad link is then refused when it is used.
+    step : callable, optional
+        Called before each node; it may raise an error to end the check.
 
     Raises
     ------
@@ -87,7 +89,7 @@ def check(document: Document, *, any_link: bool = False) -> None:
     ImportError
         If it is not valid and the extra ``datapack`` is not installed.
     """
-    found = _flawed(document, any_link=any_link)
+    found = _flawed(document, any_link=any_link, step=step)
     for way, problem in found:
         others = sum(1 for _ in islice(found, MAX_FLAWS))
         least = "at least " if others == MAX_FLAWS else ""
@@ -100,7 +102,9 @@ def datatype_problems(document: Any) -> list[str]:
     return list(_problems(_validator("datatype", None).iter_errors(document)))
 
 
-def _flawed(document: Document, *, any_link: bool) -> Iterator[tuple[_Way, str]]:
+def _flawed(
+    document: Document, *, any_link: bool, step: Callable[[], object] | None = None
+) -> Iterator[tuple[_Way, str]]:
     """Yield what is wrong, and the nodes that lead there."""
     # Without its children, which are validated one by one.
     own = dict(document.fields)
@@ -115,6 +119,8 @@ def _flawed(document: Document, *, any_link: bool) -> Iterator[tuple[_Way, str]]
             rows.pop()
             del above[-1:]
             continue
+        if step is not None:
+            step()
         children = node.children if isinstance(node, Container) else ()
         fields = _shallow(node.fields, children)
         if any_link and isinstance(fields.get("link"), str):

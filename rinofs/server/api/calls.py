@@ -19,10 +19,11 @@ from rinofs.protocol.extensions import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
 from rinofs.server.budgets import FairQueue
 from rinofs.server.catalog.database import Repeated, RequestKey, WouldWait
 from rinofs.server.errors import BadRequest, Forbidden, Unauthorized
+from rinofs.server.web.bodies import in_time, read_fields
 from rinofs.server.web.responses import SENDER, json_response
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from starlette.requests import Request
 
@@ -118,6 +119,14 @@ class Call:
     def respond(self, record: Record, status: int = 200) -> Response:
         """Answer with an object."""
         return json_response(self.to_json(record), status)
+
+    async def fields(self, *, text_fields: Collection[str] = ()) -> dict[str, object]:
+        """Read the body, in one of the user's worker threads where that takes long; see `read_fields`."""
+        return await read_fields(self.request, text_fields=text_fields, run=self.work)
+
+    async def checked(self, check: Callable[[], T]) -> T:
+        """Check what a body says, in one of the user's worker threads, within the time for that."""
+        return await self.work(partial(in_time, self.services.settings, check))
 
     async def run_in_thread(
         self,

@@ -16,6 +16,7 @@ from rinofs.datapack.document import jsontext, model, validation
 from rinofs.datapack.document.messages import shortened
 from rinofs.errors import InvalidDatapackError
 from rinofs.protocol.limits import MAX_KEYWORDS, MAX_NODES
+from rinofs.server.budgets import check_time
 from rinofs.server.errors import Unprocessable
 
 if TYPE_CHECKING:
@@ -91,7 +92,8 @@ def structure_of(value: object) -> Structure:
     """
     _refuse_large(value)
     try:
-        validation.check(model.from_json(value), any_link=True)
+        document = model.from_json(value)
+        validation.check(document, any_link=True, step=check_time)
         return Structure(json_text(value).decode())
     except InvalidDatapackError as error:
         raise Unprocessable(f"structure: {shortened(str(error), _MESSAGE)}", field="structure") from error
@@ -107,6 +109,7 @@ def _refuse_large(value: object) -> None:
     nodes = 0
     level = [value]
     while level:
+        check_time()
         rows = [one["children"] for one in level if isinstance(one.get("children"), list)]
         nodes += sum(map(len, rows))
         if nodes > MAX_NODES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from urllib.parse import parse_qsl, unquote
 
 import orjson
@@ -19,14 +19,17 @@ from multipart import (
 )
 from starlette.requests import ClientDisconnect
 
+from rinofs.server.budgets import check_time, limited
 from rinofs.server.errors import BadRequest, TooLarge, UnsupportedMedia
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 
     from starlette.requests import Request
 
     from rinofs.server.settings import ServerSettings
+
+T = TypeVar("T")
 
 __all__ = [
     "FILE_PART",
@@ -36,7 +39,8 @@ __all__ = [
     "MultipartBody",
     "body_stream",
     "content_type_of",
-    "joined",
+    "in_time",
+    "join",
     "multipart_body",
     "parse_form",
     "parse_json",
@@ -51,7 +55,21 @@ FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 
 
-async def read_fields(request: Request, *, text_fields: Collection[str] = ()) -> dict[str, object]:
+class ThreadRunner(Protocol):
+    """Calls something that blocks in a worker thread."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
+        """Call it, and return what it returns."""
+        ...
+
+
+async def read_fields(
+    request: Request,
+    *,
+    text_fields: Collection[str] = (),
+    limit: int | None = None,
+    run: ThreadRunner = to_thread.run_sync,
+) -> dict[str, object]:
     """Read a body of JSON, of a form, or of multipart without a file.
 
     Parameters
@@ -60,6 +78,10 @@ async def read_fields(request: Request, *, text_fields: Collection[str] = ()) ->
         The request; its body was not read yet.
     text_fields : collection of str
         Fields of a form that are text, beside those that are everywhere.
+    limit : int, optional
+        Bytes that the body may have; by default what documents may.
+    run : callable
+        Calls what blocks in a worker thread.
 
     Returns
     -------
@@ -69,36 +91,61 @@ async def read_fields(request: Request, *, text_fields: Collection[str] = ()) ->
     Raises
     ------
     BadRequest
-        If the body is malformed.
+        If the body is malformed, or takes too long to be read.
     TooLarge
-        If it is longer than documents may be.
+        If it is longer than it may be.
     UnsupportedMedia
         If it is compressed or of another type.
     """
     settings = settings_of(request)
+    most = settings.max_json_bytes if limit is None else limit
     kind = content_type_of(request)
     texts = TEXT_FIELDS | frozenset(text_fields)
     if kind == MULTIPART:
         body = multipart_body(request, takes_file=False)
-        async for data in body_stream(request, settings.max_json_bytes):
+        async for data in body_stream(request, most):
             for _ in body.feed(data):
                 pass
         body.close()
-        return joined(body.fields, settings, texts)
-    raw = b"".join([data async for data in body_stream(request, settings.max_json_bytes)])
+        return await join(body.fields, settings, texts, run=run)
+    raw = b"".join([data async for data in body_stream(request, most)])
     if kind == FORM:
-        return await _aside(raw, partial(parse_form, raw, settings, texts))
+        return await _aside(len(raw), settings, partial(parse_form, raw, settings, texts), run)
     if not raw or kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
-        return await _aside(raw, partial(parse_object, raw, settings))
+        return await _aside(len(raw), settings, partial(parse_object, raw, settings), run)
     if not kind:
         what = "the body, which has no Content-Type,"
-        return await _aside(raw, partial(parse_object, raw, settings, what=what))
+        return await _aside(len(raw), settings, partial(parse_object, raw, settings, what=what), run)
     raise UnsupportedMedia(f"unsupported body type {kind}; send JSON or a form")
 
 
-async def _aside(raw: bytes, parse: Callable[[], dict[str, object]]) -> dict[str, object]:
-    """Parse a document, in another thread if it is so large that others would have to wait."""
-    return parse() if len(raw) <= _SMALL else await to_thread.run_sync(parse)
+async def join(
+    pairs: list[tuple[str, str]],
+    settings: ServerSettings,
+    texts: Collection[str],
+    *,
+    run: ThreadRunner = to_thread.run_sync,
+) -> dict[str, object]:
+    """Return the fields of a multipart body by name; those of its part ``json`` win.
+
+    Raises
+    ------
+    BadRequest
+        If that part is malformed, or takes too long to be read.
+    """
+    size = sum(len(value) for _, value in pairs)
+    return await _aside(size, settings, partial(joined, pairs, settings, texts), run)
+
+
+async def _aside(size: int, settings: ServerSettings, parse: Callable[[], T], run: ThreadRunner) -> T:
+    """Parse so many bytes, in another thread if they are so many that others would have to wait."""
+    return parse() if size <= _SMALL else await run(partial(in_time, settings, parse))
+
+
+def in_time(settings: ServerSettings, work: Callable[[], T]) -> T:
+    """Read and check a body within the time that a request has for that; `check_time` ends it."""
+    with limited(settings.parse_timeout, ends_with_client=True):
+        return work()
 
 
 def settings_of(request: Request) -> ServerSettings:
@@ -339,6 +386,7 @@ TEXT_FIELDS = frozenset(
 """Fields of forms that are text even where they look like a JSON literal."""
 
 _MAX_FORM_FIELDS = 1000
+_STEP = 10_000  # values that are looked at between two looks at the time
 _BEYOND = 2**63  # the first integer that does not fit into 64 bits with a sign
 
 
@@ -369,6 +417,7 @@ def parse_json(raw: bytes, settings: ServerSettings, *, what: str = "the body") 
         value: object = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise BadRequest(f"{what} is not valid JSON: {error}") from error
+    check_time()
     if _check(value, settings.max_json_depth, what):
         _refuse_huge_integers(raw, what)
     return value
@@ -432,6 +481,7 @@ def form_fields(
     """
     fields: dict[str, list[object]] = {}
     for name, text in pairs:
+        check_time()
         value = text if name in text_fields else _literal(text, settings)
         fields.setdefault(name, []).append(value)
     return {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
@@ -449,12 +499,16 @@ def _check(value: object, max_depth: int, what: str) -> bool:
     suspicious = False
     level = [value]
     for depth in range(max_depth + 1):
-        containers = [item for item in level if isinstance(item, (dict, list))]
-        for item in level:
-            if isinstance(item, float):
-                suspicious = suspicious or abs(item) >= _BEYOND
-            elif isinstance(item, int) and item >= _BEYOND:
-                raise BadRequest(f"{what} has an integer beyond 64 bits")
+        containers = []
+        for start in range(0, len(level), _STEP):
+            check_time()
+            piece = level[start : start + _STEP]
+            containers += [item for item in piece if isinstance(item, (dict, list))]
+            for item in piece:
+                if isinstance(item, float):
+                    suspicious = suspicious or abs(item) >= _BEYOND
+                elif isinstance(item, int) and item >= _BEYOND:
+                    raise BadRequest(f"{what} has an integer beyond 64 bits")
         if not containers:
             break
         if depth == max_depth:

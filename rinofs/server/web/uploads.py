@@ -21,7 +21,7 @@ from rinofs.server.web.bodies import (
     TEXT_FIELDS,
     body_stream,
     content_type_of,
-    joined,
+    join,
     multipart_body,
     parse_object,
     settings_of,
@@ -99,7 +99,7 @@ async def receive_upload(
                 await sink.add(piece)
         body.close()
         pairs, digest = _without_digest(body.fields, settings)
-        fields = joined(pairs, settings, TEXT_FIELDS)
+        fields = await join(pairs, settings, TEXT_FIELDS)
         yield ReceivedUpload(fields, body.filename, await sink.finish(digest))
 
 
@@ -143,7 +143,7 @@ async def read_upload(request: Request, limit: int) -> tuple[dict[str, object], 
     pairs, digest = _without_digest(body.fields, settings)
     if digest not in {None, hasher.hexdigest()}:
         raise wrong_digest()
-    return joined(pairs, settings, TEXT_FIELDS), b"".join(pieces), hasher.hexdigest()
+    return await join(pairs, settings, TEXT_FIELDS), b"".join(pieces), hasher.hexdigest()
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ from rinofs.server.api.repovizz.requests import datapack_id, extended, name_of, 
 from rinofs.server.catalog.datapacks import ANY_STATE, ExpectedState
 from rinofs.server.catalog.structures import Structure, structure_of
 from rinofs.server.errors import Forbidden, PreconditionFailed, Unprocessable
+from rinofs.server.web.bodies import in_time
 from rinofs.server.web.preconditions import expected_tags, failed_precondition
 from rinofs.server.web.responses import json_response, stream_json_list
 
@@ -137,7 +138,8 @@ async def edit(call: Call) -> Response:
 async def _read(call: Call) -> tuple[dict[str, object], Structure | None]:
     raw = await read_document(call.request)
     # In memory, a large document is many times as large: few are read at a time, and one of each user.
-    return await call.workers.documents.run(call.user.id, partial(_parse, call, raw))
+    work = partial(in_time, call.services.settings, partial(_parse, call, raw))
+    return await call.workers.documents.run(call.user.id, work)
 
 
 def _parse(call: Call, raw: bytes) -> tuple[dict[str, object], Structure | None]:

@@ -21,7 +21,6 @@ from rinofs.server.catalog.bulk_insert import about
 from rinofs.server.catalog.records import Kind
 from rinofs.server.catalog.store import made_before
 from rinofs.server.errors import ApiError, BadRequest, NotFound, Unprocessable
-from rinofs.server.web.bodies import read_fields
 from rinofs.server.web.uploads import read_upload
 
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ async def download_many(call: Call) -> Response:
     """Send the contents of small files; of the others say that they are to be asked for alone."""
     if not call.extended:
         raise NotFound("files/download_many/ does not exist on this server")
-    fields = await read_fields(call.request)
+    fields = await call.fields()
     paths = fields.get("paths")
     if not isinstance(paths, list) or not 0 < len(paths) <= MAX_BUNDLE_DOWNLOAD:
         raise BadRequest(f"paths: a list of 1 to {MAX_BUNDLE_DOWNLOAD} paths is expected", field="paths")

@@ -22,7 +22,6 @@ from rinofs.server.api.rinocloud.requests import (
 from rinofs.server.catalog.records import Kind, Record
 from rinofs.server.catalog.store import FolderExists, made_before
 from rinofs.server.errors import BadRequest, Conflict
-from rinofs.server.web.bodies import read_fields
 from rinofs.server.web.preconditions import etags_in
 from rinofs.server.web.responses import json_response
 from rinofs.server.web.uploads import ReceivedUpload, receive_binary, receive_upload
@@ -41,7 +40,7 @@ _APPEND_TRIES = 20
 
 async def create_folder(call: Call) -> Response:
     """Make a folder."""
-    fields = await read_fields(call.request)
+    fields = await call.fields()
     new = new_object(fields, extended=call.extended, nested=True, kind=Kind.FOLDER)
 
     def change(user: User, key: RequestKey | None) -> list[Record]:
@@ -60,7 +59,7 @@ async def create_folder_if_not_exist(call: Call) -> Response:
 
 async def create_object(call: Call) -> Response:
     """Make an object without content, or update the one whose id is given."""
-    fields = await read_fields(call.request)
+    fields = await call.fields()
     number = identifier(fields)
     if number is not None:
         return call.respond(await _updated(call, fields, number), 201)
@@ -104,7 +103,7 @@ async def _store(call: Call, received: ReceivedUpload) -> Response:
 
 async def update(call: Call) -> Response:
     """Change the name, the metadata or the tags of an object."""
-    fields = await read_fields(call.request)
+    fields = await call.fields()
     return call.respond(await _updated(call, fields, needed_identifier(fields)))
 
 
@@ -121,7 +120,7 @@ def _exact(call: Call, fields: Mapping[str, object]) -> bool:
 
 async def delete_metadata_field(call: Call) -> Response:
     """Remove a key from the metadata of an object."""
-    fields = await read_fields(call.request)
+    fields = await call.fields()
     field = text(fields, "field")
     if field is None:
         raise BadRequest("field: the name of a metadata field is missing", field="field")
@@ -133,7 +132,7 @@ async def delete_metadata_field(call: Call) -> Response:
 
 async def append(call: Call) -> Response:
     """Let the content of a file grow by a chunk of text."""
-    fields = await read_fields(call.request)
+    fields = await call.fields()
     number = needed_identifier(fields)
     chunk = text(fields, "chunk")
     if chunk is None:
@@ -177,7 +176,7 @@ def _copy_content(call: Call, record: Record, target: BlobUpload) -> None:
 
 async def move(call: Call) -> Response:
     """Put objects into another folder."""
-    fields = await read_fields(call.request)
+    fields = await call.fields()
     numbers = identifiers(fields, "items", "id")
     name = name_of(fields) if call.extended else None
     replace = call.extended and flag(fields, "replace")
@@ -188,7 +187,7 @@ async def move(call: Call) -> Response:
 
 async def copy(call: Call) -> Response:
     """Copy objects into a folder."""
-    fields = await read_fields(call.request)
+    fields = await call.fields()
     numbers = identifiers(fields, "items", "id")
     parent, name = identifier(fields, "parent"), name_of(fields)
     replace = call.extended and flag(fields, "replace")
@@ -201,7 +200,7 @@ async def copy(call: Call) -> Response:
 
 async def delete(call: Call) -> Response:
     """Delete objects or, with ``version``, earlier versions alone."""
-    fields = await read_fields(call.request)
+    fields = await call.fields()
     numbers, exact = identifiers(fields, "id"), _exact(call, fields)
     # Also without the extension: whoever asks for one version must not lose the object.
     version = flag(fields, "version")

@@ -6,14 +6,15 @@ import csv
 import io
 import re
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rinofs.protocol.names import MAX_NAME_LENGTH
 from rinofs.server.api.rinocloud.requests import new_object, text
+from rinofs.server.budgets import check_time
 from rinofs.server.catalog.records import Kind
 from rinofs.server.catalog.store import made_before
 from rinofs.server.errors import BadRequest
-from rinofs.server.web.bodies import read_fields
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -29,8 +30,8 @@ _NO_NAME = re.compile(r"[/\x00-\x1f\x7f]")
 
 async def create(call: Call) -> Response:
     """Make a file of the rows in ``data``; all else that is sent are its metadata and tags."""
-    fields = await read_fields(call.request)
-    content = _as_csv(fields.pop("data", None))
+    fields = await call.fields()
+    content = await call.checked(partial(_as_csv, fields.pop("data", None)))
     name = text(fields, "name") or _new_name(fields.get("category"))
     new = new_object({**fields, "name": name}, extended=call.extended, nested=False, kind=Kind.FILE)
 
@@ -52,7 +53,10 @@ def _as_csv(data: object) -> bytes:
     if any(isinstance(value, list | dict) for row in rows for value in row):
         raise BadRequest("data: numbers, texts or truth values are expected in the rows", field="data")
     written = io.StringIO()
-    csv.writer(written, lineterminator="\n").writerows([map(_cell, row) for row in rows])
+    writer = csv.writer(written, lineterminator="\n")
+    for row in rows:
+        check_time()
+        writer.writerow(map(_cell, row))
     try:
         return written.getvalue().encode()
     except UnicodeEncodeError:

@@ -18,7 +18,6 @@ from rinofs.server.api.rinocloud.requests import (
 from rinofs.server.catalog.queries.conditions import refusals
 from rinofs.server.catalog.records import Kind
 from rinofs.server.errors import BadRequest
-from rinofs.server.web.bodies import read_fields
 from rinofs.server.web.downloads import content_response, nothing_response
 from rinofs.server.web.responses import json_response, stream_json_list
 from rinofs.server.web.sending import StoredContent
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 
 async def get_metadata(call: Call) -> Response:
     """Show an object."""
-    fields = await read_fields(call.request, text_fields=("path",))
+    fields = await call.fields(text_fields=("path",))
     wanted = _needed(where(fields, extended=call.extended))
     truncated = flag(fields, "truncate_metadata")
     record = await call.find(wanted)
@@ -43,7 +42,7 @@ async def get_metadata(call: Call) -> Response:
 
 async def children(call: Call) -> Response:
     """List a folder, or what is at the top level."""
-    fields = await read_fields(call.request, text_fields=("path",))
+    fields = await call.fields(text_fields=("path",))
     wanted = page(fields, extended=call.extended)
     recursive = call.extended and flag(fields, "recursive")
     start = where(fields, extended=call.extended)
@@ -56,7 +55,7 @@ async def children(call: Call) -> Response:
 
 async def query(call: Call) -> Response:
     """List what a query finds."""
-    fields = await read_fields(call.request, text_fields=("sort",))
+    fields = await call.fields(text_fields=("sort",))
     listing = await call.search_in_thread(
         call.services.store.query,
         fields.get("query"),
@@ -69,14 +68,14 @@ async def query(call: Call) -> Response:
 
 async def query_count(call: Call) -> Response:
     """Count what a query finds."""
-    fields = await read_fields(call.request)
+    fields = await call.fields()
     count = await call.search_in_thread(call.services.store.count, fields.get("query"), digests=call.extended)
     return json_response({"count": count})
 
 
 async def search(call: Call) -> Response:
     """List what a search finds."""
-    fields = await read_fields(call.request, text_fields=("query",))
+    fields = await call.fields(text_fields=("query",))
     words = text(fields, "query")
     if words is None:
         raise BadRequest("query: the text to search for is missing", field="query")
@@ -90,13 +89,13 @@ async def search(call: Call) -> Response:
 
 async def autocomplete_search(call: Call) -> Response:
     """List the names of metadata fields."""
-    await read_fields(call.request)
+    await call.fields()
     return json_response({"result": await call.search_in_thread(call.services.store.field_names)})
 
 
 async def autocomplete_values(call: Call) -> Response:
     """List the values of a field."""
-    fields = await read_fields(call.request)
+    fields = await call.fields()
     field = text(fields, "field")
     if not field:
         raise BadRequest("field: the name of a field is missing", field="field")
@@ -106,7 +105,7 @@ async def autocomplete_values(call: Call) -> Response:
 
 async def ancestors(call: Call) -> Response:
     """List the folders above an object."""
-    fields = await read_fields(call.request)
+    fields = await call.fields()
     found = await call.run_in_thread(call.services.store.ancestors, needed_identifier(fields))
     return json_response([call.to_json(record) for record in found])
 
@@ -139,7 +138,7 @@ async def download(call: Call) -> Response:
 
 async def _download_fields(call: Call) -> dict[str, object]:
     if call.request.method == "POST":
-        return await read_fields(call.request, text_fields=("path",))
+        return await call.fields(text_fields=("path",))
     asked = call.request.query_params
     fields: dict[str, object] = {name: asked[name] for name in ("id", "from") if name in asked}
     if "path" in asked:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from rinofs.protocol.limits import DEFAULT_PAGE, LARGEST_ID, MAX_IDS, MAX_PAGE
+from rinofs.protocol.limits import DEFAULT_PAGE, LARGEST_ID, MAX_FIELDS, MAX_IDS, MAX_PAGE, MAX_TAGS
 from rinofs.protocol.names import InvalidNameError, check_name
 from rinofs.protocol.records import ALSO_SENT, METADATA, METADATA_TRUNCATED
 from rinofs.server.catalog.listings import PageRequest
@@ -256,6 +256,8 @@ def _loose(fields: Mapping[str, object], *, extended: bool) -> tuple[dict[str, o
         If fields are to be set that only the server sets. In a record that is sent back they are ignored, and
         null is as good as absent.
     """
+    if len(fields) > MAX_FIELDS:
+        raise BadRequest(f"at most {MAX_FIELDS} fields are taken at once; send more in `metadata`")
     said = _SAID_EXTENDED if extended else _SAID
     if "etag" in fields or "created_on" in fields:
         return {key: value for key, value in fields.items() if key not in said | _SENT_BACK}, {}
@@ -280,6 +282,8 @@ def _tags(fields: Mapping[str, object]) -> list[str] | None:
     if value is None:
         return None
     tags = value if isinstance(value, list) else [value]
+    if len(tags) > MAX_TAGS:
+        raise BadRequest(f"tags: at most {MAX_TAGS} are taken at once", field="tags")
     # A form cannot tell the tag 2016 from a number. MATLAB pads texts in a list to one length with blanks.
     texts = [json.dumps(tag) if type(tag) in {int, float} else _text(tag, "tags") for tag in tags]
     return [tag for tag in map(str.strip, texts) if tag]
@@ -291,6 +295,8 @@ def _versions(fields: Mapping[str, object]) -> frozenset[int]:
         return frozenset()
     if not isinstance(value, list):
         raise BadRequest(f"versions: a list is expected, not {_kind(value)}", field="versions")
+    if len(value) > MAX_IDS:
+        raise BadRequest(f"versions: at most {MAX_IDS} are taken at once", field="versions")
     return frozenset(_whole(one, "versions") for one in value)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rinofs.server.api.calls import Call, address_of, presented_token, run_in_thread
 from rinofs.server.api.rinocloud.requests import text, whole_number
 from rinofs.server.auth.accounts import ACCESS, READ
+from rinofs.server.auth.oauth import MAX_FORM
 from rinofs.server.auth.passwords import check_new_password
 from rinofs.server.errors import BadRequest, Forbidden, NotFound, Unauthorized
 from rinofs.server.web.bodies import read_fields
@@ -58,7 +59,7 @@ async def list_tokens(call: Call) -> Response:
 async def create_token(call: Call) -> Response:
     """Make a token, which does nothing that the one of the request does not."""
     _extended(call)
-    fields = await read_fields(call.request, text_fields=("name", "scope"))
+    fields = await call.fields(text_fields=("name", "scope"))
     name = text(fields, "name")
     if name is None:
         raise BadRequest("name: what to call the token is missing", field="name")
@@ -93,7 +94,7 @@ def _lifetime(fields: Mapping[str, object]) -> int | None:
 async def delete_token(call: Call) -> Response:
     """Make a token of the user void, by its id or name."""
     _extended(call)
-    fields = await read_fields(call.request, text_fields=("id",))
+    fields = await call.fields(text_fields=("id",))
     called = fields.get("id")
     if isinstance(called, bool) or not isinstance(called, int | str):
         raise BadRequest("id: the id or name of a token is missing", field="id")
@@ -104,7 +105,7 @@ async def delete_token(call: Call) -> Response:
 async def change_password(call: Call) -> Response:
     """Let another password open the account, for who knows the present one; see `Accounts.set_password`."""
     _extended(call)
-    fields = await read_fields(call.request, text_fields=("password", "new_password"))
+    fields = await call.fields(text_fields=("password", "new_password"))
     present, new = text(fields, "password"), text(fields, "new_password")
     if present is None or new is None:
         raise BadRequest("password, new_password: both are needed", field="password")
@@ -137,7 +138,7 @@ def password_grant(services: Services) -> Callable[[Request], Awaitable[Response
         return accounts.mint_token(user, kind=ACCESS, lifetime=LIFETIME, by_password=True, source=address)
 
     async def endpoint(request: Request) -> Response:
-        fields = await read_fields(request)
+        fields = await read_fields(request, limit=MAX_FORM)
         if fields.get("grant_type") != "password":
             return _refused("unsupported_grant_type", "only grant_type=password is supported")
         username, password = fields.get("username"), fields.get("password")
@@ -163,7 +164,7 @@ def revocation(services: Services) -> Callable[[Request], Awaitable[Response]]:
     """Make the endpoint that makes a token void for whoever has it (RFC 7009)."""
 
     async def endpoint(request: Request) -> Response:
-        fields = await read_fields(request, text_fields=("token",))
+        fields = await read_fields(request, text_fields=("token",), limit=MAX_FORM)
         presented = fields.get("token")
         if not isinstance(presented, str) or not presented:
             return _refused("invalid_request", "token: the token to revoke is missing")
