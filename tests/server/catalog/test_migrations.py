@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
@@ -18,6 +19,9 @@ from rinofs.server.catalog import migrations
 from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.tables import metadata
 from rinofs.testing import LiveServer, live_server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # What a server of the version before kept: objects, a datapack, and answers to requests with a key.
 BEFORE = Path(__file__).with_name("schema_0002.sql")
@@ -33,15 +37,32 @@ def tables(database: Database) -> set[str]:
         return set(inspect(connection).get_table_names())
 
 
+def schema(database: Database) -> dict[str, list[str]]:
+    """Return the words of each definition: the order of columns and constraints is no difference."""
+    with database.read() as connection:
+        made = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master").all()
+    return {name: sorted(re.split(r"[\s,()\"']+", sql or "")) for name, sql in made}
+
+
 def test_the_migrations_make_the_tables(database: Database) -> None:
-    migrations.upgrade(database)
+    migrations.apply_steps(database)
     assert tables(database) == {*metadata.tables, "alembic_version"}
     with database.read() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
 
 
+def test_a_new_database_is_as_the_migrations_make_it(database: Database, tmp_path: Path) -> None:
+    migrations.apply_steps(database)
+    new = Database(f"sqlite:///{tmp_path / 'new.sqlite3'}")
+    migrations.upgrade(new)
+    assert schema(new) == schema(database)
+    migrations.apply_steps(new)  # nothing is left to be done
+    migrations.downgrade(new)
+    assert tables(new) == {"alembic_version"}
+
+
 def test_every_step_can_be_taken_back_and_again(database: Database) -> None:
-    migrations.upgrade(database)
+    migrations.apply_steps(database)
     migrations.downgrade(database)
     assert tables(database) == {"alembic_version"}
     migrations.upgrade(database)
@@ -63,10 +84,11 @@ def test_a_migration_that_fails_changes_nothing(database: Database, tmp_path: Pa
     assert tables(database) == {"objects"}
 
 
-def test_several_processes_may_start_at_once(tmp_path: Path) -> None:
+@pytest.mark.parametrize("make", [migrations.upgrade, migrations.apply_steps])
+def test_several_processes_may_start_at_once(make: Callable[[Database], None], tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'rinofs.sqlite3'}"
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(migrations.upgrade, [Database(url) for _ in range(4)]))
+        list(pool.map(make, [Database(url) for _ in range(4)]))
     assert "objects" in tables(Database(url))
 
 

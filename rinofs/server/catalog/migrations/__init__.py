@@ -1,6 +1,7 @@
 """The steps by which the database became what it is.
 
 Each is a file in ``versions/``, written for Alembic; a server runs those that are missing when it starts.
+A new database gets the tables as they are now, without the steps.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import inspect, text
+from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, inspect, text
+
+from rinofs.server.catalog.tables import metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -17,12 +20,19 @@ if TYPE_CHECKING:
 
     from rinofs.server.catalog.database import Database
 
-__all__ = ["HEAD", "config", "downgrade", "is_current", "upgrade"]
+__all__ = ["HEAD", "apply_steps", "config", "downgrade", "is_current", "upgrade"]
 
 _ALEMBIC = threading.Lock()
 
 HEAD = "0004"
-"""The last step; known here so that a start with nothing to do need not load Alembic."""
+"""The last step; known here so that most starts need not load Alembic."""
+
+_VERSION = Table(  # as Alembic makes it
+    "alembic_version",
+    MetaData(),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 
 
 def config(connection: Connection) -> Config:
@@ -50,6 +60,18 @@ def upgrade(database: Database) -> None:
     with database.read() as connection:
         if is_current(connection):
             return
+    with database.rebuild() as connection:
+        is_new = not inspect(connection).get_table_names()
+        if is_new:
+            metadata.create_all(connection, checkfirst=False)
+            _VERSION.create(connection)
+            connection.execute(_VERSION.insert().values(version_num=HEAD))
+    if not is_new:
+        apply_steps(database)
+
+
+def apply_steps(database: Database) -> None:
+    """Apply the steps that are missing, in one transaction."""
     from alembic import command
 
     # Alembic keeps what it works on in a global variable.
