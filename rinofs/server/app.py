@@ -56,6 +56,9 @@ HEALTH = "/health"
 COLLECT_EVERY = 3600.0
 """Seconds between two collections of contents that nobody refers to; the first one is at the start."""
 
+COLLECTOR_ENDS = 3.0
+"""Seconds that a collection has to end when the server stops; another one does what it left."""
+
 _log = logging.getLogger("rinofs.server")
 
 
@@ -140,7 +143,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
         yield
     finally:
         stopping.set()
-        await asyncio.wait([collecting], timeout=services.settings.shutdown_timeout)
+        await asyncio.wait([collecting], timeout=min(COLLECTOR_ENDS, services.settings.shutdown_timeout))
         services.close()
 
 

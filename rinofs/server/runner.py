@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import math
 import os
@@ -9,8 +10,11 @@ import resource
 import signal
 import socket
 import sys
+import threading
+import time
 from contextlib import contextmanager, suppress
 from importlib.util import find_spec
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -23,6 +27,7 @@ from rinofs.server.web.responses import is_loopback
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+    from types import FrameType
 
     from starlette.types import ASGIApp
 
@@ -44,6 +49,12 @@ SWITCH_INTERVAL = 0.001
 """Seconds that a thread may hold Python's lock while others wait for it."""
 
 _WILDCARDS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 (recognised, not bound)
+
+CLEANUP = 10.0
+"""Seconds after which a process ends that has stopped to answer, whatever its threads still do."""
+
+CLEANUP_AT_ONCE = 1.0
+"""The same where it was told to end a second time."""
 
 
 class DataDirBusyError(Exception):
@@ -137,6 +148,8 @@ class Server(uvicorn.Server):
         Where deadlines come from.
     on_ready : callable, optional
         Called when requests are answered.
+    on_stop : callable, optional
+        Called when a signal tells the process to end, while requests are still answered.
     protocol : type, optional
         What talks to clients in place of the guarded protocol of these settings.
     """
@@ -147,6 +160,7 @@ class Server(uvicorn.Server):
         settings: ServerSettings,
         *,
         on_ready: Callable[[], None] | None = None,
+        on_stop: Callable[[], None] | None = None,
         protocol: type[GuardedProtocol] | None = None,
     ) -> None:
         config = uvicorn.Config(
@@ -165,19 +179,65 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._on_ready = on_ready
+        self._on_stop = on_stop
+        self._delay = settings.shutdown_delay
+        self._stops_at: float | None = None  # when it no longer listens
+        self._cut = asyncio.Event()  # requests under way are not waited for
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ends = SimpleQueue[float]()  # seconds after which the process ends, whatever happens
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to answer."""
+        self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self._on_ready is not None:
             self._on_ready()
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell, ten times a second, whether to stop."""
+        late = self._stops_at is not None and time.monotonic() >= self._stops_at
+        return await super().on_tick(counter) or late
 
     def stop(self) -> None:
         """Have the server end, from any thread."""
         self.should_exit = True
 
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (as signal handlers are)
+        """Begin to end; on a second signal, end at once."""
+        # Nothing here may wait for a lock: a handler interrupts whatever the main thread does.
+        if self._stops_at is None:
+            self._stops_at = time.monotonic() + self._delay
+            self._ends.put(self._delay + (self.config.timeout_graceful_shutdown or 0) + CLEANUP)
+            if self._on_stop is not None:
+                self._on_stop()
+            # Clients and proxies that keep connections turn elsewhere before this one is refused to them.
+            closing = (b"connection", b"close")
+            self.config.encoded_headers.append(closing)
+            self.server_state.default_headers = [*self.server_state.default_headers, closing]
+        else:
+            self._stops_at = 0.0
+            self._ends.put(CLEANUP_AT_ONCE)
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._cut.set)
+
+    async def _wait_tasks_to_complete(self) -> None:
+        """Wait for requests under way, unless they shall be cut."""
+        waiting = asyncio.ensure_future(super()._wait_tasks_to_complete())
+        cut = asyncio.ensure_future(self._cut.wait())
+        try:
+            await asyncio.wait((waiting, cut), return_when=asyncio.FIRST_COMPLETED)
+            if not waiting.done():
+                raise TimeoutError  # uvicorn cancels them, as when their time is over
+            waiting.result()
+        finally:
+            waiting.cancel()
+            cut.cancel()
+
     def run_until_signalled(self, listener: socket.socket) -> None:
         """Answer until the process is told to end by SIGTERM or Ctrl-C, then return.
+
+        Requests are answered for ``settings.shutdown_delay`` more seconds, and those under way then have
+        ``settings.shutdown_timeout`` to end. A second signal ends both.
 
         Parameters
         ----------
@@ -192,10 +252,26 @@ class Server(uvicorn.Server):
         # than answering.
         gc.collect()
         gc.freeze()
-        # uvicorn raises the signal once more when it is done; without a handler, that would be a failed end.
+        self.config.load()
+        threading.Thread(target=_end_in_time, args=(self._ends,), daemon=True).start()
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: self.stop())
+            signal.signal(number, self.handle_exit)
         self.run([listener])
+
+
+def _end_in_time(ends: SimpleQueue[float]) -> None:
+    """End this process when it is time, even if a thread hangs: what was acknowledged is on the disk.
+
+    Parameters
+    ----------
+    ends : SimpleQueue of float
+        Seconds from now; the earliest end counts. Unlike other queues, it can be filled by a signal handler.
+    """
+    deadline = time.monotonic() + ends.get()
+    while (left := deadline - time.monotonic()) > 0:
+        with suppress(Empty):
+            deadline = min(deadline, time.monotonic() + ends.get(timeout=left))
+    os._exit(0)
 
 
 def raise_file_limit() -> None:

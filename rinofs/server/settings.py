@@ -62,8 +62,11 @@ class ServerSettings:
         Seconds of processor time that it may take to read and check what a request says.
     statement_timeout : float
         Seconds of processor time that the database may take for a request that reads.
+    shutdown_delay : float
+        Seconds for which requests are still answered when the server is told to stop, while it says that it
+        is not ready: a load balancer has to notice before connections are refused.
     shutdown_timeout : float
-        Seconds that requests under way have to end when the server is told to stop.
+        Seconds that requests under way then have to end.
     """
 
     data_dir: Path
@@ -87,4 +90,5 @@ class ServerSettings:
     write_timeout: float = 60.0
     parse_timeout: float = 10.0
     statement_timeout: float = 20.0
+    shutdown_delay: float = 0.0
     shutdown_timeout: float = 3.0

@@ -103,6 +103,23 @@ USERNAME = "rino"
     metavar="FILE",
     help="Write a line of JSON for each request to a file, or to standard output (-).",
 )
+@click.option(
+    "--shutdown-delay",
+    default=0.0,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0, 3600),
+    help="When told to end, answer requests for so long while /ready says 503: "
+    "as long as a load balancer takes to notice.",
+)
+@click.option(
+    "--shutdown-timeout",
+    default=3.0,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0, 3600),
+    help="Then let requests under way end for so long, and cut those that have not.",
+)
 @click.option("--allow-insecure", is_flag=True, help="Listen on other addresses than loopback, unencrypted.")
 @click.option("--no-extensions", is_flag=True, help="Speak the published APIs and nothing more.")
 def serve(
@@ -118,12 +135,15 @@ def serve(
     trusted_proxies: tuple[str, ...],
     root_path: str,
     access_log: str | None,
+    shutdown_delay: float,
+    shutdown_timeout: float,
     allow_insecure: bool,
     no_extensions: bool,
 ) -> None:
     """Run a server that keeps its data in a folder, until SIGTERM or Ctrl-C.
 
     It speaks the APIs of Rinocloud and repovizz2. The folder is new, empty, or that of an earlier run.
+    A second SIGTERM or Ctrl-C ends it at once, and cuts requests under way.
     """
     if token_file == password_file == "-":  # noqa: S105 (a place)
         raise click.UsageError("standard input holds one secret: the token or the password")
@@ -140,6 +160,8 @@ def serve(
         root_path=root_path,
         extensions=not no_extensions,
         repovizz_extensions=not no_extensions,
+        shutdown_delay=shutdown_delay,
+        shutdown_timeout=shutdown_timeout,
     )
     given = _Given(
         chosen_secret("token", token, file=token_file),
@@ -202,7 +224,12 @@ def _run(
         known.token if given.token is None or given.shown else None,
         known.password if given.password is None else None,
     )
-    server = Server(logged, settings, on_ready=lambda: click.echo(_greeting(url, made)))
+    server = Server(
+        logged,
+        settings,
+        on_ready=lambda: click.echo(_greeting(url, made)),
+        on_stop=app.state.readiness.stop,
+    )
     server.run_until_signalled(listener)
 
 
