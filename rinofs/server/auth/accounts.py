@@ -395,6 +395,8 @@ class Accounts:
             present = rows.tokens_of(connection, user, self._database.moment(connection))
             found = _called(present, called)
             if found is None:
+                if isinstance(called, str) and rows.find_token(connection, token_digest(called)) is not None:
+                    raise NotFound("id: this is a token itself; its name or number is expected", field="id")
                 raise NotFound(f"id: there is no token {called!r}", field="id")
             rows.remove_token(connection, found.id)
             self._note(connection, AuditEvent.TOKEN_REVOKED, user, source, id=found.id, name=found.name)

@@ -7,6 +7,7 @@ is done. Answers are rendered from it after the commit.
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from contextlib import contextmanager
@@ -68,6 +69,9 @@ _TIME = {
     "sqlite": text("SELECT (julianday('now') - 2440587.5) * 86400.0"),
     "postgresql": text("SELECT extract(epoch FROM clock_timestamp())"),
 }
+
+# Below this level it writes down parameters and rows, with digests of secrets and all that users keep.
+logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
 
 # Putting statements together takes longer than running them.
 _REMEMBER = insert(outcomes)
@@ -353,7 +357,7 @@ def database_time(connection: Connection) -> float:
 def _engine(url: str | URL, busy_timeout: float, *, keep_sql: bool = True, begins: bool = True) -> Engine:
     if make_url(url).get_backend_name() == "sqlite":
         return sqlite_engine(url, busy_timeout, keep_sql=keep_sql, begins=begins)
-    return create_engine(url, query_cache_size=500 if keep_sql else 0)
+    return create_engine(url, query_cache_size=500 if keep_sql else 0, hide_parameters=True)
 
 
 @contextmanager

@@ -74,6 +74,7 @@ def sqlite_engine(url: str | URL, busy_timeout: float, *, keep_sql: bool, begins
         pool_size=8 if keep_sql else 1,
         max_overflow=-1,
         query_cache_size=500 if keep_sql else 0,
+        hide_parameters=True,
     )
     event.listen(engine, "connect", _set_up)
     if begins:
