@@ -78,6 +78,7 @@ RECORD_FIELDS: dict[str, RecordField] = {
         RecordField("tags", "array", info="tags"),
         RecordField("etag", "text", info="etag"),
         RecordField("sha256", "text", info="sha256", extension=RinocloudExtension.DIGEST),
+        RecordField("blake3", "text", info="blake3", extension=RinocloudExtension.BLAKE3),
         RecordField("versions", "array", info="versions"),
         RecordField("project", "integer"),
         RecordField("project_name", "text"),

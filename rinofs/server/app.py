@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ from rinofs.server.api.repovizz import routes as repovizz
 from rinofs.server.api.rinocloud import routes as rinocloud
 from rinofs.server.auth import routes as oauth
 from rinofs.server.errors import ApiError
-from rinofs.server.maintenance import gc
+from rinofs.server.maintenance import gc, take_sha256s
 from rinofs.server.readiness import READY, Readiness
 from rinofs.server.services import open_services
 from rinofs.server.web.proxies import BelowPath, TrustedProxies
@@ -106,18 +107,10 @@ def answering(settings: ServerSettings) -> list[Middleware]:
     stamps = [Middleware(AnswerHeaders, headers={"x-content-type-options": "nosniff"})]
     if settings.extensions:
         # Not on other paths: the answer to a wrong endpoint must not look like one of the API's.
-        extensions = {
-            RINOCLOUD_EXTENSIONS: ", ".join(
-                one for one in RinocloudExtension if one != RinocloudExtension.BLAKE3
-            )
-        }
+        extensions = {RINOCLOUD_EXTENSIONS: ", ".join(RinocloudExtension)}
         stamps.append(Middleware(AnswerHeaders, headers=extensions, below="/api/1/"))
     if settings.repovizz_extensions:
-        extensions = {
-            REPOVIZZ_EXTENSIONS: ", ".join(
-                one for one in RepovizzExtension if one != RepovizzExtension.BLAKE3
-            )
-        }
+        extensions = {REPOVIZZ_EXTENSIONS: ", ".join(RepovizzExtension)}
         stamps.append(Middleware(AnswerHeaders, headers=extensions, below=f"{repovizz.BASE}/"))
     outermost = []
     if settings.trusted_proxies:
@@ -139,11 +132,17 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     services: Services = app.state.services
     stopping = asyncio.Event()
     collecting = asyncio.create_task(_collect_regularly(services, stopping))
+    ending = threading.Event()
+    taking = threading.Thread(target=take_sha256s, args=(services, ending), name="rinofs-sha256", daemon=True)
+    taking.start()
     try:
         yield
     finally:
         stopping.set()
+        ending.set()
+        services.without_sha256.set()
         await asyncio.wait([collecting], timeout=min(COLLECTOR_ENDS, services.settings.shutdown_timeout))
+        await to_thread.run_sync(taking.join)
         services.close()
 
 

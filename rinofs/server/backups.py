@@ -1,8 +1,9 @@
 """Backups of a data folder, made while it is served, and restoring them.
 
-A backup is a folder with ``contents/``, a copy of the database, and ``backup.json``, which names that copy
-and is replaced last: until then the earlier backup is whole. Contents are kept by their digest, so that the
-next backup copies only new ones, and one that was interrupted continues.
+A backup is a folder with ``b3/`` and ``contents/``, as ``blobs/`` of a data folder has them, a copy of the
+database, and ``backup.json``, which names that copy and is replaced last: until then the earlier backup is
+whole. Contents are kept by their digest, so that the next backup copies only new ones, and one that was
+interrupted continues.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from rinofs.server.blobs.disk import sync_folder
+from rinofs.server.blobs.disk import path_below, sync_folder
 from rinofs.server.blobs.folders import ContentFolder, keeping_all, only_user
 from rinofs.server.catalog.sqlite.snapshots import contents_of, referred_in, take_snapshot, total_of
 
@@ -28,7 +29,9 @@ __all__ = ["BackupError", "BackupReport", "back_up", "restore"]
 
 DATABASE = "rinofs.sqlite3"
 MANIFEST = "backup.json"
-FORMAT = 1
+FORMAT = 2
+BEFORE = 1
+"""The format without contents by BLAKE3, which this version reads and brings up to date."""
 _RESTORING = "restore-unfinished"
 
 
@@ -103,19 +106,20 @@ def back_up(
     if data_dir == destination or data_dir in destination.parents or destination in data_dir.parents:
         raise BackupError(f"{destination}: the backup must be outside of {data_dir}, and not around it")
     _prepare(destination)
-    source = ContentFolder(data_dir / "blobs" / "contents")
-    with only_user(destination), keeping_all(data_dir / "blobs" / "contents"):
+    with only_user(destination), keeping_all(data_dir / "blobs"):
         before = _manifest(destination)["database"]
         _remove_databases(destination, but=before)
         database = destination / f"database-{secrets.token_hex(8)}.sqlite3"
         problems = take_snapshot(data_dir / DATABASE, database, lambda _left: watcher.add(0))
-        target = ContentFolder(destination / "contents")
-        report = _copy(database, source, target, watcher, link=link, verify=verify, problems=problems)
+        target = ContentFolder(destination)
+        report = _copy(
+            database, data_dir / "blobs", target, watcher, link=link, verify=verify, problems=problems
+        )
         _publish(destination, database, report)
         _remove_databases(destination, but=database.name)
-        for sha256, wanted in referred_in(database, target.names()):
+        for key, wanted in referred_in(database, target.keys()):
             if not wanted:
-                target.remove(sha256)
+                target.remove(key)
     return report
 
 
@@ -152,9 +156,8 @@ def restore(backup: Path, data_dir: Path, watcher: Watcher) -> BackupReport:
             raise BackupError(f"{database}: the database of this backup is missing or damaged")
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         begun.touch(mode=0o600)
-        source = ContentFolder(backup / "contents")
-        target = ContentFolder(data_dir / "blobs" / "contents")
-        report = _copy(database, source, target, watcher, link=False, verify=False, problems=[])
+        target = ContentFolder(data_dir / "blobs")
+        report = _copy(database, backup, target, watcher, link=False, verify=False, problems=[])
         _place_database(database, data_dir)
     begun.unlink()
     sync_folder(data_dir)
@@ -163,7 +166,7 @@ def restore(backup: Path, data_dir: Path, watcher: Watcher) -> BackupReport:
 
 def _copy(
     database: Path,
-    source: ContentFolder,
+    source: Path,
     target: ContentFolder,
     watcher: Watcher,
     *,
@@ -175,15 +178,16 @@ def _copy(
     total, size = total_of(database)
     watcher.expect(size)
     copied = bytes_copied = 0
-    for sha256, length in contents_of(database):
-        if target.size(sha256) == length and (not verify or not target.verify(sha256, watcher.add).problem):
+    for content in contents_of(database):
+        key, length = content.key, content.size
+        if target.size(key) == length and (not verify or not target.problem_of(content, watcher.add)):
             watcher.add(0 if verify else length)
             continue
-        found = target.add(sha256, source.path(sha256), link=link, count=watcher.add)
-        if found.problem is None:
-            copied, bytes_copied = copied + 1, bytes_copied + found.found.size
+        problem = target.add(content, source / path_below(key), link=link, count=watcher.add)
+        if problem is None:
+            copied, bytes_copied = copied + 1, bytes_copied + length
         else:
-            problems.append(f"content {sha256} {found.problem}")
+            problems.append(f"content {key} {problem}")
     target.sync()
     return BackupReport(total, size, copied, bytes_copied, tuple(problems))
 
@@ -205,7 +209,7 @@ def _manifest(folder: Path) -> dict[str, Any]:
         number = known["format"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BackupError(f"{folder / MANIFEST}: cannot be read") from error
-    if number != FORMAT:
+    if number not in {FORMAT, BEFORE}:
         raise BackupError(f"{folder}: this backup is of another version of rinofs (format {number})")
     return known
 

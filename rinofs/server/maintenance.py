@@ -1,20 +1,36 @@
 """Looking after what a server keeps: removing what nobody refers to, and checking what somebody does.
 
-Both may run beside a serving process.
+Both may run beside a serving process. Digests that uploads were not kept waiting for are taken here too.
 """
 
 from __future__ import annotations
 
+import hashlib
+import logging
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from rinofs.server.catalog import integrity
+import blake3
+
+from rinofs.server.catalog import blob_rows, integrity
+from rinofs.server.errors import ApiError
 
 if TYPE_CHECKING:
+    import threading
+
+    from rinofs.server.blobs.store import Digests
+    from rinofs.server.catalog.blob_rows import BlobRow
     from rinofs.server.services import Services
 
-__all__ = ["FsckReport", "GcReport", "check_catalog", "fsck", "gc"]
+__all__ = ["FsckReport", "GcReport", "check_catalog", "fsck", "gc", "take_sha256s"]
+
+LOOK_EVERY = 600.0
+"""Seconds between two looks for contents without SHA-256, which another process may have left."""
+_PAUSE = 5.0  # seconds after a failure
+_PIECE = 1024 * 1024
+
+_log = logging.getLogger("rinofs.server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +68,10 @@ class FsckReport:
         Their bytes.
     problems : tuple of str
         What is wrong, each with the objects that it is about; empty where all is well.
+    blobs_filled : int
+        Contents of which digests were noted that were not known before.
+    blobs_merged : int
+        Contents that were stored twice, and are not any more.
     """
 
     objects_checked: int
@@ -59,6 +79,8 @@ class FsckReport:
     blobs_checked: int
     bytes_checked: int
     problems: tuple[str, ...]
+    blobs_filled: int = 0
+    blobs_merged: int = 0
 
 
 def gc(services: Services) -> GcReport:
@@ -72,7 +94,8 @@ def gc(services: Services) -> GcReport:
         Whose contents they are.
     """
     services.datapacks.forget_unlinked()
-    removed = services.blobs.collect(partial(integrity.referred, services.database))
+    blob_rows.remove_unreferenced(services.database)
+    removed = services.blobs.collect(partial(blob_rows.referred, services.database))
     return GcReport(removed.blobs, removed.bytes, removed.temporary)
 
 
@@ -84,18 +107,84 @@ def check_catalog(services: Services) -> list[str]:
 def fsck(services: Services) -> FsckReport:
     """Check the database, and read every content that it refers to.
 
+    Digests that were not known are noted, and contents that turn out to be stored twice are merged; nothing
+    else is changed.
+
     Parameters
     ----------
     services : Services
-        What to check; nothing is changed.
+        What to check.
     """
     objects, problems = integrity.check_rows(services.database)
     datapacks, found = integrity.check_datapacks(services.database)
     problems += found
-    blobs = size = 0
-    for sha256 in integrity.referred_contents(services.database):
-        read = services.blobs.verify(sha256)
+    blobs = size = filled = merged = 0
+    for row in blob_rows.all_rows(services.database):
+        read = services.blobs.verify(row.key)
         blobs += 1
         size += read.found.size
-        problems += integrity.check_content(services.database, sha256, read)
-    return FsckReport(objects, datapacks, blobs, size, tuple(problems))
+        problems += integrity.check_content(services.database, row, read)
+        if read.problem_of(blake3=row.blake3, sha256=row.sha256) is None and None in {row.blake3, row.sha256}:
+            other = blob_rows.fill(services.database, row, read.found)
+            filled += other is None
+            merged += other is not None and _merge(services, row, other, read.found)
+    return FsckReport(objects, datapacks, blobs, size, tuple(problems), filled, merged)
+
+
+def _merge(services: Services, row: BlobRow, other: BlobRow, found: Digests) -> bool:
+    """Give up one of two rows of the same content: the other one stays if its content is whole."""
+    whole = services.blobs.verify(other.key).problem_of(blake3=other.blake3, sha256=other.sha256) is None
+    kept, given_up = (other, row) if whole else (row, other)
+    with services.blobs.keep(kept.key, kept.size) as there:
+        if not there or not blob_rows.merge(services.database, kept, given_up, found):
+            return False
+    services.remove([given_up.key])
+    return True
+
+
+def take_sha256s(services: Services, stopping: threading.Event) -> None:
+    """Take the SHA-256 of contents that were stored without, whenever there are some, until told to stop.
+
+    That a content has none yet is in the database, so a server that was killed goes on at its next start.
+
+    Parameters
+    ----------
+    services : Services
+        Whose contents they are.
+    stopping : Event
+        Tells when to stop, also in the middle of a content; `Services.without_sha256` is to be set then too.
+    """
+    unreadable: set[int] = set()
+    while True:
+        services.without_sha256.clear()
+        if stopping.is_set():  # perhaps since a moment ago, and then nobody sets the other one again
+            return
+        try:
+            row = blob_rows.without_sha256(services.database, unreadable)
+            if row is None:
+                services.without_sha256.wait(LOOK_EVERY)
+            elif not _take_sha256(services, row, stopping):
+                unreadable.add(row.id)
+        except Exception:  # noqa: BLE001 (the next try may succeed, and serving goes on meanwhile)
+            _log.exception("taking the SHA-256 of contents failed")
+            stopping.wait(_PAUSE)
+
+
+def _take_sha256(services: Services, row: BlobRow, stopping: threading.Event) -> bool:
+    """Take the SHA-256 of a content; return False if it cannot be read, or is damaged."""
+    sha256, check = hashlib.sha256(), blake3.blake3()
+    try:
+        with services.blobs.open_range(row.key, row.size) as reader:
+            while data := reader.read(_PIECE):
+                sha256.update(data)
+                check.update(data)
+                if stopping.is_set():
+                    return True
+    except ApiError as error:
+        _log.warning("the SHA-256 of %s was not taken: %s", row.key, error.message)
+        return False
+    if check.hexdigest() != row.blake3:
+        _log.error("the content %s is damaged; `rinofs admin fsck` tells what it belongs to", row.key)
+        return False
+    blob_rows.set_sha256(services.database, row, sha256.hexdigest())
+    return True

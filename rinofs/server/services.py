@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from rinofs.server.auth.accounts import Accounts
 from rinofs.server.auth.clients import Clients
 from rinofs.server.auth.grants import Grants
 from rinofs.server.blobs.disk import DiskBlobStore
-from rinofs.server.catalog import integrity
+from rinofs.server.catalog import blob_rows
 from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.datapacks import DatapackStore
 from rinofs.server.catalog.migrations import upgrade
@@ -48,6 +49,8 @@ class Services:
         What users have granted to them.
     blobs : BlobStore
         Contents.
+    without_sha256 : Event
+        Set when contents have come whose SHA-256 is to be taken later.
     """
 
     settings: ServerSettings
@@ -58,10 +61,11 @@ class Services:
     clients: Clients
     grants: Grants
     blobs: BlobStore
+    without_sha256: threading.Event = field(default_factory=threading.Event)
 
-    def remove(self, contents: Iterable[str]) -> None:
-        """Remove those of some contents, by SHA-256, that nothing refers to any more."""
-        self.blobs.remove(contents, partial(integrity.referred, self.database))
+    def remove(self, keys: Iterable[str]) -> None:
+        """Remove those of some contents that nothing refers to any more."""
+        self.blobs.remove(keys, partial(blob_rows.referred, self.database))
 
     def close(self) -> None:
         """Let go of files and threads."""

@@ -88,7 +88,7 @@ def restored(run: Run, backup: Path, target: Path) -> dict[str, bytes]:
 
 
 def contents(folder: Path) -> list[Path]:
-    return [path for path in (folder / "contents").rglob("*") if path.is_file()]
+    return [path for path in (folder / "b3").rglob("*") if path.is_file()]
 
 
 class Load:
@@ -171,6 +171,7 @@ def test_only_what_is_new_is_copied_and_only_what_is_needed_stays(
         assert len(contents(backup)) == 20
         expected = dict(fs.cat(fs.find("")))
     assert sorted(path.name.partition("-")[0] for path in backup.iterdir()) == [
+        "b3",
         "backup.json",
         "contents",
         "database",
@@ -255,18 +256,18 @@ def test_nothing_is_collected_meanwhile(tmp_path: Path, run: Run) -> None:
     with live_server(data_dir=tmp_path) as server:
         fs = filled(server)
         # Removed at once or by the collector, which is kept away either way.
-        folder = tmp_path / "blobs" / "contents"
+        folder = tmp_path / "blobs"
         with keeping_all(folder):
             fs.rm("few", recursive=True)
             assert run("gc", "--data", tmp_path, "--json")[1]["blobs_removed"] == 0
-            assert len(list(folder.rglob("*/*"))) == 20
+            assert len(contents(folder)) == 20
         assert run("gc", "--data", tmp_path, "--json")[1]["blobs_removed"] == 20
 
 
 def test_two_backups_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rinofs.server.blobs.folders._PATIENCE", 0.1)
     with live_server(data_dir=tmp_path / "data"):
-        folder = tmp_path / "data" / "blobs" / "contents"
+        folder = tmp_path / "data" / "blobs"
         with keeping_all(folder), pytest.raises(FolderInUseError, match="another backup"):
             back_up(tmp_path / "data", tmp_path / "backup", Silent())
         with may_remove(folder), pytest.raises(FolderInUseError):
@@ -279,7 +280,7 @@ def test_damage_is_told_and_the_rest_is_saved(tmp_path: Path, run: Run, missing:
     data, backup = tmp_path / "data", tmp_path / "backup"
     with live_server(data_dir=data) as server:
         filled(server)
-    damaged = next(path for path in sorted((data / "blobs" / "contents").rglob("*/*")))
+    damaged = next(path for path in sorted(contents(data / "blobs")))
     if missing:
         damaged.unlink()
     else:
@@ -346,7 +347,8 @@ def test_files_of_others_are_neither_copied_nor_removed(tmp_path: Path, run: Run
     run("backup", backup, "--data", data)
     foreign = [
         folder / name
-        for folder in (data / "blobs" / "contents", backup / "contents")
+        for kind in ("contents", "b3")
+        for folder in (data / "blobs" / kind, backup / kind)
         for name in (".DS_Store", "ab-notes/x", "zz/y")
     ]
     for path in foreign:
@@ -358,7 +360,8 @@ def test_files_of_others_are_neither_copied_nor_removed(tmp_path: Path, run: Run
     assert run("fsck", "--data", data, "--json")[0] == 0
     assert [path for path in foreign if path.read_text() != "mine"] == []
     assert len(restored(run, backup, tmp_path / "target")) == 21
-    assert not (tmp_path / "target" / "blobs" / "contents" / ".DS_Store").exists()
+    for kind in ("contents", "b3"):
+        assert not (tmp_path / "target" / "blobs" / kind / ".DS_Store").exists()
     assert run("fsck", "--data", tmp_path / "nowhere")[0] == 2
 
 

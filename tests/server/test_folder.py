@@ -40,7 +40,7 @@ def test_what_the_server_makes_is_its_owners_alone(tmp_path: Path) -> None:
     with server_process(data) as server:
         Api(server.endpoint_url, server.token).file("a.csv", b"1")
         found = modes(data)
-        assert any(name.startswith("blobs/contents/") for name in found)
+        assert any(name.startswith("blobs/b3/") for name in found)
         wrong = {name: oct(mode) for name, mode in found.items() if mode & 0o077}
         assert wrong == {}
         assert server.errors() == ""

@@ -103,8 +103,8 @@ def test_nothing_that_was_acknowledged_is_lost(disk: Path) -> None:
     assert user is not None
     for name, content in stored.items():
         record = services.store.get(user, [name])
-        assert record.sha256 is not None
-        with services.blobs.open_range(record.sha256, len(content)) as reader:
+        assert record.key is not None
+        with services.blobs.open_range(record.key, len(content)) as reader:
             assert b"".join(iter(lambda: reader.read(MIB), b"")) == content
     services.close()
 

@@ -28,8 +28,8 @@ def upload(services: Services, user: User, name: str, content: bytes) -> Record:
 
 
 def path_of(services: Services, record: Record) -> Path:
-    assert record.sha256 is not None
-    return services.blobs.local_path(record.sha256)
+    assert record.key is not None
+    return services.blobs.local_path(record.key)
 
 
 def test_only_what_nobody_refers_to_is_collected(services: Services, user: User) -> None:
@@ -105,8 +105,8 @@ def test_collecting_in_two_processes_never_takes_what_was_acknowledged(
     assert int(told[-1]) + collecting.result() > 0
     assert fsck(services).problems == ()
     gc(services)
-    live = {services.store.get(user, item["id"]).sha256 for item in shown(services, user)}
-    assert {sha256 for sha256, _ in services.blobs.stored()} == live
+    live = {services.store.get(user, item["id"]).key for item in shown(services, user)}
+    assert {key for key, _ in services.blobs.stored()} == live
 
 
 def collect_until(services: Services, stop: threading.Event) -> int:
@@ -167,9 +167,9 @@ def test_a_damaged_content_is_named_with_its_objects(services: Services, user: U
     else:
         path.unlink()
     (problem,) = fsck(services).problems
-    assert f"content {one.sha256} (of object {one.id}, object {two.id})" in problem
+    assert f"content {one.key} (of object {one.id}, object {two.id})" in problem
     assert ("missing" if damage == "remove" else "damaged") in problem
-    assert str(fine.sha256) not in problem
+    assert str(fine.key) not in problem
 
 
 def test_every_single_byte_flipped_is_found(services: Services, user: User) -> None:
@@ -196,7 +196,7 @@ def test_rows_that_make_no_sense_are_named(services: Services, user: User) -> No
         database.execute("UPDATE objects SET size = 99 WHERE id = ?", [wrong.id])
         database.execute("UPDATE objects SET parent = ? WHERE id = ?", [file.id, stray.id])
         database.execute("UPDATE objects SET parent = id WHERE id = ?", [lost.id])
-        database.execute("UPDATE objects SET sha256 = NULL, metadata = '{' WHERE id = ?", [bare.id])
+        database.execute("UPDATE objects SET blob = NULL, metadata = '{' WHERE id = ?", [bare.id])
         database.execute("UPDATE objects SET parent = 1000000 WHERE id = ?", [orphan.id])
     database.close()
     problems = fsck(services).problems

@@ -283,7 +283,10 @@ def gc(data_dir: Path, as_json: bool) -> None:
 @data_option
 @json_option
 def fsck(data_dir: Path, as_json: bool) -> None:
-    """Read and check everything. Exits with 1 if anything is wrong, and repairs nothing."""
+    """Read and check everything. Exits with 1 if anything is wrong.
+
+    It repairs nothing. Contents of earlier versions get their BLAKE3, and those stored twice are merged.
+    """
     with opened(data_dir) as services:
         report = maintenance.fsck(services)
         _note(services, "fsck", problems=len(report.problems))
@@ -293,6 +296,8 @@ def fsck(data_dir: Path, as_json: bool) -> None:
         contents = f"{report.blobs_checked} contents ({human(report.bytes_checked)})"
         checked = f"{report.objects_checked} objects, {report.datapacks_checked} datapacks and {contents}"
         found = f"checked {checked}: {len(report.problems)} problems"
+        if report.blobs_filled or report.blobs_merged:
+            found += f"; completed {report.blobs_filled} contents, merged {report.blobs_merged}"
         write_lines([*report.problems, found])
     if report.problems:
         sys.exit(FAILED)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 from weakref import WeakValueDictionary
@@ -18,15 +18,17 @@ from starlette.responses import Response
 from rinofs.protocol.extensions import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
 from rinofs.server.budgets import FairQueue
 from rinofs.server.catalog.database import Repeated, RequestKey, WouldWait
+from rinofs.server.catalog.objects import stored_elsewhere
 from rinofs.server.errors import BadRequest, Forbidden, Unauthorized
 from rinofs.server.web.bodies import in_time, read_fields
 from rinofs.server.web.responses import SENDER, json_response
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 
     from starlette.requests import Request
 
+    from rinofs.server.blobs.store import Blob
     from rinofs.server.catalog.accounts import StoredToken
     from rinofs.server.catalog.records import Record, User
     from rinofs.server.services import Services
@@ -39,6 +41,7 @@ __all__ = [
     "Workers",
     "address_of",
     "authorized",
+    "known_contents",
     "presented_token",
     "run_in_thread",
     "signed_in",
@@ -114,7 +117,7 @@ class Call:
 
     def to_json(self, record: Record, *, truncated: bool = False) -> dict[str, object]:
         """Return an object as the user sees it."""
-        return record.to_json(self.user, sha256=self.extended, truncated=truncated)
+        return record.to_json(self.user, digests=self.extended, truncated=truncated)
 
     def respond(self, record: Record, status: int = 200) -> Response:
         """Answer with an object."""
@@ -214,6 +217,35 @@ class Call:
             with suppress(WouldWait):
                 return store.get(self.user, where, at_once=True)
         return await self.run_in_thread(store.get, where)
+
+
+@contextmanager
+def known_contents(services: Services, contents: Sequence[Blob]) -> Iterator[list[Blob]]:
+    """Use what is stored of some contents already, under whatever key, where it is whole.
+
+    Parameters
+    ----------
+    services : Services
+        What the server works with.
+    contents : sequence of Blob
+        What an upload has stored, and keeps.
+
+    Yields
+    ------
+    list of Blob
+        The same contents, to be referred to before the context is left.
+    """
+    with services.database.read() as connection:
+        elsewhere = stored_elsewhere(connection, contents)
+    with ExitStack() as kept:
+        usable = {
+            digest: key
+            for digest, (key, size) in elsewhere.items()
+            if kept.enter_context(services.blobs.keep(key, size))
+        }
+        yield [replace(blob, key=usable.get(blob.blake3, blob.key)) for blob in contents]
+    if any(blob.sha256 is None for blob in contents):
+        services.without_sha256.set()
 
 
 async def run_in_thread(work: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> T:

@@ -1,7 +1,8 @@
 """Contents on the local disk.
 
 A content is written to a temporary file while its digests are taken, and then linked to the name that its
-SHA-256 gives it. What makes removing safe while other threads and processes store contents:
+BLAKE3 gives it, below ``b3/``. What an earlier version stored by SHA-256 stays below ``contents/``, where it
+is. What makes removing safe while other threads and processes store contents:
 
 - A writer holds a shared lock on the file that it stores, from its first byte until `DiskBlobUpload.release`.
   The kernel lets go of it when the process dies.
@@ -29,20 +30,38 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
-from rinofs.protocol.digests import EtagHasher
-from rinofs.server.blobs.store import Blob, BlobReader, BlobUpload, Collected, Verified, chunks, verify
+import blake3
+
+from rinofs.protocol.digests import BLAKE3, SHA256, EtagHasher
+from rinofs.server.blobs.store import (
+    Blob,
+    BlobReader,
+    BlobUpload,
+    Collected,
+    Verified,
+    chunks,
+    verify,
+)
 from rinofs.server.errors import Unavailable, refuse_full, storage_failures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from rinofs.server.blobs.store import Data
+    from rinofs.protocol.digests import Hasher
+    from rinofs.server.blobs.store import Data, Digests
 
-__all__ = ["DiskBlobStore", "DiskBlobUpload", "UnsuitableDiskError"]
+__all__ = ["DiskBlobStore", "DiskBlobUpload", "UnsuitableDiskError", "path_below"]
 
 T = TypeVar("T")
 
 _FOLDER, _CONTENT, _TEMPORARY = (re.compile(f"[0-9a-f]{{{length}}}") for length in (2, 64, 32))
+
+BY_BLAKE3 = "b3"
+"""The folder of contents by their BLAKE3, and the first part of their keys."""
+BY_SHA256 = "contents"
+"""The folder of contents by their SHA-256, which is their whole key."""
+
+SHA1 = "sha1"
 
 # Below this many bytes, handing a digest to another thread costs more than taking it.
 _PARALLEL_FROM = 64 * 1024
@@ -57,11 +76,15 @@ class UnsuitableDiskError(Unavailable):
 class DiskBlobUpload(BlobUpload):
     """A content on its way to a folder; made by `DiskBlobStore.new_upload`."""
 
-    def __init__(self, store: DiskBlobStore, *, sha1: bool = False) -> None:
+    def __init__(self, store: DiskBlobStore, *, sha1: bool = False, sha256: bool = False) -> None:
         self._store = store
         self._etag = EtagHasher()
-        self._sha256 = hashlib.sha256()
-        self._sha1 = hashlib.sha1(usedforsecurity=False) if sha1 else None
+        self._hashers: dict[str, Hasher] = {BLAKE3: blake3.blake3()}
+        if sha1:
+            self._hashers[SHA1] = hashlib.sha1(usedforsecurity=False)
+        if sha256:
+            self._hashers[SHA256] = hashlib.sha256()
+        self._sha256: str | None = None
         self._temporary, self._file = store.temporary_file()
         self._lease: BinaryIO | None = self._file
 
@@ -74,15 +97,14 @@ class DiskBlobUpload(BlobUpload):
             If they cannot be written.
         """
         self._store.refuse_full(len(data))
-        fast = [self._sha256] if self._sha1 is None else [self._sha256, self._sha1]
         if len(data) < _PARALLEL_FROM:
             self._etag.update(data)
-            for hasher in fast:
+            for hasher in self._hashers.values():
                 hasher.update(data)
             self._append(data)
             return
         # md5 is by far the slowest, so the rest has time to run in one other thread.
-        beside = [self._store.beside(hasher.update, data) for hasher in fast]
+        beside = [self._store.beside(hasher.update, data) for hasher in self._hashers.values()]
         beside.append(self._store.beside(self._append, data))
         try:
             self._etag.update(data)
@@ -97,9 +119,18 @@ class DiskBlobUpload(BlobUpload):
             while view:
                 view = view[self._file.write(view) :]
 
+    def blake3(self) -> str:
+        """Return the BLAKE3 of what was written so far, in hex."""
+        return self._hashers[BLAKE3].hexdigest()
+
     def sha256(self) -> str:
-        """Return the digest of what was written so far, in hex."""
-        return self._sha256.hexdigest()
+        """Return the SHA-256 of what was written so far, in hex; see `BlobUpload`."""
+        if self._sha256 is None and SHA256 in self._hashers:
+            return self._hashers[SHA256].hexdigest()
+        if self._sha256 is None:
+            with storage_failures(), self._temporary.open("rb", buffering=0) as file:
+                self._sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return self._sha256
 
     def finish(self) -> Blob:
         """Store the content durably, and keep it from being collected until `release`.
@@ -109,8 +140,15 @@ class DiskBlobUpload(BlobUpload):
         Blob
             What the content is known by from now on.
         """
-        sha1 = None if self._sha1 is None else self._sha1.hexdigest()
-        blob = Blob(self.sha256(), self._etag.etag(), self._etag.size, sha1)
+        digests = {name: hasher.hexdigest() for name, hasher in self._hashers.items()}
+        blob = Blob(
+            key=key_of(digests[BLAKE3]),
+            blake3=digests[BLAKE3],
+            size=self._etag.size,
+            etag=self._etag.etag(),
+            sha256=digests.get(SHA256, self._sha256),
+            taken_sha1=digests.get(SHA1),
+        )
         with storage_failures():
             lease = self._store.settle(self._temporary, self._file, blob)
         if lease is not self._file:
@@ -163,25 +201,25 @@ class DiskBlobStore:
     """
 
     def __init__(self, root: Path) -> None:
-        self._contents = root / "contents"
+        self._root = root
         self._temporary = root / "temporary"
-        for folder in (self._contents, self._temporary):
-            folder.mkdir(parents=True, exist_ok=True)
+        for name in (BY_BLAKE3, BY_SHA256):
+            (root / name).mkdir(parents=True, exist_ok=True)
+        self._temporary.mkdir(exist_ok=True)
         probe(self._temporary)
-        for folder in (self._contents, self._temporary):
-            sync_folder(folder.parent)
+        sync_folder(root)
         self._durable: set[Path] = set()
         self._threads = ThreadPoolExecutor(thread_name_prefix="rinofs-digest")
         self._turns = threading.BoundedSemaphore(_BATCHES)
         self._sync_threads = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="rinofs-sync")
 
-    def new_upload(self, *, sha1: bool = False) -> DiskBlobUpload:
+    def new_upload(self, *, sha1: bool = False, sha256: bool = False) -> DiskBlobUpload:
         """Begin a new content.
 
         Parameters
         ----------
-        sha1 : bool
-            Whether its sha-1 will be asked for, which takes time to find out.
+        sha1, sha256 : bool
+            Which digests will be asked for beside the BLAKE3 and the etag; each takes time to find out.
 
         Raises
         ------
@@ -189,32 +227,32 @@ class DiskBlobStore:
             If no file can be made.
         """
         with storage_failures():
-            return DiskBlobUpload(self, sha1=sha1)
+            return DiskBlobUpload(self, sha1=sha1, sha256=sha256)
 
     def refuse_full(self, size: int) -> None:
         """Refuse to store a number of bytes that would use up the reserve of the disk."""
         refuse_full(self._temporary, size)
 
-    def local_path(self, sha256: str) -> Path:
+    def local_path(self, key: str) -> Path:
         """Return the file that holds, or would hold, a content."""
         # Asked for with every download; joining takes three times as long.
-        return Path(f"{self._contents}/{sha256[:2]}/{sha256}")
+        return Path(f"{self._root}/{path_below(key)}")
 
-    def size(self, sha256: str) -> int | None:
+    def size(self, key: str) -> int | None:
         """Return the bytes of a content; None where it is not stored."""
         with storage_failures():
             try:
-                return self.local_path(sha256).stat().st_size
+                return self.local_path(key).stat().st_size
             except FileNotFoundError:
                 return None
 
-    def open_range(self, sha256: str, size: int, start: int = 0, stop: int | None = None) -> BlobReader:
+    def open_range(self, key: str, size: int, start: int = 0, stop: int | None = None) -> BlobReader:
         """Open a range of a content for reading.
 
         Parameters
         ----------
-        sha256 : str
-            Its digest, in hex.
+        key : str
+            What it is known by.
         size : int
             Bytes of the whole content.
         start, stop : int
@@ -226,22 +264,22 @@ class DiskBlobStore:
             If it is not there, or not whole; ``rinofs admin fsck`` tells more.
         """
         with storage_failures():
-            file = self.local_path(sha256).open("rb", buffering=0)
+            file = self.local_path(key).open("rb", buffering=0)
         if os.fstat(file.fileno()).st_size != size:
             file.close()
-            raise Unavailable(f"the content {sha256} is damaged on the server's disk")
+            raise Unavailable(f"the content {key} is damaged on the server's disk")
         return _FileRange(file, start, size if stop is None else stop)
 
-    def verify(self, sha256: str) -> Verified:
-        """Read a content whole and compare it with its digest."""
-        return verify(sha256, lambda: self.local_path(sha256).open("rb", buffering=0))
+    def verify(self, key: str) -> Verified:
+        """Read a content whole, and take all its digests."""
+        return verify(lambda: self.local_path(key).open("rb", buffering=0))
 
     def close(self) -> None:
         """Let go of the threads that take digests and wait for the disk."""
         self._threads.shutdown()
         self._sync_threads.shutdown()
 
-    def beside(self, work: Callable[[Data], None], data: Data) -> Future[None]:
+    def beside(self, work: Callable[[Data], object], data: Data) -> Future[object]:
         """Begin some work on a piece of content in another thread."""
         return self._threads.submit(work, data)
 
@@ -264,7 +302,7 @@ class DiskBlobStore:
         BinaryIO
             The file behind the name, locked against collection.
         """
-        target = self.local_path(blob.sha256)
+        target = self.local_path(blob.key)
         self.make_folders([target.parent])
         lease = self.existing(target, blob.size)
         if lease is None:
@@ -282,7 +320,7 @@ class DiskBlobStore:
         for path in fresh:
             path.mkdir(exist_ok=True)
         if fresh:
-            sync_folder(self._contents)
+            sync_folder(self._root / BY_BLAKE3)
             self._durable.update(fresh)
 
     def link(self, temporary: Path, file: BinaryIO, target: Path, size: int) -> BinaryIO:
@@ -307,10 +345,10 @@ class DiskBlobStore:
         return lease
 
     @contextmanager
-    def keep(self, sha256: str, size: int) -> Iterator[bool]:
+    def keep(self, key: str, size: int) -> Iterator[bool]:
         """Keep a content from being collected until the context is left; tell whether it is stored whole."""
         with storage_failures():
-            lease = _leased(self.local_path(sha256), size)
+            lease = _leased(self.local_path(key), size)
         try:
             yield lease is not None
         finally:
@@ -318,27 +356,33 @@ class DiskBlobStore:
                 lease.close()
 
     @contextmanager
-    def write_many(self, contents: Mapping[Blob, Data]) -> Iterator[None]:
+    def write_many(self, contents: Mapping[Digests, Data]) -> Iterator[dict[Digests, Blob]]:
         """Store contents durably, and keep them from being collected until the context is left.
 
         Parameters
         ----------
         contents : mapping
-            At most `rinofs.protocol.limits.MAX_BUNDLE_UPLOAD` contents, by what they are known by.
+            At most `rinofs.protocol.limits.MAX_BUNDLE_UPLOAD` contents, by their digests.
+
+        Yields
+        ------
+        dict
+            What each is known by from now on.
 
         Raises
         ------
         InsufficientStorage, Unavailable
             If they cannot be stored. What was begun of them goes with the next collection at the latest.
         """
-        self.refuse_full(sum(blob.size for blob in contents))
+        self.refuse_full(sum(digests.size for digests in contents))
+        blobs = {digests: digests.stored(key_of(digests.blake3)) for digests in contents}
         with self._turns, ExitStack() as leases:
             with storage_failures():
-                self._write_all(contents, leases)
-            yield
+                self._write_all({blob: contents[digests] for digests, blob in blobs.items()}, leases)
+            yield blobs
 
     def _write_all(self, contents: Mapping[Blob, Data], leases: ExitStack) -> None:
-        targets = {blob: self.local_path(blob.sha256) for blob in contents}
+        targets = {blob: self.local_path(blob.key) for blob in contents}
         folders = {target.parent for target in targets.values()}
         self.make_folders(folders)
         with ExitStack() as temporaries:
@@ -365,39 +409,35 @@ class DiskBlobStore:
             done.result()
 
     def stored(self) -> Iterator[tuple[str, int]]:
-        """List the contents: sha-256 and bytes on the disk, in the order of their names."""
-        for folder in sorted(self._contents.iterdir()):
-            if not (_FOLDER.fullmatch(folder.name) and folder.is_dir()):
-                continue  # not this store's
-            for file in sorted(folder.iterdir()):
-                if _CONTENT.fullmatch(file.name) and file.name.startswith(folder.name):
-                    with suppress(FileNotFoundError):
-                        yield file.name, file.stat().st_size
+        """List the contents: keys and bytes on the disk."""
+        for key in keys_below(self._root):
+            with suppress(FileNotFoundError):
+                yield key, self.local_path(key).stat().st_size
 
     def collect(self, referred: Callable[[Sequence[str]], set[str]]) -> Collected:
         """Remove what nothing refers to and no upload keeps, and what killed processes left behind."""
         temporary = self.remove_abandoned()
         removed = size = 0
         for chunk in chunks(self.stored()):
-            wanted = referred([sha256 for sha256, _ in chunk])
-            for sha256, length in chunk:
-                if sha256 not in wanted and self.remove_unless(sha256, lambda one: bool(referred([one]))):
+            wanted = referred([key for key, _ in chunk])
+            for key, length in chunk:
+                if key not in wanted and self.remove_unless(key, lambda one: bool(referred([one]))):
                     removed, size = removed + 1, size + length
         return Collected(removed, size, temporary)
 
-    def remove(self, sha256s: Iterable[str], referred: Callable[[Sequence[str]], set[str]]) -> None:
+    def remove(self, keys: Iterable[str], referred: Callable[[Sequence[str]], set[str]]) -> None:
         """Remove those of some contents that nothing refers to and no upload keeps."""
-        for sha256 in sha256s:
+        for key in keys:
             with storage_failures():
-                self.remove_unless(sha256, lambda one: bool(referred([one])))
+                self.remove_unless(key, lambda one: bool(referred([one])))
 
-    def remove_unless(self, sha256: str, wanted: Callable[[str], bool]) -> bool:
+    def remove_unless(self, key: str, wanted: Callable[[str], bool]) -> bool:
         """Remove a content that nobody is about to refer to; nothing while a backup is being made.
 
         Parameters
         ----------
-        sha256 : str
-            Its digest, in hex.
+        key : str
+            What it is known by.
         wanted : callable
             Asked while no upload can hold the content: is it referred to?
 
@@ -406,9 +446,9 @@ class DiskBlobStore:
         bool
             Whether it was removed.
         """
-        path = self.local_path(sha256)
-        with may_remove(self._contents) as allowed, exclusive(path, wait=False) as mine:
-            if not allowed or not mine or wanted(sha256):
+        path = self.local_path(key)
+        with may_remove(self._root) as allowed, exclusive(path, wait=False) as mine:
+            if not allowed or not mine or wanted(key):
                 return False
             path.unlink()
             return True
@@ -424,6 +464,28 @@ class DiskBlobStore:
                     path.unlink()
                     removed += 1
         return removed
+
+
+def key_of(blake3: str) -> str:
+    """Return the key of a new content."""
+    return f"{BY_BLAKE3}/{blake3}"
+
+
+def path_below(key: str) -> str:
+    """Return where a content is, below a folder of contents."""
+    digest = key.removeprefix(f"{BY_BLAKE3}/")
+    return f"{BY_SHA256 if digest == key else BY_BLAKE3}/{digest[:2]}/{digest}"
+
+
+def keys_below(root: Path) -> Iterator[str]:
+    """Yield the keys of what is in a folder of contents; files that are not contents are passed over."""
+    for kind, prefix in ((BY_BLAKE3, f"{BY_BLAKE3}/"), (BY_SHA256, "")):
+        for folder in sorted((root / kind).iterdir()):
+            if not (_FOLDER.fullmatch(folder.name) and folder.is_dir()):
+                continue  # not the store's
+            for file in sorted(folder.iterdir()):
+                if _CONTENT.fullmatch(file.name) and file.name.startswith(folder.name):
+                    yield prefix + file.name
 
 
 def probe(folder: Path) -> None:
@@ -515,9 +577,9 @@ def is_behind(file: BinaryIO, path: Path) -> bool:
 
 
 @contextmanager
-def may_remove(folder: Path) -> Iterator[bool]:
+def may_remove(root: Path) -> Iterator[bool]:
     """Tell whether contents may be removed from a folder at the moment: not while a backup of it is made."""
-    with opened_folder(folder) as descriptor:
+    with opened_folder(root / BY_SHA256) as descriptor:
         yield lock_at_once(descriptor, fcntl.LOCK_SH)
 
 

@@ -1,27 +1,32 @@
-"""Folders of contents by their digests: verified copies for backups, and what keeps others away meanwhile."""
+"""Folders of contents by their keys: verified copies for backups, and what keeps others away meanwhile."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import re
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from rinofs.server.blobs.disk import lock_at_once, opened_folder, sync_folder
+from rinofs.server.blobs.disk import (
+    BY_BLAKE3,
+    BY_SHA256,
+    keys_below,
+    lock_at_once,
+    opened_folder,
+    path_below,
+    sync_folder,
+)
 from rinofs.server.blobs.store import BlobReader, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from rinofs.server.blobs.store import Verified
-
-__all__ = ["ContentFolder", "FolderInUseError", "keeping_all", "only_user"]
+__all__ = ["ContentFolder", "Expected", "FolderInUseError", "keeping_all", "only_user"]
 
 _PATIENCE = 10.0  # seconds for which those that remove a content at the moment are waited for
-_FOLDER, _CONTENT = re.compile("[0-9a-f]{2}"), re.compile("[0-9a-f]{64}")
 
 
 class FolderInUseError(Exception):
@@ -29,7 +34,7 @@ class FolderInUseError(Exception):
 
 
 @contextmanager
-def keeping_all(folder: Path) -> Iterator[None]:
+def keeping_all(root: Path) -> Iterator[None]:
     """Have nothing removed from a folder of contents, by whatever process, until the context is left.
 
     Raises
@@ -38,10 +43,10 @@ def keeping_all(folder: Path) -> Iterator[None]:
         If another process does so already.
     """
     deadline = time.monotonic() + _PATIENCE
-    with opened_folder(folder) as descriptor:
+    with opened_folder(root / BY_SHA256) as descriptor:  # it is there in folders of every version
         while not lock_at_once(descriptor, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
-                raise FolderInUseError(f"{folder}: another backup of it is being made")
+                raise FolderInUseError(f"{root}: another backup of it is being made")
             time.sleep(0.005)
         yield
 
@@ -61,8 +66,28 @@ def only_user(folder: Path) -> Iterator[None]:
         yield
 
 
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A content as a database knows it.
+
+    Attributes
+    ----------
+    key : str
+        What it is known by.
+    size : int
+        Its bytes.
+    blake3, sha256 : str or None
+        Its digests, one of which is known.
+    """
+
+    key: str
+    size: int
+    blake3: str | None
+    sha256: str | None
+
+
 class ContentFolder:
-    """A folder of contents, each below its digest and verified before it gets that name.
+    """A folder of contents, laid out as that of a server, each verified before it gets its name.
 
     Parameters
     ----------
@@ -72,66 +97,76 @@ class ContentFolder:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        sync_folder(root.parent)
         self._changed: set[Path] = {root}
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in (BY_BLAKE3, BY_SHA256):
+            (root / name).mkdir(mode=0o700, exist_ok=True)
+            self._changed.add(root / name)
+        sync_folder(root.parent)
 
-    def path(self, sha256: str) -> Path:
+    def path(self, key: str) -> Path:
         """Return the file that holds, or would hold, a content."""
-        return self._root / sha256[:2] / sha256
+        return self._root / path_below(key)
 
-    def size(self, sha256: str) -> int | None:
+    def size(self, key: str) -> int | None:
         """Return the bytes of a content; None where it is not there."""
         with suppress(FileNotFoundError):
-            return self.path(sha256).stat().st_size
+            return self.path(key).stat().st_size
         return None
 
-    def names(self) -> Iterator[str]:
-        """Yield the digests of what is there, in order; files that are not contents are passed over."""
-        for folder in sorted(self._root.iterdir()):
-            if _FOLDER.fullmatch(folder.name) and folder.is_dir():
-                yield from sorted(file.name for file in folder.iterdir() if _CONTENT.fullmatch(file.name))
+    def keys(self) -> Iterator[str]:
+        """Yield the keys of what is there; files that are not contents are passed over."""
+        return keys_below(self._root)
 
-    def add(self, sha256: str, source: Path, *, link: bool, count: Callable[[int], object]) -> Verified:
+    def add(
+        self, content: Expected, source: Path, *, link: bool, count: Callable[[int], object]
+    ) -> str | None:
         """Copy a content, reading it whole; it is there only if its digest is right.
 
         Parameters
         ----------
-        sha256 : str
-            Its digest, in hex.
+        content : Expected
+            What it has to be.
         source : Path
             The file to copy.
         link : bool
             Whether a hard link will do, where one can be made.
         count : callable
             Called with the number of bytes of every piece.
+
+        Returns
+        -------
+        str or None
+            What is wrong with it, as the end of a sentence about it.
         """
-        target = self.path(sha256)
+        target = self.path(content.key)
         target.parent.mkdir(mode=0o700, exist_ok=True)
         temporary = target.with_suffix(".partial")
         temporary.unlink(missing_ok=True)
         try:
             if link and _linked(source, temporary):
-                verified = verify(sha256, lambda: _Copying(temporary.open("rb", buffering=0), None, count))
+                verified = verify(lambda: _Copying(temporary.open("rb", buffering=0), None, count))
             else:
                 with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                    verified = verify(sha256, lambda: _Copying(source.open("rb", buffering=0), file, count))
+                    verified = verify(lambda: _Copying(source.open("rb", buffering=0), file, count))
                     file.flush()
                     os.fsync(file.fileno())
-            if verified.problem is None:
+            problem = verified.problem_of(blake3=content.blake3, sha256=content.sha256)
+            if problem is None:
                 temporary.rename(target)
         finally:
             temporary.unlink(missing_ok=True)
         self._changed.add(target.parent)
-        return verified
+        return problem
 
-    def verify(self, sha256: str, count: Callable[[int], object]) -> Verified:
-        """Read a content whole and compare it with its digest."""
-        return verify(sha256, lambda: _Copying(self.path(sha256).open("rb", buffering=0), None, count))
+    def problem_of(self, content: Expected, count: Callable[[int], object]) -> str | None:
+        """Read a content whole, and return what is wrong with it, as `add` does."""
+        read = verify(lambda: _Copying(self.path(content.key).open("rb", buffering=0), None, count))
+        return read.problem_of(blake3=content.blake3, sha256=content.sha256)
 
-    def remove(self, sha256: str) -> None:
+    def remove(self, key: str) -> None:
         """Remove a content."""
-        self.path(sha256).unlink(missing_ok=True)
+        self.path(key).unlink(missing_ok=True)
 
     def sync(self) -> None:
         """Make the names of what was added durable."""

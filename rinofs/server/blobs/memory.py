@@ -8,16 +8,17 @@ from __future__ import annotations
 import hashlib
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from rinofs.server.blobs.store import Blob, BlobUpload, Collected, Verified, blob_of, verify
+from rinofs.server.blobs.store import BlobUpload, Collected, ContentHasher, Verified, verify
 from rinofs.server.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from rinofs.server.blobs.store import BlobReader, Data
+    from rinofs.server.blobs.store import Blob, BlobReader, Data, Digests
 
 __all__ = ["MemoryBlobStore", "MemoryBlobUpload"]
 
@@ -25,28 +26,37 @@ __all__ = ["MemoryBlobStore", "MemoryBlobUpload"]
 class MemoryBlobUpload(BlobUpload):
     """A content on its way to memory; made by `MemoryBlobStore.new_upload`."""
 
-    def __init__(self, store: MemoryBlobStore, *, sha1: bool) -> None:
+    def __init__(self, store: MemoryBlobStore, *, sha1: bool, sha256: bool) -> None:
         self._store = store
-        self._takes_sha1 = sha1
+        self._hasher = ContentHasher(sha1=sha1, sha256=sha256)
+        self._sha256: str | None = None
         self._content = bytearray()
         self._kept: str | None = None
 
     def write(self, data: Data) -> None:
         """Add the next bytes of the content."""
+        self._hasher.update(data)
         self._content += data
 
+    def blake3(self) -> str:
+        """Return the BLAKE3 of what was written so far, in hex."""
+        return self._hasher.blake3()
+
     def sha256(self) -> str:
-        """Return the digest of what was written so far, in hex."""
-        return hashlib.sha256(self._content).hexdigest()
+        """Return the SHA-256 of what was written so far, in hex."""
+        taken = self._hasher.sha256()
+        if taken is None:
+            taken = self._sha256 = hashlib.sha256(self._content).hexdigest()
+        return taken
 
     def finish(self) -> Blob:
         """Store the content, and keep it from being collected until `release`."""
-        content = bytes(self._content)
-        blob = blob_of(content)
-        self._store.put(blob.sha256, content)
-        self._kept = blob.sha256
-        sha1 = hashlib.sha1(content, usedforsecurity=False).hexdigest() if self._takes_sha1 else None
-        return Blob(blob.sha256, blob.etag, blob.size, sha1)
+        digests = self._hasher.digests()
+        digests = replace(digests, sha256=digests.sha256 or self._sha256)
+        blob = digests.stored(self._store.key_of(digests))
+        self._store.put(blob.key, bytes(self._content))
+        self._kept = blob.key
+        return blob
 
     def release(self) -> None:
         """Allow the content to be collected if nothing refers to it."""
@@ -61,100 +71,105 @@ class MemoryBlobUpload(BlobUpload):
 
 
 class MemoryBlobStore:
-    """Contents in the memory of this process."""
+    """Contents in the memory of this process; their keys are their BLAKE3."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._contents: dict[str, bytes] = {}
         self._leases: dict[str, int] = {}
 
-    def new_upload(self, *, sha1: bool = False) -> MemoryBlobUpload:
+    def key_of(self, digests: Digests) -> str:
+        """Return the key of a new content."""
+        return digests.blake3
+
+    def new_upload(self, *, sha1: bool = False, sha256: bool = False) -> MemoryBlobUpload:
         """Begin a new content; see `BlobStore`."""
-        return MemoryBlobUpload(self, sha1=sha1)
+        return MemoryBlobUpload(self, sha1=sha1, sha256=sha256)
 
     @contextmanager
-    def write_many(self, contents: Mapping[Blob, Data]) -> Iterator[None]:
-        """Store contents, and keep them until the context is left."""
-        for blob, content in contents.items():
-            self.put(blob.sha256, bytes(content))
+    def write_many(self, contents: Mapping[Digests, Data]) -> Iterator[dict[Digests, Blob]]:
+        """Store contents, and keep them until the context is left; see `BlobStore`."""
+        blobs = {digests: digests.stored(self.key_of(digests)) for digests in contents}
+        for digests, blob in blobs.items():
+            self.put(blob.key, bytes(contents[digests]))
         try:
-            yield
+            yield blobs
         finally:
-            for blob in contents:
-                self.release(blob.sha256)
+            for blob in blobs.values():
+                self.release(blob.key)
 
-    def open_range(self, sha256: str, size: int, start: int = 0, stop: int | None = None) -> BlobReader:
+    def open_range(self, key: str, size: int, start: int = 0, stop: int | None = None) -> BlobReader:
         """Open a range of a content; see `BlobStore`."""
-        content = self._contents.get(sha256)
+        content = self._contents.get(key)
         if content is None or len(content) != size:
-            raise Unavailable(f"the content {sha256} is missing or damaged")
+            raise Unavailable(f"the content {key} is missing or damaged")
         return BytesIO(content[start:stop])
 
-    def local_path(self, sha256: str) -> None:
+    def local_path(self, key: str) -> None:
         """Return None: there are no files."""
 
-    def size(self, sha256: str) -> int | None:
+    def size(self, key: str) -> int | None:
         """Return the bytes of a content; None where it is not stored."""
-        content = self._contents.get(sha256)
+        content = self._contents.get(key)
         return None if content is None else len(content)
 
     def stored(self) -> Iterator[tuple[str, int]]:
         """List the contents; see `BlobStore`."""
         with self._lock:
-            return iter(sorted((sha256, len(content)) for sha256, content in self._contents.items()))
+            return iter(sorted((key, len(content)) for key, content in self._contents.items()))
 
     @contextmanager
-    def keep(self, sha256: str, size: int) -> Iterator[bool]:
+    def keep(self, key: str, size: int) -> Iterator[bool]:
         """Keep a content from being collected until the context is left; tell whether it is stored whole."""
         with self._lock:
-            there = self.size(sha256) == size
-            self._leases[sha256] = self._leases.get(sha256, 0) + 1
+            there = self.size(key) == size
+            self._leases[key] = self._leases.get(key, 0) + 1
         try:
             yield there
         finally:
-            self.release(sha256)
+            self.release(key)
 
     def collect(self, referred: Callable[[Sequence[str]], set[str]]) -> Collected:
         """Remove what nothing refers to and no upload keeps."""
         removed = size = 0
-        for sha256, length in self.stored():
+        for key, length in self.stored():
             with self._lock:
-                if sha256 in self._leases or referred([sha256]):
+                if key in self._leases or referred([key]):
                     continue
-                if self._contents.pop(sha256, None) is not None:
+                if self._contents.pop(key, None) is not None:
                     removed, size = removed + 1, size + length
         return Collected(removed, size, 0)
 
-    def remove(self, sha256s: Iterable[str], referred: Callable[[Sequence[str]], set[str]]) -> None:
+    def remove(self, keys: Iterable[str], referred: Callable[[Sequence[str]], set[str]]) -> None:
         """Remove those of some contents that nothing refers to and no upload keeps."""
-        for sha256 in sha256s:
+        for key in keys:
             with self._lock:
-                if sha256 not in self._leases and not referred([sha256]):
-                    self._contents.pop(sha256, None)
+                if key not in self._leases and not referred([key]):
+                    self._contents.pop(key, None)
 
-    def verify(self, sha256: str) -> Verified:
-        """Compare a content with its digest."""
+    def verify(self, key: str) -> Verified:
+        """Read a content whole, and take all its digests."""
 
         def opened() -> BlobReader:
             try:
-                return BytesIO(self._contents[sha256])
+                return BytesIO(self._contents[key])
             except KeyError as error:
-                raise FileNotFoundError(sha256) from error
+                raise FileNotFoundError(key) from error
 
-        return verify(sha256, opened)
+        return verify(opened)
 
-    def put(self, sha256: str, content: bytes) -> None:
+    def put(self, key: str, content: bytes) -> None:
         """Store a content, in place of a damaged one, and keep it until it is released."""
         with self._lock:
-            self._contents[sha256] = content
-            self._leases[sha256] = self._leases.get(sha256, 0) + 1
+            self._contents[key] = content
+            self._leases[key] = self._leases.get(key, 0) + 1
 
-    def release(self, sha256: str) -> None:
+    def release(self, key: str) -> None:
         """Let go of a content that was put or kept."""
         with self._lock:
-            self._leases[sha256] -= 1
-            if not self._leases[sha256]:
-                del self._leases[sha256]
+            self._leases[key] -= 1
+            if not self._leases[key]:
+                del self._leases[key]
 
     def close(self) -> None:
         """Do nothing: there are no threads."""

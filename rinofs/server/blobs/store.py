@@ -1,15 +1,18 @@
-"""Contents, kept by their SHA-256: what the server wants of whatever keeps them.
+"""Contents, kept by keys: what the server wants of whatever keeps them.
 
-`BlobStore` knows no paths, except where a store has some to offer (`BlobStore.local_path`). Another place for
-contents is one module beside this one that passes ``tests/server/blobs/test_contract.py``, and one line in
-`rinofs.server.services`.
+A key is the store's own name of a content, opaque to everybody else; the table ``blobs`` of the database maps
+digests to keys. `BlobStore` knows no paths, except where a store has some to offer (`BlobStore.local_path`).
+Another place for contents is one module beside this one that passes
+``tests/server/blobs/test_contract.py``, and one line in `rinofs.server.services`.
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
+
+import blake3
 
 from rinofs.protocol.digests import EtagHasher
 from rinofs.server.errors import ApiError
@@ -21,17 +24,23 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = [
+    "SHA256_AT_ONCE",
     "Blob",
     "BlobReader",
     "BlobStore",
     "BlobUpload",
     "Collected",
+    "ContentHasher",
     "Data",
+    "Digests",
     "Verified",
-    "blob_of",
     "chunks",
+    "digests_of",
     "verify",
 ]
+
+SHA256_AT_ONCE = 1024 * 1024
+"""Bytes of the largest contents whose SHA-256 is taken while they come in; that of others is taken later."""
 
 _READ_SIZE = 1024 * 1024
 _CHUNK = 500
@@ -40,25 +49,28 @@ Data: TypeAlias = bytes | bytearray | memoryview
 """A piece of content."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blob:
-    """What is known about a stored content.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Digests:
+    """What a content is known by, wherever it is.
 
     Attributes
     ----------
-    sha256 : str
-        Its digest, in hex.
-    etag : str
-        The etag by which Rinocloud names the content.
+    blake3 : str
+        Its BLAKE3, in hex.
     size : int
         Bytes.
+    etag : str
+        The etag by which Rinocloud names the content.
+    sha256 : str or None
+        Its SHA-256, in hex; None while it was not taken.
     taken_sha1 : str or None
         Another digest, which only links in datapacks need; None where nobody asked for it.
     """
 
-    sha256: str
-    etag: str
+    blake3: str
     size: int
+    etag: str
+    sha256: str | None = None
     taken_sha1: str | None = None
 
     @property
@@ -73,6 +85,30 @@ class Blob:
         if self.taken_sha1 is None:
             raise ValueError("the sha-1 of this content was not taken")
         return self.taken_sha1
+
+    def stored(self, key: str) -> Blob:
+        """Return the content as one that is stored under a key."""
+        return Blob(
+            key=key,
+            blake3=self.blake3,
+            size=self.size,
+            etag=self.etag,
+            sha256=self.sha256,
+            taken_sha1=self.taken_sha1,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blob(Digests):
+    """A stored content.
+
+    Attributes
+    ----------
+    key : str
+        The store's name of it.
+    """
+
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +126,23 @@ class Verified:
 
     Attributes
     ----------
-    found : Blob
+    found : Digests
         What was read, with all its digests.
     problem : str or None
-        What is wrong, as the end of a sentence about the content; None where nothing is.
+        Why it could not be read, as the end of a sentence about the content; None where it could.
     """
 
-    found: Blob
+    found: Digests
     problem: str | None
+
+    def problem_of(self, *, blake3: str | None, sha256: str | None) -> str | None:
+        """Return what is wrong with a content that should have some digests, as far as they are known."""
+        if self.problem is not None:
+            return self.problem
+        for wanted, found in ((blake3, self.found.blake3), (sha256, self.found.sha256)):
+            if wanted not in {None, found}:
+                return f"is damaged: its {self.found.size} stored bytes have the digest {found}"
+        return None
 
 
 class BlobUpload(Protocol):
@@ -106,8 +151,15 @@ class BlobUpload(Protocol):
     def write(self, data: Data) -> None:
         """Add the next bytes; the buffer may be reused on return."""
 
+    def blake3(self) -> str:
+        """Return the BLAKE3 of what was written so far, in hex."""
+
     def sha256(self) -> str:
-        """Return the digest of what was written so far, in hex."""
+        """Return the SHA-256 of what was written so far, in hex.
+
+        Where it was not asked for at the start, all of it is read again; a store that could not do that takes
+        it in any case.
+        """
 
     def finish(self) -> Blob:
         """Store the content durably, and keep it from being collected until `release`."""
@@ -153,70 +205,118 @@ class BlobStore(Protocol):
     A failure of the storage is raised as `Unavailable`, a full one as `InsufficientStorage`.
     """
 
-    def new_upload(self, *, sha1: bool = False) -> BlobUpload:
-        """Begin a new content, and take its SHA-1 too if that will be asked for."""
+    def new_upload(self, *, sha1: bool = False, sha256: bool = False) -> BlobUpload:
+        """Begin a new content; its BLAKE3 and etag are always taken, other digests where they are wanted."""
 
-    def write_many(self, contents: Mapping[Blob, Data]) -> AbstractContextManager[None]:
-        """Store at most `MAX_BUNDLE_UPLOAD` contents durably, and keep them until the context is left."""
+    def write_many(self, contents: Mapping[Digests, Data]) -> AbstractContextManager[dict[Digests, Blob]]:
+        """Store at most `MAX_BUNDLE_UPLOAD` contents durably, and keep them until the context is left.
 
-    def open_range(self, sha256: str, size: int, start: int = 0, stop: int | None = None) -> BlobReader:
+        The context has what each of them is known by from now on.
+        """
+
+    def open_range(self, key: str, size: int, start: int = 0, stop: int | None = None) -> BlobReader:
         """Open the bytes from `start` up to `stop` of a content, which must have `size` bytes."""
 
-    def local_path(self, sha256: str) -> Path | None:
+    def local_path(self, key: str) -> Path | None:
         """Return the local file that holds, or would hold, a content; None where the store has none."""
 
-    def size(self, sha256: str) -> int | None:
+    def size(self, key: str) -> int | None:
         """Return the bytes of a content; None where it is not stored."""
 
     def stored(self) -> Iterator[tuple[str, int]]:
-        """List the contents: SHA-256 and bytes, in the order of the former."""
+        """List the contents: keys and bytes."""
 
-    def keep(self, sha256: str, size: int) -> AbstractContextManager[bool]:
+    def keep(self, key: str, size: int) -> AbstractContextManager[bool]:
         """Keep a content from being collected until the context is left; tell whether it is stored whole."""
 
     def collect(self, referred: Callable[[Sequence[str]], set[str]]) -> Collected:
         """Remove what nothing refers to and no upload keeps, and what aborted uploads left behind.
 
-        `referred` returns those of some contents that are referred to.
+        `referred` returns those of some keys that the database knows.
         """
 
-    def remove(self, sha256s: Iterable[str], referred: Callable[[Sequence[str]], set[str]]) -> None:
+    def remove(self, keys: Iterable[str], referred: Callable[[Sequence[str]], set[str]]) -> None:
         """Remove those of some contents that nothing refers to and no upload keeps; see `collect`."""
 
-    def verify(self, sha256: str) -> Verified:
-        """Read a content whole and compare it with its digest."""
+    def verify(self, key: str) -> Verified:
+        """Read a content whole, and take all its digests."""
 
     def close(self) -> None:
         """Let go of threads."""
 
 
-def blob_of(content: Data) -> Blob:
-    """Return what a content is known by."""
-    etag = EtagHasher()
-    etag.update(content)
-    return Blob(hashlib.sha256(content).hexdigest(), etag.etag(), etag.size)
+class ContentHasher:
+    """Takes the digests of a content from pieces of any size.
+
+    Parameters
+    ----------
+    sha1, sha256 : bool
+        Which digests are taken beside the BLAKE3 and the etag.
+
+    Attributes
+    ----------
+    etag : EtagHasher
+        By far the slowest.
+    fast : list
+        All others, as objects of `hashlib` are.
+    """
+
+    def __init__(self, *, sha1: bool = False, sha256: bool = False) -> None:
+        self.etag = EtagHasher()
+        self._blake3 = blake3.blake3()
+        self._sha1 = hashlib.sha1(usedforsecurity=False) if sha1 else None
+        self._sha256 = hashlib.sha256() if sha256 else None
+        self.fast: list[Any] = [
+            taken for taken in (self._blake3, self._sha1, self._sha256) if taken is not None
+        ]
+
+    def update(self, data: Data) -> None:
+        """Add the next bytes of the content."""
+        self.etag.update(data)
+        for hasher in self.fast:
+            hasher.update(data)
+
+    def blake3(self) -> str:
+        """Return the BLAKE3 of the bytes so far, in hex."""
+        return self._blake3.hexdigest()
+
+    def sha256(self) -> str | None:
+        """Return the SHA-256 of the bytes so far, in hex; None where it is not taken."""
+        return None if self._sha256 is None else self._sha256.hexdigest()
+
+    def digests(self) -> Digests:
+        """Return what the bytes so far are known by."""
+        return Digests(
+            blake3=self.blake3(),
+            size=self.etag.size,
+            etag=self.etag.etag(),
+            sha256=self.sha256(),
+            taken_sha1=None if self._sha1 is None else self._sha1.hexdigest(),
+        )
 
 
-def verify(sha256: str, opened: Callable[[], BlobReader]) -> Verified:
-    """Read a content whole, from what `opened` returns, and compare it with its digest."""
-    digest, sha1, etag = hashlib.sha256(), hashlib.sha1(usedforsecurity=False), EtagHasher()
+def digests_of(content: Data) -> Digests:
+    """Return what a content is known by, its SHA-256 included up to `SHA256_AT_ONCE` bytes."""
+    hasher = ContentHasher(sha256=len(content) <= SHA256_AT_ONCE)
+    hasher.update(content)
+    return hasher.digests()
+
+
+def verify(opened: Callable[[], BlobReader]) -> Verified:
+    """Read a content whole, from what `opened` returns, and take all its digests."""
+    hasher = ContentHasher(sha1=True, sha256=True)
     problem = None
     try:
         with opened() as reader:
             while data := reader.read(_READ_SIZE):
-                digest.update(data)
-                sha1.update(data)
-                etag.update(data)
+                hasher.update(data)
     except FileNotFoundError:
         problem = "is missing"
     except OSError as error:
         problem = f"cannot be read: {error.strerror}"
     except ApiError as error:
         problem = f"cannot be read: {error.message}"
-    else:
-        if digest.hexdigest() != sha256:
-            problem = f"is damaged: its {etag.size} stored bytes have the digest {digest.hexdigest()}"
-    return Verified(Blob(digest.hexdigest(), etag.etag(), etag.size, sha1.hexdigest()), problem)
+    return Verified(hasher.digests(), problem)
 
 
 def chunks(pairs: Iterable[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:

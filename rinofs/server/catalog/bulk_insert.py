@@ -78,13 +78,15 @@ def _add_run(
     with about(first):
         folder = objects.folder_for(connection, user, start.parent, start.folders)
     present = objects.children(connection, user, folder, [new.name for new, _ in files])
+    numbers = objects.refer(connection, [blob for _, blob in files])
     made: dict[str, Record] = {}
     rows: list[dict[str, object]] = []
     for number, (new, blob) in enumerate(files, first):
         here = replace(new, parent=folder, folders=())
         replaced = present.get(new.name)
         if replaced is None:
-            rows.append(objects.row_of(user, here, Kind.FILE, blob=blob, replaced=None))
+            row = objects.row_of(user, here, Kind.FILE, blob=blob, number=numbers[blob.blake3], replaced=None)
+            rows.append(row)
             continue
         _add_rows(connection, rows, made)  # first, so that ids are in the order of the files
         with about(number):

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 from sqlalchemy import delete, insert, select, update
 
 from rinofs.server.catalog.audit import AuditEvent
-from rinofs.server.catalog.records import User, now
+from rinofs.server.catalog.blob_rows import drop_unreferenced
+from rinofs.server.catalog.objects import refer
+from rinofs.server.catalog.records import User, known_digests, now
 from rinofs.server.catalog.structures import CONTENT_LINK, Structure
-from rinofs.server.catalog.tables import datapack_contents, datapacks
+from rinofs.server.catalog.tables import blobs, datapack_contents, datapacks
 from rinofs.server.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 
 if TYPE_CHECKING:
@@ -42,14 +44,16 @@ _COLUMNS = (
     datapacks.c.etag,
     datapacks.c.updated_on,
 )
-_CONTENT = (
+_CONTENTS = select(
     datapack_contents.c.sha1,
-    datapack_contents.c.sha256,
+    blobs.c.key,
+    blobs.c.blake3,
+    blobs.c.sha256,
     datapack_contents.c.size,
     datapack_contents.c.etag,
     datapack_contents.c.filename,
     datapack_contents.c.created_on,
-)
+).join(blobs, datapack_contents.c.blob == blobs.c.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +92,12 @@ class DatapackContent:
 
     Attributes
     ----------
-    sha1, sha256 : str
-        Its digests, in hex; the first is the hash in links.
+    sha1 : str
+        The hash in links.
+    key : str
+        What it is stored under.
+    blake3, sha256 : str or None
+        Its digests, in hex, as far as they were taken.
     size : int
         Its bytes.
     etag : str
@@ -101,11 +109,18 @@ class DatapackContent:
     """
 
     sha1: str
-    sha256: str
+    key: str
+    blake3: str | None
+    sha256: str | None
     size: int
     etag: str
     filename: str
     created_on: str
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Its digests, by name, as far as they were taken."""
+        return known_digests(self.blake3, self.sha256)
 
     @property
     def modified(self) -> datetime:
@@ -253,7 +268,7 @@ class DatapackStore:
         return changed
 
     def delete(self, user: User, identifier: str, *, expected: ExpectedState = ANY_STATE) -> set[str]:
-        """Remove a datapack with its contents, and return the SHA-256 of those.
+        """Remove a datapack with its contents; return the keys of what nothing refers to any more.
 
         Raises
         ------
@@ -264,11 +279,11 @@ class DatapackStore:
             found = _get(connection, user, identifier)
             expected.check(found)
             gone = delete(datapack_contents).where(datapack_contents.c.datapack == identifier)
-            contents = set(connection.scalars(gone.returning(datapack_contents.c.sha256)))
+            contents = set(connection.scalars(gone.returning(datapack_contents.c.blob)))
             connection.execute(delete(datapacks).where(datapacks.c.id == identifier))
             details = {"datapack": identifier, "name": found.name}
             self._database.note(connection, AuditEvent.DELETED, user.username, **details)
-            return contents
+            return drop_unreferenced(connection, contents)
 
     def put_content(
         self,
@@ -346,7 +361,7 @@ class DatapackStore:
         """
         with self._database.read() as connection:
             found = _get(connection, user, identifier)
-            stored = select(*_CONTENT).where(datapack_contents.c.datapack == identifier)
+            stored = _CONTENTS.where(datapack_contents.c.datapack == identifier)
             rows = [DatapackContent(*row) for row in connection.execute(stored)]
         return found, {CONTENT_LINK + row.sha1: row for row in rows}
 
@@ -362,7 +377,7 @@ class DatapackStore:
         """
         with self._database.read() as connection:
             _check_owner(connection, user, identifier)
-            wanted = select(*_CONTENT).where(_is_content(identifier, sha1))
+            wanted = _CONTENTS.where(_is_content(identifier, sha1))
             row = connection.execute(wanted).one_or_none()
         if row is None:
             raise NotFound(f"this datapack has no content {sha1!r}")
@@ -447,22 +462,32 @@ def _save(connection: Connection, present: Datapack, name: str, structure: Struc
 
 def _add_content(connection: Connection, identifier: str, blob: Blob, filename: str) -> None:
     """Note that a content belongs to a datapack."""
-    same = select(datapack_contents.c.sha256).where(_is_content(identifier, blob.sha1))
+    number = refer(connection, [blob])[blob.blake3]
+    same = select(datapack_contents.c.blob).where(_is_content(identifier, blob.sha1))
     present = connection.scalar(same)
     if present is None:
         row = {
             "datapack": identifier,
             "sha1": blob.sha1,
-            "sha256": blob.sha256,
+            "blob": number,
             "size": blob.size,
             "etag": blob.etag,
             "filename": filename,
             "created_on": now(),
         }
         connection.execute(insert(datapack_contents).values(row))
-    elif present != blob.sha256:
-        # Made on purpose: there are documents of the same sha-1, and a link has to mean one content for ever.
-        raise Conflict(f"this datapack has different content with the hash {blob.sha1}")
+    elif present != number:
+        if not _is_same(connection, present, blob):
+            # Made on purpose: there are documents of the same sha-1, and a link has to mean one content for
+            # ever.
+            raise Conflict(f"this datapack has different content with the hash {blob.sha1}")
+        drop_unreferenced(connection, [number])
+
+
+def _is_same(connection: Connection, number: int, blob: Blob) -> bool:
+    """Tell whether a content without BLAKE3, stored by an earlier version of the server, is the same."""
+    same = (blobs.c.id == number) & (blobs.c.size == blob.size) & (blobs.c.etag == blob.etag)
+    return connection.scalar(select(blobs.c.id).where(same, blobs.c.blake3.is_(None))) is not None
 
 
 def _is_content(identifier: str, sha1: str) -> ColumnElement[bool]:

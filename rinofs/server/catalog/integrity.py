@@ -1,51 +1,29 @@
-"""Integrity checks of the database and its references to contents: the statements for gc and fsck."""
+"""Integrity checks of the database and of what it says about contents: the statements for fsck."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, func, or_, select, union
+from sqlalchemy import and_, func, or_, select
 
 from rinofs.server.catalog.records import Kind
 from rinofs.server.catalog.sqlite.functions import is_json
 from rinofs.server.catalog.sqlite.transactions import file_problems, is_sqlite
 from rinofs.server.catalog.structures import structure_problem
-from rinofs.server.catalog.tables import BLOB_REFERENCES, datapack_contents, datapacks, objects
+from rinofs.server.catalog.tables import datapack_contents, datapacks, objects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
     from sqlalchemy import Connection, Select
 
-    from rinofs.server.blobs.store import Blob, Verified
+    from rinofs.server.blobs.store import Digests, Verified
+    from rinofs.server.catalog.blob_rows import BlobRow
     from rinofs.server.catalog.database import Database
 
-__all__ = ["check_content", "check_datapacks", "check_rows", "referred", "referred_contents"]
+__all__ = ["check_content", "check_datapacks", "check_rows"]
 
-_CHUNK = 500
 _NAMED = 5
-
-
-def referred(database: Database, sha256s: Sequence[str]) -> set[str]:
-    """Return those of some contents that the database refers to."""
-    found = union(*(select(column).where(column.in_(sha256s)) for column in BLOB_REFERENCES))
-    with database.read() as connection:
-        return set(connection.scalars(found))
-
-
-def referred_contents(database: Database) -> Iterator[str]:
-    """Yield the SHA-256 of every content that the database refers to, in order."""
-    last = ""
-    while True:
-        following = (select(column.label("name")).where(column > last) for column in BLOB_REFERENCES)
-        names = union(*following).subquery()
-        with database.read() as connection:
-            wanted = select(names.c.name).distinct().order_by(names.c.name).limit(_CHUNK)
-            chunk = connection.scalars(wanted).all()
-        if not chunk:
-            return
-        yield from chunk
-        last = chunk[-1]
 
 
 def check_rows(database: Database) -> tuple[int, list[str]]:
@@ -69,14 +47,15 @@ def check_datapacks(database: Database) -> tuple[int, list[str]]:
     return len(ids), problems
 
 
-def check_content(database: Database, sha256: str, read: Verified) -> list[str]:
-    """Return what is wrong with a content that was read, and with what objects and datapacks say about it."""
+def check_content(database: Database, row: BlobRow, read: Verified) -> list[str]:
+    """Return what is wrong with a content that was read, and with what is said about it elsewhere."""
+    problem = read.problem_of(blake3=row.blake3, sha256=row.sha256)
     with database.read() as connection:
-        if read.problem is None:
-            return _contradictions(connection, read.found)
-        holders = ", ".join(_holders(connection, sha256))
+        if problem is None:
+            return _contradictions(connection, row, read.found)
+        holders = ", ".join(_holders(connection, row.id))
     # Where nothing has it, what it belonged to was deleted meanwhile.
-    return [f"content {sha256} (of {holders}) {read.problem}"] if holders else []
+    return [f"content {row.key} (of {holders}) {problem}"] if holders else []
 
 
 def _row_problems(connection: Connection) -> Iterator[str]:
@@ -88,7 +67,7 @@ def _row_problems(connection: Connection) -> Iterator[str]:
     )
     for number in connection.scalars(stray):
         yield f"object {number}: its parent is not a folder of its owner"
-    whole = and_(objects.c.sha256.is_not(None), objects.c.size.is_not(None), objects.c.etag.is_not(None))
+    whole = and_(objects.c.blob.is_not(None), objects.c.size.is_not(None), objects.c.etag.is_not(None))
     for number in connection.scalars(select(objects.c.id).where(objects.c.type == Kind.FILE, ~whole)):
         yield f"object {number}: a file without content"
     if is_sqlite(connection):
@@ -107,28 +86,30 @@ def _unreachable() -> Select[tuple[int]]:
     return select(objects.c.id).where(objects.c.id.not_in(select(reached.c.id)))
 
 
-def _holders(connection: Connection, name: str) -> Iterator[str]:
+def _holders(connection: Connection, number: int) -> Iterator[str]:
     """Name some of what a content belongs to."""
-    numbers = select(objects.c.id).where(objects.c.sha256 == name).limit(_NAMED)
-    packs = select(datapack_contents.c.datapack).where(datapack_contents.c.sha256 == name).limit(_NAMED)
-    yield from (f"object {number}" for number in connection.scalars(numbers))
+    numbers = select(objects.c.id).where(objects.c.blob == number).limit(_NAMED)
+    packs = select(datapack_contents.c.datapack).where(datapack_contents.c.blob == number).limit(_NAMED)
+    yield from (f"object {identifier}" for identifier in connection.scalars(numbers))
     yield from (f"datapack {identifier}" for identifier in connection.scalars(packs))
 
 
-def _contradictions(connection: Connection, found: Blob) -> list[str]:
-    """Compare what objects and datapacks say about a content with what it is."""
+def _contradictions(connection: Connection, row: BlobRow, found: Digests) -> list[str]:
+    """Compare what rows say about a content with what it is."""
     of_packs = datapack_contents.c
     other = or_(of_packs.size != found.size, of_packs.etag != found.etag, of_packs.sha1 != found.sha1)
-    packs = select(of_packs.datapack).where(of_packs.sha256 == found.sha256, other)
+    packs = select(of_packs.datapack).where(of_packs.blob == row.id, other)
     differs = or_(objects.c.size != found.size, objects.c.etag != found.etag)
-    wrong = select(objects.c.id).where(objects.c.sha256 == found.sha256, differs)
+    wrong = select(objects.c.id).where(objects.c.blob == row.id, differs)
+    own = [] if (row.size, row.etag) == (found.size, found.etag) else [row.key]
     return [
+        *(f"content {key}: its noted size or etag is not that of its bytes" for key in own),
         *(
             f"object {number}: its size or etag is not that of its content"
             for number in connection.scalars(wrong)
         ),
         *(
-            f"datapack {identifier}: the size, etag or hash of {found.sha256} do not match its content"
+            f"datapack {identifier}: the size, etag or hash of {row.key} do not match its content"
             for identifier in connection.scalars(packs)
         ),
     ]

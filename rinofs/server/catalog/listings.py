@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import select
 
-from rinofs.server.catalog.objects import RECORD
+from rinofs.server.catalog.objects import RECORD, RECORDS, WITH_CONTENT
 from rinofs.server.catalog.records import Record, User
 from rinofs.server.catalog.tables import objects
 
@@ -139,7 +139,7 @@ class Listing:
 
     def _piece(self, wanted: list[int]) -> list[Item]:
         with self._database.read() as connection:
-            mine = select(*RECORD).where(objects.c.owner == self._user.id, objects.c.id.in_(wanted))
+            mine = RECORDS.where(objects.c.owner == self._user.id, objects.c.id.in_(wanted))
             found = {row.id: Record(*row) for row in connection.execute(mine)}
             # What was deleted meanwhile is left out.
             return self._items(connection, [found[number] for number in wanted if number in found])
@@ -155,7 +155,7 @@ class Listing:
             yield len(self._rest_sizes)
 
     def _statement(self, columns: Iterable[ColumnElement[Any]], offset: int, limit: int) -> Select[Any]:
-        wanted = select(*columns).where(self._selection.condition)
+        wanted = select(*columns).select_from(WITH_CONTENT).where(self._selection.condition)
         if self._page.after is not None:
             wanted = wanted.where(objects.c.id > self._page.after)
         return wanted.order_by(*self._selection.order).limit(limit).offset(offset)

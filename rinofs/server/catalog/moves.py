@@ -110,17 +110,17 @@ def copy(
             copies.append(_copy_over(connection, present, values))
             continue
         objects.refuse_taken(connection, user, parent, target)
-        made = Record(*connection.execute(insert(table).values(values).returning(*objects.RECORD)).one())
+        made = Record(*connection.execute(insert(table).values(values).returning(*objects.RETURNED)).one())
         copies.append(made)
         if record.type == Kind.FOLDER:
             _copy_below(connection, user, {record.id: made.id})
     return copies
 
 
-def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact: bool) -> set[str]:
+def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact: bool) -> set[int]:
     """Delete objects with their earlier versions and all that is below them; all of them, or none.
 
-    Returns the SHA-256 of their contents.
+    Returns the numbers of their contents.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact:
         if exact and current is not None and current not in named:
             raise Conflict(f"id: {number} is an earlier version of {current}, read-only", field="id")
     wanted = {number if current is None else current for number, current in exactly.items()}
-    contents: set[str] = set()
+    contents: set[int] = set()
     for chunk in _chunks(sorted(wanted)):
         start = select(table.c.id).where(or_(table.c.id.in_(chunk), table.c.version_of.in_(chunk)))
         doomed = start.where(table.c.owner == user.id).cte("doomed", recursive=True)
@@ -154,15 +154,15 @@ def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact:
         below = select(inner.c.id).join(doomed, inner.c.parent == doomed.c.id)
         doomed = doomed.union(below.where(inner.c.owner == user.id))
         # One statement, since a row that others refer to can only go together with them.
-        gone = sql_delete(table).where(table.c.id.in_(select(doomed.c.id))).returning(table.c.sha256)
-        contents.update(filter(None, connection.scalars(gone)))
+        gone = sql_delete(table).where(table.c.id.in_(select(doomed.c.id))).returning(table.c.blob)
+        contents.update(number for number in connection.scalars(gone) if number is not None)
     return contents
 
 
-def prune(connection: Connection, user: User, numbers: Sequence[int]) -> set[str]:
+def prune(connection: Connection, user: User, numbers: Sequence[int]) -> set[int]:
     """Delete earlier versions, and nothing else; all of them, or none.
 
-    Returns the SHA-256 of their contents.
+    Returns the numbers of their contents.
 
     Raises
     ------
@@ -179,14 +179,14 @@ def prune(connection: Connection, user: User, numbers: Sequence[int]) -> set[str
     for chunk in _chunks(sorted(doomed)):
         connection.execute(sql_delete(table).where(table.c.id.in_(chunk)))
     for current in {record.version_of for record in records}:
-        left = select(*objects.RECORD).where((table.c.id == current) | (table.c.version_of == current))
+        left = objects.RECORDS.where((table.c.id == current) | (table.c.version_of == current))
         for row in connection.execute(left).all():
             record = Record(*row)
             named = json.loads(record.versions)
             kept = [number for number in named if number not in doomed]
             if kept != named:
                 objects.set_values(connection, record, {"versions": dump_list(kept)})
-    return {record.sha256 for record in records if record.sha256 is not None}
+    return {record.blob for record in records if record.blob is not None}
 
 
 def _targets(
@@ -251,7 +251,7 @@ def _refuse_loops(connection: Connection, user: User, records: Sequence[Record],
 
 
 def _duplicate(user: User, record: Record, parent: int | None, moment: str) -> dict[str, Any]:
-    kept = ("name", "type", "size", "etag", "sha256", "metadata", "metadata_size", "tags")
+    kept = ("name", "type", "size", "etag", "blob", "metadata", "metadata_size", "tags")
     values: dict[str, Any] = {column: getattr(record, column) for column in kept}
     return values | {
         "owner": user.id,
@@ -270,7 +270,7 @@ def _copy_below(connection: Connection, user: User, made: dict[int, int]) -> Non
     while made:
         deeper: dict[int, int] = {}
         for chunk in _chunks(sorted(made)):
-            inside = select(*objects.RECORD).where(table.c.parent.in_(chunk), table.c.owner == user.id)
+            inside = objects.RECORDS.where(table.c.parent.in_(chunk), table.c.owner == user.id)
             found = connection.execute(inside.where(table.c.version_of.is_(None))).all()
             for part in _chunks(found):
                 records = [Record(*row) for row in part]

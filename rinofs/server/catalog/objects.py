@@ -1,11 +1,14 @@
-"""Objects within one transaction: finding them by ids, names and paths, adding and changing them."""
+"""Objects within one transaction: finding them by ids, names and paths, adding and changing them.
+
+What refers to contents gets the number of their row from `refer`.
+"""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Text, and_, bindparam, insert, literal_column, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from rinofs.protocol.limits import LARGEST_ID
@@ -20,11 +23,11 @@ from rinofs.server.catalog.records import (
     load_metadata,
     now,
 )
-from rinofs.server.catalog.tables import objects
+from rinofs.server.catalog.tables import blobs, objects
 from rinofs.server.errors import BadRequest, Conflict, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
     from sqlalchemy import ColumnElement, Connection
 
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 
 __all__ = [
     "RECORD",
+    "RECORDS",
+    "RETURNED",
+    "WITH_CONTENT",
     "add",
     "add_all",
     "changeable",
@@ -46,24 +52,130 @@ __all__ = [
     "locate",
     "locate_many",
     "metadata_values",
+    "refer",
     "refuse_fields",
     "refuse_folder",
     "refuse_taken",
     "row_of",
     "set_values",
+    "stored_elsewhere",
     "supersede",
     "take_place",
 ]
 
-RECORD = tuple(objects.c[name] for name in Record.__dataclass_fields__)
-"""The columns of a `Record`, in its order."""
+_OF_CONTENT = frozenset({"key", "blake3", "sha256"})
+
+RECORD = tuple(
+    blobs.c[name] if name in _OF_CONTENT else objects.c[name] for name in Record.__dataclass_fields__
+)
+"""The columns of a `Record`, in its order, where objects come `WITH_CONTENT`."""
+
+WITH_CONTENT = objects.outerjoin(blobs, objects.c.blob == blobs.c.id)
+"""Objects beside what is known about their contents."""
+
+RECORDS = select(*RECORD).select_from(WITH_CONTENT)
+"""The columns of `Record`s."""
+
+RETURNED = tuple(
+    # A statement that changes a table returns columns of that alone, and what is looked up for each row.
+    literal_column(f"(SELECT blobs.{name} FROM blobs WHERE blobs.id = objects.blob)", Text).label(name)  # noqa: S608
+    if name in _OF_CONTENT
+    else objects.c[name]
+    for name in Record.__dataclass_fields__
+)
+"""The columns of a `Record`, in its order, for statements that change objects."""
 
 # What is behind almost every request. Putting such a statement together takes longer than running it.
 _MINE = objects.c.owner == bindparam("user")
-_BY_ID = select(*RECORD).where(_MINE, objects.c.id == bindparam("number"))
-_BY_NAME = select(*RECORD).where(_MINE, objects.c.name == bindparam("called"), objects.c.version_of.is_(None))
+_BY_ID = RECORDS.where(_MINE, objects.c.id == bindparam("number"))
+_BY_NAME = RECORDS.where(_MINE, objects.c.name == bindparam("called"), objects.c.version_of.is_(None))
 _AT_TOP = _BY_NAME.where(objects.c.parent.is_(None))
 _IN_FOLDER = _BY_NAME.where(objects.c.parent == bindparam("folder"))
+
+
+_CONTENTS = select(blobs.c.id, blobs.c.key, blobs.c.size, blobs.c.blake3, blobs.c.sha256)
+_BY_DIGEST_OR_KEY = _CONTENTS.where(
+    or_(
+        blobs.c.blake3.in_(bindparam("digests", expanding=True)),
+        blobs.c.key.in_(bindparam("keys", expanding=True)),
+    )
+)
+_BY_DIGEST = _CONTENTS.where(
+    or_(
+        blobs.c.blake3.in_(bindparam("digests", expanding=True)),
+        and_(blobs.c.sha256.in_(bindparam("sha256s", expanding=True)), blobs.c.blake3.is_(None)),
+    )
+)
+_ADD_CONTENT = insert(blobs).returning(blobs.c.id, blobs.c.blake3)
+
+
+def stored_elsewhere(connection: Connection, contents: Collection[Blob]) -> dict[str, tuple[str, int]]:
+    """Return keys and sizes of contents that the database knows under other keys, by BLAKE3."""
+    by_sha256 = {blob.sha256: blob for blob in contents if blob.sha256 is not None}
+    wanted = {blob.blake3: blob for blob in contents}
+    values = {"digests": list(wanted), "sha256s": list(by_sha256)}
+    rows = connection.execute(_BY_DIGEST, values).all()
+    found: dict[str, tuple[str, int]] = {}
+    for row in sorted(rows, key=lambda row: row.blake3 is not None):  # those known by it come last, and win
+        blob = wanted.get(row.blake3) or by_sha256.get(row.sha256)
+        if blob is not None:
+            found[blob.blake3] = (row.key, row.size)
+    return {digest: other for digest, other in found.items() if other[0] != wanted[digest].key}
+
+
+def refer(connection: Connection, contents: Iterable[Blob]) -> dict[str, int]:
+    """Return the numbers of contents that are about to be referred to, by BLAKE3.
+
+    Where the row of a content has another key than the content, it gets that: the caller knows that the
+    store has it whole.
+
+    Parameters
+    ----------
+    connection : Connection
+        A writing transaction.
+    contents : iterable of Blob
+        The contents, which the caller keeps from being collected; see `stored_elsewhere`.
+    """
+    wanted = {blob.blake3: blob for blob in contents}
+    keys = [blob.key for blob in wanted.values()]
+    rows = connection.execute(_BY_DIGEST_OR_KEY, {"digests": list(wanted), "keys": keys}).all()
+    by_key, by_digest = {row.key: row for row in rows}, {row.blake3: row for row in rows}
+    numbers: dict[str, int] = {}
+    added: list[dict[str, object]] = []
+    for digest, blob in wanted.items():
+        row = by_key.get(blob.key) or by_digest.get(digest)
+        if row is None:
+            added.append(_values(blob))
+            continue
+        numbers[digest] = row.id
+        changed = _changed(row, blob, only=digest not in by_digest)
+        if changed:
+            connection.execute(update(blobs).where(blobs.c.id == row.id).values(changed))
+    if added:
+        numbers |= {digest: number for number, digest in connection.execute(_ADD_CONTENT, added)}
+    return numbers
+
+
+def _values(blob: Blob) -> dict[str, object]:
+    return {
+        "blake3": blob.blake3,
+        "sha256": blob.sha256,
+        "size": blob.size,
+        "etag": blob.etag,
+        "key": blob.key,
+    }
+
+
+def _changed(row: Any, blob: Blob, *, only: bool) -> dict[str, object]:
+    """Return what a row learns of a content; `only` tells that no other row has its BLAKE3."""
+    changed: dict[str, object] = {}
+    if row.key != blob.key:
+        changed["key"] = blob.key
+    if row.blake3 is None and only:
+        changed["blake3"] = blob.blake3
+    if row.sha256 is None and blob.sha256 is not None:
+        changed["sha256"] = blob.sha256
+    return changed
 
 
 def get(reader: Reader, user: User, number: int, *, field: str = "id") -> Record:
@@ -163,12 +275,12 @@ def children(
     connection: Connection, user: User, parent: int | None, names: Collection[str]
 ) -> dict[str, Record]:
     """Return the current objects of some names in a folder, by name."""
-    asked = select(*RECORD).where(inside(user, parent), objects.c.name.in_(sorted(names)))
+    asked = RECORDS.where(inside(user, parent), objects.c.name.in_(sorted(names)))
     return {row.name: Record(*row) for row in connection.execute(asked)}
 
 
 # Putting it together takes longer than running it.
-_INSERT = insert(objects).returning(*RECORD)
+_INSERT = insert(objects).returning(*RETURNED)
 
 
 def folder_for(
@@ -231,7 +343,7 @@ def add(
     kind : str
         One of `Kind`.
     blob : Blob, optional
-        Its content, for a file.
+        Its content, for a file; see `refer`.
     replaced : Record, optional
         The current object of that name, which becomes an earlier version; see `supersede` for the very same
         content.
@@ -241,7 +353,8 @@ def add(
     Conflict
         If the name is taken.
     """
-    values = row_of(user, new, kind, blob=blob, replaced=replaced)
+    number = None if blob is None else refer(connection, [blob])[blob.blake3]
+    values = row_of(user, new, kind, blob=blob, number=number, replaced=replaced)
     try:
         if replaced is None:
             return Record(*connection.execute(_INSERT, values).one())
@@ -256,9 +369,18 @@ def add_all(connection: Connection, rows: Sequence[dict[str, object]]) -> Iterat
 
 
 def row_of(
-    user: User, new: NewObject, kind: str, *, blob: Blob | None, replaced: Record | None
+    user: User,
+    new: NewObject,
+    kind: str,
+    *,
+    blob: Blob | None,
+    number: int | None,
+    replaced: Record | None,
 ) -> dict[str, object]:
-    """Return the columns of an object that is to be added; the parameters are those of `add`."""
+    """Return the columns of an object that is to be added, with a content of a number.
+
+    The parameters are those of `add`.
+    """
     text = dump_metadata(new.metadata)
     moment = now()
     return {
@@ -268,7 +390,7 @@ def row_of(
         "type": kind,
         "size": None if blob is None else blob.size,
         "etag": None if blob is None else blob.etag,
-        "sha256": None if blob is None else blob.sha256,
+        "blob": number,
         "metadata": text,
         "metadata_size": len(text.encode()),
         "tags": dump_list(new.tags),
@@ -301,7 +423,7 @@ def supersede(
         Whether a file of the same content becomes an earlier version too. Otherwise it stays the current one,
         and what the user says of it becomes what is said now.
     """
-    if values["sha256"] is not None and values["sha256"] == replaced.sha256 and not new_version:
+    if values["blob"] is not None and values["blob"] == replaced.blob and not new_version:
         versions = set(json.loads(str(values["versions"]))) - {replaced.id}
         said = {name: values[name] for name in ("metadata", "metadata_size", "tags", "updated_on")}
         return set_values(connection, replaced, {**said, "versions": dump_list(sorted(versions))})
@@ -342,7 +464,7 @@ def set_values(connection: Connection, record: Record, values: Mapping[str, obje
     """
     if not values:
         return record
-    change = update(objects).where(objects.c.id == record.id).values(values).returning(*RECORD)
+    change = update(objects).where(objects.c.id == record.id).values(values).returning(*RETURNED)
     try:
         changed = Record(*connection.execute(change).one())
     except IntegrityError as error:

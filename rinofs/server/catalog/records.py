@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from rinofs.protocol.digests import BLAKE3, SHA256
 from rinofs.protocol.limits import MAX_METADATA, MAX_METADATA_DEPTH, TRUNCATED_FROM
 from rinofs.protocol.records import METADATA_TRUNCATED, RECORD_FIELDS
 from rinofs.server.errors import BadRequest, TooLarge
@@ -30,6 +31,7 @@ __all__ = [
     "dump",
     "dump_list",
     "dump_metadata",
+    "known_digests",
     "load_metadata",
     "now",
 ]
@@ -130,6 +132,10 @@ class NamedColumns:
         JSON, as it goes into answers.
     version_of : int or None
         Id of the current object, where this is an earlier version.
+    blob : int or None
+        Number of its content, where it has one.
+    key, blake3, sha256 : str or None
+        What the content is stored under, and its digests, as far as they were taken.
     """
 
     id: int
@@ -138,6 +144,9 @@ class NamedColumns:
     type: str
     size: int | None
     etag: str | None
+    blob: int | None
+    key: str | None
+    blake3: str | None
     sha256: str | None
     metadata: str
     metadata_size: int
@@ -148,7 +157,7 @@ class NamedColumns:
     updated_on: str
 
     def to_json(
-        self, user: User, *, sha256: bool = True, truncated: bool = False, path: Sequence[str] | None = None
+        self, user: User, *, digests: bool = True, truncated: bool = False, path: Sequence[str] | None = None
     ) -> dict[str, object]:
         """Return the object as the API shows it, for `orjson`.
 
@@ -156,8 +165,8 @@ class NamedColumns:
         ----------
         user : User
             Its owner.
-        sha256 : bool
-            Whether the digest of its content is shown.
+        digests : bool
+            Whether the digests of its content are shown, those that are known.
         truncated : bool
             Whether large metadata is left out.
         path : sequence of str, optional
@@ -180,8 +189,8 @@ class NamedColumns:
             "created_on": self.created_on,
             "updated_on": self.updated_on,
         }
-        if sha256 and self.sha256 is not None:
-            shown["sha256"] = self.sha256
+        if digests:
+            shown |= self.digests
         if truncated and self.metadata_size > TRUNCATED_FROM:
             # An object all the same: published clients go through it.
             shown |= {"metadata": {}, METADATA_TRUNCATED: True}
@@ -191,9 +200,9 @@ class NamedColumns:
             shown["path"] = path
         return shown
 
-    def header(self, user: User, *, sha256: bool, limit: int = 8192) -> str:
+    def header(self, user: User, *, digests: bool, limit: int = 8192) -> str:
         """Return the object as ASCII JSON; what would pass `limit` bytes is left out, its metadata first."""
-        shown = self.to_json(user, sha256=sha256)
+        shown = self.to_json(user, digests=digests)
         if self.metadata_size > limit:
             del shown["metadata"]
         whole = _ascii(shown)
@@ -203,6 +212,11 @@ class NamedColumns:
             if shown.pop(name, None) is not None:
                 whole = _ascii(shown)
         return whole
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """The digests of its content, by name, as far as they were taken."""
+        return known_digests(self.blake3, self.sha256)
 
     @property
     def modified(self) -> datetime:
@@ -226,6 +240,11 @@ else:
 def _ascii(shown: dict[str, object]) -> str:
     text = orjson.dumps(shown).decode()
     return text if text.isascii() else json.dumps(json.loads(text))
+
+
+def known_digests(blake3: str | None, sha256: str | None) -> dict[str, str]:
+    """Return the digests of a content that are known, by name, the best first."""
+    return {name: digest for name, digest in ((BLAKE3, blake3), (SHA256, sha256)) if digest is not None}
 
 
 def now() -> str:

@@ -13,6 +13,7 @@ from sqlalchemy import and_, func, select
 
 from rinofs.server.catalog import bulk_insert, listings, moves, objects
 from rinofs.server.catalog.audit import AuditEvent
+from rinofs.server.catalog.blob_rows import drop_unreferenced
 from rinofs.server.catalog.objects import changed_values, metadata_values
 from rinofs.server.catalog.queries import searches
 from rinofs.server.catalog.queries.conditions import compile_query, compile_sort
@@ -300,7 +301,9 @@ class Store:
             unit.keep(records)
             return records
 
-    def replace_content(self, user: User, number: int, blob: Blob, *, expected: str | None) -> Record | None:
+    def replace_content(
+        self, user: User, number: int, blob: Blob, *, expected: int | None
+    ) -> tuple[Record, set[str]] | None:
         """Give a file a new content under the id that it has.
 
         Parameters
@@ -311,20 +314,26 @@ class Store:
             The file.
         blob : Blob
             Its content, kept from being collected by the caller.
-        expected : str or None
-            The sha-256 that its present content must have.
+        expected : int or None
+            The number that its present content must have.
 
         Returns
         -------
-        Record or None
-            None if it has another content by now.
+        tuple or None
+            The file, and the keys of what nothing refers to any more; None if it has another content by now.
         """
         with self._database.write(user.id) as connection:
             record = objects.changeable(connection, user, number)
-            if record.sha256 != expected:
+            if record.blob != expected:
                 return None
-            content = {"size": blob.size, "etag": blob.etag, "sha256": blob.sha256}
-            return objects.set_values(connection, record, {**content, "type": Kind.FILE, "updated_on": now()})
+            content = {
+                "size": blob.size,
+                "etag": blob.etag,
+                "blob": objects.refer(connection, [blob])[blob.blake3],
+            }
+            values = {**content, "type": Kind.FILE, "updated_on": now()}
+            changed = objects.set_values(connection, record, values)
+            return changed, drop_unreferenced(connection, [] if expected is None else [expected])
 
     def update(self, user: User, number: int, change: Change, *, exact: bool = False) -> Record:
         """Change the name, the metadata or the tags of an object.
@@ -404,21 +413,27 @@ class Store:
             return copies
 
     def delete(self, user: User, numbers: Sequence[int], *, exact: bool = False) -> set[str]:
-        """Delete objects, all or none; see `rinofs.server.catalog.moves.delete`."""
+        """Delete objects, all or none; see `rinofs.server.catalog.moves.delete`.
+
+        Returns the keys of contents that nothing refers to any more.
+        """
         with self._database.write(user.id) as connection:
             named = [objects.get(connection, user, number).name for number in numbers[:_MOST_NAMED]]
             contents = moves.delete(connection, user, numbers, exact=exact)
             ids = list(numbers[:_MOST_NAMED])
             self._database.note(connection, AuditEvent.DELETED, user.username, ids=ids, names=named)
-            return contents
+            return drop_unreferenced(connection, contents)
 
     def prune(self, user: User, numbers: Sequence[int]) -> set[str]:
-        """Delete earlier versions, all or none; see `rinofs.server.catalog.moves.prune`."""
+        """Delete earlier versions, all or none; see `rinofs.server.catalog.moves.prune`.
+
+        Returns the keys of contents that nothing refers to any more.
+        """
         with self._database.write(user.id) as connection:
             contents = moves.prune(connection, user, numbers)
             versions = list(numbers[:_MOST_NAMED])
             self._database.note(connection, AuditEvent.DELETED, user.username, versions=versions)
-            return contents
+            return drop_unreferenced(connection, contents)
 
 
 def made_before(repeated: Repeated) -> list[Record]:

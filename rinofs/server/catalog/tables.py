@@ -20,6 +20,7 @@ from sqlalchemy import (
 __all__ = [
     "BLOB_REFERENCES",
     "audit",
+    "blobs",
     "datapack_contents",
     "datapacks",
     "metadata",
@@ -127,6 +128,24 @@ audit = Table(
 )
 """What happened to accounts and data, and from where. ``details`` is JSON; users are named: they may go."""
 
+blobs = Table(
+    "blobs",
+    metadata,
+    Column("id", _ID, primary_key=True),
+    Column("blake3", Text, unique=True),
+    Column("sha256", Text, index=True),
+    Column("size", BigInteger, nullable=False),
+    Column("etag", Text, nullable=False),
+    Column("key", Text, nullable=False, unique=True),
+    # Appending compares numbers of contents, so none may be given twice.
+    sqlite_autoincrement=True,
+)
+"""Contents that something refers to, by the key under which the store has each.
+
+``blake3`` is null for what an earlier version stored, until ``rinofs admin fsck`` has read it. ``sha256`` is
+null until it was taken, which for large contents is after the upload was answered.
+"""
+
 objects = Table(
     "objects",
     metadata,
@@ -137,7 +156,7 @@ objects = Table(
     Column("type", Text, nullable=False),
     Column("size", BigInteger),
     Column("etag", Text),
-    Column("sha256", Text, index=True),
+    Column("blob", _ID, ForeignKey("blobs.id"), index=True),
     Column("metadata", Text, nullable=False),
     Column("metadata_size", Integer, nullable=False),
     Column("tags", Text, nullable=False),
@@ -205,7 +224,7 @@ datapack_contents = Table(
     metadata,
     Column("datapack", Text, ForeignKey("datapacks.id"), primary_key=True),
     Column("sha1", Text, primary_key=True),
-    Column("sha256", Text, nullable=False, index=True),
+    Column("blob", _ID, ForeignKey("blobs.id"), nullable=False, index=True),
     Column("size", BigInteger, nullable=False),
     Column("etag", Text, nullable=False),
     Column("filename", Text, nullable=False),
@@ -271,5 +290,5 @@ oauth_codes = Table(
 )
 """Authorization codes, by digest, each with the grant that it was exchanged for."""
 
-BLOB_REFERENCES = (objects.c.sha256, datapack_contents.c.sha256)
-"""Every column that refers to a stored content. What none of them names is collected."""
+BLOB_REFERENCES = (objects.c.blob, datapack_contents.c.blob)
+"""Every column that refers to a row of `blobs`. What none of them names is collected."""

@@ -19,6 +19,7 @@ from multipart import (
 )
 from starlette.requests import ClientDisconnect
 
+from rinofs.protocol.digests import DIGESTS
 from rinofs.server.budgets import check_time, limited
 from rinofs.server.errors import BadRequest, TooLarge, UnsupportedMedia
 
@@ -217,7 +218,7 @@ FILE_PART = "file"
 """The name of the part that holds the content."""
 
 _MAX_PARTS = 1000
-_FIELDS = frozenset({"json", "sha256"})
+_FIELDS = frozenset({"json", *DIGESTS})
 _EXTENDED_NAME = re.compile(r";\s*filename\*\s*=\s*utf-8'[^']*'([^;\s]+)", re.IGNORECASE)
 
 
@@ -369,6 +370,7 @@ def _filename(segment: MultipartSegment) -> str | None:
 
 TEXT_FIELDS = frozenset(
     {
+        *DIGESTS,
         "chunk",
         "client_id",
         "client_secret",
@@ -379,7 +381,6 @@ TEXT_FIELDS = frozenset(
         "name",
         "password",
         "refresh_token",
-        "sha256",
         "username",
     }
 )

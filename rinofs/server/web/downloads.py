@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from rinofs.protocol.digests import SHA256, repr_digest
-from rinofs.protocol.extensions import REPR_DIGEST
+from rinofs.protocol.digests import parse_want_repr_digest, repr_digest
+from rinofs.protocol.extensions import REPR_DIGEST, WANT_REPR_DIGEST
 from rinofs.server.web.preconditions import failed_precondition, holds_for_range
 from rinofs.server.web.ranges import ByteRange, parse_ranges
 from rinofs.server.web.responses import error_response
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
-__all__ = ["content_disposition", "content_response", "nothing_response"]
+__all__ = ["content_disposition", "content_response", "nothing_response", "wanted_digests"]
 
 _BINARY = "application/octet-stream"
 _SAFE_HEADERS = {
@@ -70,10 +70,10 @@ def content_response(
     Response
         200, 206, 304, 412 or 416.
     """
-    known = _validators(etag, content.sha256, modified) if digests else {}
+    known = _validators(request, etag, content.digests, modified) if digests else {}
     status = failed_precondition(request.method, request.headers, etag, modified) if digests else None
     if status == 304:
-        known.pop(REPR_DIGEST)
+        known.pop(REPR_DIGEST, None)
         return Response(status_code=304, headers={**_SAFE_HEADERS, **known})
     if status == 412:
         return error_response(412, "the content is not the one that the request is about", known)
@@ -117,13 +117,25 @@ def content_disposition(filename: str) -> str:
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
 
 
-def _validators(etag: str, sha256: str, modified: datetime) -> dict[str, str]:
-    return {
+def wanted_digests(request: Request, known: Mapping[str, str]) -> Mapping[str, str]:
+    """Return those digests of a content, by name, that a request prefers; all where it names none of them."""
+    header = request.headers.get(WANT_REPR_DIGEST)
+    if header is None:
+        return known
+    return {name: known[name] for name in parse_want_repr_digest(header) if name in known} or known
+
+
+def _validators(
+    request: Request, etag: str, digests: Mapping[str, str], modified: datetime
+) -> dict[str, str]:
+    validators = {
         "accept-ranges": "bytes",
         "etag": f'"{etag}"',
         "last-modified": format_datetime(modified, usegmt=True),
-        REPR_DIGEST: repr_digest({SHA256: sha256}),
     }
+    if digests:
+        validators[REPR_DIGEST] = repr_digest(wanted_digests(request, digests))
+    return validators
 
 
 def _wanted(

@@ -15,6 +15,7 @@ from rinofs.server.errors import Unavailable, storage_failures
 from rinofs.server.web.connections import EXTENSION
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from starlette.types import Receive, Scope, Send
@@ -53,19 +54,22 @@ class StoredContent:
     ----------
     blobs : BlobStore
         Where it is kept.
-    sha256 : str
-        Its digest, in hex.
+    key : str
+        What it is stored under.
     size : int
         Bytes that it has to have.
+    digests : mapping of str
+        Its digests by name, in hex, as far as they are known, the best first.
     """
 
     blobs: BlobStore
-    sha256: str
+    key: str
     size: int
+    digests: Mapping[str, str]
 
     def open(self, span: ByteRange) -> BlobReader:
         """Open a range of it for reading."""
-        return self.blobs.open_range(self.sha256, self.size, span.start, span.stop)
+        return self.blobs.open_range(self.key, self.size, span.start, span.stop)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +115,7 @@ class ContentResponse(Response):
             (key.encode("latin-1"), value.encode("latin-1")) for key, value in headers.items()
         ]
         self._content = content
-        self._path = content.blobs.local_path(content.sha256)
+        self._path = content.blobs.local_path(content.key)
         self._parts = parts
         self._tail = tail
         self._fits = sum(len(part.span) for part in parts) <= CHUNK_SIZE
@@ -169,7 +173,7 @@ class ContentResponse(Response):
             file = self._path.open("rb", buffering=0)
         if os.fstat(file.fileno()).st_size != self._content.size:
             file.close()
-            raise Unavailable(f"the content {self._content.sha256} is damaged on the server's disk")
+            raise Unavailable(f"the content {self._content.key} is damaged on the server's disk")
         return file
 
     def _open_first(self) -> BlobReader:
@@ -233,7 +237,7 @@ class ContentResponse(Response):
 
     def _damaged(self) -> ContentDamagedError:
         return ContentDamagedError(
-            f"the content {self._content.sha256} has become shorter than {self._content.size} bytes"
+            f"the content {self._content.key} has become shorter than {self._content.size} bytes"
         )
 
 

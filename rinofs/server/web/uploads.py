@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
+from rinofs.protocol.digests import BLAKE3, DIGESTS, new_hasher
 from rinofs.protocol.extensions import RINOCLOUD_PAYLOAD
-from rinofs.server.blobs.store import Blob
+from rinofs.server.blobs.store import SHA256_AT_ONCE, Blob
 from rinofs.server.errors import BadRequest, TooLarge, Unprocessable, UnsupportedMedia
 from rinofs.server.web.bodies import (
     FILE_PART,
@@ -28,14 +28,14 @@ from rinofs.server.web.bodies import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping
 
     from starlette.requests import Request
 
     from rinofs.server.blobs.store import BlobStore, BlobUpload
     from rinofs.server.settings import ServerSettings
 
-__all__ = ["ReceivedUpload", "read_upload", "receive_binary", "receive_upload"]
+__all__ = ["ReceivedUpload", "read_upload", "receive_binary", "receive_upload", "said_digest"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ async def receive_upload(
     TooLarge
         If the content or the fields are longer than allowed.
     Unprocessable
-        If the content has not the digest that the part ``sha256`` announces.
+        If the content has not the digest that the part ``blake3`` or ``sha256`` announces.
     UnsupportedMedia
         If the body is compressed or no multipart.
     """
@@ -98,9 +98,9 @@ async def receive_upload(
             for piece in body.feed(data):
                 await sink.add(piece)
         body.close()
-        pairs, digest = _without_digest(body.fields, settings)
+        pairs, sent = _without_digests(body.fields, settings)
         fields = await join(pairs, settings, TEXT_FIELDS)
-        yield ReceivedUpload(fields, body.filename, await sink.finish(digest))
+        yield ReceivedUpload(fields, body.filename, await sink.finish(sent))
 
 
 async def read_upload(request: Request, limit: int) -> tuple[dict[str, object], bytes, str]:
@@ -120,7 +120,7 @@ async def read_upload(request: Request, limit: int) -> tuple[dict[str, object], 
     bytes
         The content.
     str
-        Its sha-256, in hex.
+        A digest of it, in hex: the one that was sent, or its BLAKE3.
 
     Raises
     ------
@@ -130,20 +130,19 @@ async def read_upload(request: Request, limit: int) -> tuple[dict[str, object], 
     settings = settings_of(request)
     _needs_multipart(request)
     body = multipart_body(request, takes_file=True)
-    hasher = hashlib.sha256()
     pieces, size = [], 0
     async for data in body_stream(request, limit + 2 * settings.max_json_bytes):
         for piece in body.feed(data):
             size += len(piece)
             if size > limit:
                 raise TooLarge(f"the content is longer than {limit} bytes")
-            hasher.update(piece)
             pieces.append(bytes(piece))
     body.close()
-    pairs, digest = _without_digest(body.fields, settings)
-    if digest not in {None, hasher.hexdigest()}:
-        raise wrong_digest()
-    return await join(pairs, settings, TEXT_FIELDS), b"".join(pieces), hasher.hexdigest()
+    content = b"".join(pieces)
+    pairs, sent = _without_digests(body.fields, settings)
+    taken = {name: _digest(name, content) for name in sent or (BLAKE3,)}
+    _check(sent, taken)
+    return await join(pairs, settings, TEXT_FIELDS), content, next(iter(taken.values()))
 
 
 @asynccontextmanager
@@ -180,7 +179,16 @@ async def receive_binary(request: Request, blobs: BlobStore) -> AsyncIterator[Re
     async with receiving(blobs, settings.max_content_bytes) as sink:
         async for data in body_stream(request, None):
             await sink.add(data)
-        yield ReceivedUpload(fields, None, await sink.finish(None))
+        yield ReceivedUpload(fields, None, await sink.finish({}))
+
+
+def said_digest(blob: Blob) -> str:
+    """Return what stands for a content in all that a request says, the same when it is sent again.
+
+    It is what earlier versions of the server took, as long as that is known: a client may send a request to
+    one of them, and once more to this one.
+    """
+    return blob.sha256 or blob.blake3
 
 
 def _utf_8(header: str) -> bytes:
@@ -204,16 +212,35 @@ def _needs_multipart(request: Request, *, any_part: bool = False) -> None:
         raise UnsupportedMedia(f"an upload has to be {MULTIPART}, its content in {where}")
 
 
-def _without_digest(
+def _without_digests(
     pairs: list[tuple[str, str]], settings: ServerSettings
-) -> tuple[list[tuple[str, str]], str | None]:
-    digests = [value.strip().lower() for name, value in pairs if name == "sha256"]
-    rest = [(name, value) for name, value in pairs if name != "sha256"]
-    if not digests or not settings.extensions:
-        return rest, None
-    if not re.fullmatch("[0-9a-f]{64}", digests[0]) or len(digests) > 1:
-        raise BadRequest("the part 'sha256' has to be one digest of 64 hex digits", field="sha256")
-    return rest, digests[0]
+) -> tuple[list[tuple[str, str]], dict[str, str]]:
+    """Part the fields of an upload and the digests of its content that were sent, by name."""
+    rest = [(name, value) for name, value in pairs if name not in DIGESTS]
+    sent: dict[str, str] = {}
+    for name in DIGESTS if settings.extensions else ():
+        values = [value.strip().lower() for field, value in pairs if field == name]
+        if not values:
+            continue
+        if not re.fullmatch("[0-9a-f]{64}", values[0]) or len(values) > 1:
+            raise BadRequest(f"the part {name!r} has to be one digest of 64 hex digits", field=name)
+        sent[name] = values[0]
+    return rest, sent
+
+
+def _digest(name: str, content: bytes) -> str:
+    hasher = new_hasher(name)
+    hasher.update(content)
+    return hasher.hexdigest()
+
+
+def _check(sent: Mapping[str, str], taken: Mapping[str, str]) -> None:
+    """Refuse a content that is not what was announced."""
+    for name, digest in sent.items():
+        if taken[name] != digest:
+            raise Unprocessable(
+                f"the content does not have the digest that the part {name!r} names", field=name
+            )
 
 
 BATCH_SIZE = 1024 * 1024
@@ -223,7 +250,8 @@ BATCH_SIZE = 1024 * 1024
 class Sink:
     """Hands a content on in batches: one is being written while the next one comes in.
 
-    A content of one batch takes one turn of a thread, from making the file to the end.
+    A content of one batch takes one turn of a thread, from making the file to the end, and its SHA-256 is
+    taken at once.
 
     Parameters
     ----------
@@ -258,7 +286,7 @@ class Sink:
             raise TooLarge(f"the content is longer than {self._limit} bytes")
         self._batch.append(data)
         self._batch_size += len(data)
-        if self._batch_size >= BATCH_SIZE:
+        if self._batch_size >= BATCH_SIZE and self._size > SHA256_AT_ONCE:
             await self.settle()
             batch, self._batch, self._batch_size = self._batch, [], 0
             self._work = asyncio.ensure_future(to_thread.run_sync(self._write, batch))
@@ -275,8 +303,8 @@ class Sink:
         self._work = None
         return work.result()
 
-    async def finish(self, sha256: str | None) -> Blob:
-        """Store the content, if it has the digest that it should.
+    async def finish(self, sent: Mapping[str, str]) -> Blob:
+        """Store the content, if it has the digests that were sent, by name.
 
         Raises
         ------
@@ -284,7 +312,7 @@ class Sink:
             If it has another.
         """
         await self.settle()
-        self._work = asyncio.ensure_future(to_thread.run_sync(self._finish, sha256))
+        self._work = asyncio.ensure_future(to_thread.run_sync(self._finish, sent))
         blob = await self.settle()
         assert isinstance(blob, Blob)
         return blob
@@ -296,20 +324,15 @@ class Sink:
 
     def _write(self, batch: list[bytes]) -> BlobUpload:
         if self._upload is None:
-            self._upload = self._blobs.new_upload(sha1=self._sha1)
+            at_once = self._size <= SHA256_AT_ONCE
+            self._upload = self._blobs.new_upload(sha1=self._sha1, sha256=at_once)
         self._upload.write(batch[0] if len(batch) == 1 else b"".join(batch))
         return self._upload
 
-    def _finish(self, sha256: str | None) -> Blob:
+    def _finish(self, sent: Mapping[str, str]) -> Blob:
         upload = self._write(self._batch)
-        if sha256 is not None and sha256 != upload.sha256():
-            raise wrong_digest()
+        _check(sent, {name: upload.blake3() if name == BLAKE3 else upload.sha256() for name in sent})
         return upload.finish()
-
-
-def wrong_digest() -> Unprocessable:
-    """Return the refusal of a content that is not what was announced."""
-    return Unprocessable("the content does not have the digest that the part 'sha256' names", field="sha256")
 
 
 @asynccontextmanager

@@ -39,14 +39,18 @@ class Collected(logging.Handler):
             self.seen.set()
 
 
+BESIDE = "rinofs-sha256"
+"""The thread that takes the SHA-256 of what was uploaded, whenever it gets to it."""
+
+
 class Trace:
-    """The modules of the server of which any thread calls a function."""
+    """The modules of the server of which any thread calls a function that works for a request."""
 
     def __init__(self) -> None:
         self.files: set[str] = set()
 
     def __call__(self, frame: FrameType, event: str, _argument: object) -> None:
-        if event == "call":
+        if event == "call" and threading.current_thread().name != BESIDE:
             self.files.add(frame.f_code.co_filename)
 
     def modules(self) -> list[str]:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import secrets
@@ -10,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from blake3 import blake3
 
+from rinofs.protocol.digests import new_hasher, parse_repr_digest
 from rinofs.protocol.limits import MAX_KEYWORDS, MAX_NODES
 from rinofs.testing import live_server
 from tests.server.packs import EMG, Api, container, data, pack
@@ -167,16 +168,19 @@ def test_posting_to_a_hash_replaces_the_file_of_all_its_nodes(api: Api) -> None:
 
 
 def test_the_content_may_be_a_part_of_any_name(api: Api) -> None:
-    identifier = api.create(pack("pack", *(data(str(n), f"{n}.csv") for n in range(4))))
-    for number, part in enumerate(["file", "0.csv", "json", "sha256"]):
+    identifier = api.create(pack("pack", *(data(str(n), f"{n}.csv") for n in range(5))))
+    for number, part in enumerate(["file", "0.csv", "json", "sha256", "blake3"]):
         content = f"content {number}".encode()
         answer = api.post(f"/datapacks/{identifier}/content/{number}.csv", files={part: content})
         assert answer.json() == {"id": sha1(content), "result": "OK"}
 
 
-def test_a_content_that_is_not_the_announced_one_is_refused(extended: Api) -> None:
-    identifier = extended.create(pack("pack", data("a", "a.csv")))
-    announced = {"sha256": hashlib.sha256(b"sent").hexdigest()}
+@pytest.mark.parametrize("name", ["blake3", "sha256"])
+def test_a_content_that_is_not_the_announced_one_is_refused(extended: Api, name: str) -> None:
+    identifier = extended.create(pack(f"pack {name}", data("a", "a.csv")))
+    hasher = new_hasher(name)
+    hasher.update(b"sent")
+    announced = {name: hasher.hexdigest()}
     path = f"/datapacks/{identifier}/content/a.csv"
     refused = extended.post(path, files={"file": b"other"}, data=announced)
     assert refused.status_code == 422
@@ -214,7 +218,7 @@ def test_no_node_no_content(api: Api) -> None:
 
 def test_the_same_content_is_stored_once(extended: Api, server: LiveServer) -> None:
     content = b"the same content, however often"
-    stored = server.data_dir / "blobs" / "contents"
+    stored = server.data_dir / "blobs" / "b3"
     before = len(list(stored.glob("*/*")))
     for number in range(3):
         identifier = extended.create(pack(f"pack {number}", data("a", "a"), data("b", "b")))
@@ -339,8 +343,8 @@ def test_contents_are_sent_in_ranges_with_digests(extended: Api) -> None:
     whole = extended.get(path)
     assert whole.content == content
     assert whole.headers["content-disposition"] == 'attachment; filename="left arm.csv"'
-    digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
-    assert whole.headers["repr-digest"] == f"sha-256=:{digest}:"
+    known = {"blake3": blake3(content).hexdigest(), "sha256": hashlib.sha256(content).hexdigest()}
+    assert parse_repr_digest(whole.headers["repr-digest"]) == known
     part = extended.get(path, headers={"range": "bytes=10-19", "if-range": whole.headers["etag"]})
     assert (part.status_code, part.content) == (206, content[10:20])
     assert extended.get(path, headers={"if-none-match": whole.headers["etag"]}).status_code == 304
@@ -348,7 +352,8 @@ def test_contents_are_sent_in_ranges_with_digests(extended: Api) -> None:
     head = extended.session.head(extended.base + path, timeout=30)
     assert (head.headers["content-length"], head.content) == ("25600", b"")
     listed = extended.get(f"/datapacks/{identifier}/content").json()[f"repovizz:{hashed}"]
-    assert (listed["size"], listed["sha256"]) == (25600, hashlib.sha256(content).hexdigest())
+    assert listed["size"] == 25600
+    assert {name: listed[name] for name in known} == known
 
 
 def test_the_published_api_has_nothing_more(plain: LiveServer) -> None:
@@ -362,7 +367,7 @@ def test_the_published_api_has_nothing_more(plain: LiveServer) -> None:
     assert (found.status_code, "etag" in found.headers) == (200, False)
     listed = api.get(f"/datapacks/{identifier}/content")
     assert "etag" not in listed.headers
-    assert not {"size", "sha256"} & set(listed.json()[f"repovizz:{hashed}"])
+    assert not {"size", "sha256", "blake3"} & set(listed.json()[f"repovizz:{hashed}"])
     content = api.get(f"/datapacks/{identifier}/content/{hashed}", headers={"range": "bytes=1-2"})
     assert (content.content, content.status_code) == (b"on", 206)
     assert not {"etag", "repr-digest", "last-modified"} & {name.lower() for name in content.headers}

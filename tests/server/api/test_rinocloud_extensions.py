@@ -9,6 +9,9 @@ import json
 from base64 import b64encode
 from typing import Any
 
+import pytest
+
+from rinofs.protocol.digests import parse_repr_digest
 from rinofs.testing import LiveServer, live_server
 from tests.server.client import Api, Files
 
@@ -16,7 +19,7 @@ from tests.server.client import Api, Files
 def test_extensions_are_announced_on_every_answer(server: LiveServer, extended: LiveServer) -> None:
     announced = (
         "path, recursive, after, digest, rename, idempotency, bundle, versions, conditions, exact, search, "
-        "tokens"
+        "tokens, blake3"
     )
     for running in (server, extended):
         for token in (running.token, "wrong"):
@@ -66,7 +69,9 @@ def test_digest(more: Api) -> None:
     assert record["sha256"] == "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
     answer = more.session.get(more.url("files/download"), params={"id": record["id"]})
     assert answer.headers["etag"] == f'"{record["etag"]}"'
-    assert answer.headers["repr-digest"].startswith("sha-256=:7XACtDnprIRfIjV9giusFERzD722AW0+yUMil7nsn3M=:")
+    assert record["blake3"] == "3fba5250be9ac259c56e7250c526bc83bacb4be825f2799d3d59e5b4878dd74e"
+    both = {"blake3": record["blake3"], "sha256": record["sha256"]}
+    assert parse_repr_digest(answer.headers["repr-digest"]) == both
     changed = more.session.get(
         more.url("files/download"), params={"id": record["id"]}, headers={"If-Match": '"other-1"'}
     )
@@ -79,6 +84,24 @@ def test_digest(more: Api) -> None:
     parts = {"json": (None, '{"name": "a"}'), "file": ("a", b"other")}
     assert more.session.post(more.url("files/upload"), files=parts, headers=new).status_code == 412
     assert more.content(record["id"]) == b"content"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sent"),
+    [
+        ("blake3=1", ["blake3"]),
+        ("sha-256=10", ["sha256"]),
+        ("blake3=3, sha-256=5", ["blake3", "sha256"]),
+        ("blake3=0, sha-256=1", ["sha256"]),
+        ("md5=10", ["blake3", "sha256"]),
+        ("?!", ["blake3", "sha256"]),
+    ],
+)
+def test_the_digests_that_a_request_prefers(more: Api, wanted: str, sent: list[str]) -> None:
+    record = more.file("a", b"content")
+    asked = {"Want-Repr-Digest": wanted}
+    answer = more.session.get(more.url("files/download"), params={"id": record["id"]}, headers=asked)
+    assert parse_repr_digest(answer.headers["repr-digest"]) == {name: record[name] for name in sent}
 
 
 def test_an_upload_on_condition(more: Api, api: Api) -> None:

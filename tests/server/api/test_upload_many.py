@@ -9,7 +9,9 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from blake3 import blake3
 
+from rinofs.protocol.digests import new_hasher
 from rinofs.server.maintenance import fsck
 from rinofs.server.services import open_services
 from rinofs.server.settings import ServerSettings
@@ -67,17 +69,21 @@ def test_files_come_in_order_with_all_that_is_said_of_them(more: Api) -> None:
         ({"name": "b", "parent": folder["id"]}, b""),
         ({"name": "exp/a"}, b"second"),
         ({"name": "exp/c", "sha256": hashlib.sha256(b"first").hexdigest()}, b"first"),
+        ({"name": "exp/d", "blake3": blake3(b"first").hexdigest()}, b"first"),
     ]
     answer = send(more, files)
     assert answer.status_code == 201, answer.text
     records = answer.json()["result"]
-    assert [record["name"] for record in records] == ["a", "b", "a", "c"]
+    assert [record["name"] for record in records] == ["a", "b", "a", "c", "d"]
     assert [more.content(record["id"]) for record in records] == [content for _, content in files]
     assert records[0]["metadata"] == {"x": 1, "loose": 2}
     assert records[0]["tags"] == ["t"]
     assert records[1]["parent"] == folder["id"]
     assert records[2]["versions"] == [records[0]["id"]]
-    assert records[3]["sha256"] == records[0]["sha256"]
+    for record in records[3:]:
+        assert [record[name] for name in ("blake3", "sha256")] == [
+            records[0][name] for name in ("blake3", "sha256")
+        ]
     assert more.ok("files/get_metadata", {"path": ["exp", "a"]}) == records[2]
 
 
@@ -111,6 +117,7 @@ REFUSED: dict[str, tuple[list[Sent], int, str]] = {
     "a new folder": ([({"name": "new/a"}, b"1"), ({"name": "new"}, b"2")], 409, "files[1]: name: 'new' is"),
     "no parent": ([({"name": "a"}, b"1"), ({"name": "a", "parent": 10**9}, b"")], 404, "files[1]: parent: "),
     "digest": ([({"name": "a"}, b"1"), ({"name": "b", "sha256": "0" * 64}, b"2")], 422, "files[1]: sha256: "),
+    "blake3": ([({"name": "a"}, b"1"), ({"name": "b", "blake3": "0" * 64}, b"2")], 422, "files[1]: blake3: "),
     "no digest": ([({"name": "a", "sha256": "0" * 63}, b"1")], 400, "files[0]: sha256: "),
     "odd digest": ([({"name": "a", "sha256": 5}, b"1")], 400, "files[0]: sha256: "),
     "no name": ([({"name": "a"}, b"1"), ({}, b"2")], 400, "files[1]: name: "),
@@ -160,13 +167,16 @@ def test_it_has_its_bounds(more: Api) -> None:
     assert len(everything(more)) == 64
 
 
-def test_the_digest_of_all(more: Api) -> None:
-    for digest, status in ((hashlib.sha256(b"12").hexdigest(), 201), ("0" * 64, 422), ("0", 400)):
+@pytest.mark.parametrize("name", ["blake3", "sha256"])
+def test_the_digest_of_all(more: Api, name: str) -> None:
+    hasher = new_hasher(name)
+    hasher.update(b"12")
+    for digest, status in ((hasher.hexdigest(), 201), ("0" * 64, 422), ("0", 400)):
         files = {"files": [{"name": f"a {status}", "size": 1}, {"name": f"b {status}", "size": 1}]}
         parts: Files = {
             "json": (None, json.dumps(files)),
             "file": ("files", b"12"),
-            "sha256": (None, digest),
+            name: (None, digest),
         }
         answer = more.session.post(more.url("files/upload_many"), files=parts)
         assert answer.status_code == status, answer.text

@@ -8,11 +8,12 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
+from blake3 import blake3
 
 from rinofs.protocol.digests import PART_SIZE
 from rinofs.server.blobs.disk import DiskBlobStore
 from rinofs.server.blobs.memory import MemoryBlobStore
-from rinofs.server.blobs.store import Blob, BlobStore, blob_of
+from rinofs.server.blobs.store import Blob, BlobStore, Digests, digests_of
 from rinofs.server.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -35,15 +36,17 @@ def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlobStore]
     store.close()
 
 
-def store(blobs: BlobStore, content: bytes, *, step: int = MIB, sha1: bool = False) -> Blob:
-    with blobs.new_upload(sha1=sha1) as upload:
+def store(
+    blobs: BlobStore, content: bytes, *, step: int = MIB, sha1: bool = False, sha256: bool = True
+) -> Blob:
+    with blobs.new_upload(sha1=sha1, sha256=sha256) as upload:
         for start in range(0, len(content), step):
             upload.write(content[start : start + step])
         return upload.finish()
 
 
 def read(blobs: BlobStore, blob: Blob, start: int = 0, stop: int | None = None, step: int = MIB) -> bytes:
-    with blobs.open_range(blob.sha256, blob.size, start, stop) as reader:
+    with blobs.open_range(blob.key, blob.size, start, stop) as reader:
         pieces = []
         while piece := reader.read(step):
             assert len(piece) <= step
@@ -51,7 +54,7 @@ def read(blobs: BlobStore, blob: Blob, start: int = 0, stop: int | None = None, 
     return b"".join(pieces)
 
 
-def none_referred(_sha256s: Sequence[str]) -> set[str]:
+def none_referred(_keys: Sequence[str]) -> set[str]:
     return set()
 
 
@@ -60,24 +63,43 @@ def test_a_content_comes_back_with_its_digests(blobs: BlobStore, size: int) -> N
     content = os.urandom(size)
     blob = store(blobs, content, sha1=True)
     assert blob == Blob(
-        blob_of(content).sha256, blob_of(content).etag, size, hashlib.sha1(content).hexdigest()
+        key=blob.key,
+        blake3=blake3(content).hexdigest(),
+        size=size,
+        etag=digests_of(content).etag,
+        sha256=hashlib.sha256(content).hexdigest(),
+        taken_sha1=hashlib.sha1(content).hexdigest(),
     )
+    assert read(blobs, blob) == content
+    assert blobs.size(blob.key) == size
+    assert list(blobs.stored()) == [(blob.key, size)]
+
+
+def test_without_being_asked_no_further_digest_is_taken(blobs: BlobStore) -> None:
+    blob = store(blobs, b"content", sha256=False)
+    assert (blob.taken_sha1, blob.sha256) == (None, None)
+    assert blob.blake3 == blake3(b"content").hexdigest()
+
+
+@pytest.mark.parametrize("content", [b"", b"content", CONTENT], ids=len)
+def test_a_sha256_that_is_asked_for_at_the_end_is_taken_then(blobs: BlobStore, content: bytes) -> None:
+    with blobs.new_upload() as upload:
+        for start in range(0, len(content), MIB):
+            upload.write(content[start : start + MIB])
+        assert upload.sha256() == hashlib.sha256(content).hexdigest()
+        blob = upload.finish()
     assert blob.sha256 == hashlib.sha256(content).hexdigest()
     assert read(blobs, blob) == content
-    assert blobs.size(blob.sha256) == size
-    assert list(blobs.stored()) == [(blob.sha256, size)]
 
 
-def test_without_being_asked_no_sha1_is_taken(blobs: BlobStore) -> None:
-    assert store(blobs, b"content").taken_sha1 is None
-
-
-def test_the_digest_so_far_is_known_before_the_end(blobs: BlobStore) -> None:
-    with blobs.new_upload() as upload:
+@pytest.mark.parametrize("asked", [False, True])
+def test_the_digests_so_far_are_known_before_the_end(blobs: BlobStore, asked: bool) -> None:
+    with blobs.new_upload(sha256=asked) as upload:
         upload.write(b"con")
         upload.write(b"tent")
         assert upload.sha256() == hashlib.sha256(b"content").hexdigest()
-        assert blobs.size(upload.sha256()) is None
+        assert upload.blake3() == blake3(b"content").hexdigest()
+        assert list(blobs.stored()) == []
     assert list(blobs.stored()) == []
 
 
@@ -112,8 +134,8 @@ def test_ranges(blobs: BlobStore, start: int, stop: int | None, step: int) -> No
 def test_readers_do_not_disturb_each_other(blobs: BlobStore) -> None:
     blob = store(blobs, CONTENT)
     with (
-        blobs.open_range(blob.sha256, blob.size) as first,
-        blobs.open_range(blob.sha256, blob.size, 5) as second,
+        blobs.open_range(blob.key, blob.size) as first,
+        blobs.open_range(blob.key, blob.size, 5) as second,
     ):
         assert (first.read(3), second.read(3), first.read(3)) == (CONTENT[:3], CONTENT[5:8], CONTENT[3:6])
 
@@ -123,7 +145,7 @@ def test_what_is_not_there_or_not_whole_is_an_answer(blobs: BlobStore) -> None:
     with pytest.raises(Unavailable):
         blobs.open_range("0" * 64, 1)
     with pytest.raises(Unavailable):
-        blobs.open_range(blob.sha256, blob.size + 1)
+        blobs.open_range(blob.key, blob.size + 1)
     assert blobs.size("0" * 64) is None
 
 
@@ -141,15 +163,19 @@ def test_giving_up_leaves_nothing(blobs: BlobStore) -> None:
 def test_one_content_is_stored_once(blobs: BlobStore) -> None:
     first = store(blobs, b"same")
     assert store(blobs, b"same", step=1) == first
-    with blobs.write_many({first: b"same"}):
+    with blobs.write_many({digests_of(b"same"): b"same"}):
         assert len(list(blobs.stored())) == 1
 
 
 def test_many_are_stored_together_and_kept(blobs: BlobStore) -> None:
-    contents = {blob_of(content): content for content in (b"", b"1", b"22", CONTENT[:70_000])}
-    with blobs.write_many(contents):
-        for blob, content in contents.items():
-            assert read(blobs, blob) == content
+    contents: dict[Digests, bytes] = {
+        digests_of(content): content for content in (b"", b"1", b"22", CONTENT[:70_000])
+    }
+    with blobs.write_many(contents) as stored:
+        assert stored.keys() == contents.keys()
+        for digests, blob in stored.items():
+            assert blob == digests.stored(blob.key)
+            assert read(blobs, blob) == contents[digests]
         assert blobs.collect(none_referred).blobs == 0
     collected = blobs.collect(none_referred)
     assert (collected.blobs, collected.bytes) == (4, 70_003)
@@ -158,23 +184,23 @@ def test_many_are_stored_together_and_kept(blobs: BlobStore) -> None:
 
 def test_what_is_referred_to_stays(blobs: BlobStore) -> None:
     wanted, other = store(blobs, b"wanted"), store(blobs, b"other")
-    collected = blobs.collect(lambda sha256s: {wanted.sha256} & set(sha256s))
+    collected = blobs.collect(lambda keys: {wanted.key} & set(keys))
     assert (collected.blobs, collected.bytes, collected.temporary) == (1, 5, 0)
-    assert list(blobs.stored()) == [(wanted.sha256, 6)]
-    assert blobs.size(other.sha256) is None
+    assert list(blobs.stored()) == [(wanted.key, 6)]
+    assert blobs.size(other.key) is None
 
 
 def test_what_comes_to_be_referred_to_during_a_collection_stays(blobs: BlobStore) -> None:
     blob = store(blobs, b"late")
     asked: list[Sequence[str]] = []
 
-    def referred(sha256s: Sequence[str]) -> set[str]:
-        asked.append(sha256s)
-        return set() if len(asked) < 2 else set(sha256s)
+    def referred(keys: Sequence[str]) -> set[str]:
+        asked.append(keys)
+        return set() if len(asked) < 2 else set(keys)
 
     blobs.collect(referred)
     # Whoever asks once only has to do so when no upload can hold the content any more.
-    assert blobs.size(blob.sha256) == 4 or len(asked) == 1
+    assert blobs.size(blob.key) == 4 or len(asked) == 1
 
 
 def test_an_upload_keeps_its_content_until_it_lets_go(blobs: BlobStore) -> None:
@@ -193,10 +219,10 @@ def test_an_upload_keeps_its_content_until_it_lets_go(blobs: BlobStore) -> None:
 
 def test_keeping_what_is_stored(blobs: BlobStore) -> None:
     blob = store(blobs, b"kept")
-    with blobs.keep(blob.sha256, blob.size) as there:
+    with blobs.keep(blob.key, blob.size) as there:
         assert there
         assert blobs.collect(none_referred).blobs == 0
-    with blobs.keep(blob.sha256, blob.size + 1) as there:
+    with blobs.keep(blob.key, blob.size + 1) as there:
         assert not there
     with blobs.keep("0" * 64, 1) as there:
         assert not there
@@ -205,14 +231,19 @@ def test_keeping_what_is_stored(blobs: BlobStore) -> None:
 
 def test_verifying(blobs: BlobStore) -> None:
     blob = store(blobs, CONTENT, sha1=True)
-    assert (blobs.verify(blob.sha256).found, blobs.verify(blob.sha256).problem) == (blob, None)
+    read = blobs.verify(blob.key)
+    assert (read.found.stored(blob.key), read.problem) == (blob, None)
+    assert read.problem_of(blake3=blob.blake3, sha256=blob.sha256) is None
+    assert read.problem_of(blake3=None, sha256=blob.sha256) is None
+    for known in ({"blake3": "0" * 64, "sha256": None}, {"blake3": None, "sha256": "0" * 64}):
+        assert "damaged" in str(read.problem_of(**known))
     missing = blobs.verify("0" * 64)
     assert missing.problem == "is missing"
 
 
 def test_a_local_path_leads_to_the_content(blobs: BlobStore) -> None:
     blob = store(blobs, b"content")
-    path = blobs.local_path(blob.sha256)
+    path = blobs.local_path(blob.key)
     assert path is None or path.read_bytes() == b"content"
 
 
@@ -223,9 +254,9 @@ def test_many_threads_store_and_collect_at_once(blobs: BlobStore) -> None:
     stop = threading.Event()
     failures: list[BaseException] = []
 
-    def referred(sha256s: Sequence[str]) -> set[str]:
+    def referred(keys: Sequence[str]) -> set[str]:
         with lock:
-            return kept & set(sha256s)
+            return kept & set(keys)
 
     def collect() -> None:
         while not stop.is_set():
@@ -238,7 +269,7 @@ def test_many_threads_store_and_collect_at_once(blobs: BlobStore) -> None:
                     upload.write(content)
                     blob = upload.finish()
                     with lock:
-                        kept.add(blob.sha256)
+                        kept.add(blob.key)
         except BaseException as error:  # noqa: BLE001 - shown below
             failures.append(error)
 
@@ -254,12 +285,13 @@ def test_many_threads_store_and_collect_at_once(blobs: BlobStore) -> None:
     stop.set()
     collector.join()
     assert failures == []
-    assert {sha256 for sha256, _ in blobs.stored()} == kept == {blob_of(one).sha256 for one in contents}
+    assert {key for key, _ in blobs.stored()} == kept
+    assert len(kept) == len(contents)
 
 
 def test_a_content_is_removed_at_once_unless_something_needs_it(blobs: BlobStore) -> None:
     needed, kept, gone = (store(blobs, text) for text in (b"needed", b"kept", b"gone"))
-    everything = [blob.sha256 for blob in (needed, kept, gone)]
-    with blobs.keep(kept.sha256, kept.size):
-        blobs.remove([*everything, "0" * 64], lambda sha256s: {needed.sha256} & set(sha256s))
-    assert {sha256 for sha256, _ in blobs.stored()} == {needed.sha256, kept.sha256}
+    everything = [blob.key for blob in (needed, kept, gone)]
+    with blobs.keep(kept.key, kept.size):
+        blobs.remove([*everything, "0" * 64], lambda keys: {needed.key} & set(keys))
+    assert {key for key, _ in blobs.stored()} == {needed.key, kept.key}

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from blake3 import blake3
 
 from rinofs.protocol.digests import PART_SIZE
 from rinofs.server.blobs.disk import DiskBlobStore, UnsuitableDiskError
@@ -30,7 +31,7 @@ def blobs(root: Path) -> DiskBlobStore:
 
 
 def store(blobs: DiskBlobStore, content: bytes, step: int = MIB, *, sha1: bool = False) -> Blob:
-    with blobs.new_upload(sha1=sha1) as upload:
+    with blobs.new_upload(sha1=sha1, sha256=True) as upload:
         for start in range(0, len(content), step):
             upload.write(content[start : start + step])
         return upload.finish()
@@ -48,15 +49,17 @@ def test_a_content_comes_back_with_its_digests(blobs: DiskBlobStore, root: Path,
     blob = store(blobs, content, sha1=True)
     parts = [hashlib.md5(content[i : i + PART_SIZE]).digest() for i in range(0, size, PART_SIZE)]
     assert blob == Blob(
+        key=f"b3/{blake3(content).hexdigest()}",
+        blake3=blake3(content).hexdigest(),
         sha256=hashlib.sha256(content).hexdigest(),
         etag=f"{hashlib.md5(b''.join(parts)).hexdigest()}-{len(parts)}",
         size=size,
         taken_sha1=hashlib.sha1(content).hexdigest(),
     )
     assert store(blobs, content) == replace(blob, taken_sha1=None)
-    with blobs.open_range(blob.sha256, size) as file:
+    with blobs.open_range(blob.key, size) as file:
         assert file.read() == content
-    assert files_below(root) == [blobs.local_path(blob.sha256)]
+    assert files_below(root) == [blobs.local_path(blob.key)]
 
 
 def test_a_sha1_that_nobody_asked_for_is_not_made_up(blobs: DiskBlobStore) -> None:
@@ -76,16 +79,36 @@ def test_a_buffer_may_be_reused_after_a_write(blobs: DiskBlobStore) -> None:
             upload.write(memoryview(buffer))
         blob = upload.finish()
     content = b"".join(bytes([byte]) * MIB for byte in range(5))
-    assert blob.sha256 == hashlib.sha256(content).hexdigest()
-    assert blobs.local_path(blob.sha256).read_bytes() == content
+    assert blob.blake3 == blake3(content).hexdigest()
+    assert blobs.local_path(blob.key).read_bytes() == content
 
 
 def test_one_content_is_kept_once(blobs: DiskBlobStore, root: Path) -> None:
     first = store(blobs, b"same")
-    modified = blobs.local_path(first.sha256).stat().st_mtime_ns
+    modified = blobs.local_path(first.key).stat().st_mtime_ns
     assert store(blobs, b"same", step=1) == first
-    assert files_below(root) == [blobs.local_path(first.sha256)]
-    assert blobs.local_path(first.sha256).stat().st_mtime_ns == modified
+    assert files_below(root) == [blobs.local_path(first.key)]
+    assert blobs.local_path(first.key).stat().st_mtime_ns == modified
+
+
+def test_what_an_earlier_version_stored_is_read_kept_and_removed(blobs: DiskBlobStore, root: Path) -> None:
+    key = hashlib.sha256(b"before").hexdigest()
+    path = root / "contents" / key[:2] / key
+    path.parent.mkdir()
+    path.write_bytes(b"before")
+    new = store(blobs, b"before")
+    assert dict(blobs.stored()) == {key: 6, new.key: 6}
+    assert blobs.local_path(key) == path
+    with blobs.open_range(key, 6) as file:
+        assert file.read() == b"before"
+    assert blobs.verify(key).problem_of(blake3=new.blake3, sha256=new.sha256) is None
+    with blobs.keep(key, 6) as whole:
+        assert whole
+        assert blobs.collect(lambda keys: {new.key} & set(keys)).blobs == 0
+    assert blobs.collect(lambda keys: {key} & set(keys)).blobs == 1
+    assert files_below(root) == [path]
+    blobs.remove([key], lambda _: set())
+    assert files_below(root) == []
 
 
 def test_giving_up_leaves_nothing(blobs: DiskBlobStore, root: Path) -> None:
@@ -113,17 +136,17 @@ def test_a_content_is_synced_before_it_has_its_name_and_its_name_before_it_is_ac
     monkeypatch.setattr(os, "link", linked)
     store(blobs, b"durable")
     # The folder of the first two digits is new, so it is made known in its own folder first.
-    assert seen == ["sync blobs", "sync temporary", "link", "sync contents"]
+    assert seen == ["sync blobs", "sync temporary", "link", "sync b3"]
     seen.clear()
     store(blobs, b"durable")
-    assert seen == ["sync contents"]
+    assert seen == ["sync b3"]
 
 
 def test_a_folder_that_another_upload_made_is_made_known_too(
     blobs: DiskBlobStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Whoever made it may still be about to, or was killed before.
-    blobs.local_path(hashlib.sha256(b"durable").hexdigest()).parent.mkdir()
+    blobs.local_path(f"b3/{blake3(b'durable').hexdigest()}").parent.mkdir()
     seen: list[str] = []
     sync = os.fsync
 
@@ -133,16 +156,16 @@ def test_a_folder_that_another_upload_made_is_made_known_too(
 
     monkeypatch.setattr(os, "fsync", fsync)
     store(blobs, b"durable")
-    assert "contents" in seen
+    assert "b3" in seen
 
 
 def test_a_shortened_content_is_refused_and_replaced_by_the_next_upload(blobs: DiskBlobStore) -> None:
     blob = store(blobs, b"whole content")
-    os.truncate(blobs.local_path(blob.sha256), 5)
+    os.truncate(blobs.local_path(blob.key), 5)
     with pytest.raises(Unavailable, match=r"damaged"):
-        blobs.open_range(blob.sha256, blob.size)
+        blobs.open_range(blob.key, blob.size)
     assert store(blobs, b"whole content") == blob
-    assert blobs.local_path(blob.sha256).read_bytes() == b"whole content"
+    assert blobs.local_path(blob.key).read_bytes() == b"whole content"
 
 
 def test_a_missing_content_is_an_answer(blobs: DiskBlobStore) -> None:
@@ -165,15 +188,15 @@ def test_a_content_stays_until_the_upload_lets_go_of_it(blobs: DiskBlobStore, ro
     with blobs.new_upload() as first, blobs.new_upload() as second:
         for upload in (first, second):
             upload.write(b"leased")
-        sha256 = first.finish().sha256
-        assert second.finish().sha256 == sha256
-        assert not other.remove_unless(sha256, lambda _: False)
+        key = first.finish().key
+        assert second.finish().key == key
+        assert not other.remove_unless(key, lambda _: False)
         first.release()
-        assert not other.remove_unless(sha256, lambda _: False)
+        assert not other.remove_unless(key, lambda _: False)
         second.release()
-        assert not other.remove_unless(sha256, lambda _: True)
-        assert other.remove_unless(sha256, lambda _: False)
-        assert not other.remove_unless(sha256, lambda _: False)
+        assert not other.remove_unless(key, lambda _: True)
+        assert other.remove_unless(key, lambda _: False)
+        assert not other.remove_unless(key, lambda _: False)
     assert files_below(root) == []
 
 
@@ -201,10 +224,10 @@ def test_another_process_keeps_what_it_works_on_until_it_is_killed(
         assert blobs.remove_abandoned() == 0
         stored = list(blobs.stored())
         assert len(stored) == (stage == "finish")
-        assert not any(blobs.remove_unless(sha256, lambda _: False) for sha256, _ in stored)
+        assert not any(blobs.remove_unless(key, lambda _: False) for key, _ in stored)
         child.kill()
     assert blobs.remove_abandoned() == (stage == "write")
-    assert all(blobs.remove_unless(sha256, lambda _: False) for sha256, _ in stored)
+    assert all(blobs.remove_unless(key, lambda _: False) for key, _ in stored)
     assert files_below(root) == []
 
 
@@ -238,7 +261,8 @@ def test_locks_that_hold_nobody_off_are_noticed(root: Path, monkeypatch: pytest.
 @pytest.mark.parametrize(
     "name",
     [".DS_Store", "lost+found/", "contents/.nfs0001", "contents/ab/note.txt", "contents/zz/",
-     "temporary/mine", "contents/ab/" + "c" * 64, "contents/README", "contents/ab/deeper/"],
+     "temporary/mine", "contents/ab/" + "c" * 64, "contents/README", "contents/ab/deeper/",
+     "b3/.nfs0001", "b3/ab/note.txt", "b3/zz/", "b3/ab/" + "c" * 64, "b3/README", "b3/ab/deeper/"],
 )  # fmt: skip
 def test_foreign_files_are_left_alone(blobs: DiskBlobStore, root: Path, name: str) -> None:
     kept, gone = store(blobs, b"kept"), store(blobs, b"gone")
@@ -248,8 +272,8 @@ def test_foreign_files_are_left_alone(blobs: DiskBlobStore, root: Path, name: st
     else:
         foreign.parent.mkdir(exist_ok=True)
         foreign.write_bytes(b"foreign")
-    assert dict(blobs.stored()) == {kept.sha256: kept.size, gone.sha256: gone.size}
-    collected = blobs.collect(lambda sha256s: {kept.sha256} & set(sha256s))
+    assert dict(blobs.stored()) == {kept.key: kept.size, gone.key: gone.size}
+    collected = blobs.collect(lambda keys: {kept.key} & set(keys))
     assert (collected.blobs, collected.bytes, collected.temporary) == (1, gone.size, 0)
     assert foreign.exists()
-    assert dict(blobs.stored()) == {kept.sha256: kept.size}
+    assert dict(blobs.stored()) == {kept.key: kept.size}

@@ -10,7 +10,7 @@ import pytest
 
 from rinofs.protocol.limits import MAX_BUNDLE_UPLOAD
 from rinofs.server.blobs.disk import DiskBlobStore
-from rinofs.server.blobs.store import blob_of
+from rinofs.server.blobs.store import digests_of
 from rinofs.server.errors import InsufficientStorage
 from tests.forkserver import in_own_process
 from tests.server.blobs.test_disk import files_below, store
@@ -29,12 +29,12 @@ def blobs(root: Path) -> DiskBlobStore:
 
 
 def test_contents_are_known_by_the_same_as_alone(blobs: DiskBlobStore, root: Path) -> None:
-    with blobs.write_many({blob_of(content): content for content in CONTENTS}):
+    with blobs.write_many({digests_of(content): content for content in CONTENTS}) as stored:
         for content in CONTENTS:
-            assert blobs.local_path(blob_of(content).sha256).read_bytes() == content
+            assert blobs.local_path(stored[digests_of(content)].key).read_bytes() == content
     assert len(files_below(root)) == len(set(CONTENTS))  # nothing temporary is left
     for content in CONTENTS:
-        assert store(blobs, content) == blob_of(content)
+        assert store(blobs, content) == stored[digests_of(content)]
 
 
 def test_each_is_synced_before_it_has_its_name_and_its_name_before_it_is_kept(
@@ -58,39 +58,40 @@ def test_each_is_synced_before_it_has_its_name_and_its_name_before_it_is_kept(
 
     monkeypatch.setattr(os, "fsync", fsync)
     monkeypatch.setattr(os, "link", linked)
-    contents = {blob_of(content): content for content in [*CONTENTS, b"present"]}
+    contents = {digests_of(content): content for content in [*CONTENTS, b"present"]}
     with blobs.write_many(contents):
         named = {target: seen.index((source, target)) for source, target in seen if source != "sync"}
         sources = {target: source for source, target in seen if source != "sync"}
-        assert set(named) == {blob.sha256 for blob in contents} - {present.sha256}
-        for sha256, when in named.items():
-            assert seen.index(("sync", sources[sha256])) < when
-            folder_synced = max(index for index, event in enumerate(seen) if event == ("sync", sha256[:2]))
+        assert set(named) == {digests.blake3 for digests in contents} - {present.blake3}
+        for digest, when in named.items():
+            assert seen.index(("sync", sources[digest])) < when
+            folder_synced = max(index for index, event in enumerate(seen) if event == ("sync", digest[:2]))
             assert folder_synced > when
-        assert seen.index(("sync", "contents")) < min(named.values())  # where the new folders are
+        assert seen.index(("sync", "b3")) < min(named.values())  # where the new folders are
         # The name may be another upload's, which was killed before it synced the folder.
-        assert ("sync", present.sha256[:2]) in seen
+        assert ("sync", present.blake3[:2]) in seen
         assert len(seen) == len(set(seen))  # and nothing twice
 
 
 def test_contents_stay_until_the_batch_lets_go_of_them(blobs: DiskBlobStore, root: Path) -> None:
     other = DiskBlobStore(root)
     present = store(blobs, b"present")
-    new = blob_of(b"new")
-    with blobs.write_many({present: b"present", new: b"new"}):
-        for blob in (present, new):
-            assert not other.remove_unless(blob.sha256, lambda _: False)
+    contents = {digests_of(content): content for content in (b"present", b"new")}
+    with blobs.write_many(contents) as stored:
+        assert present in stored.values()
+        for blob in stored.values():
+            assert not other.remove_unless(blob.key, lambda _: False)
     assert other.remove_abandoned() == 0
-    for blob in (present, new):
-        assert other.remove_unless(blob.sha256, lambda _: False)
+    for blob in stored.values():
+        assert other.remove_unless(blob.key, lambda _: False)
     assert files_below(root) == []
 
 
 def test_a_damaged_content_is_replaced(blobs: DiskBlobStore) -> None:
     blob = store(blobs, b"whole content")
-    os.truncate(blobs.local_path(blob.sha256), 5)
-    with blobs.write_many({blob: b"whole content"}):
-        assert blobs.local_path(blob.sha256).read_bytes() == b"whole content"
+    os.truncate(blobs.local_path(blob.key), 5)
+    with blobs.write_many({digests_of(b"whole content"): b"whole content"}):
+        assert blobs.local_path(blob.key).read_bytes() == b"whole content"
 
 
 def test_a_full_disk_is_an_answer_and_leaves_nothing(
@@ -109,7 +110,7 @@ def test_a_full_disk_is_an_answer_and_leaves_nothing(
         return path, Path("/dev/full").open("wb", buffering=0)
 
     monkeypatch.setattr(blobs, "temporary_file", temporary_file)
-    contents = {blob_of(content): content for content in CONTENTS}
+    contents = {digests_of(content): content for content in CONTENTS}
     with pytest.raises(InsufficientStorage), blobs.write_many(contents):
         pytest.fail("not stored")
     assert files_below(root) == []
@@ -118,7 +119,7 @@ def test_a_full_disk_is_an_answer_and_leaves_nothing(
 @in_own_process
 def test_many_batches_of_the_same_contents_at_once(root: Path) -> None:
     blobs = DiskBlobStore(root)
-    contents = {blob_of(content): content for content in CONTENTS}
+    contents = {digests_of(content): content for content in CONTENTS}
     failures: list[BaseException] = []
     most = 0
 

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 OWN = {
-    "id", "name", "type", "size", "parent", "metadata", "tags", "etag", "sha256", "versions",
+    "id", "name", "type", "size", "parent", "metadata", "tags", "etag", "sha256", "blake3", "versions",
     "project", "project_name", "owner", "shared", "created_on", "updated_on",
 }  # fmt: skip
 ORDERS = {

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from blake3 import blake3
 
 from rinofs.server.catalog.datapacks import KEPT, DatapackStore, ExpectedState
 from rinofs.server.catalog.structures import Structure, structure_of
@@ -40,7 +41,7 @@ def stored(services: Services) -> set[str]:
 
 
 def digests(*contents: bytes) -> set[str]:
-    return {hashlib.sha256(content).hexdigest() for content in contents}
+    return {f"b3/{blake3(content).hexdigest()}" for content in contents}
 
 
 def test_contents_of_datapacks_are_not_collected(services: Services, user: User) -> None:

@@ -135,7 +135,7 @@ class Shelf:
         new = NewObject(None, f"o{len(self.records)}", metadata=given, tags=tags)
         store = self.services.store
         made = store.create_folder(self.user, new) if folder else store.create_object(self.user, new)
-        shown: dict[str, Any] = made.to_json(self.user) | {"sha256": None}
+        shown: dict[str, Any] = made.to_json(self.user) | {"sha256": None, "blake3": None}
         assert json.loads(made.metadata) == given
         self.records.append({**shown, "metadata": given, "tags": list(tags), "versions": []})
         return made.id

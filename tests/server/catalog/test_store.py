@@ -53,9 +53,9 @@ def upload(services: Services, user: User, name: str, content: bytes, **known: A
 
 
 def content(services: Services, record: Record) -> bytes:
-    assert record.sha256 is not None
+    assert record.key is not None
     assert record.size is not None
-    with services.blobs.open_range(record.sha256, record.size) as file:
+    with services.blobs.open_range(record.key, record.size) as file:
         return file.read()
 
 
@@ -276,9 +276,11 @@ def test_the_time_of_a_file_is_that_of_its_content(services: Services, user: Use
     with services.blobs.new_upload() as sent:
         sent.write(b"22")
         blob = sent.finish()
-        assert store.replace_content(user, file.id, blob, expected="0" * 64) is None
-        grown = store.replace_content(user, file.id, blob, expected=file.sha256)
-    assert grown is not None
+        assert store.replace_content(user, file.id, blob, expected=None) is None
+        replaced = store.replace_content(user, file.id, blob, expected=file.blob)
+    assert replaced is not None
+    grown, unreferenced = replaced
+    assert unreferenced == {file.key}
     assert grown.updated_on > file.updated_on
     assert (grown.id, grown.size, grown.etag) == (file.id, 2, blob.etag)
 

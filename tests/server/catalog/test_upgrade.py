@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from rinofs.server.maintenance import fsck
+from rinofs.server.maintenance import fsck, gc
 from rinofs.server.services import open_services
 from rinofs.server.settings import ServerSettings
 from rinofs.testing import live_server
@@ -163,16 +163,36 @@ def test_killed_anywhere_it_goes_on_at_the_next_start(tmp_path: Path) -> None:
         str(tmp_path / "copy" / "db"),
         step,
     ]
-    command += ["users", "tokens", "objects", "datapacks", "oauth_grants", "oauth_refresh_tokens"]
+    command += ["users", "tokens", "objects", "datapacks", "oauth_grants", "oauth_refresh_tokens", "blobs"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     killed, _, counts = done.stdout.partition(" ")
     assert int(killed) >= 25  # the upgrade has more statements than that, and was killed at each
-    assert json.loads(counts) == [2, 7, 5, 1, 2, 3]
+    assert json.loads(counts) == [2, 7, 5, 1, 2, 3, 4]
 
 
 def test_nothing_is_wrong_with_the_folder(tmp_path: Path) -> None:
     data, _ = unpacked(tmp_path)
     services = open_services(ServerSettings(data))
-    assert fsck(services).problems == ()
+    first, second = fsck(services), fsck(services)
+    assert (first.problems, first.blobs_filled, first.blobs_merged) == ((), 4, 0)
+    assert (second.problems, second.blobs_filled) == ((), 0)
     services.close()
+
+
+def test_contents_stay_where_they_are_and_the_same_ones_are_not_stored_again(tmp_path: Path) -> None:
+    data, known = unpacked(tmp_path)
+    blobs = data / "blobs"
+    before = {path.relative_to(blobs): path.read_bytes() for path in blobs.rglob("*") if path.is_file()}
+    assert len(before) == 4
+    with live_server(data_dir=data, token="previous-primary") as server:
+        api = Api(server.endpoint_url, known["api"])
+        record = api.ok("files/get_metadata", {"id": known["file"]})
+        assert "blake3" not in record
+        again = api.file("again", api.content(known["file"]))
+        assert (again["sha256"], again["etag"]) == (record["sha256"], record["etag"])
+        assert api.ok("files/get_metadata", {"id": known["file"]})["blake3"] == again["blake3"]
+        new = api.file("new", b"new")
+        assert gc(server._services).blobs_removed <= 1  # the hourly one may have been there first
+    after = {path.relative_to(blobs): path.read_bytes() for path in blobs.rglob("*") if path.is_file()}
+    assert after == {**before, Path("b3", new["blake3"][:2], new["blake3"]): b"new"}

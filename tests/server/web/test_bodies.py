@@ -9,11 +9,12 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import pytest
 import requests
+from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.routing import Route
 
-from rinofs.protocol.digests import EtagHasher
+from rinofs.protocol.digests import EtagHasher, new_hasher
 from rinofs.server.blobs.disk import DiskBlobStore
 from rinofs.server.web.bodies import read_fields
 from rinofs.server.web.responses import json_response
@@ -69,7 +70,8 @@ def url(kept: Kept) -> Iterator[str]:
     def shown(upload: ReceivedUpload) -> Response:
         blob = upload.blob
         body = {"fields": upload.fields, "filename": upload.filename, "size": blob.size}
-        return json_response(body | {"sha256": blob.sha256, "sha1": blob.taken_sha1, "etag": blob.etag})
+        digests = {"blake3": blob.blake3, "sha256": blob.sha256, "sha1": blob.taken_sha1}
+        return json_response({**body, **digests, "etag": blob.etag})
 
     async def fields(request: Request) -> Response:
         return json_response(await read_fields(request, text_fields={"query"}))
@@ -257,7 +259,17 @@ def described(content: bytes) -> dict[str, object]:
     etag = EtagHasher()
     etag.update(content)
     digests = {name: hashlib.new(name, content).hexdigest() for name in ("sha256", "sha1")}
-    return {"size": len(content), "etag": etag.etag(), **digests}
+    if len(content) > MIB:
+        digests["sha256"] = None  # taken later
+    return {"size": len(content), "etag": etag.etag(), "blake3": blake3(content).hexdigest(), **digests}
+
+
+@pytest.mark.parametrize("size", [0, MIB, MIB + 1, 3 * MIB])
+def test_a_digest_that_is_sent_is_taken_at_once(url: str, size: int) -> None:
+    content = os.urandom(size)
+    digest = hashlib.sha256(content).hexdigest()
+    body = multipart(('name="file"; filename="f"', content), ('name="sha256"', digest.encode()))
+    assert post(f"{url}/upload", body, FORM_DATA).json()["sha256"] == digest
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, MIB - 1, MIB, MIB + 1, 7 * MIB + 5])
@@ -285,13 +297,22 @@ PARTS = {
     "json": ('name="json"', b'{"name": "n", "x": 1}'),
     "file": ('name="file"; filename="f"', b"content"),
     "sha256": ('name="sha256"', hashlib.sha256(b"content").hexdigest().upper().encode()),
+    "blake3": ('name="blake3"', blake3(b"content").hexdigest().upper().encode()),
     "x": ('name="x"', b"2"),
     "y": ('name="y"', b"3"),
 }
 
 
 @pytest.mark.parametrize(
-    "order", [("json", "file", "sha256"), ("sha256", "file", "json"), ("file", "x", "json", "y"), ("file",)]
+    "order",
+    [
+        ("json", "file", "sha256"),
+        ("sha256", "file", "json"),
+        ("json", "file", "blake3"),
+        ("blake3", "file", "sha256"),
+        ("file", "x", "json", "y"),
+        ("file",),
+    ],
 )
 def test_parts_come_in_any_order(url: str, order: tuple[str, ...]) -> None:
     answer = post(f"{url}/upload", multipart(*(PARTS[name] for name in order)), FORM_DATA).json()
@@ -302,19 +323,23 @@ def test_parts_come_in_any_order(url: str, order: tuple[str, ...]) -> None:
     assert answer["size"] == 7
 
 
-@pytest.mark.parametrize("stored", [b"content", b"else"])
-def test_digest_of_something_else(url: str, empty: Kept, stored: bytes) -> None:
-    digest = hashlib.sha256(b"intended").hexdigest().encode()
-    body = multipart(('name="file"; filename="f"', stored), ('name="sha256"', digest))
+@pytest.mark.parametrize("stored", [b"content", b"else", b"large" * MIB])
+@pytest.mark.parametrize("name", ["blake3", "sha256"])
+def test_digest_of_something_else(url: str, empty: Kept, stored: bytes, name: str) -> None:
+    hasher = new_hasher(name)
+    hasher.update(b"intended")
+    announced = (f'name="{name}"', hasher.hexdigest().encode())
+    body = multipart(('name="file"; filename="f"', stored), announced)
     answer = post(f"{url}/upload", body, FORM_DATA)
     assert answer.status_code == 422
-    assert "sha256" in answer.json()["error"]
+    assert name in answer.json()["error"]
     assert empty.files() == []
 
 
+@pytest.mark.parametrize("name", ["blake3", "sha256"])
 @pytest.mark.parametrize("digest", [b"", b"0" * 63, b"g" * 64, b"\xff" * 64])
-def test_digest_that_is_none(url: str, empty: Kept, digest: bytes) -> None:
-    body = multipart(('name="file"; filename="f"', b"x"), ('name="sha256"', digest))
+def test_digest_that_is_none(url: str, empty: Kept, digest: bytes, name: str) -> None:
+    body = multipart(('name="file"; filename="f"', b"x"), (f'name="{name}"', digest))
     assert post(f"{url}/upload", body, FORM_DATA).status_code == 400
     assert empty.files() == []
 

@@ -65,8 +65,8 @@ class Files(DiskBlobStore):
         super().__init__(folder / "blobs")
         self.paths: dict[str, Path] = {}
 
-    def local_path(self, sha256: str) -> Path:
-        return self.paths[sha256]
+    def local_path(self, key: str) -> Path:
+        return self.paths[key]
 
 
 class Readers(MemoryBlobStore):
@@ -77,8 +77,8 @@ class Readers(MemoryBlobStore):
         self._files = Files(folder)
         self.paths = self._files.paths
 
-    def open_range(self, sha256: str, size: int, start: int = 0, stop: int | None = None) -> BlobReader:
-        return self._files.open_range(sha256, size, start, stop)
+    def open_range(self, key: str, size: int, start: int = 0, stop: int | None = None) -> BlobReader:
+        return self._files.open_range(key, size, start, stop)
 
 
 @pytest.fixture(scope="module", params=[Files, Readers])
@@ -91,11 +91,11 @@ def server(folder: Path, request: pytest.FixtureRequest) -> Iterator[http.client
         content = path.read_bytes() if 0 < size <= SIZE else b""
         known = content or path.name == "empty"
         sha256 = hashlib.sha256(content if known else path.name.encode()).hexdigest()
-        blobs.paths[sha256] = path
+        blobs.paths[path.name] = path
         modified = datetime.now(UTC) if request.path_params["mode"] == "fresh" else MODIFIED
         return content_response(
             request,
-            content=StoredContent(blobs, sha256, size),
+            content=StoredContent(blobs, path.name, size, {"sha256": sha256}),
             etag=ETAG,
             filename="a.csv",
             modified=modified,

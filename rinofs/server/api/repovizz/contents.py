@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
+from rinofs.server.api.calls import known_contents
 from rinofs.server.api.repovizz.datapacks import OK, expected_state, known_state
 from rinofs.server.api.repovizz.requests import datapack_id, extended, link_of
 from rinofs.server.catalog.structures import CONTENT_LINK, json_text
 from rinofs.server.web.downloads import content_response
 from rinofs.server.web.responses import json_response
 from rinofs.server.web.sending import StoredContent
-from rinofs.server.web.uploads import receive_upload
+from rinofs.server.web.uploads import receive_upload, said_digest
 
 if TYPE_CHECKING:
     from rinofs.server.api.calls import Call
@@ -44,7 +45,7 @@ def _listed(call: Call) -> bytes:
         link = node["link"]
         content = known.get(link) if extended(call) else None
         if content is not None:
-            node |= {"size": content.size, "sha256": content.sha256}
+            node |= {"size": content.size, **content.digests}
         listed.setdefault(link, node)
     return json_text(listed)
 
@@ -59,12 +60,13 @@ async def put(call: Call) -> Response:
         filename = _filename(link, received.filename, blob)
 
         def change(user: User, key: RequestKey | None) -> None:
-            call.services.datapacks.put_content(
-                user, identifier, link, blob, filename, expected=expected_state(call), key=key
-            )
+            with known_contents(call.services, [blob]) as known:
+                call.services.datapacks.put_content(
+                    user, identifier, link, known[0], filename, expected=expected_state(call), key=key
+                )
 
         # A request of the same key has the same content.
-        return await call.once(blob.sha256, change, lambda _: _stored(blob), lambda _: None)
+        return await call.once(said_digest(blob), change, lambda _: _stored(blob), lambda _: None)
 
 
 async def store(call: Call) -> Response:
@@ -72,9 +74,16 @@ async def store(call: Call) -> Response:
     identifier = datapack_id(call)
     await call.run_in_thread(call.services.datapacks.check, identifier)
     async with receive_upload(call.request, call.services.blobs, any_part=True, sha1=True) as received:
-        filename = received.filename or received.blob.sha1
-        await call.run_in_thread(call.services.datapacks.store_content, identifier, received.blob, filename)
-        return _stored(received.blob)
+        blob = received.blob
+
+        def keep(user: User) -> None:
+            with known_contents(call.services, [blob]) as known:
+                call.services.datapacks.store_content(
+                    user, identifier, known[0], received.filename or blob.sha1
+                )
+
+        await call.run_in_thread(keep)
+        return _stored(blob)
 
 
 def _stored(blob: Blob) -> Response:
@@ -94,7 +103,7 @@ async def send(call: Call) -> Response:
     content = await call.run_in_thread(call.services.datapacks.content, datapack_id(call), sha1)
     return content_response(
         call.request,
-        content=StoredContent(call.services.blobs, content.sha256, content.size),
+        content=StoredContent(call.services.blobs, content.key, content.size, content.digests),
         etag=content.etag,
         filename=content.filename,
         modified=content.modified,

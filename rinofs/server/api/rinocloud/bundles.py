@@ -11,30 +11,34 @@ from urllib.parse import quote
 
 from starlette.responses import Response
 
-from rinofs.protocol.digests import SHA256, repr_digest
-from rinofs.protocol.extensions import REPR_DIGEST, RINOCLOUD_ALONE
+from rinofs.protocol.digests import BLAKE3, DIGESTS, SHA256, repr_digest
+from rinofs.protocol.extensions import REPR_DIGEST, RINOCLOUD_ALONE, WANT_REPR_DIGEST
 from rinofs.protocol.limits import MAX_BUNDLE, MAX_BUNDLE_DOWNLOAD, MAX_BUNDLE_UPLOAD, MAX_BUNDLED_FILE
+from rinofs.server.api.calls import known_contents
 from rinofs.server.api.rinocloud.changes import respond_with_list
 from rinofs.server.api.rinocloud.requests import new_object, path_of, text, whole_number
-from rinofs.server.blobs.store import blob_of
+from rinofs.server.blobs.store import digests_of
 from rinofs.server.catalog.bulk_insert import about
 from rinofs.server.catalog.records import Kind
 from rinofs.server.catalog.store import made_before
 from rinofs.server.errors import ApiError, BadRequest, NotFound, Unprocessable
+from rinofs.server.web.downloads import wanted_digests
 from rinofs.server.web.uploads import read_upload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from starlette.requests import Request
 
     from rinofs.server.api.calls import Call
-    from rinofs.server.blobs.store import Blob
+    from rinofs.server.blobs.store import Digests
     from rinofs.server.catalog.database import RequestKey
     from rinofs.server.catalog.records import NewObject, Record, User
 
 __all__ = ["download_many", "upload_many"]
 
 _DIGEST = re.compile("[0-9a-f]{64}")
-_OF_CONTENT = ("size", "sha256")
+_OF_CONTENT = ("size", *DIGESTS)
 
 
 async def download_many(call: Call) -> Response:
@@ -64,22 +68,28 @@ def _parts(
         content = None if record is None else _content(call, record, min(MAX_BUNDLED_FILE, room))
         where = "/".join(quote(name, safe="") for name in path)
         yield f"\r\n--{boundary}\r\nContent-Location: {where}\r\n".encode()
-        if content is None or record is None or record.sha256 is None:
+        if content is None or record is None:
             yield f"{RINOCLOUD_ALONE}: true\r\nContent-Length: 0\r\n\r\n".encode()
             continue
         room -= len(content)
-        # Without WANT_REPR_DIGEST, nothing beside SHA-256: clients before BLAKE3 compare the whole value.
-        digest = repr_digest({SHA256: record.sha256})
+        digest = repr_digest(_offered(call.request, record.digests))
         yield f"{REPR_DIGEST}: {digest}\r\nContent-Length: {len(content)}\r\n\r\n".encode()
         yield content
     yield f"\r\n--{boundary}--\r\n".encode()
 
 
+def _offered(request: Request, known: Mapping[str, str]) -> Mapping[str, str]:
+    if WANT_REPR_DIGEST in request.headers or SHA256 not in known:
+        return wanted_digests(request, known)
+    # Nothing beside SHA-256: clients before BLAKE3 compare the whole value.
+    return {SHA256: known[SHA256]}
+
+
 def _content(call: Call, record: Record, most: int) -> bytes | None:
-    if record.sha256 is None or record.size is None or record.size > most:
+    if record.key is None or record.size is None or record.size > most:
         return None
     try:
-        with call.services.blobs.open_range(record.sha256, record.size) as reader:
+        with call.services.blobs.open_range(record.key, record.size) as reader:
             content = reader.read(record.size)
     except ApiError:
         return None  # whoever asks for it alone is told what is wrong
@@ -94,8 +104,12 @@ async def upload_many(call: Call) -> Response:
 
     def change(user: User, key: RequestKey | None) -> list[Record]:
         arriving = _arriving(fields.get("files"), memoryview(content))
-        with call.services.blobs.write_many({one.blob: one.content for one in arriving}):
-            files = [(one.new, one.blob) for one in arriving]
+        with (
+            call.services.blobs.write_many({one.digests: one.content for one in arriving}) as stored,
+            known_contents(call.services, list(stored.values())) as known,
+        ):
+            blobs = dict(zip(stored, known, strict=True))
+            files = [(one.new, blobs[one.digests]) for one in arriving]
             return call.services.store.upload_many(user, files, key=key)
 
     return await call.once([fields, digest], change, partial(respond_with_list, call), made_before)
@@ -106,7 +120,7 @@ class _Arriving:
     """A file among others."""
 
     new: NewObject
-    blob: Blob
+    digests: Digests
     content: memoryview
 
 
@@ -118,7 +132,7 @@ def _arriving(files: object, content: memoryview) -> list[_Arriving]:
         with about(number):
             one = _one(fields, content[start:])
         found.append(one)
-        start += one.blob.size
+        start += one.digests.size
     if start != len(content):
         message = f"files: their sizes make {start} bytes, and {len(content)} were sent"
         raise BadRequest(message, field="files")
@@ -139,10 +153,11 @@ def _one(fields: object, rest: memoryview) -> _Arriving:
         nested=True,
         kind=Kind.FILE,
     )
-    blob = blob_of(rest[:size])
-    digest = text(fields, "sha256")
-    if digest is not None and not _DIGEST.fullmatch(digest):
-        raise BadRequest("sha256: a digest of 64 hex digits is expected", field="sha256")
-    if digest not in {None, blob.sha256}:
-        raise Unprocessable("sha256: the content has another digest", field="sha256")
-    return _Arriving(new, blob, rest[:size])
+    taken = digests_of(rest[:size])
+    for name, found in ((BLAKE3, taken.blake3), (SHA256, taken.sha256)):
+        digest = text(fields, name)
+        if digest is not None and not _DIGEST.fullmatch(digest):
+            raise BadRequest(f"{name}: a digest of 64 hex digits is expected", field=name)
+        if digest not in {None, found}:
+            raise Unprocessable(f"{name}: the content has another digest", field=name)
+    return _Arriving(new, taken, rest[:size])

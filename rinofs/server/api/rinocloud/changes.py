@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 
+from rinofs.server.api.calls import known_contents
 from rinofs.server.api.rinocloud.requests import (
     change_of,
     flag,
@@ -19,12 +20,13 @@ from rinofs.server.api.rinocloud.requests import (
     text,
     uploaded_file,
 )
+from rinofs.server.blobs.store import SHA256_AT_ONCE
 from rinofs.server.catalog.records import Kind, Record
 from rinofs.server.catalog.store import FolderExists, made_before
 from rinofs.server.errors import BadRequest, Conflict
 from rinofs.server.web.preconditions import etags_in
 from rinofs.server.web.responses import json_response
-from rinofs.server.web.uploads import ReceivedUpload, receive_binary, receive_upload
+from rinofs.server.web.uploads import ReceivedUpload, receive_binary, receive_upload, said_digest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -95,9 +97,10 @@ async def _store(call: Call, received: ReceivedUpload) -> Response:
 
     def change(user: User, key: RequestKey | None) -> list[Record]:
         store = call.services.store
-        return [store.upload(user, new, received.blob, only_new=only_new, expected=expected, key=key)]
+        with known_contents(call.services, [received.blob]) as (blob,):
+            return [store.upload(user, new, blob, only_new=only_new, expected=expected, key=key)]
 
-    said = [received.fields, received.filename, received.blob.sha256]
+    said = [received.fields, received.filename, said_digest(received.blob)]
     return await _created(call, said, change)
 
 
@@ -153,23 +156,23 @@ def _append(call: Call, number: int, chunk: bytes, *, exact: bool) -> Record:
             continue
         if record.type == Kind.FOLDER:
             raise BadRequest(f"id: {number} is a folder, which has no content", field="id")
-        with call.services.blobs.new_upload() as grown:
+        at_once = (record.size or 0) + len(chunk) <= SHA256_AT_ONCE
+        with call.services.blobs.new_upload(sha256=at_once) as grown:
             _copy_content(call, record, grown)
             grown.write(chunk)
-            changed = call.services.store.replace_content(
-                call.user, number, grown.finish(), expected=record.sha256
-            )
+            with known_contents(call.services, [grown.finish()]) as (blob,):
+                changed = call.services.store.replace_content(call.user, number, blob, expected=record.blob)
         if changed is not None:
-            if record.sha256 is not None:
-                call.services.remove([record.sha256])
-            return changed
+            grown_record, unreferenced = changed
+            call.services.remove(unreferenced)
+            return grown_record
     raise Conflict(f"id: too many requests append to {number} at once", field="id")
 
 
 def _copy_content(call: Call, record: Record, target: BlobUpload) -> None:
-    if record.sha256 is None or record.size is None:
+    if record.key is None or record.size is None:
         return
-    with call.services.blobs.open_range(record.sha256, record.size) as source:
+    with call.services.blobs.open_range(record.key, record.size) as source:
         while data := source.read(_COPY_SIZE):
             target.write(data)
 

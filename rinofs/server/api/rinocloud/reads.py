@@ -120,13 +120,13 @@ async def download(call: Call) -> Response:
     if record.type == Kind.FOLDER or (by_path and record.type != Kind.FILE):
         raise BadRequest(f"id: {record.id} is a {record.type}, which has no content", field="id")
     offset = whole_number(fields, "from")
-    headers = {RINOCLOUD_RESULT: record.header(call.user, sha256=call.extended)}
-    if record.sha256 is None or record.size is None or record.etag is None or 0 < offset >= record.size:
+    headers = {RINOCLOUD_RESULT: record.header(call.user, digests=call.extended)}
+    if record.key is None or record.size is None or record.etag is None or 0 < offset >= record.size:
         # Whoever asks for what has come since would take the text of an error for it.
         return nothing_response(record.name, headers)
     return content_response(
         call.request,
-        content=StoredContent(call.services.blobs, record.sha256, record.size),
+        content=StoredContent(call.services.blobs, record.key, record.size, record.digests),
         etag=record.etag,
         filename=record.name,
         modified=record.modified,
@@ -157,7 +157,7 @@ def _answer(
 ) -> Response:
     def shown(piece: Sequence[Item]) -> list[dict[str, object]]:
         return [
-            record.to_json(call.user, sha256=call.extended, truncated=truncated, path=path)
+            record.to_json(call.user, digests=call.extended, truncated=truncated, path=path)
             for record, path in piece
         ]
 

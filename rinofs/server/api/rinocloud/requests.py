@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from rinofs.protocol.digests import DIGESTS
 from rinofs.protocol.limits import DEFAULT_PAGE, LARGEST_ID, MAX_FIELDS, MAX_IDS, MAX_PAGE, MAX_TAGS
 from rinofs.protocol.names import InvalidNameError, check_name
 from rinofs.protocol.records import ALSO_SENT, METADATA, METADATA_TRUNCATED
@@ -40,7 +41,7 @@ _SAID_EXTENDED = _SAID | {"exact", "new_version"}
 _SERVERS = frozenset(
     {"type", "etag", "project", "project_name", "owner", "shared", "created_on", "updated_on"}
 )
-_FILES = frozenset({"size", "sha256"})
+_FILES = frozenset({"size", *DIGESTS})
 _SENT_BACK = _SERVERS | _FILES | ALSO_SENT | {"path"}
 
 
@@ -265,7 +266,7 @@ def _loose(fields: Mapping[str, object], *, extended: bool) -> tuple[dict[str, o
     given = {key: value for key, value in given.items() if value is not None or key not in _SENT_BACK}
     if _SERVERS & given.keys():
         refuse_fields(_SERVERS & given.keys())
-    files = _FILES if extended else _FILES - {"sha256"}
+    files = _FILES if extended else _FILES - DIGESTS.keys()
     of_files = {key: value for key, value in given.items() if key in files}
     return {key: value for key, value in given.items() if key not in files}, of_files
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from rinofs.protocol.digests import DIGESTS
 from rinofs.protocol.limits import MAX_FIELD_PARTS
 from rinofs.protocol.operators import EVERY_FIELD, QueryError
 from rinofs.protocol.records import field_parts, metadata_name, record_field
@@ -57,6 +58,32 @@ class _ColumnField:
 
     def scalar(self) -> tuple[str, str]:
         return self._column, self._kind
+
+
+class _DigestField:
+    """A digest of the content, which a table of its own has."""
+
+    def __init__(self, bound: Bound, column: str) -> None:
+        self._bound = bound
+        self._column = column
+
+    def where(self, holds: Callable[[Cell], str]) -> str:
+        found = holds(Cell(self._bound, self._column, "'text'"))
+        # Not correlated: the content of a digest is found by an index, and then its objects by another one.
+        inside = f"SELECT blobs.id FROM blobs WHERE {self._column} IS NOT NULL AND {found}"  # noqa: S608
+        return f"(objects.blob IS NOT NULL AND objects.blob IN ({inside}))"
+
+    def present(self) -> str:
+        return f"{self._value()} IS NOT NULL"
+
+    def absent(self) -> str:
+        return f"{self._value()} IS NULL"
+
+    def scalar(self) -> tuple[str, str]:
+        return self._value(), "'text'"
+
+    def _value(self) -> str:
+        return f"(SELECT {self._column} FROM blobs WHERE blobs.id = objects.blob)"  # noqa: S608
 
 
 class _MetadataField:
@@ -163,6 +190,8 @@ def field_of(bound: Bound, user: User, name: str, *, digests: bool) -> Field:
         return _MetadataField(bound, metadata_name(name))
     # Rows have the id of the user in place of what they show of it.
     same = {"project": user.id, "project_name": user.project, "owner": user.username, "shared": 0}
+    if name in DIGESTS:
+        return _DigestField(bound, f"blobs.{name}")
     column = bound.name(same[name]) if name in same else f"objects.{name}"
     return _ColumnField(bound, column, own.type)
 

@@ -7,7 +7,8 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from rinofs.server.catalog.tables import BLOB_REFERENCES
+from rinofs.server.blobs.folders import Expected
+from rinofs.server.catalog.tables import blobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -64,33 +65,36 @@ def total_of(path: Path) -> tuple[int, int]:
         return number, size
 
 
-def contents_of(path: Path) -> Iterator[tuple[str, int]]:
-    """Yield SHA-256 and bytes of every content that a copy refers to, in order."""
+def contents_of(path: Path) -> Iterator[Expected]:
+    """Yield what a copy knows about every content that it refers to, in the order of their keys."""
     with closing(sqlite3.connect(path)) as connection:
-        yield from connection.execute(_contents(connection))
+        for row in connection.execute(f"{_contents(connection)} ORDER BY key"):
+            yield Expected(*row)
 
 
-def referred_in(path: Path, sha256s: Iterable[str]) -> Iterator[tuple[str, bool]]:
+def referred_in(path: Path, keys: Iterable[str]) -> Iterator[tuple[str, bool]]:
     """Tell of each of some contents whether a copy refers to it."""
     with closing(sqlite3.connect(path)) as connection:
-        wanted = " UNION ALL ".join(
-            f"SELECT 1 FROM {table} WHERE {column} = ?1"  # noqa: S608
-            for table, column in _references(connection)
-        )
-        for sha256 in sha256s:
-            yield sha256, connection.execute(f"SELECT EXISTS ({wanted})", (sha256,)).fetchone()[0] == 1
+        before = _before(connection)
+        places = [f"{table} WHERE sha256 = ?1" for table in before] or ["blobs WHERE key = ?1"]
+        wanted = " UNION ALL ".join(f"SELECT 1 FROM {place}" for place in places)  # noqa: S608
+        for key in keys:
+            yield key, connection.execute(f"SELECT EXISTS ({wanted})", (key,)).fetchone()[0] == 1
 
 
 def _contents(connection: sqlite3.Connection) -> str:
+    before = _before(connection)
+    if not before:
+        return "SELECT key, size, blake3, sha256 FROM blobs"
     every = " UNION ALL ".join(
-        f"SELECT {column} AS sha256, size FROM {table} WHERE {column} IS NOT NULL"  # noqa: S608
-        for table, column in _references(connection)
+        f"SELECT sha256, size FROM {table} WHERE sha256 IS NOT NULL"  # noqa: S608
+        for table in before
     )
-    return f"SELECT sha256, max(size) AS size FROM ({every}) GROUP BY sha256 ORDER BY sha256"  # noqa: S608
+    return f"SELECT sha256 AS key, max(size) AS size, NULL, sha256 FROM ({every}) GROUP BY sha256"  # noqa: S608
 
 
-def _references(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-    """Return the tables and columns that refer to contents; a database of an earlier version has fewer."""
+def _before(connection: sqlite3.Connection) -> list[str]:
+    """Return the tables that refer to contents by SHA-256; none where there is a table of contents."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    found = [(f'"{column.table.name}"', f'"{column.name}"') for column in BLOB_REFERENCES]
-    return [(table, column) for table, column in found if table.strip('"') in tables]
+    found = ("objects", "datapack_contents") if blobs.name not in tables else ()
+    return [table for table in found if table in tables]

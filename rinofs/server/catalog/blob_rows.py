@@ -1,0 +1,177 @@
+"""Rows of contents: filling in digests that are taken later, merging and removing them.
+
+A content is removed in two steps. Within one transaction its row goes, if nothing refers to it any more; then
+the store is told the key. A crash in between leaves a content without a row, which a collection finds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import and_, delete, exists, select, update
+
+from rinofs.server.catalog.tables import BLOB_REFERENCES, blobs
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator, Sequence
+
+    from sqlalchemy import Connection
+
+    from rinofs.server.blobs.store import Digests
+    from rinofs.server.catalog.database import Database
+
+__all__ = [
+    "BlobRow",
+    "all_rows",
+    "drop_unreferenced",
+    "fill",
+    "merge",
+    "referred",
+    "remove_unreferenced",
+    "set_sha256",
+    "without_sha256",
+]
+
+_CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True)
+class BlobRow:
+    """What the database knows about a content.
+
+    Attributes
+    ----------
+    id : int
+        Its number.
+    key : str
+        What the store knows it by.
+    size : int
+        Bytes.
+    etag : str
+        Its etag.
+    blake3, sha256 : str or None
+        Its digests, in hex, as far as they were taken.
+    """
+
+    id: int
+    key: str
+    size: int
+    etag: str
+    blake3: str | None
+    sha256: str | None
+
+
+_COLUMNS = tuple(blobs.c[name] for name in BlobRow.__dataclass_fields__)
+_UNREFERENCED = and_(*(~exists().where(column == blobs.c.id) for column in BLOB_REFERENCES))
+
+
+def drop_unreferenced(connection: Connection, numbers: Iterable[int]) -> set[str]:
+    """Remove those of some rows that nothing refers to any more, and return their keys."""
+    left = sorted(set(numbers))
+    keys: set[str] = set()
+    for start in range(0, len(left), _CHUNK):
+        chunk = left[start : start + _CHUNK]
+        gone = delete(blobs).where(blobs.c.id.in_(chunk), _UNREFERENCED)
+        keys.update(connection.scalars(gone.returning(blobs.c.key)))
+    return keys
+
+
+def remove_unreferenced(database: Database) -> None:
+    """Remove all rows that nothing refers to."""
+    last = 0
+    while True:
+        wanted = select(blobs.c.id).where(blobs.c.id > last, _UNREFERENCED).order_by(blobs.c.id).limit(_CHUNK)
+        with database.read() as connection:
+            numbers = connection.scalars(wanted).all()
+        if not numbers:
+            return
+        with database.write() as connection:
+            drop_unreferenced(connection, numbers)
+        last = numbers[-1]
+
+
+def referred(database: Database, keys: Sequence[str]) -> set[str]:
+    """Return those of some keys that have a row."""
+    with database.read() as connection:
+        return set(connection.scalars(select(blobs.c.key).where(blobs.c.key.in_(keys))))
+
+
+def all_rows(database: Database) -> Iterator[BlobRow]:
+    """Yield what is known about every content, each as it is when its turn comes, about."""
+    last = 0
+    while True:
+        wanted = select(*_COLUMNS).where(blobs.c.id > last).order_by(blobs.c.id).limit(_CHUNK)
+        with database.read() as connection:
+            rows = [BlobRow(*row) for row in connection.execute(wanted)]
+        if not rows:
+            return
+        yield from rows
+        last = rows[-1].id
+
+
+def without_sha256(database: Database, passed_over: Collection[int] = ()) -> BlobRow | None:
+    """Return a content whose SHA-256 was not taken yet; None where there is none."""
+    wanted = select(*_COLUMNS).where(blobs.c.sha256.is_(None), blobs.c.blake3.is_not(None))
+    wanted = wanted.where(blobs.c.id.not_in(sorted(passed_over))).order_by(blobs.c.id).limit(1)
+    with database.read() as connection:
+        row = connection.execute(wanted).one_or_none()
+    return None if row is None else BlobRow(*row)
+
+
+def set_sha256(database: Database, row: BlobRow, sha256: str) -> None:
+    """Note the SHA-256 of a content; nothing else that is known of it changes."""
+    same = (blobs.c.id == row.id) & (blobs.c.blake3 == row.blake3)
+    with database.write() as connection:
+        connection.execute(update(blobs).where(same).values(sha256=sha256))
+
+
+def fill(database: Database, row: BlobRow, found: Digests) -> BlobRow | None:
+    """Note the digests of a content that was read, as far as they were not known.
+
+    Returns
+    -------
+    BlobRow or None
+        Another row of the same content, where there is one: then nothing was noted; see `merge`.
+    """
+    with database.write() as connection:
+        same = select(*_COLUMNS).where(blobs.c.blake3 == found.blake3, blobs.c.id != row.id)
+        other = connection.execute(same).one_or_none()
+        if other is not None:
+            return BlobRow(*other)
+        present = blobs.c.id == row.id
+        known = {"blake3": found.blake3, "sha256": found.sha256}
+        connection.execute(update(blobs).where(present, blobs.c.key == row.key).values(known))
+    return None
+
+
+def merge(database: Database, kept: BlobRow, given_up: BlobRow, found: Digests) -> bool:
+    """Have all that refers to one of two rows of the same content refer to the other one.
+
+    Parameters
+    ----------
+    database : Database
+        Where the rows are.
+    kept : BlobRow
+        The row that stays; the caller keeps its content, which is whole, from being collected.
+    given_up : BlobRow
+        The row that goes.
+    found : Digests
+        What the content is known by.
+
+    Returns
+    -------
+    bool
+        Whether the rows were still as they are given; nothing is changed otherwise.
+    """
+    with database.write() as connection:
+        wanted = select(*_COLUMNS).where(blobs.c.id.in_([kept.id, given_up.id]))
+        if {BlobRow(*row) for row in connection.execute(wanted)} != {kept, given_up}:
+            return False
+        for column in BLOB_REFERENCES:
+            table = column.table
+            connection.execute(update(table).where(column == given_up.id).values({column.name: kept.id}))
+        connection.execute(delete(blobs).where(blobs.c.id == given_up.id))
+        known = {"blake3": found.blake3, "sha256": found.sha256}
+        connection.execute(update(blobs).where(blobs.c.id == kept.id).values(known))
+    return True
