@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import gc
 import http.client
 import json
 import socket
@@ -11,8 +12,9 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
@@ -114,6 +116,33 @@ def test_a_write_is_sent_again_once_the_server_is_back(session_to: MakeSession) 
     thread.start()
     assert session.request("POST", "/a", repeatable=False).json() == {}
     thread.join()
+
+
+@pytest.mark.parametrize("closes", [True, False], ids=["closed", "forgotten"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_a_session_that_ends_holds_no_connection(closes: bool, method: str) -> None:
+    with faulty_server() as server:
+        port = int(server.url.rpartition(":")[2])
+        session = HttpSession(server.url, StaticAuth("Token", TOKEN))
+        for _ in range(2):
+            session.request(method, "/a", repeatable=True)
+        with open_content(session, content_of()) as stream:
+            stream.read(10)
+        read_content(session, content_of())
+        assert held_connections(port)
+        if closes:
+            session.close()
+            assert not held_connections(port)
+            session.request(method, "/a", repeatable=True)  # it goes on with new ones
+        del session, stream
+        gc.collect()
+        assert not held_connections(port)
+
+
+def held_connections(port: int) -> list[Any]:
+    """Return the ends of this process of its connections to a port."""
+    found = psutil.Process().net_connections("tcp")
+    return [each for each in found if each.raddr and each.raddr.port == port]
 
 
 # Credentials

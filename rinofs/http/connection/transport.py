@@ -141,6 +141,8 @@ class Transport:
 
     def close(self) -> None:
         """Close idle connections."""
+        for pool, _ in self._pools.values():
+            pool.close()  # requests only forgets them
         self.session.close()
 
     def _pool(self, origin: str) -> tuple[HTTPConnectionPool, bool]:
@@ -381,9 +383,12 @@ class ConnectionResponse(http.client.HTTPResponse):
 
     def release_conn(self) -> None:
         """Return the connection to its pool for reuse."""
+        # The connection refers to its last response: if that referred to the pool, the pool would be kept for
+        # ever by its own finalizer, which refers to the connections, and would never close them.
         connection, self._connection = self._connection, None
+        pool, self._pool = self._pool, None
         if connection is not None:
-            self._pool._put_conn(connection)  # noqa: SLF001 - as urllib3's own response does
+            pool._put_conn(connection)  # noqa: SLF001 - as urllib3's own response does
 
     def disconnect(self) -> None:
         """Close the connection and return it to its pool, which opens it again when needed."""
