@@ -9,6 +9,8 @@ import pytest
 from fsspec.callbacks import Callback
 
 from rinofs.errors import NotFoundError
+from rinofs.fs.transfer.download import PART_PREFIX, PART_SUFFIX
+from rinofs.fs.transfer.resume import _digest, kept_size, kept_sizes
 from rinofs.testing import Fault
 from tests.breaking import CONTENT, SIZE, Broken, downloaded, parts
 
@@ -103,6 +105,14 @@ def test_a_part_that_is_whole_needs_no_download(get: Any, server: LiveServer, ta
     get("exp/big", str(target), resume=True)
     assert target.read_bytes() == CONTENT[:SIZE]
     assert downloaded(server) == 0
+
+
+def test_a_part_that_another_process_completes_is_not_counted(tmp_path: Path) -> None:
+    target = tmp_path / "big"
+    part = f"{PART_PREFIX}{_digest(target.name)}-{_digest('etag')}{PART_SUFFIX}"
+    (tmp_path / part).symlink_to("renamed")  # listed, and not there
+    assert kept_size(target) == 0
+    assert kept_sizes({str(target): SIZE}) == {}
 
 
 def test_without_resume_nothing_is_kept_and_nothing_used(get: Any, server: LiveServer, target: Path) -> None:

@@ -67,7 +67,7 @@ def download_to(
 
 def kept_size(target: str | os.PathLike[str]) -> int:
     """Return how many bytes are kept of an interrupted download to a local file."""
-    return sum(part.stat().st_size for part in _parts(Path(target)))
+    return sum(map(_size, _parts(Path(target))))
 
 
 def kept_sizes(sizes: Mapping[str, int]) -> dict[str, int]:
@@ -85,6 +85,13 @@ def kept_sizes(sizes: Mapping[str, int]) -> dict[str, int]:
 
 def _parts(target: Path) -> list[Path]:
     return list(target.parent.glob(f"{PART_PREFIX}{_digest(target.name)}-*{PART_SUFFIX}"))
+
+
+def _size(part: Path) -> int:
+    try:
+        return part.stat().st_size
+    except FileNotFoundError:  # another process has completed it meanwhile
+        return 0
 
 
 def _digest(text: str) -> str:
@@ -176,7 +183,7 @@ def _continued(fetch: Callable[..., None], size: int, part: Path, target: Path, 
 def _keep(part: Path, size: int, error: BaseException) -> None:
     """Keep a partial file if it can be resumed, and add a note to the error."""
     useless = isinstance(error, ContentMismatchError | ContentChangedError)
-    kept = part.stat().st_size if part.exists() and not useless else 0
+    kept = 0 if useless else _size(part)
     if kept:
         error.add_note(f"{kept} of {size} bytes are kept: the same call with resume=True continues there")
     else:
