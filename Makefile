@@ -28,7 +28,7 @@ demo: $(VENV)/demo.done  ## the main job: a server, an experiment, and reading i
 	$(BIN)/rinofs demo
 
 test: $(VENV)/test.done  ## the whole suite, campaigns in short
-	$(PYTEST) $(PARALLEL) -m "not browser"
+	$(PYTEST) $(PARALLEL) --ignore tests/browser
 
 test-core: $(VENV)/core.done  ## the quick core of the suite
 	$(PYTEST) $(CORE)
