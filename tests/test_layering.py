@@ -35,6 +35,7 @@ ONLY_IN = {
     "alembic": {"server.catalog"},
     "argon2": {"server.auth"},
     "uvicorn": {"server"},
+    "prometheus_client": {"server.metrics"},
     "starlette": {"server", "testing"},
     "upath": {"fs"},
     "jsonschema": {"datapack"},

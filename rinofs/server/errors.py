@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
+from collections import Counter
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Self
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = [
+    "FAILURES",
     "ApiError",
     "BadRequest",
     "Conflict",
@@ -30,6 +33,7 @@ __all__ = [
     "Unavailable",
     "Unprocessable",
     "UnsupportedMedia",
+    "count_failure",
     "refuse_full",
     "storage_failures",
 ]
@@ -142,6 +146,26 @@ class InsufficientStorage(ApiError):  # noqa: N818
     status = 507
 
 
+FAILURES: Counter[tuple[str, str]] = Counter()
+"""How often what is below the server failed since the process began, by part and reason."""
+
+_counting = threading.Lock()
+
+
+def count_failure(part: str, reason: str) -> None:
+    """Take note that something below the server failed.
+
+    Parameters
+    ----------
+    part : str
+        ``database`` or ``contents``.
+    reason : str
+        ``busy``, ``failed`` or ``full``.
+    """
+    with _counting:
+        FAILURES[part, reason] += 1
+
+
 _FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}
 
 
@@ -160,7 +184,9 @@ def storage_failures() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _FULL:
+            count_failure("contents", "full")
             raise InsufficientStorage("the server's disk is full") from error
+        count_failure("contents", "failed")
         raise Unavailable(
             f"the server's storage failed: {error.strerror or type(error).__name__}",
             headers={"Retry-After": "5"},
@@ -191,4 +217,5 @@ def refuse_full(folder: Path, size: int = 0) -> None:
         disk = os.statvfs(folder)
     reserve = max(LEAST_RESERVE, min(LARGEST_RESERVE, disk.f_blocks * disk.f_frsize // 20))
     if disk.f_bavail * disk.f_frsize - size < reserve:
+        count_failure("contents", "full")
         raise InsufficientStorage("the server's disk is full; delete what is not needed")

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import re
 import sys
 import traceback
+from contextvars import ContextVar
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["RedactingFilter", "configure_logging", "redact"]
+__all__ = ["CURRENT_REQUEST", "FORMATS", "RedactingFilter", "configure_logging", "redact"]
+
+CURRENT_REQUEST: ContextVar[str | None] = ContextVar("rinofs_current_request", default=None)
+"""The id of the request that is being answered, in the task and the threads that work for it."""
+
+FORMATS = ("text", "json")
+"""How messages can be written: for people, or as a line of JSON each."""
 
 _HIDDEN = "[hidden]"
 _LOGGERS = ("rinofs", "uvicorn", "sqlalchemy", "alembic", "asyncio")
@@ -65,7 +74,8 @@ class RedactingFilter(logging.Filter):
         self._secrets = tuple(secret for secret in secrets if secret)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass, redacted."""
+        """Let every record pass, redacted, with the id of the request that it is about."""
+        record.request_id = redact(CURRENT_REQUEST.get() or "", self._secrets)
         record.msg = redact(record.getMessage(), self._secrets)
         record.args = None
         if record.exc_info:
@@ -84,7 +94,34 @@ def _shorten(record: logging.LogRecord) -> bool:
     return True
 
 
-def configure_logging(level: str, secrets: Collection[str] = ()) -> None:
+class _TextFormatter(logging.Formatter):
+    """Messages for people."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s%(of_request)s: %(message)s")
+
+    def format(self, record: logging.LogRecord) -> str:
+        request = getattr(record, "request_id", "")
+        record.of_request = f" (request {request})" if request else ""
+        return super().format(record)
+
+
+class _JsonFormatter(logging.Formatter):
+    """Messages as objects of JSON, whatever they hold a line each."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            "request_id": getattr(record, "request_id", ""),
+            "exception": record.exc_text,
+        }
+        return json.dumps({name: value for name, value in entry.items() if value})
+
+
+def configure_logging(level: str, secrets: Collection[str] = (), *, form: str = "text") -> None:
     """Write the messages of a server process to standard error.
 
     Parameters
@@ -93,9 +130,11 @@ def configure_logging(level: str, secrets: Collection[str] = ()) -> None:
         ``debug``, ``info``, ``warning`` or ``error``.
     secrets : collection of str
         Secrets that cannot be told by their looks, such as a token that was chosen by the user.
+    form : str
+        One of `FORMATS`.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_JsonFormatter() if form == "json" else _TextFormatter())
     handler.addFilter(_shorten)
     handler.addFilter(RedactingFilter(secrets))
     for name in _LOGGERS:

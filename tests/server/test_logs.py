@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+import json
 import logging
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING
 
 import pytest
 
 from rinofs.server.logs import RedactingFilter, redact
+from rinofs.testing import server_process
+from tests.server.client import Api
+from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CANARY = "c4naryS3cret"
 
@@ -73,3 +83,34 @@ def test_arguments_and_tracebacks_are_redacted() -> None:
     text = "\n".join(lines)
     assert CANARY not in text
     assert "KeyError: '[hidden]'" in text
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_logs_answer_and_error_name_a_request_alike(tmp_path: Path, form: str) -> None:
+    options = ("--log-format", form, "--access-log", str(tmp_path / "access"), "--token", f"t-{CANARY}")
+    with server_process(tmp_path / "data", *options) as server:
+        api = Api(server.endpoint_url, server.token)
+        number = api.file("broken", b"content")["id"]
+        with closing(sqlite3.connect(tmp_path / "data" / "rinofs.sqlite3")) as connection, connection:
+            connection.execute("UPDATE objects SET versions = '{' WHERE id = ?", (number,))
+        replacing = {"files": {"json": (None, '{"name": "broken"}'), "file": ("f", b"new")}}
+        named = {"X-Request-ID": "mine.1"}
+        answer = api.session.post(api.url("files/upload"), headers=named, **replacing)
+        assert (answer.status_code, answer.headers["X-Request-ID"]) == (500, "mine.1")
+        assert answer.json()["error"].endswith("(request mine.1)")
+        api.session.post(api.url("files/upload"), headers={"X-Request-ID": f"t-{CANARY}"}, **replacing)
+        again = api.session.post(api.url("files/upload"), **replacing)
+        other = again.headers["X-Request-ID"]
+        assert other not in ("", "mine.1")
+        wait_until(lambda: f'"request_id": "{other}"' in (tmp_path / "access").read_text())
+        assert CANARY not in server.errors()
+        lines = server.errors().splitlines()
+        if form == "text":
+            assert any(f"(request {other}): POST /api/1/files/upload/ failed" in line for line in lines)
+            return
+        entries = [json.loads(line) for line in lines]
+        (failure,) = (one for one in entries if one.get("request_id") == other)
+    assert (failure["level"], failure["logger"]) == ("error", "rinofs.server")
+    assert failure["message"] == "POST /api/1/files/upload/ failed"
+    assert "JSONDecodeError" in failure["exception"]
+    assert "T" in failure["time"]

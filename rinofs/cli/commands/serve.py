@@ -13,12 +13,13 @@ import click
 
 from rinofs.cli.credentials import chosen_secret, password_options
 from rinofs.cli.errors import CommandError, complain
-from rinofs.server.access_log import with_access_log
+from rinofs.server.access_log import writes_access_log
 from rinofs.server.app import create_app
 from rinofs.server.auth.initial import InitialCredentials, prepare_user
 from rinofs.server.errors import ApiError
+from rinofs.server.exchanges import Observed
 from rinofs.server.folder import DataDirError, prepare_folder, private_files
-from rinofs.server.logs import configure_logging
+from rinofs.server.logs import FORMATS, configure_logging
 from rinofs.server.runner import (
     DataDirBusyError,
     PortBusyError,
@@ -35,6 +36,8 @@ from rinofs.server.web.proxies import check_network, check_root_path
 if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
+
+    from rinofs.server.services import Services
 
 
 USERNAME = "rino"
@@ -104,6 +107,26 @@ USERNAME = "rino"
     help="Write a line of JSON for each request to a file, or to standard output (-).",
 )
 @click.option(
+    "--log-format",
+    type=click.Choice(FORMATS),
+    default="text",
+    show_default=True,
+    help="How messages are written to standard error: json for a line of JSON each.",
+)
+@click.option(
+    "--metrics-port",
+    metavar="PORT",
+    type=click.IntRange(0, 65535),
+    help="Answer Prometheus on a port of its own; 0 for a free one. Needs the extra metrics.",
+)
+@click.option(
+    "--metrics-host",
+    default="127.0.0.1",
+    show_default=True,
+    metavar="HOST",
+    help="The address to listen on for Prometheus. Figures hold no names of files or users.",
+)
+@click.option(
     "--shutdown-delay",
     default=0.0,
     show_default=True,
@@ -135,6 +158,9 @@ def serve(
     trusted_proxies: tuple[str, ...],
     root_path: str,
     access_log: str | None,
+    log_format: str,
+    metrics_port: int | None,
+    metrics_host: str,
     shutdown_delay: float,
     shutdown_timeout: float,
     allow_insecure: bool,
@@ -168,9 +194,10 @@ def serve(
         chosen_secret("password", password, file=password_file, ask=ask_password),
         shown=token_file is None and not _from_environment("token"),
     )
+    reports = _Reports(access_log, log_format, metrics_host, metrics_port)
     try:
         with private_files(), _own_folder(settings.data_dir), listen(host, port) as listener:
-            _run(settings, listener, endpoint_url(listener, host, allowed_hosts), given, access_log)
+            _run(settings, listener, endpoint_url(listener, host, allowed_hosts), given, reports)
     except (DataDirBusyError, DataDirError, PortBusyError) as error:
         raise CommandError(str(error)) from error
 
@@ -199,19 +226,34 @@ class _Given:
     shown: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Reports:
+    """What the process tells of itself, and where."""
+
+    access_log: str | None
+    log_format: str
+    metrics_host: str
+    metrics_port: int | None
+
+
 def _from_environment(name: str) -> bool:
     source = click.get_current_context().get_parameter_source(name)
     return source is click.core.ParameterSource.ENVIRONMENT
 
 
 def _run(
-    settings: ServerSettings, listener: socket.socket, url: str, given: _Given, access_log: str | None
+    settings: ServerSettings, listener: socket.socket, url: str, given: _Given, reports: _Reports
 ) -> None:
+    secrets = [given.token or "", given.password or ""]
     app = create_app(settings)
-    try:
-        logged = with_access_log(app, access_log)
-    except OSError as error:
-        raise CommandError(f"cannot write the access log: {error.strerror}", access_log) from error
+    observed = Observed(app)
+    if reports.access_log is not None:
+        try:
+            observed.observers.append(writes_access_log(reports.access_log, secrets))
+        except OSError as error:
+            what = f"cannot write the access log: {error.strerror}"
+            raise CommandError(what, reports.access_log) from error
+    metrics_url = _serve_metrics(observed, app.state.services, reports)
     try:
         known = prepare_user(
             app.state.services.accounts, USERNAME, token=given.token, password=given.password
@@ -219,22 +261,35 @@ def _run(
     except ApiError as error:
         raise click.UsageError(error.message) from error
     debugging = logging.getLogger("rinofs").isEnabledFor(logging.DEBUG)
-    configure_logging("debug" if debugging else "warning", [given.token or "", given.password or ""])
+    configure_logging("debug" if debugging else "warning", secrets, form=reports.log_format)
     made = InitialCredentials(
         known.token if given.token is None or given.shown else None,
         known.password if given.password is None else None,
     )
     server = Server(
-        logged,
+        observed,
         settings,
-        on_ready=lambda: click.echo(_greeting(url, made)),
+        on_ready=lambda: click.echo(_greeting(url, metrics_url, made)),
         on_stop=app.state.readiness.stop,
     )
     server.run_until_signalled(listener)
 
 
-def _greeting(url: str, known: InitialCredentials) -> str:
+def _serve_metrics(observed: Observed, services: Services, reports: _Reports) -> str | None:
+    if reports.metrics_port is None:
+        return None
+    try:
+        from rinofs.server.metrics import ServerMetrics, serve_metrics
+    except ModuleNotFoundError as error:
+        hint = "pip install 'rinofs[metrics]'"
+        raise CommandError("--metrics-port needs prometheus-client", hint=hint) from error
+    return serve_metrics(ServerMetrics(observed, services), reports.metrics_host, reports.metrics_port)
+
+
+def _greeting(url: str, metrics_url: str | None, known: InitialCredentials) -> str:
     lines = [f"endpoint: {url}", f"username: {USERNAME}"]
+    if metrics_url is not None:
+        lines.append(f"metrics: {metrics_url}")
     if known.password is not None:
         lines.append(f"password: {known.password} (not shown again)")
     for service in ("RINO", "REPOVIZZ"):

@@ -40,6 +40,7 @@ from rinofs.server.errors import (
     InsufficientStorage,
     Unavailable,
     Unprocessable,
+    count_failure,
     refuse_full,
 )
 
@@ -339,6 +340,11 @@ class Database:
             with writer.begin():
                 yield writer
 
+    @property
+    def commits(self) -> int:
+        """How many transactions have become durable, those that were committed together counting as one."""
+        return 0 if self._commits is None else self._commits.made
+
     def close(self) -> None:
         """Close all connections."""
         if self._inline is not None:
@@ -385,6 +391,7 @@ def _below(error: BaseException) -> BaseException | None:
 
 
 def _busy() -> Unavailable:
+    count_failure("database", "busy")
     return Unavailable("the database is busy; try again", headers={"Retry-After": "1"})
 
 
@@ -395,6 +402,7 @@ def _failure(error: BaseException | None) -> ApiError:
         return BadRequest(
             "the request takes too long to answer; ask for less at once, or for fewer conditions"
         )
+    count_failure("database", "full" if is_full(error) else "failed")
     if is_full(error):
         return InsufficientStorage("the server's disk is full")
     return Unavailable(f"the database failed: {error}", headers={"Retry-After": "5"})

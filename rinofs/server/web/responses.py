@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = [
+    "REQUEST_ID",
     "SENDER",
     "AnswerFailures",
     "AnswerHeaders",
@@ -36,6 +37,9 @@ __all__ = [
 
 SENDER = "rinofs.sender"
 """Where the scope of a request may have a list, to be told who sent it."""
+
+REQUEST_ID = "rinofs.request_id"
+"""Where the scope of a request may have the id that the logs name it by."""
 
 T = TypeVar("T")
 
@@ -209,7 +213,8 @@ class AnswerFailures:
             if scope["type"] != "http" or started:
                 raise  # half an answer can only be ended by ending the connection
             _log.exception("%s %s failed", scope["method"], scope["path"])
-            await error_response(500, "the server failed; its log says why")(scope, receive, send)
+            name = f" (request {scope[REQUEST_ID]})" if REQUEST_ID in scope else ""
+            await error_response(500, f"the server failed; its log says why{name}")(scope, receive, send)
 
 
 _SLASHES = re.compile("/{2,}")

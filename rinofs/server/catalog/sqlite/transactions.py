@@ -187,6 +187,11 @@ class GroupCommit:
         Opens the connection to SQLite that they share, on which nothing begins by itself.
     timeout : float
         Seconds that a transaction waits for its turn.
+
+    Attributes
+    ----------
+    made : int
+        How many commits were made.
     """
 
     def __init__(self, connect: Callable[[], Connection], timeout: float) -> None:
@@ -197,6 +202,7 @@ class GroupCommit:
         self._batch: _Batch | None = None
         self._counting = threading.Lock()
         self._waiting = 0
+        self.made = 0
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -281,6 +287,8 @@ class GroupCommit:
             if driver.in_transaction:
                 with suppress(sqlite3.Error):
                     driver.execute("ROLLBACK")
+        else:
+            self.made += 1
         self._end(batch, failure)
 
     def _end(self, batch: _Batch, failure: BaseException | None) -> None:
