@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, NoReturn, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from rinofs.fs.files.reader import Source
 
@@ -19,6 +19,30 @@ if TYPE_CHECKING:
 
 Info: TypeAlias = dict[str, Any]
 """Description of an object, as `info` returns it: ``name``, ``size``, ``type`` and fields of the service."""
+
+
+class ListedEntry(NamedTuple):
+    """What a listing tells about an object at least.
+
+    Attributes
+    ----------
+    path : str
+        Its path.
+    type : str
+        Its type, as in an `Info`.
+    id : object
+        Its id, if the service has ids.
+    """
+
+    path: str
+    type: str
+    id: object
+
+
+def entry_of(info: Info) -> ListedEntry:
+    """Return what an info tells of that."""
+    return ListedEntry(info["name"], info["type"], info.get("id"))
+
 
 ABSENT = (FileNotFoundError, NotADirectoryError)
 """The only errors that mean that an object does not exist."""
@@ -136,13 +160,18 @@ class Backend(Protocol):
     def list_folder(self, path: str) -> list[Info]:
         """List a folder; raises FileNotFoundError, or NotADirectoryError for a file."""
 
-    def names(self, path: str) -> list[str]:
-        """Return the paths of a folder's children; raises as `list_folder` does."""
-        return [str(info["name"]) for info in self.list_folder(path)]
-
     def descendants(self, path: str) -> list[Info] | None:  # noqa: ARG002 - for services that can
         """Describe everything below a folder in one request; None if the service cannot."""
         return None
+
+    def entries(self, path: str) -> Iterator[ListedEntry]:
+        """Iterate over a folder's children, describing none; raises as `list_folder` does."""
+        return map(entry_of, self.list_folder(path))
+
+    def entries_below(self, path: str) -> Iterator[ListedEntry] | None:
+        """Iterate over everything below a folder as `entries` does; None as for `descendants`."""
+        infos = self.descendants(path)
+        return None if infos is None else map(entry_of, infos)
 
     def earlier_versions(self, path: str) -> list[int | str]:  # noqa: ARG002 - for services that have some
         """Return the ids of the earlier versions of a file, oldest first; empty for a folder."""

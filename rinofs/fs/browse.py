@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 from glob import has_magic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fsspec.utils import glob_translate
 
 from rinofs.errors import InvalidPathError, ProtocolError
-from rinofs.fs.backend import ABSENT, Info
+from rinofs.fs.backend import ABSENT, Info, ListedEntry, entry_of
 from rinofs.fs.transfer.pool import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from rinofs.fs.backend import Backend
+
+Listed = TypeVar("Listed")
 
 _MAGIC = re.compile(r"[*?[]")
 
@@ -87,7 +89,7 @@ class Browser:
         try:
             infos = self._backend.descendants(path) if maxdepth is None else None
             if infos is None:
-                infos = self._descend(path, maxdepth)
+                infos = list(self._descend(path, maxdepth, self._listing))
         except NotADirectoryError:
             info = self._backend.info(path)
             return {path: info} if info["type"] == "file" else {}
@@ -98,29 +100,76 @@ class Browser:
         wanted = {"file", "directory"} if withdirs else {"file"}
         return {info["name"]: info for info in sorted(infos, key=_name) if info["type"] in wanted}
 
-    def _descend(self, path: str, maxdepth: int | None) -> list[Info]:
+    def find_paths(self, path: str, maxdepth: int | None = None, *, withdirs: bool = False) -> list[str]:
+        """Return the paths that `find` returns, holding no infos."""
+        wanted = {"file", "directory"} if withdirs else {"file"}
+        return self._chosen(path, maxdepth, lambda entry: entry.type in wanted)
+
+    def _chosen(self, path: str, maxdepth: int | None, wanted: Callable[[ListedEntry], bool]) -> list[str]:
+        """Return the paths of what is wanted of a path and everything below it, sorted."""
+        _check_depth(maxdepth)
+        itself = ListedEntry(path, "directory", None)
+        chosen = []
+        try:
+            entries = self._backend.entries_below(path) if maxdepth is None else None
+            if entries is None:
+                chosen = list(self._descend(path, maxdepth, lambda folder: self._paths_in(folder, wanted)))
+            else:
+                chosen = [entry.path for entry in entries if wanted(entry)]
+        except NotADirectoryError:
+            itself = entry_of(self._backend.info(path))
+        except FileNotFoundError:
+            return []
+        if path and wanted(itself):
+            chosen.append(path)
+        chosen.sort()
+        return chosen
+
+    def _listing(self, path: str) -> tuple[list[Info], list[ListedEntry]]:
+        """Return the infos of what is in a folder, and the folders among it."""
+        infos = self._backend.list_folder(path)
+        return infos, [entry_of(info) for info in infos if info["type"] == "directory"]
+
+    def _paths_in(
+        self, path: str, wanted: Callable[[ListedEntry], bool]
+    ) -> tuple[list[str], list[ListedEntry]]:
+        """Return the paths of what is wanted in a folder, and the folders in it."""
+        paths, folders = [], []
+        for entry in self._backend.entries(path):
+            if wanted(entry):
+                paths.append(entry.path)
+            if entry.type == "directory":
+                folders.append(entry)
+        return paths, folders
+
+    def _descend(
+        self,
+        path: str,
+        maxdepth: int | None,
+        list_folder: Callable[[str], tuple[list[Listed], list[ListedEntry]]],
+    ) -> Iterator[Listed]:
         """List level by level; the folders of one level are listed concurrently."""
-        infos: list[Info] = self._backend.list_folder(path)
-        level = [(info, _Ancestors()) for info in infos if info["type"] == "directory"]
+
+        def list_below(level: tuple[ListedEntry, _Ancestors]) -> tuple[list[Listed], list[ListedEntry]]:
+            try:
+                return list_folder(level[0].path)
+            except ABSENT:
+                return [], []  # deleted while its siblings were listed
+
+        listed, folders = list_folder(path)
+        yield from listed
+        level = [(folder, _Ancestors()) for folder in folders]
         depth = 1
         while level and (maxdepth is None or depth < maxdepth):
-            listings = run(lambda folder: self._listing(folder[0]["name"]), level, self._max_concurrency)
-            below = []
-            for (folder, ancestors), listing in zip(level, listings, strict=True):
-                infos.extend(listing)
-                folders = [info for info in listing if info["type"] == "directory"]
+            below: list[tuple[ListedEntry, _Ancestors]] = []
+            found = run(list_below, level, self._max_concurrency)
+            for (folder, ancestors), (listed, folders) in zip(level, found, strict=True):
+                yield from listed
                 if folders:
                     further = ancestors.below(folder)
-                    below += [(info, further) for info in folders]
+                    below += [(inner, further) for inner in folders]
             level = below
             depth += 1
-        return infos
-
-    def _listing(self, path: str) -> list[Info]:
-        try:
-            return self._backend.list_folder(path)
-        except ABSENT:
-            return []  # deleted while its siblings were listed
 
     def walk(
         self,
@@ -148,31 +197,43 @@ class Browser:
         detail: bool,
         ancestors: _Ancestors,
     ) -> Iterator[tuple[str, Any, Any]]:
+        folders: dict[str, ListedEntry] = {}
         try:
-            listing = self._backend.list_folder(path)
+            here = self._walked(path, folders, detail=detail)
         except OSError as error:
             if callable(on_error):
                 on_error(error)
             elif on_error == "raise" or not isinstance(error, ABSENT):
                 raise
             return
-        folders = {_last(info): info for info in listing if info["type"] == "directory"}
-        files = {_last(info): info for info in listing if info["type"] != "directory"}
-        if detail:
-            self._backend.fill_sizes(files.values())
-        chosen: Any = folders if detail else list(folders)
-        here = path, chosen, files if detail else list(files)
         if topdown:
             yield here
         if maxdepth is None or maxdepth > 1:
             below = None if maxdepth is None else maxdepth - 1
-            for name in list(chosen):
+            for name in list(here[1]):
                 # With topdown, the caller may have removed, added or reordered names, as with os.walk.
-                child = folders.get(name) or {"name": f"{path}/{name}".lstrip("/")}
+                child = folders.get(name) or ListedEntry(f"{path}/{name}".lstrip("/"), "directory", None)
                 further = ancestors.below(child)
-                yield from self._walk(child["name"], below, topdown, on_error, detail, further)
+                yield from self._walk(child.path, below, topdown, on_error, detail, further)
         if not topdown:
             yield here
+
+    def _walked(self, path: str, folders: dict[str, ListedEntry], *, detail: bool) -> tuple[str, Any, Any]:
+        """Return what `walk` yields for a folder, and add what is known about the folders in it."""
+        if not detail:
+            files = []
+            for entry in self._backend.entries(path):
+                if entry.type == "directory":
+                    folders[_last(entry.path)] = entry
+                else:
+                    files.append(_last(entry.path))
+            return path, list(folders), files
+        listing = {_last(info["name"]): info for info in self._backend.list_folder(path)}
+        within = {name: info for name, info in listing.items() if info["type"] == "directory"}
+        folders.update({name: entry_of(info) for name, info in within.items()})
+        others = {name: info for name, info in listing.items() if name not in within}
+        self._backend.fill_sizes(others.values())
+        return path, within, others
 
     # Patterns
 
@@ -186,13 +247,37 @@ class Browser:
         maxdepth : int, optional
             Maximum number of levels that the first ``**`` matches.
         """
+        literal = self._literal(pattern)
+        if literal is not None:
+            return {literal: self._backend.info(literal)} if self.type_of(literal) else {}
+        root, depth, matches = self._parsed(pattern, maxdepth)
+        below = self.find(root, depth, withdirs=True)
+        return {path: info for path, info in below.items() if matches(entry_of(info))}
+
+    def glob_paths(self, pattern: str, maxdepth: int | None = None, *, withdirs: bool = True) -> list[str]:
+        """Return the paths that `glob` returns, holding no infos; folders only if these are wanted."""
+        literal = self._literal(pattern)
+        wanted = {"file", "directory"} if withdirs else {"file"}
+        if literal is not None:
+            kind = self.type_of(literal)
+            return [literal] if kind and (withdirs or kind != "directory") else []
+        root, depth, matches = self._parsed(pattern, maxdepth)
+        return self._chosen(root, depth, lambda entry: entry.type in wanted and matches(entry))
+
+    def _literal(self, pattern: str) -> str | None:
+        """Return a pattern as a path, if it has no magic characters."""
+        path = self._strip(pattern)
+        return path if _MAGIC.search(path) is None else None
+
+    def _parsed(
+        self, pattern: str, maxdepth: int | None
+    ) -> tuple[str, int | None, Callable[[ListedEntry], bool]]:
+        """Return the folder of a pattern, how many levels to look at, and what tells whether one matches."""
         _check_depth(maxdepth)
         only_folders = pattern.endswith("/")
         pattern = self._strip(pattern)
         magic = _MAGIC.search(pattern)
-        if magic is None:
-            return {pattern: self._backend.info(pattern)} if self.type_of(pattern) else {}
-        root = pattern[: magic.start()].rpartition("/")[0]
+        root = pattern[: magic.start() if magic else None].rpartition("/")[0]
         depth: int | None = pattern[len(root) :].lstrip("/").count("/") + 1
         if "**" in pattern:
             last = pattern[pattern.find("**") :].count("/") + 1
@@ -200,12 +285,11 @@ class Browser:
         matches = re.compile(glob_translate(pattern + ("/" if only_folders else ""))).match
         as_folders = only_folders or pattern.endswith("/**")
 
-        def matching(info: Info) -> bool:
-            is_folder = as_folders and info["type"] == "directory"
-            return matches(info["name"] + ("/" if is_folder else "")) is not None
+        def matching(entry: ListedEntry) -> bool:
+            is_folder = as_folders and entry.type == "directory"
+            return matches(entry.path + ("/" if is_folder else "")) is not None
 
-        below = self.find(root, depth, withdirs=True)
-        return {path: info for path, info in below.items() if matching(info)}
+        return root, depth, matching
 
     def expand(
         self, paths: Sequence[str], *, recursive: bool = False, maxdepth: int | None = None
@@ -261,7 +345,7 @@ class _Ancestors:
         self._ids = ids
         self._depth = depth
 
-    def below(self, folder: Info) -> _Ancestors:
+    def below(self, folder: ListedEntry) -> _Ancestors:
         """Return the ancestors of what a folder contains.
 
         Raises
@@ -269,11 +353,11 @@ class _Ancestors:
         ProtocolError
             If the folder contains itself, or there are more levels than anybody makes.
         """
-        number = folder.get("id")
+        number = folder.id
         if number is not None and number in self._ids:
-            raise ProtocolError("the service lists this folder below itself", folder["name"])
+            raise ProtocolError("the service lists this folder below itself", folder.path)
         if self._depth >= _DEEPEST:
-            raise ProtocolError(f"the service lists more than {_DEEPEST} levels of folders", folder["name"])
+            raise ProtocolError(f"the service lists more than {_DEEPEST} levels of folders", folder.path)
         return _Ancestors(self._ids if number is None else self._ids | {number}, self._depth + 1)
 
 
@@ -286,5 +370,5 @@ def _name(info: Info) -> str:
     return str(info["name"])
 
 
-def _last(info: Info) -> str:
-    return str(info["name"]).rpartition("/")[2]
+def _last(path: str) -> str:
+    return path.rpartition("/")[2]

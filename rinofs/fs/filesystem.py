@@ -217,7 +217,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         path = self._path(path, kwargs)
         try:
             if not detail:
-                return sorted(self._backend.names(path))
+                return sorted(entry.path for entry in self._backend.entries(path))
             infos = self._backend.list_folder(path)
         except NotADirectoryError:
             infos = [self._backend.info(path)]
@@ -248,13 +248,15 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         **kwargs: Any,
     ) -> Any:
         """List all files below a path, sorted; for a file, the file itself."""
-        infos = self._browser.find(self._path(path, kwargs), maxdepth, withdirs=withdirs)
-        return self._told(infos, kwargs, detail=detail)
+        path = self._path(path, kwargs)
+        if not detail:
+            return self._browser.find_paths(path, maxdepth, withdirs=withdirs)
+        return self._filled(self._browser.find(path, maxdepth, withdirs=withdirs), kwargs)
 
-    def _told(self, infos: dict[str, Info], given: Mapping[str, Any], *, detail: bool) -> Any:
-        if detail and given.get("sizes", True):
+    def _filled(self, infos: dict[str, Info], given: Mapping[str, Any]) -> dict[str, Info]:
+        if given.get("sizes", True):
             self._backend.fill_sizes(infos.values())
-        return infos if detail else list(infos)
+        return infos
 
     def du(
         self,
@@ -272,12 +274,21 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
     def glob(self, path: str, maxdepth: int | None = None, **kwargs: Any) -> Any:
         """List the matches of a pattern; if there are none, the path itself if it exists literally."""
         literal = self._path(path, kwargs)
-        infos = self._browser.glob(os.fspath(path), maxdepth)
-        if not infos and has_magic(literal) and not self._browser.is_pattern(literal):
-            infos = {literal: self._backend.info(literal)}
-        if not kwargs.get("withdirs", True):
+        withdirs = bool(kwargs.get("withdirs", True))
+        if not kwargs.get("detail", False):
+            paths = self._browser.glob_paths(os.fspath(path), maxdepth, withdirs=withdirs)
+            return paths or list(self._literally(literal, withdirs=withdirs))
+        infos = self._browser.glob(os.fspath(path), maxdepth) or self._literally(literal, withdirs=True)
+        if not withdirs:
             infos = {name: info for name, info in infos.items() if info["type"] != "directory"}
-        return self._told(infos, kwargs, detail=bool(kwargs.get("detail", False)))
+        return self._filled(infos, kwargs)
+
+    def _literally(self, path: str, *, withdirs: bool) -> dict[str, Info]:
+        """Return the info of a path with magic characters in its name, if there is one."""
+        if not has_magic(path) or self._browser.is_pattern(path):
+            return {}
+        info = self._backend.info(path)
+        return {path: info} if withdirs or info["type"] != "directory" else {}
 
     def exists(self, path: str, **kwargs: Any) -> bool:
         """Return whether a path exists; raises errors other than "not found"."""

@@ -78,6 +78,8 @@ class RinocloudExtension(StrEnum):
     BLAKE3 = "blake3"
     """As `DIGEST`, with ``blake3``: records have it, responses offer it, uploads can end with it. A record's
     ``sha256`` may be filled in later."""
+    NAMES = "names"
+    """`children` can leave out everything but ids, names, types and parents."""
 
 
 class RepovizzExtension(StrEnum):

@@ -19,6 +19,8 @@ MAX_TAGS = 10_000
 """Maximum number of tags in a request."""
 CLIENT_PAGE = 10_000
 """Number of records that a client requests at a time."""
+NAMES_PAGE = 50_000
+"""Number of names that a client requests at a time."""
 
 # Metadata
 

@@ -32,10 +32,10 @@ from rinofs.rinocloud.resolver import TOP, ById, Resolver, parse
 from rinofs.rinocloud.uploads import Uploader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rinofs.credentials import Credentials
-    from rinofs.fs.backend import WriteBundle
+    from rinofs.fs.backend import ListedEntry, WriteBundle
     from rinofs.http.content.content import Content
     from rinofs.options import Options
     from rinofs.rinocloud.records import Record
@@ -110,9 +110,13 @@ class RinocloudBackend(Backend):
         children = self.resolver.children(path, self.options.listing_age)
         return [info_of(where, record) for where, record in children.items()]
 
-    def names(self, path: str) -> list[str]:
-        """Return the paths of a folder's children."""
-        return list(self.resolver.children(path, self.options.listing_age))
+    def entries(self, path: str) -> Iterator[ListedEntry]:
+        """Iterate over a folder's children."""
+        return self.resolver.entries(path, self.options.listing_age)
+
+    def entries_below(self, path: str) -> Iterator[ListedEntry] | None:
+        """Iterate over everything below a folder; None if the server cannot list it."""
+        return self.resolver.entries_below(path)
 
     def descendants(self, path: str) -> list[Info] | None:
         """Describe everything below a folder in one request; None if the server cannot."""

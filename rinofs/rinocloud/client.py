@@ -17,6 +17,7 @@ from rinofs.protocol.extensions import (
     extensions_in,
 )
 from rinofs.protocol.limits import CLIENT_PAGE, LARGEST_ID
+from rinofs.rinocloud.children import Children
 from rinofs.rinocloud.records import Record, all_pages, parse_page, parse_record
 
 if TYPE_CHECKING:
@@ -167,8 +168,8 @@ class RinocloudClient:
         answer = self._try_extended(RinocloudExtension.PATH, "get_metadata", {"path": list(names)}, label)
         return None if answer is None else parse_record(answer.json(), answer.url)
 
-    def children(self, folder: int | None, label: str) -> list[Record]:
-        """Return the records of all objects in a folder; None is the top level.
+    def children(self, folder: int | None, label: str) -> Children:
+        """Return the listing of a folder; None is the top level.
 
         Raises
         ------
@@ -176,7 +177,7 @@ class RinocloudClient:
             If even the top level is not found, which means that there is no Rinocloud API at the endpoint.
         """
         try:
-            return self._all("children", {"id": folder}, label)
+            return self._listing({"id": folder}, label)
         except NotFoundError:
             if folder is not None:
                 raise
@@ -186,21 +187,27 @@ class RinocloudClient:
         problem = "no Rinocloud API at this address; check endpoint_url"
         return ProtocolError(problem, self.session.endpoint_url)
 
-    def children_at(self, names: Sequence[str], label: str) -> list[Record] | None:
-        """Return the records of all objects in a folder by its path, a list of names."""
+    def children_at(self, names: Sequence[str], label: str) -> Children | None:
+        """Return the listing of a folder by its path, a list of names."""
         body = {"path": list(names)}
         answer = self._try_extended(
             RinocloudExtension.PATH, "children", {**body, "limit": CLIENT_PAGE}, label
         )
-        return None if answer is None else self._all("children", body, label, answer)
+        return None if answer is None else self._listing(body, label, answer)
 
-    def descendants(self, names: Sequence[str], label: str) -> list[Record] | None:
-        """Return the records of everything below a folder by its path; the records have a `path`."""
+    def descendants(self, names: Sequence[str], label: str) -> Children | None:
+        """Return the listing of everything below a folder by its path; the records have a `path`."""
         body = {"path": list(names), "recursive": True}
         answer = self._try_extended(
             RinocloudExtension.RECURSIVE, "children", {**body, "limit": CLIENT_PAGE}, label
         )
-        return None if answer is None else self._all("children", body, label, answer)
+        return None if answer is None else self._listing(body, label, answer)
+
+    def _listing(self, body: Mapping[str, Any], label: str, first: Response | None = None) -> Children:
+        def ask(position: Mapping[str, Any]) -> Response:
+            return self._post("children", {**body, **position}, repeatable=True, label=label)
+
+        return Children(ask, first or ask({"limit": CLIENT_PAGE}), self.features)
 
     def lookup(self, name: str, folder: int | None, label: str) -> Record | None:
         """Return the record with a name in a folder, or None.
@@ -217,26 +224,23 @@ class RinocloudClient:
         # that contains other objects too can have more pages.
         found = [record for record in records if record.name == name and record.parent == folder]
         if len(found) < len(records):
-            records = self._all("query", body, label, answer)
+            records = self._all_found(body, label, answer)
             found = [record for record in records if record.name == name and record.parent == folder]
         return max(found, key=lambda record: record.id, default=None)
 
-    def _all(
-        self, endpoint: str, body: Mapping[str, Any], label: str, first: Response | None = None
-    ) -> list[Record]:
-        """Return the records of all pages; `first` is the response for the first page, if any."""
-        waiting = [first] if first is not None else []
+    def _all_found(self, body: Mapping[str, Any], label: str, first: Response) -> list[Record]:
+        """Return the matches of a query on all pages; `first` is the response for the first one."""
+        waiting = [first]
 
         def fetch(position: Mapping[str, int]) -> Page:
             answer = (
                 waiting.pop()
                 if waiting
-                else self._post(endpoint, {**body, **position}, repeatable=True, label=label)
+                else self._post("query", {**body, **position}, repeatable=True, label=label)
             )
             return parse_page(answer.json(), answer.url)
 
-        by_id = endpoint == "children" and self.features.has(RinocloudExtension.AFTER)
-        return list(all_pages(fetch, by_id=by_id))
+        return list(all_pages(fetch, by_id=False))
 
     def query(self, body: Mapping[str, Any], label: str) -> Page:
         """Return a page of matches for a query; raises NotImplementedError if the server has no queries."""

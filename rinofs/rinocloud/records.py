@@ -14,7 +14,8 @@ from rinofs.protocol.records import RECORD_FIELDS, SERVICE_TYPES
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-_TYPES = {"file": "file", "folder": "directory"}
+LOCAL_TYPES = {"file": "file", "folder": "directory"}
+"""The types in `info()` for those of the service; all others are ``other``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def parse_record(data: object, where: str) -> Record:
 
 
 def _parse(data: Mapping[str, Any]) -> Record:
-    kind = _TYPES.get(data["type"], "other")
+    kind = LOCAL_TYPES.get(data["type"], "other")
     metadata = data.get("metadata")
     path = data.get("path")
     return Record(
@@ -249,8 +250,10 @@ def parse_page(data: object, where: str) -> Page:
     items = fields.get("result")
     if not isinstance(items, list):
         raise ProtocolError("expected a list of records", where)
+    for number, item in enumerate(items):
+        items[number] = parse_record(item, where)  # in its place, so that not both are held for a whole page
     return Page(
-        [parse_record(item, where) for item in items],
+        items,
         _number(fields.get("count")),
         _number(fields.get("limit")),
     )
@@ -280,24 +283,30 @@ def all_pages(fetch: Callable[[dict[str, int]], Page], *, by_id: bool) -> Iterat
     Record
         Records in the server's order.
     """
-    seen: set[int] = set()
+    seen: set[int] = set()  # of what comes by offsets
+    last: int | None = None
     position: dict[str, int] = {}
     received = 0
     while True:
         page = fetch({"limit": CLIENT_PAGE, **position})
-        fresh = [record for record in page.records if record.id not in seen]
+        fresh = [one for one in page.records if one.id not in seen and (last is None or one.id > last)]
         yield from fresh
         received += len(page.records)
         if received > MOST_LISTED:
             raise ProtocolError(f"the listing has no end: more than {MOST_LISTED} records")
         # A server that ignores offsets sends the same page again, so a page without new records is the end.
-        if not fresh or _is_last(page, received, by_id):
+        if not fresh or is_last(page, received, by_id):
             return
-        seen.update(record.id for record in fresh)
-        position = {"after": max(record.id for record in page.records)} if by_id else {"offset": received}
+        if by_id:
+            last = max(record.id for record in page.records)
+            position = {"after": last}
+        else:
+            seen.update(record.id for record in fresh)
+            position = {"offset": received}
 
 
-def _is_last(page: Page, received: int, by_id: bool) -> bool:
+def is_last(page: Page, received: int, by_id: bool) -> bool:
+    """Return whether there are no records after a page; `received` is the number of those up to its end."""
     # The total shrinks when others delete objects. By id, it can therefore be trusted on the first page only.
     # By offset it is the only criterion, since a server may return fewer records than the limit that it
     # reports.

@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from rinofs.errors import InvalidPathError, InvalidRequestError, NotFoundError, ProtocolError, ServiceError
+from rinofs.fs.backend import ListedEntry
 from rinofs.protocol.names import InvalidNameError, check_name
 from rinofs.rinocloud.client import NO_SUCH_ENDPOINT
 from rinofs.rinocloud.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from rinofs.fs.listings import Listings
+    from rinofs.rinocloud.children import Children, Name
     from rinofs.rinocloud.client import RinocloudClient
 
 _ID = re.compile(r"@[0-9]+")
@@ -273,33 +275,51 @@ class Resolver:
         cached = self.listings.children(path, max_age)
         if cached is not None:
             return cached
+        found, moment = self._list(path, max_age)
+        return self._keep(path, found, moment)
+
+    def entries(self, path: str, max_age: float) -> Iterator[ListedEntry]:
+        """Iterate over a folder, holding no records if the listing is long; raises as `children` does."""
+        known = self.listings.children(path, max_age)
+        if known is None:
+            found, moment = self._list(path, max_age)
+            if found.is_long:
+                names = found.names()[1]
+                return (ListedEntry(join(path, part_of(one.name, one.id)), one.type, one.id) for one in names)
+            known = self._keep(path, found, moment)
+        return (ListedEntry(where, record.type, record.id) for where, record in known.items())
+
+    def _keep(self, path: str, found: Children, moment: int) -> dict[str, Record]:
+        # If a name occurs several times, the largest id is the current object: sorted last, it wins.
+        records = sorted(found.records(), key=lambda record: record.id)
+        children = {join(path, part_of(record.name, record.id)): record for record in records}
+        self.listings.keep_children(path, children, moment)
+        return children
+
+    def _list(self, path: str, max_age: float) -> tuple[Children, int]:
+        """Return a listing, and the mark from before it."""
         moment = self.listings.moment()
         try:
-            found = self._list(path, max_age)
+            return self._ask_for_children(path, max_age), moment
         except NotFoundError:
             # The cached folder may have been replaced by another one with the same name.
             if self.listings.get(path, max_age) is None:
                 raise
             self.listings.forget(path)
             moment = self.listings.moment()
-            found = self._list(path, max_age)
-        # If a name occurs several times, the largest id is the current object: sorted last, it wins.
-        records = sorted(found, key=lambda record: record.id)
-        children = {join(path, part_of(record.name, record.id)): record for record in records}
-        self.listings.keep_children(path, children, moment)
-        return children
+            return self._ask_for_children(path, max_age), moment
 
-    def _list(self, path: str, max_age: float) -> list[Record]:
+    def _ask_for_children(self, path: str, max_age: float) -> Children:
         parts = parse(path)
         names = _names(parts)
         known = self.listings.get(path, max_age)
         if parts and names is not None and known is None:
-            records = self._list_names(path, names)
-            if records is not None:
-                return records
+            found = self._list_names(path, names)
+            if found is not None:
+                return found
         return self.client.children(self.folder_id(path, max_age), self.url(path))
 
-    def _list_names(self, path: str, names: Sequence[str]) -> list[Record] | None:
+    def _list_names(self, path: str, names: Sequence[str]) -> Children | None:
         try:
             return self.client.children_at(names, self.url(path))
         except InvalidRequestError:
@@ -316,18 +336,30 @@ class Resolver:
         NotADirectoryError
             If the path is not a folder.
         """
+        moment = self.listings.moment()
+        found = self._list_tree(path)
+        return None if found is None else self._arrange(path, list(found.records()), moment)
+
+    def entries_below(self, path: str) -> Iterator[ListedEntry] | None:
+        """Iterate over everything below a folder, as `entries` does; raises as `tree` does."""
+        moment = self.listings.moment()
+        found = self._list_tree(path)
+        if found is None:
+            return None
+        if found.is_long:
+            return _placed(path, *found.names())
+        known = self._arrange(path, list(found.records()), moment)
+        return (ListedEntry(where, record.type, record.id) for where, record in known.items())
+
+    def _list_tree(self, path: str) -> Children | None:
         names = _names(parse(path))
         if names is None:
             return None
-        moment = self.listings.moment()
         try:
-            records = self.client.descendants(names, self.url(path))
+            return self.client.descendants(names, self.url(path))
         except InvalidRequestError:
             self.folder_id(path, 0)  # raises the reason if it applies
             raise
-        if records is None:
-            return None
-        return self._arrange(path, records, moment)
 
     def _arrange(self, path: str, records: list[Record], moment: int) -> dict[str, Record]:
         """Find the path of each record, and cache the listing of each folder."""
@@ -363,3 +395,21 @@ def _names(parts: Sequence[Part]) -> list[str] | None:
     """Return the parts if all of them are names, else None."""
     names = [part for part in parts if isinstance(part, str)]
     return names if len(names) == len(parts) else None
+
+
+def _placed(path: str, folder: int | None, names: Iterator[Name]) -> Iterator[ListedEntry]:
+    """Find the path of each object below a folder; what is moved out of it meanwhile is left out."""
+    paths: dict[int | None, str] = {folder: path}
+    waiting: dict[int | None, list[Name]] = {}  # for a folder that comes later, since it is newer
+    for name in names:
+        if name.parent not in paths:
+            waiting.setdefault(name.parent, []).append(name)
+            continue
+        ready = [name]
+        while ready:
+            one = ready.pop()
+            where = join(paths[one.parent], part_of(one.name, one.id))
+            yield ListedEntry(where, one.type, one.id)
+            if one.type == "directory":
+                paths[one.id] = where
+                ready += waiting.pop(one.id, ())

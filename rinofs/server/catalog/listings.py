@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+import json
 from array import array
+from bisect import bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from itertools import starmap
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, func, select, text
 
-from rinofs.server.catalog.objects import RECORD, RECORDS, WITH_CONTENT
+from rinofs.server.catalog.objects import RECORDS
 from rinofs.server.catalog.records import Record, User
+from rinofs.server.catalog.sqlite.functions import listed_numbers
 from rinofs.server.catalog.tables import objects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import ColumnElement, Connection, Select, TextClause
+    from sqlalchemy import ColumnElement, Connection, Row, Select, TextClause
 
     from rinofs.server.catalog.database import Database
 
-__all__ = ["Item", "Listing", "PageRequest", "Selection", "below"]
+__all__ = ["Item", "ListedName", "Listing", "NameListing", "PageRequest", "Selection", "below"]
 
 PIECE_BYTES = 2 * 1024 * 1024
 """Bytes of records that are held at a time, about."""
 PIECE_ROWS = 2500
-"""Records that are held at a time."""
+"""Rows that are held at a time."""
 _ROW_BYTES = 600
+
+_NUMBERS = listed_numbers("numbers")
+_THESE = (objects.c.owner == bindparam("user")) & objects.c.id.in_(_NUMBERS)
+_SIZE = select(func.coalesce(func.sum(objects.c.metadata_size + _ROW_BYTES), 0)).where(_THESE)
+_BY_OWN_ID = (objects.c.id,)
+_SORTED_ID = (text("+objects.id"),)  # the sign has them sorted, instead of looked at one by one in that order
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +67,10 @@ class Selection:
     ----------
     condition : column element
         What holds for each object.
-    order : sequence of column elements
-        What they are sorted by.
+    order : sequence of column elements, optional
+        What they are sorted by; by default, the id.
+    few : bool
+        Whether an index finds them, but not in the order of ids.
     below : int or None
         Where the paths of a recursive listing begin; None for the top level.
     with_paths : bool
@@ -64,7 +78,8 @@ class Selection:
     """
 
     condition: ColumnElement[bool]
-    order: Sequence[ColumnElement[Any] | TextClause] = (objects.c.id,)
+    order: Sequence[ColumnElement[Any] | TextClause] | None = None
+    few: bool = False
     below: int | None = None
     with_paths: bool = False
 
@@ -76,16 +91,37 @@ class Item(NamedTuple):
     path: Sequence[str] | None
 
 
-class Listing:
+class ListedName(NamedTuple):
+    """What an object is called, and where it is."""
+
+    id: int
+    name: str
+    type: str
+    parent: int | None
+
+
+# Putting it together takes longer than running it.
+def _these(rows: Select[Any]) -> Select[Any]:
+    return rows.where(_THESE).order_by(objects.c.id)
+
+
+class _Pieces(Generic[Found]):
     """A part of a list: the first piece, and how to get the others.
 
     What is left out of the first piece is known by id, so that a slow reader holds no transaction open.
 
     Attributes
     ----------
+    these : Select
+        Reads the rows of some ids, by id, which comes first.
+    is_measured : bool
+        Whether rows may be large, and have a `metadata_size`.
     total : int or None
-        Objects in the whole list.
+        Objects in the whole list, if they were counted.
     """
+
+    these: Select[Any]
+    is_measured = False
 
     def __init__(
         self,
@@ -100,71 +136,109 @@ class Listing:
         self._user = user
         self._selection = selection
         self._page = page
-        self._first: list[Item] = []
-        self._rest_ids = array("q")
-        self._rest_sizes = array("q")
+        self._first: list[Found] = []
+        self._start = 0
+        self._ids = array("q")
+        self._sizes = array("q")  # of metadata; left empty for the order of ids
 
-    def begin(self, connection: Connection) -> Listing:
-        """Fetch the first piece, and note what comes after it."""
-        page = self._page
-        found: list[Record] = []
-        room = PIECE_BYTES
-        with connection.execute(self._statement(RECORD, page.offset, page.limit)) as rows:
-            for row in rows:
-                record = Record(*row)
-                found.append(record)
-                room -= _ROW_BYTES + record.metadata_size
-                if room <= 0 or len(found) == PIECE_ROWS:
-                    break
-        self._first = self._items(connection, found)
-        left = page.limit - len(found)
-        if left and (room <= 0 or len(found) == PIECE_ROWS):
-            columns = (objects.c.id, objects.c.metadata_size)
-            for number, size in connection.execute(self._statement(columns, page.offset + len(found), left)):
-                self._rest_ids.append(number)
-                self._rest_sizes.append(size)
+    def begin(self, connection: Connection) -> Self:
+        """Note what there is, and fetch the first piece."""
+        if self._selection.order is None:
+            self._ids.extend(connection.scalars(self._wanted(objects.c.id)).all())
+        else:
+            for number, size in connection.execute(self._wanted(objects.c.id, objects.c.metadata_size)):
+                self._ids.append(number)
+                self._sizes.append(size)
+        if self._ids:
+            self._first, self._start = self._piece(connection, 0)
         return self
 
-    def pieces(self) -> Iterator[list[Item]]:
+    def _wanted(self, *columns: ColumnElement[Any]) -> Select[Any]:
+        page, selection = self._page, self._selection
+        wanted = select(*columns).where(selection.condition)
+        if page.after is not None:
+            wanted = wanted.where(objects.c.id > page.after)
+        own = _SORTED_ID if selection.few else _BY_OWN_ID
+        order = own if selection.order is None else selection.order
+        return wanted.order_by(*order).limit(page.limit).offset(page.offset)
+
+    def pieces(self) -> Iterator[list[Found]]:
         """Yield the list piece by piece, once, keeping none of them; blocks while the database is asked."""
         yield self._take_first()
-        start = 0
-        for end in self._cuts():
-            yield self._piece(self._rest_ids[start:end].tolist())
-            start = end
+        while self._start < len(self._ids):
+            yield self._next_piece()
 
-    def _take_first(self) -> list[Item]:
+    def _take_first(self) -> list[Found]:
         first, self._first = self._first, []
         return first
 
-    def _piece(self, wanted: list[int]) -> list[Item]:
+    def _next_piece(self) -> list[Found]:
         with self._database.read() as connection:
-            mine = RECORDS.where(objects.c.owner == self._user.id, objects.c.id.in_(wanted))
-            found = {row.id: Record(*row) for row in connection.execute(mine)}
-            # What was deleted meanwhile is left out.
-            return self._items(connection, [found[number] for number in wanted if number in found])
+            piece, self._start = self._piece(connection, self._start)
+            return piece
 
-    def _cuts(self) -> Iterator[int]:
-        start, room = 0, PIECE_BYTES
-        for index, size in enumerate(self._rest_sizes):
+    def _piece(self, connection: Connection, start: int) -> tuple[list[Found], int]:
+        """Return a piece, and where the next one starts. What was deleted meanwhile is left out."""
+        end = self._end(start)
+        wanted = self._ids[start:end].tolist()
+        rows, was_cut = self._read(connection, wanted)
+        if was_cut:
+            end = bisect_right(self._ids, rows[-1][0], start, end)
+        if self._sizes:
+            by_id = {row[0]: row for row in rows}
+            rows = [by_id[number] for number in wanted if number in by_id]
+        return self._found(connection, rows), end
+
+    def _end(self, start: int) -> int:
+        end = min(start + PIECE_ROWS, len(self._ids))
+        room = PIECE_BYTES
+        for index, size in enumerate(self._sizes[start:end], start):
             room -= _ROW_BYTES + size
-            if room <= 0 or index + 1 - start == PIECE_ROWS:
-                yield index + 1
-                start, room = index + 1, PIECE_BYTES
-        if start < len(self._rest_sizes):
-            yield len(self._rest_sizes)
+            if room <= 0:
+                return index + 1
+        return end
 
-    def _statement(self, columns: Iterable[ColumnElement[Any]], offset: int, limit: int) -> Select[Any]:
-        wanted = select(*columns).select_from(WITH_CONTENT).where(self._selection.condition)
-        if self._page.after is not None:
-            wanted = wanted.where(objects.c.id > self._page.after)
-        return wanted.order_by(*self._selection.order).limit(limit).offset(offset)
+    def _read(self, connection: Connection, wanted: list[int]) -> tuple[list[Row[Any]], bool]:
+        """Return the rows of some ids, by id, and whether they were too much for one piece."""
+        told = {"user": self._user.id, "numbers": json.dumps(wanted)}
+        found = connection.execute(self.these, told)
+        if not self.is_measured or self._sizes or connection.execute(_SIZE, told).scalar_one() <= PIECE_BYTES:
+            return list(found.all()), False
+        rows: list[Row[Any]] = []
+        room = PIECE_BYTES
+        with found:
+            for row in found:
+                rows.append(row)
+                room -= _ROW_BYTES + row.metadata_size
+                if room <= 0:
+                    return rows, True
+        return rows, False
 
-    def _items(self, connection: Connection, records: list[Record]) -> list[Item]:
+    def _found(self, connection: Connection, rows: list[Row[Any]]) -> list[Found]:
+        raise NotImplementedError
+
+
+class Listing(_Pieces[Item]):
+    """Objects, with their paths where these were asked for."""
+
+    these = _these(RECORDS)
+    is_measured = True
+
+    def _found(self, connection: Connection, rows: list[Row[Any]]) -> list[Item]:
+        records = list(starmap(Record, rows))
         if not self._selection.with_paths:
             return [Item(record, None) for record in records]
         folders = _paths(connection, {record.parent for record in records}, self._selection.below)
         return [Item(record, [*folders[record.parent], record.name]) for record in records]
+
+
+class NameListing(_Pieces[ListedName]):
+    """What objects are called, and where they are."""
+
+    these = _these(select(*(objects.c[name] for name in ListedName._fields)))
+
+    def _found(self, connection: Connection, rows: list[Row[Any]]) -> list[ListedName]:  # noqa: ARG002
+        return [ListedName._make(row) for row in rows]
 
 
 def _paths(
@@ -174,14 +248,15 @@ def _paths(
     wanted = [number for number in numbers if number is not None]
     above = (
         select(objects.c.id, objects.c.parent, objects.c.name)
-        .where(objects.c.id.in_(wanted))
+        .where(objects.c.id.in_(_NUMBERS))
         .cte("above", recursive=True)
     )
     folder = objects.alias()
     above = above.union(
         select(folder.c.id, folder.c.parent, folder.c.name).join(above, folder.c.id == above.c.parent)
     )
-    known = {row.id: (row.parent, row.name) for row in connection.execute(select(above))}
+    found = connection.execute(select(above), {"numbers": json.dumps(wanted)})
+    known = {row.id: (row.parent, row.name) for row in found}
     paths: dict[int | None, tuple[str, ...]] = {start: ()}
 
     def path(number: int) -> tuple[str, ...]:

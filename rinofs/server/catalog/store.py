@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from rinofs.server.blobs.store import Blob
     from rinofs.server.catalog.database import Database, Repeated, RequestKey
-    from rinofs.server.catalog.listings import Listing, PageRequest, Selection
+    from rinofs.server.catalog.listings import Listing, NameListing, PageRequest, Selection
 
 __all__ = ["FolderExists", "Store", "made_before"]
 
@@ -118,7 +118,7 @@ class Store:
         where : int, sequence of str or None
             Id or path of the folder; None or an empty path for the top level.
         page : PageRequest
-            What part is wanted.
+            What part is wanted; what comes after an id is not counted.
         recursive : bool
             Whether all that is anywhere below is listed, with its path.
 
@@ -131,9 +131,20 @@ class Store:
         """
         with self._database.read() as connection:
             start = _folder(connection, user, where)
-            inside = listings.below(user, start) if recursive else objects.inside(user, start)
-            selection = listings.Selection(inside, below=start, with_paths=recursive)
-            return self._listed(connection, user, selection, page, counted=True)
+            selection, total = _selected(connection, user, start, page, recursive=recursive)
+            return listings.Listing(self._database, user, selection, page, total).begin(connection)
+
+    def names(
+        self, user: User, where: int | Sequence[str] | None, page: PageRequest, *, recursive: bool = False
+    ) -> tuple[int | None, NameListing]:
+        """Return the id of a folder, and what it contains, without what is known about that.
+
+        The parameters and errors are those of `children`.
+        """
+        with self._database.read() as connection:
+            start = _folder(connection, user, where)
+            selection, total = _selected(connection, user, start, page, recursive=recursive)
+            return start, listings.NameListing(self._database, user, selection, page, total).begin(connection)
 
     def query(
         self, user: User, query: object, page: PageRequest, *, sort: object = None, digests: bool = True
@@ -141,7 +152,7 @@ class Store:
         """List what a query finds; see `rinofs.server.catalog.queries.query`."""
         wanted = compile_query(user, query, digests=digests)
         condition = and_(searches.mine(user), wanted)
-        order: tuple[ColumnElement[Any] | TextClause, ...] = (table.c.id,)
+        order: tuple[ColumnElement[Any] | TextClause, ...] | None = None
         if sort is not None:
             present, columns = compile_sort(user, sort, digests=digests)
             condition, order = and_(condition, present), (columns,)
@@ -171,17 +182,8 @@ class Store:
         with self._database.read() as connection:
             return searches.known_values(connection, user, field, digests=digests)
 
-    def _listed(
-        self,
-        connection: Connection,
-        user: User,
-        selection: Selection,
-        page: PageRequest,
-        *,
-        counted: bool = False,
-    ) -> Listing:
-        total = _count(connection, selection.condition) if counted else None
-        return listings.Listing(self._database, user, selection, page, total).begin(connection)
+    def _listed(self, connection: Connection, user: User, selection: Selection, page: PageRequest) -> Listing:
+        return listings.Listing(self._database, user, selection, page).begin(connection)
 
     # Changing
 
@@ -447,6 +449,16 @@ def _in(new: NewObject, parent: int | None) -> NewObject:
 
 def _count(connection: Connection, condition: ColumnElement[bool]) -> int:
     return connection.scalar(select(func.count()).select_from(table).where(condition)) or 0
+
+
+def _selected(
+    connection: Connection, user: User, start: int | None, page: PageRequest, *, recursive: bool
+) -> tuple[Selection, int | None]:
+    inside = listings.below(user, start) if recursive else objects.inside(user, start)
+    # Counted for each page, a list would take time that grows with the square of its length.
+    total = _count(connection, inside) if page.after is None else None
+    few = recursive and (start is not None or (total is not None and total <= page.limit))
+    return listings.Selection(inside, few=few, below=start, with_paths=recursive), total
 
 
 def _folder(connection: Connection, user: User, where: int | Sequence[str] | None) -> int | None:

@@ -139,7 +139,7 @@ def test_reopening_downloads_nothing(server: LiveServer, fs: RinoFileSystem, mad
 def test_ls_of_ten_thousand(server: LiveServer, fs: RinoFileSystem, made: Api, is_extended: bool) -> None:
     made.upload(f"{FOLDER}/one", b"1")
     multiply(server, *FOLDER.split("/"), "one", count=10_000)
-    assert len(fs.ls(FOLDER, detail=False)) == 10_001
+    assert len(fs.ls(FOLDER)) == 10_001
     pages = 2
     # A page has ten thousand records, and this is one more.
     assert len(seen(server)) == (pages if is_extended else 3 + pages)
@@ -147,6 +147,9 @@ def test_ls_of_ten_thousand(server: LiveServer, fs: RinoFileSystem, made: Api, i
     assert fs.info(f"{FOLDER}/77")["size"] == 1
     assert not fs.exists(f"{FOLDER}/none")
     assert seen(server) == []
+    fs.invalidate_cache()
+    assert len(fs.ls(FOLDER, detail=False)) == 10_001
+    assert len(seen(server)) == (pages if is_extended else 3 + pages)
 
 
 def test_ls_of_a_page(server: LiveServer, fs: RinoFileSystem, made: Api, is_extended: bool) -> None:

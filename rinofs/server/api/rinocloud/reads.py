@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
     from rinofs.server.api.calls import Call
-    from rinofs.server.catalog.listings import Item, Listing
+    from rinofs.server.catalog.listings import Item, ListedName, Listing, PageRequest
 
 
 async def get_metadata(call: Call) -> Response:
@@ -48,9 +48,24 @@ async def children(call: Call) -> Response:
     start = where(fields, extended=call.extended)
     truncated = flag(fields, "truncate_metadata")
     run = call.search_in_thread if recursive else call.run_in_thread
+    if call.extended and flag(fields, "names"):
+        folder, names = await run(call.services.store.names, start, wanted, recursive=recursive)
+        rest = {**_counts(names.total, wanted), "folder": folder}
+        return stream_json_list(map(_named, names.pieces()), run=call.work, rest=rest)
     listing = await run(call.services.store.children, start, wanted, recursive=recursive)
-    counts = {"count": listing.total, "limit": wanted.limit, "offset": wanted.offset}
-    return _answer(call, listing, truncated=truncated, rest=counts)
+    return _answer(call, listing, truncated=truncated, rest=_counts(listing.total, wanted))
+
+
+def _counts(total: int | None, page: PageRequest) -> dict[str, object]:
+    """Return what is said about a page of a folder; what comes after an id was not counted."""
+    counted = {} if total is None else {"count": total}
+    return {**counted, "limit": page.limit, "offset": page.offset}
+
+
+def _named(names: Sequence[ListedName]) -> list[dict[str, object]]:
+    return [
+        {"id": number, "name": name, "type": kind, "parent": parent} for number, name, kind, parent in names
+    ]
 
 
 async def query(call: Call) -> Response:

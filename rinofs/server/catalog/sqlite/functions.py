@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func
+from sqlalchemy import Text, bindparam, func, select
 
 from rinofs.protocol.records import NUL_STAND_IN
 from rinofs.protocol.words import words_matcher
@@ -16,7 +16,7 @@ from rinofs.protocol.words import words_matcher
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sqlalchemy import ColumnElement
+    from sqlalchemy import ColumnElement, Select
 
 __all__ = [
     "FALSE",
@@ -29,6 +29,7 @@ __all__ = [
     "each",
     "is_json",
     "is_key",
+    "listed_numbers",
     "matches",
     "object_or_empty",
     "plain",
@@ -66,6 +67,11 @@ def each(document: str, alias: str) -> str:
 def among(value: str, values: str) -> str:
     """Return whether a value is one of those in a JSON list, which may be long."""
     return f"{value} IN (SELECT value FROM json_each({values}))"  # noqa: S608 (names of bound values)
+
+
+def listed_numbers(name: str) -> Select[tuple[int]]:
+    """Return the numbers of a JSON list that is bound to a name; the SQL is the same for any length."""
+    return select(func.json_each(bindparam(name, type_=Text)).table_valued("value").c.value)
 
 
 def tree(document: str, alias: str) -> str:
