@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from rinofs.http.connection.response import Response
-    from rinofs.rinocloud.client import Features
     from rinofs.rinocloud.records import Page, Record
 
 __all__ = ["Children", "Name"]
@@ -37,17 +36,17 @@ class Children:
         Sends the request, with additional fields.
     first : Response
         Response for the first page.
-    features : Features
-        What is known about the server.
+    extensions : frozenset of str
+        Extensions of the server.
     """
 
     def __init__(
-        self, ask: Callable[[Mapping[str, Any]], Response], first: Response, features: Features
+        self, ask: Callable[[Mapping[str, Any]], Response], first: Response, extensions: frozenset[str]
     ) -> None:
         self._ask = ask
         self._first: Page | None = parse_page(first.json(), first.url)
-        self._by_id = features.has(RinocloudExtension.AFTER)
-        self._has_names = self._by_id and features.has(RinocloudExtension.NAMES)
+        self._by_id = RinocloudExtension.AFTER in extensions
+        self._has_names = self._by_id and RinocloudExtension.NAMES in extensions
 
     @property
     def is_long(self) -> bool:

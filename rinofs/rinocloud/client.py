@@ -207,7 +207,8 @@ class RinocloudClient:
         def ask(position: Mapping[str, Any]) -> Response:
             return self._post("children", {**body, **position}, repeatable=True, label=label)
 
-        return Children(ask, first or ask({"limit": CLIENT_PAGE}), self.features)
+        first = first or ask({"limit": CLIENT_PAGE})
+        return Children(ask, first, self.features.extensions or frozenset())
 
     def lookup(self, name: str, folder: int | None, label: str) -> Record | None:
         """Return the record with a name in a folder, or None.
