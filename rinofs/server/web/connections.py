@@ -39,11 +39,18 @@ __all__ = ["EXTENSION", "Connections", "GuardedProtocol", "ZeroCopy", "guarded_p
 HALF_CLOSED = 1.0
 """Seconds that an answer may still take once the client has ended its side: nearly all of those have left."""
 
+MOST_PIPELINED = 4
+"""Requests that wait on a connection for the answer to the one before; hardly any client sends ahead."""
+
 _AT_ONCE = struct.pack("ii", 1, 0)  # linger for no time
 
 
 class HeadersTooLargeError(Exception):
     """The headers of a request are longer than the server reads."""
+
+
+class PipelineTooLongError(Exception):
+    """Too many requests were sent ahead."""
 
 
 def guarded_protocol(
@@ -191,6 +198,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._served = False  # a request was answered on this connection
         self._waiting_since = 0.0  # for the headers, or for the next request
         self._body_bytes = 0
+        self._beside_body = 0  # bytes since the last one of a body: of trailers, or of the framing of chunks
         self._seen_bytes = 0
         self._seen_at = 0.0  # when a byte of the body was last seen to have come
         self._window_at = 0.0
@@ -237,7 +245,15 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._too_large = True
                 self.send_400_response("")
                 return
+        if not self._in_body:
+            super().data_received(data)
+            return
+        before = self._body_bytes
         super().data_received(data)
+        self._beside_body = self._beside_body + len(data) if self._body_bytes == before else 0
+        if self._in_body and self._beside_body > self.settings.max_header_bytes:
+            self._too_large = True
+            self.send_400_response("")
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Answer a client that ends its side: there is something to say until the answer is sent."""
@@ -268,9 +284,11 @@ class GuardedProtocol(HttpToolsProtocol):
             self._too_large = True
             raise HeadersTooLargeError
         self._in_head = False
+        if len(self.pipeline) >= MOST_PIPELINED:
+            raise PipelineTooLongError  # what is ahead is answered, and then the connection ends
         self._in_body = True
         self.all_connections.busy(self)
-        self._body_bytes = self._seen_bytes = self._window_bytes = 0
+        self._body_bytes = self._beside_body = self._seen_bytes = self._window_bytes = 0
         self._seen_at = self._window_at = self.loop.time()
         super().on_headers_complete()
 

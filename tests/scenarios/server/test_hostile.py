@@ -190,6 +190,7 @@ HARM: dict[str, Callable[[str], tuple[bytes, bool]]] = {
     # What is sent, and whether the answer is waited for.
     "guesses tokens": lambda _token: (request("/api/1/files/children/", b"{}", "guess"), True),
     "guesses passwords": lambda _token: (request("/o/token/", _LOGIN, ""), True),
+    "sends ahead": lambda _token: (b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" * 20_000, False),
     "is silent": lambda _token: (b"", True),
     "stops in a head": lambda _token: (b"GET /health HTTP/1.1\r\nHost: loc", True),
     "does not read": lambda token: (request("/api/1/files/children/", b'{"limit": 1000}', token), False),

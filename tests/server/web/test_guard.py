@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import socket
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from rinofs.server.web.connections import MOST_PIPELINED
 from rinofs.testing import LiveServer, live_server
 from tests.campaign import rounds
 from tests.server.serving import is_held
@@ -328,3 +329,38 @@ def test_many_stalled_clients_hold_nobody_up() -> None:
 def test_many_stalled_clients_are_all_ended(server: LiveServer) -> None:
     with stalled(server) as clients:
         assert {received(client) for client in clients} == {b""}
+
+
+ENDLESS = {
+    "trailers": (b"2\r\n{}\r\n0\r\n", b"x-trailer: value\r\n" * 4000),
+    "a trailer": (b"2\r\n{}\r\n0\r\nx-trailer: ", b"x" * 64_000),
+    "an extension of a chunk": (b"2;extension=", b"x" * 64_000),
+    "trailers of no body": (b"0\r\n", b"x-trailer: value\r\n" * 4000),
+}
+MOST_TAKEN = 20_000_000  # by the buffers of the system, before it is known that nobody reads
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+@pytest.mark.parametrize("path", ["/api/1/files/children/", "/o/token/"])
+def test_what_comes_beside_a_body_is_bounded(patient: LiveServer, name: str, path: str) -> None:
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Token {patient.token}\r\n"
+    begins, goes_on = ENDLESS[name]
+    taken = 0
+    with connected(patient) as client, suppress(ConnectionError):
+        client.sendall(head.encode() + b"Transfer-Encoding: chunked\r\n\r\n" + begins)
+        while taken < MOST_TAKEN:
+            client.sendall(goes_on)
+            taken += len(goes_on)
+    assert taken < MOST_TAKEN
+
+
+def test_requests_that_are_sent_ahead_are_bounded(patient: LiveServer) -> None:
+    request = HEAD + b"\r\n"
+    with connected(patient) as client:
+        client.sendall(request * 3)
+        answers = b""
+        while answers.count(b"HTTP/1.1 200 ") < 3:
+            answers += client.recv(65536)
+        with suppress(ConnectionError):
+            client.sendall(request * 5000)
+        assert 1 <= received(client).count(b"HTTP/1.1 200 ") <= 2 * MOST_PIPELINED
