@@ -55,7 +55,7 @@ soak-faults: $(VENV)/test.done  ## networks that break what passes through them
 
 soak-machines: $(VENV)/test.done  ## filesystems beside a model of what they should do
 	$(SOAK) tests/scenarios/rinocloud/test_state_machine.py tests/scenarios/repovizz/test_state_machine.py \
-		tests/zarr
+		tests/zarr tests/scenarios/rinocloud/test_abstract.py tests/scenarios/repovizz/test_abstract.py
 
 soak-input: $(VENV)/test.done  ## requests and queries that are made up, and many stalled clients
 	$(SOAK) tests/server/api/test_bad_input.py tests/server/web tests/server/catalog \
@@ -67,7 +67,7 @@ soak-hostile: $(VENV)/test.done  ## clients that mean harm, and requests that gr
 soak-uploads: $(VENV)/test.done  ## uploads of many files, metadata and datapacks that are made up
 	$(SOAK) tests/server/api/test_upload_many.py tests/rinocloud/test_writing_together.py \
 		tests/rinocloud/test_metadata.py tests/repovizz/test_push_and_pull.py tests/datapack/test_writing.py \
-		tests/fs/test_staging.py
+		tests/datapack/test_document.py tests/fs/test_staging.py
 
 soak-sync: $(VENV)/test.done  ## folders that are made equal, and files that many append to, with interruptions
 	$(SOAK) tests/scenarios/test_sync.py tests/scenarios/test_appends.py tests/scenarios/test_interruptions.py

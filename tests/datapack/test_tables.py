@@ -137,7 +137,10 @@ def test_every_way_to_write_a_table_is_read_as_pandas_wrote_it(
         values[[0, 5, 5, 19], [1, 0, 3, 2]] = NAN
     frame = pd.DataFrame(values, columns=LABELS)
     path = tmp_path / "table"
-    for encoding, end, above, trailing in itertools.product(ENCODINGS, LINE_ENDS, ABOVE, [False, True]):
+    ways = itertools.product(ENCODINGS, LINE_ENDS, ABOVE, [False, True])
+    # Each way with a third of the tables, and each table with a third of the ways.
+    first = ["\t", ";", ",", "|"].index(delimiter) + (decimal == ",") + header + gaps
+    for encoding, end, above, trailing in itertools.islice(ways, first % 3, None, 3):
         if delimiter == "|" and "sep" in above:
             continue
         text = written(frame, delimiter, decimal, header=header, quoted=delimiter == decimal)

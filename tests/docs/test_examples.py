@@ -1,7 +1,4 @@
-"""The programs in `examples/` run against a server that the environment names.
-
-That they run without one too is seen where the page that shows them is followed.
-"""
+"""The programs in `examples/` run against a server that the environment names, and without one."""
 
 from __future__ import annotations
 
@@ -21,10 +18,23 @@ if TYPE_CHECKING:
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
+# Both in one process, since all that is imported takes longer than the rest.
+WITH_AND_WITHOUT = """
+import os, runpy, sys
+import fsspec
 
-def run(example: Path, folder: Path, **environment: str) -> str:
+runpy.run_path(sys.argv[1], run_name="__main__")
+print("---")
+for name in [name for name in os.environ if name.startswith("FSSPEC_")]:
+    del os.environ[name]
+fsspec.config.conf.clear()
+runpy.run_path(sys.argv[1], run_name="__main__")
+"""
+
+
+def run(example: Path, folder: Path, **environment: str) -> list[str]:
     done = subprocess.run(
-        [sys.executable, str(example)],
+        [sys.executable, "-c", WITH_AND_WITHOUT, str(example)],
         cwd=folder,
         env={**os.environ, **environment},
         capture_output=True,
@@ -34,13 +44,13 @@ def run(example: Path, folder: Path, **environment: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    return done.stdout
+    return done.stdout.split("---\n")
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
-def test_an_example_runs_with_a_server(example: Path, tmp_path: Path) -> None:
+def test_an_example_runs_with_a_server_and_without(example: Path, tmp_path: Path) -> None:
     with live_server() as server:
-        shown = run(
+        shown, without = run(
             example,
             tmp_path,
             FSSPEC_RINO_ENDPOINT_URL=server.endpoint_url,
@@ -49,6 +59,7 @@ def test_an_example_runs_with_a_server(example: Path, tmp_path: Path) -> None:
             FSSPEC_REPOVIZZ_TOKEN=server.token,
         )
         assert len(server.requests) > 5
+    assert without == shown
     page = (ROOT / "docs" / "examples.md").read_text()
     assert f"$ python examples/{example.name}\n{shown}```" in page
     left = {path.name: path for path in tmp_path.iterdir()}

@@ -63,7 +63,7 @@ def test_what_is_pulled_and_pushed_again_is_equal(
     first, second = api.create(f"{name} 1"), api.create(f"{name} 2")
 
     @settings(
-        max_examples=rounds(20, 150), deadline=None, suppress_health_check=list(HealthCheck), database=None
+        max_examples=rounds(12, 80), deadline=None, suppress_health_check=list(HealthCheck), database=None
     )
     @given(st.lists(nodes, max_size=5), contents)
     def check(children: list[Node], data: list[bytes]) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 QUERIES, SHELVES = 25, 6
 """In one example: each query is asked of each set of objects, which is far quicker than making more."""
 
-EXAMPLES = rounds(7, 25)
+EXAMPLES = rounds(3, 25)
 
 one_object = st.tuples(
     metadata.map(lambda given: {key: value for key, value in given.items() if fits(value)}),
@@ -84,7 +84,7 @@ def test_both_find_the_same(one_server: LiveServer) -> None:
         sizes.extend(compare_all(one_server, objects, data))
 
     look()
-    assert len(sizes) >= 1_000  # pairs, on each of two servers
+    assert len(sizes) >= rounds(400, 3_000)  # pairs, on each of two servers
     assert sum(map(bool, sizes)) > len(sizes) / 20  # and many of them find something
 
 

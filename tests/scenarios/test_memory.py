@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rinofs.testing import ServerProcess
 
-SIZE = rounds(96, 512) * MIB
+SIZE = rounds(96, 256) * MIB
 TOKEN = "rino_" + "m" * 43
 REPOSITORY = Path(__file__).parents[2]
 

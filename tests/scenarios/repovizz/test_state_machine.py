@@ -471,8 +471,8 @@ def test_the_filesystem_does_what_the_model_does(server: LiveServer) -> None:
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=rounds(4, 16),
-            stateful_step_count=rounds(40, 60),
+            max_examples=rounds(3, 16),
+            stateful_step_count=rounds(25, 60),
             deadline=None,
             database=None,
             print_blob=True,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MIB = 1024 * 1024
-SIZE = rounds(64, 512) * MIB
+SIZE = rounds(64, 256) * MIB
 ALLOWED = 8 * MIB  # for each transfer under way
 BLOCK = bytes(range(256)) * (MIB // 256)
 
@@ -110,7 +110,7 @@ def test_download(server: ServerProcess) -> None:
 
 
 def test_several_at_once(server: ServerProcess) -> None:
-    transfers = rounds(6, 32)
+    transfers = rounds(6, 24)
     size = 16 * MIB
     numbers = [upload(server, size, f"n{n}") for n in range(transfers // 2)]
     with Peak(server) as peak, ThreadPoolExecutor(transfers) as pool:
