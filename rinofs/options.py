@@ -39,6 +39,7 @@ class Options:
     cache_type: str = "rinofs"
     verify_content: bool = True
     parallel_ranges: int = 0
+    direct: bool = True
 
     def __post_init__(self) -> None:
         _check("timeout", self.timeout, (int, float), "> 0 and <= 86400 seconds", lambda s: 0 < s <= 86_400)
@@ -51,6 +52,7 @@ class Options:
         _check("cache_type", self.cache_type, (str,))
         check_cache_type(self.cache_type)
         _check("verify_content", self.verify_content, (bool,))
+        _check("direct", self.direct, (bool,))
         _check("parallel_ranges", self.parallel_ranges, (int,), "from 0 to 16", lambda n: 0 <= n <= 16)
 
     @property

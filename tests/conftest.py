@@ -10,6 +10,7 @@ import signal
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from fsspec.config import conf
@@ -17,6 +18,8 @@ from hypothesis import settings
 
 # Where it is installed, jsonschema imports it for three seconds, for a format that no schema here has.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # How long one example takes says more about what else the machine does than about the code.
 settings.register_profile("rinofs", deadline=None)
@@ -43,6 +46,18 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)  # a fifteenth of all work otherwise
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _contents_in_a_bucket() -> Iterator[None]:
+    """Have all live servers keep contents in an S3 store, for ``make test-s3``."""
+    if not os.environ.get("RINOFS_TEST_S3"):
+        yield
+        return
+    from tests.server.seaweed import in_buckets
+
+    with in_buckets():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ ONLY_IN = {
     "uvicorn": {"server"},
     "prometheus_client": {"server.metrics"},
     "starlette": {"server", "testing"},
+    "obstore": {"server.blobs"},
     "upath": {"fs"},
     "jsonschema": {"datapack"},
     "matplotlib": {"plotting"},

@@ -73,6 +73,8 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
     parallel_ranges : int
         Connections that `get` and `get_file` use for one large file; 0 for up to four if a single connection
         is slow.
+    direct : bool
+        Whether large contents are read from the object store of the server, where it has one.
     **fsspec_options
         Other options of fsspec; unknown options are refused.
 
@@ -102,6 +104,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         cache_type: str = _DEFAULT.cache_type,
         verify_content: bool = _DEFAULT.verify_content,
         parallel_ranges: int = _DEFAULT.parallel_ranges,
+        direct: bool = _DEFAULT.direct,
         **fsspec_options: Any,
     ) -> None:
         refuse_unknown(fsspec_options, _OWN_OPTIONS)
@@ -115,6 +118,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
             cache_type=cache_type,
             verify_content=verify_content,
             parallel_ranges=parallel_ranges,
+            direct=direct,
         )
         self.blocksize = self.options.block_size
         credentials = find_credentials(self.service, endpoint_url=endpoint_url, token=token, profile=profile)

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from fsspec.utils import isfilelike
 
+from rinofs.errors import RinofsError
 from rinofs.fs.files.reader import RemoteSource
 from rinofs.fs.transfer import ranges
 from rinofs.fs.transfer.bundles import cat_bundles
@@ -273,20 +274,35 @@ class Reading:
 def _copy_to(source: Source, file: IO[bytes], callback: Callback, stop: Stop, connections: int = 1) -> None:
     """Write a whole content to an open file."""
     if isinstance(source, RemoteSource):
-        download(
-            source.session,
-            source.content,
-            file,
-            verify=source.verify,
-            callback=callback,
-            stop=stop,
-            connections=connections,
-        )
+        try:
+            _download(source, file, callback, stop, connections)
+        except RinofsError:
+            other = source.elsewhere()
+            if other is None:
+                raise
+            file.seek(0)
+            file.truncate()
+            _download(other, file, callback, stop, connections)
         return
     data = source.read()
     callback.set_size(len(data))
     file.write(data)
     callback.relative_update(len(data))
+
+
+def _download(
+    source: RemoteSource, file: IO[bytes], callback: Callback, stop: Stop, connections: int
+) -> None:
+    session, content = source.whole()
+    download(
+        session,
+        content,
+        file,
+        verify=source.verify,
+        callback=callback,
+        stop=stop,
+        connections=connections,
+    )
 
 
 def _copy_to_path(

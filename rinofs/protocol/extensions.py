@@ -80,6 +80,9 @@ class RinocloudExtension(StrEnum):
     ``sha256`` may be filled in later."""
     NAMES = "names"
     """`children` can leave out everything but ids, names, types and parents."""
+    DIRECT = "direct"
+    """`direct` answers where in an object store a content can be read for some minutes. Named only by servers
+    that keep contents in one."""
 
 
 class RepovizzExtension(StrEnum):

@@ -22,11 +22,13 @@ from rinofs.fs.listings import Listings
 from rinofs.fs.process import Registry
 from rinofs.fs.transfer.pool import run
 from rinofs.protocol.extensions import REQUESTED_WITH, RinocloudExtension
+from rinofs.protocol.limits import MAX_BUNDLED_FILE
 from rinofs.rinocloud import sidecars
 from rinofs.rinocloud.auth import auth_for
 from rinofs.rinocloud.bundles import Bundles
 from rinofs.rinocloud.changes import Changes
 from rinofs.rinocloud.client import Features, RinocloudClient
+from rinofs.rinocloud.direct import DirectReads, DirectSource
 from rinofs.rinocloud.moves import Moves
 from rinofs.rinocloud.resolver import TOP, ById, Resolver, parse
 from rinofs.rinocloud.uploads import Uploader
@@ -97,6 +99,7 @@ class RinocloudBackend(Backend):
         self._bundles = Bundles(self.resolver, self._uploader, options.verify_content)
         self._changes = Changes(self.resolver, self._uploader)
         self._moves = Moves(self.resolver, self._changes)
+        self._direct = DirectReads(self.client.direct, options)
         self._key = f"{endpoint_url} {credentials.identity}"
 
     # Metadata
@@ -155,6 +158,9 @@ class RinocloudBackend(Backend):
         parts = parse(path)
         names = [part for part in parts if not isinstance(part, ById)]
         if names and len(names) == len(parts) and self.client.features.may_have(RinocloudExtension.PATH):
+            listed = self.listings.get(path, self.options.listing_age)
+            if listed is not None and listed.entry is not None and self._is_direct(listed.entry.size):
+                return self.pin(path)  # one request more, for a content that does not pass the server
             content = self.client.content_at(names, self.url(path))
             known = self.client.features.extensions
             return Pinned(self._source(content, ""), {}, None, fresh=False, record=known)
@@ -186,11 +192,20 @@ class RinocloudBackend(Backend):
         # The content of an id can grow; a server without etags at least reports the time.
         version = record.etag or f"{record.size}@{record.modified}"
         key = f"{self._key} {record.id} {version.replace(' ', 'T')}"
-        source = self._source(self.client.content(record, self.url(path)), key)
+        source = self._source(self.client.content(record, self.url(path)), key, record.id)
         return Pinned(source, info_of(path, record), record.id, not max_age, record, record.etag)
 
-    def _source(self, content: Content, key: str) -> RemoteSource:
-        return RemoteSource(self.session, content, key, self.options.verify_content)
+    def _source(self, content: Content, key: str, number: int | None = None) -> RemoteSource:
+        verify = self.options.verify_content
+        if number is None or not self._is_direct(content.size):
+            return RemoteSource(self.session, content, key, verify)
+        return DirectSource(self.session, content, key, verify, number, direct=self._direct)
+
+    def _is_direct(self, size: int | None) -> bool:
+        """Return whether a content of a size might be read from the store of the server."""
+        if not self.options.direct or size is None or size <= MAX_BUNDLED_FILE:
+            return False
+        return self.client.features.has(RinocloudExtension.DIRECT)
 
     def _version(self, path: str, number: int, max_age: float) -> Record:
         try:

@@ -279,6 +279,14 @@ class RinocloudClient:
         """Return the current content of an object by its path, a list of names."""
         return self._content(tuple(("path", name) for name in names), label, None, None)
 
+    def direct(self, record_id: int, label: str) -> Mapping[str, Any]:
+        """Return what the server says about where a content can be read past it; empty if nothing."""
+        if not self.features.has(RinocloudExtension.DIRECT):
+            return {}
+        # Not repeated: what this does not tell can be read through the server.
+        answer = self._post("direct", {"id": record_id}, repeatable=False, label=label).json()
+        return answer if isinstance(answer, dict) else {}
+
     def download_many(self, paths: Sequence[Sequence[str]], label: str) -> Response:
         """Return the response with the contents of those of several files that are small."""
         return self._post(

@@ -24,6 +24,7 @@ from rinofs.server.api.calls import Workers
 from rinofs.server.api.repovizz import routes as repovizz
 from rinofs.server.api.rinocloud import routes as rinocloud
 from rinofs.server.auth import routes as oauth
+from rinofs.server.blobs.mixed import MixedBlobStore
 from rinofs.server.errors import ApiError
 from rinofs.server.maintenance import gc, take_sha256s
 from rinofs.server.readiness import READY, Readiness
@@ -89,7 +90,7 @@ def create_app(settings: ServerSettings, *, blobs: BlobStore | None = None) -> S
             *repovizz.routes(services, workers),
             *oauth.routes(services.database, services.accounts, services.clients, services.grants),
         ],
-        middleware=answering(settings),
+        middleware=answering(settings, direct=isinstance(services.blobs, MixedBlobStore)),
         exception_handlers=REFUSALS,
         lifespan=_lifespan,
     )
@@ -102,12 +103,21 @@ def create_app(settings: ServerSettings, *, blobs: BlobStore | None = None) -> S
     return app
 
 
-def answering(settings: ServerSettings) -> list[Middleware]:
-    """Return what stands between the network and the routes, the outermost first."""
+def answering(settings: ServerSettings, *, direct: bool = False) -> list[Middleware]:
+    """Return what stands between the network and the routes, the outermost first.
+
+    Parameters
+    ----------
+    settings : ServerSettings
+        How to serve.
+    direct : bool
+        Whether contents can be read past the server.
+    """
     stamps = [Middleware(AnswerHeaders, headers={"x-content-type-options": "nosniff"})]
     if settings.extensions:
         # Not on other paths: the answer to a wrong endpoint must not look like one of the API's.
-        extensions = {RINOCLOUD_EXTENSIONS: ", ".join(RinocloudExtension)}
+        named = [one for one in RinocloudExtension if direct or one != RinocloudExtension.DIRECT]
+        extensions = {RINOCLOUD_EXTENSIONS: ", ".join(named)}
         stamps.append(Middleware(AnswerHeaders, headers=extensions, below="/api/1/"))
     if settings.repovizz_extensions:
         extensions = {REPOVIZZ_EXTENSIONS: ", ".join(RepovizzExtension)}

@@ -20,12 +20,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rinofs.server.blobs.disk import path_below, sync_folder
 from rinofs.server.blobs.folders import ContentFolder, keeping_all, only_user
-from rinofs.server.catalog.sqlite.snapshots import contents_of, referred_in, take_snapshot, total_of
+from rinofs.server.catalog.sqlite.snapshots import (
+    contents_of,
+    number_in_objects,
+    referred_in,
+    take_snapshot,
+    total_of,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["BackupError", "BackupReport", "back_up", "restore"]
+__all__ = ["BackupError", "BackupReport", "Watcher", "back_up", "restore"]
 
 DATABASE = "rinofs.sqlite3"
 MANIFEST = "backup.json"
@@ -65,6 +71,8 @@ class BackupReport:
         Their bytes.
     problems : tuple of str
         What is missing or damaged; empty where all is well.
+    in_object_store : int
+        Contents that the database finds in an object store, and that are not in the backup.
     """
 
     contents: int
@@ -72,6 +80,7 @@ class BackupReport:
     copied: int
     bytes_copied: int
     problems: tuple[str, ...]
+    in_object_store: int = 0
 
 
 def back_up(
@@ -189,7 +198,9 @@ def _copy(
         else:
             problems.append(f"content {key} {problem}")
     target.sync()
-    return BackupReport(total, size, copied, bytes_copied, tuple(problems))
+    return BackupReport(
+        total, size, copied, bytes_copied, tuple(problems), in_object_store=number_in_objects(database)
+    )
 
 
 def _prepare(destination: Path) -> None:

@@ -95,8 +95,13 @@ def gc(services: Services) -> GcReport:
     """
     services.datapacks.forget_unlinked()
     blob_rows.remove_unreferenced(services.database)
+    deleted = 0
+    for keys in blob_rows.due(services.database, services.settings.gc_delay):
+        services.blobs.remove(keys, partial(blob_rows.with_row, services.database))
+        blob_rows.forget_doomed(services.database, keys)
+        deleted += len(keys)
     removed = services.blobs.collect(partial(blob_rows.referred, services.database))
-    return GcReport(removed.blobs, removed.bytes, removed.temporary)
+    return GcReport(removed.blobs + deleted, removed.bytes, removed.temporary)
 
 
 def check_catalog(services: Services) -> list[str]:

@@ -6,11 +6,12 @@ import threading
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from rinofs.server.auth.accounts import Accounts
 from rinofs.server.auth.clients import Clients
 from rinofs.server.auth.grants import Grants
-from rinofs.server.blobs.disk import DiskBlobStore
+from rinofs.server.blobs.object_store import open_folder, open_object_store
 from rinofs.server.catalog import blob_rows
 from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.datapacks import DatapackStore
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
     from rinofs.server.blobs.store import BlobStore
     from rinofs.server.settings import ServerSettings
 
-__all__ = ["Services", "open_services"]
+__all__ = ["BLOBS_URL", "FOLDER", "NEW_CONTENTS", "OBJECT_STORE", "Services", "open_services"]
+
+BLOBS_URL, INSTALLATION, NEW_CONTENTS = "blobs_url", "installation", "new_contents"
+"""Properties of the database: the object store with contents, the name that its bucket has, and which of the
+two following ones new contents go to."""
+FOLDER, OBJECT_STORE = "folder", "object store"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,5 +110,36 @@ def open_services(settings: ServerSettings, *, blobs: BlobStore | None = None) -
         accounts=Accounts(database),
         clients=Clients(database),
         grants=Grants(database),
-        blobs=DiskBlobStore(settings.data_dir / "blobs") if blobs is None else blobs,
+        blobs=_open_blobs(settings, database) if blobs is None else blobs,
     )
+
+
+def _open_blobs(settings: ServerSettings, database: Database) -> BlobStore:
+    """Open the store that is asked for, or that was last; note it when it turns out to be usable."""
+    known, asked = database.get_property(BLOBS_URL), settings.blobs_url
+    url = known if asked in {None, FOLDER} else asked
+    if url is None:
+        return open_folder(settings.data_dir)
+    in_use = blob_rows.has_objects(database)
+    if asked == FOLDER and not in_use:
+        database.set_property(BLOBS_URL, None)
+        return open_folder(settings.data_dir)
+    if database.get_property(INSTALLATION) is None:
+        database.set_property(INSTALLATION, uuid4().hex, only_first=True)
+    new_contents = (
+        asked if asked == FOLDER else OBJECT_STORE if asked else database.get_property(NEW_CONTENTS)
+    )
+    opened = open_object_store(
+        settings.data_dir,
+        url,
+        database.get_property(INSTALLATION) or "",
+        fresh=not in_use,
+        new_in_folder=new_contents == FOLDER,
+        timeout=settings.store_timeout,
+        cache_size=settings.cache_size,
+        blake3_of=partial(blob_rows.blake3_of, database),
+    )
+    for name, value in ((BLOBS_URL, url), (NEW_CONTENTS, new_contents)):
+        if database.get_property(name) != value:
+            database.set_property(name, value)
+    return opened

@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["ServerSettings"]
+__all__ = ["CACHE_SIZE", "GC_DELAY", "ServerSettings"]
 
 MIB = 1024 * 1024
+CACHE_SIZE = 1024 * MIB
+"""Bytes of copies of contents in an object store, by default, when a folder is served."""
+GC_DELAY = 24 * 3600.0
+"""Seconds for which a backup of the database finds all contents in the object store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,15 @@ class ServerSettings:
         Where everything is kept: the database, the contents, the lock.
     database_url : str, optional
         An SQLAlchemy URL; by default an SQLite file in `data_dir`.
+    blobs_url : str, optional
+        Where new contents go: ``s3://BUCKET/PREFIX`` for an object store, or ``folder``. By default where
+        they went when the folder was served before, or else the folder.
+    cache_size : int
+        Bytes of the folder that copies of contents in an object store may take.
+    store_timeout : float
+        Seconds that an object store may take for one request.
+    gc_delay : float
+        Seconds until an object is deleted that no content refers to any more.
     extensions : bool
         False for the published Rinocloud API and nothing more.
     repovizz_extensions : bool
@@ -71,6 +84,10 @@ class ServerSettings:
 
     data_dir: Path
     database_url: str | None = None
+    blobs_url: str | None = None
+    cache_size: int = 0
+    store_timeout: float = 30.0
+    gc_delay: float = GC_DELAY
     extensions: bool = True
     repovizz_extensions: bool = True
     allowed_hosts: tuple[str, ...] = ()

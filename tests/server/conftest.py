@@ -8,12 +8,16 @@ from rinofs.server.services import Services, open_services
 from rinofs.server.settings import ServerSettings
 from rinofs.testing import LiveServer, live_server
 from tests.server.client import Api
+from tests.server.seaweed import s3_url, shared_seaweed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from rinofs.server.catalog.records import User
+
+
+__all__ = ["s3_url", "shared_seaweed"]
 
 
 @pytest.fixture

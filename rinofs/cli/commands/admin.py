@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rinofs.cli.commands.backup import backup, restore
+from rinofs.cli.commands.backup import backup, check_storage, copy_blobs, restore
 from rinofs.cli.credentials import chosen_secret, lifetime_option, password_options, show_tokens
 from rinofs.cli.errors import FAILED, CommandError
 from rinofs.cli.output import counted, human, show_json, write_lines
 from rinofs.errors import visible
 from rinofs.server import maintenance
 from rinofs.server.auth.accounts import COMMAND_LINE, READ, new_token
+from rinofs.server.blobs.store import BucketError
 from rinofs.server.catalog.audit import AuditEvent, entries
 from rinofs.server.errors import ApiError, Conflict
 from rinofs.server.folder import DataDirError, prepare_folder, private_files
 from rinofs.server.services import open_services
-from rinofs.server.settings import ServerSettings
+from rinofs.server.settings import GC_DELAY, ServerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +49,8 @@ def admin() -> None:
 
 admin.add_command(backup)
 admin.add_command(restore)
+admin.add_command(check_storage)
+admin.add_command(copy_blobs)
 
 
 @admin.group()
@@ -265,11 +268,19 @@ def audit(username: str | None, event: str | None, limit: int, data_dir: Path, a
 
 
 @admin.command()
+@click.option(
+    "--gc-delay",
+    default=GC_DELAY,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    help="Delete objects of an S3 store that nothing has referred to for so long.",
+)
 @data_option
 @json_option
-def gc(data_dir: Path, as_json: bool) -> None:
+def gc(gc_delay: float, data_dir: Path, as_json: bool) -> None:
     """Remove contents that nobody refers to any more."""
-    with opened(data_dir) as services:
+    with opened(data_dir, gc_delay=gc_delay) as services:
         report = maintenance.gc(services)
         _note(services, "gc", blobs_removed=report.blobs_removed)
     if as_json:
@@ -304,14 +315,16 @@ def fsck(data_dir: Path, as_json: bool) -> None:
 
 
 @contextmanager
-def opened(data_dir: Path) -> Iterator[Services]:
+def opened(data_dir: Path, gc_delay: float = GC_DELAY) -> Iterator[Services]:
     """Open a served folder beside the server; what it refuses becomes the command's error."""
     with private_files():
         try:
             prepare_folder(data_dir.absolute())
-            services = open_services(ServerSettings(data_dir.absolute()))
+            services = open_services(ServerSettings(data_dir.absolute(), gc_delay=gc_delay))
         except DataDirError as error:
             raise CommandError(str(error)) from error
+        except BucketError as error:
+            raise click.UsageError(str(error)) from error
         try:
             yield services
         except ApiError as error:

@@ -1,9 +1,9 @@
-"""``rinofs admin backup`` and ``rinofs admin restore``."""
+"""``rinofs admin backup``, ``restore``, ``check-storage`` and ``copy-blobs``: contents in other places."""
 
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,27 +18,36 @@ from rinofs.server.auth.accounts import COMMAND_LINE
 from rinofs.server.backups import BackupError, BackupReport, back_up
 from rinofs.server.backups import restore as restore_backup
 from rinofs.server.blobs.folders import FolderInUseError
+from rinofs.server.blobs.mixed import MixedBlobStore
+from rinofs.server.blobs.object_store import checked
+from rinofs.server.blobs.store import BucketError
 from rinofs.server.catalog.audit import AuditEvent
-from rinofs.server.services import open_services
+from rinofs.server.folder import DataDirError, prepare_folder, private_files
+from rinofs.server.moving import MoveReport, move_contents
+from rinofs.server.runner import DataDirBusyError, exclusive
+from rinofs.server.services import BLOBS_URL, FOLDER, NEW_CONTENTS, OBJECT_STORE, open_services
 from rinofs.server.settings import ServerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from rinofs.server.services import Services
+
 _quiet = click.option("-q", "--quiet", is_flag=True, help="Show no progress bar.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-_FOLDER = click.Path(file_okay=False, path_type=Path)
-
-
-@click.command()
-@click.argument("destination", metavar="DEST", type=_FOLDER)
-@click.option(
+_data = click.option(
     "--data",
     "data_dir",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The folder that `rinofs serve` keeps everything in.",
 )
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+
+
+@click.command()
+@click.argument("destination", metavar="DEST", type=_FOLDER)
+@_data
 @click.option("--copy", is_flag=True, help="Copy contents on the same disk too, in place of hard links.")
 @click.option("--verify", is_flag=True, help="Read again what earlier backups have copied.")
 @_quiet
@@ -47,8 +56,8 @@ def backup(destination: Path, data_dir: Path, copy: bool, verify: bool, quiet: b
     """Back up everything to the folder DEST, also while the server runs.
 
     The same command again copies only what is new, and replaces the backup when all of it is there.
-    Until then, the earlier one stays whole. A backup that was interrupted continues. Exits with 1 if
-    a content is missing or damaged.
+    Until then, the earlier one stays whole. A backup that was interrupted continues. Contents in an S3
+    store are not copied. Exits with 1 if a content is missing or damaged.
     """
     with _reported(), Progress("backing up", 0, shown=_watched(quiet, as_json=as_json)) as progress:
         report = back_up(data_dir, destination, progress, link=not copy, verify=verify)
@@ -98,6 +107,103 @@ def _show(report: BackupReport, done: str, *, as_json: bool, more: Sequence[str]
     else:
         whole = f"{counted(report.contents, 'content')} ({human(report.bytes)}B)"
         new = f"{report.copied:,} {done} ({human(report.bytes_copied)}B)"
-        write_lines([*problems, f"{whole}, {new}: {counted(len(problems), 'problem')}"])
+        elsewhere = f"{counted(report.in_object_store, 'content')} in the object store, not copied"
+        lines = [*problems, f"{whole}, {new}: {counted(len(problems), 'problem')}"]
+        write_lines([*lines, *([elsewhere] if report.in_object_store else [])])
     if problems:
         sys.exit(FAILED)
+
+
+@click.command("check-storage")
+@click.argument("url", metavar="URL")
+@_json
+def check_storage(url: str, as_json: bool) -> None:
+    """Try all that a server needs of the S3 store at URL, s3://BUCKET/PREFIX.
+
+    The store is found by AWS's own variables (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+    AWS_REGION). What is written for it is deleted again. Exits with 1 if anything fails, at the first such
+    thing.
+    """
+    try:
+        found = list(checked(url))
+    except BucketError as error:
+        raise click.UsageError(str(error)) from error
+    if as_json:
+        show_json([asdict(check) for check in found])
+    else:
+        lines = (
+            f"{check.name}: {check.problem or 'works'} ({check.seconds * 1000:.0f} ms)" for check in found
+        )
+        write_lines(lines)
+    if any(check.problem is not None for check in found):
+        sys.exit(FAILED)
+
+
+@click.command("copy-blobs")
+@_data
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="URL",
+    help="The S3 store, s3://BUCKET/PREFIX; or `folder`, to bring contents back.",
+)
+@_quiet
+@_json
+def copy_blobs(data_dir: Path, target: str, quiet: bool, as_json: bool) -> None:
+    """Move the contents of a served folder to an S3 store, or back, and verify each.
+
+    A server may run meanwhile, if it was started with `--blobs` and the same place. A move that was
+    interrupted continues. Exits with 1 if a content was left where it was.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(private_files())
+        try:
+            prepare_folder(data_dir.absolute())
+            services = stack.enter_context(_opened_for(data_dir.absolute(), target))
+        except DataDirError as error:
+            raise CommandError(str(error)) from error
+        except BucketError as error:
+            raise click.UsageError(str(error)) from error
+        shown = _watched(quiet, as_json=as_json)
+        progress = stack.enter_context(Progress("moving", 0, shown=shown))
+        report = MoveReport(0, 0, 0, ())
+        if isinstance(services.blobs, MixedBlobStore):
+            report = move_contents(services, progress, to_objects=target != FOLDER)
+        told = {"action": "copy-blobs", "moved": report.moved, "left": report.left}
+        with services.database.write() as connection:
+            services.database.note(connection, AuditEvent.ADMIN, None, COMMAND_LINE, **told)
+    if as_json:
+        show_json(asdict(report))
+    else:
+        moved = f"moved {counted(report.moved, 'content')} ({human(report.bytes_moved)}B)"
+        write_lines([*report.problems, f"{moved}, {report.left} left"])
+    if report.left:
+        sys.exit(FAILED)
+
+
+@contextmanager
+def _opened_for(data_dir: Path, target: str) -> Iterator[Services]:
+    """Open a folder whose new contents go to a place, also those that a server gets meanwhile."""
+    with ExitStack() as alone:
+        try:
+            alone.enter_context(exclusive(data_dir))
+            settings = ServerSettings(data_dir, blobs_url=target)
+        except DataDirBusyError:
+            settings = ServerSettings(data_dir)
+        services = open_services(settings)
+        # From here on, a server that starts finds where new contents go in the database.
+    try:
+        place = FOLDER if target == FOLDER else OBJECT_STORE
+        known = services.database.get_property(BLOBS_URL)
+        if settings.blobs_url is None and (
+            services.database.get_property(NEW_CONTENTS) != place or target not in {FOLDER, known}
+        ):
+            raise CommandError(
+                "is being served, and new contents go elsewhere",
+                str(data_dir),
+                f"stop the server, or start it again with `--blobs {target}`",
+            )
+        yield services
+    finally:
+        services.close()

@@ -16,6 +16,7 @@ from rinofs.cli.errors import CommandError, complain
 from rinofs.server.access_log import writes_access_log
 from rinofs.server.app import create_app
 from rinofs.server.auth.initial import InitialCredentials, prepare_user
+from rinofs.server.blobs.store import BucketError
 from rinofs.server.errors import ApiError
 from rinofs.server.exchanges import Observed
 from rinofs.server.folder import DataDirError, prepare_folder, private_files
@@ -30,7 +31,7 @@ from rinofs.server.runner import (
     is_wildcard,
     listen,
 )
-from rinofs.server.settings import ServerSettings
+from rinofs.server.settings import CACHE_SIZE, GC_DELAY, ServerSettings
 from rinofs.server.web.proxies import check_network, check_root_path
 
 if TYPE_CHECKING:
@@ -50,6 +51,33 @@ USERNAME = "rino"
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder that keeps everything: new, empty, or of an earlier run.",
+)
+@click.option(
+    "--blobs",
+    "blobs_url",
+    metavar="URL",
+    envvar="RINOFS_BLOBS",
+    show_envvar=True,
+    help="Keep new contents in an S3 store, s3://BUCKET/PREFIX, found by AWS's own variables "
+    "(AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, ...), or again in the folder (`folder`). By default where they "
+    "were kept before.",
+)
+@click.option(
+    "--cache-size",
+    default=CACHE_SIZE,
+    show_default=True,
+    metavar="BYTES",
+    type=click.IntRange(0),
+    help="How much of the folder copies of contents in an S3 store may take.",
+)
+@click.option(
+    "--gc-delay",
+    default=GC_DELAY,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    help="When to delete an object of an S3 store that nothing refers to any more. "
+    "For so long a backup of the database finds all contents.",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
@@ -147,6 +175,9 @@ USERNAME = "rino"
 @click.option("--no-extensions", is_flag=True, help="Speak the published APIs and nothing more.")
 def serve(
     data_dir: Path,
+    blobs_url: str | None,
+    cache_size: int,
+    gc_delay: float,
     host: str,
     port: int,
     token_file: str | None,
@@ -170,6 +201,7 @@ def serve(
 
     It speaks the APIs of Rinocloud and repovizz2. The folder is new, empty, or that of an earlier run.
     A second SIGTERM or Ctrl-C ends it at once, and cuts requests under way.
+    Contents may be in an S3 store instead (--blobs).
     """
     if token_file == password_file == "-":  # noqa: S105 (a place)
         raise click.UsageError("standard input holds one secret: the token or the password")
@@ -181,6 +213,9 @@ def serve(
     names = allowed_hosts if is_wildcard(host) else (*allowed_hosts, host)
     settings = ServerSettings(
         data_dir.absolute(),
+        blobs_url=blobs_url,
+        cache_size=cache_size,
+        gc_delay=gc_delay,
         allowed_hosts=names,
         trusted_proxies=trusted_proxies,
         root_path=root_path,
@@ -200,6 +235,8 @@ def serve(
             _run(settings, listener, endpoint_url(listener, host, allowed_hosts), given, reports)
     except (DataDirBusyError, DataDirError, PortBusyError) as error:
         raise CommandError(str(error)) from error
+    except BucketError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _checked(check: Callable[[str], str], value: str) -> str:

@@ -192,6 +192,14 @@ class RemoteSource:
             return self
         return replace(self, content=replace(self.content, size=self._find_size()))
 
+    def whole(self) -> tuple[HttpSession, Content]:
+        """Return where the whole content is best read from."""
+        return self.session, self.content
+
+    def elsewhere(self) -> RemoteSource | None:
+        """Return a source for the same version in another place, after a failure in the best one."""
+        return None
+
     def _find_size(self) -> int:
         with open_content(self.session, self.content) as stream:
             scratch = bytearray(1024 * 1024)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rinofs.errors import ConnectionFailedError, ContentChangedError, DeadlineError, ProtocolError
@@ -47,6 +47,8 @@ class Content:
         Whether the server supports ``If-Match`` with this etag.
     version_of : callable
         Returns the version that a response's headers name, or None.
+    vouched : mapping
+        Headers that hold for every response, by whoever told of the content.
     """
 
     path: str
@@ -56,6 +58,7 @@ class Content:
     etag: str | None = None
     conditional: bool = False
     version_of: Callable[[Mapping[str, str]], str | None] = etag_header
+    vouched: Mapping[str, str] = field(default_factory=dict)
 
 
 class BrokenReadError(ConnectionFailedError):
@@ -334,7 +337,9 @@ class ContentStream(io.RawIOBase):
             self._accept_part(response)
         else:
             self._accept_all(response, ranged=ranged)
-        self.headers = self.headers or response.headers
+        if not self.headers:
+            vouched = self._version.content.vouched
+            self.headers = {**response.headers, **vouched} if vouched else response.headers
         self._requested_at, self._requested_since = self.position, time.monotonic()
         self._response = response
         if self._at_end():

@@ -243,7 +243,7 @@ def known_contents(services: Services, contents: Sequence[Blob]) -> Iterator[lis
             for digest, (key, size) in elsewhere.items()
             if kept.enter_context(services.blobs.keep(key, size))
         }
-        yield [replace(blob, key=usable.get(blob.blake3, blob.key)) for blob in contents]
+        yield [replace(blob, known_key=usable.get(blob.blake3)) for blob in contents]
     if any(blob.sha256 is None for blob in contents):
         services.without_sha256.set()
 

@@ -9,7 +9,7 @@ Another place for contents is one module beside this one that passes
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
 
 import blake3
@@ -24,29 +24,40 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 __all__ = [
+    "OBJECTS",
     "SHA256_AT_ONCE",
     "Blob",
     "BlobReader",
     "BlobStore",
     "BlobUpload",
+    "BucketError",
     "Collected",
     "ContentHasher",
     "Data",
     "Digests",
+    "SignedUrl",
     "Verified",
     "chunks",
     "digests_of",
+    "is_object_key",
     "verify",
 ]
 
 SHA256_AT_ONCE = 1024 * 1024
 """Bytes of the largest contents whose SHA-256 is taken while they come in; that of others is taken later."""
 
+OBJECTS = "c"
+"""The first part of keys in an object store, which no other store has."""
+
 _READ_SIZE = 1024 * 1024
 _CHUNK = 500
 
 Data: TypeAlias = bytes | bytearray | memoryview
 """A piece of content."""
+
+
+class BucketError(Exception):
+    """An object store cannot be used as it is set up; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,9 +117,29 @@ class Blob(Digests):
     ----------
     key : str
         The store's name of it.
+    known_key : str or None
+        Another name under which the store has the same bytes, whole, since an earlier upload. It is used if
+        the database has it still.
     """
 
     key: str
+    known_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SignedUrl:
+    """Where anybody can read a content for some time, past the server.
+
+    Attributes
+    ----------
+    url : str
+        The address in the object store; as good as a password for this content.
+    etag : str
+        What the object store names the object by.
+    """
+
+    url: str = field(repr=False)
+    etag: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +274,11 @@ class BlobStore(Protocol):
 
     def close(self) -> None:
         """Let go of threads."""
+
+
+def is_object_key(key: str) -> bool:
+    """Tell whether a key is an object store's: written once, and deleted some time after its row."""
+    return key.startswith(f"{OBJECTS}/")
 
 
 class ContentHasher:

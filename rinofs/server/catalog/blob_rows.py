@@ -9,16 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import and_, delete, exists, select, update
+from sqlalchemy import and_, delete, exists, func, insert, select, union_all, update
 
-from rinofs.server.catalog.tables import BLOB_REFERENCES, blobs
+from rinofs.server.blobs.store import OBJECTS, is_object_key
+from rinofs.server.catalog.database import database_time
+from rinofs.server.catalog.tables import BLOB_REFERENCES, blobs, doomed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
-    from rinofs.server.blobs.store import Digests
+    from rinofs.server.blobs.store import Blob, Digests
     from rinofs.server.catalog.database import Database
 
 __all__ = [
@@ -67,14 +69,20 @@ _UNREFERENCED = and_(*(~exists().where(column == blobs.c.id) for column in BLOB_
 
 
 def drop_unreferenced(connection: Connection, numbers: Iterable[int]) -> set[str]:
-    """Remove those of some rows that nothing refers to any more, and return their keys."""
+    """Remove those of some rows that nothing refers to any more.
+
+    Returns
+    -------
+    set of str
+        Their keys, without those that are deleted from an object store later.
+    """
     left = sorted(set(numbers))
     keys: set[str] = set()
     for start in range(0, len(left), _CHUNK):
         chunk = left[start : start + _CHUNK]
         gone = delete(blobs).where(blobs.c.id.in_(chunk), _UNREFERENCED)
         keys.update(connection.scalars(gone.returning(blobs.c.key)))
-    return keys
+    return keys - doom(connection, keys)
 
 
 def remove_unreferenced(database: Database) -> None:
@@ -91,10 +99,92 @@ def remove_unreferenced(database: Database) -> None:
         last = numbers[-1]
 
 
-def referred(database: Database, keys: Sequence[str]) -> set[str]:
+def doom(connection: Connection, keys: Iterable[str]) -> set[str]:
+    """Note those of some keys that are an object store's, whose objects nothing needs after a while.
+
+    Until then, an earlier state of the database finds them, and so does who has just looked them up.
+
+    Returns
+    -------
+    set of str
+        These keys.
+    """
+    mine = {key for key in keys if is_object_key(key)}
+    if mine:
+        moment = int(database_time(connection))
+        connection.execute(insert(doomed), [{"key": key, "moment": moment} for key in sorted(mine)])
+    return mine
+
+
+def due(database: Database, delay: float) -> Iterator[list[str]]:
+    """Yield keys that were doomed some seconds ago; each list has to be forgotten before the next one."""
+    while True:
+        with database.read() as connection:
+            before = database.moment(connection) - delay
+            wanted = select(doomed.c.key).where(doomed.c.moment <= before).order_by(doomed.c.moment)
+            keys = list(connection.scalars(wanted.limit(_CHUNK)))
+        if not keys:
+            return
+        yield keys
+
+
+def forget_doomed(database: Database, keys: Sequence[str]) -> None:
+    """Take note that the objects of doomed keys are deleted."""
+    with database.write() as connection:
+        connection.execute(delete(doomed).where(doomed.c.key.in_(keys)))
+
+
+def with_row(database: Database, keys: Sequence[str]) -> set[str]:
     """Return those of some keys that have a row."""
     with database.read() as connection:
         return set(connection.scalars(select(blobs.c.key).where(blobs.c.key.in_(keys))))
+
+
+def referred(database: Database, keys: Sequence[str]) -> set[str]:
+    """Return those of some keys that have a row, or had one of late."""
+    found = union_all(
+        select(blobs.c.key).where(blobs.c.key.in_(keys)), select(doomed.c.key).where(doomed.c.key.in_(keys))
+    )
+    with database.read() as connection:
+        return set(connection.scalars(found))
+
+
+def blake3_of(database: Database, key: str) -> str | None:
+    """Return the digest of a content, in hex; None where it is not known."""
+    with database.read() as connection:
+        return connection.scalar(select(blobs.c.blake3).where(blobs.c.key == key))
+
+
+def size_of(database: Database, *, in_objects: bool) -> int:
+    """Return the bytes of all contents that are in an object store, or of all others."""
+    there = blobs.c.key.like(f"{OBJECTS}/%")
+    with database.read() as connection:
+        found = connection.scalar(select(func.sum(blobs.c.size)).where(there if in_objects else ~there))
+    return int(found or 0)
+
+
+def move(database: Database, row: BlobRow, blob: Blob) -> bool:
+    """Have a content looked for under another key, where all of it is stored.
+
+    Returns
+    -------
+    bool
+        Whether its row was still there, with the key that it had.
+    """
+    with database.write() as connection:
+        same = (blobs.c.id == row.id) & (blobs.c.key == row.key)
+        changed = connection.execute(update(blobs).where(same).values(key=blob.key))
+        if changed.rowcount:
+            doom(connection, [row.key])
+        return bool(changed.rowcount)
+
+
+def has_objects(database: Database) -> bool:
+    """Tell whether any content is in an object store, or waits to be deleted there."""
+    in_store = select(blobs.c.id).where(blobs.c.key.like(f"{OBJECTS}/%")).limit(1)
+    with database.read() as connection:
+        found = connection.scalar(in_store) or connection.scalar(select(doomed.c.key).limit(1))
+    return found is not None
 
 
 def all_rows(database: Database) -> Iterator[BlobRow]:
@@ -172,6 +262,7 @@ def merge(database: Database, kept: BlobRow, given_up: BlobRow, found: Digests) 
             table = column.table
             connection.execute(update(table).where(column == given_up.id).values({column.name: kept.id}))
         connection.execute(delete(blobs).where(blobs.c.id == given_up.id))
+        doom(connection, [given_up.key])
         known = {"blake3": found.blake3, "sha256": found.sha256}
         connection.execute(update(blobs).where(blobs.c.id == kept.id).values(known))
     return True

@@ -33,7 +33,7 @@ from rinofs.server.catalog.sqlite.transactions import (
     is_interrupted,
     sqlite_engine,
 )
-from rinofs.server.catalog.tables import outcomes, users
+from rinofs.server.catalog.tables import outcomes, properties, users
 from rinofs.server.errors import (
     ApiError,
     BadRequest,
@@ -214,6 +214,31 @@ class Database:
     def moment(self, connection: Connection) -> float:
         """Return the seconds since 1970 by the clock of the database, which all processes share."""
         return self.clock() if self._timed_by_caller else database_time(connection)
+
+    def get_property(self, name: str) -> str | None:
+        """Return something that there is one of in the database; None where it was not set."""
+        with self.read() as connection:
+            return connection.scalar(select(properties.c.value).where(properties.c.name == name))
+
+    def set_property(self, name: str, value: str | None, *, only_first: bool = False) -> None:
+        """Set, or remove, something that there is one of in the database.
+
+        Parameters
+        ----------
+        name : str
+            What it is called.
+        value : str, optional
+            None to remove it.
+        only_first : bool
+            Whether it stays as it is where it was set before.
+        """
+        with self.write() as connection:
+            present = properties.c.name == name
+            if only_first and connection.scalar(select(properties.c.name).where(present)) is not None:
+                return
+            connection.execute(delete(properties).where(present))
+            if value is not None:
+                connection.execute(insert(properties).values(name=name, value=value))
 
     def note(
         self,

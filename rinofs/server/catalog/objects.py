@@ -12,6 +12,7 @@ from sqlalchemy import Text, and_, bindparam, insert, literal_column, or_, selec
 from sqlalchemy.exc import IntegrityError
 
 from rinofs.protocol.limits import LARGEST_ID
+from rinofs.server.catalog import blob_rows
 from rinofs.server.catalog.records import (
     Change,
     Kind,
@@ -137,13 +138,13 @@ def refer(connection: Connection, contents: Iterable[Blob]) -> dict[str, int]:
         The contents, which the caller keeps from being collected; see `stored_elsewhere`.
     """
     wanted = {blob.blake3: blob for blob in contents}
-    keys = [blob.key for blob in wanted.values()]
+    keys = [key for blob in wanted.values() for key in (blob.key, blob.known_key) if key is not None]
     rows = connection.execute(_BY_DIGEST_OR_KEY, {"digests": list(wanted), "keys": keys}).all()
     by_key, by_digest = {row.key: row for row in rows}, {row.blake3: row for row in rows}
     numbers: dict[str, int] = {}
     added: list[dict[str, object]] = []
     for digest, blob in wanted.items():
-        row = by_key.get(blob.key) or by_digest.get(digest)
+        row = by_key.get(blob.known_key) or by_key.get(blob.key) or by_digest.get(digest)
         if row is None:
             added.append(_values(blob))
             continue
@@ -151,6 +152,8 @@ def refer(connection: Connection, contents: Iterable[Blob]) -> dict[str, int]:
         changed = _changed(row, blob, only=digest not in by_digest)
         if changed:
             connection.execute(update(blobs).where(blobs.c.id == row.id).values(changed))
+        if "key" in changed:
+            blob_rows.doom(connection, [row.key])
     if added:
         numbers |= {digest: number for number, digest in connection.execute(_ADD_CONTENT, added)}
     return numbers
@@ -169,7 +172,7 @@ def _values(blob: Blob) -> dict[str, object]:
 def _changed(row: Any, blob: Blob, *, only: bool) -> dict[str, object]:
     """Return what a row learns of a content; `only` tells that no other row has its BLAKE3."""
     changed: dict[str, object] = {}
-    if row.key != blob.key:
+    if row.key not in {blob.key, blob.known_key}:
         changed["key"] = blob.key
     if row.blake3 is None and only:
         changed["blake3"] = blob.blake3

@@ -23,6 +23,7 @@ __all__ = [
     "blobs",
     "datapack_contents",
     "datapacks",
+    "doomed",
     "metadata",
     "oauth_clients",
     "oauth_codes",
@@ -30,6 +31,7 @@ __all__ = [
     "oauth_refresh_tokens",
     "objects",
     "outcomes",
+    "properties",
     "sent_forms",
     "sessions",
     "throttles",
@@ -145,6 +147,22 @@ blobs = Table(
 ``blake3`` is null for what an earlier version stored, until ``rinofs admin fsck`` has read it. ``sha256`` is
 null until it was taken, which for large contents is after the upload was answered.
 """
+
+doomed = Table(
+    "doomed",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("moment", BigInteger, nullable=False, index=True),
+)
+"""Keys in an object store that had a row in `blobs`, with the second since 1970 in which they lost it."""
+
+properties = Table(
+    "properties",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+"""What there is one of in a database: the name of the installation, the address of its object store."""
 
 objects = Table(
     "objects",

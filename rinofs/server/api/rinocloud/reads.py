@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rinofs.protocol.extensions import RINOCLOUD_RESULT
+from rinofs.protocol.limits import MAX_BUNDLED_FILE
 from rinofs.protocol.search_syntax import parse_search
 from rinofs.server.api.rinocloud.requests import (
     flag,
@@ -15,9 +18,10 @@ from rinofs.server.api.rinocloud.requests import (
     where,
     whole_number,
 )
+from rinofs.server.blobs.mixed import MixedBlobStore
 from rinofs.server.catalog.queries.conditions import refusals
 from rinofs.server.catalog.records import Kind
-from rinofs.server.errors import BadRequest
+from rinofs.server.errors import BadRequest, NotFound
 from rinofs.server.web.downloads import content_response, nothing_response
 from rinofs.server.web.responses import json_response, stream_json_list
 from rinofs.server.web.sending import StoredContent
@@ -29,6 +33,10 @@ if TYPE_CHECKING:
 
     from rinofs.server.api.calls import Call
     from rinofs.server.catalog.listings import Item, ListedName, Listing, PageRequest
+
+
+DIRECT_LIFETIME = timedelta(minutes=5)
+"""How long a content can be read past the server with one address."""
 
 
 async def get_metadata(call: Call) -> Response:
@@ -149,6 +157,24 @@ async def download(call: Call) -> Response:
         digests=call.extended,
         offset=offset,
     )
+
+
+async def direct(call: Call) -> Response:
+    """Tell where the content of a file can be read past this server, if anywhere."""
+    blobs = call.services.blobs
+    if not call.extended or not isinstance(blobs, MixedBlobStore):
+        raise NotFound("files/direct/ does not exist on this server")
+    fields = await call.fields()
+    record = await call.find(_needed(where(fields, extended=call.extended)))
+    if record.key is None or record.size is None:
+        raise BadRequest(f"id: {record.id} is a {record.type}, which has no content", field="id")
+    answer: dict[str, object] = {"url": None, "size": record.size, "etag": record.etag, **record.digests}
+    if record.size > MAX_BUNDLED_FILE:
+        signed = await call.work(partial(blobs.signed_url, record.key, record.size, DIRECT_LIFETIME))
+        if signed is not None:
+            seconds = int(DIRECT_LIFETIME.total_seconds())
+            answer |= {"url": signed.url, "store_etag": signed.etag, "expires_in": seconds}
+    return json_response(answer, headers={"cache-control": "no-store"})
 
 
 async def _download_fields(call: Call) -> dict[str, object]:

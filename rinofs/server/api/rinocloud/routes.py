@@ -45,6 +45,7 @@ ENDPOINTS: tuple[tuple[str, tuple[str, ...], Handler], ...] = (
     ("files/copy/", _POST, changes.copy),
     ("files/delete/", _BOTH, changes.delete),
     ("files/ancestors/", _POST, reads.ancestors),
+    ("files/direct/", _POST, reads.direct),
     ("files/download_many/", _POST, bundles.download_many),
     ("files/upload_many/", _POST, bundles.upload_many),
     ("files/query/", _POST, reads.query),

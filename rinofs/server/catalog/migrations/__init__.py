@@ -24,7 +24,7 @@ __all__ = ["HEAD", "apply_steps", "config", "downgrade", "is_current", "upgrade"
 
 _ALEMBIC = threading.Lock()
 
-HEAD = "0005"
+HEAD = "0006"
 """The last step; known here so that most starts need not load Alembic."""
 
 _VERSION = Table(  # as Alembic makes it

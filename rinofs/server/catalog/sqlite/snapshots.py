@@ -8,14 +8,16 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from rinofs.server.blobs.folders import Expected
+from rinofs.server.blobs.store import OBJECTS
 from rinofs.server.catalog.tables import blobs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-__all__ = ["contents_of", "referred_in", "take_snapshot", "total_of"]
+__all__ = ["contents_of", "number_in_objects", "referred_in", "take_snapshot", "total_of"]
 
+_IN_OBJECTS = f"key LIKE '{OBJECTS}/%'"
 _PAGES = 1024  # copied between two looks at whether the user wants it to end
 
 
@@ -57,8 +59,17 @@ def take_snapshot(source: Path, target: Path, count: Callable[[int], object]) ->
     return [f"database: {problem}" for problem in problems]
 
 
+def number_in_objects(path: Path) -> int:
+    """Return the number of contents that a copy refers to in an object store."""
+    with closing(sqlite3.connect(path)) as connection:
+        if _before(connection):
+            return 0
+        number: int = connection.execute(f"SELECT count(*) FROM blobs WHERE {_IN_OBJECTS}").fetchone()[0]  # noqa: S608
+        return number
+
+
 def total_of(path: Path) -> tuple[int, int]:
-    """Return the number of contents that a copy refers to, and their bytes."""
+    """Return the number of contents that a copy refers to in the folder, and their bytes."""
     with closing(sqlite3.connect(path)) as connection:
         found = connection.execute(f"SELECT count(*), coalesce(sum(size), 0) FROM ({_contents(connection)})")  # noqa: S608
         number, size = found.fetchone()
@@ -66,7 +77,7 @@ def total_of(path: Path) -> tuple[int, int]:
 
 
 def contents_of(path: Path) -> Iterator[Expected]:
-    """Yield what a copy knows about every content that it refers to, in the order of their keys."""
+    """Yield what a copy knows about every content that it refers to in the folder, in the order of keys."""
     with closing(sqlite3.connect(path)) as connection:
         for row in connection.execute(f"{_contents(connection)} ORDER BY key"):
             yield Expected(*row)
@@ -85,7 +96,7 @@ def referred_in(path: Path, keys: Iterable[str]) -> Iterator[tuple[str, bool]]:
 def _contents(connection: sqlite3.Connection) -> str:
     before = _before(connection)
     if not before:
-        return "SELECT key, size, blake3, sha256 FROM blobs"
+        return f"SELECT key, size, blake3, sha256 FROM blobs WHERE NOT {_IN_OBJECTS}"  # noqa: S608
     every = " UNION ALL ".join(
         f"SELECT sha256, size FROM {table} WHERE sha256 IS NOT NULL"  # noqa: S608
         for table in before

@@ -1,0 +1,237 @@
+"""Reading contents from the object store of a server, past the server (extension ``direct``).
+
+The server tells where, for some minutes; the digests and the version are those that it knows. Whatever goes
+wrong there, the server itself is read instead.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import parse_qsl, urlsplit
+
+from rinofs.errors import InvalidOptionError, RinofsError
+from rinofs.fs.files.reader import RemoteSource, Sequential
+from rinofs.fs.process import Registry
+from rinofs.http.connection.response import etag_header
+from rinofs.http.content.content import Content, open_content
+from rinofs.http.content.slices import read_content
+from rinofs.http.session.session import HttpSession
+from rinofs.protocol.digests import DIGESTS, repr_digest
+from rinofs.protocol.extensions import REPR_DIGEST
+from rinofs.protocol.limits import MAX_BUNDLED_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from rinofs.options import Options
+
+__all__ = ["DirectReads", "DirectSource"]
+
+Result = TypeVar("Result")
+
+_RENEWED_BEFORE = 30.0  # seconds before an address expires
+_UNREACHABLE_FOR = 60.0  # seconds for which a store is left alone that could not be reached
+_FEW = 64 * 1024
+"""Bytes that the server is asked for, as long as the address in the store is not known."""
+
+
+class _NoAuth:
+    """No authorization: a signed address has its own."""
+
+    def header(self) -> str:
+        return ""
+
+    def renew(self, refused: str) -> bool:  # noqa: ARG002 - the protocol's signature
+        return False
+
+
+class _Unsigned(logging.Filter):
+    """Takes signatures out of what urllib3 writes to its log: who has one can read the content."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                _SIGNATURE.sub(r"\1***", value) if isinstance(value, str) else value for value in record.args
+            )
+        return True
+
+
+_SIGNATURE = re.compile(r"((?:X-Amz-Signature|X-Amz-Credential|X-Amz-Security-Token)=)[^&\s]*")
+logging.getLogger("urllib3.connectionpool").addFilter(_Unsigned())
+
+_sessions: Registry[HttpSession] = Registry()
+
+
+@dataclass(frozen=True, slots=True)
+class _StoreContent(Content):
+    """A content in the store; its parameters are as good as a password, and so not shown."""
+
+    def __repr__(self) -> str:
+        return f"_StoreContent({self.label!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    """Where a version can be read until some time."""
+
+    session: HttpSession
+    content: Content
+    until: float
+
+
+class DirectReads:
+    """Knows where the versions of contents are that were asked for of late.
+
+    Parameters
+    ----------
+    ask : callable
+        Takes the id of a record and a name for messages, and returns the server's answer.
+    options : Options
+        Timeouts and limits.
+    """
+
+    def __init__(self, ask: Callable[[int, str], Mapping[str, Any]], options: Options) -> None:
+        self._ask = ask
+        self._options = options
+        self._grants: dict[str, _Grant] = {}
+        self._none_until = 0.0
+
+    def known(self, key: str) -> _Grant | None:
+        """Return where a version can be read, without a request."""
+        grant = self._grants.get(key)
+        return grant if grant is not None and time.monotonic() < grant.until else None
+
+    def find(self, key: str, number: int, content: Content) -> _Grant | None:
+        """Return where a version can be read; None if the server has to be asked for it."""
+        grant = self.known(key)
+        if grant is not None or time.monotonic() < self._none_until:
+            return grant
+        grant = self._new(self._ask(number, content.label), content)
+        if grant is not None:
+            self._forget_expired()
+            self._grants[key] = grant
+        return grant
+
+    def forget(self, key: str, *, unreachable: bool) -> None:
+        """Do not use what is known about a version any more, nor the store for a while."""
+        self._grants.pop(key, None)
+        if unreachable:
+            self._none_until = time.monotonic() + _UNREACHABLE_FOR
+
+    def _forget_expired(self) -> None:
+        now = time.monotonic()
+        self._grants = {key: grant for key, grant in self._grants.items() if now < grant.until}
+
+    def _new(self, answer: Mapping[str, Any], content: Content) -> _Grant | None:
+        url, etag, seconds = answer.get("url"), answer.get("store_etag"), answer.get("expires_in")
+        if not isinstance(url, str) or not isinstance(etag, str) or not isinstance(seconds, int):
+            return None
+        # Another version, which the server itself will say.
+        if answer.get("etag") != content.etag or answer.get("size") != content.size:
+            return None
+        parts = urlsplit(url)
+        origin = f"{parts.scheme}://{parts.netloc}"
+        timeout, most = self._options.timeout, self._options.max_concurrency
+        try:
+            session = _sessions.get(
+                (origin, timeout, most),
+                lambda: HttpSession(origin, _NoAuth(), timeout=timeout, max_concurrency=most),
+            )
+        except InvalidOptionError:
+            return None
+        session.no_multiranges = True
+        digests = {name: answer[name] for name in DIGESTS if isinstance(answer.get(name), str)}
+        stored = _StoreContent(
+            parts.path.lstrip("/"),
+            tuple(parse_qsl(parts.query, keep_blank_values=True)),
+            content.label,
+            size=content.size,
+            etag=etag,
+            conditional=True,
+            version_of=etag_header,
+            vouched={REPR_DIGEST: repr_digest(digests)},
+        )
+        return _Grant(session, stored, time.monotonic() + seconds - _RENEWED_BEFORE)
+
+
+@dataclass(frozen=True, slots=True)
+class DirectSource(RemoteSource):
+    """A content that is read from the store of the server where that is possible.
+
+    Attributes
+    ----------
+    number : int
+        Id of the record.
+    direct : DirectReads
+        Knows where.
+    """
+
+    number: int = 0
+    direct: DirectReads = field(kw_only=True, repr=False)
+
+    def read(self, start: int = 0, stop: int | None = None) -> bytes:
+        """Return the bytes [start, stop), as a slice; the whole content is verified."""
+        return self._tried(
+            lambda grant: read_content(grant.session, grant.content, start, stop, verify=self.verify),
+            lambda: super(DirectSource, self).read(start, stop),
+        )
+
+    def load(self, start: int, stop: int) -> bytes:
+        """Download the bytes [start, stop)."""
+        if stop - start <= _FEW and self.direct.known(self.key) is None:
+            return super(DirectSource, self).load(start, stop)
+        return self._tried(
+            lambda grant: read_content(grant.session, grant.content, start, stop),
+            lambda: super(DirectSource, self).load(start, stop),
+        )
+
+    def load_many(self, spans: Sequence[tuple[int, int]]) -> Sequence[bytes]:
+        """Return several ranges: few bytes in one request to the server, many from the store."""
+        if sum(stop - start for start, stop in spans) <= MAX_BUNDLED_FILE:
+            return super(DirectSource, self).load_many(spans)
+        return [self.load(start, stop) for start, stop in spans]
+
+    def stream(self) -> Sequential:
+        """Start a sequential download of the whole content."""
+        size = self.content.size or 0
+        return self._tried(
+            lambda grant: Sequential(
+                open_content(grant.session, grant.content), grant.content, size, self.verify
+            ),
+            lambda: super(DirectSource, self).stream(),
+        )
+
+    def whole(self) -> tuple[HttpSession, Content]:
+        """Return where the whole content is best read from."""
+        grant = self._grant()
+        return (self.session, self.content) if grant is None else (grant.session, grant.content)
+
+    def elsewhere(self) -> RemoteSource | None:
+        """Return the server itself as the source, after a failure in the store."""
+        self.direct.forget(self.key, unreachable=True)
+        return RemoteSource(self.session, self.content, self.key, self.verify)
+
+    def _grant(self) -> _Grant | None:
+        try:
+            return self.direct.find(self.key, self.number, self.content)
+        except RinofsError:
+            return None  # the server will say the same of the content itself, if it is about that
+
+    def _tried(self, there: Callable[[_Grant], Result], here: Callable[[], Result]) -> Result:
+        """Read from the store; once more with a new address; and else from the server."""
+        for last in (False, True):
+            grant = self._grant()
+            if grant is None:
+                break
+            try:
+                return there(grant)
+            except RinofsError as error:
+                refused = getattr(error, "status", None) is not None
+                self.direct.forget(self.key, unreachable=last or not refused)
+                if not refused:
+                    break
+        return here()

@@ -1,0 +1,275 @@
+"""A part of a bucket in an S3 store: reading and writing objects, and what the store's failures mean.
+
+obstore takes the address of the store and the credentials from the variables that AWS's own tools read.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+import re
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from rinofs.server.blobs.store import BucketError
+from rinofs.server.errors import InsufficientStorage, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
+
+    from obstore import ObjectMeta
+
+    from rinofs.server.errors import ApiError
+
+__all__ = [
+    "INSTALLATION",
+    "MAX_PARTS",
+    "PART_SIZE",
+    "Bucket",
+    "Refusal",
+    "endpoint_url",
+    "parse_url",
+]
+
+MIB = 1024 * 1024
+PART_SIZE = 16 * MIB
+"""Bytes of each part of a large object, except the last one."""
+MAX_PARTS = 10_000
+"""Parts that S3 allows an object to have."""
+INSTALLATION = "rinofs-installation.json"
+"""The object that names the installation whose contents are in a bucket."""
+
+_PARTS_AT_ONCE = 2  # each takes PART_SIZE of memory
+
+_BINARY = {"Content-Type": "application/octet-stream"}
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_PREFIX = re.compile(r"[A-Za-z0-9!_.*'()/-]*")  # what AWS calls safe in keys
+_STATUS, _CODE = re.compile(r"status code: (\d{3})"), re.compile(r"<Code>(\w+)</Code>")
+_FULL = frozenset({"QuotaExceeded", "StorageFull", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded"})
+_RETRY_AFTER = {"Retry-After": "5"}
+
+
+class Refusal(Exception):  # noqa: N818 (it becomes an answer, or a `BucketError`)
+    """A request that the store did not fulfil.
+
+    Attributes
+    ----------
+    status : int or None
+        The status of its answer; None where there was none.
+    code : str or None
+        The store's own word for what is wrong.
+    """
+
+    def __init__(self, error: BaseException) -> None:
+        # The text of the error is kept out of logs: stores quote parts of the request in their answers.
+        text = str(error)
+        status, code = _STATUS.search(text), _CODE.search(text)
+        self.status = int(status[1]) if status else None
+        self.code = code[1] if code else None
+        reason = self.code or (f"it answered {self.status}" if self.status else "it did not answer")
+        super().__init__(reason)
+
+    def answer(self) -> ApiError:
+        """Return what a client is told."""
+        if self.status == 507 or self.code in _FULL:
+            return InsufficientStorage("the store that keeps the contents is full")
+        return Unavailable(f"the store that keeps the contents failed: {self}", headers=_RETRY_AFTER)
+
+
+class Bucket:
+    """The objects of a bucket below a prefix.
+
+    Parameters
+    ----------
+    url : str
+        ``s3://BUCKET`` or ``s3://BUCKET/PREFIX``.
+    timeout : float
+        Seconds that one request to the store may take.
+    retries : int
+        How often a request is repeated that the store did not answer, or with a 5xx.
+
+    Raises
+    ------
+    BucketError
+        If the URL is malformed, or the address of the store is one that would send contents in the clear.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 30.0, retries: int = 3) -> None:
+        name, prefix = parse_url(url)
+        self.url = f"s3://{name}/{prefix}" if prefix else f"s3://{name}"
+        self.name = name
+        endpoint = endpoint_url()
+        self._store = S3Store(
+            name,
+            prefix=prefix or None,
+            checksum_algorithm="SHA256",
+            client_options={
+                "allow_http": endpoint.startswith("http://"),
+                "timeout": timedelta(seconds=timeout),
+                "connect_timeout": timedelta(seconds=min(5.0, timeout)),
+                "user_agent": "rinofs",
+            },
+            retry_config={
+                "max_retries": retries,
+                "retry_timeout": timedelta(seconds=timeout / 2),
+                "backoff": {"init_backoff": timedelta(milliseconds=100), "max_backoff": timedelta(seconds=2)},
+            },
+        )
+
+    def put(self, key: str, content: bytes | bytearray) -> None:
+        """Write a small object by one request, whose SHA-256 the store compares."""
+        with _refusals():
+            obstore.put(self._store, key, content, attributes=_BINARY, use_multipart=False)
+
+    def put_parts(self, key: str, pieces: Iterable[bytes]) -> None:
+        """Write a large object by several requests; nothing is there where the pieces end by an exception."""
+        with _refusals():
+            obstore.put(
+                self._store,
+                key,
+                pieces,
+                attributes=_BINARY,
+                use_multipart=True,
+                chunk_size=PART_SIZE,
+                max_concurrency=_PARTS_AT_ONCE,
+            )
+
+    def get(self, key: str, start: int, stop: int) -> tuple[memoryview, int]:
+        """Return a range, which must not be empty, and the bytes of the whole object.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no such object.
+        """
+        with _refusals():
+            answer = obstore.get(self._store, key, options={"range": (start, stop)})
+            return memoryview(answer.bytes()), answer.meta["size"]
+
+    def describe(self, key: str) -> ObjectMeta | None:
+        """Return what the store says of an object; None where there is none."""
+        with suppress(FileNotFoundError), _refusals():
+            return obstore.head(self._store, key)
+        return None
+
+    def size(self, key: str) -> int | None:
+        """Return the bytes of an object; None where there is none."""
+        found = self.describe(key)
+        return None if found is None else found["size"]
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects; those that are not there count as deleted."""
+        if keys:
+            with _refusals():
+                obstore.delete(self._store, keys)
+
+    def objects(self, prefix: str) -> Iterator[tuple[str, int, datetime]]:
+        """List what is below a folder: key, bytes, and when it was written by the store's clock."""
+        with _refusals():
+            for page in obstore.list(self._store, prefix, chunk_size=1000):
+                yield from ((one["path"], one["size"], one["last_modified"]) for one in page)
+
+    def folders(self, prefix: str) -> list[str]:
+        """List the names of the folders right below one."""
+        with _refusals():
+            found = obstore.list_with_delimiter(self._store, prefix)
+        return [path.rpartition("/")[2] for path in found["common_prefixes"]]
+
+    def installation(self) -> str | None:
+        """Return the name of the installation whose contents are here; None where none is named."""
+        try:
+            text, _ = self.get(INSTALLATION, 0, 1024)
+        except FileNotFoundError:
+            return None
+        try:
+            name = json.loads(bytes(text))["installation"]
+        except (ValueError, KeyError, TypeError):
+            name = "of no known format"
+        return str(name)
+
+    def claim(self, installation: str) -> None:
+        """Give the bucket the name of an installation."""
+        self.put(INSTALLATION, json.dumps({"installation": installation}).encode())
+
+    def signed_url(self, key: str, lifetime: timedelta) -> str:
+        """Return a URL by which anybody can read an object for some time."""
+        with _refusals():
+            return obstore.sign(self._store, "GET", key, lifetime)
+
+
+def parse_url(url: str) -> tuple[str, str]:
+    """Return the bucket and the prefix of an ``s3://`` URL.
+
+    Raises
+    ------
+    BucketError
+        If it is not one. What a URL has as a user or a password is not repeated.
+    """
+    parts = urlsplit(url)
+    expected = "expected s3://BUCKET or s3://BUCKET/PREFIX"
+    if parts.scheme != "s3":
+        raise BucketError(f"{parts.scheme or 'no scheme'}: unknown kind of store; {expected}")
+    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+        raise BucketError(
+            f"s3://{parts.hostname}: the URL has more than a bucket and a prefix; {expected}, "
+            "and give the key of the store by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        )
+    prefix = parts.path.strip("/")
+    if not _BUCKET.fullmatch(parts.netloc):
+        raise BucketError(f"{url}: {parts.netloc!r} is not the name of a bucket; {expected}")
+    if not _PREFIX.fullmatch(prefix) or {"", ".", ".."} & set(prefix.split("/") if prefix else ()):
+        raise BucketError(f"{url}: {prefix!r} is not a prefix of letters, digits, '-', '_', '.' and '/'")
+    return parts.netloc, prefix
+
+
+def endpoint_url() -> str:
+    """Return the address of the store, empty for AWS's own.
+
+    Raises
+    ------
+    BucketError
+        If contents would cross a network in the clear.
+    """
+    names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
+    name, address = next(((name, os.environ[name]) for name in names if os.environ.get(name)), ("", ""))
+    if not address:
+        return ""
+    parts = urlsplit(address)
+    shown = f"{parts.scheme}://{parts.hostname}"
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+        raise BucketError(f"{name}: expected an address such as https://s3.example.org")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise BucketError(
+            f"{shown}: contents would cross the network unencrypted; set {name} to an https:// address"
+        )
+    return address
+
+
+def _is_loopback(name: str) -> bool:
+    if name == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        refusal = Refusal(error)
+        if refusal.code == "NoSuchBucket":
+            raise refusal from None
+        raise FileNotFoundError(refusal.code) from None
+    except (BaseError, OSError, ValueError) as error:
+        raise Refusal(error) from None

@@ -1,0 +1,83 @@
+"""The processes that store contents in the same object store, and which of them are gone.
+
+Each has a file in a folder of the local disk, and holds a lock on it, which the kernel lets go of when the
+process dies. So nobody has to guess by a clock whether a process still lives.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import re
+import threading
+from typing import TYPE_CHECKING, BinaryIO
+from uuid import uuid4
+
+from rinofs.server.blobs.disk import exclusive, is_behind, sync_folder
+from rinofs.server.errors import storage_failures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["WorkerRegistry"]
+
+_NAME = re.compile("[0-9a-f]{32}")
+
+
+class WorkerRegistry:
+    """The processes that store contents, this one among them.
+
+    Parameters
+    ----------
+    folder : Path
+        Where their files are; made where missing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._file: BinaryIO | None = None
+        self._own = ""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    @property
+    def own(self) -> str:
+        """The name of this process, which no other one ever had. It gets one when it needs one."""
+        with self._lock:
+            while self._file is None:
+                with storage_failures():
+                    self._register(uuid4().hex)
+            return self._own
+
+    def _register(self, name: str) -> None:
+        path = self._folder / name
+        file = path.open("xb")
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            # Between its making and the lock, a collection may have taken it for that of a dead process.
+            mine = is_behind(file, path)
+        except BlockingIOError:
+            mine = False
+        if not mine:
+            file.close()
+            return
+        sync_folder(self._folder)
+        self._file, self._own = file, name
+
+    def gone(self) -> Iterator[str]:
+        """Yield the processes that are gone; each is forgotten when the next one is asked for."""
+        for path in sorted(self._folder.iterdir()):
+            if not _NAME.fullmatch(path.name):
+                continue
+            # The lock is kept meanwhile: a process that is just starting must not take the name.
+            with exclusive(path, wait=False) as mine:
+                if mine:
+                    yield path.name
+                    path.unlink()
+
+    def close(self) -> None:
+        """Be gone."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
