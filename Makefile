@@ -14,7 +14,7 @@ CORE := tests/test_options.py tests/test_credentials.py tests/test_import.py tes
 	tests/rinocloud/test_reading.py tests/rinocloud/test_writing.py tests/fs \
 	tests/server/catalog/test_store.py tests/datapack
 
-SOAKS := soak-kill soak-faults soak-machines soak-input soak-hostile soak-uploads soak-sync soak-memory
+SOAKS := soak-kill soak-faults soak-s3 soak-machines soak-input soak-hostile soak-uploads soak-sync soak-memory
 SOAK := RINOFS_SOAK=1 $(PYTEST) $(PARALLEL) -m soak --timeout 1200
 # An environment of its own: it holds older versions of everything.
 FLOOR := .venv-floor
@@ -22,7 +22,7 @@ FLOOR := .venv-floor
 # The tests start Python a thousand times; without this, some environments have it compile all anew each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-core test-floor test-browser lint soak $(SOAKS) docs bench clean
+.PHONY: demo test test-s3 test-core test-floor test-browser lint soak $(SOAKS) docs bench clean
 
 demo: $(VENV)/demo.done  ## the main job: a server, an experiment, and reading it back
 	$(BIN)/rinofs demo
@@ -35,6 +35,11 @@ test-core: $(VENV)/core.done  ## the quick core of the suite
 
 test-floor: $(FLOOR)/floor.done  ## the quick core, with the lowest versions that pyproject.toml admits
 	$(FLOOR)/bin/python -m pytest -p no:cacheprovider $(CORE)
+
+test-s3: $(VENV)/test.done  ## the suite of the client and the store, with all contents in an S3 store
+	RINOFS_TEST_S3=1 $(PYTEST) $(PARALLEL) tests/scenarios tests/zarr tests/rinocloud tests/repovizz \
+		tests/server/blobs tests/server/test_blob_stores.py tests/server/test_copy_blobs.py \
+		tests/server/test_s3_faults.py tests/server/test_s3_serving.py
 
 test-browser: $(VENV)/browser.done  ## the login pages and a notebook in Chromium, with pictures of them for the docs
 	$(PYTEST) -m browser tests/browser
@@ -52,6 +57,9 @@ soak-kill: $(VENV)/test.done  ## servers and backups that are killed in the midd
 
 soak-faults: $(VENV)/test.done  ## networks that break what passes through them
 	$(SOAK) tests/http tests/scenarios/rinocloud/test_faults.py
+
+soak-s3: $(VENV)/test.done  ## servers and S3 stores that are killed, and collections all the time
+	$(SOAK) tests/scenarios/server/test_s3_kill.py
 
 soak-machines: $(VENV)/test.done  ## filesystems beside a model of what they should do
 	$(SOAK) tests/scenarios/rinocloud/test_state_machine.py tests/scenarios/repovizz/test_state_machine.py \

@@ -158,9 +158,10 @@ class RinocloudBackend(Backend):
         parts = parse(path)
         names = [part for part in parts if not isinstance(part, ById)]
         if names and len(names) == len(parts) and self.client.features.may_have(RinocloudExtension.PATH):
-            listed = self.listings.get(path, self.options.listing_age)
-            if listed is not None and listed.entry is not None and self._is_direct(listed.entry.size):
-                return self.pin(path)  # one request more, for a content that does not pass the server
+            if self.options.direct and self.client.features.has(RinocloudExtension.DIRECT):
+                listed = self.listings.get(path, self.options.listing_age)
+                if listed is not None and listed.entry is not None and self._is_direct(listed.entry.size):
+                    return self.pin(path)  # one request more, for a content that does not pass the server
             content = self.client.content_at(names, self.url(path))
             known = self.client.features.extensions
             return Pinned(self._source(content, ""), {}, None, fresh=False, record=known)

@@ -22,7 +22,8 @@ MAX_CLOCK_ERROR = 300.0
 """Seconds that the clocks of server and store may differ by: signatures hold for 15 minutes."""
 
 _CHECKS = "rinofs-check"
-_PATIENCE = 3.0  # seconds for a request while somebody waits for the server to start
+PATIENCE = 2.0
+"""Seconds for a request while somebody waits for the server to start: one that fails, and cleaning up."""
 _WRONG_KEY = frozenset({"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"})
 _SMALL = b"rinofs checks this store"
 
@@ -69,7 +70,7 @@ def open_bucket(url: str, installation: str, *, fresh: bool, timeout: float = 30
     BucketError
         If it cannot be used, within seconds.
     """
-    trial = Bucket(url, timeout=_PATIENCE, retries=0)
+    trial = Bucket(url, timeout=PATIENCE, retries=0)
     for check in check_storage(trial, parts=False):
         if check.problem is not None:
             raise BucketError(f"{trial.url}: {check.problem}")
@@ -131,7 +132,7 @@ def check_storage(bucket: Bucket, *, parts: bool = True) -> Iterator[Check]:
     ]
     for name, step in steps:
         check = _tried(bucket, name, step)
-        if check.problem is not None:
+        if check.problem is not None and step != trial.put:
             trial.clean()
         yield check
         if check.problem is not None:
