@@ -80,7 +80,7 @@ def create_app(settings: ServerSettings, *, blobs: BlobStore | None = None) -> S
         The application; ``state.services`` has what it works with, closed when its lifespan ends, and
         ``state.readiness`` what it says of itself.
     """
-    services, workers = open_services(settings, blobs=blobs), Workers()
+    services, workers = open_services(settings, blobs=blobs), Workers(settings.max_body_bytes)
     readiness = Readiness(services)
     app = Starlette(
         routes=[

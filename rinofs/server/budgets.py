@@ -27,7 +27,18 @@ K = TypeVar("K", str, int)
 T = TypeVar("T")
 V = TypeVar("V")
 
-__all__ = ["CLIENT_ADDRESS", "CLIENT_GONE", "FairQueue", "Remembered", "check_time", "is_over", "limited"]
+__all__ = [
+    "CLIENT_ADDRESS",
+    "CLIENT_GONE",
+    "HELD",
+    "BodyMemory",
+    "FairQueue",
+    "HeldMemory",
+    "Remembered",
+    "check_time",
+    "is_over",
+    "limited",
+]
 
 CLIENT_GONE: ContextVar[Callable[[], bool] | None] = ContextVar("rinofs_client_gone", default=None)
 """Tells whether the client of the request that is being answered has left. `web.connections` sets it for each
@@ -36,6 +47,9 @@ request; `is_over` asks it while work is done for which nobody would wait."""
 CLIENT_ADDRESS: ContextVar[str | None] = ContextVar("rinofs_client_address", default=None)
 """The address of the client of the request that is being answered, for the audit log. `web.connections` sets
 it, and `web.proxies` where a trusted proxy tells another one."""
+
+HELD = "rinofs.held"
+"""Where the scope of a request of a user has its `HeldMemory`."""
 
 PATIENCE = 3
 """How many times its processor time some work may take by the clock: a busy machine lets it wait."""
@@ -138,6 +152,84 @@ class Remembered(Generic[V]):
 
 def _digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).digest()
+
+
+# Memory
+
+
+class BodyMemory:
+    """How many bytes of bodies are in memory, in all and of each user, and how many may be.
+
+    Used in the thread of the event loop alone.
+
+    Parameters
+    ----------
+    total : int
+        Bytes in all.
+    each : int
+        Bytes of one user.
+    """
+
+    def __init__(self, total: int, each: int) -> None:
+        self._free = total
+        self._total = total
+        self._each = each
+        self._used: Counter[int] = Counter()
+
+    def held_by(self, user: int) -> HeldMemory:
+        """Begin to count what one request of a user holds."""
+        return HeldMemory(self, user)
+
+    def take(self, user: int, size: int) -> None:
+        """Count some more bytes of a user, or, where `size` is negative, fewer."""
+        self._free -= size
+        self._used[user] += size
+        if not self._used[user]:
+            del self._used[user]
+
+    def is_scarce(self, user: int, size: int, share: int = 1) -> bool:
+        """Tell whether so many more bytes are beyond what there is, or beyond a fraction of it."""
+        taken = self._total - self._free
+        return taken + size > self._total // share or self._used[user] + size > self._each // share
+
+
+class HeldMemory:
+    """What one request holds of `BodyMemory`, until it is answered."""
+
+    __slots__ = ("_memory", "_size", "_user")
+
+    def __init__(self, memory: BodyMemory, user: int) -> None:
+        self._memory = memory
+        self._user = user
+        self._size = 0
+
+    def add(self, size: int) -> None:
+        """Hold some more bytes.
+
+        Raises
+        ------
+        Unavailable
+            If there are too many bytes of bodies in memory.
+        """
+        if self._memory.is_scarce(self._user, size):
+            message = "too many large requests are being sent; send fewer at the same time"
+            raise Unavailable(message, headers={"Retry-After": "2"})
+        self.note(size)
+
+    def note(self, size: int) -> None:
+        """Count bytes that are held for a moment, however many there are; a negative number are let go of."""
+        self._memory.take(self._user, size)
+        self._size += size
+
+    @property
+    def is_scarce(self) -> bool:
+        """Whether half of what there is is used up, so that what can be let go of early had better be."""
+        return self._memory.is_scarce(self._user, 0, share=2)
+
+    def release(self) -> None:
+        """Hold nothing any more."""
+        if self._size:
+            self.note(-self._size)
 
 
 # Turns

@@ -50,6 +50,8 @@ class ServerSettings:
         Bytes of a JSON document or a form.
     max_structure_bytes : int
         Bytes of a request that holds the document of a datapack.
+    max_body_bytes : int
+        Bytes of bodies that are in memory at the same time; a quarter of them of one user.
     max_json_depth : int
         Levels of lists and objects in a JSON document.
     max_header_bytes : int
@@ -95,6 +97,7 @@ class ServerSettings:
     root_path: str = ""
     max_json_bytes: int = MIB
     max_structure_bytes: int = 16 * MIB
+    max_body_bytes: int = 256 * MIB
     max_json_depth: int = 64
     max_header_bytes: int = 64 * 1024
     max_connections: int = 10_000

@@ -179,7 +179,7 @@ def test_who_sends_too_much_at_once_is_told_when_to_come_back(
                         return False
 
             wait_until(crowded)
-    wait_until(lambda: searching() == 0)
+    wait_until(lambda: searches.is_idle)
     assert api.ok("files/query_count", {"query": {"name": "object 1"}}) == {"count": 1}
 
 
@@ -251,6 +251,51 @@ def test_what_is_checked_at_once_is_bounded(hurried: Api, fields: dict[str, Any]
     for endpoint in ("create_object", "create_folder", "update"):
         answer = hurried.post(f"files/{endpoint}", {"id": 1, "name": "many", **fields})
         assert (answer.status_code, "at most" in answer.text) == (400, True), answer.text[:300]
+
+
+# Memory
+
+KEPT = [
+    ("/api/1/files/create_object/", b'{"name": "', 900_000),
+    ("/api/v1.0/datapacks", b'{"name": "', 900_000),
+]
+
+
+@pytest.fixture(scope="module")
+def forgetful() -> Iterator[LiveServer]:
+    """A server that keeps little in memory: 4 MB of bodies, and 1 MB of those of one user."""
+    with live_server(configure=lambda settings: replace(settings, max_body_bytes=4_000_000)) as server:
+        yield server
+
+
+def begin_body(server: LiveServer, token: str, path: str, begin: bytes, size: int) -> socket.socket:
+    parts = urlsplit(server.endpoint_url)
+    connection = socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE)
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Token {token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {size + 1000}\r\n\r\n"
+    )
+    connection.sendall(head.encode() + begin + b"x" * (size - len(begin)))
+    return connection
+
+
+@pytest.mark.parametrize(("path", "begin", "size"), KEPT)
+def test_bodies_that_are_kept_in_memory_are_bounded(
+    forgetful: LiveServer, path: str, begin: bytes, size: int
+) -> None:
+    server = forgetful
+    other = Api(server.endpoint_url, server.add_user(f"other {path}".replace("/", " ")))
+    application: Any = server._recorder._app
+    memory = application.state.workers.memory
+    with begin_body(server, server.token, path, begin, size):
+        wait_until(lambda: memory._total - memory._free == size)
+        with begin_body(server, server.token, path, begin, size) as second:
+            assert second.recv(100).startswith(b"HTTP/1.1 503 ")
+        other.ok("files/create_object", {"name": "large", "metadata": {"text": "x" * size}}, 201)
+        wait_until(lambda: memory._total - memory._free == size)
+    wait_until(lambda: memory._free == memory._total and not memory._used)
+    api = Api(server.endpoint_url, server.token)
+    api.ok("files/create_object", {"name": f"{size} {path[-9:-1]}", "metadata": {"text": "x" * size}}, 201)
 
 
 # The queue of threads

@@ -16,7 +16,7 @@ from anyio import to_thread
 from starlette.responses import Response
 
 from rinofs.protocol.extensions import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
-from rinofs.server.budgets import FairQueue
+from rinofs.server.budgets import HELD, BodyMemory, FairQueue
 from rinofs.server.catalog.database import Repeated, RequestKey, WouldWait
 from rinofs.server.catalog.objects import stored_elsewhere
 from rinofs.server.errors import BadRequest, Forbidden, Unauthorized
@@ -43,6 +43,7 @@ __all__ = [
     "authorized",
     "known_contents",
     "presented_token",
+    "release",
     "run_in_thread",
     "signed_in",
 ]
@@ -66,9 +67,17 @@ class Workers:
         For what looks at many objects, and may keep a processor busy for as long as it runs.
     documents : FairQueue
         For what reads the document of a datapack.
+    memory : BodyMemory
+        How much of their bodies is in memory.
+
+    Parameters
+    ----------
+    most : int
+        Bytes of bodies that may be.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int) -> None:
+        self.memory = BodyMemory(most, most // 4)
         self.changes = FairQueue[int](24, 12)
         self.searches = FairQueue[int](4, 2)
         self.documents = FairQueue[int](2, 1)
@@ -309,9 +318,16 @@ async def authorized(
     if token is None:
         token = await run_in_thread(services.accounts.authenticate, presented, granted=granted)
     request.scope.get(SENDER, []).append(token.user.username)
+    request.scope[HELD] = workers.memory.held_by(token.user.id)
     if changes and token.read_only:
         raise Forbidden("this token only reads; use one without the scope `read`")
     return Call(request, token, services, workers)
+
+
+def release(request: Request) -> None:
+    """Let go of the memory that a request was counted for."""
+    if HELD in request.scope:
+        request.scope[HELD].release()
 
 
 def signed_in(
@@ -336,6 +352,9 @@ def signed_in(
     """
 
     async def endpoint(request: Request) -> Response:
-        return await handle(await authorized(services, workers, request, changes=changes))
+        try:
+            return await handle(await authorized(services, workers, request, changes=changes))
+        finally:
+            release(request)
 
     return endpoint

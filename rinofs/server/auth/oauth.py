@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Provider", "read_form", "read_form_text"]
 
-MAX_FORM = 64 * 1024
+MAX_FORM = 16 * 1024
 """Bytes of a form."""
 _MAX_FIELDS = 100
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}

@@ -20,7 +20,7 @@ from multipart import (
 from starlette.requests import ClientDisconnect
 
 from rinofs.protocol.digests import DIGESTS
-from rinofs.server.budgets import check_time, limited
+from rinofs.server.budgets import HELD, check_time, limited
 from rinofs.server.errors import BadRequest, TooLarge, UnsupportedMedia
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from rinofs.server.budgets import HeldMemory
     from rinofs.server.settings import ServerSettings
 
 T = TypeVar("T")
@@ -104,12 +105,12 @@ async def read_fields(
     texts = TEXT_FIELDS | frozenset(text_fields)
     if kind == MULTIPART:
         body = multipart_body(request, takes_file=False)
-        async for data in body_stream(request, most):
+        async for data in body_stream(request, most, kept=True):
             for _ in body.feed(data):
                 pass
         body.close()
         return await join(body.fields, settings, texts, run=run)
-    raw = b"".join([data async for data in body_stream(request, most)])
+    raw = b"".join([data async for data in body_stream(request, most, kept=True)])
     if kind == FORM:
         return await _aside(len(raw), settings, partial(parse_form, raw, settings, texts), run)
     if not raw or kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json")):
@@ -177,13 +178,24 @@ def multipart_body(request: Request, *, takes_file: bool, any_part: bool = False
     return MultipartBody(boundary, limit, takes_file=takes_file, any_part=any_part)
 
 
-async def body_stream(request: Request, limit: int | None) -> AsyncIterator[bytes]:
+async def body_stream(request: Request, limit: int | None, *, kept: bool = False) -> AsyncIterator[bytes]:
     """Yield the pieces of a body.
+
+    Parameters
+    ----------
+    request : Request
+        The request.
+    limit : int or None
+        Bytes that the body may have.
+    kept : bool
+        Whether all of it is kept in memory.
 
     Raises
     ------
     TooLarge
         If it is longer than `limit` bytes.
+    Unavailable
+        If too much of other bodies is in memory.
     BadRequest
         If it ends before it is complete.
     """
@@ -192,9 +204,12 @@ async def body_stream(request: Request, limit: int | None) -> AsyncIterator[byte
     if limit is not None and int(announced) > limit:
         raise TooLarge(message)
     size = 0
+    held: HeldMemory | None = request.scope.get(HELD) if kept else None
     try:
         async for data in request.stream():
             size += len(data)
+            if held is not None:
+                held.add(len(data))
             if limit is not None and size > limit:
                 raise TooLarge(message)
             if data:

@@ -80,7 +80,7 @@ async def read_document(request: Request) -> bytes:
     if kind.startswith("multipart/"):
         raise UnsupportedMedia(f"unsupported body type {kind}; send JSON")
     limit = settings_of(request).max_structure_bytes
-    return b"".join([data async for data in body_stream(request, limit)])
+    return b"".join([data async for data in body_stream(request, limit, kept=True)])
 
 
 def parse_document(raw: bytes, settings: ServerSettings) -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from starlette.convertors import Convertor, register_url_convertor
 from starlette.routing import Route
 
-from rinofs.server.api.calls import authorized
+from rinofs.server.api.calls import authorized, release
 from rinofs.server.api.repovizz import contents, datapacks
 from rinofs.server.errors import ApiError
 from rinofs.server.web.responses import json_response
@@ -91,6 +91,8 @@ def _signed_in(
             return await handle(await authorized(services, workers, request, changes=changes, granted=True))
         except ApiError as error:
             return _refusal(request, error)
+        finally:
+            release(request)
 
     return endpoint
 
