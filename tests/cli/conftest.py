@@ -15,11 +15,11 @@ from fsspec import AbstractFileSystem
 from fsspec.config import conf
 
 from rinofs.cli.main import main
+from rinofs.testing import LiveServer, live_server
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from rinofs.testing import LiveServer
 
 Run: TypeAlias = Callable[..., Result]
 Start: TypeAlias = Callable[..., "subprocess.Popen[bytes]"]
@@ -54,6 +54,13 @@ def start() -> Start:
         return subprocess.Popen([*PROGRAM, *map(str, args)], **{**pipes, **options})
 
     return start_it
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[LiveServer]:
+    """A server for the tests of a module."""
+    with live_server() as server:
+        yield server
 
 
 @pytest.fixture

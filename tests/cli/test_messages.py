@@ -12,21 +12,13 @@ import pytest
 from fsspec.config import conf
 
 from rinofs.profiles import Profile, ProfileStore
-from rinofs.testing import live_server
 from tests.cli.conftest import point_to
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from rinofs.testing import LiveServer
     from tests.cli.conftest import Run
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[LiveServer]:
-    with live_server() as server:
-        yield server
 
 
 @pytest.fixture

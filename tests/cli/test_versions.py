@@ -8,23 +8,15 @@ from typing import TYPE_CHECKING, Any
 import fsspec
 import pytest
 
-from rinofs.testing import live_server
 from tests.cli.conftest import point_to
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from fsspec import AbstractFileSystem
 
     from rinofs.testing import LiveServer
     from tests.cli.conftest import Run
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[LiveServer]:
-    with live_server() as server:
-        yield server
 
 
 @pytest.fixture
