@@ -174,7 +174,7 @@ def test_the_present_password_is_needed(server: LiveServer, api: Api, name: str)
 
 
 def test_long_names_and_passwords_leave_nothing(server: LiveServer) -> None:
-    long = "x" * 200_000
+    long, longest = "x" * 10_000, "x" * 200_000
     counted = "SELECT (SELECT count(*) FROM throttles) + (SELECT count(*) FROM audit)"
     with server._services.database.read() as connection:
         before = connection.exec_driver_sql(counted).scalar_one()
@@ -182,6 +182,10 @@ def test_long_names_and_passwords_leave_nothing(server: LiveServer) -> None:
         answer = grant(server, name, password)
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
         assert long not in answer.text
+    for name, password in ((longest, "a password"), (server.username, longest)):
+        answer = grant(server, name, password)
+        assert answer.status_code == 413
+        assert longest not in answer.text
     with server._services.database.read() as connection:
         assert connection.exec_driver_sql(counted).scalar_one() == before
 
