@@ -27,6 +27,7 @@ import secrets
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
@@ -304,12 +305,11 @@ class DiskBlobStore:
         """
         target = self.local_path(blob.key)
         self.make_folders([target.parent])
-        lease = self.existing(target, blob.size)
-        if lease is None:
-            os.fsync(file.fileno())
-            lease = self.link(temporary, file, target, blob.size)
-        # Also where another upload made the name: its own sync may not have happened yet.
-        sync_folder(target.parent)
+        os.fsync(file.fileno())
+        with ExitStack() as spare:
+            lease = self.link(temporary, file, target, blob.size, spare)
+            # Also where another upload made the name: its own sync may not have happened yet.
+            sync_folder(target.parent)
         temporary.unlink(missing_ok=True)
         return lease
 
@@ -323,16 +323,21 @@ class DiskBlobStore:
             sync_folder(self._root / BY_BLAKE3)
             self._durable.update(fresh)
 
-    def link(self, temporary: Path, file: BinaryIO, target: Path, size: int) -> BinaryIO:
-        """Give a durable temporary file its name, unless there is one of it; return what `settle` does."""
+    def link(self, temporary: Path, file: BinaryIO, target: Path, size: int, spare: ExitStack) -> BinaryIO:
+        """Give a durable temporary file its name, unless there is one of it; return what `settle` does.
+
+        What is there already takes the same work, so that no time tells what others have stored: the file
+        gets a spare name then, which `spare` takes away once the folder is durable.
+        """
         while True:
-            try:
+            lease = self.existing(target, size)
+            if lease is not None:
+                name = target.with_name(temporary.name)
+                os.link(temporary, name)
+                spare.callback(_remove, name)
+                return lease
+            with suppress(FileExistsError):
                 os.link(temporary, target)
-            except FileExistsError:
-                lease = self.existing(target, size)
-                if lease is not None:
-                    return lease
-            else:
                 return file
 
     def existing(self, target: Path, size: int) -> BinaryIO | None:
@@ -388,17 +393,15 @@ class DiskBlobStore:
         with ExitStack() as temporaries:
             written = []
             for blob, target in targets.items():
-                present = self.existing(target, blob.size)
-                if present is not None:
-                    leases.enter_context(present)
-                    continue
                 temporary, file = self.temporary_file()
                 temporaries.callback(_remove, temporary)
                 _write_through(leases.enter_context(file), contents[blob])
                 written.append((temporary, file, target, blob.size))
             self._each(os.fsync, [file.fileno() for _, file, _, _ in written])
             for temporary, file, target, size in written:
-                leases.enter_context(self.link(temporary, file, target, size))
+                lease = leases.enter_context(self.link(temporary, file, target, size, temporaries))
+                if lease is not file:
+                    file.close()
             # Also where another upload made the name: its own sync may not have happened yet.
             self._each(sync_folder, folders)
 
@@ -456,7 +459,8 @@ class DiskBlobStore:
     def remove_abandoned(self) -> int:
         """Remove the temporary files of processes that are gone; return how many there were."""
         removed = 0
-        for path in self._temporary.iterdir():
+        spare = (path for folder in folders_below(self._root / BY_BLAKE3) for path in folder.iterdir())
+        for path in chain(self._temporary.iterdir(), spare):
             if not _TEMPORARY.fullmatch(path.name):
                 continue  # not this store's
             with exclusive(path, wait=False) as mine:
@@ -477,12 +481,15 @@ def path_below(key: str) -> str:
     return f"{BY_SHA256 if digest == key else BY_BLAKE3}/{digest[:2]}/{digest}"
 
 
+def folders_below(path: Path) -> list[Path]:
+    """Return the folders that contents are in; others are not the store's."""
+    return [one for one in sorted(path.iterdir()) if _FOLDER.fullmatch(one.name) and one.is_dir()]
+
+
 def keys_below(root: Path) -> Iterator[str]:
     """Yield the keys of what is in a folder of contents; files that are not contents are passed over."""
     for kind, prefix in ((BY_BLAKE3, f"{BY_BLAKE3}/"), (BY_SHA256, "")):
-        for folder in sorted((root / kind).iterdir()):
-            if not (_FOLDER.fullmatch(folder.name) and folder.is_dir()):
-                continue  # not the store's
+        for folder in folders_below(root / kind):
             for file in sorted(folder.iterdir()):
                 if _CONTENT.fullmatch(file.name) and file.name.startswith(folder.name):
                     yield prefix + file.name

@@ -6,15 +6,17 @@ import hashlib
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from blake3 import blake3
 
 from rinofs.protocol.digests import PART_SIZE
 from rinofs.server.blobs.disk import DiskBlobStore, UnsuitableDiskError
-from rinofs.server.blobs.store import Blob
+from rinofs.server.blobs.store import Blob, digests_of
 from rinofs.server.errors import InsufficientStorage, Unavailable
 
 MIB = 1024 * 1024
@@ -111,6 +113,50 @@ def test_what_an_earlier_version_stored_is_read_kept_and_removed(blobs: DiskBlob
     assert files_below(root) == []
 
 
+@pytest.mark.parametrize("size", [0, 3_000, 3 * MIB])
+@pytest.mark.parametrize("together", [False, True])
+def test_what_is_known_takes_the_same_work_as_what_is_not(
+    blobs: DiskBlobStore, root: Path, monkeypatch: pytest.MonkeyPatch, size: int, together: bool
+) -> None:
+    """Else the time of an upload would tell whether somebody else has the same content."""
+    done: list[str] = []
+
+    def noted(name: str) -> None:
+        function = getattr(os, name)
+
+        def noting(*args: Any, **options: Any) -> Any:
+            done.append(name)
+            return function(*args, **options)
+
+        monkeypatch.setattr(os, name, noting)
+
+    def work(content: bytes) -> Counter[str]:
+        done.clear()
+        if together:
+            with blobs.write_many({digests_of(content): content}):
+                pass
+        else:
+            store(blobs, content)
+        return Counter(done)
+
+    store(blobs, b"x")  # of which the folder is made, and those of others
+    content = os.urandom(size)
+    blobs.make_folders([blobs.local_path(f"b3/{blake3(content).hexdigest()}").parent])
+    for name in ("fsync", "link"):
+        noted(name)
+    fresh = work(content)
+    assert fresh == {"fsync": 2, "link": 1}
+    assert work(content) == fresh
+    assert len(files_below(root)) == 2
+
+
+def test_what_a_killed_upload_of_known_content_left_is_collected(blobs: DiskBlobStore, root: Path) -> None:
+    blob = store(blobs, b"content")
+    (blobs.local_path(blob.key).with_name("0" * 32)).write_bytes(b"content")
+    blobs.collect(lambda keys: set(keys))
+    assert files_below(root) == [blobs.local_path(blob.key)]
+
+
 def test_giving_up_leaves_nothing(blobs: DiskBlobStore, root: Path) -> None:
     with blobs.new_upload() as upload:
         upload.write(b"x" * MIB)
@@ -139,7 +185,7 @@ def test_a_content_is_synced_before_it_has_its_name_and_its_name_before_it_is_ac
     assert seen == ["sync blobs", "sync temporary", "link", "sync b3"]
     seen.clear()
     store(blobs, b"durable")
-    assert seen == ["sync b3"]
+    assert seen == ["sync temporary", "link", "sync b3"]
 
 
 def test_a_folder_that_another_upload_made_is_made_known_too(

@@ -60,8 +60,9 @@ def test_each_is_synced_before_it_has_its_name_and_its_name_before_it_is_kept(
     monkeypatch.setattr(os, "link", linked)
     contents = {digests_of(content): content for content in [*CONTENTS, b"present"]}
     with blobs.write_many(contents):
-        named = {target: seen.index((source, target)) for source, target in seen if source != "sync"}
-        sources = {target: source for source, target in seen if source != "sync"}
+        links = [(source, target) for source, target in seen if source not in {"sync", target}]
+        named = {target: seen.index((source, target)) for source, target in links}
+        sources = {target: source for source, target in links}
         assert set(named) == {digests.blake3 for digests in contents} - {present.blake3}
         for digest, when in named.items():
             assert seen.index(("sync", sources[digest])) < when
