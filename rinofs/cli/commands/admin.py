@@ -21,6 +21,7 @@ from rinofs.server import maintenance
 from rinofs.server.auth.accounts import COMMAND_LINE, READ, new_token
 from rinofs.server.blobs.store import BucketError
 from rinofs.server.catalog.audit import AuditEvent, entries
+from rinofs.server.catalog.queries.indexes import FieldIndexes, indexed, shown
 from rinofs.server.errors import ApiError, Conflict
 from rinofs.server.folder import DataDirError, prepare_folder, private_files
 from rinofs.server.services import open_services
@@ -241,6 +242,50 @@ def remove_client(client_id: str, data_dir: Path) -> None:
         removed = services.clients.remove(client_id)
     if not removed:
         raise CommandError("no such program", client_id, "`rinofs admin client list` shows them all")
+
+
+@admin.group()
+def index() -> None:
+    """Indexes on fields of the metadata, which make queries fast."""
+
+
+@index.command("add")
+@click.argument("field")
+@data_option
+def add_index(field: str, data_dir: Path) -> None:
+    """Make an index on FIELD, for the objects of all users.
+
+    Queries use it for equality, ranges, `in` and sorting. A server that runs answers reads meanwhile, and
+    uses the index within seconds.
+    """
+    with opened(data_dir) as services:
+        made = FieldIndexes(services.database).add(field)
+        _note(services, "index add", field=made)
+    click.echo(f"Made an index on {visible(shown(made))}.")
+
+
+@index.command("list")
+@data_option
+@json_option
+def list_indexes(data_dir: Path, as_json: bool) -> None:
+    """List the fields that have an index."""
+    with opened(data_dir) as services, services.database.read() as connection:
+        found = [shown(field) for field in indexed(connection)]
+    if as_json:
+        show_json(found)
+    else:
+        write_lines(visible(field) for field in found)
+
+
+@index.command("drop")
+@click.argument("field")
+@data_option
+def drop_index(field: str, data_dir: Path) -> None:
+    """Remove the index on FIELD. Queries find the same without it."""
+    with opened(data_dir) as services:
+        removed = FieldIndexes(services.database).drop(field)
+        _note(services, "index drop", field=removed)
+    click.echo(f"Removed the index on {visible(shown(removed))}.")
 
 
 @admin.command()

@@ -17,6 +17,7 @@ from rinofs.server.catalog.blob_rows import drop_unreferenced
 from rinofs.server.catalog.objects import changed_values, metadata_values
 from rinofs.server.catalog.queries import searches
 from rinofs.server.catalog.queries.conditions import compile_query, compile_sort
+from rinofs.server.catalog.queries.indexes import FieldIndexes
 from rinofs.server.catalog.records import Change, Kind, NewObject, Record, User, load_metadata, now
 from rinofs.server.catalog.tables import objects as table
 from rinofs.server.errors import BadRequest, Conflict, PreconditionFailed
@@ -69,6 +70,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._indexes = FieldIndexes(database)
 
     # Looking
 
@@ -150,26 +152,26 @@ class Store:
         self, user: User, query: object, page: PageRequest, *, sort: object = None, digests: bool = True
     ) -> Listing:
         """List what a query finds; see `rinofs.server.catalog.queries.query`."""
-        wanted = compile_query(user, query, digests=digests)
-        condition = and_(searches.mine(user), wanted)
+        wanted = compile_query(user, query, digests=digests, indexed=self._indexes.fields())
+        condition = and_(searches.mine(user, wanted), wanted)
         order: tuple[ColumnElement[Any] | TextClause, ...] | None = None
         if sort is not None:
-            present, columns = compile_sort(user, sort, digests=digests)
+            present, columns = compile_sort(user, sort, digests=digests, indexed=self._indexes.fields())
             condition, order = and_(condition, present), (columns,)
         with self._database.read(keep_sql=len(wanted.text) < _LONG_SQL) as connection:
             return self._listed(connection, user, listings.Selection(condition, order), page)
 
     def count(self, user: User, query: object, *, digests: bool = True) -> int:
         """Count what a query finds."""
-        condition = compile_query(user, query, digests=digests)
+        condition = compile_query(user, query, digests=digests, indexed=self._indexes.fields())
         with self._database.read(keep_sql=len(condition.text) < _LONG_SQL) as connection:
-            return _count(connection, and_(searches.mine(user), condition))
+            return _count(connection, and_(searches.mine(user, condition), condition))
 
     def search(self, user: User, query: object, page: PageRequest, *, digests: bool = True) -> Listing:
         """List what a query finds, the newest first."""
-        wanted = compile_query(user, query, digests=digests)
+        wanted = compile_query(user, query, digests=digests, indexed=self._indexes.fields())
         with self._database.read(keep_sql=len(wanted.text) < _LONG_SQL) as connection:
-            selection = listings.Selection(and_(searches.mine(user), wanted), (table.c.id.desc(),))
+            selection = listings.Selection(and_(searches.mine(user, wanted), wanted), (table.c.id.desc(),))
             return self._listed(connection, user, selection, page)
 
     def field_names(self, user: User) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, inspect, text
 
+from rinofs.server.catalog.queries import indexes
 from rinofs.server.catalog.tables import metadata
 
 if TYPE_CHECKING:
@@ -76,7 +77,9 @@ def apply_steps(database: Database) -> None:
 
     # Alembic keeps what it works on in a global variable.
     with _ALEMBIC, database.rebuild() as connection:
+        fields = indexes.indexed(connection)
         command.upgrade(config(connection), "head")
+        indexes.restore(connection, fields)  # a step that makes a table anew knows nothing of them
 
 
 def downgrade(database: Database, revision: str = "base") -> None:

@@ -40,7 +40,9 @@ __all__ = ["CONDITIONS", "compile_query", "compile_sort", "distinct_values", "re
 _BOUND = re.compile(r":(\w+)")
 
 
-def compile_query(user: User, query: object, *, digests: bool = True) -> TextClause:
+def compile_query(
+    user: User, query: object, *, digests: bool = True, indexed: frozenset[str] = frozenset()
+) -> TextClause:
     """Turn a query into a condition on the table of objects.
 
     Parameters
@@ -51,6 +53,8 @@ def compile_query(user: User, query: object, *, digests: bool = True) -> TextCla
         The query, as it was sent; None finds everything.
     digests : bool
         Whether ``sha256`` is a field of records.
+    indexed : frozenset of str
+        The fields of the metadata that have an index.
 
     Raises
     ------
@@ -59,11 +63,13 @@ def compile_query(user: User, query: object, *, digests: bool = True) -> TextCla
     """
     bound = Bound()
     with refusals():
-        compiler = _Compiler(bound, user, digests=digests)
+        compiler = _Compiler(bound, user, digests=digests, indexed=indexed)
         return _clause(compiler.conditions({} if query is None else query, MAX_GROUP_DEPTH), bound)
 
 
-def compile_sort(user: User, sort: object, *, digests: bool = True) -> tuple[TextClause, TextClause]:
+def compile_sort(
+    user: User, sort: object, *, digests: bool = True, indexed: frozenset[str] = frozenset()
+) -> tuple[TextClause, TextClause]:
     """Turn an order into a condition, for what has the field, and what to order by.
 
     Raises
@@ -76,8 +82,8 @@ def compile_sort(user: User, sort: object, *, digests: bool = True) -> tuple[Tex
     there, sorted_by = Bound("p"), Bound("s")
     with refusals():
         name, direction = _checked_field(sort.removeprefix("-")), " DESC" if sort.startswith("-") else ""
-        present = field_of(there, user, name, digests=digests).present()
-        columns = ordering(field_of(sorted_by, user, name, digests=digests))
+        present = field_of(there, user, name, digests=digests, indexed=indexed).present()
+        columns = ordering(field_of(sorted_by, user, name, digests=digests, indexed=indexed))
     order = ", ".join(column + direction for column in columns)
     return _clause(present, there), _clause(order, sorted_by)
 
@@ -118,10 +124,11 @@ def refusals() -> Iterator[None]:
 
 
 class _Compiler:
-    def __init__(self, bound: Bound, user: User, *, digests: bool) -> None:
+    def __init__(self, bound: Bound, user: User, *, digests: bool, indexed: frozenset[str]) -> None:
         self._bound = bound
         self._user = user
         self._digests = digests
+        self._indexed = indexed
         self._terms = 0
         self._grouped = 0
         self._values = 0
@@ -148,11 +155,19 @@ class _Compiler:
 
     def _field(self, name: str, wanted: object) -> str:
         operators.check_field(name)
-        field = field_of(self._bound, self._user, _checked_field(name), digests=self._digests)
+        field = field_of(
+            self._bound, self._user, _checked_field(name), digests=self._digests, indexed=self._indexed
+        )
         terms = wanted if operators.is_condition(wanted) else {operators.EQ.name: wanted}
-        return all_of([self._term(field, name, operator, value) for operator, value in terms.items()])
+        checked = [(self._checked_term(name, operator, value), value) for operator, value in terms.items()]
+        found = [CONDITIONS[operator](field, value) for operator, value in checked if operator not in _ORDERS]
+        limits = [(_ORDERS[operator], value) for operator, value in checked if operator in _ORDERS]
+        if limits:
+            # Together: an index finds what is between two values, but not where two lists meet.
+            found.append(field.where(lambda cell: cell.within(limits)))
+        return all_of(found)
 
-    def _term(self, field: Field, name: str, operator_name: str, value: object) -> str:
+    def _checked_term(self, name: str, operator_name: str, value: object) -> Operator:
         self._terms += 1
         if self._terms > MAX_CONDITIONS:
             raise QueryError(f"at most {MAX_CONDITIONS} conditions are answered")
@@ -169,7 +184,7 @@ class _Compiler:
                 raise QueryError(f"at most {MAX_QUERY_VALUES} values are looked for")
         if operator.takes is Takes.TEXT and isinstance(value, str) and len(value) > MAX_SEARCH_TEXT:
             raise QueryError(f"{name}: {operator_name} takes at most {MAX_SEARCH_TEXT} characters")
-        return CONDITIONS[operator](field, value)
+        return operator
 
 
 def _is_one_of(field: Field, values: Any) -> str:
@@ -181,7 +196,10 @@ def _is_one_of(field: Field, values: Any) -> str:
 
 
 def _ordered(comparison: str) -> Condition:
-    return lambda field, value: field.where(lambda cell: cell.ordered(comparison, value))
+    return lambda field, value: field.where(lambda cell: cell.within([(comparison, value)]))
+
+
+_ORDERS = {operators.LT: "<", operators.LTE: "<=", operators.GT: ">", operators.GTE: ">="}
 
 
 def _contains(field: Field, value: Any) -> str:
@@ -193,10 +211,7 @@ CONDITIONS: dict[Operator, Condition] = {
     operators.NE: lambda field, value: f"NOT {_is_one_of(field, [value])}",
     operators.IN: _is_one_of,
     operators.NIN: lambda field, values: f"NOT {_is_one_of(field, values)}",
-    operators.LT: _ordered("<"),
-    operators.LTE: _ordered("<="),
-    operators.GT: _ordered(">"),
-    operators.GTE: _ordered(">="),
+    **{operator: _ordered(comparison) for operator, comparison in _ORDERS.items()},
     operators.EXISTS: lambda field, value: field.present() if value else field.absent(),
     operators.MATCHES: lambda field, value: field.where(lambda cell: cell.holds_words(value)),
     operators.STRING_CONTAINS: _contains,

@@ -12,6 +12,7 @@ from rinofs.protocol.digests import DIGESTS
 from rinofs.protocol.limits import MAX_FIELD_PARTS
 from rinofs.protocol.operators import EVERY_FIELD, QueryError
 from rinofs.protocol.records import field_parts, metadata_name, record_field
+from rinofs.server.catalog.queries.indexes import IndexedField
 from rinofs.server.catalog.queries.values import Bound, Cell, all_of, any_of, text_value
 from rinofs.server.catalog.sqlite import functions
 
@@ -169,7 +170,9 @@ class _EveryField:
         raise QueryError(f"{EVERY_FIELD}: every field at once has no order and no list of values")
 
 
-def field_of(bound: Bound, user: User, name: str, *, digests: bool) -> Field:
+def field_of(
+    bound: Bound, user: User, name: str, *, digests: bool, indexed: frozenset[str] = frozenset()
+) -> Field:
     """Return where a field is.
 
     Parameters
@@ -182,12 +185,15 @@ def field_of(bound: Bound, user: User, name: str, *, digests: bool) -> Field:
         The field.
     digests : bool
         Whether ``sha256`` is a field of records.
+    indexed : frozenset of str
+        The fields of the metadata that have an index.
     """
     own = record_field(name, digests=digests)
     if name == EVERY_FIELD:
         return _EveryField(bound)
     if own is None:
-        return _MetadataField(bound, metadata_name(name))
+        field = metadata_name(name)
+        return IndexedField(bound, user, field) if field in indexed else _MetadataField(bound, field)
     # Rows have the id of the user in place of what they show of it.
     same = {"project": user.id, "project_name": user.project, "owner": user.username, "shared": 0}
     if name in DIGESTS:
@@ -198,5 +204,7 @@ def field_of(bound: Bound, user: User, name: str, *, digests: bool) -> Field:
 
 def ordering(field: Field) -> list[str]:
     """Return what to sort by a field: by the type of its value, by the value, by id."""
+    if isinstance(field, IndexedField):
+        return field.order()
     value, kind = field.scalar()
     return [functions.rank(kind), functions.plain(value, kind), "objects.id"]

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import and_, text
+from sqlalchemy import and_, text, true
 
 from rinofs.server.catalog.queries.conditions import distinct_values
+from rinofs.server.catalog.queries.indexes import is_answered
 from rinofs.server.catalog.sqlite import functions
 from rinofs.server.catalog.tables import objects
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement, Connection
+    from sqlalchemy import ColumnElement, Connection, TextClause
 
     from rinofs.server.catalog.records import User
 
@@ -22,8 +23,12 @@ MAX_SUGGESTIONS = 1000
 """Names or values that are suggested at most."""
 
 
-def mine(user: User) -> ColumnElement[bool]:
-    """Return the condition of being a current object of a user."""
+def mine(user: User, wanted: TextClause | None = None) -> ColumnElement[bool]:
+    """Return the condition of being a current object of a user; `wanted` is what else holds for it."""
+    if wanted is not None and is_answered(wanted.text):
+        # The signs keep SQLite from looking at all objects of a user, for want of statistics.
+        found = text("+objects.owner = :mine AND +objects.version_of IS NULL").bindparams(mine=user.id)
+        return and_(true(), found)
     return and_(objects.c.owner == user.id, objects.c.version_of.is_(None))
 
 

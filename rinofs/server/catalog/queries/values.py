@@ -139,6 +139,10 @@ class Cell:
             return self.typed(f"{self.value} {comparison} {wanted}", "integer", "real")
         return functions.FALSE
 
+    def within(self, limits: Sequence[tuple[str, object]]) -> str:
+        """Return whether the value stands in an order to each of some other values."""
+        return all_of([self.ordered(comparison, value) for comparison, value in limits])
+
     def contains(self, part: str) -> str:
         """Return whether the value is a text that holds another one."""
         return self.typed(functions.contains(self.value, self.bind(text_value(part))), "text")

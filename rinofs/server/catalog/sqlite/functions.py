@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = [
     "FALSE",
     "NUL_ESCAPE",
+    "RANKS",
     "TRUE",
     "among",
     "array_or_empty",
@@ -35,6 +36,7 @@ __all__ = [
     "plain",
     "python_functions",
     "rank",
+    "rank_or_null",
     "real",
     "tree",
 ]
@@ -45,8 +47,11 @@ _MATCHES = "rinofs_matches"
 NUL_ESCAPE = "\\u0000"
 """NUL in stored JSON."""
 
-_RANKS = "CASE {} WHEN 'text' THEN 2 WHEN 'array' THEN 3 WHEN 'object' THEN 4 WHEN 'integer' THEN 1 \
-WHEN 'real' THEN 1 ELSE 0 END"
+RANKS = {"text": 2, "array": 3, "object": 4, "integer": 1, "real": 1, "true": 0, "false": 0}
+"""The positions of types in the order of types."""
+
+_RANKED = " ".join(f"WHEN '{kind}' THEN {rank}" for kind, rank in RANKS.items() if rank)
+_RANKED_OR_NULL = " ".join(f"WHEN '{kind}' THEN {rank}" for kind, rank in RANKS.items())
 
 
 def compared(column: str) -> str:
@@ -101,7 +106,12 @@ def plain(value: str, kind: str) -> str:
 
 def rank(kind: str) -> str:
     """Return the position of a type in the order of types."""
-    return _RANKS.format(kind)
+    return f"CASE {kind} {_RANKED} ELSE 0 END"
+
+
+def rank_or_null(kind: str) -> str:
+    """Return the position of a type in the order of types; null for null."""
+    return f"CASE {kind} {_RANKED_OR_NULL} END"
 
 
 def contains(value: str, part: str) -> str:

@@ -1,0 +1,243 @@
+"""Indexes on fields of the metadata: which there are, and conditions that they answer.
+
+An index has the objects of each user by the type of the field's value, and by the value. A condition that
+uses it finds the same objects without it, so that nothing depends on when a server notices an index.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+from rinofs.protocol.operators import QueryError
+from rinofs.protocol.records import METADATA, RECORD_FIELDS, field_parts, metadata_name
+from rinofs.server.catalog.queries.values import Bound, Cell, text_value
+from rinofs.server.catalog.sqlite import field_indexes, functions
+from rinofs.server.errors import BadRequest, Conflict, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from sqlalchemy import Connection
+
+    from rinofs.server.catalog.database import Database
+    from rinofs.server.catalog.records import User
+
+__all__ = ["FieldIndexes", "IndexedField", "add", "drop", "indexed", "is_answered", "restore", "shown"]
+
+MAX_INDEXES = 32
+"""Indexes at most: each costs every change of an object."""
+MAX_INDEXED_LENGTH = 200
+"""Characters at most in the name of an indexed field."""
+
+# What stands as it is in JSON, and between the quotes of a path.
+_PLAIN_NAME = re.compile(
+    r'[^"\\\x00-\x1f\x7f]+'
+)  # what stands in JSON, and between quotes in a path, as it is
+_FOUND = "SELECT objects.id FROM objects"
+_IN_INDEX = f"objects.id IN ({_FOUND}"
+_NOTICED = 2.0  # seconds
+
+
+def add(connection: Connection, name: str) -> str:
+    """Make an index on a field, in a writing transaction, and return how the field is called.
+
+    Raises
+    ------
+    BadRequest
+        If the field cannot have one.
+    Conflict
+        If it has one, or there are too many.
+    """
+    field = _checked(name)
+    present = field_indexes.names(connection)
+    if field in present:
+        raise Conflict(f"{shown(field)}: the field has an index", field="field")
+    if len(present) >= MAX_INDEXES:
+        raise Conflict(f"{shown(field)}: there are {MAX_INDEXES} indexes; drop one first", field="field")
+    field_indexes.make(connection, field, _paths(field))
+    return field
+
+
+def drop(connection: Connection, name: str) -> str:
+    """Remove the index on a field, in a writing transaction, and return how the field is called.
+
+    Raises
+    ------
+    NotFound
+        If it has none.
+    """
+    field = metadata_name(name)
+    if field not in field_indexes.names(connection):
+        raise NotFound(f"{shown(field)}: the field has no index", field="field")
+    field_indexes.remove(connection, field)
+    return field
+
+
+def indexed(connection: Connection) -> list[str]:
+    """Return the fields that have an index, in order."""
+    return sorted(field_indexes.names(connection))
+
+
+def restore(connection: Connection, fields: Sequence[str]) -> None:
+    """Make those of some indexes again that are missing."""
+    for field in set(fields) - field_indexes.names(connection):
+        field_indexes.make(connection, field, _paths(field))
+
+
+def shown(field: str) -> str:
+    """Return the name by which a query finds a field of the metadata."""
+    return f"{METADATA}.{field}" if field in RECORD_FIELDS or field.startswith("$") else field
+
+
+def is_answered(condition: str) -> bool:
+    """Return whether an index answers a part of a condition at least."""
+    return _IN_INDEX in condition
+
+
+def _checked(name: str) -> str:
+    field = metadata_name(name)
+    if name in RECORD_FIELDS:
+        message = f"{name}: this is a field of records; metadata.{name} is the one in the metadata"
+        raise BadRequest(message, field="field")
+    if len(field) > MAX_INDEXED_LENGTH or _PLAIN_NAME.fullmatch(field) is None or field == "*":
+        wanted = f"1 to {MAX_INDEXED_LENGTH} characters, and no double quotes, backslashes or controls"
+        shortened = ascii(name[:MAX_INDEXED_LENGTH])
+        raise BadRequest(f"{shortened}: the name of an indexed field has {wanted}", field="field")
+    try:
+        text_value(field)
+    except QueryError as error:
+        raise BadRequest(f"{field!a}: {error}", field="field") from error
+    return field
+
+
+def _paths(field: str) -> list[list[str]]:
+    """Return the keys that may lead to a field, one in the other: its name, or else the parts of that."""
+    parts = field_parts(field)
+    return [[field], parts] if len(parts) > 1 else [[field]]
+
+
+class FieldIndexes:
+    """The fields that have an index, as they were seconds ago: another process may add one.
+
+    Parameters
+    ----------
+    database : Database
+        Where they are.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._read_at = float("-inf")
+        self._fields: frozenset[str] = frozenset()
+
+    def fields(self) -> frozenset[str]:
+        """Return the fields."""
+        now = time.monotonic()
+        if now - self._read_at > _NOTICED:
+            with self._database.read() as connection:
+                self._fields = frozenset(field_indexes.names(connection))
+            self._read_at = now
+        return self._fields
+
+    def add(self, name: str) -> str:
+        """Make an index on a field; see `add`."""
+        with self._database.rebuild() as connection:
+            return add(connection, name)
+
+    def drop(self, name: str) -> str:
+        """Remove the index on a field; see `drop`."""
+        with self._database.rebuild() as connection:
+            return drop(connection, name)
+
+
+class IndexedField:
+    """A field in the metadata that has an index.
+
+    Parameters
+    ----------
+    bound : Bound
+        Where the values of the statement go.
+    user : User
+        Whose objects are looked at.
+    field : str
+        The field.
+    """
+
+    def __init__(self, bound: Bound, user: User, field: str) -> None:
+        self._bound = bound
+        self._user = user
+        self._found = field_indexes.expressions(_paths(field), "objects.metadata")
+
+    def where(self, holds: Callable[[Cell], str]) -> str:
+        """Return whether an object has the field and something holds for its value; never null."""
+        cell = _IndexedCell(self._bound, self._found)
+        holds(cell)  # what it says is noted by the cell, by type
+        if not cell.found:
+            return functions.FALSE
+        # SQLite uses an index for each of several queries, but rarely for parts of one condition.
+        mine = f"objects.owner = {self._bound.name(self._user.id)} AND objects.version_of IS NULL"
+        each = [f"{_FOUND} WHERE {mine} AND {one}" for one in cell.found]
+        return f"{_IN_INDEX}{' UNION ALL '.join(each).removeprefix(_FOUND)})"
+
+    def present(self) -> str:
+        """Return whether an object has the field; never null."""
+        return f"{self._found.rank} IS NOT NULL"
+
+    def absent(self) -> str:
+        """Return whether an object has not got the field; never null."""
+        return f"{self._found.rank} IS NULL"
+
+    def scalar(self) -> tuple[str, str]:
+        """Return the value of the field and its JSON type; null for objects without it."""
+        return self._found.value, self._found.kind
+
+    def order(self) -> list[str]:
+        """Return what to sort by the field, as the index is sorted."""
+        return [self._found.rank, self._found.plain, "objects.id"]
+
+
+class _IndexedCell(Cell):
+    """A value that an index has, by its type.
+
+    Attributes
+    ----------
+    found : list of str
+        Conditions, each for values of one type; one of them has to hold.
+    """
+
+    def __init__(self, bound: Bound, found: field_indexes.Expressions) -> None:
+        super().__init__(bound, found.plain, found.kind)
+        self._expressions = found
+        self.found: list[str] = []
+
+    def typed(self, condition: str, *kinds: str) -> str:
+        if kinds[0] in {"true", "false"}:
+            condition = f"{self.value} = {int(kinds[0] == 'true')}"
+        self.found.append(f"{self._expressions.rank} = {functions.RANKS[kinds[0]]} AND {condition}")
+        return functions.TRUE
+
+    def equals(self, values: Sequence[object]) -> str:
+        super().equals([value for value in values if not isinstance(value, list | dict)])
+        for kind, type_ in (("array", list), ("object", dict)):
+            some = [value for value in values if isinstance(value, type_)]
+            if some:
+                self.typed(Cell(self._bound, self._expressions.value, f"'{kind}'").equals(some), kind)
+        return functions.TRUE
+
+    def within(self, limits: Sequence[tuple[str, object]]) -> str:
+        before = self.found
+        self.found = []
+        super().within(limits)
+        self.found = [*before, *([" AND ".join(self.found)] if len(self.found) == len(limits) else [])]
+        return functions.TRUE
+
+    def _itself_or_item(self, holds: Callable[[Cell], str]) -> str:
+        holds(self)
+        items = functions.each(
+            functions.array_or_empty(self._expressions.value, self._expressions.kind), "item"
+        )
+        item = holds(Cell(self._bound, "item.value", "item.type"))
+        self.typed(f"EXISTS (SELECT 1 FROM {items} WHERE {item})", "array")  # noqa: S608
+        return functions.TRUE
