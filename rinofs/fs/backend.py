@@ -182,7 +182,7 @@ class Backend(Protocol):
         return
 
     def digests_of(self, info: Info) -> dict[str, str]:  # noqa: ARG002 - for services that tell them
-        """Return the digests that an info contains: ``sha256``, ``sha1`` or ``etag``, by name."""
+        """Return the digests that an info contains: ``blake3``, ``sha256``, ``sha1`` or ``etag``, by name."""
         return {}
 
     def forget(self, path: str | None) -> None:  # noqa: ARG002 - for services that remember

@@ -322,7 +322,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         return info
 
     def digests_of(self, info: Info) -> dict[str, str]:
-        """Return the digests in an info: ``sha256``, ``sha1`` or ``etag``, by name."""
+        """Return the digests in an info: ``blake3``, ``sha256``, ``sha1`` or ``etag``, by name."""
         return self._backend.digests_of(info)
 
     def checksum(self, path: str) -> int:

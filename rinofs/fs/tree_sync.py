@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from rinofs.fs.transfer.comparison import (
 )
 from rinofs.fs.transfer.local_names import LocalNames, NameRules
 from rinofs.fs.transfer.pool import FileErrors
-from rinofs.protocol.digests import EtagHasher
+from rinofs.protocol.digests import BLAKE3, DIGESTS, SHA256, EtagHasher, best_digest, new_hasher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -173,7 +174,7 @@ class SyncSide:
 
 
 _HASHERS: dict[str, Callable[[], Any]] = {
-    "sha256": hashlib.sha256,
+    **{name: partial(new_hasher, name) for name in DIGESTS},
     "sha1": lambda: hashlib.sha1(usedforsecurity=False),
     "etag": EtagHasher,
 }
@@ -242,7 +243,8 @@ class _ContentComparer:
         """Return the digest for which the fewest contents must be read: known to both sides, or to one."""
         known = [[kind for kind in _HASHERS if kind in entry.digests] for entry in (one, other)]
         both = [kind for kind in known[0] if kind in known[1]]
-        return (both + known[1] + known[0] + ["sha256"])[0]
+        usable = [kind for kind in known[1] + known[0] if kind != BLAKE3 or best_digest([BLAKE3])]
+        return (both + usable + [best_digest(DIGESTS) or SHA256])[0]
 
 
 @dataclass

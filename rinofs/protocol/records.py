@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from rinofs.protocol.extensions import RinocloudExtension
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
 
 __all__ = [
     "ALSO_SENT",
@@ -103,18 +106,20 @@ _SEPARATOR = re.compile(r"\.|__")
 _EXPLICIT = re.compile(rf"{METADATA}(?:\.|__)(?=.)", re.DOTALL)
 
 
-def record_field(name: str, *, digests: bool = True) -> RecordField | None:
+def record_field(name: str, *, extensions: Collection[str] | None = None) -> RecordField | None:
     """Return the record field with a name, or None.
 
     Parameters
     ----------
     name : str
         Name.
-    digests : bool
-        Whether the server has the extension for digests.
+    extensions : collection of str, optional
+        Extensions of the server; by default all.
     """
     field = RECORD_FIELDS.get(name)
-    return field if field is not None and (digests or field.extension is None) else None
+    if field is None or extensions is None or field.extension is None or field.extension in extensions:
+        return field
+    return None
 
 
 def record_names(*, extended: bool) -> frozenset[str]:

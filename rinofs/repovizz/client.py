@@ -10,6 +10,7 @@ from rinofs.datapack.links import REPOVIZZ
 from rinofs.errors import ProtocolError, ServiceError
 from rinofs.http.connection.response import etag_header
 from rinofs.http.content.content import Content
+from rinofs.protocol.digests import BLAKE3, best_digest
 from rinofs.protocol.extensions import (
     IDEMPOTENCY_KEY,
     REPOVIZZ_EXTENSIONS,
@@ -69,6 +70,11 @@ class Features:
     def stores(self) -> bool:
         """Whether the server accepts contents that no node links to yet."""
         return RepovizzExtension.STORE in self.extensions
+
+    @property
+    def digest(self) -> str | None:
+        """Name of the digest that uploads can end with, beside the service's own SHA-1, or None."""
+        return best_digest([BLAKE3]) if RepovizzExtension.BLAKE3 in self.extensions else None
 
     def lacks(self, what: str) -> None:
         """Record that the server does not support something."""

@@ -116,6 +116,8 @@ class NodeContent:
         from `Upload.like`.
     url : str
         URL of the path, for messages.
+    digest : str or None
+        Name of the digest to send at its end, which the server verifies before it stores anything.
 
     Attributes
     ----------
@@ -127,14 +129,15 @@ class NodeContent:
         Request body.
     """
 
-    def __init__(self, upload: Upload, url: str) -> None:
+    def __init__(self, upload: Upload, url: str, digest: str | None) -> None:
         self.url = url
         self.inner = parse(upload.path).inner
         self.name = name_of_part(self.inner.rpartition("/")[2])
         self._upload = upload
         self._like: DataNode | None = upload.like
         self._source = HashingReader(upload.source)
-        self.body = UploadBody(cast("BinaryIO", self._source), upload.size, filename=self.name)
+        source = cast("BinaryIO", self._source)
+        self.body = UploadBody(source, upload.size, filename=self.name, digest=digest)
 
     def sha1(self) -> str:
         """Return the hex SHA-1 of the content, after it was sent."""

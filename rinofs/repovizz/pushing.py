@@ -243,7 +243,10 @@ class Pusher:
     def _send(self, datapack: Datapack, file: _File, callback: Callback, stop: Stop) -> None:
         with file.place.fs.open(file.place.path, "rb") as opened:
             hashed = HashingReader(cast("IO[bytes]", ProgressReader(opened, callback, stop)))
-            body = UploadBody(cast("BinaryIO", hashed), file.size, filename=file.link.rpartition("/")[2])
+            name, digest = file.link.rpartition("/")[2], self._datapacks.client.features.digest
+            body = UploadBody(
+                cast("BinaryIO", hashed), file.size, filename=name, digest=digest if self._verify else None
+            )
             label = self._datapacks.url(f"{part_of(datapack)}/{file.path}")
             content_hash = self._datapacks.client.upload(datapack, file.link, body, label)
             self._datapacks.cache.keep_size(datapack.id, content_hash, file.size)

@@ -41,6 +41,7 @@ class Uploader:
 
     def __init__(self, datapacks: Datapacks, *, verify: bool) -> None:
         self._datapacks = datapacks
+        self._verify = verify
         self._content_first = ContentFirstUpload(datapacks, verify=verify)
         self._node_first = NodeFirstUpload(datapacks, verify=verify)
 
@@ -103,12 +104,16 @@ class Uploader:
 
     def _send(self, upload: Upload, max_age: float) -> None:
         place = parse(upload.path)
-        content = NodeContent(upload, self._datapacks.url(upload.path))
+        content: NodeContent | None = None
         for tries_left in reversed(range(_TRIES)):
             datapack = self._datapacks.editor.found_or_made(
                 place.datapack, self._datapacks.url(place.datapack), max_age
             )
-            delivery = self._content_first if self._datapacks.client.features.stores else self._node_first
+            features = self._datapacks.client.features
+            if content is None:
+                digest = features.digest if self._verify else None
+                content = NodeContent(upload, self._datapacks.url(upload.path), digest)
+            delivery = self._content_first if features.stores else self._node_first
             try:
                 content_hash = delivery.send(content, datapack)
             except (PreconditionError, NotFoundError, NotAllowedError) as error:

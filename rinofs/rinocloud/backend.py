@@ -21,6 +21,7 @@ from rinofs.fs.instances import shared_session
 from rinofs.fs.listings import Listings
 from rinofs.fs.process import Registry
 from rinofs.fs.transfer.pool import run
+from rinofs.protocol.digests import DIGESTS
 from rinofs.protocol.extensions import REQUESTED_WITH, RinocloudExtension
 from rinofs.protocol.limits import MAX_BUNDLED_FILE
 from rinofs.rinocloud import sidecars
@@ -129,7 +130,8 @@ class RinocloudBackend(Backend):
     def digests_of(self, info: Info) -> dict[str, str]:
         """Return the digests in an info."""
         etag = str(info.get("etag"))
-        found = {"sha256": info.get("sha256"), "etag": etag if _ETAG.fullmatch(etag) else None}
+        found = {name: info.get(name) for name in DIGESTS}
+        found["etag"] = etag if _ETAG.fullmatch(etag) else None
         return {kind: digest for kind, digest in found.items() if digest}
 
     def forget(self, path: str | None) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 from functools import partial
@@ -12,7 +11,7 @@ from urllib.parse import quote
 from rinofs.errors import AuthenticationError, ProtocolError, ServiceError, UnavailableError
 from rinofs.http.content.byteranges import Parts, boundary_of
 from rinofs.http.content.upload import UploadBody
-from rinofs.protocol.digests import SHA256, parse_repr_digest
+from rinofs.protocol.digests import best_digest, new_hasher, parse_repr_digest
 from rinofs.protocol.extensions import REPR_DIGEST, RINOCLOUD_ALONE, RinocloudExtension
 from rinofs.protocol.limits import MAX_JSON_BODY
 from rinofs.rinocloud.resolver import ById, parse
@@ -103,12 +102,13 @@ class Bundles:
             for upload, target in zip(uploads, targets, strict=True)
             if target is not None
         ]
-        body = _body_of(files, verify=self._verify) if files else None
+        digest = self._client.features.digest if self._verify else None
+        body = _body_of(files, digest) if files else None
         if body is None:
             return None
         label = self._url(uploads[0].path.rpartition("/")[0])
         try:
-            records = self._client.upload_many(body, label)
+            records = self._client.upload_many(body, digest, label)
         except ServiceError as error:
             if error.status == _FULL or not isinstance(error, AuthenticationError | UnavailableError):
                 return None
@@ -162,15 +162,15 @@ def _contents(answer: Response, paths: Sequence[Sequence[str]], *, verify: bool)
     return found
 
 
-def _body_of(files: Sequence[tuple[dict[str, Any], bytes]], *, verify: bool) -> UploadBody | None:
+def _body_of(files: Sequence[tuple[dict[str, Any], bytes]], digest: str | None) -> UploadBody | None:
     """Return the request body that stores several files.
 
     Parameters
     ----------
     files : sequence of (dict, bytes)
         Fields and content of each file.
-    verify : bool
-        Whether the server must verify the digests.
+    digest : str or None
+        Name of the digest that the server must verify.
 
     Returns
     -------
@@ -178,7 +178,7 @@ def _body_of(files: Sequence[tuple[dict[str, Any], bytes]], *, verify: bool) -> 
         None if the fields are too long for one request.
     """
     said = [
-        {**fields, "size": len(data)} | ({"sha256": hashlib.sha256(data).hexdigest()} if verify else {})
+        {**fields, "size": len(data)} | ({digest: _digest_of(data, digest)} if digest else {})
         for fields, data in files
     ]
     if len(json.dumps(said)) > LONGEST:
@@ -193,9 +193,14 @@ def _content(parts: Parts, path: Sequence[str], *, verify: bool) -> bytes | None
     data = parts.read(int(headers.get("content-length", "")))
     if RINOCLOUD_ALONE in headers:
         return None
-    if (
-        verify
-        and parse_repr_digest(headers.get(REPR_DIGEST, "")).get(SHA256) != hashlib.sha256(data).hexdigest()
-    ):
-        return None
-    return data
+    if not verify:
+        return data
+    offered = parse_repr_digest(headers.get(REPR_DIGEST, ""))
+    best = best_digest(offered)
+    return data if best is not None and offered[best] == _digest_of(data, best) else None
+
+
+def _digest_of(data: bytes, name: str) -> str:
+    hasher = new_hasher(name)
+    hasher.update(data)
+    return hasher.hexdigest()

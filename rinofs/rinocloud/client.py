@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 from rinofs.errors import NotFoundError, ProtocolError, ServiceError
 from rinofs.http.connection.response import etag_header
 from rinofs.http.content.content import Content
+from rinofs.protocol.digests import BLAKE3, SHA256, best_digest, want_repr_digest
 from rinofs.protocol.extensions import (
     IDEMPOTENCY_KEY,
     RINOCLOUD_EXTENSIONS,
     RINOCLOUD_RESULT,
+    WANT_REPR_DIGEST,
     RinocloudExtension,
     extensions_in,
 )
@@ -37,6 +39,8 @@ _TELLING = frozenset(range(200, 500)) - {401, 407, 408, 421, 425, 429}
 
 NO_SUCH_ENDPOINT = frozenset({404, 405, 501})
 """Statuses of responses to requests for an endpoint that a server does not have."""
+
+_EXTENSION_OF = {BLAKE3: RinocloudExtension.BLAKE3, SHA256: RinocloudExtension.DIGEST}
 
 
 class Features:
@@ -78,6 +82,11 @@ class Features:
         """Return whether an extended request is worth trying."""
         return self.extensions is None or extension in self.extensions
 
+    @property
+    def digest(self) -> str | None:
+        """Name of the best digest that this server and this process have; None for a plain server."""
+        return best_digest([name for name, extension in _EXTENSION_OF.items() if self.has(extension)])
+
     def lacks(self, endpoint: str) -> None:
         """Record that the server does not have an endpoint."""
         self.lacking |= {endpoint}
@@ -118,16 +127,16 @@ class RinocloudClient:
         once, repeatable = self._once()
         return self._post(endpoint, body, repeatable=repeatable, headers=once, label=label)
 
-    def _once(self) -> tuple[dict[str, str], Callable[[], bool]]:
+    def _once(self, digest: str | None = None) -> tuple[dict[str, str], Callable[[], bool]]:
         """Return the header with an idempotency key, and a function that returns whether to send again.
 
         There is no header if the server does not support it. The function is called before each repetition,
-        since another server may have taken the place of the first.
+        since another server may have taken the place of the first. `digest` is the name of a digest in the
+        request, which a server without its extension would take for metadata.
         """
+        needed = [RinocloudExtension.IDEMPOTENCY, *([] if digest is None else [_EXTENSION_OF[digest]])]
         if self.features.has(RinocloudExtension.IDEMPOTENCY):
-            return {IDEMPOTENCY_KEY: secrets.token_hex(16)}, lambda: self.features.has(
-                RinocloudExtension.IDEMPOTENCY
-            )
+            return {IDEMPOTENCY_KEY: secrets.token_hex(16)}, lambda: all(map(self.features.has, needed))
         return {}, lambda: False
 
     def _record(self, endpoint: str, body: Mapping[str, Any], label: str) -> Record:
@@ -289,8 +298,14 @@ class RinocloudClient:
 
     def download_many(self, paths: Sequence[Sequence[str]], label: str) -> Response:
         """Return the response with the contents of those of several files that are small."""
+        # Without this header, servers offer SHA-256 only: earlier clients compare the whole value.
+        wanted = self.features.digest
         return self._post(
-            "download_many", {"paths": [list(path) for path in paths]}, repeatable=True, label=label
+            "download_many",
+            {"paths": [list(path) for path in paths]},
+            repeatable=True,
+            headers=None if wanted is None else {WANT_REPR_DIGEST: want_repr_digest([wanted])},
+            label=label,
         )
 
     def _content(
@@ -312,16 +327,19 @@ class RinocloudClient:
 
     def upload(self, body: UploadBody, condition: Mapping[str, str], label: str) -> Record:
         """Upload a content and return its record; `condition` has headers for a conditional upload (412)."""
-        once, repeatable = self._once()
+        once, repeatable = self._once(body.ends_with)
         headers = {**once, **condition}
         answer = self.session.upload(
             f"{FILES}upload_multipart/", body, headers=headers, repeatable=repeatable, label=label
         )
         return parse_record(answer.json(), answer.url)
 
-    def upload_many(self, body: UploadBody, label: str) -> list[Record]:
-        """Upload the contents of several files and return their records; see `rinofs.rinocloud.bundles`."""
-        once, repeatable = self._once()
+    def upload_many(self, body: UploadBody, digest: str | None, label: str) -> list[Record]:
+        """Upload the contents of several files and return their records; see `rinofs.rinocloud.bundles`.
+
+        `digest` is the name of the digest in the fields of each.
+        """
+        once, repeatable = self._once(digest)
         answer = self.session.upload(
             f"{FILES}upload_many/", body, headers=once, repeatable=repeatable, label=label
         )

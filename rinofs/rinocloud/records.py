@@ -36,8 +36,8 @@ class Record:
         Id of its folder; None at the top level.
     etag : str or None
         Identifies the content.
-    sha256 : str or None
-        Hex digest of the content, if the service reports it.
+    blake3, sha256 : str or None
+        Hex digests of the content, as far as the service reports them.
     metadata : mapping
         The user's JSON object.
     tags : tuple of str
@@ -62,6 +62,7 @@ class Record:
     size: int | None
     parent: int | None
     etag: str | None = None
+    blake3: str | None = None
     sha256: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     tags: tuple[str, ...] = ()
@@ -94,6 +95,7 @@ class Record:
             "type": self.type,
             "id": self.id,
             "etag": self.etag,
+            "blake3": self.blake3,
             "sha256": self.sha256,
             "created": self.created,
             "modified": self.modified,
@@ -118,6 +120,7 @@ class Record:
             "metadata": self.metadata,
             "tags": list(self.tags),
             "etag": self.etag,
+            "blake3": self.blake3,
             "sha256": self.sha256,
             "versions": list(self.versions),
             "project": self.project,
@@ -174,6 +177,7 @@ def _parse(data: Mapping[str, Any]) -> Record:
         size=_optional(data.get("size"), _whole) if kind == "file" else 0,
         parent=_optional(data.get("parent"), _whole),
         etag=data.get("etag") or None,
+        blake3=data.get("blake3") or None,
         sha256=data.get("sha256") or None,
         metadata=metadata if isinstance(metadata, dict) else {},
         tags=tuple(data.get("tags") or ()),

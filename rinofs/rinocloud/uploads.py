@@ -179,7 +179,7 @@ class Uploader:
             upload.size,
             fields=fields_of(target, upload, self._client.features),
             filename=target.name.rpartition("/")[2],
-            digest=extended and self._verify,
+            digest=self._client.features.digest if self._verify else None,
             etag=not extended and self._verify,
         )
         try:

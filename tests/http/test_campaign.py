@@ -84,7 +84,7 @@ def _in_pieces(session: HttpSession, chance: random.Random) -> None:
 
 
 def _upload(session: HttpSession, chance: random.Random) -> None:
-    body = UploadBody(io.BytesIO(DATA[: chance.randrange(len(DATA))]), fields={}, digest=True)
+    body = UploadBody(io.BytesIO(DATA[: chance.randrange(len(DATA))]), fields={}, digest="blake3")
     assert session.upload("/up", body, repeatable=True).json() == {"ok": True}
 
 

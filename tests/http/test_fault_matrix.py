@@ -41,7 +41,7 @@ def _write(session: HttpSession) -> None:
 
 
 def _upload(session: HttpSession) -> None:
-    body = UploadBody(io.BytesIO(DATA), fields={"name": "x"}, digest=True)
+    body = UploadBody(io.BytesIO(DATA), fields={"name": "x"}, digest="blake3")
     assert session.upload("/thing", body, label=LABEL).json() == {"ok": True}
 
 

@@ -69,7 +69,7 @@ def test_no_fault_shows_the_token(
         operations = (
             lambda: session.request("GET", "/a", params={"token": TOKEN}, repeatable=True).json(),
             lambda: session.request("POST", "/a", json={}, repeatable=False).json(),
-            lambda: session.upload("/a", UploadBody(io.BytesIO(b"x" * 10), digest=True)).json(),
+            lambda: session.upload("/a", UploadBody(io.BytesIO(b"x" * 10), digest="blake3")).json(),
             lambda: read_content(session, content_of()),
         )
         for operation in operations:

@@ -23,7 +23,7 @@ from rinofs.http.content.upload import UploadBody
 from rinofs.http.content.verify import INLINE
 from rinofs.http.session.session import HttpSession
 from rinofs.http.session.shared import StaticAuth
-from rinofs.protocol.digests import EtagHasher
+from rinofs.protocol.digests import DIGESTS, SHA256, EtagHasher, new_hasher
 from tests.http import faulty
 from tests.http.faulty import DATA, faulty_server
 
@@ -48,24 +48,27 @@ def _parts_of(body: UploadBody, sent: bytes) -> list[tuple[str, str | None, str,
     return parts
 
 
+@pytest.mark.parametrize("digest", DIGESTS)
 @pytest.mark.parametrize("as_bytes", [True, False])
 @pytest.mark.parametrize("size", [0, 1, 300_000, INLINE, INLINE + 1, 3_000_000])
-def test_the_parts(size: int, as_bytes: bool) -> None:
+def test_the_parts(size: int, as_bytes: bool, digest: str) -> None:
     data = random.Random(size).randbytes(size).replace(b"\r", b"r").replace(b"\n", b"n")
     source = data if as_bytes else io.BytesIO(data)
-    body = UploadBody(source, fields={"name": "ü", "tags": ["a"]}, digest=True, etag=True)
+    body = UploadBody(source, fields={"name": "ü", "tags": ["a"]}, digest=digest, etag=True)
     sent = _bytes_of(body)
     assert len(sent) == len(body)
     assert body.size == size
-    fields, file, sha256 = _parts_of(body, sent)
+    fields, file, last = _parts_of(body, sent)
     assert (fields[0], fields[2], json.loads(fields[3])) == (
         "json",
         "application/json",
         {"name": "ü", "tags": ["a"]},
     )
     assert file == ("file", "file", "application/octet-stream", data)
-    assert sha256[0] == "sha256"
-    assert sha256[3].decode() == hashlib.sha256(data).hexdigest() == body.sha256()
+    expected = new_hasher(digest)
+    expected.update(data)
+    assert last[0] == digest == body.ends_with
+    assert last[3].decode() == expected.hexdigest() == body.digest()
     hasher = EtagHasher()
     hasher.update(data)
     assert body.etag() == hasher.etag()
@@ -78,7 +81,7 @@ def test_only_what_is_wanted() -> None:
     assert len(sent) == len(body)
     assert b'filename="we%22ird%0D%0Aname.csv"' in sent
     assert [part[0] for part in _parts_of(body, sent)] == ["file"]
-    for digest in (body.etag, body.sha256):
+    for digest in (body.etag, body.digest):
         with pytest.raises(ValueError, match="not available"):
             digest()
 
@@ -94,11 +97,11 @@ def test_a_part_of_a_file(data: bytes, start: int, size: int, name: str) -> None
     file = io.BytesIO(data)
     file.seek(min(start, len(data)))
     wanted = data[start : start + size]
-    body = UploadBody(file, len(wanted), filename=name, digest=True)
+    body = UploadBody(file, len(wanted), filename=name, digest=SHA256)
     sent = _bytes_of(body)
     assert len(sent) == len(body)
     assert b"\r\n\r\n" + wanted + b"\r\n--" in sent
-    assert body.sha256() == hashlib.sha256(wanted).hexdigest()
+    assert body.digest() == hashlib.sha256(wanted).hexdigest()
 
 
 @pytest.mark.parametrize("size", [1000, 5_000_000])
@@ -108,16 +111,16 @@ def test_a_file_without_readinto(size: int) -> None:
             self._file = io.BytesIO(bytes(size))
             self.read, self.seek, self.tell = self._file.read, self._file.seek, self._file.tell
 
-    body = UploadBody(Plain(), digest=True)  # type: ignore[arg-type]
+    body = UploadBody(Plain(), digest=SHA256)  # type: ignore[arg-type]
     assert len(_bytes_of(body)) == len(body)
-    assert body.sha256() == hashlib.sha256(bytes(size)).hexdigest()
+    assert body.digest() == hashlib.sha256(bytes(size)).hexdigest()
 
 
 @pytest.mark.parametrize("size", [1000, 5_000_000])
 def test_a_file_that_shrank(size: int, session_to: MakeSession) -> None:
     """It is the file's fault, and said so; nothing complete was sent."""
     file = io.BytesIO(bytes(size))
-    body = UploadBody(file, digest=True)
+    body = UploadBody(file, digest=SHA256)
     file.truncate(size // 2)
     with faulty_server() as server:
         with pytest.raises(OSError, match="changed during the upload") as caught:
@@ -140,7 +143,7 @@ def test_a_file_that_cannot_be_read(session_to: MakeSession) -> None:
 
 
 def test_what_arrives(session_to: MakeSession) -> None:
-    body = UploadBody(io.BytesIO(DATA), fields={"name": "a"}, digest=True)
+    body = UploadBody(io.BytesIO(DATA), fields={"name": "a"}, digest=SHA256)
     with faulty_server() as server:
         session_to(server).upload("/a", body, headers={"Idempotency-Key": "k"}, params={"x": 1})
     (request,) = server.requests
@@ -155,7 +158,7 @@ def test_what_arrives(session_to: MakeSession) -> None:
 def test_sent_again_whole_after_a_refusal_that_is_none(size: int, session_to: MakeSession) -> None:
     data = bytes(size)
     with faulty_server(faulty.status(503, Retry_After="0"), faulty.status(429)) as server:
-        body = UploadBody(io.BytesIO(data), digest=True)
+        body = UploadBody(io.BytesIO(data), digest=SHA256)
         session_to(server).upload("/a", body)
     assert len({request.body for request in server.requests}) == 1
     assert len(server.requests) == 3
@@ -197,7 +200,7 @@ import resource, sys
 from rinofs.http.content.upload import UploadBody
 path = sys.argv[1]
 with open(path, "rb", buffering=0) as file:
-    body = UploadBody(file, fields={}, digest=True, etag=True)
+    body = UploadBody(file, fields={}, digest="blake3", etag=True)
     next(iter(body))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     count = 0

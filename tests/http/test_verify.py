@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rinofs.errors import ContentMismatchError
-from rinofs.http.content.verify import INLINE, SideDigests, Verifier, repr_sha256
-from rinofs.protocol.digests import PART_SIZE, EtagHasher
+from rinofs.http.content.verify import INLINE, SideDigests, Verifier
+from rinofs.protocol.digests import BLAKE3, DIGESTS, PART_SIZE, SHA256, EtagHasher, new_hasher, repr_digest
 from tests.waiting import wait_until
 
 SIZES = [0, 1, 1000, INLINE, INLINE + 1, PART_SIZE - 1, PART_SIZE, PART_SIZE + 1, 2 * PART_SIZE + 12345]
@@ -30,9 +28,14 @@ def _etag(data: bytes) -> str:
     return hasher.etag()
 
 
-def _digest_header(data: bytes) -> dict[str, str]:
-    digest = base64.b64encode(hashlib.sha256(data).digest()).decode()
-    return {"repr-digest": f"sha-512=:AAAA:, sha-256=:{digest}:"}
+def _digest(data: bytes, name: str) -> str:
+    hasher = new_hasher(name)
+    hasher.update(data)
+    return hasher.hexdigest()
+
+
+def _digest_header(data: bytes, *names: str) -> dict[str, str]:
+    return {"repr-digest": "sha-512=:AAAA:, " + repr_digest({name: _digest(data, name) for name in names})}
 
 
 def _feed_reused(verifier: Verifier, data: bytes, chance: random.Random) -> None:
@@ -67,11 +70,11 @@ def _feed_bytes(verifier: Verifier, data: bytes, chance: random.Random) -> None:
 
 
 @pytest.mark.parametrize("feed", [_feed_reused, _feed_own, _feed_bytes])
-@pytest.mark.parametrize("kind", ["sha256", "etag"])
+@pytest.mark.parametrize("kind", [*DIGESTS, "etag"])
 @pytest.mark.parametrize("size", SIZES)
 def test_right_and_wrong_bytes(size: int, kind: str, feed: object) -> None:
     data = _data(size)
-    headers = _digest_header(data) if kind == "sha256" else {}
+    headers = {} if kind == "etag" else _digest_header(data, kind)
     for wrong in (False, True):
         verifier = Verifier.for_response(headers, _etag(data), size, label="rino://a")
         assert verifier.checks == kind
@@ -113,28 +116,35 @@ def test_etags_that_say_nothing_of_the_bytes(etag: str | None, size: int | None)
     assert Verifier.for_response({}, etag, size).checks is None
 
 
-@pytest.mark.parametrize(
-    "value", ["", "sha-256=:AAAA:", "sha-256=abc", "sha-512=:AAAA:", "sha-256=:" + "=" * 44 + ":", "md5=:x:"]
-)
-def test_repr_digests_that_are_none(value: str) -> None:
-    assert repr_sha256({"repr-digest": value}) is None
+def test_the_best_digest_is_compared_whatever_the_others_say() -> None:
+    data = b"abc"
+    wrong = {**dict.fromkeys(DIGESTS, "0" * 64), BLAKE3: _digest(data, BLAKE3)}
+    verifier = Verifier.for_response({"repr-digest": repr_digest(wrong)}, _etag(data), len(data))
+    assert verifier.checks == BLAKE3
+    verifier.feed(data)
+    verifier.finish()
+
+
+@pytest.mark.parametrize("value", ["", "blake3=:AAAA:", "sha-256=abc", "sha-512=:AAAA:", "md5=:x:"])
+def test_without_a_usable_digest_the_etag_is_compared(value: str) -> None:
+    assert Verifier.for_response({"repr-digest": value}, _etag(b"abc"), 3).checks == "etag"
 
 
 @settings(max_examples=50, deadline=None)
 @given(
     pieces=st.lists(st.integers(0, 3_000_000), max_size=12),
-    sha256=st.booleans(),
+    name=st.sampled_from([None, *DIGESTS]),
     etag=st.booleans(),
     known=st.booleans(),
 )
-def test_digests_of_any_pieces(pieces: list[int], sha256: bool, etag: bool, known: bool) -> None:
+def test_digests_of_any_pieces(pieces: list[int], name: str | None, etag: bool, known: bool) -> None:
     data = _data(sum(pieces))
-    digests = SideDigests(sha256=sha256, etag=etag, size=len(data) if known else None)
+    digests = SideDigests(name, etag=etag, size=len(data) if known else None)
     position = 0
     for count in pieces:
         digests.feed(memoryview(data)[position : position + count], stable=True)
         position += count
-    expected = (hashlib.sha256(data).hexdigest() if sha256 else None, _etag(data) if etag else None)
+    expected = (_digest(data, name) if name else None, _etag(data) if etag else None)
     assert digests.finish() == expected
 
 
@@ -159,7 +169,7 @@ def test_many_at_once_share_what_buffers_there_are() -> None:
     data = _data(3 * PART_SIZE)
 
     def work(seed: int) -> None:
-        headers = _digest_header(data) if seed % 2 else {}
+        headers = _digest_header(data, *[BLAKE3, SHA256][seed % 2 :]) if seed % 3 else {}
         verifier = Verifier.for_response(headers, _etag(data), len(data))
         _feed_reused(verifier, data, random.Random(seed))
         verifier.finish()

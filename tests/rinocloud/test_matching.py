@@ -112,13 +112,13 @@ def compare_all(server: LiveServer, objects: list[Any], data: st.DataObject) -> 
 def compare(fs: RinoFileSystem, folder: str, asked: list[Any]) -> list[int]:
     """Look for what queries find in a folder, here and there; return how many that is."""
     shown = [record.fields() for _, record in fs._queries.scan(folder, {})]
-    digests, inside = fs._backend.client.features.has("digest"), {"parent": fs.info(folder)["id"]}
+    extensions, inside = fs._backend.client.features.extensions, {"parent": fs.info(folder)["id"]}
     sizes = []
     for query, order in asked:
-        holds = matcher(query, digests=digests)
+        holds = matcher(query, extensions=extensions)
         found = [fields for fields in shown if holds(fields)]
         if order:
-            found = [found[position] for position in ordered(found, order, digests=digests)]
+            found = [found[position] for position in ordered(found, order, extensions=extensions)]
         body = {"query": {"$and": [inside, query]}, "limit": 100, **({"sort": order} if order else {})}
         expected = [record.id for record in fs._backend.client.query(body, "").records]
         assert [fields["id"] for fields in found] == expected, (query, order)

@@ -17,11 +17,14 @@ from fsspec.implementations.local import LocalFileSystem
 
 import rinofs
 from rinofs import RinoFileSystem
+from rinofs.fs import tree_sync
 from rinofs.fs.transfer import local_names
+from rinofs.protocol.digests import SHA256
 from rinofs.protocol.limits import CLIENT_PAGE, MAX_BUNDLE_UPLOAD
 from rinofs.testing import Fault, live_server
 from tests.benchmarks.data import widen
 from tests.campaign import rounds
+from tests.scenarios.rinocloud.limited import Limits, limited
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -125,6 +128,29 @@ def test_nothing_is_downloaded_to_compare(
     assert rinofs.sync(there, here).unchanged == len(FILES)
     paths = [request.path for request in server.requests]
     assert not [path for path in paths if "download" in path or "content" in path or "upload" in path]
+
+
+@pytest.mark.parametrize("lacking", [set(), {"sha256"}, {"blake3"}, {"blake3", "sha256"}])
+@pytest.mark.parametrize("module", [True, False], ids=["with the module", "without"])
+def test_a_digest_that_a_record_does_not_have_yet(
+    lacking: set[str], module: bool, tmp_path: Path, server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server may compute some digests later; what is the same is neither read nor sent again."""
+    if not module:
+        monkeypatch.setattr(tree_sync, "best_digest", lambda offered: SHA256 if SHA256 in offered else None)
+    with limited(server, Limits(without=frozenset(lacking))) as (url, _):
+        monkeypatch.setitem(conf, "rino", {"endpoint_url": url, "token": server.token})
+        there, here = str(tmp_path / "from"), f"rino://{tmp_path.name}"
+        fill(there, FILES)
+        rinofs.sync(there, here)
+        fill(there, {"run 2/d#.csv": b"D" * 3_000})
+        server.reset()
+        assert rinofs.sync(there, here).copied == ["run 2/d#.csv"]
+        assert rinofs.sync(here, f"{here} again").copied == sorted(FILES)
+        assert rinofs.sync(here, f"{here} again").unchanged == len(FILES)
+        fill(f"{here} again", {"run 2/d#.csv": b"e" * 3_000})
+        assert rinofs.sync(here, f"{here} again").copied == ["run 2/d#.csv"]
+    assert not [request for request in server.requests if "download" in request.path]
 
 
 def test_the_published_api_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

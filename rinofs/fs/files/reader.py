@@ -96,9 +96,11 @@ class Sequential:
         self._size = size
         self._received = 0
         self._rest = b""
-        self._verifier = (
-            Verifier.for_response(stream.headers, content.etag, size, label=content.label) if verify else None
-        )
+        self._verifier: Verifier | None = None
+        if verify:
+            self._verifier = Verifier.for_response(
+                stream.headers, content.etag, size, label=content.label, passing=True
+            )
 
     def read(self, count: int, block: int, keep: Callable[[int, bytes], None] | None) -> bytes:
         """Return the next bytes.

@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _CRLF = b"\r\n"
-_SHA256_LENGTH = 64
+_DIGEST_LENGTH = 64
 
 
 class UploadBody:
-    """A sized, rewindable multipart/form-data body with the parts `json`, `file` and `sha256`.
+    """A sized, rewindable multipart/form-data body with the parts `json` and `file`, and a digest.
 
     Each iteration starts at the first byte. The source is read during the upload; do not use it meanwhile.
 
@@ -31,8 +31,8 @@ class UploadBody:
         Sent as the part `json`; no such part if None.
     filename : str
         File name of the part `file`.
-    digest : bool
-        Whether to send the digest in a part `sha256` at the end.
+    digest : str, optional
+        Name of the digest to send at the end, in a part of this name; one of `DIGESTS`.
     etag : bool
         Whether to compute the content's etag during the upload.
 
@@ -42,6 +42,8 @@ class UploadBody:
         Value of the ``Content-Type`` header.
     size : int
         Size of the content in bytes, without the other parts.
+    ends_with : str or None
+        Name of the digest at the end.
     failure : BaseException or None
         The error that ended the last iteration, if reading the source failed.
     """
@@ -53,7 +55,7 @@ class UploadBody:
         *,
         fields: Mapping[str, object] | None = None,
         filename: str = "file",
-        digest: bool = False,
+        digest: str | None = None,
         etag: bool = False,
     ) -> None:
         self._bytes = source if isinstance(source, bytes) else None
@@ -63,19 +65,19 @@ class UploadBody:
             size = self._file.seek(0, io.SEEK_END) - self._start
         self.size = size
         self.failure: BaseException | None = None
-        self._wants_digest = digest
+        self.ends_with = digest
         self._wants_etag = etag
         self._digests: SideDigests | None = None
         self._results: tuple[str | None, str | None] | None = None
         boundary = secrets.token_hex(16)
         self.content_type = f"multipart/form-data; boundary={boundary}"
         self._head = _head(boundary, fields, filename)
-        self._sha256_head = _part(boundary, "sha256") if digest else b""
+        self._digest_head = _part(boundary, digest) if digest else b""
         self._tail = _CRLF + f"--{boundary}--".encode() + _CRLF
 
     def __len__(self) -> int:
-        trailer = _CRLF + self._sha256_head
-        digest = len(trailer) + _SHA256_LENGTH if self._wants_digest else 0
+        trailer = _CRLF + self._digest_head
+        digest = len(trailer) + _DIGEST_LENGTH if self.ends_with else 0
         return len(self._head) + self.size + digest + len(self._tail)
 
     def __iter__(self) -> Iterator[bytes | memoryview]:
@@ -86,7 +88,7 @@ class UploadBody:
         """Start again at the first byte."""
         if self._digests is not None:
             self._digests.abandon()
-        self._digests = SideDigests(sha256=self._wants_digest, etag=self._wants_etag, size=self.size)
+        self._digests = SideDigests(self.ends_with, etag=self._wants_etag, size=self.size)
         self._results = None
         self.failure = None
         self._file.seek(self._start)
@@ -95,8 +97,8 @@ class UploadBody:
         """Return the etag of the content that was sent; requires ``etag=True`` and a complete iteration."""
         return self._result(1)
 
-    def sha256(self) -> str:
-        """Return the hex SHA-256 of the content that was sent; requires ``digest=True``."""
+    def digest(self) -> str:
+        """Return the hex digest of the content that was sent; requires the name of one."""
         return self._result(0)
 
     def _result(self, index: int) -> str:
@@ -148,9 +150,9 @@ class UploadBody:
             raise OSError(f"the file ended {left} bytes before its size: it changed during the upload")
 
     def _end(self) -> bytes:
-        if not self._wants_digest:
+        if not self.ends_with:
             return self._tail
-        return _CRLF + self._sha256_head + self.sha256().encode() + self._tail
+        return _CRLF + self._digest_head + self.digest().encode() + self._tail
 
 
 def _head(boundary: str, fields: Mapping[str, object] | None, filename: str) -> bytes:

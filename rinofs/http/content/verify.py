@@ -1,7 +1,7 @@
 """Compute digests of contents in other threads during the transfer, and compare them at its end.
 
-hashlib releases the GIL while it hashes, so with a second core, hashing runs in parallel with the transfer.
-Both share a few buffers. If all buffers are waiting to be hashed, the transfer waits, so memory is bounded.
+The hashers release the GIL, so with a second core, hashing runs in parallel with the transfer. Both share
+a few buffers. If all buffers are waiting to be hashed, the transfer waits, so memory is bounded.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rinofs.errors import ContentMismatchError
-from rinofs.protocol.digests import PART_SIZE, SHA256, etag_of_parts, parse_repr_digest
+from rinofs.protocol.digests import (
+    BLAKE3,
+    PART_SIZE,
+    best_digest,
+    etag_of_parts,
+    new_hasher,
+    parse_repr_digest,
+)
 from rinofs.protocol.extensions import REPR_DIGEST
 
 if TYPE_CHECKING:
@@ -26,14 +33,14 @@ if TYPE_CHECKING:
 
 Buffer = bytes | bytearray | memoryview
 
-PIECE = 512 * 1024
+PIECE = 1024 * 1024
 """Size of a reused buffer in bytes."""
 
 INLINE = 1024 * 1024
 """Contents up to this size in bytes are hashed without threads: starting one would take longer."""
 
-_BUFFERS = 3
-_MORE_BUFFERS = 11
+_BUFFERS = 2
+_MORE_BUFFERS = 5
 _QUEUED = 8
 
 
@@ -104,7 +111,7 @@ class _SharedBuffer:
             self._ring.put(self._view)
 
 
-_Update = Callable[[memoryview], None]
+_Update = Callable[[memoryview], object]
 _Task = tuple[_Update, memoryview, _SharedBuffer]
 
 
@@ -141,21 +148,27 @@ def _work(tasks: queue.Queue[_Task | None], dropped: threading.Event) -> None:
 
 
 class SideDigests:
-    """Computes the SHA-256, the etag, or both, of a content during its transfer.
+    """Computes a digest, the etag, or both, of a content during its transfer.
 
     Parameters
     ----------
-    sha256, etag : bool
-        Digests to compute.
+    digest : str or None
+        Name of the digest, one of `DIGESTS`; None for none.
+    etag : bool
+        Whether to compute the etag.
     size : int, optional
         Size in bytes, if known; a small content is hashed without threads.
+    passing : bool
+        Whether nothing keeps the pieces. BLAKE3 then takes no thread: until a thread came to a piece, the
+        memory of it could not be used again for the next one, which costs more than the digest.
     """
 
-    def __init__(self, *, sha256: bool, etag: bool, size: int | None) -> None:
+    def __init__(self, digest: str | None, *, etag: bool, size: int | None, passing: bool = False) -> None:
         self.count = 0
-        self._sha256 = hashlib.sha256() if sha256 else None
+        self._hasher = None if digest is None else new_hasher(digest)
         self._parts: list[hashlib._Hash] | None = [] if etag else None
-        self._inline = not (sha256 or etag) or (size is not None and size <= INLINE)
+        fast = passing and digest == BLAKE3 and not etag
+        self._inline = fast or not (digest or etag) or (size is not None and size <= INLINE)
         self._lanes: dict[int, _HashThread] = {}
         self._more = 0 if self._inline else _budget.take(_MORE_BUFFERS)
         self._ring = _BufferRing(1 if self._inline else _BUFFERS + self._more)
@@ -184,14 +197,14 @@ class SideDigests:
             self._ring.put(own)
 
     def finish(self) -> tuple[str | None, str | None]:
-        """Wait, and return the hex SHA-256 and the etag; None for a digest that was not requested."""
+        """Wait, and return the hex digest and the etag; None for what was not requested."""
         for lane in self._lanes.values():
             lane.join()
         self._lanes.clear()
         self._finalizer()
-        sha256 = None if self._sha256 is None else self._sha256.hexdigest()
+        digest = None if self._hasher is None else self._hasher.hexdigest()
         etag = None if self._parts is None else etag_of_parts([part.digest() for part in self._parts])
-        return sha256, etag
+        return digest, etag
 
     def abandon(self) -> None:
         """Stop, and discard the digests."""
@@ -202,8 +215,8 @@ class SideDigests:
         tasks: list[tuple[_Update, memoryview, int]] = []
         if not len(view):
             return tasks
-        if self._sha256 is not None:
-            tasks.append((self._sha256.update, view, 2))
+        if self._hasher is not None:
+            tasks.append((self._hasher.update, view, 2))
         start = self.count
         self.count += len(view)
         while self._parts is not None and len(view):
@@ -229,6 +242,9 @@ def _drop(lanes: dict[int, _HashThread], more: int) -> None:
     _budget.give(more)
 
 
+ETAG = "etag"
+"""Name of the etag among what a `Verifier` compares."""
+
 _ETAG = re.compile(r"[0-9a-f]{32}-(\d{1,9})")
 
 
@@ -245,52 +261,72 @@ class Verifier:
 
     Parameters
     ----------
-    sha256 : str, optional
-        Expected hex digest.
-    etag : str, optional
-        Expected etag; ignored if there is a `sha256`.
+    checks : str or None
+        The digest to compare: one of `DIGESTS` or ``"etag"``; None for the size only.
+    expected : str or None
+        The digest that the content should have, in hex, or its etag.
     size : int, optional
         Expected size in bytes.
     label : str
         Name of the content for messages.
+    passing : bool
+        Whether nothing keeps the pieces; see `SideDigests`.
 
     Attributes
     ----------
     checks : str or None
-        ``"sha256"``, ``"etag"``, or None if only the size is compared.
+        The digest that is compared.
     """
 
     def __init__(
-        self, *, sha256: str | None = None, etag: str | None = None, size: int | None = None, label: str = ""
+        self,
+        checks: str | None,
+        expected: str | None,
+        *,
+        size: int | None = None,
+        label: str = "",
+        passing: bool = False,
     ) -> None:
-        self.checks = "sha256" if sha256 is not None else "etag" if etag is not None else None
-        self._expected = sha256 if sha256 is not None else etag
+        self.checks = checks
+        self._expected = expected
         self._size = size
         self._label = label
         self._count = 0
-        self._digests = SideDigests(sha256=self.checks == "sha256", etag=self.checks == "etag", size=size)
+        self._digests = SideDigests(
+            None if checks == ETAG else checks, etag=checks == ETAG, size=size, passing=passing
+        )
 
     @classmethod
     def for_response(
-        cls, headers: Mapping[str, str], etag: str | None, size: int | None, *, label: str = ""
+        cls,
+        headers: Mapping[str, str],
+        etag: str | None,
+        size: int | None,
+        *,
+        label: str = "",
+        passing: bool = False,
     ) -> Verifier:
-        """Choose the cheapest digest that a response offers.
+        """Choose the cheapest digest that a response offers and this process can compute.
 
         Parameters
         ----------
         headers : Mapping
-            Headers of the response with the content; a ``Repr-Digest`` with sha-256 is preferred.
+            Headers of the response with the content; its ``Repr-Digest`` is preferred.
         etag : str, optional
             Etag of the content; used if it was computed from parts of 6 MiB.
         size : int, optional
             Size of the content in bytes, if known.
         label : str
             Name of the content for messages.
+        passing : bool
+            Whether nothing keeps the pieces; see `SideDigests`.
         """
-        sha256 = repr_sha256(headers)
-        if sha256 is None and etag is not None and _is_of_parts(etag, size):
-            return cls(etag=etag, size=size, label=label)
-        return cls(sha256=sha256, size=size, label=label)
+        offered = parse_repr_digest(headers.get(REPR_DIGEST, ""))
+        best = best_digest(offered)
+        if best is not None:
+            return cls(best, offered[best], size=size, label=label, passing=passing)
+        usable = etag is not None and _is_of_parts(etag, size)
+        return cls(*((ETAG, etag) if usable else (None, None)), size=size, label=label)
 
     def buffer(self) -> memoryview:
         """Return a buffer to read into; waits while all are being hashed."""
@@ -313,13 +349,13 @@ class Verifier:
         ContentMismatchError
             If the size or the digest differs.
         """
-        sha256, etag = self._digests.finish()
+        digest, etag = self._digests.finish()
         if self._size is not None and self._count != self._size:
             raise ContentMismatchError(
                 f"content mismatch: received {self._count} bytes instead of {self._size}; try again",
                 self._label,
             )
-        found = sha256 if sha256 is not None else etag
+        found = digest if digest is not None else etag
         if found != self._expected:
             raise ContentMismatchError(
                 f"content mismatch: the {self.checks} of the received bytes is {found}, the service says"
@@ -330,11 +366,6 @@ class Verifier:
     def abandon(self) -> None:
         """Stop without comparing; allowed at any time, also after `finish`."""
         self._digests.abandon()
-
-
-def repr_sha256(headers: Mapping[str, str]) -> str | None:
-    """Return the hex SHA-256 in a response's ``Repr-Digest`` header (RFC 9530), or None."""
-    return parse_repr_digest(headers.get(REPR_DIGEST, "")).get(SHA256)
 
 
 def _is_of_parts(etag: str, size: int | None) -> bool:

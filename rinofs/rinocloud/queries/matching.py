@@ -17,7 +17,7 @@ from rinofs.protocol.records import METADATA, NUL_STAND_IN, field_parts, metadat
 from rinofs.protocol.words import words_matcher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     Holds: TypeAlias = Callable[[Any], bool]
 
@@ -27,15 +27,15 @@ Fields: TypeAlias = "Mapping[str, Any]"
 """A record as JSON, with the names of the service."""
 
 
-def matcher(query: Mapping[str, Any], *, digests: bool) -> Callable[[Fields], bool]:
+def matcher(query: Mapping[str, Any], *, extensions: Collection[str] | None) -> Callable[[Fields], bool]:
     """Return a function that checks whether a record matches a query.
 
     Parameters
     ----------
     query : mapping
         Query.
-    digests : bool
-        Whether records have the field ``sha256``.
+    extensions : collection of str or None
+        Extensions of the server, which add fields to its records; None for all.
 
     Raises
     ------
@@ -43,34 +43,34 @@ def matcher(query: Mapping[str, Any], *, digests: bool) -> Callable[[Fields], bo
         If the query is not valid; the server gives the same error.
     """
     try:
-        return _query(query, digests=digests)
+        return _query(query, extensions=extensions)
     except QueryError as error:
         raise InvalidRequestError(f"query: {error}") from error
 
 
-def _query(query: Mapping[str, Any], *, digests: bool) -> Callable[[Fields], bool]:
-    return _all([_part(key, wanted, digests=digests) for key, wanted in query.items()])
+def _query(query: Mapping[str, Any], *, extensions: Collection[str] | None) -> Callable[[Fields], bool]:
+    return _all([_part(key, wanted, extensions=extensions) for key, wanted in query.items()])
 
 
 def _all(conditions: Sequence[Callable[[Fields], bool]]) -> Callable[[Fields], bool]:
     return lambda record: all(condition(record) for condition in conditions)
 
 
-def _part(key: str, wanted: Any, *, digests: bool) -> Callable[[Fields], bool]:
+def _part(key: str, wanted: Any, *, extensions: Collection[str] | None) -> Callable[[Fields], bool]:
     if not operators.is_group(key):
-        return _field(key, wanted, digests=digests)
+        return _field(key, wanted, extensions=extensions)
     if not isinstance(wanted, list) or not wanted or not all(isinstance(one, dict) for one in wanted):
         raise QueryError(f"{key} takes a list of queries")
-    parts = [_query(one, digests=digests) for one in wanted]
+    parts = [_query(one, extensions=extensions) for one in wanted]
     if key == operators.AND:
         return _all(parts)
     wanted_one = key == operators.OR
     return lambda record: any(part(record) for part in parts) is wanted_one
 
 
-def _field(name: str, wanted: Any, *, digests: bool) -> Callable[[Fields], bool]:
+def _field(name: str, wanted: Any, *, extensions: Collection[str] | None) -> Callable[[Fields], bool]:
     operators.check_field(name)
-    value_of = value_reader(name, digests=digests)
+    value_of = value_reader(name, extensions=extensions)
     conditions = wanted if operators.is_condition(wanted) else {operators.EQ.name: wanted}
     terms = [_term(name, *item) for item in conditions.items()]
 
@@ -92,9 +92,9 @@ def _term(name: str, operator_name: str, wanted: Any) -> Holds:
     return MATCHERS[found](wanted)
 
 
-def value_reader(name: str, *, digests: bool) -> Callable[[Fields], Any]:
+def value_reader(name: str, *, extensions: Collection[str] | None) -> Callable[[Fields], Any]:
     """Return a function that reads a field of a record; it returns None if the record has no such field."""
-    if record_field(name, digests=digests) is not None:
+    if record_field(name, extensions=extensions) is not None:
         return lambda record: record.get(name)
     if name == operators.EVERY_FIELD:
         return _every_value
@@ -226,7 +226,7 @@ def _written(value: Any) -> str:
     return json.dumps(_text(value) if isinstance(value, str) else value, ensure_ascii=False)
 
 
-def ordered(records: Sequence[Fields], sort: str, *, digests: bool) -> list[int]:
+def ordered(records: Sequence[Fields], sort: str, *, extensions: Collection[str] | None) -> list[int]:
     """Return the indices of records in sort order: those that have the field, by its value and then by id.
 
     Parameters
@@ -235,10 +235,10 @@ def ordered(records: Sequence[Fields], sort: str, *, digests: bool) -> list[int]
         Records.
     sort : str
         Field; with a leading ``-`` for descending order.
-    digests : bool
-        Whether records have the field ``sha256``.
+    extensions : collection of str or None
+        Extensions of the server, which add fields to its records; None for all.
     """
-    value_of = value_reader(sort.removeprefix("-"), digests=digests)
+    value_of = value_reader(sort.removeprefix("-"), extensions=extensions)
     keyed = [
         (_rank(value), record["id"], position)
         for position, record in enumerate(records)

@@ -77,7 +77,7 @@ class Queries:
         """Implement `RinoFileSystem.search`."""
         try:
             query = parse_search(text, service_name)
-            matcher(query, digests=True)
+            matcher(query, extensions=None)
         except (QueryError, InvalidRequestError) as error:
             raise ValueError(f"{text!r}: {error}") from error
         return self._found(
@@ -125,7 +125,7 @@ class Queries:
         return self._searcher.select(self._tree(path, query), query, sort)
 
     def _tree(self, path: str, query: Query) -> dict[str, Record]:
-        matcher(query, digests=True)  # refuse an invalid query before any request
+        matcher(query, extensions=None)  # refuse an invalid query before any request
         return self._searcher.tree(path, self._concurrency)
 
     def count(
@@ -160,7 +160,7 @@ class Queries:
 
 def _without(fields: set[str], records: Iterable[Record]) -> set[str]:
     """Return the metadata fields that none of the records has."""
-    left = {field: value_reader(field, digests=True) for field in fields}
+    left = {field: value_reader(field, extensions=None) for field in fields}
     for record in records:
         if not left:
             break

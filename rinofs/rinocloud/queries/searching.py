@@ -211,13 +211,13 @@ class Searcher:
         InvalidRequestError
             If the query is not valid.
         """
-        digests = self._client.features.has(RinocloudExtension.DIGEST)
-        holds = matcher(query, digests=digests)
+        extensions = self._client.features.extensions or frozenset()
+        holds = matcher(query, extensions=extensions)
         found = [item for item in tree.items() if holds(item[1].fields())]
         found.sort(key=lambda item: item[1].id)
         if sort is None:
             return found
-        order = ordered([record.fields() for _, record in found], sort, digests=digests)
+        order = ordered([record.fields() for _, record in found], sort, extensions=extensions)
         return [found[position] for position in order]
 
     def has_searches(self) -> bool:

