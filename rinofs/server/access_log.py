@@ -50,16 +50,15 @@ def writes_access_log(place: str, secrets: Collection[str] = ()) -> Callable[[Ex
 
 def _line(exchange: Exchange, secrets: Collection[str]) -> str:
     """Return a line in which nothing can be mistaken for another one, or do anything to a terminal."""
-    seconds = exchange.seconds
-    began = datetime.now(UTC) - timedelta(seconds=seconds)
+    began = datetime.now(UTC) - timedelta(seconds=exchange.seconds)
     entry = {
         "time": began.isoformat(timespec="milliseconds"),
         "user": exchange.user[0] if exchange.user else None,
-        "method": exchange.scope["method"],
-        "path": redact(exchange.scope["path"], secrets)[:_LONGEST_PATH],
+        "method": exchange.method,
+        "path": redact(exchange.path, secrets)[:_LONGEST_PATH],
         "status": exchange.status,
         "bytes": exchange.sent,
-        "ms": round(seconds * 1000, 1),
-        "request_id": redact(exchange.id, secrets),
+        "ms": round(exchange.seconds * 1000, 1),
+        "request_id": redact(exchange.name.decode(), secrets),
     }
     return json.dumps(entry)

@@ -32,7 +32,10 @@ ID_HEADER = b"x-request-id"
 """Names a request: as the client, or a proxy, calls it, or else by a name that no other request has."""
 
 _GOOD_ID = re.compile(rb"(?!.*rino_)[A-Za-z0-9._-]{1,64}")  # not a token of this server
-_PROCESS, _NUMBERS = os.urandom(8).hex(), count(1)  # asking the system for each id takes longer than the rest
+_PROCESS, _NUMBERS = (
+    os.urandom(8).hex().encode(),
+    count(1),
+)  # asking the system for each id takes longer than the rest
 _EXCHANGE = "rinofs.exchange"
 
 
@@ -41,41 +44,60 @@ class Exchange:
 
     Attributes
     ----------
-    id : str
+    name : bytes
         What it is named by.
-    scope : mapping
-        What ASGI says of it.
+    method, path : str
+        What was asked for.
     user : list of str
         Who sent it, if that is known.
     route : str or None
-        The template of its path, such as ``/api/1/files/download/``; None for a path that does not exist.
+        The template of its path, such as ``/api/1/files/download/``; None for a path that does not exist, and
+        where `Observed.note_routes` was not called.
     status : int or None
         The status of its answer; None if there was none.
     received, sent : int
         Bytes of the bodies.
     began : float
         When it began, by `time.monotonic`.
+    seconds : float
+        How long it took, once it is over.
+    innermost : mapping or None
+        The scope of the innermost layer, while it is being answered.
     """
 
-    __slots__ = ("began", "id", "received", "route", "scope", "sent", "status", "user")
+    __slots__ = (
+        "began",
+        "innermost",
+        "method",
+        "name",
+        "path",
+        "received",
+        "route",
+        "seconds",
+        "sent",
+        "status",
+        "user",
+    )
 
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, name: bytes) -> None:
         self.began = time.monotonic()
-        self.scope = scope
+        self.seconds = 0.0
+        self.name = name
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.innermost: Scope | None = None
         self.user: list[str] = []
         self.route: str | None = None
         self.status: int | None = None
         self.received = self.sent = 0
-        for name, value in scope["headers"]:
-            if name == ID_HEADER and _GOOD_ID.fullmatch(value):
-                self.id = value.decode("ascii")
-                return
-        self.id = f"{_PROCESS}-{next(_NUMBERS):x}"
 
-    @property
-    def seconds(self) -> float:
-        """How long it has taken so far."""
-        return time.monotonic() - self.began
+    def end(self) -> None:
+        """Take note that it is over."""
+        self.seconds = time.monotonic() - self.began
+        if self.innermost is not None:
+            self.route = getattr(self.innermost.get("route"), "path", None)
+            # It refers to this: a circle, which the garbage collector would have to find.
+            self.innermost = None
 
 
 @dataclass(slots=True)
@@ -111,18 +133,33 @@ class Observed:
     """
 
     def __init__(self, app: Starlette) -> None:
-        # The innermost, since only there is known which route was taken.
-        app.user_middleware.append(Middleware(_RouteNoted))
         self._app = app
         self.observers: list[Callable[[Exchange], object]] = []
         self.under_way = UnderWay()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def note_routes(self) -> None:
+        """Have `Exchange.route` filled in."""
+        # By the innermost layer, since only there is known which route was taken.
+        self._app.user_middleware.append(Middleware(_RouteNoted))
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer, and tell the observers."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        exchange = Exchange(scope)
+            return self._app(scope, receive, send)
+        name = _name_of(scope)
+        CURRENT_REQUEST.set(name)
+        scope[REQUEST_ID] = name
+        if self.observers:
+            return self._observe(Exchange(scope, name), scope, receive, send)
+
+        def naming(message: Message) -> Awaitable[None]:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (ID_HEADER, name)]
+            return send(message)
+
+        return self._app(scope, receive, naming)
+
+    async def _observe(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         under_way = self.under_way
         receiving = False
 
@@ -140,32 +177,38 @@ class Observed:
             kind = message["type"]
             if kind == "http.response.start":
                 exchange.status = message["status"]
-                message["headers"] = [*message["headers"], (ID_HEADER, exchange.id.encode())]
+                message["headers"] = [*message["headers"], (ID_HEADER, exchange.name)]
             else:
                 exchange.sent += message["count"] if kind == EXTENSION else len(message.get("body", b""))
             return send(message)
 
-        CURRENT_REQUEST.set(exchange.id)
-        scope[REQUEST_ID], scope[SENDER], scope[_EXCHANGE] = exchange.id, exchange.user, exchange
+        scope[SENDER], scope[_EXCHANGE] = exchange.user, exchange
         under_way.requests += 1
         try:
             await self._app(scope, taking, noting)
         finally:
             under_way.requests -= 1
             under_way.bodies -= receiving
+            exchange.end()
             for observe in self.observers:
                 observe(exchange)
 
 
+def _name_of(scope: Scope) -> bytes:
+    """Return what its client calls a request, if it does, or else a name that no other request has."""
+    for name, value in scope["headers"]:
+        if name == ID_HEADER and _GOOD_ID.fullmatch(value):
+            return bytes(value)
+    return b"%b-%x" % (_PROCESS, next(_NUMBERS))
+
+
 class _RouteNoted:
-    """Tells which route a request took."""
+    """Lets an exchange have the scope in which the route is put down."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            if scope["type"] == "http":
-                scope[_EXCHANGE].route = getattr(scope.get("route"), "path", None)
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if scope["type"] == "http":
+            scope[_EXCHANGE].innermost = scope
+        return self._app(scope, receive, send)

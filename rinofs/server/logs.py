@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CURRENT_REQUEST", "FORMATS", "RedactingFilter", "configure_logging", "redact"]
 
-CURRENT_REQUEST: ContextVar[str | None] = ContextVar("rinofs_current_request", default=None)
+CURRENT_REQUEST: ContextVar[bytes] = ContextVar("rinofs_current_request", default=b"")
 """The id of the request that is being answered, in the task and the threads that work for it."""
 
 FORMATS = ("text", "json")
@@ -75,7 +75,7 @@ class RedactingFilter(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass, redacted, with the id of the request that it is about."""
-        record.request_id = redact(CURRENT_REQUEST.get() or "", self._secrets)
+        record.request_id = redact(CURRENT_REQUEST.get().decode(), self._secrets)
         record.msg = redact(record.getMessage(), self._secrets)
         record.args = None
         if record.exc_info:

@@ -62,11 +62,12 @@ class ServerMetrics(Collector):
         self._under_way = observed.under_way
         self._services = services
         self._tallies: dict[tuple[str, str, str], _Tally] = {}
+        observed.note_routes()
         observed.observers.append(self.count)
 
     def count(self, exchange: Exchange) -> None:
         """Count a request that has ended; in the thread of the event loop alone."""
-        method = exchange.scope["method"]
+        method = exchange.method
         labels = (
             exchange.route or UNKNOWN,
             method if method in _METHODS else UNKNOWN,
@@ -75,9 +76,8 @@ class ServerMetrics(Collector):
         tally = self._tallies.get(labels)
         if tally is None:
             tally = self._tallies[labels] = _Tally()
-        seconds = exchange.seconds
-        tally.counts[bisect_left(BOUNDS, seconds)] += 1
-        tally.seconds += seconds
+        tally.counts[bisect_left(BOUNDS, exchange.seconds)] += 1
+        tally.seconds += exchange.seconds
         tally.received += exchange.received
         tally.sent += exchange.sent
 

@@ -36,7 +36,7 @@ LONGEST = 5.0
 """Seconds that database and storage have to answer."""
 
 _RETRY = {"Retry-After": "5"}
-_ABSENT = "0" * 64  # the name of a content that no store has
+_ABSENT = "c/absent"  # the key of a content that no store has; one of an object store, if there is one
 _STOPPING = "the server is stopping"
 _SILENT = f"the database or the storage did not answer within {LONGEST:g} seconds"
 

@@ -166,6 +166,7 @@ class Server(uvicorn.Server):
         config = uvicorn.Config(
             app,
             http=protocol or guarded_protocol(settings),
+            interface="asgi3",
             ws="none",
             loop="uvloop" if find_spec("uvloop") else "asyncio",
             lifespan="on",

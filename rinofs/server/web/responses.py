@@ -39,7 +39,7 @@ SENDER = "rinofs.sender"
 """Where the scope of a request may have a list, to be told who sent it."""
 
 REQUEST_ID = "rinofs.request_id"
-"""Where the scope of a request may have the id that the logs name it by."""
+"""Where the scope of a request may have the id, in bytes, that the logs name it by."""
 
 T = TypeVar("T")
 
@@ -213,7 +213,7 @@ class AnswerFailures:
             if scope["type"] != "http" or started:
                 raise  # half an answer can only be ended by ending the connection
             _log.exception("%s %s failed", scope["method"], scope["path"])
-            name = f" (request {scope[REQUEST_ID]})" if REQUEST_ID in scope else ""
+            name = f" (request {scope[REQUEST_ID].decode()})" if REQUEST_ID in scope else ""
             await error_response(500, f"the server failed; its log says why{name}")(scope, receive, send)
 
 
