@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, start_http_se
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from rinofs.server.blobs.cached import READS
 from rinofs.server.errors import FAILURES
 from rinofs.server.runner import PortBusyError
 
@@ -104,6 +105,12 @@ class ServerMetrics(Collector):
         for labels, count in sorted(FAILURES.items()):
             failures.add_metric(labels, count)
         yield failures
+        reads = CounterMetricFamily(
+            "rinofs_cache_reads", "Reads of contents in an object store: copies, or not.", labels=("result",)
+        )
+        for result, count in sorted(READS.items()):
+            reads.add_metric((result,), count)
+        yield reads
 
     def _of_requests(self) -> Iterator[Metric]:
         durations = HistogramMetricFamily(

@@ -8,6 +8,8 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
+from rinofs.server.blobs.cached import READS, SMALL, CachedBlobStore
+from rinofs.server.blobs.memory import MemoryBlobStore
 from rinofs.testing import ServerProcess, server_process
 from tests.server.client import Api
 from tests.server.test_shutdown import LENGTH, end, under_way
@@ -112,6 +114,22 @@ def test_failures_of_the_storage_are_counted(tmp_path: Path) -> None:
         (tmp_path / "data" / "blobs").rename(tmp_path / "data" / "elsewhere")
         assert api.upload(bytes(3_000_000), name="x").status_code == 503
         assert value(server, "storage_failures_total", part="contents", reason="failed") >= 1
+
+
+def test_reads_of_an_object_store_are_counted(tmp_path: Path) -> None:
+    digests: dict[str, str] = {}
+    other: Any = MemoryBlobStore()
+    store = CachedBlobStore(other, tmp_path / "cache", 64 * SMALL, digests.get)
+    before = READS.copy()
+    with store.new_upload() as upload:
+        upload.write(bytes(2 * SMALL))
+        blob = upload.finish()
+        digests[blob.key] = blob.blake3
+        for _ in range(3):
+            with store.open_range(blob.key, blob.size) as reader:
+                assert sum(iter(lambda: len(reader.read(SMALL)), 0)) == 2 * SMALL
+    store.close()
+    assert READS - before == {"miss": 1, "hit": 2}
 
 
 def test_a_busy_port_is_named(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from rinofs.server.blobs.store import BucketError
-from rinofs.server.errors import InsufficientStorage, Unavailable
+from rinofs.server.errors import InsufficientStorage, Unavailable, count_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -79,7 +79,9 @@ class Refusal(Exception):  # noqa: N818 (it becomes an answer, or a `BucketError
 
     def answer(self) -> ApiError:
         """Return what a client is told."""
-        if self.status == 507 or self.code in _FULL:
+        full = self.status == 507 or self.code in _FULL
+        count_failure("contents", "full" if full else "failed")
+        if full:
             return InsufficientStorage("the store that keeps the contents is full")
         return Unavailable(f"the store that keeps the contents failed: {self}", headers=_RETRY_AFTER)
 

@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     from rinofs.server.blobs.mixed import ObjectBlobStore
     from rinofs.server.blobs.store import Blob, Collected, Data, Digests, SignedUrl, Verified
 
-__all__ = ["CachedBlobStore"]
+__all__ = ["READS", "CachedBlobStore"]
+
+READS: Counter[str] = Counter()
+"""How often contents were read since the process began: from a copy (``hit``) or not (``miss``)."""
 
 MIB = 1024 * 1024
 SMALL = MIB
@@ -80,6 +83,7 @@ class _Copies:
                 return None
             self._copies.move_to_end(key)
             copy.used = time.monotonic()
+            READS["hit"] += 1
             return copy.path
 
     def new_file(self) -> Path:
@@ -264,6 +268,8 @@ class CachedBlobStore:
         if path is not None:
             with suppress(OSError):
                 return _CopyRange(path.open("rb", buffering=0), size, start, stop)
+        with self._lock:
+            READS["miss"] += 1
         if size <= SMALL and self._copies.takes(size):
             return BytesIO(self._fetch(key, size)[start:stop])
         reader = self._store.open_range(key, size, start, stop)
