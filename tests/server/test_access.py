@@ -46,6 +46,7 @@ def _rinocloud(rule: Rule, *endpoints: str) -> dict[str, Rule]:
 
 RULES: dict[str, Rule | dict[str, Rule]] = {
     "/health": Rule.OPEN,
+    "/ready": Rule.OPEN,
     "/o/token/": Rule.OPEN,
     "/o/revoke_token/": Rule.OPEN,
     "/oauth/authorize": Rule.OPEN,
@@ -60,6 +61,7 @@ RULES: dict[str, Rule | dict[str, Rule]] = {
         "files/download/",
         "files/children/",
         "files/ancestors/",
+        "files/direct/",
         "files/download_many/",
         "files/query/",
         "files/query_count/",

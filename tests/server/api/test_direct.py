@@ -68,5 +68,13 @@ def test_a_server_without_a_store_has_no_such_extension() -> None:
     with live_server() as server:
         api = Api(server.endpoint_url, server.token)
         answer = api.post("files/direct", {"id": api.file("f", CONTENT)["id"]})
-        assert answer.status_code == 404
+        assert (answer.status_code, answer.json()["url"]) == (200, None)
         assert "direct" not in answer.headers[RINOCLOUD_EXTENSIONS].split(", ")
+
+
+def test_a_token_that_only_reads_is_enough(server: LiveServer) -> None:
+    api = Api(server.endpoint_url, server.token)
+    number = api.file("f", CONTENT)["id"]
+    made = api.ok("users/create_token", {"name": "reader", "scope": "read"}, 201)
+    reader = Api(server.endpoint_url, made["token"])
+    assert reader.post("files/direct", {"id": number}).json()["url"] is not None

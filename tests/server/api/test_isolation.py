@@ -44,6 +44,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "files/children/": {"id": "FOLDER"},
     "files/ancestors/": {"id": "FILE"},
     "files/download/": {"id": "FILE"},
+    "files/direct/": {"id": "FILE"},
 }
 SHOWING_ONES_OWN: dict[str, dict[str, Any]] = {
     "files/query/": {"query": {}},

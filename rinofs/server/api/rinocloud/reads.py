@@ -162,14 +162,14 @@ async def download(call: Call) -> Response:
 async def direct(call: Call) -> Response:
     """Tell where the content of a file can be read past this server, if anywhere."""
     blobs = call.services.blobs
-    if not call.extended or not isinstance(blobs, MixedBlobStore):
+    if not call.extended:
         raise NotFound("files/direct/ does not exist on this server")
     fields = await call.fields()
     record = await call.find(_needed(where(fields, extended=call.extended)))
     if record.key is None or record.size is None:
         raise BadRequest(f"id: {record.id} is a {record.type}, which has no content", field="id")
     answer: dict[str, object] = {"url": None, "size": record.size, "etag": record.etag, **record.digests}
-    if record.size > MAX_BUNDLED_FILE:
+    if isinstance(blobs, MixedBlobStore) and record.size > MAX_BUNDLED_FILE:
         signed = await call.work(partial(blobs.signed_url, record.key, record.size, DIRECT_LIFETIME))
         if signed is not None:
             seconds = int(DIRECT_LIFETIME.total_seconds())

@@ -73,6 +73,7 @@ _READING = frozenset(
         reads.download,
         reads.children,
         reads.ancestors,
+        reads.direct,
         bundles.download_many,
         reads.query,
         reads.query_count,
