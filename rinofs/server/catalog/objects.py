@@ -107,6 +107,20 @@ _BY_DIGEST = _CONTENTS.where(
         and_(blobs.c.sha256.in_(bindparam("sha256s", expanding=True)), blobs.c.blake3.is_(None)),
     )
 )
+# The same for a single content; lists of values have to be put into a statement each time.
+_ONE_BY_DIGEST_OR_KEY = _CONTENTS.where(
+    or_(
+        blobs.c.blake3 == bindparam("digest"),
+        blobs.c.key == bindparam("new_key"),
+        blobs.c.key == bindparam("known_key"),
+    )
+)
+_ONE_BY_DIGEST = _CONTENTS.where(
+    or_(
+        blobs.c.blake3 == bindparam("digest"),
+        and_(blobs.c.sha256 == bindparam("by_sha256"), blobs.c.blake3.is_(None)),
+    )
+)
 _ADD_CONTENT = insert(blobs).returning(blobs.c.id, blobs.c.blake3)
 
 
@@ -114,13 +128,18 @@ def stored_elsewhere(connection: Connection, contents: Collection[Blob]) -> dict
     """Return keys and sizes of contents that the database knows under other keys, by BLAKE3."""
     by_sha256 = {blob.sha256: blob for blob in contents if blob.sha256 is not None}
     wanted = {blob.blake3: blob for blob in contents}
-    values = {"digests": list(wanted), "sha256s": list(by_sha256)}
-    rows = connection.execute(_BY_DIGEST, values).all()
+    if len(wanted) == 1:
+        (blob,) = wanted.values()
+        one = {"digest": blob.blake3, "by_sha256": blob.sha256}
+        rows = connection.execute(_ONE_BY_DIGEST, one).all()
+    else:
+        values = {"digests": list(wanted), "sha256s": list(by_sha256)}
+        rows = connection.execute(_BY_DIGEST, values).all()
     found: dict[str, tuple[str, int]] = {}
     for row in sorted(rows, key=lambda row: row.blake3 is not None):  # those known by it come last, and win
-        blob = wanted.get(row.blake3) or by_sha256.get(row.sha256)
-        if blob is not None:
-            found[blob.blake3] = (row.key, row.size)
+        same = wanted.get(row.blake3) or by_sha256.get(row.sha256)
+        if same is not None:
+            found[same.blake3] = (row.key, row.size)
     return {digest: other for digest, other in found.items() if other[0] != wanted[digest].key}
 
 
@@ -138,8 +157,7 @@ def refer(connection: Connection, contents: Iterable[Blob]) -> dict[str, int]:
         The contents, which the caller keeps from being collected; see `stored_elsewhere`.
     """
     wanted = {blob.blake3: blob for blob in contents}
-    keys = [key for blob in wanted.values() for key in (blob.key, blob.known_key) if key is not None]
-    rows = connection.execute(_BY_DIGEST_OR_KEY, {"digests": list(wanted), "keys": keys}).all()
+    rows = _rows_of(connection, wanted)
     by_key, by_digest = {row.key: row for row in rows}, {row.blake3: row for row in rows}
     numbers: dict[str, int] = {}
     added: list[dict[str, object]] = []
@@ -155,8 +173,18 @@ def refer(connection: Connection, contents: Iterable[Blob]) -> dict[str, int]:
         if "key" in changed:
             blob_rows.doom(connection, [row.key])
     if added:
-        numbers |= {digest: number for number, digest in connection.execute(_ADD_CONTENT, added)}
+        values = added[0] if len(added) == 1 else added
+        numbers |= {digest: number for number, digest in connection.execute(_ADD_CONTENT, values)}
     return numbers
+
+
+def _rows_of(connection: Connection, wanted: Mapping[str, Blob]) -> Sequence[Any]:
+    if len(wanted) == 1:
+        (blob,) = wanted.values()
+        one = {"digest": blob.blake3, "new_key": blob.key, "known_key": blob.known_key}
+        return connection.execute(_ONE_BY_DIGEST_OR_KEY, one).all()
+    keys = [key for blob in wanted.values() for key in (blob.key, blob.known_key) if key is not None]
+    return connection.execute(_BY_DIGEST_OR_KEY, {"digests": list(wanted), "keys": keys}).all()
 
 
 def _values(blob: Blob) -> dict[str, object]:
