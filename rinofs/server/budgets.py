@@ -31,6 +31,7 @@ __all__ = [
     "CLIENT_ADDRESS",
     "CLIENT_GONE",
     "HELD",
+    "SMALL_BODY",
     "BodyMemory",
     "FairQueue",
     "HeldMemory",
@@ -47,6 +48,9 @@ request; `is_over` asks it while work is done for which nobody would wait."""
 CLIENT_ADDRESS: ContextVar[str | None] = ContextVar("rinofs_client_address", default=None)
 """The address of the client of the request that is being answered, for the audit log. `web.connections` sets
 it, and `web.proxies` where a trusted proxy tells another one."""
+
+SMALL_BODY = 16 * 1024
+"""Bytes of a body that are taken whatever else is in memory."""
 
 HELD = "rinofs.held"
 """Where the scope of a request of a user has its `HeldMemory`."""
@@ -204,20 +208,20 @@ class HeldMemory:
         self._size = 0
 
     def add(self, size: int) -> None:
-        """Hold some more bytes.
+        """Hold some more bytes; a few are always allowed, so that small requests go on.
 
         Raises
         ------
         Unavailable
             If there are too many bytes of bodies in memory.
         """
-        if self._memory.is_scarce(self._user, size):
+        if self._size + size > SMALL_BODY and self._memory.is_scarce(self._user, size):
             message = "too many large requests are being sent; send fewer at the same time"
             raise Unavailable(message, headers={"Retry-After": "2"})
         self.note(size)
 
     def note(self, size: int) -> None:
-        """Count bytes that are held for a moment, however many there are; a negative number are let go of."""
+        """Count some more bytes, however many there are; where `size` is negative, they are let go of."""
         self._memory.take(self._user, size)
         self._size += size
 

@@ -298,6 +298,49 @@ def test_bodies_that_are_kept_in_memory_are_bounded(
     api.ok("files/create_object", {"name": f"{size} {path[-9:-1]}", "metadata": {"text": "x" * size}}, 201)
 
 
+def test_uploads_that_are_received_at_the_same_time_keep_little_in_memory() -> None:
+    most_bytes = (
+        16_000_000  # and 4 MB of one user, half of which are held before what comes is written at once
+    )
+    with live_server(configure=lambda settings: replace(settings, max_body_bytes=most_bytes)) as server:
+        send_slow_uploads(server)
+
+
+def send_slow_uploads(server: LiveServer) -> None:
+    application: Any = server._recorder._app
+    memory = application.state.workers.memory
+    size, parts = 900_000, urlsplit(server.endpoint_url)
+    payload = 'Rinocloud-API-Payload: {"name": "slow %d"}'
+    head = (
+        "POST /api/1/files/upload_binary/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        f"Authorization: Token {server.token}\r\n{payload}\r\nContent-Length: {size}\r\n\r\n"
+    )
+    with ExitStack() as stack:
+        where = parts.hostname or "", parts.port or 0
+        clients = [stack.enter_context(socket.create_connection(where, timeout=PATIENCE)) for _ in range(8)]
+        for number, client in enumerate(clients):
+            client.sendall((head % number).encode())
+        # All but the last bytes, so that what is held of them stays for as long as one likes to look.
+        for number, client in enumerate(clients):
+            client.sendall(bytes([number]) * (size - 1))
+        used = [0]
+
+        def all_is_received() -> bool:
+            used.append(memory._total - memory._free)
+            return used[-1] == used[-2] > 0
+
+        wait_until(all_is_received)
+        for number, client in enumerate(clients):
+            client.sendall(bytes([number]))
+            assert client.recv(100).startswith(b"HTTP/1.1 201 ")
+    assert max(used) <= 2_000_000 + 8 * 256 * 1024
+    api = Api(server.endpoint_url, server.token)
+    names = {record["name"]: record["id"] for record in api.ok("files/children", {"limit": 100})["result"]}
+    for number in range(8):
+        assert api.content(names[f"slow {number}"]) == bytes([number]) * size
+    wait_until(lambda: memory._free == memory._total)
+
+
 # The queue of threads
 
 MOST, EACH = 64, 8

@@ -13,6 +13,7 @@ from anyio import to_thread
 from rinofs.protocol.digests import BLAKE3, DIGESTS, new_hasher
 from rinofs.protocol.extensions import RINOCLOUD_PAYLOAD
 from rinofs.server.blobs.store import SHA256_AT_ONCE, Blob
+from rinofs.server.budgets import HELD, SMALL_BODY
 from rinofs.server.errors import BadRequest, TooLarge, Unprocessable, UnsupportedMedia
 from rinofs.server.web.bodies import (
     FILE_PART,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from rinofs.server.blobs.store import BlobStore, BlobUpload
+    from rinofs.server.budgets import HeldMemory
     from rinofs.server.settings import ServerSettings
 
 __all__ = ["ReceivedUpload", "read_upload", "receive_binary", "receive_upload", "said_digest"]
@@ -93,10 +95,18 @@ async def receive_upload(
     settings = settings_of(request)
     _needs_multipart(request, any_part=any_part)
     body = multipart_body(request, takes_file=True, any_part=any_part)
-    async with receiving(blobs, settings.max_content_bytes, sha1=sha1) as sink:
+    held: HeldMemory | None = request.scope.get(HELD)
+    async with receiving(blobs, settings.max_content_bytes, sha1=sha1, held=held) as sink:
+        beside = 0  # bytes of fields and of what is between parts
         async for data in body_stream(request, None):
+            contained = 0
             for piece in body.feed(data):
+                contained += len(piece)
                 await sink.add(piece)
+            beside += len(data) - contained
+            if held is not None:
+                count = held.add if beside > SMALL_BODY else held.note
+                count(len(data) - contained)
         body.close()
         pairs, sent = _without_digests(body.fields, settings)
         fields = await join(pairs, settings, TEXT_FIELDS)
@@ -131,7 +141,7 @@ async def read_upload(request: Request, limit: int) -> tuple[dict[str, object], 
     _needs_multipart(request)
     body = multipart_body(request, takes_file=True)
     pieces, size = [], 0
-    async for data in body_stream(request, limit + 2 * settings.max_json_bytes):
+    async for data in body_stream(request, limit + 2 * settings.max_json_bytes, kept=True):
         for piece in body.feed(data):
             size += len(piece)
             if size > limit:
@@ -176,7 +186,7 @@ async def receive_binary(request: Request, blobs: BlobStore) -> AsyncIterator[Re
     if payload is None:
         raise BadRequest(f"the header {RINOCLOUD_PAYLOAD} with the name of the file is missing")
     fields = parse_object(_utf_8(payload), settings, what=f"the header {RINOCLOUD_PAYLOAD}")
-    async with receiving(blobs, settings.max_content_bytes) as sink:
+    async with receiving(blobs, settings.max_content_bytes, held=request.scope.get(HELD)) as sink:
         async for data in body_stream(request, None):
             await sink.add(data)
         yield ReceivedUpload(fields, None, await sink.finish({}))
@@ -261,10 +271,16 @@ class Sink:
         Bytes that it may have.
     sha1 : bool
         Whether its sha-1 is taken too.
+    held : HeldMemory, optional
+        What counts the bytes that are in memory.
     """
 
-    def __init__(self, blobs: BlobStore, limit: int | None, *, sha1: bool = False) -> None:
+    def __init__(
+        self, blobs: BlobStore, limit: int | None, *, sha1: bool = False, held: HeldMemory | None = None
+    ) -> None:
         self._blobs = blobs
+        self._held = held
+        self._writing = 0  # bytes that are being written
         self._sha1 = sha1
         self._upload: BlobUpload | None = None
         self._limit = limit
@@ -284,12 +300,20 @@ class Sink:
         self._size += len(data)
         if self._limit is not None and self._size > self._limit:
             raise TooLarge(f"the content is longer than {self._limit} bytes")
+        if self._held is not None:
+            # One that has begun goes on, as fast as it can be written.
+            count = self._held.add if self._size == len(data) else self._held.note
+            count(len(data))
         self._batch.append(data)
         self._batch_size += len(data)
-        if self._batch_size >= BATCH_SIZE and self._size > SHA256_AT_ONCE:
+        scarce = self._held is not None and self._held.is_scarce
+        if scarce or (self._batch_size >= BATCH_SIZE and self._size > SHA256_AT_ONCE):
             await self.settle()
-            batch, self._batch, self._batch_size = self._batch, [], 0
+            batch, self._batch = self._batch, []
+            self._writing, self._batch_size = self._batch_size, 0
             self._work = asyncio.ensure_future(to_thread.run_sync(self._write, batch))
+        if scarce:
+            await self.settle()
 
     async def settle(self) -> Blob | BlobUpload | None:
         """Wait for what is being done in the worker thread, and return what comes of it.
@@ -301,6 +325,9 @@ class Sink:
             return None
         await asyncio.wait([work])
         self._work = None
+        if self._held is not None:
+            self._held.note(-self._writing)
+        self._writing = 0
         return work.result()
 
     async def finish(self, sent: Mapping[str, str]) -> Blob:
@@ -336,7 +363,9 @@ class Sink:
 
 
 @asynccontextmanager
-async def receiving(blobs: BlobStore, limit: int | None, *, sha1: bool = False) -> AsyncIterator[Sink]:
+async def receiving(
+    blobs: BlobStore, limit: int | None, *, sha1: bool = False, held: HeldMemory | None = None
+) -> AsyncIterator[Sink]:
     """Receive a content; leaving the context gives up what is not finished, and frees what nobody refers to.
 
     Parameters
@@ -347,8 +376,10 @@ async def receiving(blobs: BlobStore, limit: int | None, *, sha1: bool = False) 
         Bytes that it may have.
     sha1 : bool
         Whether its sha-1 is taken too.
+    held : HeldMemory, optional
+        What counts the bytes that are in memory.
     """
-    sink = Sink(blobs, limit, sha1=sha1)
+    sink = Sink(blobs, limit, sha1=sha1, held=held)
     try:
         yield sink
     finally:
