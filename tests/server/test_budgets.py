@@ -23,6 +23,7 @@ from rinofs.server.budgets import CLIENT_GONE, FairQueue
 from rinofs.server.errors import BadRequest, Unavailable
 from rinofs.server.settings import ServerSettings
 from rinofs.server.web.bodies import in_time, parse_json
+from rinofs.server.web.uploads import Sink
 from rinofs.testing import LiveServer, live_server
 from tests.campaign import rounds
 from tests.server.client import Api
@@ -298,15 +299,25 @@ def test_bodies_that_are_kept_in_memory_are_bounded(
     api.ok("files/create_object", {"name": f"{size} {path[-9:-1]}", "metadata": {"text": "x" * size}}, 201)
 
 
-def test_uploads_that_are_received_at_the_same_time_keep_little_in_memory() -> None:
+def test_uploads_that_are_received_at_the_same_time_keep_little_in_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sinks: list[Sink] = []
+    start = Sink.__init__
+
+    def noted(sink: Sink, *args: Any, **options: Any) -> None:
+        start(sink, *args, **options)
+        sinks.append(sink)
+
+    monkeypatch.setattr(Sink, "__init__", noted)
     most_bytes = (
         16_000_000  # and 4 MB of one user, half of which are held before what comes is written at once
     )
     with live_server(configure=lambda settings: replace(settings, max_body_bytes=most_bytes)) as server:
-        send_slow_uploads(server)
+        send_slow_uploads(server, sinks)
 
 
-def send_slow_uploads(server: LiveServer) -> None:
+def send_slow_uploads(server: LiveServer, sinks: list[Sink]) -> None:
     application: Any = server._recorder._app
     memory = application.state.workers.memory
     size, parts = 900_000, urlsplit(server.endpoint_url)
@@ -323,17 +334,11 @@ def send_slow_uploads(server: LiveServer) -> None:
         # All but the last bytes, so that what is held of them stays for as long as one likes to look.
         for number, client in enumerate(clients):
             client.sendall(bytes([number]) * (size - 1))
-        used = [0]
-
-        def all_is_received() -> bool:
-            used.append(memory._total - memory._free)
-            return used[-1] == used[-2] > 0
-
-        wait_until(all_is_received)
+        wait_until(lambda: sum(sink._size for sink in sinks) == 8 * (size - 1))
+        assert memory._total - memory._free <= 2_000_000 + 8 * 256 * 1024
         for number, client in enumerate(clients):
             client.sendall(bytes([number]))
             assert client.recv(100).startswith(b"HTTP/1.1 201 ")
-    assert max(used) <= 2_000_000 + 8 * 256 * 1024
     api = Api(server.endpoint_url, server.token)
     names = {record["name"]: record["id"] for record in api.ok("files/children", {"limit": 100})["result"]}
     for number in range(8):
