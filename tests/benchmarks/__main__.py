@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from tests.benchmarks import data, report
 from tests.benchmarks.contenders import Place
 from tests.benchmarks.goals import CASES, Case
-from tests.benchmarks.servers import Clocked, Served, nginx, served, started
+from tests.benchmarks.servers import Clocked, Served, nginx, seaweed, served, started
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,9 +83,10 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
         fs = RinoFileSystem(endpoint_url=server.url, token=server.told["token"])
         print("uploading them", flush=True)
         ids = data.upload(fs, files)
-        wide = {"ls": (1000, 100_000), "query": (10_000,)}
-        for count in (count for case in cases for count in wide.get(case.name, ())):
+        for count in sorted({count for case in cases for count in data.wide_folders(case.name)}):
             data.widen(fs, Path(server.told["data"]) / "rinofs.sqlite3", count)
+        if any(case.name == "query-index" for case in cases):
+            data.add_index("number", server.told["data"])
         if any(case.name.startswith("day-") for case in cases):
             data.record_day(fs, files)
         alone = stack.enter_context(served("embedded", "1"))
@@ -96,7 +97,8 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
         )
         bare = stack.enter_context(served("bare"))
         web = stack.enter_context(nginx(folder, files))
-        clocked = (web, Clocked(bare.url, bare.pid), Clocked(alone.url, alone.pid))
+        s3 = [stack.enter_context(seaweed(folder / "s3"))] if "zarr-write" in [c.name for c in cases] else []
+        clocked = (*s3, web, Clocked(bare.url, bare.pid), Clocked(alone.url, alone.pid))
         place = Place(
             server.url,
             server.told["token"],
@@ -106,6 +108,7 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
             str(files),
             alone.url,
             alone.told["token"],
+            s3[0].url if s3 else "",
         )
         plain = stack.enter_context(started(folder / "plain"))
         own = data.upload_few(RinoFileSystem(endpoint_url=plain.url, token=plain.token), files)
@@ -150,7 +153,7 @@ def main() -> None:
             parser.error(f"there is no case {name!r}; there are {', '.join(names)}")
     if not options.no_install:
         install()
-    cases = [case for case in CASES if not options.cases or case.name in options.cases]
+    cases = [case for case in CASES if (case.name in options.cases if options.cases else not case.by_name)]
     taken = run(cases, options.rounds)
     if not options.no_write and not options.cases:
         report.write(cases, taken, ROOT / "docs")

@@ -13,9 +13,10 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,8 @@ class Place:
         A local folder with the same files.
     alone, alone_token : str
         A server of rinofs that commits every transaction alone, and who asks it.
+    s3 : str
+        An S3 server with the empty bucket ``bench``, which takes any key; only for the cases that need it.
     """
 
     url: str
@@ -56,6 +59,7 @@ class Place:
     folder: str
     alone: str
     alone_token: str
+    s3: str
 
     @property
     def headers(self) -> dict[str, str]:
@@ -324,15 +328,76 @@ def _requests_many_put(_contender: str, place: Place) -> Work:
     return work
 
 
+def _store(place: Place, path: str) -> Any:
+    from rinofs.zarr import RinoStore
+
+    return RinoStore(rinofs(place), path)
+
+
 def _zarr(contender: str, place: Place) -> Work:
     import xarray as xr
 
+    if contender == "RinoStore":
+        store = _store(place, "field.zarr")
+        return lambda: xr.open_zarr(store, chunks=None).load()
     if contender == "rinofs":
         rinofs(place)
         options = {"endpoint_url": place.url, "token": place.token}
         return lambda: xr.open_zarr("rino://field.zarr", storage_options=options, chunks=None).load()
     # The download URLs of rinofs have no paths, so that the same bytes come from nginx here.
     return lambda: xr.open_zarr(f"{place.nginx}/bucket/field.zarr", chunks=None).load()
+
+
+def _sharded(contender: str, place: Place) -> Work:
+    """Read every second of 400 inner chunks of one shard."""
+    import zarr
+
+    if contender == "RinoStore":
+        store = _store(place, "sharded.zarr")
+    else:
+        store = _objects(place, "sharded.zarr", ("zarr.json", "c/0/0/0"))
+
+    def work() -> None:
+        assert zarr.open_array(store, mode="r", zarr_format=3)[::2].shape[0] == 200
+
+    return work
+
+
+def _objects(place: Place, folder: str, keys: Sequence[str]) -> Any:
+    """Return zarr's store over obstore, for the objects of a folder: each has an address of its own."""
+    from zarr.storage import MemoryStore, ObjectStore, WrapperStore
+
+    stores = {key: ObjectStore(_obstore(place, f"{folder}/{key}"), read_only=True) for key in keys}
+
+    class Objects(WrapperStore[MemoryStore]):
+        async def get(self, key: str, prototype: Any, byte_range: Any = None) -> Any:
+            return await stores[key].get("", prototype, byte_range) if key in stores else None
+
+    return Objects(MemoryStore(read_only=True))
+
+
+def _zarr_write(contender: str, place: Place) -> Work:
+    import numpy as np
+    import xarray as xr
+
+    warnings.simplefilter("ignore")
+    values = np.random.default_rng(3).random((500, 32, 32))
+    field = xr.DataArray(values, dims=("time", "y", "x"), name="field").to_dataset()
+    encoding = {"field": {"chunks": (1, 32, 32)}}
+    name = f"put-{os.getpid()}.zarr"
+    target: dict[str, Any] = {"store": f"s3://bench/{name}", "storage_options": _s3_options(place)}
+    if contender == "s3fs":
+        import s3fs as module
+
+        module.S3FileSystem(**_s3_options(place)).pipe_file(f"bench/warm-{os.getpid()}", b"x")
+    else:
+        target = {"store": _store(place, name)}
+    return lambda: field.to_zarr(**target, encoding=encoding, consolidated=False)
+
+
+def _s3_options(place: Place) -> dict[str, Any]:
+    address = {"s3": {"addressing_style": "path"}}
+    return {"key": "any", "secret": "any", "endpoint_url": place.s3, "config_kwargs": address}
 
 
 def _late_find(contender: str, place: Place) -> Work:
@@ -461,6 +526,51 @@ def _ls(contender: str, place: Place) -> Work:
     return work
 
 
+def _query_index(contender: str, place: Place) -> Work:
+    fs = rinofs(place)
+    field = "number" if contender == "with an index" else "unindexed"
+
+    def work() -> None:
+        for number in range(100, 120):
+            assert len(list(fs.query(limit=100, **{field: number}))) == 100
+            assert fs.count(**{field: number}) == 100
+
+    return work
+
+
+def _first_ls(_contender: str, place: Place) -> Work:
+    made = f"import rinofs; fs = rinofs.RinoFileSystem(endpoint_url={place.url!r}, token={place.token!r})"
+    return lambda: subprocess.run([sys.executable, "-c", f"{made}; assert fs.ls('many')"], check=True)
+
+
+def _growth(what: str) -> Callable[[str, Place], Work]:
+    """Return what is done with as many objects each time: in one large folder, or again in a small one."""
+
+    def prepare(contender: str, place: Place) -> Work:
+        fs = rinofs(place)
+        count = int(contender.split()[0].replace(",", ""))
+        folder = f"wide-{count}"
+
+        def listed() -> None:
+            for _ in range(1_000_000 // count):
+                fs.invalidate_cache()
+                found = fs.ls(folder, detail=False) if what == "ls" else fs.find(folder)
+                assert len(found) >= count
+
+        def looked_up() -> None:
+            for number in range(0, count, count // 500):
+                fs.invalidate_cache()
+                assert fs.info(f"{folder}/f{number:06}")["size"] == 1
+
+        def uploaded() -> None:
+            for number in range(100):
+                fs.pipe_file(f"{folder}/new-{os.getpid()}-{number}", b"x")
+
+        return {"ls": listed, "find": listed, "info": looked_up, "upload": uploaded}[what]
+
+    return prepare
+
+
 def _day(place: Place, *, cached: bool) -> Any:
     """Return a function that opens the recording of 24 hours; what a pass finds out is kept if `cached`."""
     cache = f"{place.folder}-cache" if cached else tempfile.mkdtemp(prefix="rinofs-bench-")
@@ -519,6 +629,8 @@ BY_CASE: dict[str, Callable[[str, Place], Work]] = {
     "put": with_filesystem(_put),
     "parquet": with_filesystem(_parquet),
     "zarr": _zarr,
+    "zarr-sharded": _sharded,
+    "zarr-write": _zarr_write,
     "late-cat": with_filesystem(_late_cat),
     "late-get": with_filesystem(_late_get),
     "narrow-get": with_filesystem(_late_get),
@@ -531,6 +643,9 @@ BY_CASE: dict[str, Callable[[str, Place], Work]] = {
     "commits": _commits,
     "ls": _ls,
     "query": _query,
+    "query-index": _query_index,
+    "first-ls": _first_ls,
+    **{f"growth-{what}": _growth(what) for what in ("ls", "find", "upload", "info")},
     "day-open": _day_open,
     "day-minute": _day_minute,
 }

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import subprocess
+import sys
+import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +28,7 @@ def make(folder: Path) -> None:
         _write(folder / "many" / f"f{number:04}", 10 * 1024)
     _make_table(folder / "table.parquet")
     _make_field(folder / "field.zarr")
+    _make_shard(folder / "sharded.zarr")
 
 
 def _write(path: Path, size: int) -> None:
@@ -52,6 +56,16 @@ def _make_field(path: Path) -> None:
     field.chunk({"time": 1}).to_dataset().to_zarr(path, consolidated=True)
 
 
+def _make_shard(path: Path) -> None:
+    import numpy as np
+    import zarr
+
+    values = np.random.default_rng(2).random((400, 32, 32))
+    shape, chunks = values.shape, (1, *values.shape[1:])
+    array = zarr.create_array(path, shape=shape, chunks=chunks, shards=shape, dtype=values.dtype)
+    array[:] = values
+
+
 def upload(fs: Any, folder: Path) -> dict[str, int]:
     """Upload the files, make folders and empty objects, and return the ids by path."""
     fs.put(f"{folder}/", "", recursive=True)
@@ -66,16 +80,34 @@ def upload_few(fs: Any, folder: Path) -> dict[str, int]:
     }
 
 
+def wide_folders(case: str) -> tuple[int, ...]:
+    """Return how many files the folders have that a case needs."""
+    if case.startswith("growth-"):
+        return 1000, 100_000, 1_000_000
+    return {"ls": (1000, 100_000), "query": (10_000,), "query-index": (100_000,)}.get(case, ())
+
+
+def add_index(field: str, folder: str) -> None:
+    """Have a server make an index on a metadata field."""
+    command = [sys.executable, "-m", "rinofs", "admin", "index", "add", field, "--data", folder]
+    subprocess.run(command, check=True)
+    time.sleep(3)  # until the server takes note
+
+
 def widen(fs: Any, database: Path, count: int) -> str:
     """Make a folder of so many files ``f000000``... that hold ``x``, and return its path.
 
     One is made by the API, and its likes in the server's database.
     """
     path = f"wide-{count}/f000000"
-    fs.pipe_file(path, b"x", metadata={"run": 1, "subject": "A22"})
+    fs.pipe_file(path, b"x", metadata={"run": 1, "subject": "A22", "number": 0, "unindexed": 0})
     with closing(sqlite3.connect(database, timeout=60)) as connection:
         columns = [row[1] for row in connection.execute("PRAGMA table_info(objects)") if row[1] != "id"]
-        values = ", ".join("printf('f%06d', n)" if name == "name" else name for name in columns)
+        different = {
+            "name": "printf('f%06d', n)",
+            "metadata": "json_set(metadata, '$.number', n / 100, '$.unindexed', n / 100)",
+        }
+        values = ", ".join(different.get(name, name) for name in columns)
         connection.execute(
             "WITH RECURSIVE numbers(n) AS "
             f"(SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {count - 1}) "

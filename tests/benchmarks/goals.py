@@ -63,6 +63,8 @@ class Case:
         How often each of them does it.
     bounds : tuple of Bound
         What each round may take, whoever does it.
+    by_name : bool
+        Whether it is measured only if it is named: it takes long to prepare.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Case:
     setting: str = "live"
     rounds: int = 5
     bounds: tuple[Bound, ...] = ()
+    by_name: bool = False
 
     @property
     def contenders(self) -> list[str]:
@@ -117,7 +120,23 @@ CASES = (
         "pd.read_parquet, 1 of 8 columns of 40 MB",
         (Goal("fsspec http", 0.7, 0.5), Goal("s3fs", 0.7, 0.5)),
     ),
-    Case("zarr", "xr.open_zarr of 500 chunks, loaded", (Goal("fsspec http", 1.5, 1.0),)),
+    Case(
+        "zarr",
+        "xr.open_zarr of 500 chunks, loaded",
+        (Goal("fsspec http", 1.5, 1.0), Goal("fsspec http", 0.6, 0.4, "RinoStore")),
+    ),
+    Case(
+        "zarr-sharded",
+        "a sharded zarr array, 200 of 400 inner chunks",
+        (Goal("obstore", 1.0, 0.8, "RinoStore"),),
+        rounds=7,
+    ),
+    Case(
+        "zarr-write",
+        "to_zarr of 500 chunks",
+        (Goal("s3fs", 0.6, 0.3, "RinoStore"),),
+        rounds=7,
+    ),
     Case(
         "late-cat",
         "with 20 ms of latency: cat of 200 files",
@@ -171,6 +190,24 @@ CASES = (
         (Goal("a commit for each upload", 0.8, None, "group commits"),),
     ),
     Case("query", "query_frame over 10,000 objects", (), ("rinofs",)),
+    Case(
+        "query-index",
+        "100 of 100,000 objects by a metadata field: found, and counted, 20 times",
+        (Goal("without", 0.1, 0.02, "with an index"),),
+    ),
+    Case("first-ls", "the first ls of a process, with imports", (), ("rinofs",)),
+    *(
+        Case(
+            f"growth-{what}",
+            f"{what}, time for each object",
+            (
+                Goal("1,000 objects", 1.5, 1.2, "100,000 objects"),
+                Goal("1,000 objects", 1.5, 1.2, "1,000,000 objects"),
+            ),
+            by_name=True,
+        )
+        for what in ("ls", "find", "upload", "info")
+    ),
     Case(
         "ls",
         "ls of 100,000 objects, by 100, against 1,000",

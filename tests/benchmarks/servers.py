@@ -9,15 +9,16 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
+import requests
 
 from rinofs.testing import server_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # `tcp_nopush on` would hold back the ends of small ranges for 44 ms on loopback.
 NGINX = """
@@ -106,11 +107,15 @@ def served(*arguments: str) -> Iterator[Served]:
         server.close()
 
 
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def nginx(folder: Path, data: Path) -> Iterator[Clocked]:
     """Run nginx on a free port, with `data` below ``/bucket``."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = _free_port()
     configuration = folder / "nginx.conf"
     configuration.write_text(NGINX.format(folder=folder, port=port, data=data))
     command = ["nginx", "-c", str(configuration), "-p", str(folder)]
@@ -121,6 +126,38 @@ def nginx(folder: Path, data: Path) -> Iterator[Clocked]:
     finally:
         process.terminate()
         process.wait(30)
+
+
+@contextmanager
+def seaweed(folder: Path) -> Iterator[Clocked]:
+    """Run SeaweedFS as an S3 server on free ports, with the empty bucket ``bench``."""
+    folder.mkdir()
+    command = ["weed", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
+    command += ["-master.volumeSizeLimitMB=128"]
+    parts = [
+        f"{part}.{port}" for part in ("master", "volume", "filer", "s3") for port in ("port", "port.grpc")
+    ]
+    ports = {part: _free_port() for part in parts}
+    command += [f"-{part}={port}" for part, port in ports.items()]
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{ports['s3.port']}"
+    try:
+        _wait_for(ports["s3.port"])
+        _make_bucket(f"{url}/bench")
+        yield Clocked(url, process.pid)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _make_bucket(url: str) -> None:
+    """Make a bucket, as soon as the server can: its parts come up one after the other."""
+    deadline = time.monotonic() + 60
+    while not requests.put(url, timeout=30).ok:
+        assert time.monotonic() < deadline, "SeaweedFS did not start"
+        time.sleep(0.1)
 
 
 def _wait_for(port: int) -> None:
