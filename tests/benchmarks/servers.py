@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -155,7 +155,10 @@ def seaweed(folder: Path) -> Iterator[Clocked]:
 def _make_bucket(url: str) -> None:
     """Make a bucket, as soon as the server can: its parts come up one after the other."""
     deadline = time.monotonic() + 60
-    while not requests.put(url, timeout=30).ok:
+    while True:
+        with suppress(requests.ConnectionError):
+            if requests.put(url, timeout=30).ok:
+                return
         assert time.monotonic() < deadline, "SeaweedFS did not start"
         time.sleep(0.1)
 
