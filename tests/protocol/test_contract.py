@@ -194,17 +194,14 @@ RECORD_FIELDS["grade"] = RecordField("grade", "text", info="grade")
 
 from sqlalchemy import Column, Text
 from rinofs.server.catalog import tables
-tables.objects.append_column(Column("grade", Text))
+tables.objects.append_column(Column("grade", Text, server_default="raw"))
 
-import sqlite3, sys
+import sys
 from pathlib import Path
 from rinofs import RinoFileSystem
 from rinofs.testing import live_server
 
 with live_server(data_dir=Path(sys.argv[1])) as server:
-    database = Path(sys.argv[1], "rinofs.sqlite3")
-    with sqlite3.connect(database) as connection:
-        connection.execute("ALTER TABLE objects ADD COLUMN grade TEXT DEFAULT 'raw'")
     fs = RinoFileSystem(endpoint_url=server.endpoint_url, token=server.token)
     fs.pipe_file("a", b"1")
     assert fs.info("a")["grade"] == fs.ls("")[0]["grade"] == "raw"
