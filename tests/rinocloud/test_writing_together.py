@@ -16,6 +16,7 @@ import pytest
 
 from rinofs import RinoFileSystem
 from rinofs.errors import AuthenticationError, ConflictError, ProtocolError, UnavailableError
+from rinofs.protocol.extensions import RINOCLOUD_EXTENSIONS, RinocloudExtension
 from rinofs.testing import Fault
 from tests.campaign import rounds
 from tests.rinocloud import proxy
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from rinofs.testing import LiveServer
     from tests.rinocloud.api import Api
 
-EXTENSIONS = {"rinocloud-api-extensions": "path, digest, idempotency, bundle"}
+EXTENSIONS = {RINOCLOUD_EXTENSIONS: ", ".join(RinocloudExtension)}  # of the same server
 LARGE = bytes(range(256)) * 1200  # more than is sent together
 MANY = {f"lab/{number:03}": str(number).encode() * number for number in range(100)}
 
