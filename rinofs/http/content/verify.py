@@ -40,7 +40,7 @@ INLINE = 1024 * 1024
 """Contents up to this size in bytes are hashed without threads: starting one would take longer."""
 
 _BUFFERS = 2
-_MORE_BUFFERS = 5
+_MORE_BUFFERS = 3
 _QUEUED = 8
 
 
