@@ -78,7 +78,12 @@ class Seaweed:
         }
         with (self._folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [command, "mini", *(f"-{name}={value}" for name, value in options.items())],
+                [
+                    command,
+                    f"-logdir={self._folder}",
+                    "mini",
+                    *(f"-{name}={value}" for name, value in options.items()),
+                ],
                 stdout=log,
                 stderr=log,
                 cwd=self._folder,
@@ -92,7 +97,7 @@ class Seaweed:
         master = f"127.0.0.1:{self._ports['master.port']}.{self._ports['master.port.grpc']}"
         filer = f"127.0.0.1:{self._ports['filer.port']}.{self._ports['filer.port.grpc']}"
         subprocess.run(
-            [command, "shell", f"-master={master}", f"-filer={filer}"],
+            [command, f"-logdir={self._folder}", "shell", f"-master={master}", f"-filer={filer}"],
             input=b"fs.configure -locationPrefix=/buckets/ -fsync -apply\n",
             capture_output=True,
             check=True,
