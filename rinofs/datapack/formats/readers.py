@@ -18,7 +18,12 @@ if TYPE_CHECKING:
 
 
 def samples_of(
-    handle: FileHandle, kind: Format, *, whole_numbers: bool | None = None, label: str = ""
+    handle: FileHandle,
+    kind: Format,
+    *,
+    whole_numbers: bool | None = None,
+    label: str = "",
+    columns: int | None = None,
 ) -> Samples:
     """Return the samples of a file.
 
@@ -32,10 +37,12 @@ def samples_of(
         False scales integers of audio files to the range -1 to 1; otherwise they are not changed.
     label : str, optional
         Name of the file for warnings; by default its path.
+    columns : int, optional
+        Number of columns that a datatype names, so that a table need not be guessed.
     """
     scaled = whole_numbers is False
     if kind in {"json", "csv"}:
-        return TableSamples(handle, kind, label or handle.path)
+        return TableSamples(handle, kind, label or handle.path, columns)
     if kind == "npy":
         return npy_samples(handle)
     if kind == "wav":

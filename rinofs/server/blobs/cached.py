@@ -20,6 +20,7 @@ from uuid import uuid4
 
 from blake3 import blake3
 
+from rinofs.server.blobs.disk import FileRange
 from rinofs.server.blobs.store import BlobReader, BlobUpload
 from rinofs.server.errors import ApiError, Unavailable, refuse_full
 
@@ -167,24 +168,13 @@ class _Filling(BlobReader):
         self._path.unlink(missing_ok=True)
 
 
-class _CopyRange(BlobReader):
-    """A range of a copy."""
-
-    def __init__(self, file: BinaryIO, size: int, start: int, stop: int) -> None:
-        if os.fstat(file.fileno()).st_size != size:
-            file.close()
-            raise Unavailable("the copy of a content on the server's disk has another size than the content")
-        self._file = file
-        self._left = stop - start
-        file.seek(start)
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._file.read(self._left if size < 0 else min(size, self._left))
-        self._left -= len(data)
-        return data
-
-    def close(self) -> None:
-        self._file.close()
+def _opened(path: Path, size: int, start: int, stop: int) -> BlobReader:
+    """Open a range of a copy."""
+    file = path.open("rb", buffering=0)
+    if os.fstat(file.fileno()).st_size != size:
+        file.close()
+        raise Unavailable("the copy of a content on the server's disk has another size than the content")
+    return FileRange(file, start, stop)
 
 
 class _CopiedUpload(BlobUpload):
@@ -267,7 +257,7 @@ class CachedBlobStore:
         path = self._copies.path(key)
         if path is not None:
             with suppress(OSError):
-                return _CopyRange(path.open("rb", buffering=0), size, start, stop)
+                return _opened(path, size, start, stop)
         with self._lock:
             READS["miss"] += 1
         if size <= SMALL and self._copies.takes(size):

@@ -170,7 +170,7 @@ class DiskBlobUpload(BlobUpload):
         self.release()
 
 
-class _FileRange(BlobReader):
+class FileRange(BlobReader):
     """A range of an open file."""
 
     def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
@@ -269,7 +269,7 @@ class DiskBlobStore:
         if os.fstat(file.fileno()).st_size != size:
             file.close()
             raise Unavailable(f"the content {key} is damaged on the server's disk")
-        return _FileRange(file, start, size if stop is None else stop)
+        return FileRange(file, start, size if stop is None else stop)
 
     def verify(self, key: str) -> Verified:
         """Read a content whole, and take all its digests."""

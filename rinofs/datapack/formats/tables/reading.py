@@ -54,9 +54,11 @@ class TableSamples:
         ``json`` or ``csv``.
     label : str
         Name for warnings.
+    columns : int, optional
+        Number of columns that a datatype names.
     """
 
-    def __init__(self, handle: FileHandle, kind: Format, label: str) -> None:
+    def __init__(self, handle: FileHandle, kind: Format, label: str, columns: int | None = None) -> None:
         self._handle = handle
         self._lock = threading.Lock()
         self._parser: Parser | None = None
@@ -65,7 +67,7 @@ class TableSamples:
         self.units: tuple[str, ...] | None = None
         self.rate: float | None = None
         self.unix_start: float | None = None
-        self._index = self._of_json() if kind == "json" else self._of_table(label)
+        self._index = self._of_json() if kind == "json" else self._of_table(label, columns)
         self._facts = self._index.facts
         self.shape = (self._facts.rows, *self._facts.tail)
         self.dtype = np.dtype(self._facts.dtype)
@@ -80,9 +82,9 @@ class TableSamples:
         self._values = block.values
         return builder.index()
 
-    def _of_table(self, label: str) -> TableIndex:
+    def _of_table(self, label: str, columns: int | None) -> TableIndex:
         head, size = self._head()
-        dialect = dialect_of(head, whole=len(head) >= size)
+        dialect = dialect_of(head, whole=len(head) >= size, columns=columns)
         self._parser = Parser(dialect)
         self.labels, self.units = dialect.labels, dialect.units
         self.rate, self.unix_start = dialect.rate, dialect.start

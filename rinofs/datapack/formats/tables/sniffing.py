@@ -45,7 +45,7 @@ class _Head:
     doubts: tuple[str, ...]
 
 
-def dialect_of(data: bytes, *, whole: bool) -> Dialect:
+def dialect_of(data: bytes, *, whole: bool, columns: int | None = None) -> Dialect:
     """Find the dialect of a table of numbers.
 
     Parameters
@@ -54,6 +54,8 @@ def dialect_of(data: bytes, *, whole: bool) -> Dialect:
         First `HEAD` bytes, or the whole file.
     whole : bool
         Whether this is the whole file.
+    columns : int, optional
+        Number of columns that a datatype names.
 
     Raises
     ------
@@ -66,7 +68,7 @@ def dialect_of(data: bytes, *, whole: bool) -> Dialect:
     body = [line if not COMMENT.match(line) else "" for line in text.lines[text.skip :]]
     tried = [_Candidate.of(body, *candidate) for candidate in _candidates(text)]
     best = max(tried, key=lambda trial: trial.score)  # the first candidate with the highest score
-    return best.dialect(text)
+    return best.dialect(text, columns)
 
 
 def _candidates(text: _Head) -> list[tuple[str | None, str]]:
@@ -166,7 +168,7 @@ class _Candidate:
             return (-0.25, numeric)
         return (float(numeric == 1.0 and even and fits), float(numeric == 1.0 and even), numeric, float(even))
 
-    def dialect(self, text: _Head) -> Dialect:
+    def dialect(self, text: _Head, columns: int | None) -> Dialect:
         """Return the dialect; raises an error for a row that does not match it."""
         labels = list(self.rows[0][1]) if self.above else None
         units = list(self.rows[1][1]) if self.above > 1 else None
@@ -189,7 +191,7 @@ class _Candidate:
         rows = [row for _, row in values]
         found = _with_labels(plain, labels, units, rows, doubts)
         found = _with_start_and_rate(found, values, text.skip, doubts)
-        _add_doubts(found, rows, doubts)
+        _add_doubts(found, rows, columns, doubts)
         return replace(found, doubts=tuple(doubts))
 
     def _without_values(
@@ -304,7 +306,7 @@ def is_unix_time(seconds: float) -> bool:
     return 946_684_800 <= seconds <= 4_102_444_800
 
 
-def _add_doubts(dialect: Dialect, rows: list[list[str]], doubts: list[str]) -> None:
+def _add_doubts(dialect: Dialect, rows: list[list[str]], columns: int | None, doubts: list[str]) -> None:
     """Add warnings about ambiguities in the rows."""
     cells = [cell for row in rows for cell in row]
     commas = [cell for cell in cells if has_comma(cell)]
@@ -317,7 +319,8 @@ def _add_doubts(dialect: Dialect, rows: list[list[str]], doubts: list[str]) -> N
         doubts.append(f"points are read as decimal signs, {points[0]!r} as {float(points[0]):g}")
     if dialect.labels is not None:
         return
-    if dialect.delimiter == "," and dialect.width == 2 and all(map(_could_be_decimal, rows)):
+    is_pair = dialect.delimiter == "," and dialect.width == 2 != columns
+    if is_pair and all(map(_could_be_decimal, rows)):
         doubts.append(
             f"{','.join(rows[0])!r} is read as two columns: one column with decimal commas looks the same"
         )
