@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,14 +50,17 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _contents_in_a_bucket() -> Iterator[None]:
-    """Have all live servers keep contents in an S3 store, for ``make test-s3``."""
-    if not os.environ.get("RINOFS_TEST_S3"):
-        yield
-        return
-    from tests.server.seaweed import in_buckets
+def _elsewhere() -> Iterator[None]:
+    """Have all live servers keep contents in an S3 store, and databases in PostgreSQL, if asked to."""
+    with ExitStack() as stack:
+        if os.environ.get("RINOFS_TEST_S3"):
+            from tests.server.seaweed import in_buckets
 
-    with in_buckets():
+            stack.enter_context(in_buckets())
+        if os.environ.get("RINOFS_TEST_DATABASE") == "postgresql":
+            from tests.postgres import in_postgresql
+
+            stack.enter_context(in_postgresql())
         yield
 
 
