@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from urllib.parse import urlsplit
 
 from rinofs.errors import InvalidOptionError
+from rinofs.protocol import names
 
 __all__ = ["canonical_endpoint", "check_endpoint", "is_loopback", "same_endpoint"]
 
@@ -45,11 +45,7 @@ def is_loopback(endpoint_url: str) -> bool:
     InvalidOptionError
         If it is not the URL of a server.
     """
-    host = _origin(endpoint_url)[1]
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+    return names.is_loopback(_origin(endpoint_url)[1])
 
 
 def same_endpoint(one: str, other: str) -> bool:

@@ -1,7 +1,8 @@
-"""Names of objects."""
+"""Names of objects and of hosts."""
 
 from __future__ import annotations
 
+import ipaddress
 import unicodedata
 
 MAX_NAME_LENGTH = 255
@@ -41,3 +42,18 @@ def check_name(name: str) -> None:
             raise InvalidNameError(f"a name must not contain a slash: {name!r}")
         if unicodedata.category(character) in {"Cc", "Cs"}:
             raise InvalidNameError(f"a name must not contain the character {character!r}: {name!r}")
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host can only be the machine itself, so that nothing sent to it crosses a network.
+
+    Parameters
+    ----------
+    host : str
+        A name in lower case, or an address without brackets.
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        # https://www.rfc-editor.org/rfc/rfc6761#section-6.3
+        return host == "localhost" or host.endswith(".localhost")

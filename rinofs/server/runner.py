@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 import uvicorn
 from filelock import FileLock
 
+from rinofs.protocol.names import is_loopback
 from rinofs.server.folder import LOCK
 from rinofs.server.web.connections import guarded_protocol
-from rinofs.server.web.responses import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

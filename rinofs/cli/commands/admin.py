@@ -40,6 +40,15 @@ data_option = click.option(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The folder that `rinofs serve` keeps everything in.",
 )
+gc_delay_option = click.option(
+    "--gc-delay",
+    default=GC_DELAY,
+    show_default=True,
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    help="How long an object of an S3 store stays after nothing refers to it any more. "
+    "A backup of the database that is not older finds all contents.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
@@ -313,14 +322,7 @@ def audit(username: str | None, event: str | None, limit: int, data_dir: Path, a
 
 
 @admin.command()
-@click.option(
-    "--gc-delay",
-    default=GC_DELAY,
-    show_default=True,
-    metavar="SECONDS",
-    type=click.FloatRange(0),
-    help="Delete objects of an S3 store that nothing has referred to for so long.",
-)
+@gc_delay_option
 @data_option
 @json_option
 def gc(gc_delay: float, data_dir: Path, as_json: bool) -> None:

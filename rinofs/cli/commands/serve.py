@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from rinofs.cli.commands.admin import gc_delay_option
 from rinofs.cli.credentials import chosen_secret, password_options
 from rinofs.cli.errors import CommandError, complain
 from rinofs.server.access_log import writes_access_log
@@ -31,7 +32,7 @@ from rinofs.server.runner import (
     is_wildcard,
     listen,
 )
-from rinofs.server.settings import CACHE_SIZE, GC_DELAY, ServerSettings
+from rinofs.server.settings import CACHE_SIZE, ServerSettings
 from rinofs.server.web.proxies import check_network, check_root_path
 
 if TYPE_CHECKING:
@@ -70,15 +71,7 @@ USERNAME = "rino"
     type=click.IntRange(0),
     help="How much of the folder copies of contents in an S3 store may take.",
 )
-@click.option(
-    "--gc-delay",
-    default=GC_DELAY,
-    show_default=True,
-    metavar="SECONDS",
-    type=click.FloatRange(0),
-    help="When to delete an object of an S3 store that nothing refers to any more. "
-    "For so long a backup of the database finds all contents.",
-)
+@gc_delay_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option(
     "--port",

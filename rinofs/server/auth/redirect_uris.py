@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, urlsplit
 
+from rinofs.protocol.names import is_loopback
 from rinofs.server.errors import BadRequest
-from rinofs.server.web.responses import is_loopback
 
 __all__ = ["SHOW_TOKEN", "check_redirect_uri", "policy_source"]
 

@@ -5,7 +5,6 @@ obstore takes the address of the store and the credentials from the variables th
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import os
 import re
@@ -18,6 +17,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from rinofs.protocol.names import is_loopback
 from rinofs.server.blobs.store import BucketError
 from rinofs.server.errors import InsufficientStorage, Unavailable, count_failure
 
@@ -248,20 +248,11 @@ def endpoint_url() -> str:
     shown = f"{parts.scheme}://{parts.hostname}"
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
         raise BucketError(f"{name}: expected an address such as https://s3.example.org")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise BucketError(
             f"{shown}: contents would cross the network unencrypted; set {name} to an https:// address"
         )
     return address
-
-
-def _is_loopback(name: str) -> bool:
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False
 
 
 @contextmanager

@@ -5,7 +5,6 @@ The middleware is plain ASGI: each of it costs a function call a request.
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import re
 from collections import deque
@@ -14,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 from anyio import to_thread
 from starlette.responses import Response
+
+from rinofs.protocol.names import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
@@ -30,7 +31,6 @@ __all__ = [
     "MergeSlashes",
     "error_response",
     "host_name",
-    "is_loopback",
     "json_response",
     "stream_json_list",
 ]
@@ -298,13 +298,3 @@ def host_name(host: str) -> str | None:
     """Return the name or address in a ``Host`` header, in lower case, or None where it holds none."""
     match = _HOST.fullmatch(host.lower())
     return match.group(1).strip("[]").removesuffix(".") if match else None
-
-
-def is_loopback(name: str) -> bool:
-    """Tell whether a name or address can only mean the machine that it is used on."""
-    if name == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return False

@@ -6,38 +6,16 @@ The C++ client, repovizz2js, the service's documentation and its notebook.
 from __future__ import annotations
 
 import hashlib
-import secrets
 from typing import TYPE_CHECKING
 
 import pytest
 import requests
 
-from rinofs.testing import live_server
 from tests.server.browsing import REDIRECT, Browser, Program, query_of
 from tests.server.packs import Api, container, data, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rinofs.testing import LiveServer
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LiveServer]:
-    with live_server() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def plain() -> Iterator[LiveServer]:
-    with live_server(repovizz_extensions=False) as running:
-        yield running
-
-
-@pytest.fixture(params=["extended", "plain"])
-def api(request: pytest.FixtureRequest) -> Api:
-    running = request.getfixturevalue("server" if request.param == "extended" else "plain")
-    return Api(running.endpoint_url, running.add_user(secrets.token_hex(8)))
 
 
 def test_a_taken_name_ends_in_the_id_of_the_other(api: Api) -> None:

@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rinofs.testing import live_server
 from tests.server.browsing import Browser, Program
 from tests.server.packs import Api, data, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rinofs.testing import LiveServer
 
 CONTENT = b"nobody else's"
@@ -35,12 +32,6 @@ REQUESTS = [
     ("POST", "/datapacks/{id}/content/repovizz:" + HASH),
     ("GET", "/users/rino"),
 ]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LiveServer]:
-    with live_server() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

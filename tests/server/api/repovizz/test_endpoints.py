@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import secrets
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -13,36 +12,10 @@ from blake3 import blake3
 
 from rinofs.protocol.digests import new_hasher, parse_repr_digest
 from rinofs.protocol.limits import MAX_KEYWORDS, MAX_NODES
-from rinofs.testing import live_server
 from tests.server.packs import EMG, Api, container, data, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rinofs.testing import LiveServer
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[LiveServer]:
-    with live_server() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def plain() -> Iterator[LiveServer]:
-    with live_server(repovizz_extensions=False) as running:
-        yield running
-
-
-@pytest.fixture(params=["extended", "plain"])
-def api(request: pytest.FixtureRequest) -> Api:
-    running = request.getfixturevalue("server" if request.param == "extended" else "plain")
-    return Api(running.endpoint_url, running.add_user(secrets.token_hex(8)))
-
-
-@pytest.fixture
-def extended(server: LiveServer) -> Api:
-    return Api(server.endpoint_url, server.add_user(secrets.token_hex(8)))
 
 
 def sha1(content: bytes) -> str:
