@@ -34,8 +34,12 @@ __all__ = [
     "Unprocessable",
     "UnsupportedMedia",
     "count_failure",
+    "database_busy",
+    "database_failed",
+    "database_full",
     "refuse_full",
     "storage_failures",
+    "takes_too_long",
 ]
 
 _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
@@ -164,6 +168,29 @@ def count_failure(part: str, reason: str) -> None:
     """
     with _counting:
         FAILURES[part, reason] += 1
+
+
+def database_busy() -> Unavailable:
+    """Return the answer where others hold a lock, or all connections, for too long."""
+    count_failure("database", "busy")
+    return Unavailable("the database is busy; try again", headers={"Retry-After": "1"})
+
+
+def database_full() -> InsufficientStorage:
+    """Return the answer where the database has no room left."""
+    count_failure("database", "full")
+    return InsufficientStorage("the server's disk is full")
+
+
+def database_failed(reason: object) -> Unavailable:
+    """Return the answer where the database fails in another way; clients see the reason."""
+    count_failure("database", "failed")
+    return Unavailable(f"the database failed: {reason}", headers={"Retry-After": "5"})
+
+
+def takes_too_long() -> BadRequest:
+    """Return the answer to what the database was stopped from answering."""
+    return BadRequest("the request takes too long to answer; ask for less at once, or for fewer conditions")
 
 
 _FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENOSPC}

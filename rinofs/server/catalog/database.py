@@ -8,7 +8,6 @@ is done. Answers are rendered from it after the commit.
 from __future__ import annotations
 
 import logging
-import sqlite3
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,36 +15,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import URL, Connection, bindparam, create_engine, delete, insert, make_url, select, text
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import URL, Connection, bindparam, delete, insert, make_url, select, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from rinofs.protocol.extensions import IDEMPOTENCY_KEY
-from rinofs.server.budgets import CLIENT_ADDRESS, limited
+from rinofs.server.budgets import CLIENT_ADDRESS
 from rinofs.server.catalog import audit
-from rinofs.server.catalog.sqlite.inline_reader import InlineReader, WouldWait
-from rinofs.server.catalog.sqlite.transactions import (
-    IMMEDIATE,
-    CommitError,
-    GroupCommit,
-    is_busy,
-    is_full,
-    is_interrupted,
-    sqlite_engine,
-)
-from rinofs.server.catalog.tables import outcomes, properties, users
-from rinofs.server.errors import (
-    ApiError,
-    BadRequest,
-    InsufficientStorage,
-    Unavailable,
-    Unprocessable,
-    count_failure,
-    refuse_full,
-)
+from rinofs.server.catalog.postgres.engine import parse_url
+from rinofs.server.catalog.postgres.transactions import PostgresqlTransactions
+from rinofs.server.catalog.sqlite.inline_reader import WouldWait
+from rinofs.server.catalog.sqlite.transactions import SqliteTransactions
+from rinofs.server.catalog.tables import outcomes, properties
+from rinofs.server.errors import ApiError, Unprocessable, database_busy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import Engine
 
@@ -60,8 +46,8 @@ BUSY_TIMEOUT = 10.0
 STATEMENT_TIMEOUT = 20.0
 """Seconds of processor time that the statements of one transaction may take."""
 
-_WRITES = 3
-"""How many times longer a transaction that writes may take: deleting or copying a large folder is one."""
+CONNECTIONS = 20
+"""Connections of one process to a database that is a server of its own."""
 
 OUTCOME_LIFETIME = 24 * 3600.0
 """Seconds for which a request of the same key is answered from the outcome of the first."""
@@ -179,10 +165,16 @@ class Database:
         Seconds that a transaction waits for others to end.
     statement_timeout : float
         Seconds of processor time that the statements of a transaction may take that reads; one that writes
-        has three times as many. SQLite ends them from its progress handler. Where another database runs them,
-        this is its own limit to set (PostgreSQL's ``statement_timeout``).
+        has three times as many. PostgreSQL limits each statement, by the clock.
+    connections : int
+        How many connections to PostgreSQL are open at the same time.
     clock : callable, optional
         Seconds since 1970; by default those of the database, for all that several processes compare.
+
+    Raises
+    ------
+    UnusableDatabaseError
+        If there is no such database.
     """
 
     def __init__(
@@ -191,25 +183,19 @@ class Database:
         *,
         busy_timeout: float = BUSY_TIMEOUT,
         statement_timeout: float = STATEMENT_TIMEOUT,
+        connections: int = CONNECTIONS,
         clock: Callable[[], float] | None = None,
     ) -> None:
         self.clock = clock or time.time
         self._timed_by_caller = clock is not None
-        self._timeout = statement_timeout
-        self._folder: Path | None = None
-        if not isinstance(url, str | URL):
+        self.transactions: SqliteTransactions | PostgresqlTransactions
+        if isinstance(url, Path):
             url = URL.create("sqlite", database=str(url))
-        self.engine = _engine(url, busy_timeout)
-        self._forgetful = _engine(url, busy_timeout, keep_sql=False)
-        self._inline: InlineReader | None = None
-        # SQLite lets writers wait by sleeping and trying again; those of one process queue up here instead.
-        self._commits: GroupCommit | None = None
-        if self.engine.dialect.name == "sqlite":
-            self._folder = Path(self.engine.url.database or "").resolve().parent
-            self._inline = InlineReader(lambda: _engine(url, 0, begins=False).connect())
-            self._commits = GroupCommit(
-                lambda: _engine(url, busy_timeout, begins=False).connect(), busy_timeout
-            )
+        if str(url).startswith("sqlite:"):
+            self.transactions = SqliteTransactions(make_url(url), busy_timeout, statement_timeout)
+        else:
+            parsed = parse_url(url)
+            self.transactions = PostgresqlTransactions(parsed, busy_timeout, statement_timeout, connections)
 
     def moment(self, connection: Connection) -> float:
         """Return the seconds since 1970 by the clock of the database, which all processes share."""
@@ -273,12 +259,10 @@ class Database:
         BadRequest
             If the statements take too long.
         """
-        engine = self.engine if keep_sql else self._forgetful
-        with _translated(), limited(self._timeout, ends_with_client=True), engine.connect() as connection:
+        with self._translated(), self.transactions.read(keep_sql=keep_sql) as connection:
             yield connection
 
-    @contextmanager
-    def look(self) -> Iterator[Reader]:
+    def look(self) -> AbstractContextManager[Reader]:
         """Look up a few rows, in one state of everything, in a thread that must not wait.
 
         Raises
@@ -286,13 +270,7 @@ class Database:
         WouldWait
             If the database is not an SQLite file, or is busy: use `read` then.
         """
-        if self._inline is None:
-            raise WouldWait
-        try:
-            with self._inline.look() as reader:
-                yield reader
-        except DBAPIError as error:  # while the connection is opened
-            raise WouldWait from error
+        return self.transactions.look()
 
     @contextmanager
     def write(self, owner: int | None = None, *, grows: bool = False) -> Iterator[Connection]:
@@ -314,19 +292,10 @@ class Database:
         BadRequest
             If the statements take too long.
         """
-        if grows and self._folder is not None:
-            refuse_full(self._folder)
-        # Also for a client that has left: SQLite takes back all of a transaction that is interrupted while it
-        # writes, with what others have done in it. https://www.sqlite.org/c3ref/interrupt.html
-        with _translated(), limited(_WRITES * self._timeout, ends_with_client=False):
-            if self._commits is not None:
-                with self._commits.transaction() as connection:
-                    yield connection
-            else:
-                with self.engine.begin() as connection:
-                    if owner is not None:  # SQLite has one writer at a time anyway
-                        connection.execute(select(users.c.id).where(users.c.id == owner).with_for_update())
-                    yield connection
+        if grows:
+            self.transactions.refuse_full()
+        with self._translated(), self.transactions.write(owner) as connection:
+            yield connection
 
     @contextmanager
     def once(self, owner: int, key: RequestKey | None) -> Iterator[Unit]:
@@ -360,74 +329,40 @@ class Database:
         Unavailable
             If the database is locked for too long, or fails.
         """
-        with _translated(), self.engine.connect() as connection:
-            writer = connection.execution_options(**IMMEDIATE)
-            with writer.begin():
-                yield writer
+        with self._translated(), self.transactions.rebuild() as connection:
+            yield connection
+
+    @property
+    def engine(self) -> Engine:
+        """What opens connections."""
+        return self.transactions.engine
+
+    @property
+    def is_file(self) -> bool:
+        """Whether it is a file, which the processes of one machine share."""
+        return isinstance(self.transactions, SqliteTransactions)
 
     @property
     def commits(self) -> int:
         """How many transactions have become durable, those that were committed together counting as one."""
-        return 0 if self._commits is None else self._commits.made
+        return self.transactions.commits
 
     def close(self) -> None:
         """Close all connections."""
-        if self._inline is not None:
-            self._inline.close()
-        if self._commits is not None:
-            self._commits.close()
-        self.engine.dispose()
-        self._forgetful.dispose()
+        self.transactions.close()
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (ApiError, Repeated, IntegrityError):
+            raise
+        except (PoolTimeoutError, TimeoutError) as error:
+            raise database_busy() from error
+        except self.transactions.errors as error:
+            raise self.transactions.refusal(error) from error
 
 
 def database_time(connection: Connection) -> float:
     """Return the seconds since 1970 by the clock of a database."""
     return float(connection.scalar(_TIME[connection.dialect.name]))
-
-
-def _engine(url: str | URL, busy_timeout: float, *, keep_sql: bool = True, begins: bool = True) -> Engine:
-    if make_url(url).get_backend_name() == "sqlite":
-        return sqlite_engine(url, busy_timeout, keep_sql=keep_sql, begins=begins)
-    return create_engine(url, query_cache_size=500 if keep_sql else 0, hide_parameters=True)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except (ApiError, Repeated, IntegrityError):
-        raise
-    except (PoolTimeoutError, TimeoutError) as error:
-        raise _busy() from error
-    except CommitError as error:
-        reason = error.reason
-        if is_interrupted(_below(reason)) and error.__context__ is not reason:
-            raise _busy() from error  # another one took too long, and took back what this one did
-        raise _failure(_below(reason)) from error
-    except DBAPIError as error:
-        raise _failure(error.orig) from error
-    except sqlite3.Error as error:  # while a connection is set up
-        raise _failure(error) from error
-
-
-def _below(error: BaseException) -> BaseException | None:
-    """Return what the driver said."""
-    return error.orig if isinstance(error, DBAPIError) else error
-
-
-def _busy() -> Unavailable:
-    count_failure("database", "busy")
-    return Unavailable("the database is busy; try again", headers={"Retry-After": "1"})
-
-
-def _failure(error: BaseException | None) -> ApiError:
-    if is_busy(error):
-        return _busy()
-    if is_interrupted(error):
-        return BadRequest(
-            "the request takes too long to answer; ask for less at once, or for fewer conditions"
-        )
-    count_failure("database", "full" if is_full(error) else "failed")
-    if is_full(error):
-        return InsufficientStorage("the server's disk is full")
-    return Unavailable(f"the database failed: {error}", headers={"Retry-After": "5"})

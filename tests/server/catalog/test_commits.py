@@ -82,8 +82,8 @@ class Queue:
             pass
 
     def waiting(self) -> int:
-        assert self.database._commits is not None
-        return self.database._commits._waiting
+        assert self.database.transactions._commits is not None
+        return self.database.transactions._commits._waiting
 
     def join(self) -> None:
         for thread in self._threads:
@@ -101,7 +101,7 @@ def test_those_that_waited_are_committed_together(database: Database, path: Path
     queue = Queue(database)
     committed = Counter[str]()
     with database.write() as connection:
-        connection.connection.driver_connection.set_trace_callback(  # type: ignore[union-attr]
+        connection.connection.driver_connection.set_trace_callback(
             lambda statement: committed.update([statement.partition(" ")[0]])
         )
         add(connection, 0)
@@ -165,8 +165,8 @@ def test_a_commit_that_was_left_to_one_who_gave_up_is_made_all_the_same(path: Pa
         while queue.waiting():
             pass
         # As it is for one that looked the very moment before the other gave up.
-        database._commits._waiting += 1  # type: ignore[union-attr]
-    database._commits._waiting -= 1  # type: ignore[union-attr]
+        database.transactions._commits._waiting += 1
+    database.transactions._commits._waiting -= 1
     queue.join()
     assert queue.told == {2: "Unavailable"}
     assert numbers(path) == [1]

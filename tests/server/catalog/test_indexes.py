@@ -112,7 +112,7 @@ def plans_of(services: Services, work: Callable[[], object]) -> str:
     def note(_connection: Any, _cursor: Any, sql: str, parameters: Any, _context: Any, _many: bool) -> None:
         asked.append((sql, parameters))
 
-    engines = services.database.engine, services.database._forgetful
+    engines = services.database.engine, services.database.transactions._forgetful
     for engine in engines:
         event.listen(engine, "before_cursor_execute", note)
     try:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sqlalchemy.dialects import sqlite
 
-from rinofs.server.catalog.sqlite.transactions import driver_of
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -111,5 +109,7 @@ class InlineReader:
 
     def _opened(self) -> sqlite3.Connection:
         self._connection = self._connect()
-        self._driver = driver_of(self._connection)
-        return self._driver
+        driver = self._connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        self._driver = driver
+        return driver

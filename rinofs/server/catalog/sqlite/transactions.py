@@ -11,33 +11,46 @@ import sqlite3
 import threading
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
 
-from rinofs.server.budgets import is_over
+from rinofs.server.budgets import is_over, limited
 from rinofs.server.catalog.sqlite.functions import python_functions
+from rinofs.server.catalog.sqlite.inline_reader import InlineReader, WouldWait
+from rinofs.server.errors import (
+    database_busy,
+    database_failed,
+    database_full,
+    refuse_full,
+    takes_too_long,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sqlalchemy import Connection, Engine
 
+    from rinofs.server.catalog.sqlite.inline_reader import Reader
+    from rinofs.server.errors import ApiError
+
 __all__ = [
-    "IMMEDIATE",
     "CommitError",
     "GroupCommit",
+    "SqliteTransactions",
     "driver_of",
     "file_problems",
     "is_busy",
-    "is_full",
-    "is_interrupted",
     "is_sqlite",
     "sqlite_engine",
 ]
 
-IMMEDIATE = {"rinofs_write": True}
-"""Execution options of a connection whose transactions write."""
+_IMMEDIATE = {"rinofs_write": True}  # execution options of a connection whose transactions write
+
+_WRITES = 3
+"""How many times longer a transaction that writes may take: deleting or copying a large folder is one."""
 
 _LONGEST_SWITCH = 5.0  # seconds
 
@@ -97,16 +110,6 @@ def is_sqlite(connection: Connection) -> bool:
 def is_busy(error: BaseException | None) -> bool:
     """Tell whether a failure means that somebody else holds the lock."""
     return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
-
-
-def is_full(error: BaseException | None) -> bool:
-    """Tell whether a failure means that the disk is full."""
-    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
-
-
-def is_interrupted(error: BaseException | None) -> bool:
-    """Tell whether a failure means that a statement took too long, or that nobody waits for it any more."""
-    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_INTERRUPT")
 
 
 def file_problems(connection: Connection) -> Iterator[str]:
@@ -306,3 +309,115 @@ class GroupCommit:
                     self._turn.release()
         if batch.failure is not None:
             raise CommitError(batch.failure)
+
+
+class SqliteTransactions:
+    """Transactions on an SQLite file.
+
+    Parameters
+    ----------
+    url : URL
+        An SQLAlchemy URL of the file.
+    busy_timeout : float
+        Seconds that a transaction waits for others to end.
+    statement_timeout : float
+        Seconds of processor time that the statements of a transaction may take that reads.
+
+    Attributes
+    ----------
+    engine : Engine
+        What opens connections.
+    errors : tuple of type
+        What fails with an error of the database; `refusal` tells what that means to a client.
+    """
+
+    errors = (CommitError, DBAPIError, sqlite3.Error)  # the last one while a connection is set up
+
+    def __init__(self, url: URL, busy_timeout: float, statement_timeout: float) -> None:
+        self._timeout = statement_timeout
+        self._folder = Path(url.database or "").resolve().parent
+        self.engine = sqlite_engine(url, busy_timeout, keep_sql=True, begins=True)
+        self._forgetful = sqlite_engine(url, busy_timeout, keep_sql=False, begins=True)
+        self._inline = InlineReader(lambda: sqlite_engine(url, 0, keep_sql=True, begins=False).connect())
+        # SQLite lets writers wait by sleeping and trying again; those of one process queue up here instead.
+        self._commits = GroupCommit(
+            lambda: sqlite_engine(url, busy_timeout, keep_sql=True, begins=False).connect(), busy_timeout
+        )
+
+    @property
+    def commits(self) -> int:
+        """How many transactions have become durable, those that were committed together counting as one."""
+        return self._commits.made
+
+    @contextmanager
+    def read(self, *, keep_sql: bool) -> Iterator[Connection]:
+        """Run a transaction that changes nothing; see `Database.read`."""
+        engine = self.engine if keep_sql else self._forgetful
+        with limited(self._timeout, ends_with_client=True), engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def look(self) -> Iterator[Reader]:
+        """Look up a few rows; see `Database.look`."""
+        try:
+            with self._inline.look() as reader:
+                yield reader
+        except DBAPIError as error:  # while the connection is opened
+            raise WouldWait from error
+
+    @contextmanager
+    def write(self, owner: int | None) -> Iterator[Connection]:  # noqa: ARG002 (there is one writer at a time)
+        """Run a transaction that is durable once the context is left; see `Database.write`."""
+        # Also for a client that has left: SQLite takes back all of a transaction that is interrupted while it
+        # writes, with what others have done in it. https://www.sqlite.org/c3ref/interrupt.html
+        with (
+            limited(_WRITES * self._timeout, ends_with_client=False),
+            self._commits.transaction() as connection,
+        ):
+            yield connection
+
+    @contextmanager
+    def rebuild(self) -> Iterator[Connection]:
+        """Run a transaction that may change tables; see `Database.rebuild`."""
+        with self.engine.connect() as connection:
+            writer = connection.execution_options(**_IMMEDIATE)
+            with writer.begin():
+                yield writer
+
+    def refuse_full(self) -> None:
+        """Refuse to store more where the reserve of the disk would be used up."""
+        refuse_full(self._folder)
+
+    def refusal(self, error: BaseException) -> ApiError:
+        """Return what a failure means to a client."""
+        if isinstance(error, CommitError):
+            reason = error.reason
+            if _is_interrupted(_below(reason)) and error.__context__ is not reason:
+                return database_busy()  # another one took too long, and took back what this one did
+            return _refusal(_below(reason))
+        return _refusal(_below(error))
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._inline.close()
+        self._commits.close()
+        self.engine.dispose()
+        self._forgetful.dispose()
+
+
+def _below(error: BaseException) -> BaseException | None:
+    """Return what the driver said."""
+    return error.orig if isinstance(error, DBAPIError) else error
+
+
+def _refusal(error: BaseException | None) -> ApiError:
+    if is_busy(error):
+        return database_busy()
+    if _is_interrupted(error):
+        return takes_too_long()
+    is_full = getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
+    return database_full() if is_full else database_failed(error)
+
+
+def _is_interrupted(error: BaseException | None) -> bool:
+    return getattr(error, "sqlite_errorname", "").startswith("SQLITE_INTERRUPT")

@@ -1,0 +1,73 @@
+"""What a PostgreSQL database must be for a server to keep its promises on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from rinofs.server.catalog.postgres.engine import UnusableDatabaseError, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from rinofs.server.catalog.postgres.transactions import PostgresqlTransactions
+
+__all__ = ["Facts", "check_requirements"]
+
+OLDEST = 15
+
+_FACTS = text(
+    "SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS replica, "
+    "current_setting('server_encoding') AS encoding, current_setting('fsync') AS fsync, "
+    "current_setting('full_page_writes') AS full_page_writes"
+)
+
+
+class Facts(NamedTuple):
+    """What a database says about itself."""
+
+    version: int
+    replica: bool
+    encoding: str
+    fsync: str
+    full_page_writes: str
+
+    def problems(self) -> Iterator[str]:
+        """Yield why a server cannot use it, and what to do."""
+        if self.version // 10_000 < OLDEST:
+            yield f"this is PostgreSQL {self.version // 10_000}; rinofs needs {OLDEST} or later"
+        if self.replica:
+            yield "this is a replica, which can only be read; name the primary server"
+        if self.encoding != "UTF8":
+            yield f"its encoding is {self.encoding}; make a database with ENCODING 'UTF8' TEMPLATE template0"
+        for name in ("fsync", "full_page_writes"):
+            if getattr(self, name) != "on":
+                yield f"{name} is off, so a crash may damage it; turn it on in postgresql.conf"
+
+
+def check_requirements(transactions: PostgresqlTransactions) -> None:
+    """Refuse a database that a server cannot use.
+
+    Raises
+    ------
+    UnusableDatabaseError
+        Naming the first reason.
+    """
+    name = shown(transactions.url)
+    try:
+        with transactions.read(keep_sql=True) as connection:
+            facts = Facts(*connection.execute(_FACTS).one())
+    except transactions.errors as error:
+        raise UnusableDatabaseError(f"{name}: {_reason(error)}") from error
+    for problem in facts.problems():
+        raise UnusableDatabaseError(f"{name}: {problem}")
+
+
+def _reason(error: BaseException) -> str:
+    """Return in one line why there is no connection: libpq names host, user and database, but no password."""
+    below = error.orig if isinstance(error, DBAPIError) else error
+    lines = [line.strip() for line in str(below).splitlines() if line.strip()]
+    said = lines[-1].removeprefix("connection failed: ") if lines else type(below).__name__
+    return f"cannot be reached: {said}"

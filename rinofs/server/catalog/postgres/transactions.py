@@ -1,0 +1,235 @@
+"""Transactions on PostgreSQL, and finding out whether a COMMIT took effect whose answer was lost.
+
+A transaction begins with one message: BEGIN, its limits, and the lock of the owner. Where the connection
+turns out to be dead by then nothing was done, and another one is taken: no message is spent on asking.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy.exc import DBAPIError
+
+from rinofs.server.budgets import CLIENT_GONE
+from rinofs.server.catalog.postgres.engine import driver_of, postgresql_engine, refusal
+from rinofs.server.catalog.sqlite.inline_reader import WouldWait
+from rinofs.server.errors import Unavailable, count_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
+
+    import psycopg
+    from sqlalchemy import URL, Connection
+
+    from rinofs.server.catalog.sqlite.inline_reader import Reader
+    from rinofs.server.errors import ApiError
+
+__all__ = ["PostgresqlTransactions"]
+
+_WRITES = 3
+"""How many times longer a statement of a transaction that writes may take."""
+
+_IDLE = 60
+"""Seconds that a transaction may rest between two statements; then the locks of a process go that hangs."""
+
+_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
+# Without this, what is committed may be lost in a crash; `local` and `remote_apply` are for others to choose.
+_DURABLE = (
+    "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
+)
+_LOCK = "SELECT 1 FROM users WHERE id = {:d} FOR NO KEY UPDATE"
+_MARK = "SELECT pg_current_xact_id()::text, pg_backend_pid()"
+
+_OUTCOME = "SELECT pg_xact_status(%s::text::xid8)"
+_END = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s "
+    "AND backend_xid::text = (%s::text::numeric %% 4294967296)::text"
+)
+_PATIENCE = 3.0  # seconds after which a transaction whose COMMIT was lost is ended
+_LONGEST = 20.0  # seconds in which its outcome has to be known
+_UNKNOWN_ID = "22023"  # of a database that has lost the transaction
+
+
+class _Mark(NamedTuple):
+    """What a transaction is known by to others."""
+
+    transaction: str
+    process: int
+
+
+class PostgresqlTransactions:
+    """Transactions on a PostgreSQL database.
+
+    Parameters
+    ----------
+    url : URL
+        As `rinofs.server.catalog.postgres.engine.parse_url` returns it.
+    lock_timeout : float
+        Seconds that a transaction waits for locks of others, and for a connection.
+    statement_timeout : float
+        Seconds that a statement may take that reads.
+    connections : int
+        How many connections are open at the same time.
+
+    Attributes
+    ----------
+    engine : Engine
+        What opens connections.
+    errors : tuple of type
+        What fails with an error of the database; `refusal` tells what that means to a client.
+    commits : int
+        How many transactions have become durable.
+    """
+
+    def __init__(self, url: URL, lock_timeout: float, statement_timeout: float, connections: int) -> None:
+        self.url = url
+        self.engine = postgresql_engine(url, connections, lock_timeout)
+        from psycopg import Error
+
+        self.errors = (DBAPIError, Error)
+        self._error = Error
+        self._forgetful = self.engine.execution_options(compiled_cache=None)
+        self._lock_timeout = lock_timeout
+        self._timeout = statement_timeout
+        self.commits = 0
+
+    @contextmanager
+    def read(self, *, keep_sql: bool) -> Iterator[Connection]:
+        """Run a transaction that changes nothing; see `Database.read`."""
+        connection = self._connection([_READ, *self._limits(self._timeout)], keep_sql=keep_sql)[0]
+        try:
+            yield connection
+        finally:
+            connection.close()  # with ROLLBACK, which is as good as COMMIT here
+
+    def look(self) -> AbstractContextManager[Reader]:
+        """Look up nothing: an answer takes a message over the network; see `Database.look`."""
+        raise WouldWait
+
+    @contextmanager
+    def write(self, owner: int | None) -> Iterator[Connection]:
+        """Run a transaction that is durable once the context is left; see `Database.write`."""
+        lock = [] if owner is None else [_LOCK.format(owner)]
+        begin = [_WRITE, *self._limits(_WRITES * self._timeout), _DURABLE, *lock, _MARK]
+        with self._committed(begin) as connection:
+            yield connection
+
+    @contextmanager
+    def rebuild(self) -> Iterator[Connection]:
+        """Run a transaction that may change tables; see `Database.rebuild`."""
+        with self._committed([_WRITE, *self._limits(0), _DURABLE, _MARK]) as connection:
+            yield connection
+
+    def refuse_full(self) -> None:
+        """Refuse nothing: how full the disk is, the database itself tells."""
+
+    def refusal(self, error: BaseException) -> ApiError:
+        """Return what a failure means to a client."""
+        return refusal(error)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.engine.dispose()
+
+    def _limits(self, timeout: float) -> list[str]:
+        """Return what limits a transaction; what nobody waits for takes as long as it takes."""
+        longest = 0 if CLIENT_GONE.get() is None else int(timeout * 1000)
+        return [
+            f"SET LOCAL lock_timeout = {int(self._lock_timeout * 1000)}",
+            f"SET LOCAL statement_timeout = {longest}",
+            f"SET LOCAL idle_in_transaction_session_timeout = '{_IDLE}s'",
+        ]
+
+    @contextmanager
+    def _committed(self, begin: list[str]) -> Iterator[Connection]:
+        connection, told = self._connection(begin)
+        driver = driver_of(connection)
+        try:
+            yield connection
+            self._commit(driver, _Mark(*told))
+        finally:
+            if driver.closed and not connection.invalidated:
+                connection.invalidate()
+            connection.close()
+
+    def _connection(self, begin: list[str], *, keep_sql: bool = True) -> tuple[Connection, Any]:
+        """Return a connection on which a transaction has begun, and the row that the last statement found."""
+        statements = "; ".join(begin)
+        engine = self.engine if keep_sql else self._forgetful
+        start = time.monotonic()
+        while True:
+            connection = engine.connect()
+            driver = driver_of(connection)
+            try:
+                return connection, _last_row(driver.execute(statements))
+            except self._error:
+                if driver.closed:
+                    made = connection.connection.info["made"]
+                    connection.invalidate()
+                    if made < start:  # others may be left that are good
+                        connection.close()
+                        continue
+                connection.close()
+                raise
+
+    def _commit(self, driver: psycopg.Connection[Any], mark: _Mark) -> None:
+        try:
+            ended = driver.execute("COMMIT").statusmessage
+        except self._error:
+            if not driver.closed:
+                raise
+            ended = "COMMIT" if self._took_effect(mark) else None
+        if ended != "COMMIT":  # ROLLBACK: a statement had failed before, and nobody was told
+            count_failure("database", "failed")
+            raise Unavailable("the database took everything back; try again", headers={"Retry-After": "1"})
+        self.commits += 1
+
+    def _took_effect(self, mark: _Mark) -> bool:
+        """Find out whether a transaction was committed whose connection was lost.
+
+        Raises
+        ------
+        Unavailable
+            If that cannot be found out.
+        """
+        start, pause = time.monotonic(), 0.01
+        while time.monotonic() < start + _LONGEST:
+            with suppress(*self.errors):
+                outcome = self._outcome(mark, end=time.monotonic() > start + _PATIENCE)
+                if outcome != "in progress":
+                    if outcome is None:
+                        break
+                    return outcome == "committed"
+            time.sleep(pause)
+            pause = min(2 * pause, 0.5)
+        count_failure("database", "failed")
+        raise Unavailable(
+            "the connection to the database was lost, and whether this was done is not known; try again",
+            headers={"Retry-After": "5"},
+        )
+
+    def _outcome(self, mark: _Mark, *, end: bool) -> str | None:
+        """Return `committed`, `aborted` or `in progress`; None where the database does not know any more."""
+        connection = self._connection([_READ])[0]
+        try:
+            driver = driver_of(connection)
+            if end:
+                driver.execute(_END, (mark.process, mark.transaction))
+            row = driver.execute(_OUTCOME, (mark.transaction,)).fetchone()
+        except self._error as error:
+            if error.sqlstate == _UNKNOWN_ID:
+                return "aborted"
+            raise
+        finally:
+            connection.close()
+        return None if row is None else row[0]
+
+
+def _last_row(cursor: psycopg.Cursor[Any]) -> Any:
+    while cursor.nextset():
+        pass
+    return cursor.fetchone() if cursor.description else None
