@@ -33,6 +33,7 @@ ONLY_IN = {
     "click": {"cli"},
     "sqlalchemy": {"server.catalog"},
     "alembic": {"server.catalog"},
+    "psycopg": {"server.catalog.postgres"},
     "argon2": {"server.auth"},
     "uvicorn": {"server"},
     "prometheus_client": {"server.metrics"},

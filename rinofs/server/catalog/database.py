@@ -22,7 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from rinofs.protocol.extensions import IDEMPOTENCY_KEY
 from rinofs.server.budgets import CLIENT_ADDRESS
 from rinofs.server.catalog import audit
-from rinofs.server.catalog.postgres.engine import parse_url
+from rinofs.server.catalog.postgres.driver import parse_url
 from rinofs.server.catalog.postgres.transactions import PostgresqlTransactions
 from rinofs.server.catalog.sqlite.inline_reader import WouldWait
 from rinofs.server.catalog.sqlite.transactions import SqliteTransactions

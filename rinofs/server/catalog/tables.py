@@ -51,15 +51,18 @@ metadata = MetaData(
 # SQLite numbers only what is called INTEGER by itself.
 _ID = BigInteger().with_variant(Integer(), "sqlite")
 
+# In the order of bytes, whatever language the database was made for: SQLite's order.
+_TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+
 users = Table(
     "users",
     metadata,
     Column("id", _ID, primary_key=True),
-    Column("username", Text, nullable=False, unique=True),
-    Column("email", Text, nullable=False),
-    Column("project", Text, nullable=False),
-    Column("password", Text),
-    Column("created_on", Text, nullable=False),
+    Column("username", _TEXT, nullable=False, unique=True),
+    Column("email", _TEXT, nullable=False),
+    Column("project", _TEXT, nullable=False),
+    Column("password", _TEXT),
+    Column("created_on", _TEXT, nullable=False),
     sqlite_autoincrement=True,
 )
 """Who may sign in. ``password`` is an argon2 hash, or null where none opens the account."""
@@ -68,15 +71,15 @@ tokens = Table(
     "tokens",
     metadata,
     Column("id", _ID, primary_key=True),
-    Column("sha256", Text, nullable=False, unique=True),
+    Column("sha256", _TEXT, nullable=False, unique=True),
     Column("user", _ID, ForeignKey("users.id"), nullable=False, index=True),
-    Column("kind", Text, nullable=False),
-    Column("scope", Text),
-    Column("client", Text),
+    Column("kind", _TEXT, nullable=False),
+    Column("scope", _TEXT),
+    Column("client", _TEXT),
     Column("expires", BigInteger),
-    Column("created_on", Text, nullable=False),
+    Column("created_on", _TEXT, nullable=False),
     Column("grant", _ID, ForeignKey("oauth_grants.id"), index=True),
-    Column("name", Text),
+    Column("name", _TEXT),
     Column("used", BigInteger),
     Column("by_password", Boolean, nullable=False, server_default=false()),
     sqlite_autoincrement=True,
@@ -90,7 +93,7 @@ of its last use, to the hour, and ``by_password`` tells that it came of a sign-i
 sessions = Table(
     "sessions",
     metadata,
-    Column("sha256", Text, primary_key=True),
+    Column("sha256", _TEXT, primary_key=True),
     Column("user", _ID, ForeignKey("users.id"), nullable=False, index=True),
     Column("expires", BigInteger, nullable=False, index=True),
 )
@@ -99,7 +102,7 @@ sessions = Table(
 sent_forms = Table(
     "sent_forms",
     metadata,
-    Column("sha256", Text, primary_key=True),
+    Column("sha256", _TEXT, primary_key=True),
     Column("expires", BigInteger, nullable=False, index=True),
 )
 """Forms that were sent, of which each counts once."""
@@ -107,7 +110,7 @@ sent_forms = Table(
 throttles = Table(
     "throttles",
     metadata,
-    Column("sha256", Text, primary_key=True),
+    Column("sha256", _TEXT, primary_key=True),
     Column("wrong", Integer, nullable=False),
     Column("seen", BigInteger, nullable=False, index=True),
     Column("until", BigInteger, nullable=False),
@@ -122,10 +125,10 @@ audit = Table(
     metadata,
     Column("id", _ID, primary_key=True),
     Column("moment", BigInteger, nullable=False, index=True),
-    Column("event", Text, nullable=False, index=True),
-    Column("username", Text),
-    Column("source", Text),
-    Column("details", Text, nullable=False),
+    Column("event", _TEXT, nullable=False, index=True),
+    Column("username", _TEXT),
+    Column("source", _TEXT),
+    Column("details", _TEXT, nullable=False),
     sqlite_autoincrement=True,
 )
 """What happened to accounts and data, and from where. ``details`` is JSON; users are named: they may go."""
@@ -134,11 +137,11 @@ blobs = Table(
     "blobs",
     metadata,
     Column("id", _ID, primary_key=True),
-    Column("blake3", Text, unique=True),
-    Column("sha256", Text, index=True),
+    Column("blake3", _TEXT, unique=True),
+    Column("sha256", _TEXT, index=True),
     Column("size", BigInteger, nullable=False),
-    Column("etag", Text, nullable=False),
-    Column("key", Text, nullable=False, unique=True),
+    Column("etag", _TEXT, nullable=False),
+    Column("key", _TEXT, nullable=False, unique=True),
     # Appending compares numbers of contents, so none may be given twice.
     sqlite_autoincrement=True,
 )
@@ -151,7 +154,7 @@ null until it was taken, which for large contents is after the upload was answer
 doomed = Table(
     "doomed",
     metadata,
-    Column("key", Text, primary_key=True),
+    Column("key", _TEXT, primary_key=True),
     Column("moment", BigInteger, nullable=False, index=True),
 )
 """Keys in an object store that had a row in `blobs`, with the second since 1970 in which they lost it."""
@@ -159,8 +162,8 @@ doomed = Table(
 properties = Table(
     "properties",
     metadata,
-    Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("name", _TEXT, primary_key=True),
+    Column("value", _TEXT, nullable=False),
 )
 """What there is one of in a database: the name of the installation, the address of its object store."""
 
@@ -170,18 +173,18 @@ objects = Table(
     Column("id", _ID, primary_key=True),
     Column("owner", _ID, ForeignKey("users.id"), nullable=False),
     Column("parent", _ID, ForeignKey("objects.id")),
-    Column("name", Text, nullable=False),
-    Column("type", Text, nullable=False),
+    Column("name", _TEXT, nullable=False),
+    Column("type", _TEXT, nullable=False),
     Column("size", BigInteger),
-    Column("etag", Text),
+    Column("etag", _TEXT),
     Column("blob", _ID, ForeignKey("blobs.id"), index=True),
-    Column("metadata", Text, nullable=False),
+    Column("metadata", _TEXT, nullable=False),
     Column("metadata_size", Integer, nullable=False),
-    Column("tags", Text, nullable=False),
-    Column("versions", Text, nullable=False),
+    Column("tags", _TEXT, nullable=False),
+    Column("versions", _TEXT, nullable=False),
     Column("version_of", _ID, ForeignKey("objects.id"), index=True),
-    Column("created_on", Text, nullable=False),
-    Column("updated_on", Text, nullable=False),
+    Column("created_on", _TEXT, nullable=False),
+    Column("updated_on", _TEXT, nullable=False),
     Index("ix_objects_children", "parent", "owner", "version_of", "id"),
     # Two, since nulls are all different from each other: one below folders, one at the top level.
     Index(
@@ -216,9 +219,9 @@ outcomes = Table(
     "outcomes",
     metadata,
     Column("owner", _ID, ForeignKey("users.id"), primary_key=True),
-    Column("key", Text, primary_key=True),
-    Column("request", Text, nullable=False),
-    Column("outcome", Text, nullable=False),
+    Column("key", _TEXT, primary_key=True),
+    Column("request", _TEXT, nullable=False),
+    Column("outcome", _TEXT, nullable=False),
     Column("created", BigInteger, nullable=False, index=True),
 )
 """What came of requests with an idempotency key, as JSON, with the second since 1970 of each."""
@@ -226,13 +229,13 @@ outcomes = Table(
 datapacks = Table(
     "datapacks",
     metadata,
-    Column("id", Text, primary_key=True),
+    Column("id", _TEXT, primary_key=True),
     Column("owner", _ID, ForeignKey("users.id"), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("structure", Text, nullable=False),
-    Column("etag", Text, nullable=False),
-    Column("created_on", Text, nullable=False),
-    Column("updated_on", Text, nullable=False),
+    Column("name", _TEXT, nullable=False),
+    Column("structure", _TEXT, nullable=False),
+    Column("etag", _TEXT, nullable=False),
+    Column("created_on", _TEXT, nullable=False),
+    Column("updated_on", _TEXT, nullable=False),
     UniqueConstraint("owner", "name"),
 )
 """Datapacks: ``structure`` is the document, as JSON; ``etag`` names this very state of name and document."""
@@ -240,13 +243,13 @@ datapacks = Table(
 datapack_contents = Table(
     "datapack_contents",
     metadata,
-    Column("datapack", Text, ForeignKey("datapacks.id"), primary_key=True),
-    Column("sha1", Text, primary_key=True),
+    Column("datapack", _TEXT, ForeignKey("datapacks.id"), primary_key=True),
+    Column("sha1", _TEXT, primary_key=True),
     Column("blob", _ID, ForeignKey("blobs.id"), nullable=False, index=True),
     Column("size", BigInteger, nullable=False),
-    Column("etag", Text, nullable=False),
-    Column("filename", Text, nullable=False),
-    Column("created_on", Text, nullable=False),
+    Column("etag", _TEXT, nullable=False),
+    Column("filename", _TEXT, nullable=False),
+    Column("created_on", _TEXT, nullable=False),
     Column("unlinked", BigInteger, index=True),
 )
 """Contents of datapacks, with the second since 1970 from which on no node links to one any more."""
@@ -254,11 +257,11 @@ datapack_contents = Table(
 oauth_clients = Table(
     "oauth_clients",
     metadata,
-    Column("id", Text, primary_key=True),
-    Column("name", Text, nullable=False),
-    Column("secret", Text),
-    Column("redirect_uris", Text, nullable=False),
-    Column("created_on", Text, nullable=False),
+    Column("id", _TEXT, primary_key=True),
+    Column("name", _TEXT, nullable=False),
+    Column("secret", _TEXT),
+    Column("redirect_uris", _TEXT, nullable=False),
+    Column("created_on", _TEXT, nullable=False),
 )
 """Programs that may ask users for access.
 
@@ -270,13 +273,13 @@ oauth_grants = Table(
     metadata,
     Column("id", _ID, primary_key=True),
     Column("user", _ID, ForeignKey("users.id"), nullable=False),
-    Column("client", Text, ForeignKey("oauth_clients.id"), nullable=False, index=True),
-    Column("scope", Text, nullable=False),
-    Column("family", Text, nullable=False, unique=True),
+    Column("client", _TEXT, ForeignKey("oauth_clients.id"), nullable=False, index=True),
+    Column("scope", _TEXT, nullable=False),
+    Column("family", _TEXT, nullable=False, unique=True),
     Column("generation", Integer, nullable=False, server_default=text("0")),
     Column("rotated", BigInteger),
     Column("expires", BigInteger, nullable=False),
-    Column("created_on", Text, nullable=False),
+    Column("created_on", _TEXT, nullable=False),
     sqlite_autoincrement=True,
 )
 """What users have granted to programs.
@@ -288,7 +291,7 @@ ones which are good; those before were exchanged for them, first in the second `
 oauth_refresh_tokens = Table(
     "oauth_refresh_tokens",
     metadata,
-    Column("sha256", Text, primary_key=True),
+    Column("sha256", _TEXT, primary_key=True),
     Column("grant", _ID, ForeignKey("oauth_grants.id"), nullable=False, index=True),
     Column("generation", Integer, nullable=False),
 )
@@ -297,12 +300,12 @@ oauth_refresh_tokens = Table(
 oauth_codes = Table(
     "oauth_codes",
     metadata,
-    Column("sha256", Text, primary_key=True),
+    Column("sha256", _TEXT, primary_key=True),
     Column("user", _ID, ForeignKey("users.id"), nullable=False),
-    Column("client", Text, ForeignKey("oauth_clients.id"), nullable=False, index=True),
-    Column("redirect_uri", Text, nullable=False),
-    Column("scope", Text, nullable=False),
-    Column("challenge", Text),
+    Column("client", _TEXT, ForeignKey("oauth_clients.id"), nullable=False, index=True),
+    Column("redirect_uri", _TEXT, nullable=False),
+    Column("scope", _TEXT, nullable=False),
+    Column("challenge", _TEXT),
     Column("expires", BigInteger, nullable=False, index=True),
     Column("grant", _ID, ForeignKey("oauth_grants.id"), index=True),
 )

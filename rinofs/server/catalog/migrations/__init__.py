@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["HEAD", "apply_steps", "config", "downgrade", "is_current", "upgrade"]
 
 _ALEMBIC = threading.Lock()
+_TURN = 0x72696E6F  # the number of an advisory lock
 
 HEAD = "0006"
 """The last step; known here so that most starts need not load Alembic."""
@@ -62,6 +63,7 @@ def upgrade(database: Database) -> None:
         if is_current(connection):
             return
     with database.rebuild() as connection:
+        _take_turn(connection)
         is_new = not inspect(connection).get_table_names()
         if is_new:
             metadata.create_all(connection, checkfirst=False)
@@ -77,6 +79,7 @@ def apply_steps(database: Database) -> None:
 
     # Alembic keeps what it works on in a global variable.
     with _ALEMBIC, database.rebuild() as connection:
+        _take_turn(connection)
         fields = indexes.indexed(connection)
         command.upgrade(config(connection), "head")
         indexes.restore(connection, fields)  # a step that makes a table anew knows nothing of them
@@ -88,6 +91,12 @@ def downgrade(database: Database, revision: str = "base") -> None:
 
     with _ALEMBIC, database.rebuild() as connection:
         command.downgrade(config(connection), revision)
+
+
+def _take_turn(connection: Connection) -> None:
+    """Have processes that change the tables of one database do so one after the other."""
+    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _TURN})
 
 
 def is_current(connection: Connection) -> bool:

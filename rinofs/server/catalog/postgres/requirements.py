@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from rinofs.server.catalog.postgres.engine import UnusableDatabaseError, shown
+from rinofs.server.catalog.postgres.driver import UnusableDatabaseError, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from rinofs.server.catalog.postgres.transactions import PostgresqlTransactions
 
-__all__ = ["Facts", "check_requirements"]
+__all__ = ["ServerFacts", "check_requirements"]
 
 OLDEST = 15
 
@@ -25,7 +25,7 @@ _FACTS = text(
 )
 
 
-class Facts(NamedTuple):
+class ServerFacts(NamedTuple):
     """What a database says about itself."""
 
     version: int
@@ -58,7 +58,7 @@ def check_requirements(transactions: PostgresqlTransactions) -> None:
     name = shown(transactions.url)
     try:
         with transactions.read(keep_sql=True) as connection:
-            facts = Facts(*connection.execute(_FACTS).one())
+            facts = ServerFacts(*connection.execute(_FACTS).one())
     except transactions.errors as error:
         raise UnusableDatabaseError(f"{name}: {_reason(error)}") from error
     for problem in facts.problems():

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy.exc import DBAPIError
 
 from rinofs.server.budgets import CLIENT_GONE
-from rinofs.server.catalog.postgres.engine import driver_of, postgresql_engine, refusal
+from rinofs.server.catalog.postgres.driver import driver_of, postgresql_engine, refusal
 from rinofs.server.catalog.sqlite.inline_reader import WouldWait
 from rinofs.server.errors import Unavailable, count_failure
 
@@ -67,7 +67,7 @@ class PostgresqlTransactions:
     Parameters
     ----------
     url : URL
-        As `rinofs.server.catalog.postgres.engine.parse_url` returns it.
+        As `rinofs.server.catalog.postgres.driver.parse_url` returns it.
     lock_timeout : float
         Seconds that a transaction waits for locks of others, and for a connection.
     statement_timeout : float
