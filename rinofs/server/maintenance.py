@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import blake3
 
 from rinofs.server.catalog import blob_rows, integrity
+from rinofs.server.catalog.expired import remove_expired
 from rinofs.server.errors import ApiError
 
 if TYPE_CHECKING:
@@ -93,6 +94,7 @@ def gc(services: Services) -> GcReport:
     services : Services
         Whose contents they are.
     """
+    remove_expired(services.database)
     services.datapacks.forget_unlinked()
     blob_rows.remove_unreferenced(services.database)
     deleted = 0

@@ -247,12 +247,16 @@ def known_contents(services: Services, contents: Sequence[Blob]) -> Iterator[lis
     with services.database.read() as connection:
         elsewhere = stored_elsewhere(connection, contents)
     with ExitStack() as kept:
-        usable = {
-            digest: key
-            for digest, (key, size) in elsewhere.items()
-            if kept.enter_context(services.blobs.keep(key, size))
-        }
-        yield [replace(blob, known_key=usable.get(blob.blake3)) for blob in contents]
+        found: list[Blob] = []
+        for blob in contents:
+            key, size = elsewhere.get(blob.blake3, (None, 0))
+            if key is None:
+                found.append(blob)
+            elif kept.enter_context(services.blobs.keep(key, size)):
+                found.append(replace(blob, known_key=key))
+            else:
+                found.append(replace(blob, lost_key=key))
+        yield found
     if any(blob.sha256 is None for blob in contents):
         services.without_sha256.set()
 

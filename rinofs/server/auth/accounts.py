@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rinofs.server.catalog.accounts import UserSummary
     from rinofs.server.catalog.database import Connection, Database
     from rinofs.server.catalog.records import User
+    from rinofs.server.catalog.signins import Limit
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -279,8 +280,6 @@ class Accounts:
         token = new_token()
         with self._database.write(user.id) as connection:
             moment = self._database.moment(connection)
-            if lifetime is not None:
-                rows.remove_expired_tokens(connection, int(moment))
             self._check_room(connection, user, name, moment)
             expires = None if lifetime is None else int(moment + lifetime)
             rows.add_token(
@@ -411,8 +410,13 @@ class Accounts:
         bool
             False, and nothing happens, if it is the primary one of a user, or was granted to a program.
         """
-        with self._database.write() as connection:
-            found = rows.find_token(connection, token_digest(token))
+        digest = token_digest(token)
+        with self._database.read() as connection:
+            found = rows.find_token(connection, digest)
+        if found is None:
+            return True
+        with self._database.write(found.user.id) as connection:
+            found = rows.find_token(connection, digest)
             if found is not None:
                 if found.kind not in {ACCESS, API, EXCHANGED}:
                     return False
@@ -481,7 +485,7 @@ class Accounts:
         good = self._passwords.matches(stored, password)
         with self._database.write() as connection:
             if good and user is not None:
-                self._succeed(connection, attempt, self._database.moment(connection))
+                self._succeed(connection, attempt)
                 return user
             # What was typed in place of a name that is none may be a password.
             name = None if user is None else user.username
@@ -490,9 +494,9 @@ class Accounts:
 
     def _begin(self, attempt: Attempt) -> None:
         with self._database.write() as connection:
-            moment = self._database.moment(connection)
-            known = signins.is_known(connection, attempt.known_digest, moment)
-            limits = attempt.limits(known=known)
+            limits = self._limits(connection, attempt)
+            signins.lock(connection, (limit.digest for limit in limits))
+            moment = self._database.moment(connection)  # not before what others have counted meanwhile
             left = signins.seconds_to_wait(connection, limits, moment)
             if left <= 0:
                 signins.count_attempt(connection, limits, moment)
@@ -502,15 +506,22 @@ class Accounts:
             f"too many wrong passwords; try again in {seconds} s", headers={"Retry-After": seconds}
         )
 
-    def _succeed(self, connection: Connection, attempt: Attempt, moment: float) -> None:
-        known = signins.is_known(connection, attempt.known_digest, moment)
+    def _succeed(self, connection: Connection, attempt: Attempt) -> None:
+        limits = self._limits(connection, attempt)
+        signins.lock(connection, [attempt.known_digest, *(limit.digest for limit in limits)])
+        moment = self._database.moment(connection)
         signins.note_success(
             connection,
-            attempt.limits(known=known),
+            limits,
             known=attempt.known_digest,
             until=int(moment + KNOWN_FOR),
             moment=moment,
         )
+
+    def _limits(self, connection: Connection, attempt: Attempt) -> list[Limit]:
+        moment = self._database.moment(connection)
+        known = signins.is_known(connection, attempt.known_digest, moment)
+        return attempt.limits(known=known)
 
     def _note(
         self, connection: Connection, event: AuditEvent, user: User, source: str | None, **details: object

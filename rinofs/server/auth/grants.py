@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rinofs.server.auth.accounts import OAUTH, token_digest
 from rinofs.server.catalog import grants as rows
-from rinofs.server.catalog.accounts import add_token, remove_expired_tokens
+from rinofs.server.catalog.accounts import add_token
 from rinofs.server.catalog.audit import AuditEvent
 from rinofs.server.catalog.grants import Code
 
@@ -25,8 +25,6 @@ __all__ = ["ACCESS_LIFETIME", "CODE_LIFETIME", "Grant", "Grants", "family_of", "
 
 CODE_LIFETIME = 60.0
 """Seconds in which a code has to be exchanged."""
-CODE_KEPT = 24 * 3600.0
-"""Seconds for which a code is still recognised after that, so that who sends it again gives itself away."""
 ACCESS_LIFETIME = 3600
 """Seconds for which an access token is good."""
 GRANT_LIFETIME = 90 * 24 * 3600.0
@@ -97,7 +95,6 @@ class Grants:
         with self._database.write(user.id) as connection:
             moment = self._database.moment(connection)
             kept = Code(user, client_id, redirect_uri, scope, challenge, int(moment + CODE_LIFETIME))
-            rows.remove_old_codes(connection, int(moment - CODE_KEPT))
             rows.add_code(connection, token_digest(code), kept)
             self._note(connection, AuditEvent.GRANT, user, client=client_id, scope=scope)
 
@@ -131,10 +128,16 @@ class Grants:
         bool
             Whether this was the first to exchange the code; otherwise, all that it stood for has ended.
         """
-        with self._database.write() as connection:
+        digest = token_digest(code)
+        with self._database.read() as connection:
+            found = rows.find_code(connection, digest)
+        if found is None:
+            return False
+        with self._database.write(found.user.id) as connection:
             moment = self._database.moment(connection)
-            found = rows.find_code(connection, token_digest(code))
-            if found is None or found.expires <= moment:
+            held = rows.hold_client(connection, found.client_id)
+            found = rows.find_code(connection, digest, locked=True)
+            if not held or found is None or found.expires <= moment:
                 return False
             if found.grant is not None:
                 self._end_now(connection, found.grant, found.user)
@@ -148,7 +151,7 @@ class Grants:
                 refresh=token_digest(refresh),
                 expires=int(moment + GRANT_LIFETIME),
             )
-            rows.mark_exchanged(connection, token_digest(code), grant)
+            rows.mark_exchanged(connection, digest, grant)
             self._add_access(connection, grant, access, found.client_id, found.user, found.scope)
             return True
 
@@ -157,7 +160,10 @@ class Grants:
 
         Whoever sends one that was exchanged long ago ends the grant.
         """
-        with self._database.write() as connection:
+        owner = self._owner(refresh, client_id)
+        if owner is None:
+            return None
+        with self._database.write(owner) as connection:
             return self._refreshable(connection, refresh, client_id)
 
     def rotate(self, former: str, client_id: str, *, access: str, refresh: str) -> bool:
@@ -177,7 +183,10 @@ class Grants:
         bool
             Whether it was good.
         """
-        with self._database.write() as connection:
+        owner = self._owner(former, client_id)
+        if owner is None:
+            return False
+        with self._database.write(owner) as connection:
             grant = self._refreshable(connection, former, client_id)
             if grant is None:
                 return False
@@ -192,19 +201,28 @@ class Grants:
 
     def revoke(self, token: str, client_id: str) -> None:
         """Make a token of a program void: an access token alone, a refresh token with all of its grant."""
-        family = family_of(token)
-        with self._database.write() as connection:
+        family, owner = family_of(token), self._owner(token, client_id)
+        with self._database.write(owner) as connection:
             rows.remove_client_token(connection, token_digest(token), client_id)
-            if family is not None:
+            if family is not None and owner is not None:
                 user = rows.end_family(connection, token_digest(family), client_id)
                 if user is not None:
                     self._note(connection, AuditEvent.GRANT_ENDED, user, client=client_id, reason="revoked")
+
+    def _owner(self, refresh: str, client_id: str) -> int | None:
+        """Return who granted what a refresh token may belong to; None where it cannot be one."""
+        family = family_of(refresh)
+        if family is None:
+            return None
+        with self._database.read() as connection:
+            found = rows.find_grant(connection, token_digest(family), client_id)
+        return None if found is None else found.user.id
 
     def _refreshable(self, connection: Connection, refresh: str, client_id: str) -> Grant | None:
         family = family_of(refresh)
         if family is None:
             return None
-        found = rows.find_grant(connection, token_digest(family), client_id)
+        found = rows.find_grant(connection, token_digest(family), client_id, locked=True)
         if found is None:
             return None
         moment = self._database.moment(connection)
@@ -221,7 +239,6 @@ class Grants:
         self, connection: Connection, grant: int, token: str, client_id: str, user: User, scope: str
     ) -> None:
         moment = int(self._database.moment(connection))
-        remove_expired_tokens(connection, moment)
         add_token(
             connection,
             user,
@@ -234,7 +251,7 @@ class Grants:
         )
 
     def _end(self, grant: int, user: User) -> None:
-        with self._database.write() as connection:
+        with self._database.write(user.id) as connection:
             self._end_now(connection, grant, user)
 
     def _end_now(self, connection: Connection, grant: int, user: User) -> None:

@@ -47,7 +47,7 @@ class Sessions:
         session = secrets.token_urlsafe(32)
         with self._database.write(user.id) as connection:
             moment = self._database.moment(connection)
-            rows.add_session(connection, _digest(session), user, moment, int(moment + LIFETIME))
+            rows.add_session(connection, _digest(session), user, int(moment + LIFETIME))
             self._database.note(connection, AuditEvent.SIGN_IN, user.username, source)
         return session
 

@@ -120,10 +120,13 @@ class Blob(Digests):
     known_key : str or None
         Another name under which the store has the same bytes, whole, since an earlier upload. It is used if
         the database has it still.
+    lost_key : str or None
+        The name that the database had for the same bytes, which the store does not have whole under it.
     """
 
     key: str
     known_key: str | None = None
+    lost_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

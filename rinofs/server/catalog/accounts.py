@@ -35,7 +35,6 @@ __all__ = [
     "name_of",
     "note_uses",
     "password_of",
-    "remove_expired_tokens",
     "remove_token",
     "remove_user",
     "set_password",
@@ -239,11 +238,18 @@ def set_primary_token(connection: Connection, user: User, digest: str) -> None:
     """
     holder = connection.scalar(select(tokens.c.user).where(tokens.c.sha256 == digest))
     if holder not in {None, user.id}:
-        raise Conflict("token: choose another one", field="token")
+        raise _chosen()
     mine = tokens.c.user == user.id
     connection.execute(delete(tokens).where(mine, tokens.c.kind == PRIMARY))
     connection.execute(delete(tokens).where(mine, tokens.c.sha256 == digest))
-    add_token(connection, user, digest, PRIMARY)
+    try:
+        add_token(connection, user, digest, PRIMARY)
+    except IntegrityError as error:  # another user has got it a moment ago
+        raise _chosen() from error
+
+
+def _chosen() -> Conflict:
+    return Conflict("token: choose another one", field="token")
 
 
 def add_token(
@@ -291,9 +297,10 @@ def tokens_of(connection: Connection, user: User, moment: float) -> list[StoredT
 
 
 def note_uses(connection: Connection, used: Mapping[int, int]) -> None:
-    """Keep when tokens, by their numbers, were used last."""
-    for number, moment in used.items():
-        connection.execute(update(tokens).where(tokens.c.id == number).values(used=moment))
+    """Keep when tokens, by their numbers, were used last; not of those that are being changed."""
+    free = select(tokens.c.id).where(tokens.c.id.in_(sorted(used))).with_for_update(skip_locked=True)
+    for number in connection.scalars(free).all():
+        connection.execute(update(tokens).where(tokens.c.id == number).values(used=used[number]))
 
 
 def mark_exchanged(connection: Connection, token: StoredToken) -> bool:
@@ -305,8 +312,3 @@ def mark_exchanged(connection: Connection, token: StoredToken) -> bool:
 def remove_token(connection: Connection, number: int) -> None:
     """Make a token void. Nothing happens if it is already."""
     connection.execute(delete(tokens).where(tokens.c.id == number))
-
-
-def remove_expired_tokens(connection: Connection, moment: int) -> None:
-    """Forget the tokens that are void since a second since 1970."""
-    connection.execute(delete(tokens).where(tokens.c.expires <= moment))

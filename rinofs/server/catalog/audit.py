@@ -11,20 +11,21 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import and_, insert, select
 
 from rinofs.server.catalog.tables import audit
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from collections.abc import Iterator
 
-__all__ = ["AuditEvent", "Entry", "add", "entries"]
+    from sqlalchemy import ColumnElement, Connection, Table
+
+__all__ = ["AuditEvent", "Entry", "add", "entries", "expired", "oldest_failure"]
 
 KEPT = 400 * 24 * 3600
 """Seconds for which entries are kept."""
 MOST_FAILURES = 100_000
 """Failed sign-ins that are kept, so that who guesses passwords does not fill the disk."""
-_SWEEP_EVERY = 1000
 _LONGEST_TEXT = 1000
 
 
@@ -91,9 +92,7 @@ def add(
         "source": source,
         "details": json.dumps(short),
     }
-    number: int = connection.execute(insert(audit).values(row).returning(audit.c.id)).scalar_one()
-    if number % _SWEEP_EVERY == 0:
-        _sweep(connection, moment)
+    connection.execute(insert(audit).values(row))
 
 
 def entries(
@@ -112,10 +111,13 @@ def entries(
     return found[::-1]
 
 
-def _sweep(connection: Connection, moment: float) -> None:
-    connection.execute(delete(audit).where(audit.c.moment < int(moment) - KEPT))
+def oldest_failure(connection: Connection) -> int:
+    """Return the number of the last failed sign-in that is not kept."""
     failures = select(audit.c.id).where(audit.c.event == AuditEvent.SIGN_IN_FAILED)
-    oldest = connection.scalar(failures.order_by(audit.c.id.desc()).offset(MOST_FAILURES).limit(1))
-    if oldest is not None:
-        failed = audit.c.event == AuditEvent.SIGN_IN_FAILED
-        connection.execute(delete(audit).where(failed, audit.c.id <= oldest))
+    return connection.scalar(failures.order_by(audit.c.id.desc()).offset(MOST_FAILURES).limit(1)) or 0
+
+
+def expired(moment: int, failure: int) -> Iterator[tuple[Table, ColumnElement[bool]]]:
+    """Yield what entries are not kept: the old ones, and failed sign-ins up to a number."""
+    yield audit, audit.c.moment < moment - KEPT
+    yield audit, and_(audit.c.event == AuditEvent.SIGN_IN_FAILED, audit.c.id <= failure)

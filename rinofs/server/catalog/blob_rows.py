@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, delete, exists, func, insert, select, union_all, update
+from sqlalchemy.exc import IntegrityError
 
 from rinofs.server.blobs.store import OBJECTS, is_object_key
 from rinofs.server.catalog.database import database_time
+from rinofs.server.catalog.sqlite.transactions import is_sqlite
 from rinofs.server.catalog.tables import BLOB_REFERENCES, blobs, doomed
 
 if TYPE_CHECKING:
@@ -79,7 +81,12 @@ def drop_unreferenced(connection: Connection, numbers: Iterable[int]) -> set[str
     left = sorted(set(numbers))
     keys: set[str] = set()
     for start in range(0, len(left), _CHUNK):
-        chunk = left[start : start + _CHUNK]
+        chunk: Sequence[int] = left[start : start + _CHUNK]
+        if not is_sqlite(connection):
+            # What somebody is about to refer to is left alone. Who refers to one of the others has done so by
+            # now, which the next statement sees, or waits, and finds it gone.
+            free = select(blobs.c.id).where(blobs.c.id.in_(chunk)).with_for_update(skip_locked=True)
+            chunk = connection.scalars(free).all()
         gone = delete(blobs).where(blobs.c.id.in_(chunk), _UNREFERENCED)
         keys.update(connection.scalars(gone.returning(blobs.c.key)))
     return keys - doom(connection, keys)
@@ -224,15 +231,18 @@ def fill(database: Database, row: BlobRow, found: Digests) -> BlobRow | None:
     BlobRow or None
         Another row of the same content, where there is one: then nothing was noted; see `merge`.
     """
-    with database.write() as connection:
-        same = select(*_COLUMNS).where(blobs.c.blake3 == found.blake3, blobs.c.id != row.id)
-        other = connection.execute(same).one_or_none()
-        if other is not None:
-            return BlobRow(*other)
-        present = blobs.c.id == row.id
-        known = {"blake3": found.blake3, "sha256": found.sha256}
-        connection.execute(update(blobs).where(present, blobs.c.key == row.key).values(known))
-    return None
+    same = select(*_COLUMNS).where(blobs.c.blake3 == found.blake3, blobs.c.id != row.id)
+    present = and_(blobs.c.id == row.id, blobs.c.key == row.key)
+    known = {"blake3": found.blake3, "sha256": found.sha256}
+    try:
+        with database.write() as connection:
+            other = connection.execute(same).one_or_none()
+            if other is None:
+                connection.execute(update(blobs).where(present).values(known))
+    except IntegrityError:  # it was stored once more at this moment
+        with database.read() as connection:
+            other = connection.execute(same).one_or_none()
+    return None if other is None else BlobRow(*other)
 
 
 def merge(database: Database, kept: BlobRow, given_up: BlobRow, found: Digests) -> bool:
@@ -255,8 +265,8 @@ def merge(database: Database, kept: BlobRow, given_up: BlobRow, found: Digests) 
         Whether the rows were still as they are given; nothing is changed otherwise.
     """
     with database.write() as connection:
-        wanted = select(*_COLUMNS).where(blobs.c.id.in_([kept.id, given_up.id]))
-        if {BlobRow(*row) for row in connection.execute(wanted)} != {kept, given_up}:
+        wanted = select(*_COLUMNS).where(blobs.c.id.in_([kept.id, given_up.id])).order_by(blobs.c.id)
+        if {BlobRow(*row) for row in connection.execute(wanted.with_for_update())} != {kept, given_up}:
             return False
         for column in BLOB_REFERENCES:
             table = column.table

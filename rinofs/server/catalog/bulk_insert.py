@@ -12,7 +12,7 @@ from rinofs.server.catalog.records import Kind, NewObject, Record, User
 from rinofs.server.errors import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection
 
@@ -53,9 +53,11 @@ def add_files(connection: Connection, user: User, files: Sequence[tuple[NewObjec
         If one of them cannot be made; the message says which. The transaction is to be undone then.
     """
     made: list[Record] = []
+    # All of them at once: two requests that add the same contents in turn would wait for each other.
+    numbers = objects.refer(connection, [blob for _, blob in files])
     for _, neighbours in groupby(files, key=lambda file: (file[0].parent, file[0].folders)):
         for run in _without_repetition(list(neighbours)):
-            made += _add_run(connection, user, run, len(made))
+            made += _add_run(connection, user, run, len(made), numbers)
     return made
 
 
@@ -71,27 +73,33 @@ def _without_repetition(files: Sequence[tuple[NewObject, Blob]]) -> Iterator[lis
 
 
 def _add_run(
-    connection: Connection, user: User, files: Sequence[tuple[NewObject, Blob]], first: int
+    connection: Connection,
+    user: User,
+    files: Sequence[tuple[NewObject, Blob]],
+    first: int,
+    numbers: Mapping[str, int],
 ) -> list[Record]:
     """Make files of different names in one folder: looked up at once, and the new ones added at once."""
     start = files[0][0]
     with about(first):
         folder = objects.folder_for(connection, user, start.parent, start.folders)
     present = objects.children(connection, user, folder, [new.name for new, _ in files])
-    numbers = objects.refer(connection, [blob for _, blob in files])
     made: dict[str, Record] = {}
     rows: list[dict[str, object]] = []
     for number, (new, blob) in enumerate(files, first):
         here = replace(new, parent=folder, folders=())
+        content = numbers[blob.blake3]
         replaced = present.get(new.name)
         if replaced is None:
-            row = objects.row_of(user, here, Kind.FILE, blob=blob, number=numbers[blob.blake3], replaced=None)
+            row = objects.row_of(user, here, Kind.FILE, blob=blob, number=content, replaced=None)
             rows.append(row)
             continue
         _add_rows(connection, rows, made)  # first, so that ids are in the order of the files
         with about(number):
             objects.refuse_folder(replaced)
-            made[new.name] = objects.add(connection, user, here, Kind.FILE, blob=blob, replaced=replaced)
+            made[new.name] = objects.add(
+                connection, user, here, Kind.FILE, blob=blob, number=content, replaced=replaced
+            )
     _add_rows(connection, rows, made)
     return [made[new.name] for new, _ in files]
 

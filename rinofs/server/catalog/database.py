@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import URL, Connection, bindparam, delete, insert, make_url, select, text
+from sqlalchemy import URL, Connection, bindparam, delete, make_url, select, text
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from rinofs.protocol.extensions import IDEMPOTENCY_KEY
 from rinofs.server.budgets import CLIENT_ADDRESS
 from rinofs.server.catalog import audit
+from rinofs.server.catalog.locks import add_unless_present, put
 from rinofs.server.catalog.postgres.driver import parse_url
 from rinofs.server.catalog.postgres.transactions import PostgresqlTransactions
 from rinofs.server.catalog.sqlite.inline_reader import WouldWait
@@ -61,8 +62,11 @@ _TIME = {
 logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
 
 # Putting statements together takes longer than running them.
-_REMEMBER = insert(outcomes)
-_FORGET = delete(outcomes).where(outcomes.c.created <= bindparam("oldest"))
+# One of the same key that is kept no longer may be there still.
+_OUTCOME = ("owner", "key", "request", "outcome", "created")
+_REMEMBER = put(outcomes, *_OUTCOME, changed=_OUTCOME[2:])
+_SET = put(properties, "name", "value", changed=("value",))
+_SET_ONCE = add_unless_present(properties, "name", "value")
 _PRESENT = select(outcomes.c.request, outcomes.c.outcome).where(
     outcomes.c.owner == bindparam("owner"),
     outcomes.c.key == bindparam("key"),
@@ -139,7 +143,6 @@ class Unit:
         """Remember what came of the request, if it has a key: any value that `orjson` can write."""
         if self._key is None:
             return
-        self.connection.execute(_FORGET, {"oldest": self._oldest})
         row = {
             "owner": self._owner,
             "key": self._key.key,
@@ -219,12 +222,11 @@ class Database:
             Whether it stays as it is where it was set before.
         """
         with self.write() as connection:
-            present = properties.c.name == name
-            if only_first and connection.scalar(select(properties.c.name).where(present)) is not None:
-                return
-            connection.execute(delete(properties).where(present))
-            if value is not None:
-                connection.execute(insert(properties).values(name=name, value=value))
+            if value is None:
+                connection.execute(delete(properties).where(properties.c.name == name))
+            else:
+                row = {"name": name, "value": value}
+                connection.execute(_SET_ONCE if only_first else _SET, row)
 
     def note(
         self,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 
 from rinofs.server.catalog.audit import AuditEvent
 from rinofs.server.catalog.blob_rows import drop_unreferenced
@@ -386,11 +386,16 @@ class DatapackStore:
     def forget_unlinked(self) -> int:
         """Give up contents that no node has linked to for a while; return how many there were."""
         gone = datapack_contents.c.unlinked <= int(self._clock() - KEPT)
+        mine = select(datapacks.c.id).where(datapacks.c.owner == bindparam("user"))
+        forget = delete(datapack_contents).where(gone, datapack_contents.c.datapack.in_(mine))
+        owners = select(datapacks.c.owner).join(datapack_contents).where(gone).distinct()
         with self._database.read() as connection:
-            if connection.scalar(select(datapack_contents.c.sha1).where(gone).limit(1)) is None:
-                return 0
-        with self._database.write() as connection:
-            return connection.execute(delete(datapack_contents).where(gone)).rowcount
+            found = connection.scalars(owners).all()
+        forgotten = 0
+        for owner in found:
+            with self._database.write(owner) as connection:
+                forgotten += connection.execute(forget, {"user": owner}).rowcount
+        return forgotten
 
     def _mark(
         self, connection: Connection, identifier: str, before: frozenset[str], after: frozenset[str]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, func, insert, select, update
 
 from rinofs.server.catalog.accounts import OAUTH, USER
+from rinofs.server.catalog.locks import shared
 from rinofs.server.catalog.records import User, now
 from rinofs.server.catalog.tables import (
     oauth_clients,
@@ -44,10 +45,10 @@ __all__ = [
     "find_grant",
     "generation_of",
     "grants_of",
+    "hold_client",
     "mark_exchanged",
     "remove_client",
     "remove_client_token",
-    "remove_old_codes",
     "rotate",
     "size_of_generation",
 ]
@@ -178,10 +179,20 @@ def find_client(connection: Connection, client_id: str) -> Client | None:
     return None if row is None else _client(row)
 
 
+def hold_client(connection: Connection, client_id: str) -> bool:
+    """Have a program stay until the end of a writing transaction; tell whether it is still there."""
+    return (
+        connection.scalar(shared(select(oauth_clients.c.id).where(oauth_clients.c.id == client_id)))
+        is not None
+    )
+
+
 def remove_client(connection: Connection, client_id: str) -> bool:
     """Remove a program with all that was granted to it; tell whether there was one."""
-    found = select(oauth_grants.c.id).where(oauth_grants.c.client == client_id)
-    end_grants(connection, connection.scalars(found).all())
+    # What is being granted to it at this moment is waited for, and comes to an end as well.
+    connection.execute(select(oauth_clients.c.id).where(oauth_clients.c.id == client_id).with_for_update())
+    found = select(oauth_grants.c.id).where(oauth_grants.c.client == client_id).order_by(oauth_grants.c.id)
+    end_grants(connection, connection.scalars(found.with_for_update()).all())
     connection.execute(delete(oauth_codes).where(oauth_codes.c.client == client_id))
     return connection.execute(delete(oauth_clients).where(oauth_clients.c.id == client_id)).rowcount > 0
 
@@ -204,9 +215,13 @@ def add_code(connection: Connection, digest: str, code: Code) -> None:
     connection.execute(insert(oauth_codes).values(row))
 
 
-def find_code(connection: Connection, digest: str) -> Code | None:
-    """Return what a code stands for, good or not; None for an unknown one."""
-    row = connection.execute(_CODE.where(oauth_codes.c.sha256 == digest)).one_or_none()
+def find_code(connection: Connection, digest: str, *, locked: bool = False) -> Code | None:
+    """Return what a code stands for, good or not; None for an unknown one.
+
+    It can be locked until the end of a writing transaction, once its program is held.
+    """
+    wanted = _CODE.where(oauth_codes.c.sha256 == digest)
+    row = connection.execute(wanted.with_for_update(of=oauth_codes) if locked else wanted).one_or_none()
     if row is None:
         return None
     return Code(
@@ -217,11 +232,6 @@ def find_code(connection: Connection, digest: str) -> Code | None:
 def mark_exchanged(connection: Connection, digest: str, grant: int) -> None:
     """Note which grant a code was exchanged for."""
     connection.execute(update(oauth_codes).where(oauth_codes.c.sha256 == digest).values(grant=grant))
-
-
-def remove_old_codes(connection: Connection, moment: int) -> None:
-    """Forget codes that were void before a second since 1970."""
-    connection.execute(delete(oauth_codes).where(oauth_codes.c.expires < moment))
 
 
 def add_grant(connection: Connection, code: Code, *, family: str, refresh: str, expires: int) -> int:
@@ -241,10 +251,15 @@ def add_grant(connection: Connection, code: Code, *, family: str, refresh: str, 
     return number
 
 
-def find_grant(connection: Connection, family: str, client_id: str) -> StoredGrant | None:
-    """Return the grant of a program that refresh tokens of a family belong to; None where there is none."""
-    of_family = (oauth_grants.c.family == family, oauth_grants.c.client == client_id)
-    row = connection.execute(_GRANT.where(*of_family)).one_or_none()
+def find_grant(
+    connection: Connection, family: str, client_id: str, *, locked: bool = False
+) -> StoredGrant | None:
+    """Return the grant of a program that refresh tokens of a family belong to; None where there is none.
+
+    It can be locked until the end of a writing transaction.
+    """
+    wanted = _GRANT.where(oauth_grants.c.family == family, oauth_grants.c.client == client_id)
+    row = connection.execute(wanted.with_for_update(of=oauth_grants) if locked else wanted).one_or_none()
     if row is None:
         return None
     return StoredGrant(row.grant, User(*row[:4]), row.scope, row.generation, row.rotated, row.expires)
@@ -312,7 +327,7 @@ def end_grants(connection: Connection, grants: Sequence[int]) -> None:
 
 def end_family(connection: Connection, family: str, client_id: str) -> User | None:
     """Make void whatever belongs to the grant of a family of refresh tokens; return whose it was."""
-    found = find_grant(connection, family, client_id)
+    found = find_grant(connection, family, client_id, locked=True)
     if found is None:
         return None
     end_grants(connection, [found.id])

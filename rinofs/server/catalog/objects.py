@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from rinofs.protocol.limits import LARGEST_ID
 from rinofs.server.catalog import blob_rows
+from rinofs.server.catalog.locks import add_unless_present, shared
 from rinofs.server.catalog.records import (
     Change,
     Kind,
@@ -24,6 +25,7 @@ from rinofs.server.catalog.records import (
     load_metadata,
     now,
 )
+from rinofs.server.catalog.sqlite.transactions import is_sqlite
 from rinofs.server.catalog.tables import blobs, objects
 from rinofs.server.errors import BadRequest, Conflict, NotFound
 
@@ -95,10 +97,12 @@ _IN_FOLDER = _BY_NAME.where(objects.c.parent == bindparam("folder"))
 
 
 _CONTENTS = select(blobs.c.id, blobs.c.key, blobs.c.size, blobs.c.blake3, blobs.c.sha256)
-_BY_DIGEST_OR_KEY = _CONTENTS.where(
-    or_(
-        blobs.c.blake3.in_(bindparam("digests", expanding=True)),
-        blobs.c.key.in_(bindparam("keys", expanding=True)),
+_BY_DIGEST_OR_KEY = shared(
+    _CONTENTS.where(
+        or_(
+            blobs.c.blake3.in_(bindparam("digests", expanding=True)),
+            blobs.c.key.in_(bindparam("keys", expanding=True)),
+        )
     )
 )
 _BY_DIGEST = _CONTENTS.where(
@@ -108,11 +112,13 @@ _BY_DIGEST = _CONTENTS.where(
     )
 )
 # The same for a single content; lists of values have to be put into a statement each time.
-_ONE_BY_DIGEST_OR_KEY = _CONTENTS.where(
-    or_(
-        blobs.c.blake3 == bindparam("digest"),
-        blobs.c.key == bindparam("new_key"),
-        blobs.c.key == bindparam("known_key"),
+_ONE_BY_DIGEST_OR_KEY = shared(
+    _CONTENTS.where(
+        or_(
+            blobs.c.blake3 == bindparam("digest"),
+            blobs.c.key == bindparam("new_key"),
+            blobs.c.key == bindparam("known_key"),
+        )
     )
 )
 _ONE_BY_DIGEST = _CONTENTS.where(
@@ -122,6 +128,7 @@ _ONE_BY_DIGEST = _CONTENTS.where(
     )
 )
 _ADD_CONTENT = insert(blobs).returning(blobs.c.id, blobs.c.blake3)
+_ADD_UNLESS_PRESENT = add_unless_present(blobs, "blake3", "sha256", "size", "etag", "key")
 
 
 def stored_elsewhere(connection: Connection, contents: Collection[Blob]) -> dict[str, tuple[str, int]]:
@@ -146,8 +153,8 @@ def stored_elsewhere(connection: Connection, contents: Collection[Blob]) -> dict
 def refer(connection: Connection, contents: Iterable[Blob]) -> dict[str, int]:
     """Return the numbers of contents that are about to be referred to, by BLAKE3.
 
-    Where the row of a content has another key than the content, it gets that: the caller knows that the
-    store has it whole.
+    They are not removed before the transaction ends, whoever else refers to them or no longer does. A
+    transaction calls this once: those that add the same contents wait for each other.
 
     Parameters
     ----------
@@ -157,25 +164,46 @@ def refer(connection: Connection, contents: Iterable[Blob]) -> dict[str, int]:
         The contents, which the caller keeps from being collected; see `stored_elsewhere`.
     """
     wanted = {blob.blake3: blob for blob in contents}
+    numbers: dict[str, int] = {}
+    while wanted:
+        numbers |= _numbers_of_known(connection, wanted)
+        missing = {digest: blob for digest, blob in sorted(wanted.items()) if digest not in numbers}
+        if missing:
+            numbers |= _add_contents(connection, missing)
+        # What is still missing has another transaction added at this moment.
+        wanted = {digest: blob for digest, blob in missing.items() if digest not in numbers}
+    return numbers
+
+
+def _numbers_of_known(connection: Connection, wanted: Mapping[str, Blob]) -> dict[str, int]:
     rows = _rows_of(connection, wanted)
     by_key, by_digest = {row.key: row for row in rows}, {row.blake3: row for row in rows}
     numbers: dict[str, int] = {}
-    added: list[dict[str, object]] = []
     for digest, blob in wanted.items():
         row = by_key.get(blob.known_key) or by_key.get(blob.key) or by_digest.get(digest)
         if row is None:
-            added.append(_values(blob))
             continue
         numbers[digest] = row.id
         changed = _changed(row, blob, only=digest not in by_digest)
         if changed:
-            connection.execute(update(blobs).where(blobs.c.id == row.id).values(changed))
+            same = (blobs.c.id == row.id) & (blobs.c.key == row.key)
+            connection.execute(update(blobs).where(same).values(changed))
         if "key" in changed:
             blob_rows.doom(connection, [row.key])
-    if added:
-        values = added[0] if len(added) == 1 else added
-        numbers |= {digest: number for number, digest in connection.execute(_ADD_CONTENT, values)}
     return numbers
+
+
+def _add_contents(connection: Connection, added: Mapping[str, Blob]) -> dict[str, int]:
+    """Add rows of contents; return their numbers, without those that others are adding."""
+    rows = [_values(blob) for blob in added.values()]
+    if is_sqlite(connection):
+        inserted = connection.execute(_ADD_CONTENT, rows[0] if len(rows) == 1 else rows)
+        return {digest: number for number, digest in inserted}
+    if len(rows) > 1:
+        connection.execute(_ADD_UNLESS_PRESENT, rows)
+        return {}
+    number = connection.scalar(_ADD_UNLESS_PRESENT, rows[0])
+    return {} if number is None else dict.fromkeys(added, number)
 
 
 def _rows_of(connection: Connection, wanted: Mapping[str, Blob]) -> Sequence[Any]:
@@ -198,9 +226,13 @@ def _values(blob: Blob) -> dict[str, object]:
 
 
 def _changed(row: Any, blob: Blob, *, only: bool) -> dict[str, object]:
-    """Return what a row learns of a content; `only` tells that no other row has its BLAKE3."""
+    """Return what a row learns of a content; `only` tells that no other row has its BLAKE3.
+
+    Another key than that of the content is one of the same bytes, unless the store was found not to have them
+    whole: then the row gets the key of the content.
+    """
     changed: dict[str, object] = {}
-    if row.key not in {blob.key, blob.known_key}:
+    if row.key == blob.lost_key:
         changed["key"] = blob.key
     if row.blake3 is None and only:
         changed["blake3"] = blob.blake3
@@ -359,6 +391,7 @@ def add(
     kind: str,
     *,
     blob: Blob | None = None,
+    number: int | None = None,
     replaced: Record | None = None,
 ) -> Record:
     """Add an object; its folder is `new.parent`, known to be one.
@@ -374,7 +407,9 @@ def add(
     kind : str
         One of `Kind`.
     blob : Blob, optional
-        Its content, for a file; see `refer`.
+        Its content, for a file.
+    number : int, optional
+        The number of that, if `refer` returned it already.
     replaced : Record, optional
         The current object of that name, which becomes an earlier version; see `supersede` for the very same
         content.
@@ -384,7 +419,8 @@ def add(
     Conflict
         If the name is taken.
     """
-    number = None if blob is None else refer(connection, [blob])[blob.blake3]
+    if blob is not None and number is None:
+        number = refer(connection, [blob])[blob.blake3]
     values = row_of(user, new, kind, blob=blob, number=number, replaced=replaced)
     try:
         if replaced is None:

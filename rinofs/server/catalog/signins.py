@@ -9,14 +9,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import delete, func, insert, or_, select, update
+from sqlalchemy import and_, delete, func, insert, or_, select, update
 
 from rinofs.server.catalog.accounts import USER
+from rinofs.server.catalog.locks import add_unless_present, delete_unlocked, put
 from rinofs.server.catalog.records import User
 from rinofs.server.catalog.tables import sent_forms, sessions, throttles, users
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from sqlalchemy import Connection
 
@@ -27,6 +28,7 @@ __all__ = [
     "end_session",
     "end_sessions_of",
     "is_known",
+    "lock",
     "mark_sent",
     "note_success",
     "seconds_to_wait",
@@ -37,6 +39,9 @@ REMEMBERED = 900
 """Seconds for which a wrong password counts, from the last one on."""
 MOST_ROWS = 10_000
 """Rows of each table that who is not signed in can make; the oldest go first."""
+
+_LOCK = put(throttles, "sha256", "wrong", "seen", "until")
+_SENT = add_unless_present(sent_forms, "sha256", "expires")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,45 +67,49 @@ class Limit:
         return 0 if wrong < self.free else min(2 ** min(wrong - self.free, 30), self.longest)
 
 
+def lock(connection: Connection, digests: Iterable[str]) -> None:
+    """Have attempts that are counted for the same wait for each other, until the transaction ends."""
+    # In order, so that no two wait for each other in a circle.
+    for digest in sorted(digests):
+        connection.execute(_LOCK, {"sha256": digest, "wrong": 0, "seen": 0, "until": 0})
+
+
 def seconds_to_wait(connection: Connection, limits: Sequence[Limit], moment: float) -> float:
-    """Return how long an attempt has to wait, 0 if not at all.
+    """Return how long an attempt has to wait, 0 if not at all; its limits are locked.
 
     Where the clock was set back, waiting goes on from the new time for as long as it was meant to.
     """
-    _adjust(connection, int(moment))
-    wanted = select(func.max(throttles.c.until)).where(
-        throttles.c.sha256.in_([limit.digest for limit in limits])
-    )
-    until = connection.scalar(wanted)
+    mine = throttles.c.sha256.in_([limit.digest for limit in limits])
+    later = throttles.c.seen > int(moment) + 1
+    kept = {"until": throttles.c.until - throttles.c.seen + int(moment), "seen": int(moment)}
+    connection.execute(update(throttles).where(mine, later).values(kept))
+    until = connection.scalar(select(func.max(throttles.c.until)).where(mine))
     return 0.0 if until is None else max(0.0, until - moment)
 
 
-def _adjust(connection: Connection, moment: int) -> None:
-    later = throttles.c.seen > moment + 1
-    kept = {"until": throttles.c.until - throttles.c.seen + moment, "seen": moment}
-    connection.execute(update(throttles).where(later).values(kept))
-
-
 def count_attempt(connection: Connection, limits: Sequence[Limit], moment: float) -> None:
-    """Count an attempt as a wrong one until it turns out right, so that many at once count too."""
+    """Count an attempt as a wrong one until it turns out right, so that many at once count too.
+
+    Its limits are locked.
+    """
     second = int(moment)
-    old = (throttles.c.seen < second - REMEMBERED, throttles.c.until < second)
-    connection.execute(delete(throttles).where(*old))
+    old = and_(throttles.c.seen < second - REMEMBERED, throttles.c.until < second)
+    mine = throttles.c.sha256.in_([limit.digest for limit in limits])
+    rows = connection.execute(select(throttles.c.sha256, throttles.c.wrong).where(mine, ~old))
+    wrong = {row.sha256: row.wrong for row in rows}
     for limit in limits:
-        mine = throttles.c.sha256 == limit.digest
-        wrong: int | None = connection.scalar(select(throttles.c.wrong).where(mine))
-        wait = limit.wait(wrong or 0)
+        before = wrong.get(limit.digest, 0)
+        wait = limit.wait(before)
         # Rounded up, the moment itself would be up to a second of waiting.
         until = math.ceil(moment + wait) if wait else second
-        values = {"wrong": (wrong or 0) + 1, "seen": second, "until": until}
-        if wrong is None:
-            connection.execute(insert(throttles).values(sha256=limit.digest, **values))
-        else:
-            connection.execute(update(throttles).where(mine).values(values))
-    oldest = select(throttles.c.sha256).order_by(throttles.c.seen.desc()).offset(MOST_ROWS).limit(100)
-    surplus = connection.scalars(oldest).all()
+        values = {"wrong": before + 1, "seen": second, "until": until}
+        connection.execute(update(throttles).where(throttles.c.sha256 == limit.digest).values(values))
+    # At the end: this waits for nobody, and nobody who waits for this is waited for.
+    delete_unlocked(connection, throttles, old)
+    newest = select(throttles.c.sha256).order_by(throttles.c.seen.desc())
+    surplus = connection.scalars(newest.offset(MOST_ROWS).limit(100)).all()
     if surplus:
-        connection.execute(delete(throttles).where(throttles.c.sha256.in_(surplus)))
+        delete_unlocked(connection, throttles, throttles.c.sha256.in_(surplus))
 
 
 def note_success(
@@ -116,7 +125,7 @@ def note_success(
     Parameters
     ----------
     connection : Connection
-        Where.
+        Where; `known` and the limits are locked.
     limits : sequence of Limit
         Those that it was counted for; the first is forgotten as a whole.
     known, until : str and int
@@ -125,10 +134,11 @@ def note_success(
         Seconds since 1970.
     """
     own, *others = (limit.digest for limit in limits)
-    connection.execute(delete(throttles).where(throttles.c.sha256.in_([own, known])))
+    connection.execute(delete(throttles).where(throttles.c.sha256 == own))
     mine = throttles.c.sha256.in_(others)
     connection.execute(update(throttles).where(mine).values(wrong=throttles.c.wrong - 1, until=int(moment)))
-    connection.execute(insert(throttles).values(sha256=known, wrong=0, seen=int(moment), until=until))
+    kept = {"wrong": 0, "seen": int(moment), "until": until}
+    connection.execute(update(throttles).where(throttles.c.sha256 == known).values(kept))
 
 
 def is_known(connection: Connection, known: str, moment: float) -> bool:
@@ -137,9 +147,8 @@ def is_known(connection: Connection, known: str, moment: float) -> bool:
     return connection.scalar(wanted) is not None
 
 
-def add_session(connection: Connection, digest: str, user: User, moment: float, expires: int) -> None:
+def add_session(connection: Connection, digest: str, user: User, expires: int) -> None:
     """Keep that a browser is signed in."""
-    connection.execute(delete(sessions).where(sessions.c.expires <= int(moment)))
     connection.execute(insert(sessions).values(sha256=digest, user=user.id, expires=expires))
 
 
@@ -164,12 +173,11 @@ def end_sessions_of(connection: Connection, user: User) -> int:
 
 def mark_sent(connection: Connection, digest: str, moment: float, expires: int) -> bool:
     """Note that a form was sent; tell whether it was for the first time."""
-    if connection.scalar(select(sent_forms.c.sha256).where(sent_forms.c.sha256 == digest)) is not None:
+    if connection.execute(_SENT, {"sha256": digest, "expires": expires}).one_or_none() is None:
         return False
     recent = select(sent_forms.c.expires).order_by(sent_forms.c.expires.desc()).offset(MOST_ROWS).limit(1)
     oldest = connection.scalar(recent)
     void = sent_forms.c.expires <= int(moment)
     surplus = void if oldest is None else or_(void, sent_forms.c.expires <= oldest)
-    connection.execute(delete(sent_forms).where(surplus))
-    connection.execute(insert(sent_forms).values(sha256=digest, expires=expires))
+    delete_unlocked(connection, sent_forms, surplus, sent_forms.c.sha256 != digest)
     return True

@@ -10,7 +10,6 @@ import pytest
 from rinofs.server.auth.accounts import Accounts
 from rinofs.server.auth.grants import (
     ACCESS_LIFETIME,
-    CODE_KEPT,
     CODE_LIFETIME,
     GRACE,
     GRANT_LIFETIME,
@@ -20,6 +19,7 @@ from rinofs.server.auth.grants import (
 )
 from rinofs.server.auth.redirect_uris import check_redirect_uri, policy_source
 from rinofs.server.catalog.database import Database
+from rinofs.server.catalog.expired import CODE_KEPT, remove_expired
 from rinofs.server.errors import BadRequest, Unauthorized
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def test_old_codes_are_swept_out(flow: Flow) -> None:
     flow.code("old")
     flow.clock.now += CODE_LIFETIME + CODE_KEPT + 1
     flow.code("new")
+    remove_expired(flow.grants._database)
     with flow.grants._database.read() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM oauth_codes").scalar() == 1
 
