@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import blake3
 
 from rinofs.server.catalog import blob_rows, integrity
-from rinofs.server.catalog.expired import remove_expired
+from rinofs.server.catalog.sharing.expired import remove_expired
 from rinofs.server.errors import ApiError
 
 if TYPE_CHECKING:

@@ -22,9 +22,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from rinofs.protocol.extensions import IDEMPOTENCY_KEY
 from rinofs.server.budgets import CLIENT_ADDRESS
 from rinofs.server.catalog import audit
-from rinofs.server.catalog.locks import add_unless_present, put
 from rinofs.server.catalog.postgres.driver import parse_url
 from rinofs.server.catalog.postgres.transactions import PostgresqlTransactions
+from rinofs.server.catalog.sharing.locks import add_unless_present, put
 from rinofs.server.catalog.sqlite.inline_reader import WouldWait
 from rinofs.server.catalog.sqlite.transactions import SqliteTransactions
 from rinofs.server.catalog.tables import outcomes, properties

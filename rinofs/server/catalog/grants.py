@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import delete, func, insert, select, update
 
 from rinofs.server.catalog.accounts import OAUTH, USER
-from rinofs.server.catalog.locks import shared
 from rinofs.server.catalog.records import User, now
+from rinofs.server.catalog.sharing.locks import shared
 from rinofs.server.catalog.tables import (
     oauth_clients,
     oauth_codes,

@@ -13,7 +13,6 @@ from sqlalchemy.exc import IntegrityError
 
 from rinofs.protocol.limits import LARGEST_ID
 from rinofs.server.catalog import blob_rows
-from rinofs.server.catalog.locks import add_unless_present, shared
 from rinofs.server.catalog.records import (
     Change,
     Kind,
@@ -25,6 +24,7 @@ from rinofs.server.catalog.records import (
     load_metadata,
     now,
 )
+from rinofs.server.catalog.sharing.locks import add_unless_present, shared
 from rinofs.server.catalog.sqlite.transactions import is_sqlite
 from rinofs.server.catalog.tables import blobs, objects
 from rinofs.server.errors import BadRequest, Conflict, NotFound

@@ -19,7 +19,7 @@ from rinofs.server.auth.grants import (
 )
 from rinofs.server.auth.redirect_uris import check_redirect_uri, policy_source
 from rinofs.server.catalog.database import Database
-from rinofs.server.catalog.expired import CODE_KEPT, remove_expired
+from rinofs.server.catalog.sharing.expired import CODE_KEPT, remove_expired
 from rinofs.server.errors import BadRequest, Unauthorized
 
 if TYPE_CHECKING:

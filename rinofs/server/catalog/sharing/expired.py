@@ -12,7 +12,7 @@ from sqlalchemy import and_
 
 from rinofs.server.catalog import audit
 from rinofs.server.catalog.database import OUTCOME_LIFETIME
-from rinofs.server.catalog.locks import CHUNK, delete_unlocked
+from rinofs.server.catalog.sharing.locks import CHUNK, delete_unlocked
 from rinofs.server.catalog.signins import REMEMBERED
 from rinofs.server.catalog.tables import oauth_codes, outcomes, sent_forms, sessions, throttles, tokens
 
