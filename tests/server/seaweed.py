@@ -146,9 +146,9 @@ def _free_port() -> int:
 
 
 @contextmanager
-def seaweed() -> Iterator[Seaweed]:
-    """Run a store with an empty bucket."""
-    folder = Path(tempfile.mkdtemp(prefix="rinofs-seaweed-"))
+def seaweed(parent: str | None = None) -> Iterator[Seaweed]:
+    """Run a store with an empty bucket, in a folder for temporary files."""
+    folder = Path(tempfile.mkdtemp(prefix="rinofs-seaweed-", dir=parent))
     store = Seaweed(folder)
     try:
         store.start()
@@ -166,8 +166,10 @@ def shared_seaweed() -> Iterator[Seaweed]:
 
 
 @pytest.fixture
-def s3_url(shared_seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch) -> str:
+def s3_url(request: pytest.FixtureRequest, shared_seaweed: Seaweed, monkeypatch: pytest.MonkeyPatch) -> str:
     """A new prefix in a bucket, whose store the environment names."""
+    marked = request.node.get_closest_marker("s3") is not None
+    assert marked, "a test that asks for a store later than by its parameters needs the mark s3"
     for name, value in shared_seaweed.environment().items():
         monkeypatch.setenv(name, value)
     return f"s3://{BUCKET}/{uuid4().hex}"
