@@ -1,7 +1,8 @@
 """Reading contents from the object store of a server, past the server (extension ``direct``).
 
-The server tells where, for some minutes; the digests and the version are those that it knows. Whatever goes
-wrong there, the server itself is read instead.
+The server tells where, for some minutes; the digests and the version are those that it knows. An address that
+has expired is renewed, also in the middle of a content. Whatever else goes wrong there, the server itself is
+read instead, from there on.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import logging
 import re
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
@@ -34,6 +36,7 @@ __all__ = ["DirectReads", "DirectSource"]
 Result = TypeVar("Result")
 
 _RENEWED_BEFORE = 30.0  # seconds before an address expires
+_REFUSED = frozenset({400, 401, 403, 404})  # an address that has expired, or an object that was moved
 _UNREACHABLE_FOR = 60.0  # seconds for which a store is left alone that could not be reached
 _FEW = 64 * 1024
 """Bytes that the server is asked for, as long as the address in the store is not known."""
@@ -81,6 +84,7 @@ class _Grant:
     session: HttpSession
     content: Content
     until: float
+    renewed: bool = False
 
 
 class DirectReads:
@@ -105,15 +109,18 @@ class DirectReads:
         grant = self._grants.get(key)
         return grant if grant is not None and time.monotonic() < grant.until else None
 
-    def find(self, key: str, number: int, content: Content) -> _Grant | None:
+    def find(self, source: DirectSource) -> _Grant | None:
         """Return where a version can be read; None if the server has to be asked for it."""
-        grant = self.known(key)
+        grant = self.known(source.key)
         if grant is not None or time.monotonic() < self._none_until:
             return grant
-        grant = self._new(self._ask(number, content.label), content)
+        try:
+            grant = self._new(self._ask(source.number, source.content.label), source)
+        except RinofsError:
+            return None  # the server will say the same of the content itself, if it is about that
         if grant is not None:
             self._forget_expired()
-            self._grants[key] = grant
+            self._grants[source.key] = grant
         return grant
 
     def forget(self, key: str, *, unreachable: bool) -> None:
@@ -122,11 +129,27 @@ class DirectReads:
         if unreachable:
             self._none_until = time.monotonic() + _UNREACHABLE_FOR
 
+    def _elsewhere(
+        self, source: DirectSource, content: Content, error: RinofsError
+    ) -> tuple[HttpSession, Content]:
+        """Return where to go on with a version whose `content` in the store cannot be read any more."""
+        grant = self._grants.get(source.key)
+        if grant is not None and grant.content.params == content.params:
+            is_refused = getattr(error, "status", None) in _REFUSED
+            may_have_expired = not grant.renewed or time.monotonic() > grant.until
+            self.forget(source.key, unreachable=not (is_refused and may_have_expired))
+            grant = self.find(source)
+            if grant is not None:
+                grant = self._grants[source.key] = replace(grant, renewed=True)
+        # Else another thread has a new address already, or knows that there is none.
+        return (source.session, source.content) if grant is None else (grant.session, grant.content)
+
     def _forget_expired(self) -> None:
         now = time.monotonic()
         self._grants = {key: grant for key, grant in self._grants.items() if now < grant.until}
 
-    def _new(self, answer: Mapping[str, Any], content: Content) -> _Grant | None:
+    def _new(self, answer: Mapping[str, Any], source: DirectSource) -> _Grant | None:
+        content = source.content
         url, etag, seconds = answer.get("url"), answer.get("store_etag"), answer.get("expires_in")
         if not isinstance(url, str) or not isinstance(etag, str) or not isinstance(seconds, int):
             return None
@@ -154,6 +177,7 @@ class DirectReads:
             conditional=True,
             version_of=etag_header,
             vouched={REPR_DIGEST: repr_digest(digests)},
+            elsewhere=partial(self._elsewhere, source),
         )
         return _Grant(session, stored, time.monotonic() + seconds - _RENEWED_BEFORE)
 
@@ -207,7 +231,7 @@ class DirectSource(RemoteSource):
 
     def whole(self) -> tuple[HttpSession, Content]:
         """Return where the whole content is best read from."""
-        grant = self._grant()
+        grant = self.direct.find(self)
         return (self.session, self.content) if grant is None else (grant.session, grant.content)
 
     def elsewhere(self) -> RemoteSource | None:
@@ -215,23 +239,12 @@ class DirectSource(RemoteSource):
         self.direct.forget(self.key, unreachable=True)
         return RemoteSource(self.session, self.content, self.key, self.verify)
 
-    def _grant(self) -> _Grant | None:
-        try:
-            return self.direct.find(self.key, self.number, self.content)
-        except RinofsError:
-            return None  # the server will say the same of the content itself, if it is about that
-
     def _tried(self, there: Callable[[_Grant], Result], here: Callable[[], Result]) -> Result:
-        """Read from the store; once more with a new address; and else from the server."""
-        for last in (False, True):
-            grant = self._grant()
-            if grant is None:
-                break
+        """Read from the store, or from the server if what the store has is wrong."""
+        grant = self.direct.find(self)
+        if grant is not None:
             try:
                 return there(grant)
-            except RinofsError as error:
-                refused = getattr(error, "status", None) is not None
-                self.direct.forget(self.key, unreachable=last or not refused)
-                if not refused:
-                    break
+            except RinofsError:
+                self.direct.forget(self.key, unreachable=True)
         return here()

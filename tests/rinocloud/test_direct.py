@@ -18,7 +18,7 @@ from tests.server.seaweed import SECRET
 from tests.server.store_proxy import StoreFault, StoreProxy, store_proxy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from rinofs.testing import LiveServer
@@ -155,6 +155,57 @@ def test_an_expired_address_is_renewed(server: LiveServer, proxy: StoreProxy) ->
     assert refused
     assert sent(server) == 0
     assert sum(request.path.endswith("/direct/") for request in server.requests) == 2
+
+
+def read_by_stream(fs: RinoFileSystem, _folder: Path) -> bytes:
+    with fs.open("f") as file:
+        pieces = [file.read(200_000)]
+        while piece := file.read(100_000):
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+def read_at_once(fs: RinoFileSystem, _folder: Path) -> bytes:
+    return bytes(fs.cat_file("f"))
+
+
+def read_to_file(fs: RinoFileSystem, folder: Path) -> bytes:
+    fs.get_file("f", str(folder / "f"))
+    return (folder / "f").read_bytes()
+
+
+@pytest.mark.parametrize("read", [read_by_stream, read_at_once, read_to_file])
+@pytest.mark.parametrize("then", ["refused", "failing", "silent"])
+def test_what_breaks_off_there_goes_on_with_a_new_address_or_through_the_server(
+    server: LiveServer,
+    proxy: StoreProxy,
+    tmp_path: Path,
+    then: str,
+    read: Callable[[RinoFileSystem, Path], bytes],
+) -> None:
+    fs = filesystem(server, timeout=2)
+    fs.pipe_file("f", CONTENT)
+    assert fs.ls("", detail=False) == ["f"]
+    asked = 0
+
+    def fault(_method: str, path: str) -> StoreFault | None:
+        nonlocal asked
+        if "X-Amz-Signature" not in path:
+            return None
+        asked += 1
+        if asked == 1:
+            return StoreFault(cut_after=MIB)
+        return FAULTS[then] if asked == 2 or then != "refused" else None
+
+    proxy.fault = fault
+    server.reset()
+    assert read(fs, tmp_path) == CONTENT
+    # Nothing is read twice, wherever the rest comes from.
+    if then == "refused":
+        assert (sent(server), asked) == (0, 3)
+        assert sum(request.path.endswith("/direct/") for request in server.requests) == 2
+    else:
+        assert sent(server) == len(CONTENT) - MIB
 
 
 def test_a_replaced_file_is_not_mixed(server: LiveServer) -> None:

@@ -78,7 +78,7 @@ def download(
         )
 
         whole = None if connections == 1 else stream.in_parts
-        split = None if whole is None else Split(session, (whole.size or 0) - kept, connections)
+        split = None if whole is None else Split(stream.session, (whole.size or 0) - kept, connections)
 
         def keep_going(count: int) -> bool:
             stop.check()
@@ -93,7 +93,7 @@ def download(
             if whole is not None and split is not None and split.count > 1:
                 file.flush()
                 fetch_rest(
-                    session,
+                    stream.session,
                     whole,
                     stream,
                     split.count,

@@ -8,7 +8,13 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from rinofs.errors import ConnectionFailedError, ContentChangedError, DeadlineError, ProtocolError
+from rinofs.errors import (
+    ConnectionFailedError,
+    ContentChangedError,
+    DeadlineError,
+    ProtocolError,
+    ServiceError,
+)
 from rinofs.http.connection.response import etag_header, is_web_page, web_page_message
 from rinofs.http.content.byteranges import parse_content_range, range_header
 from rinofs.http.session.retry import MAX_TRIES, pause_after
@@ -18,8 +24,11 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
+    from rinofs.errors import RinofsError
     from rinofs.http.connection.response import StreamedResponse
     from rinofs.http.session.session import HttpSession
+
+    Elsewhere = Callable[["Content", "RinofsError"], "tuple[HttpSession, Content] | None"]
 
 PIECE = 2 * 1024 * 1024
 """Maximum number of bytes per read: fewer reads and turns of the hashing thread, at no cost in memory."""
@@ -49,6 +58,9 @@ class Content:
         Returns the version that a response's headers name, or None.
     vouched : mapping
         Headers that hold for every response, by whoever told of the content.
+    elsewhere : callable, optional
+        Called when the content cannot be read any more, with the content and the error. Returns a session and
+        a content by which the same version can be read instead, or None.
     """
 
     path: str
@@ -59,6 +71,7 @@ class Content:
     conditional: bool = False
     version_of: Callable[[Mapping[str, str]], str | None] = etag_header
     vouched: Mapping[str, str] = field(default_factory=dict)
+    elsewhere: Elsewhere | None = field(default=None, repr=False, compare=False)
 
 
 class BrokenReadError(ConnectionFailedError):
@@ -183,13 +196,15 @@ class ContentStream(io.RawIOBase):
         Headers of the first response; empty if no request was needed.
     position : int
         Offset of the next byte in the content.
+    session : HttpSession
+        Sends the requests.
     """
 
     def __init__(self, session: HttpSession, content: Content, start: int, stop: int | None) -> None:
         super().__init__()
         self.headers: Mapping[str, str] = {}
         self.position = start
-        self._session = session
+        self.session = session
         self._version = Version.of(content)
         self._first = start
         self._stop = stop
@@ -216,7 +231,7 @@ class ContentStream(io.RawIOBase):
     def in_parts(self) -> Content | None:
         """The pinned version if the service supports ranges that are bound to it, else None."""
         version = self._version
-        if not version.has_ranges or version.pin is None or version.size is None or self._session.no_ranges:
+        if not version.has_ranges or version.pin is None or version.size is None or self.session.no_ranges:
             return None
         return replace(version.content, etag=version.pin, size=version.size)
 
@@ -278,7 +293,11 @@ class ContentStream(io.RawIOBase):
         """Request the rest until a response contains its first byte."""
         self._pid, self._response = os.getpid(), None
         while self._response is None and not (self.position >= 0 and self._at_end()):
-            response, ranged = self._request()
+            try:
+                response, ranged = self._request()
+            except (ConnectionFailedError, DeadlineError, ServiceError) as error:
+                self._relocate(error)
+                continue
             try:
                 self._accept(response, ranged=ranged)
             except BrokenReadError:
@@ -300,11 +319,11 @@ class ContentStream(io.RawIOBase):
         content = self._version.content
         headers: dict[str, str] = {}
         whole = self.position == 0 and (self._stop is None or self._stop == self.size)
-        if not whole and not self._session.no_ranges:
+        if not whole and not self.session.no_ranges:
             headers["Range"] = range_header(self.position, self._stop)
         if content.conditional and content.etag is not None:
             headers["If-Match"] = f'"{content.etag}"'
-        response = self._session.stream(
+        response = self.session.stream(
             content.path,
             params=content.params,
             headers=headers,
@@ -332,7 +351,7 @@ class ContentStream(io.RawIOBase):
             self.position = max(self.position, 0)
             return
         resumed = self.position != self._first
-        self._version = self._version.accept(self._session, response, resumed=resumed)
+        self._version = self._version.accept(self.session, response, resumed=resumed)
         if response.status == 206:
             self._accept_part(response)
         else:
@@ -349,7 +368,7 @@ class ContentStream(io.RawIOBase):
         value = response.headers.get("content-range", "")
         part = parse_content_range(value)
         if part is None or part.start is None or part.stop is None:
-            shown = self._session.shown(value)
+            shown = self.session.shown(value)
             raise self._version.protocol_error(f"a partial response without a valid Content-Range ({shown})")
         self._version = self._version.with_size(part.total)
         if self.position < 0:
@@ -369,7 +388,7 @@ class ContentStream(io.RawIOBase):
         if self.position < 0:
             self._place_from_end()
         if ranged and self.position:
-            self._session.no_ranges = True
+            self.session.no_ranges = True
         self._body_stop = self.size
         scratch = memoryview(bytearray(min(self.position, PIECE)))
         left = self.position if not self._at_end() else 0
@@ -391,16 +410,29 @@ class ContentStream(io.RawIOBase):
         if self.position - self._requested_at >= _PROGRESS:
             self._failures = 0
             self._requested_at, self._requested_since = self.position, time.monotonic()
-        elif time.monotonic() - self._requested_since > self._session.limits.total:
-            raise error
+        elif time.monotonic() - self._requested_since > self.session.limits.total:
+            self._relocate(error)
+            return
         self._failures += 1
         if self._failures >= MAX_TRIES:
-            raise error
+            self._relocate(error)
+            return
         if self.position != self._first and self._version.pin is None:
             if isinstance(error, DeadlineError):
                 raise error
             raise self._version.not_resumable(f" at byte {self.position}") from error
-        time.sleep(pause_after(self._failures, self._session.limits))
+        time.sleep(pause_after(self._failures, self.session.limits))
+
+    def _relocate(self, error: ConnectionFailedError | DeadlineError | ServiceError) -> None:
+        """Go on with the same version in another place, or raise the error if there is none."""
+        content = self._version.content
+        found = None if content.elsewhere is None else content.elsewhere(content, error)
+        if found is None:
+            raise error
+        self.session, content = found
+        self._version = Version.of(replace(content, size=self.size))
+        self._failures = self._refused = 0
+        self._requested_at, self._requested_since = self.position, time.monotonic()
 
     def _body_ended(self) -> None:
         """Handle a body that ends before the stop."""
