@@ -14,6 +14,11 @@ CORE := tests/test_options.py tests/test_credentials.py tests/test_import.py tes
 	tests/rinocloud/test_reading.py tests/rinocloud/test_writing.py tests/fs \
 	tests/server/catalog/test_store.py tests/datapack
 
+# The abstract suites of fsspec, and those who read and write at once, with all contents in an S3 store.
+ON_S3 := tests/scenarios/rinocloud/test_abstract.py tests/scenarios/repovizz/test_abstract.py \
+	tests/scenarios/repovizz/test_concurrency.py tests/scenarios/rinocloud/test_freshness.py \
+	tests/scenarios/test_appends.py
+
 SOAKS := soak-kill soak-faults soak-s3 soak-machines soak-input soak-hostile soak-uploads soak-sync soak-memory
 SOAK := RINOFS_SOAK=1 $(PYTEST) $(PARALLEL) -m soak --timeout 1200
 # An environment of its own: it holds older versions of everything.
@@ -22,13 +27,13 @@ FLOOR := .venv-floor
 # The tests start Python a thousand times; without this, some environments have it compile all anew each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-s3 test-core test-floor test-browser lint soak $(SOAKS) docs bench clean
+.PHONY: demo test test-s3 test-s3-quick test-core test-floor test-browser lint soak $(SOAKS) docs bench clean
 
 demo: $(VENV)/demo.done  ## the main job: a server, an experiment, and reading it back
 	$(BIN)/rinofs demo
 
-test: $(VENV)/test.done  ## the whole suite, campaigns in short
-	$(PYTEST) $(PARALLEL) --ignore tests/browser
+test: $(VENV)/test.done  ## the whole suite without an S3 store, campaigns in short
+	$(PYTEST) $(PARALLEL) -m "not s3" --ignore tests/browser
 
 test-core: $(VENV)/core.done  ## the quick core of the suite
 	$(PYTEST) $(CORE)
@@ -40,6 +45,10 @@ test-s3: $(VENV)/test.done  ## the suite of the client and the store, with all c
 	RINOFS_TEST_S3=1 $(PYTEST) $(PARALLEL) tests/scenarios tests/zarr tests/rinocloud tests/repovizz \
 		tests/server/blobs tests/server/test_blob_stores.py tests/server/test_copy_blobs.py \
 		tests/server/test_s3_faults.py tests/server/test_s3_serving.py
+
+test-s3-quick: $(VENV)/test.done  ## all tests that need an S3 store, and a part of test-s3
+	$(PYTEST) $(PARALLEL) -m s3 $(shell grep -rlE "s3_url|seaweed" --include "test_*.py" tests)
+	RINOFS_TEST_S3=1 $(PYTEST) $(PARALLEL) $(ON_S3)
 
 test-browser: $(VENV)/browser.done  ## the login pages and a notebook in Chromium, with pictures of them for the docs
 	$(PYTEST) -m browser tests/browser
@@ -58,8 +67,9 @@ soak-kill: $(VENV)/test.done  ## servers and backups that are killed in the midd
 soak-faults: $(VENV)/test.done  ## networks that break what passes through them
 	$(SOAK) tests/http tests/scenarios/rinocloud/test_faults.py
 
-soak-s3: $(VENV)/test.done  ## servers and S3 stores that are killed, and collections all the time
-	$(SOAK) tests/scenarios/server/test_s3_kill.py
+soak-s3: $(VENV)/test.done  ## S3 stores and their servers killed, collected all the time, filled with large files
+	$(SOAK) tests/scenarios/server/test_s3_kill.py tests/ecosystem/test_dask_direct.py \
+		tests/scenarios/server/test_s3_memory.py
 
 soak-machines: $(VENV)/test.done  ## filesystems beside a model of what they should do
 	$(SOAK) tests/scenarios/rinocloud/test_state_machine.py tests/scenarios/repovizz/test_state_machine.py \

@@ -83,7 +83,9 @@ def settings_folder(_settings_root: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have `make soak` run every module that has longer campaigns."""
+    """Have `make soak` run all modules with longer campaigns, and `make test` no test that needs a store."""
     for item in items:
+        if "shared_seaweed" in getattr(item, "fixturenames", ()):
+            item.add_marker("s3")
         if hasattr(getattr(item, "module", None), "rounds"):
             item.add_marker("soak")

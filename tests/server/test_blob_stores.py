@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 LARGE = os.urandom(3 * 1024 * 1024 + 1)
 
-STORES = ("disk", "memory", "s3", "cached")
+STORES = ["disk", "memory", *(pytest.param(name, marks=pytest.mark.s3) for name in ("s3", "cached"))]
 
 
 class Running:

@@ -46,13 +46,16 @@ def all_is_well(services: Services, url: str) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(rounds(600, 7200))
-def test_the_server_is_killed(s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.timeout(rounds(600, 1200))
+@pytest.mark.parametrize("campaign", range(rounds(1, 4)))
+def test_the_server_is_killed(
+    s3_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, campaign: int
+) -> None:
     monkeypatch.setenv("RINOFS_BLOBS", s3_url)
     data = tmp_path / "data"
     names = [{f"{writer} {number}": Uploaded() for number in range(NAMES)} for writer in range(WRITERS)]
-    for number in range(rounds(3, 200)):
-        cycle(data, number, names)
+    for number in range(rounds(7, 50)):
+        cycle(data, 1000 * campaign + number, names)
     with server_process(data, "--token", TOKEN) as server:
         check(server, names)
     services = open_services(ServerSettings(data, gc_delay=0))
@@ -60,8 +63,9 @@ def test_the_server_is_killed(s3_url: str, tmp_path: Path, monkeypatch: pytest.M
     services.close()
 
 
+@pytest.mark.s3
 @pytest.mark.soak
-@pytest.mark.timeout(rounds(600, 7200))
+@pytest.mark.timeout(rounds(600, 1200))
 def test_the_store_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = f"s3://{BUCKET}/killed"
     with seaweed() as store:
@@ -80,7 +84,7 @@ def test_the_store_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             for writer in writers:
                 writer.start()
             chance = random.Random(0)
-            for _ in range(rounds(2, 50)):
+            for _ in range(rounds(3, 50)):
                 count = len(kept)
                 wait_until(lambda count=count: len(kept) > count + 3)
                 time.sleep(chance.uniform(0, 0.3))
@@ -148,7 +152,7 @@ def collect_until(moment: float, server: LiveServer) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(rounds(600, 1200))
 def test_collecting_all_the_time(s3_url: str, tmp_path: Path) -> None:
-    until = time.monotonic() + rounds(8, 600)
+    until = time.monotonic() + rounds(20, 600)
     with (
         live_server(
             data_dir=tmp_path, configure=lambda settings: replace(settings, blobs_url=s3_url, gc_delay=0)

@@ -54,9 +54,12 @@ STORES: dict[str, Callable[[Path, Callable[[], str]], BlobStore]] = {
     "cached": lambda folder, url: in_bucket_cached(folder, url()),
     "mixed": lambda folder, url: MixedBlobStore(in_bucket(folder, url()), DiskBlobStore(folder / "blobs")),
 }
+IN_BUCKET = {"s3", "cached", "mixed"}
 
 
-@pytest.fixture(params=STORES)
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.s3] if name in IN_BUCKET else []) for name in STORES]
+)
 def blobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BlobStore]:
     store = STORES[request.param](tmp_path, lambda: str(request.getfixturevalue("s3_url")))
     yield store
