@@ -21,19 +21,22 @@ LOCK = "serve.lock"
 _BLOBS = "blobs"
 _OWN_FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCK)
 _NO_DATA = frozenset({LOCK, "lost+found"})  # a folder with nothing else counts as empty
+_CONTENTS = frozenset({_BLOBS, "workers", "cache"})
 
 
 class DataDirError(Exception):
     """A folder cannot be, or must not be, a server's."""
 
 
-def prepare_folder(data_dir: Path) -> list[str]:
+def prepare_folder(data_dir: Path, *, has_database: bool = True) -> list[str]:
     """Make a folder where it is missing, and see that it is the server's own, and not everybody's.
 
     Parameters
     ----------
     data_dir : Path
         The folder.
+    has_database : bool
+        Whether the database is a file in it.
 
     Returns
     -------
@@ -46,13 +49,13 @@ def prepare_folder(data_dir: Path) -> list[str]:
         If it has other things in it, or everybody on the machine can write there.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _check_own(data_dir)
+    _check_own(data_dir, _NO_DATA if has_database else _NO_DATA | _CONTENTS)
     return _check_rights(data_dir)
 
 
-def _check_own(data_dir: Path) -> None:
+def _check_own(data_dir: Path, own: frozenset[str]) -> None:
     names = {path.name for path in data_dir.iterdir()}
-    if DATABASE not in names and names - _NO_DATA:
+    if DATABASE not in names and names - own:
         raise DataDirError(
             f"{data_dir}: this folder has other files in it, and no {DATABASE}; "
             "name a new or empty folder for the server to keep its data in"

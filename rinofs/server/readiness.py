@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from anyio import CapacityLimiter, to_thread
 
-from rinofs.server.catalog.migrations import is_current
+from rinofs.server.catalog.migrations import schema_problem
 from rinofs.server.errors import InsufficientStorage
 from rinofs.server.web.responses import error_response, json_response
 
@@ -104,10 +104,10 @@ def _problem(services: Services) -> tuple[str | None, Exception | None]:
     """Return what keeps requests from being answered, and the exception that showed it."""
     try:
         with services.database.read() as connection:
-            current = is_current(connection)
+            problem = schema_problem(connection)
     except Exception as error:  # noqa: BLE001 (whatever it is, requests would fail with it too)
         return "the database cannot be used", error
-    if not current:
+    if problem is not None:
         return "the schema of the database is of another release; restart the server with that release", None
     try:
         _try_storage(services)

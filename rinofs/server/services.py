@@ -12,10 +12,12 @@ from rinofs.server.auth.accounts import Accounts
 from rinofs.server.auth.clients import Clients
 from rinofs.server.auth.grants import Grants
 from rinofs.server.blobs.object_store import open_folder, open_object_store
+from rinofs.server.blobs.store import BucketError
 from rinofs.server.catalog import blob_rows
 from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.datapacks import DatapackStore
-from rinofs.server.catalog.migrations import upgrade
+from rinofs.server.catalog.migrations import schema_problem, upgrade
+from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
 from rinofs.server.catalog.store import Store
 from rinofs.server.folder import DATABASE, close_to_others
 
@@ -25,7 +27,15 @@ if TYPE_CHECKING:
     from rinofs.server.blobs.store import BlobStore
     from rinofs.server.settings import ServerSettings
 
-__all__ = ["BLOBS_URL", "FOLDER", "NEW_CONTENTS", "OBJECT_STORE", "Services", "open_services"]
+__all__ = [
+    "BLOBS_URL",
+    "FOLDER",
+    "NEW_CONTENTS",
+    "OBJECT_STORE",
+    "Services",
+    "open_database",
+    "open_services",
+]
 
 BLOBS_URL, INSTALLATION, NEW_CONTENTS = "blobs_url", "installation", "new_contents"
 """Properties of the database: the object store with contents, the name that its bucket has, and which of the
@@ -94,14 +104,15 @@ def open_services(settings: ServerSettings, *, blobs: BlobStore | None = None) -
     -------
     Services
         To be closed by the caller. Several processes may have the same ones open.
+
+    Raises
+    ------
+    UnusableDatabaseError
+        If there is no such database, or a server cannot use it.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     close_to_others(settings.data_dir, make_database=settings.database_url is None)
-    database = Database(
-        settings.database_url or settings.data_dir / DATABASE,
-        statement_timeout=settings.statement_timeout,
-    )
-    upgrade(database)
+    database = open_database(settings)
     return Services(
         settings=settings,
         database=database,
@@ -114,9 +125,57 @@ def open_services(settings: ServerSettings, *, blobs: BlobStore | None = None) -
     )
 
 
+def open_database(settings: ServerSettings, *, has_tables: bool = True) -> Database:
+    """Open the database of a server, and see whether it can be used.
+
+    Parameters
+    ----------
+    settings : ServerSettings
+        Where it is. A file is made, or upgraded, where needed.
+    has_tables : bool
+        Whether a database that is no file has to have the tables of this release.
+
+    Raises
+    ------
+    UnusableDatabaseError
+        If there is no such database, or a server cannot use it.
+    """
+    database = Database(
+        settings.database_url or settings.data_dir / DATABASE,
+        statement_timeout=settings.statement_timeout,
+        connections=settings.database_connections,
+    )
+    try:
+        if database.is_file:
+            upgrade(database)
+        else:
+            _check(database, has_tables=has_tables)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _check(database: Database, *, has_tables: bool) -> None:
+    database.check()
+    if not has_tables:
+        return
+    with database.read() as connection:
+        problem = schema_problem(connection)
+    if problem is not None:
+        raise UnusableDatabaseError(f"{database.name}: {problem}")
+
+
 def _open_blobs(settings: ServerSettings, database: Database) -> BlobStore:
     """Open the store that is asked for, or that was last; note it when it turns out to be usable."""
-    known, asked = database.get_property(BLOBS_URL), settings.blobs_url
+    known, asked, cache_size = database.get_property(BLOBS_URL), settings.blobs_url, settings.cache_size
+    if not database.is_file and cache_size and known is not None:
+        if asked is None:
+            raise BucketError(
+                f"contents of this database are in {known}; name that: --blobs, or RINOFS_BLOBS"
+            )
+        if asked == FOLDER:
+            cache_size = 0  # workers share the folder, which those who keep copies there may not
     url = known if asked in {None, FOLDER} else asked
     if url is None:
         return open_folder(settings.data_dir)
@@ -136,7 +195,7 @@ def _open_blobs(settings: ServerSettings, database: Database) -> BlobStore:
         fresh=not in_use,
         new_in_folder=new_contents == FOLDER,
         timeout=settings.store_timeout,
-        cache_size=settings.cache_size,
+        cache_size=cache_size,
         blake3_of=partial(blob_rows.blake3_of, database),
     )
     for name, value in ((BLOBS_URL, url), (NEW_CONTENTS, new_contents)):

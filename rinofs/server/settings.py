@@ -1,8 +1,8 @@
-"""Settings of an embedded server."""
+"""Settings of a server."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,7 +26,10 @@ class ServerSettings:
     data_dir : Path
         Where everything is kept: the database, the contents, the lock.
     database_url : str, optional
-        An SQLAlchemy URL; by default an SQLite file in `data_dir`.
+        ``postgresql://USER@HOST/NAME`` for a database that workers share; by default an SQLite file in
+        `data_dir`.
+    database_connections : int
+        Connections to PostgreSQL that are open at the same time.
     blobs_url : str, optional
         Where new contents go: ``s3://BUCKET/PREFIX`` for an object store, or ``folder``. By default where
         they went when the folder was served before, or else the folder.
@@ -85,7 +88,8 @@ class ServerSettings:
     """
 
     data_dir: Path
-    database_url: str | None = None
+    database_url: str | None = field(default=None, repr=False)
+    database_connections: int = 20
     blobs_url: str | None = None
     cache_size: int = 0
     store_timeout: float = 30.0

@@ -8,38 +8,52 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from rinofs.cli.commands.backup import backup, check_storage, copy_blobs, restore
 from rinofs.cli.credentials import chosen_secret, lifetime_option, password_options, show_tokens
+from rinofs.cli.database_options import DATABASE_VARIABLE, database_option, database_url
 from rinofs.cli.errors import FAILED, CommandError
 from rinofs.cli.output import counted, human, show_json, write_lines
 from rinofs.errors import visible
 from rinofs.server import maintenance
-from rinofs.server.auth.accounts import COMMAND_LINE, READ, new_token
+from rinofs.server.auth.accounts import COMMAND_LINE, READ, Accounts, new_token
+from rinofs.server.auth.initial import prepare_user
 from rinofs.server.blobs.store import BucketError
 from rinofs.server.catalog.audit import AuditEvent, entries
+from rinofs.server.catalog.migrations import initialize, schema_problem, turn
+from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
 from rinofs.server.catalog.queries.indexes import FieldIndexes, indexed, shown
 from rinofs.server.errors import ApiError, Conflict
 from rinofs.server.folder import DataDirError, prepare_folder, private_files
-from rinofs.server.services import open_services
+from rinofs.server.services import open_database, open_services
 from rinofs.server.settings import GC_DELAY, ServerSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from rinofs.server.catalog.database import Database
     from rinofs.server.catalog.records import User
     from rinofs.server.services import Services
 
-data_option = click.option(
+    F = TypeVar("F", bound=Callable[..., Any])
+
+_data = click.option(
     "--data",
     "data_dir",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The folder that `rinofs serve` keeps everything in.",
 )
+
+
+def data_option(command: F) -> F:
+    """Add the options that name what a server keeps."""
+    return _data(database_option(command))
+
+
 gc_delay_option = click.option(
     "--gc-delay",
     default=GC_DELAY,
@@ -61,6 +75,47 @@ admin.add_command(backup)
 admin.add_command(restore)
 admin.add_command(check_storage)
 admin.add_command(copy_blobs)
+
+
+@admin.command()
+@click.option("--username", default="rino", show_default=True, help="The first user, made where missing.")
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    help="Read the API token of the first user from a file; - is standard input. By default it keeps the one "
+    "that it has, or gets a random one.",
+)
+@password_options
+@click.option("--finish", is_flag=True, help="Apply what only workers of this release can work with.")
+@database_option
+def init(
+    username: str, token_file: str | None, password_file: str | None, ask_password: bool, finish: bool
+) -> None:
+    """Make the tables of a PostgreSQL database, or bring them up to date.
+
+    Also while workers run, and from several places at once. Workers of the release before go on; once all are
+    of this release, --finish ends that. Prints what is new as JSON: the token and the password of the first
+    user are not shown again.
+    """
+    if database_url() is None:
+        raise click.UsageError(
+            f"name a PostgreSQL database: {DATABASE_VARIABLE}, or --database; a folder needs no preparation"
+        )
+    token = chosen_secret("token", file=token_file)
+    password = chosen_secret("password", file=password_file, ask=ask_password)
+    with _opened_database() as database, turn(database):
+        schema = initialize(database, finish=finish)
+        with database.read() as connection:
+            problem = schema_problem(connection)
+        if problem is not None:
+            raise CommandError(problem, database.name)
+        accounts = Accounts(database)
+        known = prepare_user(accounts, username, token=token, password=password)
+        accounts.close()
+    shown: dict[str, object] = {"schema": schema, "username": username}
+    made = {"token": known.token if token is None else None}
+    made["password"] = known.password if password is None else None
+    write_lines([json.dumps(shown | {name: secret for name, secret in made.items() if secret is not None})])
 
 
 @admin.group()
@@ -366,11 +421,12 @@ def opened(data_dir: Path, gc_delay: float = GC_DELAY) -> Iterator[Services]:
     """Open a served folder beside the server; what it refuses becomes the command's error."""
     with private_files():
         try:
-            prepare_folder(data_dir.absolute())
-            services = open_services(ServerSettings(data_dir.absolute(), gc_delay=gc_delay))
+            url = database_url()
+            prepare_folder(data_dir.absolute(), has_database=url is None)
+            services = open_services(ServerSettings(data_dir.absolute(), database_url=url, gc_delay=gc_delay))
         except DataDirError as error:
             raise CommandError(str(error)) from error
-        except BucketError as error:
+        except (BucketError, UnusableDatabaseError) as error:
             raise click.UsageError(str(error)) from error
         try:
             yield services
@@ -378,6 +434,22 @@ def opened(data_dir: Path, gc_delay: float = GC_DELAY) -> Iterator[Services]:
             raise CommandError(error.message) from error
         finally:
             services.close()
+
+
+@contextmanager
+def _opened_database() -> Iterator[Database]:
+    """Open the database that workers share, with tables or without."""
+    settings = ServerSettings(Path(), database_url=database_url())
+    try:
+        database = open_database(settings, has_tables=False)
+    except UnusableDatabaseError as error:
+        raise click.UsageError(str(error)) from error
+    try:
+        yield database
+    except ApiError as error:
+        raise CommandError(error.message) from error
+    finally:
+        database.close()
 
 
 def _user(services: Services, name: str) -> User:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shlex
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,11 +13,14 @@ import click
 
 from rinofs.cli.commands.admin import gc_delay_option
 from rinofs.cli.credentials import chosen_secret, password_options
+from rinofs.cli.database_options import database_option, database_url
 from rinofs.cli.errors import CommandError, complain
 from rinofs.server.access_log import writes_access_log
 from rinofs.server.app import create_app
 from rinofs.server.auth.initial import InitialCredentials, prepare_user
 from rinofs.server.blobs.store import BucketError
+from rinofs.server.catalog.database import CONNECTIONS
+from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
 from rinofs.server.errors import ApiError
 from rinofs.server.exchanges import Observed
 from rinofs.server.folder import DataDirError, prepare_folder, private_files
@@ -32,6 +35,7 @@ from rinofs.server.runner import (
     is_wildcard,
     listen,
 )
+from rinofs.server.services import FOLDER
 from rinofs.server.settings import CACHE_SIZE, ServerSettings
 from rinofs.server.web.proxies import check_network, check_root_path
 
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable, Iterator
 
+    from rinofs.server.auth.accounts import Accounts
     from rinofs.server.services import Services
 
 
@@ -52,6 +57,15 @@ USERNAME = "rino"
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
     help="The folder that keeps everything: new, empty, or of an earlier run.",
+)
+@database_option
+@click.option(
+    "--database-connections",
+    default=CONNECTIONS,
+    show_default=True,
+    metavar="COUNT",
+    type=click.IntRange(2, 1000),
+    help="How many connections to PostgreSQL to keep open at most.",
 )
 @click.option(
     "--blobs",
@@ -168,6 +182,7 @@ USERNAME = "rino"
 @click.option("--no-extensions", is_flag=True, help="Speak the published APIs and nothing more.")
 def serve(
     data_dir: Path,
+    database_connections: int,
     blobs_url: str | None,
     cache_size: int,
     gc_delay: float,
@@ -194,7 +209,8 @@ def serve(
 
     It speaks the APIs of Rinocloud and repovizz2. The folder is new, empty, or that of an earlier run.
     A second SIGTERM or Ctrl-C ends it at once, and cuts requests under way.
-    Contents may be in an S3 store instead (--blobs).
+    Contents may be in an S3 store instead (--blobs), and the database in PostgreSQL (--database): then this
+    is one worker of any number. `rinofs admin init` prepares the database.
     """
     if token_file == password_file == "-":  # noqa: S105 (a place)
         raise click.UsageError("standard input holds one secret: the token or the password")
@@ -203,9 +219,15 @@ def serve(
             f"tokens and data would cross the network unencrypted on {host}; put a proxy with TLS in front "
             "of a loopback address, or add --allow-insecure"
         )
+    if database_url() is not None and (token or token_file or password or password_file or ask_password):
+        raise click.UsageError(
+            "a worker sets no token or password; `rinofs admin init` and `rinofs admin token` do"
+        )
     names = allowed_hosts if is_wildcard(host) else (*allowed_hosts, host)
     settings = ServerSettings(
         data_dir.absolute(),
+        database_url=database_url(),
+        database_connections=database_connections,
         blobs_url=blobs_url,
         cache_size=cache_size,
         gc_delay=gc_delay,
@@ -224,11 +246,11 @@ def serve(
     )
     reports = _Reports(access_log, log_format, metrics_host, metrics_port)
     try:
-        with private_files(), _own_folder(settings.data_dir), listen(host, port) as listener:
+        with private_files(), _own_folder(settings), listen(host, port) as listener:
             _run(settings, listener, endpoint_url(listener, host, allowed_hosts), given, reports)
     except (DataDirBusyError, DataDirError, PortBusyError) as error:
         raise CommandError(str(error)) from error
-    except BucketError as error:
+    except (BucketError, UnusableDatabaseError) as error:
         raise click.UsageError(str(error)) from error
 
 
@@ -240,10 +262,13 @@ def _checked(check: Callable[[str], str], value: str) -> str:
 
 
 @contextmanager
-def _own_folder(data_dir: Path) -> Iterator[None]:
-    for warning in prepare_folder(data_dir):
+def _own_folder(settings: ServerSettings) -> Iterator[None]:
+    has_database = settings.database_url is None
+    for warning in prepare_folder(settings.data_dir, has_database=has_database):
         complain(warning)
-    with exclusive(data_dir):
+    # Workers of one machine may share a folder of contents, but not one with copies of what is elsewhere.
+    in_folder = settings.blobs_url in {None, FOLDER}
+    with nullcontext() if in_folder and not has_database else exclusive(settings.data_dir):
         yield
 
 
@@ -284,25 +309,28 @@ def _run(
             what = f"cannot write the access log: {error.strerror}"
             raise CommandError(what, reports.access_log) from error
     metrics_url = _serve_metrics(observed, app.state.services, reports)
-    try:
-        known = prepare_user(
-            app.state.services.accounts, USERNAME, token=given.token, password=given.password
-        )
-    except ApiError as error:
-        raise click.UsageError(error.message) from error
+    known = None if settings.database_url is not None else _first_user(app.state.services.accounts, given)
     debugging = logging.getLogger("rinofs").isEnabledFor(logging.DEBUG)
     configure_logging("debug" if debugging else "warning", secrets, form=reports.log_format)
-    made = InitialCredentials(
-        known.token if given.token is None or given.shown else None,
-        known.password if given.password is None else None,
-    )
     server = Server(
         observed,
         settings,
-        on_ready=lambda: click.echo(_greeting(url, metrics_url, made)),
+        on_ready=lambda: click.echo(_greeting(url, metrics_url, known)),
         on_stop=app.state.readiness.stop,
     )
     server.run_until_signalled(listener)
+
+
+def _first_user(accounts: Accounts, given: _Given) -> InitialCredentials:
+    """Let the first user in; return what may be printed of that."""
+    try:
+        known = prepare_user(accounts, USERNAME, token=given.token, password=given.password)
+    except ApiError as error:
+        raise click.UsageError(error.message) from error
+    return InitialCredentials(
+        known.token if given.token is None or given.shown else None,
+        known.password if given.password is None else None,
+    )
 
 
 def _serve_metrics(observed: Observed, services: Services, reports: _Reports) -> str | None:
@@ -316,15 +344,17 @@ def _serve_metrics(observed: Observed, services: Services, reports: _Reports) ->
     return serve_metrics(ServerMetrics(observed, services), reports.metrics_host, reports.metrics_port)
 
 
-def _greeting(url: str, metrics_url: str | None, known: InitialCredentials) -> str:
-    lines = [f"endpoint: {url}", f"username: {USERNAME}"]
+def _greeting(url: str, metrics_url: str | None, known: InitialCredentials | None) -> str:
+    lines = [f"endpoint: {url}"]
+    if known is not None:
+        lines.append(f"username: {USERNAME}")
     if metrics_url is not None:
         lines.append(f"metrics: {metrics_url}")
-    if known.password is not None:
+    if known is not None and known.password is not None:
         lines.append(f"password: {known.password} (not shown again)")
     for service in ("RINO", "REPOVIZZ"):
         lines.append(f"export FSSPEC_{service}_ENDPOINT_URL={url}")
-        if known.token is not None:
+        if known is not None and known.token is not None:
             lines.append(f"export FSSPEC_{service}_TOKEN={shlex.quote(known.token)}")
     lines.append("Press Ctrl-C to stop.")
     return "\n".join(lines)

@@ -23,6 +23,7 @@ from rinofs.protocol.extensions import IDEMPOTENCY_KEY
 from rinofs.server.budgets import CLIENT_ADDRESS
 from rinofs.server.catalog import audit
 from rinofs.server.catalog.postgres.driver import parse_url
+from rinofs.server.catalog.postgres.requirements import check_requirements
 from rinofs.server.catalog.postgres.transactions import PostgresqlTransactions
 from rinofs.server.catalog.sharing.locks import add_unless_present, put
 from rinofs.server.catalog.sqlite.inline_reader import WouldWait
@@ -338,6 +339,22 @@ class Database:
     def engine(self) -> Engine:
         """What opens connections."""
         return self.transactions.engine
+
+    @property
+    def name(self) -> str:
+        """What messages call it: its URL, without what is secret."""
+        return self.transactions.name
+
+    def check(self) -> None:
+        """Refuse a database that a server cannot use.
+
+        Raises
+        ------
+        UnusableDatabaseError
+            Naming the reason.
+        """
+        if isinstance(self.transactions, PostgresqlTransactions):
+            check_requirements(self.transactions)
 
     @property
     def is_file(self) -> bool:

@@ -1,33 +1,72 @@
 """The steps by which the database became what it is.
 
-Each is a file in ``versions/``, written for Alembic; a server runs those that are missing when it starts.
-A new database gets the tables as they are now, without the steps.
+Each is a file in ``versions/``, written for Alembic. A new database gets the tables as they are now, without
+the steps. A server runs those that are missing when it opens a folder. Workers that share a database change
+no tables: `rinofs admin init` does, while workers of the release before go on. So a step that they could not
+work with, since it removes something, is one of `CONTRACTING`, and waits for `rinofs admin init --finish`.
 """
 
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Column, MetaData, PrimaryKeyConstraint, String, Table, inspect, text
+from sqlalchemy import (
+    Column,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    delete,
+    insert,
+    inspect,
+    select,
+    text,
+)
 
 from rinofs.server.catalog.queries import indexes
-from rinofs.server.catalog.tables import metadata
+from rinofs.server.catalog.tables import metadata, properties
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from alembic.config import Config
     from sqlalchemy import Connection
 
     from rinofs.server.catalog.database import Database
 
-__all__ = ["HEAD", "apply_steps", "config", "downgrade", "is_current", "upgrade"]
+__all__ = [
+    "CONTRACTING",
+    "HEAD",
+    "OLDEST",
+    "apply_steps",
+    "config",
+    "downgrade",
+    "initialize",
+    "is_current",
+    "schema_problem",
+    "turn",
+    "upgrade",
+]
 
 _ALEMBIC = threading.Lock()
-_TURN = 0x72696E6F  # the number of an advisory lock
+_CHANGING, _INITIALIZING = 0x72696E6F, 0x72696E70  # numbers of advisory locks
 
 HEAD = "0006"
 """The last step; known here so that most starts need not load Alembic."""
+
+OLDEST = HEAD
+"""The first step after which this release can work with a database: before those that `--finish` applies."""
+
+CONTRACTING: frozenset[str] = frozenset()
+"""Steps after which a release cannot work with a database that does not know them."""
+
+_NEEDED = "schema_serves"
+"""A property of the database: a release works with it whose `HEAD` is this step or a later one."""
+
+_INIT = "run `rinofs admin init`"
 
 _VERSION = Table(  # as Alembic makes it
     "alembic_version",
@@ -62,26 +101,63 @@ def upgrade(database: Database) -> None:
     with database.read() as connection:
         if is_current(connection):
             return
+    if not _make_new(database):
+        apply_steps(database)
+
+
+def initialize(database: Database, *, finish: bool = False) -> str:
+    """Make the tables of a database that workers share, or bring them up to date.
+
+    Parameters
+    ----------
+    database : Database
+        Empty, or of any earlier version.
+    finish : bool
+        Whether no worker of an earlier release runs any more.
+
+    Returns
+    -------
+    str
+        The last step that was applied.
+    """
+    if _make_new(database):
+        return HEAD
+    with database.read() as connection:
+        present = _version(connection) or "0000"
+    waiting = [step for step in sorted(CONTRACTING) if step > present]
+    target = HEAD if finish or not waiting else f"{int(waiting[0]) - 1:04d}"
+    if present < target:
+        apply_steps(database, target)
+    if finish:
+        with database.write() as connection:
+            connection.execute(delete(properties).where(properties.c.name == _NEEDED))
+            connection.execute(insert(properties).values(name=_NEEDED, value=HEAD))
+    return max(present, target)
+
+
+def _make_new(database: Database) -> bool:
+    """Make the tables of an empty database; tell whether it was one."""
     with database.rebuild() as connection:
-        _take_turn(connection)
+        _take_turn(connection, _CHANGING)
         is_new = not inspect(connection).get_table_names()
         if is_new:
             metadata.create_all(connection, checkfirst=False)
             _VERSION.create(connection)
             connection.execute(_VERSION.insert().values(version_num=HEAD))
-    if not is_new:
-        apply_steps(database)
+            if not database.is_file:
+                connection.execute(insert(properties).values(name=_NEEDED, value=HEAD))
+        return is_new
 
 
-def apply_steps(database: Database) -> None:
-    """Apply the steps that are missing, in one transaction."""
+def apply_steps(database: Database, last: str = "head") -> None:
+    """Apply the steps that are missing, up to the last one, in one transaction."""
     from alembic import command
 
     # Alembic keeps what it works on in a global variable.
     with _ALEMBIC, database.rebuild() as connection:
-        _take_turn(connection)
+        _take_turn(connection, _CHANGING)
         fields = indexes.indexed(connection)
-        command.upgrade(config(connection), "head")
+        command.upgrade(config(connection), last)
         indexes.restore(connection, fields)  # a step that makes a table anew knows nothing of them
 
 
@@ -93,15 +169,43 @@ def downgrade(database: Database, revision: str = "base") -> None:
         command.downgrade(config(connection), revision)
 
 
-def _take_turn(connection: Connection) -> None:
+@contextmanager
+def turn(database: Database) -> Iterator[None]:
+    """Have processes that make the first user of a database do so one after the other."""
+    with database.rebuild() as connection:
+        _take_turn(connection, _INITIALIZING)
+        yield
+
+
+def _take_turn(connection: Connection, number: int) -> None:
     """Have processes that change the tables of one database do so one after the other."""
     if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
-        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _TURN})
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
 
 
 def is_current(connection: Connection) -> bool:
     """Tell whether a database has the schema of this release."""
-    if not inspect(connection).has_table("alembic_version"):
-        return False
-    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return found == HEAD
+    return _version(connection) == HEAD
+
+
+def schema_problem(connection: Connection) -> str | None:
+    """Return why this release cannot work with the tables of a database, and what to do; None if it can."""
+    present = _version(connection)
+    if present is None:
+        return f"it has no tables of rinofs; {_INIT}"
+    if present < OLDEST:
+        return f"its schema {present} is of an earlier release; {_INIT}"
+    needed = present
+    if present > HEAD:
+        found = connection.scalar(select(properties.c.value).where(properties.c.name == _NEEDED))
+        needed = found or present
+    if needed > HEAD:
+        return f"its schema {present} is of a later release; upgrade rinofs"
+    return None
+
+
+def _version(connection: Connection) -> str | None:
+    if not inspect(connection).has_table(_VERSION.name):
+        return None
+    found: str | None = connection.scalar(select(_VERSION.c.version_num))
+    return found

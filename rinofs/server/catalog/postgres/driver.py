@@ -55,6 +55,7 @@ _BUSY = {
 }
 _FULL = {"53100"}
 _INTERRUPTED = {"57014"}
+_IDLE = "25P03"  # a transaction in which nothing was done for too long
 
 
 class UnusableDatabaseError(Exception):
@@ -153,7 +154,7 @@ def refusal(error: BaseException) -> ApiError:
     if state is None and (isinstance(error, DataError) or type(below).__name__ == "DataError"):
         # The driver refused it. https://www.postgresql.org/docs/current/datatype-character.html
         return BadRequest("a text in the request holds the character NUL")
-    if state is None or state[:2] in {"08", "57", "25"}:  # 25P03: a session that was idle for too long
+    if state is None or state[:2] in {"08", "57"} or state == _IDLE:
         _log.warning("the connection to the database failed (SQLSTATE %s)", state)
         return database_failed("there is no connection to it")
     message = getattr(getattr(below, "diag", None), "message_primary", None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from rinofs.server.catalog.postgres.driver import UnusableDatabaseError, shown
+from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def check_requirements(transactions: PostgresqlTransactions) -> None:
     UnusableDatabaseError
         Naming the first reason.
     """
-    name = shown(transactions.url)
+    name = transactions.name
     try:
         with transactions.read(keep_sql=True) as connection:
             facts = ServerFacts(*connection.execute(_FACTS).one())
@@ -68,6 +68,6 @@ def check_requirements(transactions: PostgresqlTransactions) -> None:
 def _reason(error: BaseException) -> str:
     """Return in one line why there is no connection: libpq names host, user and database, but no password."""
     below = error.orig if isinstance(error, DBAPIError) else error
-    lines = [line.strip() for line in str(below).splitlines() if line.strip()]
-    said = lines[-1].removeprefix("connection failed: ") if lines else type(below).__name__
-    return f"cannot be reached: {said}"
+    lines = [line.strip(" \t-") for line in str(below).splitlines()]
+    told = next((line for line in lines if "failed: " in line or "FATAL: " in line), lines[0])
+    return f"cannot be reached: {told.removeprefix('connection failed: ')}"

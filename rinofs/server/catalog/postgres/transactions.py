@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from sqlalchemy.exc import DBAPIError
 
 from rinofs.server.budgets import CLIENT_GONE
-from rinofs.server.catalog.postgres.driver import driver_of, postgresql_engine, refusal
+from rinofs.server.catalog.postgres.driver import driver_of, postgresql_engine, refusal, shown
 from rinofs.server.catalog.sqlite.inline_reader import WouldWait
 from rinofs.server.errors import Unavailable, count_failure
 
@@ -77,6 +77,8 @@ class PostgresqlTransactions:
 
     Attributes
     ----------
+    name : str
+        What messages call the database.
     engine : Engine
         What opens connections.
     errors : tuple of type
@@ -86,7 +88,7 @@ class PostgresqlTransactions:
     """
 
     def __init__(self, url: URL, lock_timeout: float, statement_timeout: float, connections: int) -> None:
-        self.url = url
+        self.name = shown(url)
         self.engine = postgresql_engine(url, connections, lock_timeout)
         from psycopg import Error
 

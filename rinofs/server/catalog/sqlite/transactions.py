@@ -345,6 +345,11 @@ class SqliteTransactions:
         )
 
     @property
+    def name(self) -> str:
+        """What messages call the database: its path."""
+        return self.engine.url.database or ""
+
+    @property
     def commits(self) -> int:
         """How many transactions have become durable, those that were committed together counting as one."""
         return self._commits.made
