@@ -17,7 +17,7 @@ ROOT = Path(rinofs.__file__).parent
 # Names that several modules have, each list with the reason.
 SHARED_MODULES = {
     "each room that raises errors of its own has them here": {"errors"},
-    "what SQLite and PostgreSQL do in their own ways": {"transactions"},
+    "what SQLite and PostgreSQL do in their own ways": {"functions", "transactions"},
     "the parts of a filesystem, which each service has": {
         "auth",
         "backend",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["escape", "has_wildcards", "unescape", "words_matcher"]
+__all__ = ["escape", "has_wildcards", "literal_parts", "unescape", "words_matcher"]
 
 _PIECE = re.compile(r"\\(.)|(\*+)|(\?)|(\s+)|([^\\*?\s]+|\\)", re.DOTALL)
 _BLANK = re.compile(r"\s")
@@ -36,6 +36,20 @@ def unescape(pattern: str) -> str:
 def has_wildcards(pattern: str) -> bool:
     """Return whether a pattern of one word has an unescaped ``*`` or ``?``."""
     return any(match[2] or match[3] for match in _PIECE.finditer(pattern))
+
+
+def literal_parts(pattern: str) -> list[str]:
+    """Return what a text that matches a pattern contains, in lower case: what is between its wildcards."""
+    pattern = pattern.strip().lower()
+    is_phrase = _BLANK.search(pattern) is not None
+    found = [""]
+    for match in _PIECE.finditer(pattern):
+        escaped, stars, one, blank, plain = match.groups()
+        if blank or ((stars or one) and not is_phrase):
+            found.append("")
+        else:
+            found[-1] += escaped or stars or one or plain
+    return [part for part in found if part]
 
 
 @lru_cache(256)

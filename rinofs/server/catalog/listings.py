@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 from sqlalchemy import bindparam, func, select, text
 
 from rinofs.server.catalog.objects import RECORDS
+from rinofs.server.catalog.queries.query_dialect import listed_numbers
 from rinofs.server.catalog.records import Record, User
-from rinofs.server.catalog.sqlite.functions import listed_numbers
 from rinofs.server.catalog.tables import objects
 
 if TYPE_CHECKING:

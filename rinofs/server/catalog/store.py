@@ -7,7 +7,7 @@ found. Methods block; handlers call them in worker threads.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, func, select
 
@@ -17,6 +17,7 @@ from rinofs.server.catalog.blob_rows import drop_unreferenced
 from rinofs.server.catalog.objects import changed_values, metadata_values
 from rinofs.server.catalog.queries import searches
 from rinofs.server.catalog.queries.conditions import compile_query, compile_sort
+from rinofs.server.catalog.queries.databases import dialect_of
 from rinofs.server.catalog.queries.indexes import FieldIndexes
 from rinofs.server.catalog.records import Change, Kind, NewObject, Record, User, load_metadata, now
 from rinofs.server.catalog.tables import objects as table
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from rinofs.server.blobs.store import Blob
     from rinofs.server.catalog.database import Database, Repeated, RequestKey
     from rinofs.server.catalog.listings import Listing, NameListing, PageRequest, Selection
+    from rinofs.server.catalog.queries.conditions import CompiledQuery
 
 __all__ = ["FolderExists", "Store", "made_before"]
 
@@ -71,6 +73,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._indexes = FieldIndexes(database)
+        self._dialect = dialect_of(database.engine)
 
     # Looking
 
@@ -152,27 +155,33 @@ class Store:
         self, user: User, query: object, page: PageRequest, *, sort: object = None, digests: bool = True
     ) -> Listing:
         """List what a query finds; see `rinofs.server.catalog.queries.query`."""
-        wanted = compile_query(user, query, digests=digests, indexed=self._indexes.fields())
-        condition = and_(searches.mine(user, wanted), wanted)
-        order: tuple[ColumnElement[Any] | TextClause, ...] | None = None
-        if sort is not None:
-            present, columns = compile_sort(user, sort, digests=digests, indexed=self._indexes.fields())
-            condition, order = and_(condition, present), (columns,)
-        with self._database.read(keep_sql=len(wanted.text) < _LONG_SQL) as connection:
+        wanted = self._compiled(user, query, digests=digests)
+        sorting = sort if sort is None else self._sorting(user, sort, digests=digests)
+        with self._database.read(keep_sql=len(wanted.sql) < _LONG_SQL) as connection:
+            condition, order = and_(searches.mine(user, wanted), wanted.clause(connection)), None
+            if sorting is not None:
+                condition, order = and_(condition, sorting[0]), (sorting[1],)
             return self._listed(connection, user, listings.Selection(condition, order), page)
 
     def count(self, user: User, query: object, *, digests: bool = True) -> int:
         """Count what a query finds."""
-        condition = compile_query(user, query, digests=digests, indexed=self._indexes.fields())
-        with self._database.read(keep_sql=len(condition.text) < _LONG_SQL) as connection:
-            return _count(connection, and_(searches.mine(user, condition), condition))
+        wanted = self._compiled(user, query, digests=digests)
+        with self._database.read(keep_sql=len(wanted.sql) < _LONG_SQL) as connection:
+            return _count(connection, and_(searches.mine(user, wanted), wanted.clause(connection)))
 
     def search(self, user: User, query: object, page: PageRequest, *, digests: bool = True) -> Listing:
         """List what a query finds, the newest first."""
-        wanted = compile_query(user, query, digests=digests, indexed=self._indexes.fields())
-        with self._database.read(keep_sql=len(wanted.text) < _LONG_SQL) as connection:
-            selection = listings.Selection(and_(searches.mine(user, wanted), wanted), (table.c.id.desc(),))
+        wanted = self._compiled(user, query, digests=digests)
+        with self._database.read(keep_sql=len(wanted.sql) < _LONG_SQL) as connection:
+            condition = and_(searches.mine(user, wanted), wanted.clause(connection))
+            selection = listings.Selection(condition, (table.c.id.desc(),))
             return self._listed(connection, user, selection, page)
+
+    def _compiled(self, user: User, query: object, *, digests: bool) -> CompiledQuery:
+        return compile_query(self._dialect, user, query, digests=digests, indexed=self._indexes.fields())
+
+    def _sorting(self, user: User, sort: object, *, digests: bool) -> tuple[TextClause, TextClause]:
+        return compile_sort(self._dialect, user, sort, digests=digests, indexed=self._indexes.fields())
 
     def field_names(self, user: User) -> list[str]:
         """Return the metadata keys that a user's objects have."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy.exc import DBAPIError
 
-from rinofs.server.budgets import CLIENT_GONE
+from rinofs.server.budgets import CLIENT_GONE, limited
 from rinofs.server.catalog.postgres.driver import driver_of, postgresql_engine, refusal, shown
 from rinofs.server.catalog.sqlite.inline_reader import WouldWait
 from rinofs.server.errors import Unavailable, count_failure
@@ -104,7 +104,8 @@ class PostgresqlTransactions:
         """Run a transaction that changes nothing; see `Database.read`."""
         connection = self._connection([_READ, *self._limits(self._timeout)], keep_sql=keep_sql)[0]
         try:
-            yield connection
+            with limited(self._timeout, ends_with_client=True):  # what is done with its answers
+                yield connection
         finally:
             connection.close()  # with ROLLBACK, which is as good as COMMIT here
 

@@ -5,11 +5,9 @@ The rules are those of `rinofs.protocol.operators`. How each operator is written
 
 from __future__ import annotations
 
-import re
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
-
-from sqlalchemy import text
 
 from rinofs.protocol import operators
 from rinofs.protocol.limits import (
@@ -21,32 +19,66 @@ from rinofs.protocol.limits import (
     MAX_SEARCH_TEXT,
 )
 from rinofs.protocol.operators import Operator, QueryError, Takes
-from rinofs.server.catalog.queries.fields import Field, field_of, ordering
-from rinofs.server.catalog.queries.values import Bound, all_of, any_of
-from rinofs.server.catalog.sqlite import functions
+from rinofs.server.catalog.queries.fields import field_of
+from rinofs.server.catalog.queries.indexes import is_answered
+from rinofs.server.catalog.queries.query_dialect import FALSE, Bound
+from rinofs.server.catalog.queries.values import Field, all_of, any_of
+from rinofs.server.catalog.queries.word_searches import matching
 from rinofs.server.errors import BadRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from sqlalchemy import TextClause
+    from sqlalchemy import Connection, TextClause
 
+    from rinofs.server.catalog.queries.query_dialect import QueryDialect
     from rinofs.server.catalog.records import User
 
     Condition: TypeAlias = Callable[[Field, Any], str]
 
-__all__ = ["CONDITIONS", "compile_query", "compile_sort", "distinct_values", "refusals"]
+__all__ = ["CONDITIONS", "CompiledQuery", "compile_query", "compile_sort", "distinct_values", "refusals"]
 
-_BOUND = re.compile(r":(\w+)")
+
+@dataclass(frozen=True, slots=True)
+class CompiledQuery:
+    """A query in SQL.
+
+    Attributes
+    ----------
+    sql : str
+        The condition on the table of objects.
+    bound : Bound
+        The values that it has names of.
+    """
+
+    sql: str
+    bound: Bound
+
+    @property
+    def is_indexed(self) -> bool:
+        """Whether an index on a field answers a part of it at least."""
+        return is_answered(self.sql)
+
+    def clause(self, connection: Connection) -> TextClause:
+        """Return the condition, in a transaction that sees one state of everything."""
+        found = {search.name: matching(connection, self.bound, search) for search in self.bound.searches}
+        return self.bound.clause(self.sql, **found)
 
 
 def compile_query(
-    user: User, query: object, *, digests: bool = True, indexed: frozenset[str] = frozenset()
-) -> TextClause:
+    dialect: QueryDialect,
+    user: User,
+    query: object,
+    *,
+    digests: bool = True,
+    indexed: frozenset[str] = frozenset(),
+) -> CompiledQuery:
     """Turn a query into a condition on the table of objects.
 
     Parameters
     ----------
+    dialect : QueryDialect
+        How the database writes it.
     user : User
         Whose objects are asked for; the condition does not restrict them to these.
     query : object
@@ -61,14 +93,19 @@ def compile_query(
     BadRequest
         If the query is malformed, or beyond the limits; the message names what is wrong.
     """
-    bound = Bound()
+    bound = Bound(dialect)
     with refusals():
         compiler = _Compiler(bound, user, digests=digests, indexed=indexed)
-        return _clause(compiler.conditions({} if query is None else query, MAX_GROUP_DEPTH), bound)
+        return CompiledQuery(compiler.conditions({} if query is None else query, MAX_GROUP_DEPTH), bound)
 
 
 def compile_sort(
-    user: User, sort: object, *, digests: bool = True, indexed: frozenset[str] = frozenset()
+    dialect: QueryDialect,
+    user: User,
+    sort: object,
+    *,
+    digests: bool = True,
+    indexed: frozenset[str] = frozenset(),
 ) -> tuple[TextClause, TextClause]:
     """Turn an order into a condition, for what has the field, and what to order by.
 
@@ -79,33 +116,26 @@ def compile_sort(
     """
     if not isinstance(sort, str) or sort in {"", "-"}:
         raise BadRequest("sort: the name of a field is expected, after a - for the reverse", field="sort")
-    there, sorted_by = Bound("p"), Bound("s")
+    there, sorted_by = Bound(dialect, "p"), Bound(dialect, "s")
     with refusals():
         name, direction = _checked_field(sort.removeprefix("-")), " DESC" if sort.startswith("-") else ""
         present = field_of(there, user, name, digests=digests, indexed=indexed).present()
-        columns = ordering(field_of(sorted_by, user, name, digests=digests, indexed=indexed))
-    order = ", ".join(column + direction for column in columns)
-    return _clause(present, there), _clause(order, sorted_by)
+        columns = field_of(sorted_by, user, name, digests=digests, indexed=indexed).order()
+    order = ", ".join(column + direction for column in [*columns, "objects.id"])
+    return there.clause(present), sorted_by.clause(order)
 
 
-def distinct_values(user: User, field: str, *, digests: bool = True) -> TextClause:
+def distinct_values(dialect: QueryDialect, user: User, field: str, *, digests: bool = True) -> TextClause:
     """Return the statement that finds the values of a field among a user's current objects.
 
     Its rows are a value and the JSON type of that; ``:limit`` is the number of rows wanted.
     """
-    bound = Bound("v")
+    bound = Bound(dialect, "v")
     with refusals():
         source = field_of(bound, user, _checked_field(field), digests=digests)
-    value, kind = source.scalar()
+        scalar = source.scalar()
     mine = f"objects.owner = {bound.name(user.id)} AND objects.version_of IS NULL AND {source.present()}"
-    found = f"SELECT DISTINCT {value} AS value, {kind} AS kind FROM objects WHERE {mine}"  # noqa: S608
-    return _clause(f"{found} ORDER BY kind, value LIMIT :limit", bound)
-
-
-def _clause(sql: str, bound: Bound) -> TextClause:
-    # What can never match is left out of the text, and so are the values that it would be compared with.
-    used = bound.values.keys() & set(_BOUND.findall(sql))
-    return text(sql).bindparams(**{name: bound.values[name] for name in used})
+    return bound.clause(f"{dialect.distinct(*scalar, mine)} LIMIT :limit")
 
 
 def _checked_field(field: str) -> str:
@@ -203,7 +233,7 @@ _ORDERS = {operators.LT: "<", operators.LTE: "<=", operators.GT: ">", operators.
 
 
 def _contains(field: Field, value: Any) -> str:
-    return field.where(lambda cell: cell.contains(value)) if isinstance(value, str) else functions.FALSE
+    return field.where(lambda cell: cell.contains(value)) if isinstance(value, str) else FALSE
 
 
 CONDITIONS: dict[Operator, Condition] = {
@@ -213,7 +243,7 @@ CONDITIONS: dict[Operator, Condition] = {
     operators.NIN: lambda field, values: f"NOT {_is_one_of(field, values)}",
     **{operator: _ordered(comparison) for operator, comparison in _ORDERS.items()},
     operators.EXISTS: lambda field, value: field.present() if value else field.absent(),
-    operators.MATCHES: lambda field, value: field.where(lambda cell: cell.holds_words(value)),
+    operators.MATCHES: lambda field, value: field.holds_words(value),
     operators.STRING_CONTAINS: _contains,
 }
 """The condition on a field by operator: of the field, and of a value that the operator takes."""

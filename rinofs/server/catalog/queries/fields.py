@@ -6,50 +6,38 @@ would end them, and reach somewhere else.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from rinofs.protocol.digests import DIGESTS
 from rinofs.protocol.limits import MAX_FIELD_PARTS
 from rinofs.protocol.operators import EVERY_FIELD, QueryError
 from rinofs.protocol.records import field_parts, metadata_name, record_field
 from rinofs.server.catalog.queries.indexes import IndexedField
-from rinofs.server.catalog.queries.values import Bound, Cell, all_of, any_of, text_value
-from rinofs.server.catalog.sqlite import functions
+from rinofs.server.catalog.queries.query_dialect import FALSE, TRUE, Bound, TextSource
+from rinofs.server.catalog.queries.values import Cell, Field, all_of, any_of, text_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rinofs.server.catalog.records import User
 
-__all__ = ["Field", "field_of", "ordering"]
+__all__ = ["field_of"]
 
 
-class Field(Protocol):
-    """Where the values of a field are."""
-
-    def where(self, holds: Callable[[Cell], str]) -> str:
-        """Return whether an object has the field and something holds for its value; never null."""
-
-    def present(self) -> str:
-        """Return whether an object has the field; never null."""
-
-    def absent(self) -> str:
-        """Return whether an object has not got the field; never null."""
-
-    def scalar(self) -> tuple[str, str]:
-        """Return the value of the field and its JSON type; null for objects without it."""
+TAGS_COLUMN, METADATA_COLUMN = "objects.tags", "objects.metadata"
 
 
-class _ColumnField:
+class _ColumnField(Field):
     """A record's own field."""
 
-    def __init__(self, bound: Bound, column: str, kind: str) -> None:
-        self._bound = bound
-        self._column = functions.compared(column) if kind in {"array", "object"} else column
+    def __init__(self, bound: Bound, user: User, column: str, kind: str) -> None:
+        super().__init__(bound, user)
+        self._raw = column if kind == "array" else None
+        self._column = self._dialect.compared(column) if kind in {"array", "object"} else column
         self._kind = f"'{kind}'"
 
     def where(self, holds: Callable[[Cell], str]) -> str:
-        return f"({self.present()} AND {holds(Cell(self._bound, self._column, self._kind))})"
+        return f"({self.present()} AND {holds(Cell(self._bound, self._column, self._kind, in_column=True))})"
 
     def present(self) -> str:
         return f"{self._column} IS NOT NULL"
@@ -57,15 +45,18 @@ class _ColumnField:
     def absent(self) -> str:
         return f"{self._column} IS NULL"
 
-    def scalar(self) -> tuple[str, str]:
-        return self._column, self._kind
+    def scalar(self) -> tuple[str, str, str]:
+        return self._column, self._kind, self._column
+
+    def texts(self) -> Sequence[TextSource]:
+        return self._dialect.text_sources(self._column, self._kind, self._raw)
 
 
-class _DigestField:
+class _DigestField(Field):
     """A digest of the content, which a table of its own has."""
 
-    def __init__(self, bound: Bound, column: str) -> None:
-        self._bound = bound
+    def __init__(self, bound: Bound, user: User, column: str) -> None:
+        super().__init__(bound, user)
         self._column = column
 
     def where(self, holds: Callable[[Cell], str]) -> str:
@@ -80,18 +71,21 @@ class _DigestField:
     def absent(self) -> str:
         return f"{self._value()} IS NULL"
 
-    def scalar(self) -> tuple[str, str]:
-        return self._value(), "'text'"
+    def scalar(self) -> tuple[str, str, str]:
+        return self._value(), "'text'", self._value()
+
+    def texts(self) -> Sequence[TextSource]:
+        return self._dialect.text_sources(self._value(), "'text'", None)
 
     def _value(self) -> str:
         return f"(SELECT {self._column} FROM blobs WHERE blobs.id = objects.blob)"  # noqa: S608
 
 
-class _MetadataField:
+class _MetadataField(Field):
     """A field in the metadata."""
 
-    def __init__(self, bound: Bound, name: str) -> None:
-        self._bound = bound
+    def __init__(self, bound: Bound, user: User, name: str) -> None:
+        super().__init__(bound, user)
         self._whole = [text_value(name)]
         parts = field_parts(self._whole[0])
         self._parts = parts if len(parts) > 1 else None
@@ -111,47 +105,40 @@ class _MetadataField:
     def absent(self) -> str:
         return f"NOT {self.present()}"
 
-    def scalar(self) -> tuple[str, str]:
+    def scalar(self) -> tuple[str, str, str]:
         value, kind = self._taken(self._whole)
-        if self._parts is None:
-            return value, kind
-        inner, inner_kind = self._taken(self._parts)
-        return f"CASE WHEN {kind} IS NULL THEN {inner} ELSE {value} END", f"coalesce({kind}, {inner_kind})"
+        if self._parts is not None:
+            inner, inner_kind = self._taken(self._parts)
+            value = f"CASE WHEN {kind} IS NULL THEN {inner} ELSE {value} END"
+            kind = f"coalesce({kind}, {inner_kind})"
+        return value, kind, self._dialect.number(value, kind)
+
+    def texts(self) -> Sequence[TextSource]:
+        value, kind, _ = self.scalar()
+        return self._dialect.text_sources(value, kind, METADATA_COLUMN)
 
     def _at(self, keys: Sequence[str], holds: Callable[[Cell], str] | None = None) -> str:
-        last, found = self._reach(keys)
-        condition = (
-            "" if holds is None else f" AND {holds(Cell(self._bound, f'{last}.value', f'{last}.type'))}"
-        )
-        return f"EXISTS (SELECT 1 {found}{condition})"
+        condition = "" if holds is None else f" AND {holds(Cell(self._bound, 'it.value', 'it.type'))}"
+        return f"EXISTS (SELECT 1 {self._found(keys)}{condition})"
 
     def _taken(self, keys: Sequence[str]) -> tuple[str, str]:
-        last, found = self._reach(keys)
-        return f"(SELECT {last}.value {found})", f"(SELECT {last}.type {found})"
+        found = self._found(keys)
+        return f"(SELECT it.value {found})", f"(SELECT it.type {found})"
 
-    def _reach(self, keys: Sequence[str]) -> tuple[str, str]:
-        """Return the name of what is below some keys, one in the other, and the clauses that find it."""
-        sources, conditions = [], []
-        document = functions.compared("objects.metadata")
-        for depth, key in enumerate(keys):
-            sources.append(functions.each(document, f"at{depth}"))
-            conditions.append(f"at{depth}.key = {self._bound.name(key)}")
-            document = functions.object_or_empty(f"at{depth}.value", f"at{depth}.type")
-        last = f"at{len(keys) - 1}"
-        return last, f"FROM {', '.join(sources)} WHERE {' AND '.join(conditions)} AND {last}.type <> 'null'"
+    def _found(self, keys: Sequence[str]) -> str:
+        """Return the clauses that find what is below some keys, one in the other, as a row `it`."""
+        return self._dialect.at(
+            self._dialect.compared(METADATA_COLUMN), [self._bound.name(key) for key in keys], "it"
+        )
 
 
-class _EveryField:
+class _EveryField(Field):
     """The name, the tags, and the keys and plain values of the metadata."""
-
-    def __init__(self, bound: Bound) -> None:
-        self._bound = bound
 
     def where(self, holds: Callable[[Cell], str]) -> str:
         value = holds(Cell(self._bound, "part.atom", "part.type", is_plain=True))
-        key = all_of([functions.is_key("part"), holds(Cell(self._bound, "part.key", "'text'"))])
-        tags = functions.tree(functions.compared("objects.tags"), "part")
-        metadata = functions.tree(functions.compared("objects.metadata"), "part")
+        key = all_of([self._dialect.is_key("part"), holds(Cell(self._bound, "part.key", "'text'"))])
+        tags, metadata = map(self._tree, (TAGS_COLUMN, METADATA_COLUMN))
         return any_of(
             [
                 holds(Cell(self._bound, "objects.name", "'text'")),
@@ -161,13 +148,29 @@ class _EveryField:
         )
 
     def present(self) -> str:
-        return functions.TRUE
+        return TRUE
 
     def absent(self) -> str:
-        return functions.FALSE
+        return FALSE
 
-    def scalar(self) -> tuple[str, str]:
+    def scalar(self) -> tuple[str, str, str]:
         raise QueryError(f"{EVERY_FIELD}: every field at once has no order and no list of values")
+
+    def texts(self) -> Sequence[TextSource]:
+        is_text = "part.type = 'text'"
+        return [
+            TextSource("", "objects.name", TRUE, None),
+            *(
+                TextSource(f", {self._tree(column)}", "part.atom", is_text, column)
+                for column in (TAGS_COLUMN, METADATA_COLUMN)
+            ),
+            TextSource(
+                f", {self._tree(METADATA_COLUMN)}", "part.key", self._dialect.is_key("part"), METADATA_COLUMN
+            ),
+        ]
+
+    def _tree(self, column: str) -> str:
+        return self._dialect.tree(self._dialect.compared(column), "part")
 
 
 def field_of(
@@ -190,21 +193,13 @@ def field_of(
     """
     own = record_field(name, extensions=None if digests else ())
     if name == EVERY_FIELD:
-        return _EveryField(bound)
+        return _EveryField(bound, user)
     if own is None:
         field = metadata_name(name)
-        return IndexedField(bound, user, field) if field in indexed else _MetadataField(bound, field)
+        return IndexedField(bound, user, field) if field in indexed else _MetadataField(bound, user, field)
     # Rows have the id of the user in place of what they show of it.
     same = {"project": user.id, "project_name": user.project, "owner": user.username, "shared": 0}
     if name in DIGESTS:
-        return _DigestField(bound, f"blobs.{name}")
+        return _DigestField(bound, user, f"blobs.{name}")
     column = bound.name(same[name]) if name in same else f"objects.{name}"
-    return _ColumnField(bound, column, own.type)
-
-
-def ordering(field: Field) -> list[str]:
-    """Return what to sort by a field: by the type of its value, by the value, by id."""
-    if isinstance(field, IndexedField):
-        return field.order()
-    value, kind = field.scalar()
-    return [functions.rank(kind), functions.plain(value, kind), "objects.id"]
+    return _ColumnField(bound, user, column, own.type)

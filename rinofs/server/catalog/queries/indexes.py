@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rinofs.protocol.operators import QueryError
 from rinofs.protocol.records import METADATA, RECORD_FIELDS, field_parts, metadata_name
-from rinofs.server.catalog.queries.values import Bound, Cell, text_value
-from rinofs.server.catalog.sqlite import field_indexes, functions
+from rinofs.server.catalog.queries.databases import dialect_of
+from rinofs.server.catalog.queries.query_dialect import FALSE, RANKS, TRUE
+from rinofs.server.catalog.queries.values import Cell, Field, text_value
 from rinofs.server.errors import BadRequest, Conflict, NotFound
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from rinofs.server.catalog.database import Database
+    from rinofs.server.catalog.queries.query_dialect import Bound, Expressions, TextSource
     from rinofs.server.catalog.records import User
 
 __all__ = ["FieldIndexes", "IndexedField", "add", "drop", "indexed", "is_answered", "restore", "shown"]
@@ -51,12 +53,12 @@ def add(connection: Connection, name: str) -> str:
         If it has one, or there are too many.
     """
     field = _checked(name)
-    present = field_indexes.names(connection)
+    present = dialect_of(connection).index_names(connection)
     if field in present:
         raise Conflict(f"{shown(field)}: the field has an index", field="field")
     if len(present) >= MAX_INDEXES:
         raise Conflict(f"{shown(field)}: there are {MAX_INDEXES} indexes; drop one first", field="field")
-    field_indexes.make(connection, field, _paths(field))
+    dialect_of(connection).make_index(connection, field, _paths(field))
     return field
 
 
@@ -69,21 +71,21 @@ def drop(connection: Connection, name: str) -> str:
         If it has none.
     """
     field = metadata_name(name)
-    if field not in field_indexes.names(connection):
+    if field not in dialect_of(connection).index_names(connection):
         raise NotFound(f"{shown(field)}: the field has no index", field="field")
-    field_indexes.remove(connection, field)
+    dialect_of(connection).remove_index(connection, field)
     return field
 
 
 def indexed(connection: Connection) -> list[str]:
     """Return the fields that have an index, in order."""
-    return sorted(field_indexes.names(connection))
+    return sorted(dialect_of(connection).index_names(connection))
 
 
 def restore(connection: Connection, fields: Sequence[str]) -> None:
     """Make those of some indexes again that are missing."""
-    for field in set(fields) - field_indexes.names(connection):
-        field_indexes.make(connection, field, _paths(field))
+    for field in set(fields) - dialect_of(connection).index_names(connection):
+        dialect_of(connection).make_index(connection, field, _paths(field))
 
 
 def shown(field: str) -> str:
@@ -137,7 +139,7 @@ class FieldIndexes:
         now = time.monotonic()
         if now - self._read_at > _NOTICED:
             with self._database.read() as connection:
-                self._fields = frozenset(field_indexes.names(connection))
+                self._fields = frozenset(dialect_of(connection).index_names(connection))
             self._read_at = now
         return self._fields
 
@@ -152,7 +154,7 @@ class FieldIndexes:
             return drop(connection, name)
 
 
-class IndexedField:
+class IndexedField(Field):
     """A field in the metadata that has an index.
 
     Parameters
@@ -166,16 +168,15 @@ class IndexedField:
     """
 
     def __init__(self, bound: Bound, user: User, field: str) -> None:
-        self._bound = bound
-        self._user = user
-        self._found = field_indexes.expressions(_paths(field), "objects.metadata")
+        super().__init__(bound, user)
+        self._found = self._dialect.expressions(_paths(field), "objects.metadata")
 
     def where(self, holds: Callable[[Cell], str]) -> str:
         """Return whether an object has the field and something holds for its value; never null."""
         cell = _IndexedCell(self._bound, self._found)
         holds(cell)  # what it says is noted by the cell, by type
         if not cell.found:
-            return functions.FALSE
+            return FALSE
         # SQLite uses an index for each of several queries, but rarely for parts of one condition.
         mine = f"objects.owner = {self._bound.name(self._user.id)} AND objects.version_of IS NULL"
         each = [f"{_FOUND} WHERE {mine} AND {one}" for one in cell.found]
@@ -189,13 +190,17 @@ class IndexedField:
         """Return whether an object has not got the field; never null."""
         return f"{self._found.rank} IS NULL"
 
-    def scalar(self) -> tuple[str, str]:
-        """Return the value of the field and its JSON type; null for objects without it."""
-        return self._found.value, self._found.kind
+    def scalar(self) -> tuple[str, str, str]:
+        """Return the value of the field, its JSON type, and it as a number; null for objects without it."""
+        return self._found.value, self._found.kind, self._found.number
 
-    def order(self) -> list[str]:
+    def texts(self) -> Sequence[TextSource]:
+        """Return where its texts are."""
+        return self._dialect.text_sources(self._found.value, self._found.kind, "objects.metadata")
+
+    def order(self) -> Sequence[str]:
         """Return what to sort by the field, as the index is sorted."""
-        return [self._found.rank, self._found.plain, "objects.id"]
+        return self._found.order
 
 
 class _IndexedCell(Cell):
@@ -207,16 +212,21 @@ class _IndexedCell(Cell):
         Conditions, each for values of one type; one of them has to hold.
     """
 
-    def __init__(self, bound: Bound, found: field_indexes.Expressions) -> None:
-        super().__init__(bound, found.plain, found.kind)
+    def __init__(self, bound: Bound, found: Expressions) -> None:
+        super().__init__(bound, found.text, found.kind)
         self._expressions = found
         self.found: list[str] = []
 
+    @property
+    def number(self) -> str:
+        """The value, as numbers are compared."""
+        return self._expressions.number
+
     def typed(self, condition: str, *kinds: str) -> str:
         if kinds[0] in {"true", "false"}:
-            condition = f"{self.value} = {int(kinds[0] == 'true')}"
-        self.found.append(f"{self._expressions.rank} = {functions.RANKS[kinds[0]]} AND {condition}")
-        return functions.TRUE
+            condition = f"{self._expressions.columns[1]} = {int(kinds[0] == 'true')}"
+        self.found.append(f"{self._expressions.rank} = {RANKS[kinds[0]]} AND {condition}")
+        return TRUE
 
     def equals(self, values: Sequence[object]) -> str:
         super().equals([value for value in values if not isinstance(value, list | dict)])
@@ -224,20 +234,29 @@ class _IndexedCell(Cell):
             some = [value for value in values if isinstance(value, type_)]
             if some:
                 self.typed(Cell(self._bound, self._expressions.value, f"'{kind}'").equals(some), kind)
-        return functions.TRUE
+        return TRUE
+
+    def _is_among(self, values: Sequence[Any]) -> str:
+        exact = super()._is_among
+        return self._by_index("=", values, lambda: exact(values))
+
+    def _ordered_to(self, comparison: str, value: Any) -> str:
+        exact = super()._ordered_to
+        return self._by_index(comparison, [value], lambda: exact(comparison, value))
+
+    def _by_index(self, comparison: str, values: Sequence[Any], exact: Callable[[], str]) -> str:
+        return self._dialect.by_index(self._bound, self._expressions, comparison, values, exact)
 
     def within(self, limits: Sequence[tuple[str, object]]) -> str:
         before = self.found
         self.found = []
         super().within(limits)
         self.found = [*before, *([" AND ".join(self.found)] if len(self.found) == len(limits) else [])]
-        return functions.TRUE
+        return TRUE
 
     def _itself_or_item(self, holds: Callable[[Cell], str]) -> str:
         holds(self)
-        items = functions.each(
-            functions.array_or_empty(self._expressions.value, self._expressions.kind), "item"
-        )
+        items = self._dialect.items(self._expressions.value, self._expressions.kind, "item")
         item = holds(Cell(self._bound, "item.value", "item.type"))
         self.typed(f"EXISTS (SELECT 1 FROM {items} WHERE {item})", "array")  # noqa: S608
-        return functions.TRUE
+        return TRUE

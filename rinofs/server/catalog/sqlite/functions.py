@@ -1,62 +1,44 @@
-"""SQL that only SQLite understands: JSON, texts in texts, numbers from texts.
+"""Queries on SQLite: JSON, texts in texts, numbers from texts, and indexes on fields of the metadata.
 
-Another database is one more module with these functions. Types of JSON values have SQLite's names: ``null``,
-``true``, ``false``, ``integer``, ``real``, ``text``, ``array``, ``object``.
+SQLite uses such an index where a query has the very expressions of it, and no values are bound in them. Paths
+are written as hexadecimal numbers: nothing in a name can end them.
 """
+
+# ruff: noqa: S608 (only constants and names of bound values are joined)
 
 from __future__ import annotations
 
+import hashlib
+import re
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Text, bindparam, func, select
+from sqlalchemy import func, text
+from sqlalchemy.ext.compiler import compiles
 
 from rinofs.protocol.records import NUL_STAND_IN
 from rinofs.protocol.words import words_matcher
+from rinofs.server.catalog.queries.query_dialect import (
+    INDEX_PREFIX,
+    NUL_ESCAPE,
+    Bound,
+    Expressions,
+    NumbersOfList,
+    QueryDialect,
+    rank,
+    rank_or_null,
+)
+from rinofs.server.catalog.records import dump
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from sqlalchemy import ColumnElement, Select
+    from sqlalchemy import ColumnElement, Connection
 
-__all__ = [
-    "FALSE",
-    "NUL_ESCAPE",
-    "RANKS",
-    "TRUE",
-    "among",
-    "array_or_empty",
-    "compared",
-    "contains",
-    "each",
-    "is_json",
-    "is_key",
-    "listed_numbers",
-    "matches",
-    "object_or_empty",
-    "plain",
-    "python_functions",
-    "rank",
-    "rank_or_null",
-    "real",
-    "tree",
-]
+__all__ = ["SQLITE", "is_json", "python_functions"]
 
-TRUE, FALSE = "1", "0"
 _MATCHES = "rinofs_matches"
-
-NUL_ESCAPE = "\\u0000"
-"""NUL in stored JSON."""
-
-RANKS = {"text": 2, "array": 3, "object": 4, "integer": 1, "real": 1, "true": 0, "false": 0}
-"""The positions of types in the order of types."""
-
-_RANKED = " ".join(f"WHEN '{kind}' THEN {rank}" for kind, rank in RANKS.items() if rank)
-_RANKED_OR_NULL = " ".join(f"WHEN '{kind}' THEN {rank}" for kind, rank in RANKS.items())
-
-
-def compared(column: str) -> str:
-    """Return a column of stored JSON text in the form that is compared."""
-    return f"replace({column}, '{NUL_ESCAPE}', char({ord(NUL_STAND_IN)}))"
+_PATH = re.compile(r"X'([0-9a-f]+)'")
+_MADE = text("SELECT sql FROM sqlite_master WHERE type = 'index' AND name GLOB :pattern")
 
 
 def is_json(column: ColumnElement[str]) -> ColumnElement[bool]:
@@ -64,71 +46,109 @@ def is_json(column: ColumnElement[str]) -> ColumnElement[bool]:
     return func.json_valid(column) == 1
 
 
-def each(document: str, alias: str) -> str:
-    """Return a table with the columns `key`, `value` and `type` of what is directly in a JSON text."""
-    return f"json_each({document}) AS {alias}"
-
-
-def among(value: str, values: str) -> str:
-    """Return whether a value is one of those in a JSON list, which may be long."""
-    return f"{value} IN (SELECT value FROM json_each({values}))"  # noqa: S608 (names of bound values)
-
-
-def listed_numbers(name: str) -> Select[tuple[int]]:
-    """Return the numbers of a JSON list that is bound to a name; the SQL is the same for any length."""
-    return select(func.json_each(bindparam(name, type_=Text)).table_valued("value").c.value)
-
-
-def tree(document: str, alias: str) -> str:
-    """Return a table of all that is in a JSON text: `key`, `type`, and `atom`, a plain value or null."""
-    return f"json_tree({document}) AS {alias}"
-
-
-def is_key(alias: str) -> str:
-    """Return whether a row of `tree` has a key, and not a position in a list."""
-    return f"typeof({alias}.key) = 'text'"
-
-
-def object_or_empty(value: str, kind: str) -> str:
-    """Return a value if it is an object, else an empty one."""
-    return f"CASE {kind} WHEN 'object' THEN {value} ELSE '{{}}' END"
-
-
-def array_or_empty(value: str, kind: str) -> str:
-    """Return a value if it is a list, else an empty one."""
-    return f"CASE {kind} WHEN 'array' THEN {value} ELSE '[]' END"
-
-
-def plain(value: str, kind: str) -> str:
-    """Return a value unless it is a list or an object, else null."""
-    return f"CASE WHEN {kind} NOT IN ('array', 'object') THEN {value} END"
-
-
-def rank(kind: str) -> str:
-    """Return the position of a type in the order of types."""
-    return f"CASE {kind} {_RANKED} ELSE 0 END"
-
-
-def rank_or_null(kind: str) -> str:
-    """Return the position of a type in the order of types; null for null."""
-    return f"CASE {kind} {_RANKED_OR_NULL} END"
-
-
-def contains(value: str, part: str) -> str:
-    """Return whether a text holds another one."""
-    return f"instr({value}, {part}) > 0"
-
-
-def matches(value: str, pattern: str) -> str:
-    """Return whether a text holds a pattern as whole words; the function is one of `python_functions`."""
-    return f"{_MATCHES}({value}, {pattern})"
-
-
 def python_functions() -> dict[str, Callable[[Any, Any], bool]]:
     """Return what is written in Python of the functions here, by name; each takes two values."""
     return {_MATCHES: lambda text, pattern: isinstance(text, str) and words_matcher(pattern)(text)}
 
 
-def real(text: str) -> str:
-    """Return the number that a text stands for, to the same last bit as the same text in JSON."""
-    return f"CAST({text} AS REAL)"
+class _SqliteQueries(QueryDialect):
+    """The SQL of SQLite for what a query needs."""
+
+    tests_words = True
+
+    @staticmethod
+    def compared(column: str) -> str:
+        return f"replace({column}, '{NUL_ESCAPE}', char({ord(NUL_STAND_IN)}))"
+
+    def at(self, document: str, keys: Sequence[str], alias: str) -> str:
+        sources, conditions = [], []
+        for depth, key in enumerate(keys):
+            here = alias if depth == len(keys) - 1 else f"{alias}{depth}"
+            sources.append(f"json_each({document}) AS {here}")
+            conditions.append(f"{here}.key = {key}")
+            document = f"CASE {here}.type WHEN 'object' THEN {here}.value ELSE '{{}}' END"
+        return f"FROM {', '.join(sources)} WHERE {' AND '.join(conditions)} AND {alias}.type <> 'null'"
+
+    def items(self, value: str, kind: str, alias: str) -> str:
+        return f"json_each(CASE {kind} WHEN 'array' THEN {value} ELSE '[]' END) AS {alias}"
+
+    def keys(self, document: str, alias: str) -> str:
+        return f"json_each({document}) AS {alias}"
+
+    def tree(self, document: str, alias: str) -> str:
+        return f"json_tree({document}) AS {alias}"
+
+    def is_key(self, alias: str) -> str:
+        return f"typeof({alias}.key) = 'text'"
+
+    def number(self, value: str, kind: str) -> str:  # noqa: ARG002
+        return value
+
+    def bound_number(self, bound: Bound, value: float, *, in_column: bool) -> str:  # noqa: ARG002
+        if isinstance(value, int) and -(2**63) <= value < 2**63:
+            return bound.name(value)
+        # Given as text, it goes through the same conversion as the text in the JSON, to the same last bit.
+        return f"CAST({bound.name(repr(value))} AS REAL)"
+
+    def among(self, value: str, bound: Bound, values: Sequence[Any]) -> str:
+        # As one value: to bind each takes a hundred times longer than to look for it.
+        return f"{value} IN (SELECT value FROM json_each({bound.name(dump(values))}))"
+
+    def contains(self, value: str, part: str) -> str:
+        return f"instr({value}, {part}) > 0"
+
+    def order(self, value: str, kind: str, number: str) -> Sequence[str]:  # noqa: ARG002
+        return [rank(kind), _plain(value, kind)]
+
+    def distinct(self, value: str, kind: str, number: str, condition: str) -> str:  # noqa: ARG002
+        found = f"SELECT DISTINCT {value} AS value, {kind} AS kind FROM objects WHERE {condition}"
+        return f"{found} ORDER BY kind, value"
+
+    def matches(self, value: str, pattern: str) -> str:
+        return f"{_MATCHES}({value}, {pattern})"
+
+    def expressions(self, paths: Sequence[Sequence[str]], column: str) -> Expressions:
+        document = self.compared(column)
+        values = [f"json_extract({document}, {_path(path)})" for path in paths]
+        kinds = [f"nullif(json_type({document}, {_path(path)}), 'null')" for path in paths]
+        value, kind = (one[0] if len(one) == 1 else f"coalesce({', '.join(one)})" for one in (values, kinds))
+        columns = (rank_or_null(kind), _plain(value, kind))
+        ranked, plain = columns
+        return Expressions(value, kind, ranked, number=plain, text=plain, columns=columns, order=columns)
+
+    def index_names(self, connection: Connection) -> set[str]:
+        made = connection.scalars(_MADE, {"pattern": f"{INDEX_PREFIX}*"})
+        paths = [bytes.fromhex(match[1]).decode() for sql in made if (match := _PATH.search(sql))]
+        return {path.removeprefix('$."').removesuffix('"') for path in paths}
+
+    def make_index(self, connection: Connection, field: str, paths: Sequence[Sequence[str]]) -> None:
+        found = self.expressions(paths, "metadata")
+        present = f"version_of IS NULL AND {found.rank} IS NOT NULL"
+        columns = ", ".join(("owner", *found.columns))
+        connection.exec_driver_sql(f"CREATE INDEX {_name(field)} ON objects ({columns}) WHERE {present}")
+
+    def remove_index(self, connection: Connection, field: str) -> None:
+        connection.exec_driver_sql(f"DROP INDEX IF EXISTS {_name(field)}")
+
+
+SQLITE = _SqliteQueries()
+"""How queries are written for SQLite."""
+
+
+@compiles(NumbersOfList, "sqlite")
+def _numbers_of_list(element: NumbersOfList, compiler: Any, **options: Any) -> str:
+    return f"json_each({compiler.process(element.clauses, **options)})"
+
+
+def _plain(value: str, kind: str) -> str:
+    """Return a value unless it is a list or an object, else null."""
+    return f"CASE WHEN {kind} NOT IN ('array', 'object') THEN {value} END"
+
+
+def _path(keys: Sequence[str]) -> str:
+    path = "$" + "".join(f'."{key}"' for key in keys)
+    return f"CAST(X'{path.encode().hex()}' AS TEXT)"
+
+
+def _name(field: str) -> str:
+    return INDEX_PREFIX + hashlib.sha256(field.encode()).hexdigest()[:24]
