@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
+from rinofs.cli.errors import CommandError
 from rinofs.server.catalog.postgres.driver import UnusableDatabaseError, has_secret, parse_url
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["DATABASE_VARIABLE", "database_option", "database_url"]
+__all__ = ["DATABASE_VARIABLE", "database_option", "database_url", "refuse_shared_database"]
 
 DATABASE_VARIABLE = "RINOFS_DATABASE"
 
@@ -58,3 +60,16 @@ def database_url() -> str | None:
     """Return the URL of the database that the running command was given; None for that of a folder."""
     url: str | None = click.get_current_context().meta.get(_KEY)
     return url
+
+
+def refuse_shared_database(instead: str) -> None:
+    """Refuse a command for folders with a database of their own where the environment names another one.
+
+    Raises
+    ------
+    CommandError
+        Which says what to do instead.
+    """
+    if os.environ.get(DATABASE_VARIABLE):
+        what = f"{DATABASE_VARIABLE} names a PostgreSQL database, and this is for folders that have their own"
+        raise CommandError(what, hint=instead)

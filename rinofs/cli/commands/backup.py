@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from rinofs.cli.database_options import database_option, database_url, refuse_shared_database
 from rinofs.cli.errors import FAILED, CommandError
 from rinofs.cli.output import counted, human, show_json, write_lines
 from rinofs.cli.progress import Progress
@@ -22,6 +23,7 @@ from rinofs.server.blobs.mixed import MixedBlobStore
 from rinofs.server.blobs.object_store import checked
 from rinofs.server.blobs.store import BucketError
 from rinofs.server.catalog.audit import AuditEvent
+from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
 from rinofs.server.folder import DataDirError, prepare_folder, private_files
 from rinofs.server.moving import MoveReport, move_contents
 from rinofs.server.runner import DataDirBusyError, exclusive
@@ -59,6 +61,7 @@ def backup(destination: Path, data_dir: Path, copy: bool, verify: bool, quiet: b
     Until then, the earlier one stays whole. A backup that was interrupted continues. Contents in an S3
     store are not copied. Exits with 1 if a content is missing or damaged.
     """
+    refuse_shared_database("back it up with pg_dump, and then the contents")
     with _reported(), Progress("backing up", 0, shown=_watched(quiet, as_json=as_json)) as progress:
         report = back_up(data_dir, destination, progress, link=not copy, verify=verify)
     _show(report, "copied", as_json=as_json)
@@ -75,6 +78,7 @@ def restore(source: Path, data_dir: Path, quiet: bool, as_json: bool) -> None:
     Everything is read and checked. Exits with 1 if anything is missing or damaged; the rest is restored. A
     restore that was interrupted continues.
     """
+    refuse_shared_database("restore the contents, and then the database with pg_restore")
     with _reported(), Progress("restoring", 0, shown=_watched(quiet, as_json=as_json)) as progress:
         report = restore_backup(source, data_dir, progress)
         services = open_services(ServerSettings(data_dir.absolute()))
@@ -141,6 +145,7 @@ def check_storage(url: str, as_json: bool) -> None:
 
 @click.command("copy-blobs")
 @_data
+@database_option
 @click.option(
     "--to",
     "target",
@@ -159,11 +164,11 @@ def copy_blobs(data_dir: Path, target: str, quiet: bool, as_json: bool) -> None:
     with ExitStack() as stack:
         stack.enter_context(private_files())
         try:
-            prepare_folder(data_dir.absolute())
+            prepare_folder(data_dir.absolute(), has_database=database_url() is None)
             services = stack.enter_context(_opened_for(data_dir.absolute(), target))
         except DataDirError as error:
             raise CommandError(str(error)) from error
-        except BucketError as error:
+        except (BucketError, UnusableDatabaseError) as error:
             raise click.UsageError(str(error)) from error
         shown = _watched(quiet, as_json=as_json)
         progress = stack.enter_context(Progress("moving", 0, shown=shown))
@@ -186,11 +191,11 @@ def copy_blobs(data_dir: Path, target: str, quiet: bool, as_json: bool) -> None:
 def _opened_for(data_dir: Path, target: str) -> Iterator[Services]:
     """Open a folder whose new contents go to a place, also those that a server gets meanwhile."""
     with ExitStack() as alone:
-        try:
-            alone.enter_context(exclusive(data_dir))
-            settings = ServerSettings(data_dir, blobs_url=target)
-        except DataDirBusyError:
-            settings = ServerSettings(data_dir)
+        settings = ServerSettings(data_dir, database_url=database_url())
+        if settings.database_url is None:  # others may serve a database that workers share
+            with suppress(DataDirBusyError):
+                alone.enter_context(exclusive(data_dir))
+                settings = ServerSettings(data_dir, blobs_url=target)
         services = open_services(settings)
         # From here on, a server that starts finds where new contents go in the database.
     try:
