@@ -26,7 +26,7 @@ from rinofs.server.api.rinocloud import routes as rinocloud
 from rinofs.server.auth import routes as oauth
 from rinofs.server.blobs.mixed import MixedBlobStore
 from rinofs.server.errors import ApiError
-from rinofs.server.maintenance import gc, take_sha256s
+from rinofs.server.maintenance import gc_in_turn, take_sha256s
 from rinofs.server.readiness import READY, Readiness
 from rinofs.server.services import open_services
 from rinofs.server.web.proxies import BelowPath, TrustedProxies
@@ -56,7 +56,12 @@ HEALTH = "/health"
 """The path that tells whether the server answers, to whatever name it is addressed."""
 
 COLLECT_EVERY = 3600.0
-"""Seconds between two collections of contents that nobody refers to; the first one is at the start."""
+"""Seconds between two collections of contents that nobody refers to; the first one is at the start.
+
+Of the workers that share a database, one does it for all."""
+
+_EARLY = 60.0
+"""Seconds by which a process may be early to collect for all, where it was the last one to do so."""
 
 COLLECTOR_ENDS = 3.0
 """Seconds that a collection has to end when the server stops; another one does what it left."""
@@ -159,7 +164,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 async def _collect_regularly(services: Services, stopping: asyncio.Event) -> None:
     while not stopping.is_set():
         try:
-            report = await to_thread.run_sync(gc, services)
+            report = await to_thread.run_sync(gc_in_turn, services, COLLECT_EVERY - _EARLY)
         except Exception:  # noqa: BLE001 (the next one may succeed, and serving goes on meanwhile)
             _log.exception("collecting contents that nobody refers to failed")
         else:

@@ -15,6 +15,7 @@ import blake3
 
 from rinofs.server.catalog import blob_rows, integrity
 from rinofs.server.catalog.sharing.expired import remove_expired
+from rinofs.server.catalog.sharing.locks import take_turn
 from rinofs.server.errors import ApiError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from rinofs.server.catalog.blob_rows import BlobRow
     from rinofs.server.services import Services
 
-__all__ = ["FsckReport", "GcReport", "check_catalog", "fsck", "gc", "take_sha256s"]
+__all__ = ["FsckReport", "GcReport", "check_catalog", "fsck", "gc", "gc_in_turn", "take_sha256s"]
 
 LOOK_EVERY = 600.0
 """Seconds between two looks for contents without SHA-256, which another process may have left."""
@@ -104,6 +105,28 @@ def gc(services: Services) -> GcReport:
         deleted += len(keys)
     removed = services.blobs.collect(partial(blob_rows.referred, services.database))
     return GcReport(removed.blobs + deleted, removed.bytes, removed.temporary)
+
+
+def gc_in_turn(services: Services, every: float) -> GcReport:
+    """Collect as `gc` does, unless another process on the same database has begun to of late.
+
+    Then only what this process has left behind is removed, which is not known to others.
+
+    Parameters
+    ----------
+    services : Services
+        Whose contents they are.
+    every : float
+        Seconds from one collection to the next.
+    """
+    database = services.database
+    if not database.is_file:
+        with database.write() as connection:
+            mine = take_turn(connection, "collected", database.moment(connection), every)
+        if not mine:
+            removed = services.blobs.collect(partial(blob_rows.referred, database), own=True)
+            return GcReport(removed.blobs, removed.bytes, removed.temporary)
+    return gc(services)
 
 
 def check_catalog(services: Services) -> list[str]:

@@ -11,13 +11,15 @@ from uuid import uuid4
 from rinofs.server.auth.accounts import Accounts
 from rinofs.server.auth.clients import Clients
 from rinofs.server.auth.grants import Grants
-from rinofs.server.blobs.object_store import open_folder, open_object_store
+from rinofs.server.blobs.object_store import blobs_folder, open_folder, open_object_store
 from rinofs.server.blobs.store import BucketError
 from rinofs.server.catalog import blob_rows
 from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.datapacks import DatapackStore
 from rinofs.server.catalog.migrations import schema_problem, upgrade
 from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
+from rinofs.server.catalog.sharing.leases import DatabaseRegistry
+from rinofs.server.catalog.sharing.machines import Machine, claim_folder, has_folder_contents
 from rinofs.server.catalog.store import Store
 from rinofs.server.folder import DATABASE, close_to_others
 
@@ -65,6 +67,8 @@ class Services:
         What users have granted to them.
     blobs : BlobStore
         Contents.
+    workers : DatabaseRegistry or None
+        The processes that share the database; None where it is a file.
     without_sha256 : Event
         Set when contents have come whose SHA-256 is to be taken later.
     """
@@ -77,6 +81,7 @@ class Services:
     clients: Clients
     grants: Grants
     blobs: BlobStore
+    workers: DatabaseRegistry | None = None
     without_sha256: threading.Event = field(default_factory=threading.Event)
 
     def remove(self, keys: Iterable[str]) -> None:
@@ -87,6 +92,8 @@ class Services:
         """Let go of files and threads."""
         self.accounts.close()
         self.blobs.close()
+        if self.workers is not None:
+            self.workers.close()
         self.database.close()
 
 
@@ -113,15 +120,17 @@ def open_services(settings: ServerSettings, *, blobs: BlobStore | None = None) -
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     close_to_others(settings.data_dir, make_database=settings.database_url is None)
     database = open_database(settings)
+    workers = None if database.is_file else DatabaseRegistry(database, settings.worker_lease)
     return Services(
         settings=settings,
         database=database,
+        workers=workers,
         store=Store(database),
         datapacks=DatapackStore(database),
         accounts=Accounts(database),
         clients=Clients(database),
         grants=Grants(database),
-        blobs=_open_blobs(settings, database) if blobs is None else blobs,
+        blobs=_open_blobs(settings, database, workers) if blobs is None else blobs,
     )
 
 
@@ -166,7 +175,7 @@ def _check(database: Database, *, has_tables: bool) -> None:
         raise UnusableDatabaseError(f"{database.name}: {problem}")
 
 
-def _open_blobs(settings: ServerSettings, database: Database) -> BlobStore:
+def _open_blobs(settings: ServerSettings, database: Database, workers: DatabaseRegistry | None) -> BlobStore:
     """Open the store that is asked for, or that was last; note it when it turns out to be usable."""
     known, asked, cache_size = database.get_property(BLOBS_URL), settings.blobs_url, settings.cache_size
     if not database.is_file and cache_size and known is not None:
@@ -178,9 +187,11 @@ def _open_blobs(settings: ServerSettings, database: Database) -> BlobStore:
             cache_size = 0  # workers share the folder, which those who keep copies there may not
     url = known if asked in {None, FOLDER} else asked
     if url is None:
+        _claim_folder(settings, workers)
         return open_folder(settings.data_dir)
     in_use = blob_rows.has_objects(database)
     if asked == FOLDER and not in_use:
+        _claim_folder(settings, workers)
         database.set_property(BLOBS_URL, None)
         return open_folder(settings.data_dir)
     if database.get_property(INSTALLATION) is None:
@@ -188,6 +199,8 @@ def _open_blobs(settings: ServerSettings, database: Database) -> BlobStore:
     new_contents = (
         asked if asked == FOLDER else OBJECT_STORE if asked else database.get_property(NEW_CONTENTS)
     )
+    if new_contents == FOLDER or has_folder_contents(database):
+        _claim_folder(settings, workers)
     opened = open_object_store(
         settings.data_dir,
         url,
@@ -197,8 +210,16 @@ def _open_blobs(settings: ServerSettings, database: Database) -> BlobStore:
         timeout=settings.store_timeout,
         cache_size=cache_size,
         blake3_of=partial(blob_rows.blake3_of, database),
+        workers=workers,
     )
     for name, value in ((BLOBS_URL, url), (NEW_CONTENTS, new_contents)):
         if database.get_property(name) != value:
             database.set_property(name, value)
     return opened
+
+
+def _claim_folder(settings: ServerSettings, workers: DatabaseRegistry | None) -> None:
+    """Keep contents in a folder that the database knows, if it does not know one of another machine."""
+    if workers is not None:
+        folder, machine = blobs_folder(settings.data_dir), Machine.here()
+        workers.enter(str(machine), lambda connection, now: claim_folder(connection, folder, machine, now))

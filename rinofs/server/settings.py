@@ -39,6 +39,8 @@ class ServerSettings:
         Seconds that an object store may take for one request.
     gc_delay : float
         Seconds until an object is deleted that no content refers to any more.
+    worker_lease : float
+        Seconds after which a process on a shared database is taken to be gone that does not say otherwise.
     extensions : bool
         False for the published Rinocloud API and nothing more.
     repovizz_extensions : bool
@@ -94,6 +96,7 @@ class ServerSettings:
     cache_size: int = 0
     store_timeout: float = 30.0
     gc_delay: float = GC_DELAY
+    worker_lease: float = 60.0
     extensions: bool = True
     repovizz_extensions: bool = True
     allowed_hosts: tuple[str, ...] = ()

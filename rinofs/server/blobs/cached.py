@@ -293,9 +293,9 @@ class CachedBlobStore:
         with self._store.keep(key, size) as there:
             yield there
 
-    def collect(self, referred: Callable[[Sequence[str]], set[str]]) -> Collected:
+    def collect(self, referred: Callable[[Sequence[str]], set[str]], *, own: bool = False) -> Collected:
         """Remove what nothing refers to and no upload keeps; see `BlobStore`."""
-        return self._store.collect(referred)
+        return self._store.collect(referred, own=own)
 
     def remove(self, keys: Iterable[str], referred: Callable[[Sequence[str]], set[str]]) -> None:
         """Remove those of some contents that nothing refers to and no upload keeps."""

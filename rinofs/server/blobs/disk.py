@@ -417,8 +417,10 @@ class DiskBlobStore:
             with suppress(FileNotFoundError):
                 yield key, self.local_path(key).stat().st_size
 
-    def collect(self, referred: Callable[[Sequence[str]], set[str]]) -> Collected:
+    def collect(self, referred: Callable[[Sequence[str]], set[str]], *, own: bool = False) -> Collected:
         """Remove what nothing refers to and no upload keeps, and what killed processes left behind."""
+        if own:  # what this process left behind is as that of others
+            return Collected(0, 0, 0)
         temporary = self.remove_abandoned()
         removed = size = 0
         for chunk in chunks(self.stored()):

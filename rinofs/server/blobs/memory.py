@@ -129,7 +129,12 @@ class MemoryBlobStore:
         finally:
             self.release(key)
 
-    def collect(self, referred: Callable[[Sequence[str]], set[str]]) -> Collected:
+    def collect(
+        self,
+        referred: Callable[[Sequence[str]], set[str]],
+        *,
+        own: bool = False,  # noqa: ARG002 (there are no others)
+    ) -> Collected:
         """Remove what nothing refers to and no upload keeps."""
         removed = size = 0
         for key, length in self.stored():

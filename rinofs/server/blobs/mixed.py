@@ -81,9 +81,9 @@ class MixedBlobStore:
         with self._of(key).keep(key, size) as there:
             yield there
 
-    def collect(self, referred: Callable[[Sequence[str]], set[str]]) -> Collected:
+    def collect(self, referred: Callable[[Sequence[str]], set[str]], *, own: bool = False) -> Collected:
         """Remove from both stores what nothing refers to and no upload keeps."""
-        first, second = self.folder.collect(referred), self.objects.collect(referred)
+        first, second = (store.collect(referred, own=own) for store in (self.folder, self.objects))
         return Collected(
             first.blobs + second.blobs, first.bytes + second.bytes, first.temporary + second.temporary
         )

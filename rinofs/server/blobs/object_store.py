@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from rinofs.server.blobs.checks import Check
     from rinofs.server.blobs.mixed import ObjectBlobStore
+    from rinofs.server.blobs.workers import WorkerRegistry
 
-__all__ = ["checked", "open_folder", "open_object_store"]
+__all__ = ["blobs_folder", "checked", "open_folder", "open_object_store"]
 
 _M_MMAP_THRESHOLD = -3  # of malloc.h
 _LARGE = 512 * 1024
@@ -60,7 +61,12 @@ def checked(url: str) -> Iterator[Check]:
 
 def open_folder(data_dir: Path) -> DiskBlobStore:
     """Open the folder of a server for contents."""
-    return DiskBlobStore(data_dir / "blobs")
+    return DiskBlobStore(blobs_folder(data_dir))
+
+
+def blobs_folder(data_dir: Path) -> Path:
+    """Return the folder for contents in that of a server."""
+    return data_dir / "blobs"
 
 
 def open_object_store(
@@ -73,6 +79,7 @@ def open_object_store(
     timeout: float,
     cache_size: int,
     blake3_of: Callable[[str], str | None],
+    workers: WorkerRegistry | None = None,
 ) -> MixedBlobStore:
     """Open an object store for contents, and the folder of the server beside it.
 
@@ -95,6 +102,8 @@ def open_object_store(
         one process may have the folder open.
     blake3_of : callable
         Takes a key and returns the digest of its content; None where it is not known.
+    workers : WorkerRegistry, optional
+        The processes that store contents there; by default those that share the folder.
 
     Raises
     ------
@@ -104,11 +113,12 @@ def open_object_store(
     with _needs_obstore():
         from rinofs.server.blobs.checks import open_bucket
         from rinofs.server.blobs.s3 import S3BlobStore
-    from rinofs.server.blobs.workers import WorkerRegistry
+    from rinofs.server.blobs.workers import FolderRegistry
 
     _return_large_buffers()
     bucket = open_bucket(url, installation, fresh=fresh, timeout=timeout)
-    objects: ObjectBlobStore = S3BlobStore(bucket, WorkerRegistry(data_dir / "workers"), installation)
+    known = FolderRegistry(data_dir / "workers") if workers is None else workers
+    objects: ObjectBlobStore = S3BlobStore(bucket, known, installation)
     if cache_size:
         from rinofs.server.blobs.cached import CachedBlobStore
 

@@ -336,7 +336,7 @@ class S3BlobStore:
         finally:
             self.let_go(key)
 
-    def collect(self, referred: Callable[[Sequence[str]], set[str]]) -> Collected:
+    def collect(self, referred: Callable[[Sequence[str]], set[str]], *, own: bool = False) -> Collected:
         """Remove what nothing refers to of what this process let go of, and of workers that are gone."""
         deleted: list[int] = []
         with self._lock:
@@ -347,7 +347,7 @@ class S3BlobStore:
             deleted += self._delete([(key, size) for key, size in sizes if size is not None], referred)
             with self._lock:
                 self._let_go.difference_update(key for key in keys if key not in self._held)
-        for worker in self._workers.gone():
+        for worker in () if own else self._workers.gone():
             with answered():
                 for page in _in_chunks(self.bucket.objects(f"{OBJECTS}/{worker}")):
                     deleted += self._delete([(key, length) for key, length, _ in page], referred)
@@ -406,6 +406,8 @@ class S3BlobStore:
                 del self._held[key]
                 if written and len(self._let_go) < _LET_GO:
                     self._let_go.add(key)
+        if written:
+            self._workers.left_behind(key.removeprefix(f"{OBJECTS}/").partition("/")[0])
 
     def read(self, key: str, size: int, start: int, stop: int) -> memoryview:
         """Return a range, which must not be empty, of a content that must have `size` bytes."""

@@ -263,10 +263,11 @@ class BlobStore(Protocol):
     def keep(self, key: str, size: int) -> AbstractContextManager[bool]:
         """Keep a content from being collected until the context is left; tell whether it is stored whole."""
 
-    def collect(self, referred: Callable[[Sequence[str]], set[str]]) -> Collected:
+    def collect(self, referred: Callable[[Sequence[str]], set[str]], *, own: bool = False) -> Collected:
         """Remove what nothing refers to and no upload keeps, and what aborted uploads left behind.
 
-        `referred` returns those of some keys that the database knows.
+        `referred` returns those of some keys that the database knows. With `own`, only what this process has
+        left behind is looked for.
         """
 
     def remove(self, keys: Iterable[str], referred: Callable[[Sequence[str]], set[str]]) -> None:

@@ -1,7 +1,8 @@
 """The processes that store contents in the same object store, and which of them are gone.
 
-Each has a file in a folder of the local disk, and holds a lock on it, which the kernel lets go of when the
-process dies. So nobody has to guess by a clock whether a process still lives.
+Where they share a folder, each has a file there, and holds a lock on it, which the kernel lets go of when the
+process dies. So nobody has to guess by a clock whether a process still lives. Where they share a database,
+`rinofs.server.catalog.sharing.leases` has the same for them.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import re
 import threading
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 from uuid import uuid4
 
 from rinofs.server.blobs.disk import exclusive, is_behind, sync_folder
@@ -19,13 +20,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["WorkerRegistry"]
+__all__ = ["FolderRegistry", "WorkerRegistry"]
 
 _NAME = re.compile("[0-9a-f]{32}")
 
 
-class WorkerRegistry:
-    """The processes that store contents, this one among them.
+class WorkerRegistry(Protocol):
+    """The processes that store contents, this one among them."""
+
+    @property
+    def own(self) -> str:
+        """The name of this process, which no other one ever had. It may get another one at any time."""
+
+    def gone(self) -> Iterator[str]:
+        """Yield the processes that add no contents any more, and may have left some; see `FolderRegistry`."""
+
+    def left_behind(self, worker: str) -> None:
+        """Take note that this process has stored something under a name that may be gone."""
+
+    def close(self) -> None:
+        """Be gone."""
+
+
+class FolderRegistry:
+    """The processes that store contents, by files in a folder.
 
     Parameters
     ----------
@@ -74,6 +92,9 @@ class WorkerRegistry:
                 if mine:
                     yield path.name
                     path.unlink()
+
+    def left_behind(self, worker: str) -> None:
+        """Do nothing: no process is taken to be gone that is not."""
 
     def close(self) -> None:
         """Be gone."""

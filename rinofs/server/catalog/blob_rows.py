@@ -14,13 +14,14 @@ from sqlalchemy.exc import IntegrityError
 
 from rinofs.server.blobs.store import OBJECTS, is_object_key
 from rinofs.server.catalog.database import database_time
+from rinofs.server.catalog.sharing.leases import hold_workers
 from rinofs.server.catalog.sqlite.transactions import is_sqlite
 from rinofs.server.catalog.tables import BLOB_REFERENCES, blobs, doomed
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from sqlalchemy import Connection
+    from sqlalchemy import Connection, Update
 
     from rinofs.server.blobs.store import Blob, Digests
     from rinofs.server.catalog.database import Database
@@ -179,6 +180,7 @@ def move(database: Database, row: BlobRow, blob: Blob) -> bool:
         Whether its row was still there, with the key that it had.
     """
     with database.write() as connection:
+        hold_workers(connection, [blob.key])
         same = (blobs.c.id == row.id) & (blobs.c.key == row.key)
         changed = connection.execute(update(blobs).where(same).values(key=blob.key))
         if changed.rowcount:
@@ -238,11 +240,22 @@ def fill(database: Database, row: BlobRow, found: Digests) -> BlobRow | None:
         with database.write() as connection:
             other = connection.execute(same).one_or_none()
             if other is None:
-                connection.execute(update(blobs).where(present).values(known))
-    except IntegrityError:  # it was stored once more at this moment
+                _fill(connection, update(blobs).where(present).values(known))
+    except _StoredAgainError:
         with database.read() as connection:
             other = connection.execute(same).one_or_none()
     return None if other is None else BlobRow(*other)
+
+
+class _StoredAgainError(Exception):
+    """The same content was stored once more at this moment."""
+
+
+def _fill(connection: Connection, change: Update) -> None:
+    try:
+        connection.execute(change)
+    except IntegrityError as error:
+        raise _StoredAgainError from error
 
 
 def merge(database: Database, kept: BlobRow, given_up: BlobRow, found: Digests) -> bool:

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 __all__ = ["OUTCOME_LIFETIME", "Connection", "Database", "Repeated", "RequestKey", "Unit", "WouldWait"]
 
+_log = logging.getLogger("rinofs.server")
+
 BUSY_TIMEOUT = 10.0
 """Seconds that a transaction waits for others to end."""
 
@@ -374,8 +376,14 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except (ApiError, Repeated, IntegrityError):
+        except (ApiError, Repeated):
             raise
+        except IntegrityError as error:
+            if self.is_file:
+                raise
+            # What was looked up before was changed by another process: a second try finds that.
+            _log.warning("a transaction was refused: %s", type(error.orig).__name__)
+            raise database_busy() from error
         except (PoolTimeoutError, TimeoutError) as error:
             raise database_busy() from error
         except self.transactions.errors as error:

@@ -24,6 +24,7 @@ from rinofs.server.catalog.records import (
     load_metadata,
     now,
 )
+from rinofs.server.catalog.sharing.leases import hold_workers
 from rinofs.server.catalog.sharing.locks import add_unless_present, shared
 from rinofs.server.catalog.sqlite.transactions import is_sqlite
 from rinofs.server.catalog.tables import blobs, objects
@@ -189,6 +190,7 @@ def _numbers_of_known(connection: Connection, wanted: Mapping[str, Blob]) -> dic
             same = (blobs.c.id == row.id) & (blobs.c.key == row.key)
             connection.execute(update(blobs).where(same).values(changed))
         if "key" in changed:
+            hold_workers(connection, [blob.key])
             blob_rows.doom(connection, [row.key])
     return numbers
 
@@ -199,6 +201,7 @@ def _add_contents(connection: Connection, added: Mapping[str, Blob]) -> dict[str
     if is_sqlite(connection):
         inserted = connection.execute(_ADD_CONTENT, rows[0] if len(rows) == 1 else rows)
         return {digest: number for number, digest in inserted}
+    hold_workers(connection, (blob.key for blob in added.values()))
     if len(rows) > 1:
         connection.execute(_ADD_UNLESS_PRESENT, rows)
         return {}

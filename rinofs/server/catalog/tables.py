@@ -37,6 +37,7 @@ __all__ = [
     "throttles",
     "tokens",
     "users",
+    "workers",
 ]
 
 metadata = MetaData(
@@ -166,6 +167,22 @@ properties = Table(
     Column("value", _TEXT, nullable=False),
 )
 """What there is one of in a database: the name of the installation, the address of its object store."""
+
+workers = Table(
+    "workers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("host", Text),
+    Column("expires", BigInteger, nullable=False),
+    Column("fenced", BigInteger),
+    Column("unlisted", Boolean, nullable=False, server_default=false()),
+)
+"""Processes that store contents on a database that they share; `rinofs.server.catalog.sharing.leases`.
+
+``host`` is the machine of one that keeps contents in a folder there, ``expires`` the second since 1970 from
+which on it is taken to be gone, and ``fenced`` the one since which it adds no contents any more. ``unlisted``
+tells that it may have left objects that no collection has seen.
+"""
 
 objects = Table(
     "objects",

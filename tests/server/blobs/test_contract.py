@@ -18,7 +18,7 @@ from rinofs.server.blobs.memory import MemoryBlobStore
 from rinofs.server.blobs.mixed import MixedBlobStore
 from rinofs.server.blobs.s3 import S3BlobStore
 from rinofs.server.blobs.store import Blob, BlobStore, Digests, digests_of, is_object_key
-from rinofs.server.blobs.workers import WorkerRegistry
+from rinofs.server.blobs.workers import FolderRegistry
 from rinofs.server.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ CONTENT = os.urandom(3 * MIB + 1)
 def in_bucket(folder: Path, url: str) -> S3BlobStore:
     bucket = Bucket(url)
     bucket.claim("1")
-    return S3BlobStore(bucket, WorkerRegistry(folder / "workers"), "1")
+    return S3BlobStore(bucket, FolderRegistry(folder / "workers"), "1")
 
 
 def in_bucket_cached(folder: Path, url: str) -> CachedBlobStore:

@@ -210,7 +210,7 @@ def test_a_transaction_sees_one_state_and_changes_nothing(database: Database) ->
 
 def test_what_failed_is_undone_and_never_taken_for_done(database: Database) -> None:
     add_user(database, "ada")
-    with pytest.raises(IntegrityError):
+    with pytest.raises(Unavailable):
         add_user(database, "ada")
 
     def change() -> None:

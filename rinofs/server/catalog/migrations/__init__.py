@@ -54,7 +54,7 @@ __all__ = [
 _ALEMBIC = threading.Lock()
 _CHANGING, _INITIALIZING = 0x72696E6F, 0x72696E70  # numbers of advisory locks
 
-HEAD = "0006"
+HEAD = "0007"
 """The last step; known here so that most starts need not load Alembic."""
 
 OLDEST = HEAD

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, select, text, tuple_
 
+from rinofs.server.catalog.tables import properties
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sqlalchemy import ColumnElement, Connection, Select, Table, TextClause
 
-__all__ = ["CHUNK", "add_unless_present", "delete_unlocked", "put", "shared"]
+__all__ = ["CHUNK", "add_unless_present", "delete_unlocked", "put", "shared", "take_turn"]
 
 CHUNK = 1000
 """Rows that are deleted at a time."""
@@ -73,3 +75,26 @@ def delete_unlocked(connection: Connection, table: Table, *conditions: ColumnEle
     key = tuple_(*table.primary_key)
     found = select(*table.primary_key).where(*conditions).limit(CHUNK).with_for_update(skip_locked=True)
     return connection.execute(delete(table).where(key.in_(found))).rowcount
+
+
+def take_turn(connection: Connection, name: str, moment: float, every: float) -> bool:
+    """Tell whether it is time for something that one of all processes does now and then.
+
+    Parameters
+    ----------
+    connection : Connection
+        A writing transaction.
+    name : str
+        What it is; a property of the database keeps when it was begun last.
+    moment : float
+        Seconds since 1970, by the clock of the database.
+    every : float
+        Seconds from one time to the next.
+    """
+    connection.execute(put(properties, "name", "value"), {"name": name, "value": "0"})
+    last = connection.scalar(select(properties.c.value).where(properties.c.name == name))
+    if abs(moment - float(last or 0)) < every:  # the clock may have been set back
+        return False
+    row = {"name": name, "value": f"{moment:.3f}"}
+    connection.execute(put(properties, "name", "value", changed=("value",)), row)
+    return True

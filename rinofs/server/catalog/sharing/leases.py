@@ -1,0 +1,225 @@
+"""The processes that share a database, and which of them are gone, by leases on the database's clock.
+
+A process that is taken to be gone may only have been stopped for a while, or cut off. So nothing of it is
+removed before it is fenced, in a transaction, and no transaction that refers to a new content of a fenced
+process can be committed, whatever any clock says (`hold_workers`). Rows stay for a day: what a fenced process
+was writing when it was stopped may reach the store after the first collection.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from sqlalchemy import delete, insert, or_, select, update
+
+from rinofs.server.blobs.store import is_object_key
+from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
+from rinofs.server.catalog.sharing.locks import delete_unlocked, put, shared
+from rinofs.server.catalog.sqlite.transactions import is_sqlite
+from rinofs.server.catalog.tables import workers
+from rinofs.server.errors import ApiError, Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from sqlalchemy import Connection
+
+    from rinofs.server.catalog.database import Database
+
+__all__ = ["LEASE", "DatabaseRegistry", "hold_workers"]
+
+LEASE = 60.0
+"""Seconds after which a process is taken to be gone that has not renewed its lease."""
+RENEWALS = 4
+"""How often a lease is renewed while it runs."""
+KEPT = 24 * 3600
+"""Seconds for which it is known that a process is fenced."""
+
+_log = logging.getLogger("rinofs.server")
+
+
+def hold_workers(connection: Connection, keys: Iterable[str]) -> None:
+    """Have the processes that stored some contents not be fenced before a writing transaction ends.
+
+    Raises
+    ------
+    Unavailable
+        If one is fenced already: its contents may be gone.
+    """
+    names = {key.split("/")[1] for key in keys if is_object_key(key)}
+    if not names or is_sqlite(connection):  # there, a process is known to be gone by its lock
+        return
+    wanted = select(workers.c.name).where(workers.c.name.in_(sorted(names)), workers.c.fenced.is_(None))
+    if set(connection.scalars(shared(wanted))) != names:
+        message = "this server was stopped or cut off during the upload; send it again"
+        raise Unavailable(message, headers={"Retry-After": "1"})
+
+
+class DatabaseRegistry:
+    """The processes that share a database, this one among them.
+
+    Parameters
+    ----------
+    database : Database
+        Where they are known.
+    lease : float
+        Seconds after which one is taken to be gone that has not renewed its lease.
+    """
+
+    def __init__(self, database: Database, lease: float = LEASE) -> None:
+        self._database = database
+        self._lease = lease
+        self._host: str | None = None
+        self._claim: Callable[[Connection, float], None] | None = None
+        self._lock = threading.Lock()
+        self._own = ""
+        self._former: set[str] = set()
+        self._behind: set[str] = set()
+        self._wake = threading.Event()
+        self._closed = False
+        self._thread: threading.Thread | None = None
+
+    @property
+    def own(self) -> str:
+        """The name of this process, which no other one ever had. It gets one when it needs one."""
+        with self._lock:
+            if not self._own:
+                self._join()
+            return self._own
+
+    def enter(self, host: str, claim: Callable[[Connection, float], None]) -> None:
+        """Take note that this process keeps contents in a folder.
+
+        Parameters
+        ----------
+        host : str
+            The machine that it is on.
+        claim : callable
+            Called in each transaction that notes it, with the seconds since 1970; refuses by raising.
+        """
+        with self._lock:
+            self._host, self._claim = host, claim
+            self._join()
+
+    def _join(self) -> None:
+        name = uuid4().hex
+        with self._database.write() as connection:
+            moment = self._database.moment(connection)
+            if self._claim is not None:
+                self._claim(connection, moment)
+            # Nothing is listed that those of folders may have left: it is forgotten here that they were.
+            ended = (workers.c.host.is_not(None), workers.c.expires < int(moment) - KEPT)
+            delete_unlocked(connection, workers, *ended)
+            row = {"name": name, "host": self._host, "expires": self._expires(moment)}
+            connection.execute(insert(workers).values(row))
+        self._own = name
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._renew, name="rinofs-lease", daemon=True)
+            self._thread.start()
+
+    def gone(self) -> Iterator[str]:
+        """Yield the processes that add no contents any more, and may have left some.
+
+        Those whose lease ran out are fenced before.
+        """
+        self._fence()
+        with self._database.read() as connection:
+            old = int(self._database.moment(connection)) - KEPT
+            wanted = select(workers.c.name, workers.c.fenced).where(
+                workers.c.fenced.is_not(None), or_(workers.c.unlisted, workers.c.fenced <= old)
+            )
+            found = connection.execute(wanted.order_by(workers.c.fenced)).all()
+        for name, fenced in found:
+            # Before its objects are listed: what it writes meanwhile is for the next collection.
+            self._set(name, unlisted=False)
+            try:
+                yield name
+            except BaseException:
+                self._set(name, unlisted=True)
+                raise
+            if fenced <= old:
+                with self._database.write() as connection:
+                    connection.execute(delete(workers).where(workers.c.name == name, ~workers.c.unlisted))
+
+    def left_behind(self, worker: str) -> None:
+        """Take note that this process has stored something under a name that it has no longer."""
+        with self._lock:
+            if worker in self._former:
+                self._behind.add(worker)
+                self._wake.set()
+
+    def close(self) -> None:
+        """Be gone."""
+        with self._lock:
+            self._closed = True
+            self._wake.set()
+            thread = self._thread
+        if thread is not None:
+            thread.join(10)
+
+    def _fence(self) -> None:
+        with self._database.write() as connection:
+            moment = int(self._database.moment(connection))
+            late = select(workers.c.name).where(workers.c.fenced.is_(None), workers.c.expires < moment)
+            # One that is just committing is alive: it is for the next time, if at all.
+            names = connection.scalars(late.with_for_update(skip_locked=True)).all()
+            fenced = update(workers).where(workers.c.name.in_(names))
+            connection.execute(fenced.values(fenced=moment, unlisted=True))
+        for name in names:
+            _log.warning("the lease of worker %s ran out; it adds no contents any more", name)
+
+    def _set(self, name: str, *, unlisted: bool) -> None:
+        with self._database.write() as connection:
+            connection.execute(update(workers).where(workers.c.name == name).values(unlisted=unlisted))
+
+    def _expires(self, moment: float) -> int:
+        return int(moment + self._lease) + 1
+
+    def _renew(self) -> None:
+        """Renew the lease until the end, in a thread of its own."""
+        while True:
+            self._wake.wait(self._lease / RENEWALS)
+            self._wake.clear()
+            with self._lock:
+                closed, own, behind = self._closed, self._own, self._behind
+                self._behind = set()
+            try:
+                self._tell(own, behind, closed=closed)
+            except ApiError:  # the lease is long enough for several tries
+                with self._lock:
+                    self._behind |= behind
+            except UnusableDatabaseError as error:
+                _log.critical("%s", error)
+                os.kill(os.getpid(), signal.SIGTERM)
+            if closed:
+                return
+
+    def _tell(self, own: str, behind: set[str], *, closed: bool) -> None:
+        lost = False
+        with self._database.write() as connection:
+            mine = update(workers).where(workers.c.name == own, workers.c.fenced.is_(None))
+            now = self._database.moment(connection)
+            moment = int(now)
+            if closed:
+                connection.execute(mine.values(fenced=moment, unlisted=True))
+            elif own:
+                lost = not connection.execute(mine.values(expires=self._expires(now))).rowcount
+            for name in sorted(behind | ({own} if lost else set())):
+                row = {"name": name, "expires": moment, "fenced": moment, "unlisted": True}
+                connection.execute(_LEFT_BEHIND, row)
+        if lost:
+            _log.warning("the lease of this worker, %s, ran out; it goes on under another name", own)
+            with self._lock:
+                self._former.add(own)
+                self._behind.add(own)  # once more: an upload may end between
+                self._own = ""
+                if self._host is not None:  # nobody asks for the name of who keeps contents in a folder
+                    self._join()
+
+
+_LEFT_BEHIND = put(workers, "name", "expires", "fenced", "unlisted", changed=("unlisted",))

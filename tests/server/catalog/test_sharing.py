@@ -1,0 +1,410 @@
+"""What processes that share a PostgreSQL database do to the same rows at the same moment."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy import select, text, update
+
+from rinofs.server.auth.accounts import Accounts
+from rinofs.server.blobs.store import Blob, digests_of
+from rinofs.server.catalog import blob_rows, objects
+from rinofs.server.catalog.database import Database, Repeated, RequestKey
+from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
+from rinofs.server.catalog.records import NewObject, User
+from rinofs.server.catalog.sharing import leases
+from rinofs.server.catalog.sharing.leases import KEPT, DatabaseRegistry
+from rinofs.server.catalog.sharing.locks import take_turn
+from rinofs.server.catalog.sharing.machines import FILE, Machine, claim_folder
+from rinofs.server.catalog.store import Store, made_before
+from rinofs.server.catalog.tables import blobs, doomed
+from rinofs.server.catalog.tables import workers as table
+from rinofs.server.errors import Conflict, NotFound, Unavailable
+from tests.postgres import shared
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+WAITING = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = :name")
+
+
+@pytest.fixture(scope="module")
+def url() -> str:
+    return shared().new_database(schema=True)
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    opened = Database(url)
+    yield opened
+    with opened.rebuild() as connection:
+        names = ", ".join(f'"{name}"' for name in objects.objects.metadata.tables)
+        connection.execute(text(f"TRUNCATE {names} RESTART IDENTITY"))
+    opened.close()
+
+
+@pytest.fixture
+def ada(database: Database) -> User:
+    return Accounts(database).add_user("ada")
+
+
+@pytest.fixture
+def bob(database: Database) -> User:
+    return Accounts(database).add_user("bob")
+
+
+def content(number: int, key: str | None = None) -> Blob:
+    digests = digests_of(b"%d" % number)
+    return digests.stored(key or f"b3/{digests.blake3}")
+
+
+def waits(database: Database) -> None:
+    """Return once another transaction on this database waits for a lock."""
+    name = database.engine.url.database
+    for _ in range(1000):
+        with database.read() as connection:
+            if connection.scalar(WAITING, {"name": name}):
+                return
+        time.sleep(0.01)
+    raise AssertionError("nobody waits")
+
+
+def beside(database: Database, first: Callable[[Connection], object], second: Callable[[], object]) -> Future:  # type: ignore[type-arg]
+    """Do one thing in a transaction, let another begin until it waits, and commit."""
+    with ThreadPoolExecutor(1) as pool, database.write() as connection:
+        first(connection)
+        outcome = pool.submit(second)
+        waits(database)
+    return outcome
+
+
+def test_what_two_owners_store_at_once_has_one_row(database: Database, ada: User, bob: User) -> None:
+    store, blob = Store(database), content(1)
+    outcome = beside(
+        database,
+        lambda connection: objects.add(connection, ada, NewObject(None, "a"), "file", blob=blob),
+        lambda: store.upload(bob, NewObject(None, "b"), blob),
+    )
+    assert outcome.result().key == blob.key
+    assert len(list(blob_rows.all_rows(database))) == 1
+
+
+def test_many_contents_in_any_order_wait_for_nobody_in_a_circle(
+    database: Database, ada: User, bob: User
+) -> None:
+    store, contents = Store(database), [content(number) for number in range(40)]
+    start = threading.Barrier(4)
+
+    def upload(user: User, order: list[Blob], prefix: str) -> int:
+        start.wait()
+        files = [(NewObject(None, f"{prefix}{n}"), blob) for n, blob in enumerate(order)]
+        return len(store.upload_many(user, files))
+
+    with ThreadPoolExecutor(4) as pool:
+        done = [
+            pool.submit(upload, user, order, prefix)
+            for user, order, prefix in (
+                (ada, contents, "a"),
+                (bob, contents[::-1], "b"),
+                (ada, contents[::-1], "c"),
+                (bob, contents, "d"),
+            )
+        ]
+    assert [one.result() for one in done] == [40] * 4
+    assert len(list(blob_rows.all_rows(database))) == 40
+
+
+def test_a_content_that_somebody_refers_to_stays(database: Database, ada: User, bob: User) -> None:
+    store, blob = Store(database), content(1)
+    first = store.upload(ada, NewObject(None, "a"), blob)
+    with database.write(bob.id) as connection:
+        objects.add(connection, bob, NewObject(None, "b"), "file", blob=blob)
+        assert store.delete(ada, [first.id]) == set()  # at once, not after the other one
+    assert store.get(bob, ("b",)).key == blob.key
+
+
+def test_a_content_that_goes_at_this_moment_is_stored_anew(database: Database, ada: User, bob: User) -> None:
+    store, blob = Store(database), content(1)
+    first = store.upload(ada, NewObject(None, "a"), blob)
+
+    def remove(connection: Connection) -> None:
+        connection.execute(text("DELETE FROM objects"))
+        assert blob_rows.drop_unreferenced(connection, [first.blob or 0]) == {blob.key}
+
+    outcome = beside(database, remove, lambda: store.upload(bob, NewObject(None, "b"), blob))
+    assert outcome.result().blob != first.blob
+    assert [row.key for row in blob_rows.all_rows(database)] == [blob.key]
+
+
+def test_a_lost_content_gets_one_new_key(database: Database, ada: User, bob: User) -> None:
+    store, registry = Store(database), DatabaseRegistry(database)
+    key = f"c/{registry.own}/"
+    before = content(1, f"{key}0")
+    store.upload(ada, NewObject(None, "a"), before)
+    for name, number in (("b", 1), ("c", 2)):
+        store.upload(bob, NewObject(None, name), replace(content(1, f"{key}{number}"), lost_key=before.key))
+    assert [row.key for row in blob_rows.all_rows(database)] == [f"{key}1"]
+    with database.read() as connection:
+        assert connection.scalars(select(doomed.c.key)).all() == [before.key]
+    registry.close()
+
+
+def test_a_content_that_is_stored_again_while_its_digests_are_filled_in(
+    database: Database, ada: User
+) -> None:
+    store = Store(database)
+    old = content(1, "0" * 64)
+    number = store.upload(ada, NewObject(None, "old"), old).blob
+    with database.write() as connection:
+        connection.execute(update(blobs).where(blobs.c.id == number).values(blake3=None))
+    (row,) = blob_rows.all_rows(database)
+    outcome = beside(
+        database,
+        lambda connection: objects.add(connection, ada, NewObject(None, "new"), "file", blob=content(1)),
+        lambda: blob_rows.fill(database, row, old),
+    )
+    assert outcome.result().key == content(1).key
+    assert [one.blake3 for one in blob_rows.all_rows(database)] == [None, old.blake3]
+
+
+def test_what_contradicts_another_process_may_be_tried_again(database: Database, ada: User) -> None:
+    with pytest.raises(Unavailable) as caught, database.write() as connection:
+        connection.execute(text("INSERT INTO oauth_refresh_tokens VALUES ('x', 12345, 0)"))
+    assert caught.value.headers["Retry-After"]
+
+
+@pytest.mark.parametrize("name", ["ada", "eve"])
+def test_users_of_one_name_made_at_once(database: Database, ada: User, name: str) -> None:
+    def make(_: int) -> bool:
+        try:
+            return Accounts(database).add_user(name).id > 0
+        except Conflict as error:
+            refusals.append(error.message)
+            return False
+
+    refusals: list[str] = []
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(make, range(8))) == (name != ada.username)
+    assert set(refusals) == {f"username: {name!r} is taken"}
+
+
+def test_the_later_of_two_requests_with_a_key_finds_what_came_of_the_first(
+    database: Database, ada: User
+) -> None:
+    store, key = Store(database), RequestKey("key", "digest")
+    start = threading.Barrier(6)
+
+    def make(_: int) -> bool:
+        start.wait()
+        try:
+            return store.create_folder(ada, NewObject(None, "f"), key=key).id > 0
+        except Repeated as repeated:
+            return made_before(repeated)[0].name != "f"
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(make, range(6))) == 1
+
+
+def test_one_of_all_has_its_turn(database: Database) -> None:
+    def ask(moment: float) -> bool:
+        with database.write() as connection:
+            return take_turn(connection, "x", moment, 100)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(ask, [1000.0 + number for number in range(6)])) == 1
+    assert not ask(1090)
+    assert ask(1110)
+    assert ask(500)  # the clock was set back
+
+
+# Workers
+
+
+@pytest.fixture
+def registry(database: Database) -> Iterator[DatabaseRegistry]:
+    opened = DatabaseRegistry(database)
+    yield opened
+    opened.close()
+
+
+def expire(database: Database, name: str, by: int = 1) -> None:
+    with database.write() as connection:
+        moment = int(database.moment(connection))
+        connection.execute(update(table).where(table.c.name == name).values(expires=moment - by))
+
+
+def test_who_lives_is_not_gone(database: Database, registry: DatabaseRegistry) -> None:
+    assert registry.own == registry.own
+    assert list(DatabaseRegistry(database).gone()) == []
+
+
+def test_who_ended_is_gone_once(database: Database, registry: DatabaseRegistry) -> None:
+    name = registry.own
+    registry.close()
+    other = DatabaseRegistry(database)
+    for _ in other.gone():
+        break  # the collection failed
+    assert list(other.gone()) == [name]
+    assert list(other.gone()) == []
+
+
+def test_a_fenced_worker_adds_no_content(database: Database, ada: User, registry: DatabaseRegistry) -> None:
+    store, name = Store(database), registry.own
+    late = content(1, f"c/{name}/1")
+    expire(database, name)
+    assert store.upload(ada, NewObject(None, "still"), content(2, f"c/{name}/2")).id  # nobody has looked yet
+    collector = DatabaseRegistry(database)
+    expire(database, name)
+    assert list(collector.gone()) == [name]
+    with pytest.raises(Unavailable, match="stopped or cut off"):
+        store.upload(ada, NewObject(None, "late"), late)
+    with pytest.raises(Unavailable):
+        store.upload_many(ada, [(NewObject(None, n), content(int(n), f"c/{name}/{n}")) for n in "34"])
+    with pytest.raises(Unavailable):
+        store.upload(ada, NewObject(None, "l"), replace(content(2, f"c/{name}/5"), lost_key=f"c/{name}/2"))
+    with pytest.raises(NotFound):
+        store.get(ada, ("late",))
+    assert list(collector.gone()) == []
+
+
+def test_a_woken_worker_has_what_it_left_listed_again(database: Database, ada: User) -> None:
+    registry, collector = DatabaseRegistry(database, lease=0.2), DatabaseRegistry(database)
+    name = registry.own
+    with database.write() as connection:  # stopped while its lease ran out, and was taken to be gone
+        connection.execute(update(table).values(fenced=int(database.moment(connection))))
+    deadline = time.monotonic() + 20
+    while registry.own == name and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert registry.own != name
+    while list(collector.gone()) != [name] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    registry.left_behind("of another process")
+    registry.left_behind(name)  # an upload that was under way ends now
+    while name not in list(collector.gone()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert time.monotonic() < deadline
+    assert Store(database).upload(ada, NewObject(None, "f"), content(1, f"c/{registry.own}/1")).id
+    registry.close()
+
+
+def test_who_is_committing_is_not_fenced(database: Database, ada: User, registry: DatabaseRegistry) -> None:
+    name = registry.own
+    expire(database, name)
+    with database.write(ada.id) as connection:
+        objects.refer(connection, [content(1, f"c/{name}/1")])
+        assert list(DatabaseRegistry(database).gone()) == []
+
+
+def test_a_day_later_it_is_listed_for_the_last_time(database: Database, registry: DatabaseRegistry) -> None:
+    name = registry.own
+    registry.close()
+    collector = DatabaseRegistry(database)
+    assert list(collector.gone()) == [name]
+    with database.write() as connection:
+        connection.execute(update(table).values(fenced=table.c.fenced - KEPT - 1))
+    assert list(collector.gone()) == [name]
+    with database.read() as connection:
+        assert connection.scalars(select(table.c.name)).all() == []
+
+
+def test_a_failing_database_costs_no_lease(
+    database: Database, registry: DatabaseRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "RENEWALS", 1000)
+    failing = DatabaseRegistry(database, lease=30)
+    name = failing.own
+
+    def refuse(*_: object) -> None:
+        raise Unavailable("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(database, "write", refuse)
+        time.sleep(0.2)
+    with database.read() as connection:
+        before = connection.scalar(select(table.c.expires).where(table.c.name == name))
+    assert failing.own == name
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        with database.read() as connection:
+            if connection.scalar(select(table.c.expires).where(table.c.name == name)) > before:
+                break
+        time.sleep(0.05)
+    assert time.monotonic() < deadline
+    failing.close()
+
+
+# Folders of contents
+
+HERE, THERE = Machine("boot 1", "number 1", "here"), Machine("boot 2", "number 2", "there")
+
+
+def enter(database: Database, folder: Path, machine: Machine) -> DatabaseRegistry:
+    folder.mkdir(exist_ok=True)
+    registry = DatabaseRegistry(database)
+    registry.enter(str(machine), lambda connection, now: claim_folder(connection, folder, machine, now))
+    return registry
+
+
+def test_workers_of_one_machine_share_a_folder(database: Database, tmp_path: Path) -> None:
+    opened = [enter(database, tmp_path / "a", HERE) for _ in range(3)]
+    restarted = Machine("boot 3", HERE.number, HERE.name)
+    opened.append(enter(database, tmp_path / "a", restarted))
+    for one in opened:
+        one.close()
+
+
+def test_a_second_machine_is_refused_while_the_first_one_lives(database: Database, tmp_path: Path) -> None:
+    first = enter(database, tmp_path / "a", HERE)
+    with pytest.raises(UnusableDatabaseError, match="here keeps contents"):
+        enter(database, tmp_path / "a", THERE)
+    first.close()
+    enter(database, tmp_path / "a", THERE).close()  # the disk was moved
+
+
+def test_another_folder_is_refused_once_there_are_contents(
+    database: Database, tmp_path: Path, ada: User
+) -> None:
+    enter(database, tmp_path / "a", HERE).close()
+    enter(database, tmp_path / "b", HERE).close()
+    Store(database).upload(ada, NewObject(None, "f"), content(1))
+    for wrong in ("a", "c"):
+        with pytest.raises(UnusableDatabaseError, match="in another folder"):
+            enter(database, tmp_path / wrong, HERE)
+    assert not (tmp_path / "c" / FILE).exists()
+    enter(database, tmp_path / "b", HERE).close()
+
+
+def test_machines_are_told_apart() -> None:
+    here = Machine.here()
+    assert Machine.parse(str(here)) == here
+    assert all(here)
+    others = [here, Machine(here.boot, "x", "in a container"), Machine("x", here.number, here.name)]
+    assert all(here.is_same(other) for other in others)
+    clone = Machine("x", here.number, "a clone")
+    assert not here.is_same(clone)
+    assert not Machine("", "1", "a").is_same(Machine("", "2", "b"))
+
+
+def test_ids_are_those_of_commits(database: Database, ada: User) -> None:
+    """A list that is read in pieces, each after the last id of the one before, misses nothing."""
+    store = Store(database)
+
+    def make(number: int) -> int:
+        return store.create_folder(ada, NewObject(None, f"f{number}")).id
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(partial(make), range(30)))
+    with database.read() as connection:
+        order = select(objects.objects.c.id).order_by(text("xmin::text::bigint"))
+        found = connection.scalars(order).all()
+    assert all(one < other for one, other in pairwise(found))
