@@ -19,7 +19,12 @@ ON_S3 := tests/scenarios/rinocloud/test_abstract.py tests/scenarios/repovizz/tes
 	tests/scenarios/repovizz/test_concurrency.py tests/scenarios/rinocloud/test_freshness.py \
 	tests/scenarios/test_appends.py
 
-SOAKS := soak-kill soak-faults soak-s3 soak-machines soak-input soak-hostile soak-uploads soak-sync soak-memory
+# What runs on PostgreSQL as well, and there as several workers.
+CLUSTERED := tests/server tests/rinocloud tests/repovizz tests/scenarios
+ON_POSTGRESQL := RINOFS_TEST_DATABASE=postgresql $(PYTEST) $(PARALLEL)
+AS_WORKERS := RINOFS_TEST_S3=1 RINOFS_TEST_WORKERS=2 $(ON_POSTGRESQL)
+
+SOAKS := soak-kill soak-faults soak-s3 soak-cluster soak-machines soak-input soak-hostile soak-uploads soak-sync soak-memory
 SOAK := RINOFS_SOAK=1 $(PYTEST) $(PARALLEL) -m soak --timeout 1200
 # An environment of its own: it holds older versions of everything.
 FLOOR := .venv-floor
@@ -27,13 +32,13 @@ FLOOR := .venv-floor
 # The tests start Python a thousand times; without this, some environments have it compile all anew each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-s3 test-s3-quick test-core test-floor test-browser lint soak $(SOAKS) docs bench clean
+.PHONY: demo test test-s3 test-s3-quick test-cluster test-cluster-quick test-core test-floor test-browser lint soak $(SOAKS) docs bench clean
 
 demo: $(VENV)/demo.done  ## the main job: a server, an experiment, and reading it back
 	$(BIN)/rinofs demo
 
 test: $(VENV)/test.done  ## the whole suite without an S3 store, campaigns in short
-	$(PYTEST) $(PARALLEL) -m "not s3" --ignore tests/browser
+	$(PYTEST) $(PARALLEL) -m "not s3" --ignore tests/browser --ignore tests/cluster
 
 test-core: $(VENV)/core.done  ## the quick core of the suite
 	$(PYTEST) $(CORE)
@@ -49,6 +54,16 @@ test-s3: $(VENV)/test.done  ## the suite of the client and the store, with all c
 test-s3-quick: $(VENV)/test.done  ## all tests that need an S3 store, and a part of test-s3
 	$(PYTEST) $(PARALLEL) -m s3 $(shell grep -rlE "s3_url|seaweed" --include "test_*.py" tests)
 	RINOFS_TEST_S3=1 $(PYTEST) $(PARALLEL) $(ON_S3)
+
+test-cluster: $(VENV)/test.done  ## the suite of server and client on PostgreSQL, and there with S3 and two workers
+	$(PYTEST) $(PARALLEL) tests/cluster
+	$(ON_POSTGRESQL) $(CLUSTERED)
+	$(AS_WORKERS) $(CLUSTERED)
+
+test-cluster-quick: $(VENV)/test.done  ## several workers, killed and upgraded, and a part of test-cluster
+	$(PYTEST) $(PARALLEL) tests/cluster
+	$(ON_POSTGRESQL) tests/server/api tests/server/auth
+	$(AS_WORKERS) tests/scenarios/rinocloud/test_abstract.py tests/scenarios/repovizz/test_abstract.py
 
 test-browser: $(VENV)/browser.done  ## the login pages and a notebook in Chromium, with pictures of them for the docs
 	$(PYTEST) -m browser tests/browser
@@ -70,6 +85,9 @@ soak-faults: $(VENV)/test.done  ## networks that break what passes through them
 soak-s3: $(VENV)/test.done  ## S3 stores and their servers killed, collected all the time, filled with large files
 	$(SOAK) tests/scenarios/server/test_s3_kill.py tests/ecosystem/test_dask_direct.py \
 		tests/scenarios/server/test_s3_memory.py
+
+soak-cluster: $(VENV)/test.done  ## workers, PostgreSQL and the S3 store killed, and cut off from each other
+	RINOFS_SOAK=1 $(PYTEST) -m soak --timeout 3600 tests/cluster
 
 soak-machines: $(VENV)/test.done  ## filesystems beside a model of what they should do
 	$(SOAK) tests/scenarios/rinocloud/test_state_machine.py tests/scenarios/repovizz/test_state_machine.py \

@@ -51,7 +51,7 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _elsewhere() -> Iterator[None]:
-    """Have all live servers keep contents in an S3 store, and databases in PostgreSQL, if asked to."""
+    """Have all live servers keep contents in S3 and databases in PostgreSQL, and be several, if asked to."""
     with ExitStack() as stack:
         if os.environ.get("RINOFS_TEST_S3"):
             from tests.server.seaweed import in_buckets
@@ -61,6 +61,10 @@ def _elsewhere() -> Iterator[None]:
             from tests.postgres import in_postgresql
 
             stack.enter_context(in_postgresql())
+        if (workers := int(os.environ.get("RINOFS_TEST_WORKERS", "1"))) > 1:
+            from tests.cluster.workers import in_workers
+
+            stack.enter_context(in_workers(workers))
         yield
 
 

@@ -97,8 +97,11 @@ class Postgres:
     def start(self) -> None:
         """Begin to answer, on the same port each time."""
         options = {**self._settings, "port": str(self.port)}
-        words = " ".join(f"-c {name}='{value}'" for name, value in options.items())
-        self._run("pg_ctl", "start", "-w", "-D", self.data, "-l", self.folder / "log", "-o", words)
+        # In the file, and not in the command, so that a test can set others.
+        (self.data / "postgresql.conf").write_text(
+            "".join(f"{name} = '{options[name]}'\n" for name in options)
+        )
+        self._run("pg_ctl", "start", "-w", "-D", self.data, "-l", self.folder / "log")
 
     def stop(self, mode: str = "fast") -> None:
         """End it; ``immediate`` as if the power failed."""

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
 
-__all__ = ["DATABASE_VARIABLE", "database_option", "database_url", "refuse_shared_database"]
+__all__ = [
+    "DATABASE_VARIABLE",
+    "database_option",
+    "database_url",
+    "refuse_shared_database",
+    "target_database_option",
+]
 
 DATABASE_VARIABLE = "RINOFS_DATABASE"
 
@@ -33,8 +39,8 @@ def _noted(context: click.Context, parameter: click.Parameter, value: str | None
     given = parameter.name is not None and context.get_parameter_source(parameter.name)
     if given == ParameterSource.COMMANDLINE and has_secret(parsed):
         raise click.UsageError(
-            "--database: other users of this machine would see the password in the list of processes; "
-            f"give the URL by {DATABASE_VARIABLE}, or the password by PGPASSFILE"
+            f"{parameter.opts[0]}: other users of this machine would see the password in the list of "
+            f"processes; give the URL by {DATABASE_VARIABLE}, or the password by PGPASSFILE"
         )
     context.meta[_KEY] = value
     return value
@@ -52,6 +58,22 @@ def database_option(command: F) -> F:
         callback=_noted,
         help="The PostgreSQL database that workers share, postgresql://USER@HOST/NAME. By default the folder "
         "has a database of its own. A URL with a password has to come from the environment.",
+    )
+    return option(command)
+
+
+def target_database_option(command: F) -> F:
+    """Add the option that names a PostgreSQL database to fill; `database_url` returns what it says."""
+    option = click.option(
+        "--to-database",
+        metavar="URL",
+        required=True,
+        envvar=DATABASE_VARIABLE,
+        show_envvar=True,
+        expose_value=False,
+        callback=_noted,
+        help="The PostgreSQL database, postgresql://USER@HOST/NAME, with tables and nothing in them: run "
+        "`rinofs admin init` first. A URL with a password has to come from the environment.",
     )
     return option(command)
 

@@ -28,9 +28,11 @@ class Progress(Callback):  # type: ignore[misc]
         Bytes to transfer.
     shown : bool
         Whether to show a bar on standard error.
+    unit : str
+        What is counted, if it is not bytes.
     """
 
-    def __init__(self, what: str, total: int, *, shown: bool) -> None:
+    def __init__(self, what: str, total: int, *, shown: bool, unit: str = "B") -> None:
         super().__init__()
         self._lock = threading.Lock()
         self._bar: Any = None
@@ -39,8 +41,9 @@ class Progress(Callback):  # type: ignore[misc]
             from tqdm import tqdm
 
             # Created when there is progress to show, which may start above 0.
+            base = 1024 if unit == "B" else 1000
             self._bar = tqdm(
-                desc=what, total=total, unit="B", unit_scale=True, unit_divisor=1024, delay=1e-9, leave=True
+                desc=what, total=total, unit=unit, unit_scale=True, unit_divisor=base, delay=1e-9, leave=True
             )
 
     def __enter__(self) -> Self:

@@ -1,22 +1,38 @@
-"""Moving the contents of a server from its folder to an object store, or back, while it serves them."""
+"""Moving what a folder has: contents to an object store, or back, and the database to PostgreSQL."""
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rinofs.server.auth.accounts import COMMAND_LINE
 from rinofs.server.blobs.mixed import MixedBlobStore
+from rinofs.server.blobs.object_store import blobs_folder
 from rinofs.server.blobs.store import is_object_key
 from rinofs.server.catalog import blob_rows
+from rinofs.server.catalog.audit import AuditEvent
+from rinofs.server.catalog.database import Database
+from rinofs.server.catalog.migrations import upgrade
+from rinofs.server.catalog.postgres.database_copy import DatabaseCopyError, copy_database
+from rinofs.server.catalog.sharing.machines import Machine, claim_folder
 from rinofs.server.errors import ApiError
+from rinofs.server.folder import DATABASE
+from rinofs.server.maintenance import fsck
+from rinofs.server.services import open_database, open_services
+from rinofs.server.settings import ServerSettings
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rinofs.server.backups import Watcher
     from rinofs.server.blobs.store import BlobStore
     from rinofs.server.catalog.blob_rows import BlobRow
+    from rinofs.server.catalog.postgres.database_copy import CopyReport
+    from rinofs.server.maintenance import FsckReport
     from rinofs.server.services import Services
 
-__all__ = ["MoveReport", "move_contents"]
+__all__ = ["MoveReport", "check_copy", "copy_folder", "move_contents"]
 
 _PIECE = 1024 * 1024
 
@@ -92,3 +108,40 @@ def _move(services: Services, row: BlobRow, target: BlobStore, watcher: Watcher)
         if not blob_rows.move(services.database, row, blob):
             return "was changed meanwhile"
     return None
+
+
+def copy_folder(data_dir: Path, url: str, watcher: Watcher) -> CopyReport:
+    """Copy the database of a folder that is not served to PostgreSQL; another call continues.
+
+    Parameters
+    ----------
+    data_dir : Path
+        The folder.
+    url : str
+        The database, which has the schema of this release and nothing else.
+    watcher : Watcher
+        Is told how far it is, in rows.
+
+    Raises
+    ------
+    DatabaseCopyError, UnusableDatabaseError
+        If that cannot be done.
+    """
+    if not (data_dir / DATABASE).is_file():
+        raise DatabaseCopyError(f"{data_dir}: not a data folder of `rinofs serve`")
+    settings = ServerSettings(data_dir, database_url=url)
+    with closing(Database(data_dir / DATABASE)) as source, closing(open_database(settings)) as target:
+        upgrade(source)
+        with target.write() as connection:  # the folder becomes the one that the database has its contents in
+            now = target.moment(connection)
+            claim_folder(connection, blobs_folder(data_dir), Machine.here(), now)
+        return copy_database(source, target, watcher)
+
+
+def check_copy(data_dir: Path, url: str, report: CopyReport) -> FsckReport:
+    """Check a database that was copied, with all contents, and note the copy in its audit log."""
+    with closing(open_services(ServerSettings(data_dir, database_url=url))) as services:
+        with services.database.write() as connection:
+            told = {"action": "copy", "rows": report.rows}
+            services.database.note(connection, AuditEvent.ADMIN, None, COMMAND_LINE, **told)
+        return fsck(services)

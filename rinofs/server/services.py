@@ -17,6 +17,7 @@ from rinofs.server.catalog import blob_rows
 from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.datapacks import DatapackStore
 from rinofs.server.catalog.migrations import schema_problem, upgrade
+from rinofs.server.catalog.postgres.database_copy import is_unfinished
 from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
 from rinofs.server.catalog.sharing.leases import DatabaseRegistry
 from rinofs.server.catalog.sharing.machines import Machine, claim_folder, has_folder_contents
@@ -120,6 +121,11 @@ def open_services(settings: ServerSettings, *, blobs: BlobStore | None = None) -
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     close_to_others(settings.data_dir, make_database=settings.database_url is None)
     database = open_database(settings)
+    if is_unfinished(database):
+        database.close()
+        raise UnusableDatabaseError(
+            f"{database.name}: a copy into it was not finished; run `rinofs admin copy` again"
+        )
     workers = None if database.is_file else DatabaseRegistry(database, settings.worker_lease)
     return Services(
         settings=settings,

@@ -38,7 +38,7 @@ daemon off;
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log warn;
-events {{ worker_connections 256; }}
+events {{ worker_connections 4096; }}
 http {{
     access_log off;
     client_body_temp_path {folder}/body;
@@ -88,14 +88,20 @@ def nginx(
     authority: trustme.CA, folder: Path, address: str, root_path: str, without: str = ""
 ) -> Iterator[int]:
     """Run nginx in front of an address, and yield the port that it listens on."""
-    command = shutil.which("nginx", path=SEARCHED)
-    if command is None:
-        pytest.skip("there is no nginx; .ci/run installs it")
     port = free_port()
     certificate = authority.issue_cert("localhost")
     certificate.private_key_pem.write_to_path(folder / "key.pem")
     (folder / "certificate.pem").write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
-    text = site(address, port, folder, root_path, without=without)
+    with running(folder, site(address, port, folder, root_path, without=without), port):
+        yield port
+
+
+@contextmanager
+def running(folder: Path, text: str, port: int) -> Iterator[None]:
+    """Run nginx with the configuration of a site, which listens on a port."""
+    command = shutil.which("nginx", path=SEARCHED)
+    if command is None:
+        pytest.skip("there is no nginx; .ci/run installs it")
     user = "user root;" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(MAIN.format(user=user, folder=folder, site=text))
     log = folder / "error.log"
@@ -103,7 +109,7 @@ def nginx(
         try:
             wait_until(lambda: process.poll() is not None or answers(port))
             assert process.poll() is None, log.read_text()
-            yield port
+            yield
         finally:
             process.terminate()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from rinofs.cli.commands.backup import backup, check_storage, copy_blobs, restore
+from rinofs.cli.commands.backup import backup, check_storage, copy_blobs, copy_to_database, restore
 from rinofs.cli.credentials import chosen_secret, lifetime_option, password_options, show_tokens
 from rinofs.cli.database_options import DATABASE_VARIABLE, database_option, database_url
 from rinofs.cli.errors import FAILED, CommandError
@@ -75,6 +75,7 @@ admin.add_command(backup)
 admin.add_command(restore)
 admin.add_command(check_storage)
 admin.add_command(copy_blobs)
+admin.add_command(copy_to_database)
 
 
 @admin.command()

@@ -1,4 +1,4 @@
-"""``rinofs admin backup``, ``restore``, ``check-storage`` and ``copy-blobs``: contents in other places."""
+"""``rinofs admin backup``, ``restore``, ``check-storage``, ``copy-blobs``, ``copy``: data in other places."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rinofs.cli.database_options import database_option, database_url, refuse_shared_database
+from rinofs.cli.database_options import (
+    database_option,
+    database_url,
+    refuse_shared_database,
+    target_database_option,
+)
 from rinofs.cli.errors import FAILED, CommandError
 from rinofs.cli.output import counted, human, show_json, write_lines
 from rinofs.cli.progress import Progress
@@ -23,9 +28,11 @@ from rinofs.server.blobs.mixed import MixedBlobStore
 from rinofs.server.blobs.object_store import checked
 from rinofs.server.blobs.store import BucketError
 from rinofs.server.catalog.audit import AuditEvent
+from rinofs.server.catalog.postgres.database_copy import DatabaseCopyError
 from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
+from rinofs.server.errors import ApiError
 from rinofs.server.folder import DataDirError, prepare_folder, private_files
-from rinofs.server.moving import MoveReport, move_contents
+from rinofs.server.moving import MoveReport, check_copy, copy_folder, move_contents
 from rinofs.server.runner import DataDirBusyError, exclusive
 from rinofs.server.services import BLOBS_URL, FOLDER, NEW_CONTENTS, OBJECT_STORE, open_services
 from rinofs.server.settings import ServerSettings
@@ -44,6 +51,7 @@ _data = click.option(
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="The folder that `rinofs serve` keeps everything in.",
 )
+
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 
 
@@ -184,6 +192,48 @@ def copy_blobs(data_dir: Path, target: str, quiet: bool, as_json: bool) -> None:
         moved = f"moved {counted(report.moved, 'content')} ({human(report.bytes_moved)}B)"
         write_lines([*report.problems, f"{moved}, {report.left} left"])
     if report.left:
+        sys.exit(FAILED)
+
+
+@click.command("copy")
+@click.option(
+    "--from",
+    "data_dir",
+    required=True,
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="The folder, which no server serves meanwhile.",
+)
+@target_database_option
+@_quiet
+@_json
+def copy_to_database(data_dir: Path, quiet: bool, as_json: bool) -> None:
+    """Copy the database of a folder to PostgreSQL, and check everything.
+
+    All ids, versions, tokens and datapacks stay as they are. Contents stay where they are: in the folder, or
+    in the S3 store that `rinofs admin copy-blobs` has moved them to. A copy that was interrupted continues.
+    Exits with 1 if the check finds anything wrong.
+    """
+    shown = _watched(quiet, as_json=as_json)
+    data_dir, url = data_dir.absolute(), database_url()
+    assert url is not None
+    try:
+        with private_files(), exclusive(data_dir):
+            with Progress("copying", 0, shown=shown, unit=" rows") as progress:
+                report = copy_folder(data_dir, url, progress)
+            checked = check_copy(data_dir, url, report)
+    except ApiError as error:
+        raise CommandError(error.message) from error
+    except (DataDirBusyError, DataDirError, DatabaseCopyError) as error:
+        raise CommandError(str(error)) from error
+    except (BucketError, UnusableDatabaseError) as error:
+        raise click.UsageError(str(error)) from error
+    if as_json:
+        show_json({**asdict(report), "problems": checked.problems})
+    else:
+        told = f"copied {counted(report.copied, 'row')}, {report.rows:,} in all"
+        write_lines([*checked.problems, f"{told}: {counted(len(checked.problems), 'problem')}"])
+    if checked.problems:
         sys.exit(FAILED)
 
 

@@ -1,0 +1,258 @@
+"""Copying a database, row by row, to an empty one in PostgreSQL; a copy that was interrupted continues.
+
+Rows go in the order of their keys, some at a time. A copy that continues compares what is there with the
+source before it adds to it. Until everything is there, a property says so, and servers refuse the database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+from sqlalchemy import delete, func, insert, select, text, tuple_
+
+from rinofs.server.catalog.postgres.driver import driver_of
+from rinofs.server.catalog.queries import indexes
+from rinofs.server.catalog.tables import (
+    blobs,
+    datapacks,
+    metadata,
+    oauth_clients,
+    objects,
+    properties,
+    users,
+    workers,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from sqlalchemy import Connection, Row, Select, Table
+
+    from rinofs.server.catalog.database import Database
+
+__all__ = ["CopyReport", "CopyWatcher", "DatabaseCopyError", "copy_database", "is_unfinished"]
+
+_COPYING = "copying"  # the property that a database has until all of a copy is in it
+
+_ROWS = 2000
+"""Rows at a time: as many are in memory."""
+_BYTES = 8 * 1024 * 1024
+"""Bytes of text at a time, after which no more rows are taken."""
+
+_NOT_COPIED = {properties.name, workers.name}  # of which each database has its own
+_PARENTS = ("parent", "version_of")
+"""Columns of `objects` that name other objects, which may come later."""
+
+_Key: TypeAlias = tuple[Any, ...]
+
+
+class DatabaseCopyError(Exception):
+    """A database cannot be copied to the other; the message says why."""
+
+
+class CopyWatcher(Protocol):
+    """What is told how far a copy is, and may raise to end it."""
+
+    def expect(self, total: int) -> None:
+        """Expect so many rows."""
+
+    def add(self, size: int) -> None:
+        """Count rows as done."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyReport:
+    """What came of a copy.
+
+    Attributes
+    ----------
+    rows : int
+        Rows in the database.
+    copied : int
+        Those of them that were not there before.
+    """
+
+    rows: int
+    copied: int
+
+
+def copy_database(source: Database, target: Database, watcher: CopyWatcher) -> CopyReport:
+    """Copy everything, or what is missing of an earlier copy: all ids stay as they are.
+
+    Parameters
+    ----------
+    source : Database
+        An SQLite database of the schema of this release, which nobody changes meanwhile.
+    target : Database
+        A PostgreSQL database with tables; a user in it who has nothing goes.
+    watcher : CopyWatcher
+        Is told how far it is.
+
+    Raises
+    ------
+    DatabaseCopyError
+        If there is something else in the target, or the source was changed since an earlier copy began.
+    """
+    tables = [table for table in metadata.sorted_tables if table.name not in _NOT_COPIED]
+    with source.read() as connection:
+        total = sum(_count(connection, table) for table in tables)
+    _begin(target, tables)
+    watcher.expect(total)
+    copied = sum(_copy_table(source, target, table, watcher) for table in tables)
+    _finish(source, target, tables)
+    return CopyReport(total, copied)
+
+
+def is_unfinished(database: Database) -> bool:
+    """Tell whether a copy into a database was begun and not finished."""
+    return not database.is_file and database.get_property(_COPYING) is not None
+
+
+def _begin(target: Database, tables: Sequence[Table]) -> None:
+    """Keep servers off the target, and let rows name others that are not there yet."""
+    with target.rebuild() as connection:
+        connection.execute(text(f"LOCK TABLE {properties.name} IN EXCLUSIVE MODE"))
+        if connection.scalar(select(properties.c.value).where(properties.c.name == _COPYING)) is None:
+            _check_unused(connection)
+            for table in reversed(tables):  # the user that `rinofs admin init` has made
+                connection.execute(delete(table))
+            connection.execute(insert(properties).values(name=_COPYING, value="1"))
+        for column in _PARENTS:
+            drop = f"ALTER TABLE {objects.name} DROP CONSTRAINT IF EXISTS {_constraint(column)}"
+            connection.execute(text(drop))
+
+
+def _check_unused(connection: Connection) -> None:
+    present = [
+        table.name for table in (objects, datapacks, blobs, oauth_clients) if _count(connection, table)
+    ]
+    if present or _count(connection, users) > 1:
+        raise DatabaseCopyError(
+            f"the database is in use already: it has {' and '.join(present) or 'users'}; "
+            "name a new one, on which only `rinofs admin init` was run"
+        )
+
+
+def _finish(source: Database, target: Database, tables: Sequence[Table]) -> None:
+    """Make the target a database like others: numbers go on from the last one, and every rule holds again."""
+    with source.read() as connection:
+        fields = indexes.indexed(connection)
+        numbered = connection.execute(text("SELECT name, seq FROM sqlite_sequence"))
+        last = dict(map(tuple, numbered))
+        kept = connection.execute(select(properties)).all()
+    with target.rebuild() as connection:
+        for table in tables:
+            if last.get(table.name):
+                _number_from(connection, table, last[table.name])
+        for column in _PARENTS:
+            rule = f"FOREIGN KEY ({column}) REFERENCES {objects.name} (id)"
+            add = f"ALTER TABLE {objects.name} ADD CONSTRAINT {_constraint(column)} {rule}"
+            connection.execute(text(add))
+        if fields:
+            indexes.restore(connection, fields)
+        names = [_COPYING, *(name for name, _ in kept)]
+        connection.execute(delete(properties).where(properties.c.name.in_(names)))
+        for name, value in kept:
+            connection.execute(insert(properties).values(name=name, value=value))
+        connection.execute(text("ANALYZE"))
+
+
+def _copy_table(source: Database, target: Database, table: Table, watcher: CopyWatcher) -> int:
+    """Copy the rows of a table that are missing, and return their number."""
+    with target.read() as connection:
+        is_new = not connection.scalar(select(select(table).exists()))
+    copied, before = 0, None
+    with source.read() as connection:
+        rows = connection.execution_options(yield_per=_ROWS).execute(_ordered(table))
+        for batch in _batches(iter(rows)):
+            with target.rebuild() as writer:
+                last = _key(table, batch[-1])
+                present = set() if is_new else _compared(writer, table, batch, before, last)
+                missing = [row for row in batch if _key(table, row) not in present]
+                _add(writer, table, missing)
+            copied += len(missing)
+            watcher.add(len(batch))
+            before = last
+    with target.read() as connection:
+        if not is_new and _between(connection, table, before, None):
+            raise _changed(table)
+    return copied
+
+
+def _batches(rows: Iterator[Row[Any]]) -> Iterator[list[Row[Any]]]:
+    while first := list(islice(rows, 1)):
+        batch, size = first, _length(first[0])
+        while size < _BYTES and len(batch) < _ROWS and (more := next(rows, None)) is not None:
+            batch.append(more)
+            size += _length(more)
+        yield batch
+
+
+def _length(row: Row[Any]) -> int:
+    return sum(len(value) for value in row if isinstance(value, str))
+
+
+def _compared(
+    connection: Connection, table: Table, batch: Sequence[Row[Any]], before: _Key | None, last: _Key
+) -> set[_Key]:
+    """Return the keys of those rows of a batch that an earlier copy has brought, if nothing has changed."""
+    wanted = {_key(table, row): tuple(row) for row in batch}
+    found = {_key(table, row): tuple(row) for row in _between(connection, table, before, last)}
+    if any(wanted.get(key) != row for key, row in found.items()):
+        raise _changed(table)
+    return set(found)
+
+
+def _between(
+    connection: Connection, table: Table, before: _Key | None, last: _Key | None
+) -> Sequence[Row[Any]]:
+    """Return the rows of the target after a key, up to another one, or some of them if that is None."""
+    columns, query = tuple_(*table.primary_key), _ordered(table)
+    if before is not None:
+        query = query.where(columns > before)
+    query = query.limit(1) if last is None else query.where(columns <= last)
+    return connection.execute(query).all()
+
+
+def _changed(table: Table) -> DatabaseCopyError:
+    return DatabaseCopyError(
+        f"the folder was changed since the copy began (table {table.name}); begin again with a new database"
+    )
+
+
+def _ordered(table: Table) -> Select[Any]:
+    return select(table).order_by(*table.primary_key)
+
+
+def _key(table: Table, row: Row[Any]) -> _Key:
+    return tuple(getattr(row, column.name) for column in table.primary_key)
+
+
+def _count(connection: Connection, table: Table) -> int:
+    return connection.scalar(select(func.count()).select_from(table)) or 0
+
+
+def _constraint(column: str) -> str:
+    return f"fk_{objects.name}_{column}"
+
+
+def _number_from(connection: Connection, table: Table, last: int) -> None:
+    """Have the next row of a table get the number after the last one that was ever given."""
+    sequence = f"pg_get_serial_sequence('{table.name}', 'id')"
+    connection.execute(text(f"SELECT setval({sequence}, :last, true)"), {"last": last})
+
+
+def _add(connection: Connection, table: Table, rows: Sequence[Row[Any]]) -> None:
+    for row in rows:
+        if any(isinstance(value, str) and "\0" in value for value in row):
+            key = ", ".join(map(str, _key(table, row)))
+            raise DatabaseCopyError(f"a text in {table.name} {key} has a NUL, which PostgreSQL cannot store")
+    names = ", ".join(f'"{column.name}"' for column in table.columns)
+    with (
+        driver_of(connection).cursor() as cursor,
+        cursor.copy(f'COPY "{table.name}" ({names}) FROM STDIN') as copy,
+    ):
+        for row in rows:
+            copy.write_row(row)

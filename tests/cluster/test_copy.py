@@ -1,0 +1,187 @@
+"""A folder's database is copied to PostgreSQL, row by row: nothing of it gets lost or changes."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import select
+
+from rinofs.cli.main import main
+from rinofs.server.auth.accounts import Accounts
+from rinofs.server.auth.initial import prepare_user
+from rinofs.server.catalog.database import Database
+from rinofs.server.catalog.postgres import database_copy
+from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
+from rinofs.server.catalog.queries.indexes import FieldIndexes
+from rinofs.server.catalog.tables import metadata
+from rinofs.server.folder import DATABASE
+from rinofs.server.maintenance import fsck
+from rinofs.server.moving import copy_folder
+from rinofs.server.services import open_services
+from rinofs.server.settings import ServerSettings
+from rinofs.testing import live_server
+from tests import postgres
+from tests.server.catalog.test_upgrade import unpacked
+from tests.server.client import Api
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+@pytest.fixture(autouse=True)
+def _in_folders(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RINOFS_DATABASE", raising=False)
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    made = postgres.shared().new_database(schema=True)
+    yield made
+    postgres.shared().drop(made)
+
+
+def filled(folder: Path) -> tuple[Path, dict[str, Any]]:
+    """A folder with something in every table that outlives a day, and ids in no particular order."""
+    data, known = unpacked(folder)
+    with live_server(data_dir=data) as server:
+        api = Api(server.endpoint_url, known["api"])
+        first, second = api.folder("a"), api.folder("b")
+        api.ok("files/move", {"id": first["id"], "parent": second["id"]})
+        for number in range(10):
+            api.file(f"ä{number}", b"%d" % number, parent=first["id"], metadata={"é\0": [number, {}]})
+        api.session.headers["Idempotency-Key"] = "again"
+        api.file("again", b"again")
+        del api.session.headers["Idempotency-Key"]
+        api.ok("files/delete", {"id": api.file("gone", b"gone")["id"]}, 204)
+    with closing(open_services(ServerSettings(data))) as services:
+        FieldIndexes(services.database).add("rate")
+        assert fsck(services).problems == ()  # which adds digests that the earlier release did not take
+    return data, known
+
+
+def rows(database: Database) -> Rows:
+    with closing(database), database.read() as connection:
+        return {
+            table.name: sorted(map(tuple, connection.execute(select(table))), key=repr)
+            for table in metadata.sorted_tables
+        }
+
+
+def run(*arguments: str | Path) -> tuple[int, str, str]:
+    done = CliRunner().invoke(main, ["admin", "copy", *map(str, arguments)], prog_name="rinofs")
+    return done.exit_code, done.stdout, done.stderr
+
+
+class Interrupting:
+    """Ends a copy after some rows."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def expect(self, total: int) -> None:
+        pass
+
+    def add(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+def test_everything_is_there_afterwards(tmp_path: Path, url: str) -> None:
+    data, known = filled(tmp_path)
+    before = rows(Database(data / DATABASE))
+    for name in ("objects", "datapacks", "datapack_contents", "blobs", "tokens", "oauth_grants", "outcomes"):
+        assert before[name], name
+    with closing(Database(url)) as database:
+        prepare_user(Accounts(database), "rino", token=None, password=None)
+    code, output, errors = run("--from", data, "--to-database", url, "--json")
+    assert code == 0, errors
+    report = json.loads(output)
+    assert report["problems"] == []
+    assert report["rows"] == report["copied"]
+    after = rows(Database(url))
+    assert after.pop("audit")[: len(before["audit"])] == before.pop("audit")
+    assert before.pop("properties") == []
+    del after["properties"], before["workers"], after["workers"]
+    assert after == before
+
+    last = max(row[0] for row in before["objects"])
+    with live_server(data_dir=data, configure=lambda made: replace(made, database_url=url)) as server:
+        api = Api(server.endpoint_url, known["api"])
+        assert api.content(known["file"]) == b"third"
+        # The number of what was deleted last is not given again.
+        assert api.file("new", b"new")["id"] > last + 1
+        assert api.ok("files/query", {"query": {"rate": 100}})
+    with closing(Database(url)) as database:
+        assert FieldIndexes(database).fields() == {"rate"}
+    code, _, errors = run("--from", data, "--to-database", url)
+    assert code == 1
+    assert "the database is in use already: it has objects" in errors
+
+
+def test_interrupted_anywhere_it_continues(tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_copy, "_ROWS", 3)
+    data, _ = filled(tmp_path)
+    total = sum(map(len, rows(Database(data / DATABASE)).values()))
+    for number in range(0, total, total // 4):
+        with pytest.raises(KeyboardInterrupt):
+            copy_folder(data, url, Interrupting(number))
+        with pytest.raises(UnusableDatabaseError, match="a copy into it was not finished"):
+            open_services(ServerSettings(data, database_url=url))
+    report = copy_folder(data, url, Interrupting(total))
+    assert report.copied < report.rows
+    before, after = rows(Database(data / DATABASE)), rows(Database(url))
+    assert {name for name in before if before[name] != after[name]} == {"properties"}
+
+
+@pytest.mark.parametrize("change", ["changed", "added", "removed"])
+def test_a_folder_that_was_changed_meanwhile_is_not_mixed(
+    tmp_path: Path, url: str, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_copy, "_ROWS", 3)
+    data, known = filled(tmp_path)
+    total = sum(map(len, rows(Database(data / DATABASE)).values()))
+    with pytest.raises(KeyboardInterrupt):
+        copy_folder(data, url, Interrupting(total - 1))
+    with live_server(data_dir=data) as server:
+        api = Api(server.endpoint_url, known["api"])
+        if change == "changed":
+            api.ok("files/update_metadata", {"id": known["file"], "metadata": {"rate": 1}})
+        elif change == "added":
+            api.file("more")
+        else:
+            api.ok("files/delete", {"id": known["file"]}, 204)
+    with pytest.raises(database_copy.DatabaseCopyError, match="the folder was changed since the copy began"):
+        copy_folder(data, url, Interrupting(2 * total))
+
+
+def test_what_cannot_be_meant_is_refused(tmp_path: Path, url: str) -> None:
+    server = postgres.shared()
+    (tmp_path / "empty").mkdir()
+    empty = server.new_database()
+    data, _ = unpacked(tmp_path)
+    for source, target, status, what in (
+        (tmp_path / "empty", url, 1, "not a data folder of `rinofs serve`"),
+        (data, empty, 2, "run `rinofs admin init`"),
+        (data, f"{url}_missing", 2, "cannot be reached"),
+    ):
+        code, output, errors = run("--from", source, "--to-database", target)
+        assert (code, output) == (status, "")
+        assert what in errors
+    secret = url.replace("rinofs@", "rinofs:hidden@")
+    code, _, errors = run("--from", data, "--to-database", secret)
+    assert code == 2
+    assert "RINOFS_DATABASE" in errors
+    assert "hidden" not in errors
+    with live_server(data_dir=data):
+        code, _, errors = run("--from", data, "--to-database", url)
+        assert (code, "is being served by another process" in errors) == (1, True)
+    server.drop(empty)
