@@ -53,6 +53,9 @@ _KEY = re.compile(r'(")?([\x21\x23-\x7e]{1,255})(?(1)")')  # quoted, as the draf
 SHALLOW = 16
 """Length of the paths that are followed while other requests wait: a lookup for every name."""
 
+FEW = 64
+"""Names in all the paths that are followed while other requests wait; what paths share is looked up once."""
+
 
 class Workers:
     """The threads that work for users.
@@ -226,6 +229,14 @@ class Call:
             with suppress(WouldWait):
                 return store.get(self.user, where, at_once=True)
         return await self.run_in_thread(store.get, where)
+
+    async def find_many(self, paths: Sequence[Sequence[str]]) -> list[Record | None]:
+        """Return objects by their paths, None where there is none, as `find` does for one."""
+        store = self.services.store
+        if sum(map(len, paths)) <= FEW:
+            with suppress(WouldWait):
+                return store.locate_many(self.user, paths, at_once=True)
+        return await self.run_in_thread(store.locate_many, paths)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rinofs.server.catalog import objects
@@ -31,7 +30,9 @@ def about(number: int) -> Iterator[None]:
 
 
 def add_files(connection: Connection, user: User, files: Sequence[tuple[NewObject, Blob]]) -> list[Record]:
-    """Make files one after the other, as single uploads do, each of a name that is there a further version.
+    """Make files as single uploads do, one after the other, each of a name that is there a further version.
+
+    Folders that are missing are made first.
 
     Parameters
     ----------
@@ -55,20 +56,82 @@ def add_files(connection: Connection, user: User, files: Sequence[tuple[NewObjec
     made: list[Record] = []
     # All of them at once: two requests that add the same contents in turn would wait for each other.
     numbers = objects.refer(connection, [blob for _, blob in files])
-    for _, neighbours in groupby(files, key=lambda file: (file[0].parent, file[0].folders)):
-        for run in _without_repetition(list(neighbours)):
+    for group in _apart(files):
+        folders = _folders_of(connection, user, [new for new, _ in group], len(made))
+        placed = [
+            (replace(new, parent=folder, folders=()), blob)
+            for (new, blob), folder in zip(group, folders, strict=True)
+        ]
+        for run in _without_repetition(placed):
             made += _add_run(connection, user, run, len(made), numbers)
     return made
 
 
-def _without_repetition(files: Sequence[tuple[NewObject, Blob]]) -> Iterator[list[tuple[NewObject, Blob]]]:
-    """Cut files so that no name comes twice between two cuts: the second one is a version of the first."""
-    run: dict[str, tuple[NewObject, Blob]] = {}
+def _apart(files: Sequence[tuple[NewObject, Blob]]) -> Iterator[list[tuple[NewObject, Blob]]]:
+    """Cut files so that none of those between two cuts leads through another one, which is refused."""
+    group: list[tuple[NewObject, Blob]] = []
+    made, passed = set[object](), set[object]()
     for file in files:
-        if file[0].name in run:
+        new = file[0]
+        path = (new.parent, (*new.folders, new.name))
+        through = {(new.parent, new.folders[:depth]) for depth in range(1, len(new.folders) + 1)}
+        if path in passed or through & made:
+            yield group
+            group, made, passed = [], set(), set()
+        group.append(file)
+        made.add(path)
+        passed |= through
+    yield group
+
+
+def _folders_of(
+    connection: Connection, user: User, files: Sequence[NewObject], start: int
+) -> list[int | None]:
+    """Return the folder of each file, made where it is missing: all of one depth by one statement."""
+    first: dict[tuple[int | None, Sequence[str]], int] = {}
+    for number, new in enumerate(files, start):
+        first.setdefault((new.parent, new.folders), number)
+    starts: dict[int | None, int | None] = {}
+    for (parent, _), number in first.items():
+        if parent not in starts:
+            with about(number):
+                starts[parent] = objects.folder_for(connection, user, parent)
+    here = {place: starts[place[0]] for place in first}
+    depth = 0
+    while followed := [place for place in first if len(place[1]) > depth]:
+        steps = {place: (here[place], place[1][depth]) for place in followed}
+        found = _made_folders(connection, user, list(dict.fromkeys(steps.values())))
+        for place, step in steps.items():
+            with about(first[place]):
+                here[place] = objects.needed_folder(found[step]).id
+        depth += 1
+    return [here[new.parent, new.folders] for new in files]
+
+
+def _made_folders(
+    connection: Connection, user: User, wanted: Sequence[tuple[int | None, str]]
+) -> dict[tuple[int | None, str], Record]:
+    """Return what has some names in some folders, made folders where there is nothing."""
+    found = objects.in_folders(connection, user, wanted)
+    rows = [
+        objects.row_of(user, NewObject(*place), Kind.FOLDER, blob=None, number=None, replaced=None)
+        for place in wanted
+        if place not in found
+    ]
+    if rows:
+        found |= {(record.parent, record.name): record for record in objects.add_all(connection, rows)}
+    return found
+
+
+def _without_repetition(files: Sequence[tuple[NewObject, Blob]]) -> Iterator[list[tuple[NewObject, Blob]]]:
+    """Cut files so that no name comes twice in a folder between two cuts: the second one is a version."""
+    run: dict[tuple[int | None, str], tuple[NewObject, Blob]] = {}
+    for file in files:
+        place = (file[0].parent, file[0].name)
+        if place in run:
             yield list(run.values())
             run = {}
-        run[file[0].name] = file
+        run[place] = file
     yield list(run.values())
 
 
@@ -79,32 +142,31 @@ def _add_run(
     first: int,
     numbers: Mapping[str, int],
 ) -> list[Record]:
-    """Make files of different names in one folder: looked up at once, and the new ones added at once."""
-    start = files[0][0]
-    with about(first):
-        folder = objects.folder_for(connection, user, start.parent, start.folders)
-    present = objects.children(connection, user, folder, [new.name for new, _ in files])
-    made: dict[str, Record] = {}
+    """Make files of different places: looked up at once, and the new ones added at once."""
+    places = [(new.parent, new.name) for new, _ in files]
+    present = objects.in_folders(connection, user, places)
+    made: dict[tuple[int | None, str], Record] = {}
     rows: list[dict[str, object]] = []
-    for number, (new, blob) in enumerate(files, first):
-        here = replace(new, parent=folder, folders=())
+    for number, (place, (new, blob)) in enumerate(zip(places, files, strict=True), first):
         content = numbers[blob.blake3]
-        replaced = present.get(new.name)
+        replaced = present.get(place)
         if replaced is None:
-            row = objects.row_of(user, here, Kind.FILE, blob=blob, number=content, replaced=None)
+            row = objects.row_of(user, new, Kind.FILE, blob=blob, number=content, replaced=None)
             rows.append(row)
             continue
         _add_rows(connection, rows, made)  # first, so that ids are in the order of the files
         with about(number):
             objects.refuse_folder(replaced)
-            made[new.name] = objects.add(
-                connection, user, here, Kind.FILE, blob=blob, number=content, replaced=replaced
+            made[place] = objects.add(
+                connection, user, new, Kind.FILE, blob=blob, number=content, replaced=replaced
             )
     _add_rows(connection, rows, made)
-    return [made[new.name] for new, _ in files]
+    return [made[place] for place in places]
 
 
-def _add_rows(connection: Connection, rows: list[dict[str, object]], made: dict[str, Record]) -> None:
+def _add_rows(
+    connection: Connection, rows: list[dict[str, object]], made: dict[tuple[int | None, str], Record]
+) -> None:
     if rows:
-        made |= {record.name: record for record in objects.add_all(connection, rows)}
+        made |= {(record.parent, record.name): record for record in objects.add_all(connection, rows)}
         rows.clear()

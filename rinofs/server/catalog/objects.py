@@ -48,14 +48,16 @@ __all__ = [
     "changeable",
     "changed_values",
     "child",
-    "children",
     "earlier",
     "folder_for",
     "get",
+    "in_folders",
     "inside",
     "locate",
+    "locate_few",
     "locate_many",
     "metadata_values",
+    "needed_folder",
     "refer",
     "refuse_fields",
     "refuse_folder",
@@ -95,6 +97,15 @@ _BY_ID = RECORDS.where(_MINE, objects.c.id == bindparam("number"))
 _BY_NAME = RECORDS.where(_MINE, objects.c.name == bindparam("called"), objects.c.version_of.is_(None))
 _AT_TOP = _BY_NAME.where(objects.c.parent.is_(None))
 _IN_FOLDER = _BY_NAME.where(objects.c.parent == bindparam("folder"))
+_BY_NAMES = RECORDS.where(
+    _MINE, objects.c.name.in_(bindparam("names", expanding=True)), objects.c.version_of.is_(None)
+)
+_SOME_AT_TOP = _BY_NAMES.where(objects.c.parent.is_(None))
+_SOME_IN_FOLDER = _BY_NAMES.where(objects.c.parent == bindparam("folder"))
+_IN_SOME_FOLDERS = _BY_NAMES.where(objects.c.parent.in_(bindparam("folders", expanding=True)))
+
+_MOST_COMBINATIONS = 1024
+"""Folders times names that one statement looks up; looking up a hundred takes as long as a statement."""
 
 
 _CONTENTS = select(blobs.c.id, blobs.c.key, blobs.c.size, blobs.c.blake3, blobs.c.sha256)
@@ -319,30 +330,81 @@ def locate(reader: Reader, user: User, path: Sequence[str]) -> Record:
 
 
 def locate_many(connection: Connection, user: User, paths: Sequence[Sequence[str]]) -> list[Record | None]:
-    """Return the current objects at some paths, None where there is none; each folder is looked up once."""
-    below: dict[tuple[str, ...], set[str]] = {}
+    """Return the current objects at some paths, None where there is none.
+
+    What is at one depth of all paths is looked up together: chunks of arrays are in a folder each.
+    """
+    found: list[Record | None] = [None] * len(paths)
+    followed = [number for number, path in enumerate(paths) if path]
+    depth = 0
+    while followed:
+        steps = {number: (_id_of(found[number]), paths[number][depth]) for number in followed}
+        records = in_folders(connection, user, steps.values())
+        depth += 1
+        followed = []
+        for number, step in steps.items():
+            record = found[number] = records.get(step)
+            if record is not None and len(paths[number]) > depth:
+                if record.type == Kind.FOLDER:
+                    followed.append(number)
+                else:
+                    found[number] = None
+    return found
+
+
+def locate_few(reader: Reader, user: User, paths: Sequence[Sequence[str]]) -> list[Record | None]:
+    """Return what `locate_many` returns, by a statement for each folder and object that is on the way."""
+    steps: dict[tuple[int | None, str], Record | None] = {}
+    found: list[Record | None] = []
     for path in paths:
-        if path:
-            below.setdefault(tuple(path[:-1]), set()).add(path[-1])
-    found: dict[tuple[str, ...], Record] = {}
-    for folder, names in below.items():
-        try:
-            record = locate(connection, user, folder) if folder else None
-        except NotFound:
-            continue
-        if record is not None and record.type != Kind.FOLDER:
-            continue
-        inside_it = children(connection, user, None if record is None else record.id, names)
-        found |= {(*folder, name): child for name, child in inside_it.items()}
-    return [found.get(tuple(path)) for path in paths]
+        here: Record | None = None
+        for depth, name in enumerate(path):
+            if depth and (here is None or here.type != Kind.FOLDER):
+                here = None
+                break
+            step = (_id_of(here), name)
+            if step not in steps:
+                steps[step] = child(reader, user, *step)
+            here = steps[step]
+        found.append(here)
+    return found
 
 
-def children(
+def _id_of(record: Record | None) -> int | None:
+    return None if record is None else record.id
+
+
+def in_folders(
+    connection: Connection, user: User, places: Iterable[tuple[int | None, str]]
+) -> dict[tuple[int | None, str], Record]:
+    """Return the current objects of some names in some folders, by folder and name."""
+    below: dict[int | None, set[str]] = {}
+    for folder, name in places:
+        below.setdefault(folder, set()).add(name)
+    names = {name for of_folder in below.values() for name in of_folder}
+    if len(below) < 2 or None in below or len(below) * len(names) > _MOST_COMBINATIONS:
+        return {
+            (folder, name): record
+            for folder, of_folder in below.items()
+            for name, record in _children(connection, user, folder, of_folder).items()
+        }
+    values = {"user": user.id, "folders": sorted(filter(None, below)), "names": sorted(names)}
+    rows = connection.execute(_IN_SOME_FOLDERS, values)
+    found = {(row.parent, row.name): Record(*row) for row in rows}
+    return {place: record for place, record in found.items() if place[1] in below[place[0]]}
+
+
+def _children(
     connection: Connection, user: User, parent: int | None, names: Collection[str]
 ) -> dict[str, Record]:
     """Return the current objects of some names in a folder, by name."""
-    asked = RECORDS.where(inside(user, parent), objects.c.name.in_(sorted(names)))
-    return {row.name: Record(*row) for row in connection.execute(asked)}
+    if len(names) == 1:
+        [name] = names
+        record = child(connection, user, parent, name)
+        return {} if record is None else {name: record}
+    asked = _SOME_AT_TOP if parent is None else _SOME_IN_FOLDER
+    rows = connection.execute(asked, {"user": user.id, "names": sorted(names), "folder": parent})
+    return {row.name: Record(*row) for row in rows}
 
 
 # Putting it together takes longer than running it.
@@ -381,10 +443,21 @@ def folder_for(
         step = child(connection, user, here, name)
         if step is None:
             step = add(connection, user, NewObject(here, name), Kind.FOLDER)
-        elif step.type != Kind.FOLDER:
-            raise Conflict(f"name: {name!r} is not a folder", field="name")
-        here = step.id
+        here = needed_folder(step).id
     return here
+
+
+def needed_folder(record: Record) -> Record:
+    """Return an object if things can be put into it.
+
+    Raises
+    ------
+    Conflict
+        If it is not a folder.
+    """
+    if record.type != Kind.FOLDER:
+        raise Conflict(f"name: {record.name!r} is not a folder", field="name")
+    return record
 
 
 def add(

@@ -101,8 +101,16 @@ class Store:
                 return objects.get(connection, user, where)
             return objects.locate(connection, user, where)
 
-    def locate_many(self, user: User, paths: Sequence[Sequence[str]]) -> list[Record | None]:
-        """Return the current objects at some paths, in one state of everything; None where there is none."""
+    def locate_many(
+        self, user: User, paths: Sequence[Sequence[str]], *, at_once: bool = False
+    ) -> list[Record | None]:
+        """Return the current objects at some paths, in one state of everything; None where there is none.
+
+        With `at_once` as in `get`, for few paths.
+        """
+        if at_once:
+            with self._database.look() as reader:
+                return objects.locate_few(reader, user, paths)
         with self._database.read() as connection:
             return objects.locate_many(connection, user, paths)
 

@@ -107,7 +107,18 @@ def test_it_is_as_if_they_came_one_after_the_other(extended: LiveServer, seed: i
         assert many.status_code == 201, many.text
         singles = [alone.upload(content, **fields) for fields, content in files]
         assert bare(many.json()["result"]) == bare([single.json() for single in singles])
-    assert bare(everything(together)) == bare(everything(alone))
+    found, expected = (bare(everything(api)) for api in (together, alone))
+    assert _files(found) == _files(expected)
+    assert sorted(found, key=_path) == sorted(expected, key=_path)  # folders are made first
+
+
+def _files(records: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [record for record in records if record["type"] == "file"]
+
+
+def _path(record: dict[str, Any]) -> list[str]:
+    path: list[str] = record["path"]
+    return path
 
 
 REFUSED: dict[str, tuple[list[Sent], int, str]] = {

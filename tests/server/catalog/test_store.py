@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import sqlite3
@@ -8,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sqlalchemy import and_, insert, select, text
+from sqlalchemy import Engine, and_, event, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from rinofs.protocol.search_syntax import parse_search
@@ -82,6 +83,75 @@ def test_a_second_upload_makes_the_first_an_earlier_version(
         assert content(services, store.get(user, record.id)) == f"v{number}".encode()
     for record in made[:-1]:
         assert store.get(user, record.id).version_of == current.id
+
+
+def test_many_paths_are_found_as_each_of_them(services: Services, user: User, store: Store) -> None:
+    for name in ("t", "a/0/0", "a/1/0", "a/1/1", "b/1/0", "a/2", "a/3/0/0"):
+        upload(services, user, name, b"x")
+    upload(services, user, "a/1/0", b"newer")
+    steps = ("a", "b", "t", "0", "1", "2", "3", "9")
+    paths = [list(path) for length in range(4) for path in itertools.product(steps, repeat=length)]
+    paths += [["a", "3", "0", "0"], ["a", "3", "0", "0", "0"], ["a", "3", "0", "1"]]
+    expected: list[Record | None] = []
+    for path in paths:
+        try:
+            expected.append(store.get(user, path))
+        except NotFound:
+            expected.append(None)
+    assert sum(record is not None for record in expected) == 14
+    assert store.locate_many(user, paths) == expected
+    assert store.locate_many(user, paths, at_once=True) == expected
+    assert [store.locate_many(user, [path])[0] for path in paths[:90]] == expected[:90]
+    # As many folders and names as are not looked up in all combinations.
+    wide = [["a", str(number), str(number)] for number in range(100)]
+    assert store.locate_many(user, wide) == [
+        store.get(user, path) if path[1] in "01" else None for path in wide
+    ]
+
+
+def test_paths_are_found_by_a_statement_for_each_depth(services: Services, user: User, store: Store) -> None:
+    paths = [["array", "c", str(number), "0", "0"] for number in range(20)]
+    for path in paths:
+        upload(services, user, "/".join(path), b"x")
+    seen: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        seen.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        assert None not in store.locate_many(user, paths)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert len([statement for statement in seen if "SELECT" in statement]) == 5
+
+
+def test_a_bundle_makes_what_single_uploads_make(services: Services, user: User, store: Store) -> None:
+    names = ["c/0/0", "c/1/0", "a", "c/0/1", "c/0/0", "d/e/f/g", "a", "c/2"]
+    folder = store.create_folder(user, NewObject(None, "c")).id
+    upload(services, user, "c/1/0", b"before")
+    with services.blobs.new_upload() as sent:
+        sent.write(b"x")
+        blob = sent.finish()
+        files = [NewObject(None, *reversed(_split(name))) for name in names]
+        files.append(NewObject(folder, "1", ("0",)))  # the path of one before, in other words
+        made = store.upload_many(user, [(new, blob) for new in files])
+        assert [record.name for record in made] == [new.name for new in files]
+        ids = [record.id for record in made]
+        assert list(dict.fromkeys(ids)) == sorted(set(ids))
+        for name in names:
+            assert content(services, store.get(user, name.split("/"))) == b"x"
+        assert len(json.loads(store.get(user, ["c", "1", "0"]).versions)) == 1
+        for wrong in (["new/0", "a/b"], ["new/0", "c"], ["c/2/0"]):
+            with pytest.raises(Conflict, match=rf"files\[{len(wrong) - 1}\]"):
+                store.upload_many(user, [(NewObject(None, *reversed(_split(name))), blob) for name in wrong])
+        with pytest.raises(NotFound):
+            store.get(user, ["new"])
+
+
+def _split(path: str) -> tuple[tuple[str, ...], str]:
+    *folders, name = path.split("/")
+    return tuple(folders), name
 
 
 def test_earlier_versions_can_only_be_read(services: Services, user: User, store: Store) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,14 +20,16 @@ from rinofs.server.api.rinocloud.changes import respond_with_list
 from rinofs.server.api.rinocloud.requests import new_object, path_of, text, whole_number
 from rinofs.server.blobs.store import digests_of
 from rinofs.server.catalog.bulk_insert import about
+from rinofs.server.catalog.database import WouldWait
 from rinofs.server.catalog.records import Kind
 from rinofs.server.catalog.store import made_before
 from rinofs.server.errors import ApiError, BadRequest, NotFound, Unprocessable
 from rinofs.server.web.downloads import wanted_digests
+from rinofs.server.web.sending import SMALL, read_at_once
 from rinofs.server.web.uploads import read_upload
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from starlette.requests import Request
 
@@ -40,6 +43,9 @@ __all__ = ["download_many", "upload_many"]
 _DIGEST = re.compile("[0-9a-f]{64}")
 _OF_CONTENT = ("size", *DIGESTS)
 
+MAX_AT_ONCE = 32
+"""Number of contents that are read while other requests wait."""
+
 
 async def download_many(call: Call) -> Response:
     """Send the contents of small files; of the others say that they are to be asked for alone."""
@@ -50,22 +56,49 @@ async def download_many(call: Call) -> Response:
     if not isinstance(paths, list) or not 0 < len(paths) <= MAX_BUNDLE_DOWNLOAD:
         raise BadRequest(f"paths: a list of 1 to {MAX_BUNDLE_DOWNLOAD} paths is expected", field="paths")
     wanted = [path_of(path) for path in paths]
+    records = await call.find_many(wanted)
     boundary = secrets.token_hex(16)
-    body = await call.run_in_thread(_answer, call, wanted, boundary)
+    body = _at_once(call, wanted, records, boundary)
+    if body is None:
+        body = await call.run_in_thread(_answer, call, wanted, records, boundary)
     return Response(body, media_type=f"multipart/mixed; boundary={boundary}")
 
 
-def _answer(_user: object, call: Call, paths: Sequence[Sequence[str]], boundary: str) -> bytes:
-    records = call.services.store.locate_many(call.user, paths)
-    return b"".join(_parts(call, paths, records, boundary))
+def _at_once(
+    call: Call, paths: Sequence[Sequence[str]], records: Sequence[Record | None], boundary: str
+) -> bytes | None:
+    """Return the answer if it is small and in memory, where a turn of a thread takes longest."""
+    sizes = [record.size or 0 for record in records if record is not None]
+    if len(sizes) > MAX_AT_ONCE or sum(size for size in sizes if size <= MAX_BUNDLED_FILE) > SMALL:
+        return None
+    with suppress(WouldWait):
+        return b"".join(_parts(call, paths, records, boundary, _content_at_once))
+    return None
+
+
+def _answer(
+    _user: object,
+    call: Call,
+    paths: Sequence[Sequence[str]],
+    records: Sequence[Record | None],
+    boundary: str,
+) -> bytes:
+    return b"".join(_parts(call, paths, records, boundary, _content))
 
 
 def _parts(
-    call: Call, paths: Sequence[Sequence[str]], records: Sequence[Record | None], boundary: str
+    call: Call,
+    paths: Sequence[Sequence[str]],
+    records: Sequence[Record | None],
+    boundary: str,
+    read: Callable[[Call, str, int], bytes | None],
 ) -> Iterator[bytes]:
     room = MAX_BUNDLE
     for path, record in zip(paths, records, strict=True):
-        content = None if record is None else _content(call, record, min(MAX_BUNDLED_FILE, room))
+        content = None
+        if record is not None and record.key is not None and record.size is not None:
+            fits = record.size <= min(MAX_BUNDLED_FILE, room)
+            content = read(call, record.key, record.size) if fits else None
         where = "/".join(quote(name, safe="") for name in path)
         yield f"\r\n--{boundary}\r\nContent-Location: {where}\r\n".encode()
         if content is None or record is None:
@@ -85,15 +118,21 @@ def _offered(request: Request, known: Mapping[str, str]) -> Mapping[str, str]:
     return {SHA256: known[SHA256]}
 
 
-def _content(call: Call, record: Record, most: int) -> bytes | None:
-    if record.key is None or record.size is None or record.size > most:
-        return None
+def _content(call: Call, key: str, size: int) -> bytes | None:
     try:
-        with call.services.blobs.open_range(record.key, record.size) as reader:
-            content = reader.read(record.size)
+        with call.services.blobs.open_range(key, size) as reader:
+            content = reader.read(size)
     except ApiError:
         return None  # whoever asks for it alone is told what is wrong
-    return content if len(content) == record.size else None
+    return content if len(content) == size else None
+
+
+def _content_at_once(call: Call, key: str, size: int) -> bytes:
+    path = call.services.blobs.local_path(key)
+    content = None if path is None else read_at_once(path, size, 0, size)
+    if content is None:
+        raise WouldWait
+    return content
 
 
 async def upload_many(call: Call) -> Response:
