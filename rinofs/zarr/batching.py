@@ -67,18 +67,23 @@ class BatchLimits:
     calls : int
         Calls, where the service is far away. Where it is near, one after the other has more items each, and
         costs less.
+    patience : float
+        Seconds that a call waits for as many items as the one before had: whoever got an item of that usually
+        has the next one soon.
     """
 
     items: int
     size: int
     calls: int
+    patience: float = 0.0
 
 
 class Batcher(Generic[Item, Result]):
     """Collect items that wait at the same time, and work on them by one call.
 
-    Nobody waits for others to come: a call begins at the end of the event loop's turn in which its first item
-    came, unless as many as may be are under way. What comes meanwhile goes into the next one.
+    Without patience nobody waits for others to come: a call begins at the end of the event loop's turn in
+    which its first item came, unless as many as may be are under way. What comes meanwhile goes into the next
+    one.
 
     Parameters
     ----------
@@ -126,6 +131,9 @@ class _BatchQueue(Generic[Item, Result]):
         self._times: deque[float] = deque(maxlen=_RECENT)
         self._running = 0
         self._scheduled = False
+        self._expected = 0
+        self._expected_until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._calls: set[asyncio.Task[None]] = set()
 
     def put(self, item: Item) -> Future[Result]:
@@ -135,12 +143,20 @@ class _BatchQueue(Generic[Item, Result]):
         return future
 
     def _schedule(self) -> None:
-        if not self._scheduled:
+        if self._scheduled:
+            return
+        loop = asyncio.get_running_loop()
+        if len(self._waiting) >= self._expected or loop.time() >= self._expected_until:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._begin)
+            loop.call_soon(self._begin)
+        elif self._timer is None:
+            self._timer = loop.call_at(self._expected_until, self._begin)
 
     def _begin(self) -> None:
         self._scheduled = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         while self._waiting and self._running < self._places():
             if batch := self._take():
                 self._running += 1
@@ -175,6 +191,8 @@ class _BatchQueue(Generic[Item, Result]):
             results = [error] * len(batch)
         finally:
             self._running -= 1
+            self._expected = len(batch)
+            self._expected_until = asyncio.get_running_loop().time() + self._limits.patience
             if self._waiting:
                 self._schedule()
         for (_, future), result in zip(batch, results, strict=True):

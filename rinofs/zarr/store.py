@@ -17,6 +17,7 @@ from rinofs.fs.filesystem import RemoteFileSystem
 from rinofs.protocol.limits import MAX_BUNDLE, MAX_BUNDLE_UPLOAD, MAX_BUNDLED_FILE
 from rinofs.rinocloud.filesystem import RinoFileSystem
 from rinofs.zarr.batching import Batcher, BatchLimits, run_in_thread
+from rinofs.zarr.shards import ShardReads
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -34,6 +35,7 @@ Value = TypeVar("Value")
 
 _NO_FILE = (*ABSENT, IsADirectoryError)  # all else is raised: zarr fills in what it takes for missing
 _BUNDLE = BatchLimits(items=MAX_BUNDLE_UPLOAD, size=MAX_BUNDLE, calls=4)
+_WRITES = BatchLimits(items=MAX_BUNDLE_UPLOAD, size=MAX_BUNDLE, calls=4, patience=0.01)
 _RANGES = BatchLimits(items=1024, size=16 * 1024 * 1024, calls=4)
 _ONE = BatchLimits(items=1, size=0, calls=8)
 _MOST_ARRAYS = 1000
@@ -78,10 +80,11 @@ class RinoStore(Store):
 
     def _prepare(self) -> None:
         self._arrays_of_large: set[str] = set()
+        self._shards = ShardReads(self.fs)
         self._contents: Batcher[str, bytes | None] = Batcher(self._small, _BUNDLE)
         self._large: Batcher[str, bytes] = Batcher(self._alone, _ONE)
         self._ranges: Batcher[Span, bytes] = Batcher(self._parts, _RANGES, _length)
-        self._writes: Batcher[tuple[str, Buffer], None] = Batcher(self._write, _BUNDLE, _size)
+        self._writes: Batcher[tuple[str, Buffer], None] = Batcher(self._write, _WRITES, _size)
         self._large_writes: Batcher[tuple[str, Buffer], None] = Batcher(self._write, _ONE)
 
     @classmethod
@@ -156,10 +159,18 @@ class RinoStore(Store):
             if byte_range is None:
                 data = await self._whole(path)
             else:
-                data = await self._ranges.ask((path, *span))
+                data = await self._part(path, byte_range, span)
         except _NO_FILE:
             return None
         return _buffer(data, prototype)
+
+    async def _part(self, path: str, byte_range: ByteRequest, span: tuple[int | None, int | None]) -> bytes:
+        data = None
+        if isinstance(byte_range, SuffixByteRequest) and byte_range.suffix:
+            data = await self._shards.last(path, byte_range.suffix)
+        elif isinstance(byte_range, RangeByteRequest):
+            data = await self._shards.part(path, byte_range.start, byte_range.end)
+        return await self._ranges.ask((path, *span)) if data is None else data
 
     async def _whole(self, path: str) -> bytes:
         array = path.rpartition("/c/")[0] or path.rpartition("/")[0]
@@ -286,7 +297,9 @@ class RinoStore(Store):
         self._check_writable()
         if not isinstance(value, Buffer):
             raise TypeError(f"{self}: the value of {key!r} must be a Buffer, not {type(value).__name__}")
-        return self._path(key), value
+        path = self._path(key)
+        self._shards.forget(path)
+        return path, value
 
     def _write(self, items: Writes) -> Sequence[Exception | None]:
         errors = self.fs.pipe_each({path: value.to_bytes() for path, value in items})

@@ -1,0 +1,133 @@
+"""Reads of a shard by one task: its index first, then the chunks in it, one after the other.
+
+So zarr reads parts of a shard before it asks for all of them by `Store.get_ranges` (zarr 3.3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from rinofs.fs.blocks import BLOCK, shared_blocks
+from rinofs.zarr.batching import Batcher, BatchLimits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TypeAlias
+
+    from rinofs.fs.files.reader import RemoteReader
+    from rinofs.fs.filesystem import RemoteFileSystem
+
+    Part: TypeAlias = "tuple[_Shard, int, int]"
+
+_ONE = BatchLimits(items=1, size=0, calls=8)
+
+PATIENCE = 1.0
+"""Seconds between two reads of a task after which the second one begins anew, with the current version."""
+
+SMALL = 256 * 1024
+"""Bytes of a chunk above which nothing around it is read with it."""
+
+MOST_AHEAD = 4 * 1024 * 1024
+"""Bytes that are read around a chunk, at most."""
+
+
+class ShardReads:
+    """The shards of which tasks have read the index.
+
+    Whoever reads the last bytes of a value, where the index of a shard is, gets the parts of it that the same
+    task reads next from the same version: an index is of no use for the chunks of another one. As it is known
+    to be one version, more of it can be read with each part: as much as was asked for before, so that it is
+    never more than twice as much in all.
+
+    Parameters
+    ----------
+    fs : RemoteFileSystem
+        The filesystem.
+    """
+
+    def __init__(self, fs: RemoteFileSystem) -> None:
+        self._fs = fs
+        self._shards: WeakKeyDictionary[asyncio.Task[Any], _Shard] = WeakKeyDictionary()
+        self._opening: Batcher[str, _Shard] = Batcher(self._open, _ONE)
+        self._parts: Batcher[Part, bytes] = Batcher(_read, _ONE)
+
+    async def last(self, path: str, count: int) -> bytes:
+        """Return the last bytes of a value, and remember its version for the task."""
+        shard = await self._opening.ask(path)
+        task = asyncio.current_task()
+        if task is not None:
+            self._shards[task] = shard
+        return await self._part(shard, max(shard.size - count, 0), shard.size)
+
+    async def part(self, path: str, start: int, stop: int) -> bytes | None:
+        """Return a part of a value; None if the task has not read the end of it just before."""
+        task = asyncio.current_task()
+        shard = None if task is None else self._shards.get(task)
+        if shard is None or shard.path != path or time.monotonic() > shard.expires:
+            return None
+        return await self._part(shard, start, min(stop, shard.size))
+
+    async def _part(self, shard: _Shard, start: int, stop: int) -> bytes:
+        if start >= stop:
+            return b""
+        data = shard.held(start, stop)
+        if data is None:
+            data = await self._parts.ask((shard, start, stop))
+        shard.asked += stop - start
+        shard.expires = time.monotonic() + PATIENCE
+        return data
+
+    def forget(self, path: str) -> None:
+        """Read a value that was changed anew."""
+        for task, shard in list(self._shards.items()):
+            if shard.path == path:
+                self._shards.pop(task, None)
+
+    def _open(self, paths: Sequence[str]) -> Sequence[_Shard | Exception]:
+        return [_Shard(path, self._fs.open(path, "rb")) for path in paths]
+
+
+class _Shard:
+    """One version of a value, with its blocks in the cache."""
+
+    def __init__(self, path: str, file: RemoteReader) -> None:
+        self.path = path
+        self.size = int(file.size)
+        self.asked = 0
+        self.expires = 0.0
+        self._file = file
+        self._blocks: set[int] = set()
+
+    def held(self, start: int, stop: int) -> bytes | None:
+        return shared_blocks.held(self._file.version_key, start, stop)
+
+    def read(self, start: int, stop: int) -> bytes:
+        first, last = self._widened(start, stop)
+        data = shared_blocks.read(
+            self._file.version_key,
+            self.size,
+            first,
+            last,
+            self._file._fetch_range,  # noqa: SLF001 - fsspec's
+        )
+        self._blocks.update(range(first // BLOCK, (last - 1) // BLOCK + 1))
+        return data[start - first : stop - first]
+
+    def _widened(self, start: int, stop: int) -> tuple[int, int]:
+        """Return what is read for a part: the blocks around it that were not, first those behind it."""
+        if stop - start > SMALL:
+            return start, stop
+        more = min(self.asked, MOST_AHEAD, shared_blocks.max_bytes // 16) // BLOCK
+        first, last = start // BLOCK, (stop - 1) // BLOCK
+        while more and (last + 1) * BLOCK < self.size and last + 1 not in self._blocks:
+            last, more = last + 1, more - 1
+        while more and first and first - 1 not in self._blocks:
+            first, more = first - 1, more - 1
+        return min(start, first * BLOCK), max(stop, min((last + 1) * BLOCK, self.size))
+
+
+def _read(parts: Sequence[Part]) -> Sequence[bytes | Exception]:
+    return [shard.read(start, stop) for shard, start, stop in parts]

@@ -1,0 +1,107 @@
+"""Parts of a shard that a task reads after its index: of one version, and by few requests."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import zarr
+from zarr.abc.store import RangeByteRequest, SuffixByteRequest
+from zarr.core.buffer import cpu, default_buffer_prototype
+
+from rinofs.zarr import RinoStore, shards
+from tests.ecosystem.modes import both_modes
+
+if TYPE_CHECKING:
+    from rinofs import RinoFileSystem
+    from rinofs.testing import LiveServer
+
+PROTOTYPE = default_buffer_prototype()
+SIZE = 3_000_000
+OLD, NEW = (np.random.default_rng(seed).bytes(SIZE) for seed in (1, 2))
+
+
+@pytest.fixture
+def store(fs: RinoFileSystem, server: LiveServer) -> RinoStore:
+    fs.pipe_file("s/c/0", OLD)
+    server.reset()
+    return RinoStore(fs, "s")
+
+
+async def _part(store: RinoStore, start: int, stop: int) -> bytes:
+    found = await store.get("c/0", PROTOTYPE, RangeByteRequest(start, stop))
+    assert found is not None
+    return found.to_bytes()
+
+
+async def _last(store: RinoStore, count: int) -> bytes:
+    found = await store.get("c/0", PROTOTYPE, SuffixByteRequest(count))
+    assert found is not None
+    return found.to_bytes()
+
+
+@both_modes
+async def test_few_requests(store: RinoStore, server: LiveServer) -> None:
+    starts = list(range(0, 2_900_000, 20_000))
+    np.random.default_rng(3).shuffle(starts)
+    assert await _last(store, 100) == OLD[-100:]
+    for start in starts:
+        assert await _part(store, start, start + 10_000) == OLD[start : start + 10_000]
+    if server.extensions:
+        assert len(server.requests) < len(starts) // 3
+        assert sum(request.bytes_out for request in server.requests) < SIZE + 100_000
+
+
+async def test_a_single_part_is_read_alone(store: RinoStore, server: LiveServer) -> None:
+    assert await _last(store, 100) == OLD[-100:]
+    assert await _part(store, 1_000_000, 1_010_000) == OLD[1_000_000:1_010_000]
+    assert len(server.requests) == 3
+    assert sum(request.bytes_out for request in server.requests) < 80_000
+
+
+async def test_parts_are_of_the_version_of_the_index(store: RinoStore, fs: RinoFileSystem) -> None:
+    assert await _last(store, 100) == OLD[-100:]
+    fs.pipe_file("s/c/0", NEW)  # by somebody else
+    assert await _part(store, 0, 10_000) == OLD[:10_000]
+    assert await asyncio.create_task(_part(store, 0, 10_000)) == NEW[:10_000]
+    assert await _last(store, 100) == NEW[-100:]
+    assert await _part(store, 0, 10_000) == NEW[:10_000]
+
+
+async def test_a_version_is_kept_for_a_moment(
+    store: RinoStore, fs: RinoFileSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert await _last(store, 100) == OLD[-100:]
+    fs.pipe_file("s/c/0", NEW)
+    monkeypatch.setattr(shards, "PATIENCE", 0.0)
+    assert await _part(store, 0, 10_000) == OLD[:10_000]
+    assert await _part(store, 0, 10_000) == NEW[:10_000]
+
+
+async def test_what_the_store_itself_writes_is_read(store: RinoStore) -> None:
+    assert await _last(store, 100) == OLD[-100:]
+    await store.set("c/0", cpu.Buffer.from_bytes(NEW))
+    assert await _part(store, 0, 10_000) == NEW[:10_000]
+    assert await _last(store, 100) == NEW[-100:]
+    await store.delete("c/0")
+    assert await store.get("c/0", PROTOTYPE, RangeByteRequest(0, 10_000)) is None
+    assert await store.get("c/0", PROTOTYPE, SuffixByteRequest(10)) is None
+
+
+async def test_bounds_beyond_the_value(store: RinoStore) -> None:
+    assert await _last(store, 2 * SIZE) == OLD
+    assert await _part(store, SIZE - 10, SIZE + 10) == OLD[-10:]
+    assert await _part(store, SIZE + 10, SIZE + 20) == b""
+
+
+def test_parts_of_shards_through_zarr(fs: RinoFileSystem, server: LiveServer) -> None:
+    data = np.random.default_rng(2).random((400, 512))
+    array = zarr.create_array(
+        RinoStore(fs, "a.zarr"), shape=data.shape, chunks=(1, 512), shards=data.shape, dtype=data.dtype
+    )
+    array[:] = data
+    server.reset()
+    np.testing.assert_array_equal(zarr.open_array(RinoStore(fs, "a.zarr"), mode="r")[::2], data[::2])
+    assert len(server.requests) < 60
