@@ -1,12 +1,16 @@
-"""Measure: ``python -m tests.benchmarks [CASE ...] [--rounds N] [--no-write]``.
+"""Measure: ``python -m tests.benchmarks [CASE ...] [--results FILE] [--alone] [--rounds N]``.
 
-The page in docs/ is of one run: it is written if all cases were measured.
+The page in docs/ is written from the cases that were measured, or from all that a file of results has: so
+cases can be measured one by one. Results of another Python or machine get a section of their own, as after
+``make bench PYTHON=python3.12 VENV=.venv-3.12``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -19,10 +23,22 @@ from typing import TYPE_CHECKING, Any
 from tests.benchmarks import data, report
 from tests.benchmarks.contenders import Place
 from tests.benchmarks.goals import CASES, Case
-from tests.benchmarks.servers import Clocked, Served, nginx, seaweed, served, started
+from tests.benchmarks.servers import (
+    Clocked,
+    Served,
+    first,
+    nginx,
+    seaweed,
+    served,
+    started,
+    with_children,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from typing import TypeAlias
+
+    Server: TypeAlias = Served | Clocked
 
 ROOT = Path(__file__).parents[2]
 WINDOW = "4194304"  # what Linux sends ahead by default, at most
@@ -32,17 +48,23 @@ def install() -> None:
     """Install the opponents."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--group", f"{ROOT}/pyproject.toml:bench"]
     subprocess.run(command, check=True)
-    if not (shutil.which("nginx") or Path("/usr/sbin/nginx").exists()):
+    there = {
+        "nginx-light": shutil.which("nginx", path="/usr/sbin:/usr/bin"),
+        "rclone": shutil.which("rclone"),
+    }
+    missing = [package for package, path in there.items() if path is None]
+    if missing:
         subprocess.run(["apt-get", "update", "-qq"], check=True)
-        subprocess.run(["apt-get", "install", "-qq", "--yes", "nginx-light"], check=True)
+        subprocess.run(["apt-get", "install", "-qq", "--yes", *missing], check=True)
 
 
 def measure(
-    case: Case, contender: str, place: Place, server: Served | Clocked, others: Sequence[Clocked]
+    case: Case, contender: str, place: Place, server: Server, others: Sequence[Server], *, alone: bool
 ) -> dict[str, Any]:
     """Let one of them do the work once, in a process of its own.
 
     `server` counts its requests. It or one of the `others` did the work: the processor time is that of all.
+    With `alone`, nothing else on the machine runs meanwhile.
     """
     command = [
         sys.executable,
@@ -52,27 +74,36 @@ def measure(
         contender,
         json.dumps(asdict(place)),
     ]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
-    ) as child:
+    every = (server, *others)
+    with (
+        subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        ) as child,
+        ExitStack() as stack,
+    ):
         assert child.stdin is not None
         assert child.stdout is not None
         if child.stdout.readline() != "ready\n":
             raise RuntimeError(f"{contender} could not prepare for {case.name}")
-        for one in (server, *others):
+        if alone:
+            served = [process for one in every for process in one.processes()]
+            stack.enter_context(first([*served, *with_children(child.pid)]))
+        for one in every:
             one.counts()
         child.stdin.write("\n")
         child.stdin.flush()
         taken: dict[str, Any] = json.loads(child.stdout.readline())
+        child.wait()
     counts = server.counts()
-    served = counts["cpu"] + sum(other.counts()["cpu"] for other in others)
-    return {**taken, "requests": counts["requests"], "sent": counts["sent"], "served": served}
+    cpu = counts["cpu"] + sum(other.counts()["cpu"] for other in others)
+    return {**taken, "requests": counts["requests"], "sent": counts["sent"], "served": cpu}
 
 
-def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
-    """Measure all cases, the contenders of each in turn."""
+def run(cases: Sequence[Case], options: argparse.Namespace, *, masked: bool) -> Iterator[report.Result]:
+    """Measure all cases, the contenders of each in turn; yields what each took."""
     from rinofs import RinoFileSystem
 
+    names = [case.name for case in cases]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rinofs-bench-")))
         files = folder / "files"
@@ -83,11 +114,11 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
         fs = RinoFileSystem(endpoint_url=server.url, token=server.told["token"])
         print("uploading them", flush=True)
         ids = data.upload(fs, files)
-        for count in sorted({count for case in cases for count in data.wide_folders(case.name)}):
+        for count in sorted({count for name in names for count in data.wide_folders(name)}):
             data.widen(fs, Path(server.told["data"]) / "rinofs.sqlite3", count)
-        if any(case.name == "query-index" for case in cases):
+        if {"query-index", "query-million"} & set(names):
             data.add_index("number", server.told["data"])
-        if any(case.name.startswith("day-") for case in cases):
+        if any(name.startswith("day-") for name in names):
             data.record_day(fs, files)
         alone = stack.enter_context(served("embedded", "1"))
         host, _, port = server.url.removeprefix("http://").partition(":")
@@ -97,7 +128,10 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
         )
         bare = stack.enter_context(served("bare"))
         web = stack.enter_context(nginx(folder, files))
-        s3 = [stack.enter_context(seaweed(folder / "s3"))] if "zarr-write" in [c.name for c in cases] else []
+        s3 = []
+        if {"zarr-write", "many-get-command"} & set(names):
+            s3 = [stack.enter_context(seaweed(folder / "s3"))]
+            data.upload_to_s3(s3[0].url, files)
         clocked = (*s3, web, Clocked(bare.url, bare.pid), Clocked(alone.url, alone.pid))
         place = Place(
             server.url,
@@ -112,32 +146,33 @@ def run(cases: Sequence[Case], rounds: int | None) -> report.Taken:
         )
         plain = stack.enter_context(started(folder / "plain"))
         own = data.upload_few(RinoFileSystem(endpoint_url=plain.url, token=plain.token), files)
-        settings: dict[str, tuple[Place, Served | Clocked]] = {
-            "live": (place, server),
-            "late": (replace(place, url=late.url), server),
-            "narrow": (replace(place, url=narrow.url), server),
-            "wide": (replace(place, url=wide.url), server),
-            "serve": (replace(place, url=plain.url, token=plain.token, ids=own), plain),
+        settings: dict[str, tuple[Place, Server, Sequence[Server]]] = {
+            "live": (place, server, clocked),
+            "late": (replace(place, url=late.url), server, [late]),
+            "narrow": (replace(place, url=narrow.url), server, [narrow]),
+            "wide": (replace(place, url=wide.url), server, [wide]),
+            "serve": (replace(place, url=plain.url, token=plain.token, ids=own), plain, clocked),
         }
-        taken: report.Taken = {}
         for case in cases:
-            where, asked = settings[case.setting]
+            where, asked, others = settings[case.setting]
             runs: dict[str, list[dict[str, Any]]] = {name: [] for name in case.contenders}
-            for _ in range(rounds or case.rounds):
+            for _ in range(options.rounds or case.rounds):
                 for name in case.contenders:
-                    runs[name].append(measure(case, name, where, asked, clocked))
-            taken[case.name] = runs
-            for goal, ratio in report.ratios(case, taken):
-                wanted = f"(must {goal.must}, aim {goal.aim})"
-                print(f"{case.title}: {goal.contender} / {goal.opponent} = {ratio:.2f} {wanted}", flush=True)
-            for bound, name, most in report.bounds(case, taken):
-                print(
-                    f"{case.title}: {name}: {bound.figure} {most:,.0f} (must {bound.most:,.0f})", flush=True
-                )
-            for name, all_of in runs.items():
-                middle = sorted(all_of, key=lambda one: float(one["wall"]))[len(all_of) // 2]
-                print("    ", name, {key: round(value, 3) for key, value in middle.items()}, flush=True)
-        return taken
+                    runs[name].append(measure(case, name, where, asked, others, alone=options.alone))
+            result = report.Result(case.name, report.machine(), masked, runs)
+            _show(case, result)
+            yield result
+
+
+def _show(case: Case, result: report.Result) -> None:
+    for goal, ratio in report.ratios(case, result):
+        wanted = f"(must {goal.limit(masked=result.masked)}, aim {goal.aim})"
+        print(f"{case.title}: {goal.label} = {ratio:.2f} {wanted}", flush=True)
+    for bound, name, most in report.bounds(case, result):
+        print(f"{case.title}: {name}: {bound.figure} {most:,.0f} (must {bound.most:,.0f})", flush=True)
+    for name, all_of in result.runs.items():
+        middle = sorted(all_of, key=lambda one: float(one["wall"]))[len(all_of) // 2]
+        print("    ", name, {key: round(value, 4) for key, value in middle.items()}, flush=True)
 
 
 def main() -> None:
@@ -145,7 +180,12 @@ def main() -> None:
     names = [case.name for case in CASES]
     parser.add_argument("cases", nargs="*", metavar="CASE", help=", ".join(names))
     parser.add_argument("--rounds", type=int, help="how often, in place of what each case says")
-    parser.add_argument("--no-write", action="store_true", help="only print, as with CASE")
+    parser.add_argument(
+        "--results", type=Path, help="a file that results are kept in; it replaces older ones"
+    )
+    parser.add_argument("--masked", choices=("no", "yes", "both"), default="both", help="SHA instructions")
+    parser.add_argument("--alone", action="store_true", help="let nothing else run meanwhile; needs root")
+    parser.add_argument("--no-write", action="store_true", help="only print")
     parser.add_argument("--no-install", action="store_true", help="the opponents are there")
     options = parser.parse_args()
     for name in options.cases:
@@ -154,9 +194,23 @@ def main() -> None:
     if not options.no_install:
         install()
     cases = [case for case in CASES if (case.name in options.cases if options.cases else not case.by_name)]
-    taken = run(cases, options.rounds)
-    if not options.no_write and not options.cases:
-        report.write(cases, taken, ROOT / "docs")
+    kept = report.load(options.results) if options.results else {}
+    if options.masked != "yes":
+        _measured(cases, options, kept, masked=False)
+    if options.masked != "no" and platform.machine() == "x86_64" and (again := [c for c in cases if c.sha]):
+        os.environ["OPENSSL_ia32cap"] = report.MASK  # noqa: SIM112 (its name)
+        _measured(again, options, kept, masked=True)
+    if not options.no_write and (options.results or not options.cases):
+        report.write(kept, ROOT / "docs")
+
+
+def _measured(
+    cases: Sequence[Case], options: argparse.Namespace, kept: report.Results, *, masked: bool
+) -> None:
+    for result in run(cases, options, masked=masked):
+        kept[result.key] = result
+        if options.results:
+            report.save(kept, options.results)
 
 
 if __name__ == "__main__":

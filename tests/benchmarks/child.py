@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.benchmarks.contenders import Place, prepare
+from tests.benchmarks.contenders import Place, prepare, settle
 
 
 def _peak() -> float:
@@ -21,6 +21,12 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+def _processor() -> float:
+    """Return the processor seconds of this process and of those that it has waited for."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
 def main() -> None:
     case, contender, place = sys.argv[1:]
     work = prepare(case, contender, Place(**json.loads(place)))
@@ -28,14 +34,15 @@ def main() -> None:
     print("ready", flush=True)
     sys.stdin.readline()
     base = _peak()
-    processor, wall = time.process_time(), time.perf_counter()
-    work()
+    processor, wall = _processor(), time.perf_counter()
+    rest = work()
     taken = {
         "wall": time.perf_counter() - wall,
-        "cpu": time.process_time() - processor,
+        "cpu": _processor() - processor,
         "memory": _peak() - base,
     }
-    print(json.dumps(taken), flush=True)
+    print(json.dumps(taken | rest if isinstance(rest, dict) else taken), flush=True)
+    settle()
 
 
 if __name__ == "__main__":

@@ -8,25 +8,32 @@ from __future__ import annotations
 import asyncio
 import atexit
 import hashlib
+import json
 import os
+import queue
 import random
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.benchmarks.goals import PUT
 from tests.datapack.long_recording import CHANNELS, RATE, values_of
 
 MEBIBYTE = 1024 * 1024
 Work = Callable[[], Any]
+_AFTER: list[Callable[[], object]] = []
+"""What is done after a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +55,8 @@ class Place:
     alone, alone_token : str
         A server of rinofs that commits every transaction alone, and who asks it.
     s3 : str
-        An S3 server with the empty bucket ``bench``, which takes any key; only for the cases that need it.
+        An S3 server with a bucket ``bench``, which takes any key and has the small files below ``many``; only
+        for the cases that need it.
     """
 
     url: str
@@ -197,12 +205,65 @@ def _many_get(fs: Any, name: Any, _place: Place) -> Work:
     return lambda: fs.get(paths, [str(folder / f"f{number:04}") for number in range(1000)])
 
 
+def _many_get_command(contender: str, place: Place) -> Work:
+    """Run a program that gets the files, as a user would."""
+    target = _scratch("many")
+    environment = dict(os.environ)
+    if contender == "rinofs":
+        command = [sys.executable, "-m", "rinofs", "get", "--recursive", "rino://many", target]
+        environment |= {"FSSPEC_RINO_ENDPOINT_URL": place.url, "FSSPEC_RINO_TOKEN": place.token}
+    elif contender == "rclone":
+        remote = (
+            f":s3,provider=Other,access_key_id=any,secret_access_key=any,endpoint='{place.s3}':bench/many"
+        )
+        command = ["rclone", "copy", "--config", os.devnull, remote, target]
+    else:
+        program = (
+            "import s3fs, sys; fs = s3fs.S3FileSystem(**eval(sys.argv[1]));"
+            "fs.get('bench/many', sys.argv[2], recursive=True)"
+        )
+        command = [sys.executable, "-c", program, repr(_s3_options(place)), target]
+
+    def work() -> None:
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+        assert len(list(Path(target).iterdir())) == 1000
+
+    return work
+
+
 def _many_put(fs: Any, _name: Any, place: Place) -> Work:
     return lambda: fs.put(f"{place.folder}/many/", f"put-{os.getpid()}", recursive=True)
 
 
-def _put(fs: Any, _name: Any, place: Place) -> Work:
-    return lambda: fs.put_file(f"{place.folder}/big", f"put-{os.getpid()}")
+def _put(contender: str, place: Place) -> Work:
+    """Upload; the server is not left with work for the next one."""
+    fs = rinofs(place)
+    name = f"put-{os.getpid()}"
+
+    def has_sha256() -> None:
+        while not fs.info(name, refresh=True).get("sha256"):
+            time.sleep(0.005)
+
+    def work() -> None:
+        fs.put_file(f"{place.folder}/big", name)
+        if contender != "rinofs":
+            has_sha256()
+
+    _AFTER.append(has_sha256)
+    return work
+
+
+def _bare_put(_contender: str, place: Place) -> Work:
+    import requests
+
+    session = requests.Session()
+    session.get(place.bare)
+
+    def work() -> None:
+        with Path(f"{place.folder}/big").open("rb") as file:
+            session.put(f"{place.bare}stored", data=file).raise_for_status()
+
+    return work
 
 
 def _parquet(fs: Any, name: Any, _place: Place) -> Work:
@@ -345,6 +406,12 @@ def _zarr(contender: str, place: Place) -> Work:
         options = {"endpoint_url": place.url, "token": place.token}
         return lambda: xr.open_zarr("rino://field.zarr", storage_options=options, chunks=None).load()
     # The download URLs of rinofs have no paths, so that the same bytes come from nginx here.
+    if contender == "obstore":
+        from obstore.store import HTTPStore
+        from zarr.storage import ObjectStore
+
+        address = HTTPStore.from_url(f"{place.nginx}/bucket/field.zarr", client_options={"allow_http": True})
+        return lambda: xr.open_zarr(ObjectStore(address, read_only=True), chunks=None).load()
     return lambda: xr.open_zarr(f"{place.nginx}/bucket/field.zarr", chunks=None).load()
 
 
@@ -432,8 +499,9 @@ def _server_download(contender: str, place: Place) -> Work:
 
 def _server_upload(contender: str, place: Place) -> Work:
     if contender == "rinofs serve":
-        fs = unverified(place)
-        return lambda: fs.put_file(f"{place.folder}/big", f"put-{os.getpid()}")
+        return _put("rinofs", place)
+    if contender == "md5 in a thread, write and fsync in another":
+        return lambda: _write_beside_md5(f"{place.folder}/big")
 
     def work() -> None:
         digests = hashlib.md5(), hashlib.sha256()
@@ -441,6 +509,84 @@ def _server_upload(contender: str, place: Place) -> Work:
             while piece := file.read(MEBIBYTE):
                 for digest in digests:
                     digest.update(piece)
+
+    return work
+
+
+def _write_beside_md5(source: str) -> None:
+    """Copy a file durably while another thread takes its MD5."""
+    digest = hashlib.md5()
+    pieces: queue.Queue[bytes] = queue.Queue(4)
+
+    def take() -> None:
+        while piece := pieces.get():
+            digest.update(piece)
+
+    taking = threading.Thread(target=take)
+    taking.start()
+    with tempfile.NamedTemporaryFile() as target, Path(source).open("rb", buffering=0) as file:
+        while piece := file.read(MEBIBYTE):
+            pieces.put(piece)
+            target.write(piece)
+        pieces.put(b"")
+        target.flush()
+        os.fsync(target.fileno())
+    taking.join()
+
+
+def _readers(contender: str, place: Place) -> Work:
+    """Read a file in 8 processes, which are ready before."""
+    program = (
+        "import json, sys; from tests.benchmarks.contenders import FILESYSTEMS, Place\n"
+        "place = Place(**json.loads(sys.argv[2])); make, name = FILESYSTEMS[sys.argv[1]]; fs = make(place)\n"
+        "print('ready', flush=True); sys.stdin.readline(); fs.cat_file(name(place, 'half'))"
+    )
+    command = [sys.executable, "-c", program, contender, json.dumps(asdict(place))]
+    readers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(8)]
+    for reader in readers:
+        assert reader.stdout is not None
+        assert reader.stdout.readline() == b"ready\n"
+
+    def work() -> None:
+        for reader in readers:
+            assert reader.stdin is not None
+            reader.stdin.close()
+        assert [reader.wait() for reader in readers] == [0] * 8
+
+    return work
+
+
+def _clients(contender: str, place: Place) -> Work:
+    """Ask from 16 connections, one request after the other on each; return the rate, and what few exceed."""
+    import aiohttp
+
+    bare = contender == "bare Starlette route"
+    body = f'{{"id": {place.ids["kibi"]}}}'.encode()
+    asked: list[tuple[str, str, bytes | None]] = [
+        ("GET", place.bare if bare else place.download("kibi"), None),
+        ("GET", place.bare, None) if bare else ("POST", f"{place.url}/api/1/files/get_metadata/", body),
+    ]
+    times: list[float] = []
+
+    async def ask(session: aiohttp.ClientSession) -> None:
+        for number in range(400):
+            method, url, data = asked[number % 2]
+            began = time.perf_counter()
+            async with session.request(method, url, data=data) as answer:
+                await answer.read()
+                answer.raise_for_status()
+            times.append(time.perf_counter() - began)
+
+    async def ask_all() -> None:
+        headers = {**place.headers, "Content-Type": "application/json"}
+        async with aiohttp.ClientSession(headers=headers) as session:
+            await asyncio.gather(*(ask(session) for _ in range(16)))
+
+    def work() -> dict[str, float]:
+        began = time.perf_counter()
+        asyncio.run(ask_all())
+        seconds = time.perf_counter() - began
+        return {"rate": len(times) / seconds, "p99": sorted(times)[len(times) * 99 // 100]}
 
     return work
 
@@ -538,6 +684,18 @@ def _query_index(contender: str, place: Place) -> Work:
     return work
 
 
+def _query_million(contender: str, place: Place) -> Work:
+    fs = rinofs(place)
+    field = "number" if contender == "with an index" else "unindexed"
+
+    def work() -> None:
+        for number in range(9000, 9002):
+            assert len(list(fs.query(limit=100, **{field: number}))) == 100
+            assert fs.count(**{field: number}) == 100
+
+    return work
+
+
 def _first_ls(_contender: str, place: Place) -> Work:
     made = f"import rinofs; fs = rinofs.RinoFileSystem(endpoint_url={place.url!r}, token={place.token!r})"
     return lambda: subprocess.run([sys.executable, "-c", f"{made}; assert fs.ls('many')"], check=True)
@@ -613,6 +771,7 @@ WORK: dict[tuple[str, str], Callable[[str, Place], Work]] = {
     ("get", "local copy"): _local_copy,
     ("ranges", "obstore"): _obstore_ranges,
     ("put", "requests"): _requests_put,
+    ("put", PUT): _bare_put,
     ("many-put", "requests in 8 threads"): _requests_many_put,
 }
 
@@ -626,7 +785,10 @@ BY_CASE: dict[str, Callable[[str, Place], Work]] = {
     "many-cat": with_filesystem(_many_cat),
     "many-get": with_filesystem(_many_get),
     "many-put": with_filesystem(_many_put),
-    "put": with_filesystem(_put),
+    "many-get-command": _many_get_command,
+    "put": _put,
+    "readers": _readers,
+    "clients": _clients,
     "parquet": with_filesystem(_parquet),
     "zarr": _zarr,
     "zarr-sharded": _sharded,
@@ -644,11 +806,18 @@ BY_CASE: dict[str, Callable[[str, Place], Work]] = {
     "ls": _ls,
     "query": _query,
     "query-index": _query_index,
+    "query-million": _query_million,
     "first-ls": _first_ls,
     **{f"growth-{what}": _growth(what) for what in ("ls", "find", "upload", "info")},
     "day-open": _day_open,
     "day-minute": _day_minute,
 }
+
+
+def settle() -> None:
+    """Do what is to be done after a measurement."""
+    for one in _AFTER:
+        one()
 
 
 def prepare(case: str, contender: str, place: Place) -> Work:

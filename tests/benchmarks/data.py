@@ -75,16 +75,29 @@ def upload(fs: Any, folder: Path) -> dict[str, int]:
 
 def upload_few(fs: Any, folder: Path) -> dict[str, int]:
     """Upload what the server alone is measured with, and return the ids by path."""
-    return {
-        name: int(fs.put_file(folder / name, name) or fs.info(name)["id"]) for name in ("warm", "kibi", "big")
-    }
+    names = ("warm", "kibi", "big", "half")
+    return {name: int(fs.put_file(folder / name, name) or fs.info(name)["id"]) for name in names}
+
+
+def upload_to_s3(url: str, folder: Path) -> None:
+    """Upload the small files to the bucket of an S3 server."""
+    import s3fs
+
+    fs = s3fs.S3FileSystem(key="any", secret="any", endpoint_url=url)
+    fs.put(f"{folder}/many", "bench/many", recursive=True)
 
 
 def wide_folders(case: str) -> tuple[int, ...]:
     """Return how many files the folders have that a case needs."""
     if case.startswith("growth-"):
         return 1000, 100_000, 1_000_000
-    return {"ls": (1000, 100_000), "query": (10_000,), "query-index": (100_000,)}.get(case, ())
+    needed = {
+        "ls": (1000, 100_000),
+        "query": (10_000,),
+        "query-index": (100_000,),
+        "query-million": (1_000_000,),
+    }
+    return needed.get(case, ())
 
 
 def add_index(field: str, folder: str) -> None:

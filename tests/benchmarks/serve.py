@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import sys
+import tempfile
 import threading
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ from tests.benchmarks import distance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from starlette.requests import Request
 
 
 def _tell(**what: object) -> None:
@@ -45,18 +48,26 @@ def embedded(largest_group: str = "") -> None:
 
 
 def bare() -> None:
-    """Run an application of one route that does nothing."""
+    """Run an application of one route that does nothing, and one that stores what it gets."""
     import uvicorn
     from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
     from starlette.responses import Response
     from starlette.routing import Route
 
     async def answer(_request: object) -> Response:
         return Response(b"x" * 1024)
 
+    async def store(request: Request) -> Response:
+        with tempfile.NamedTemporaryFile(buffering=0) as file:
+            async for piece in request.stream():
+                file.write(piece)
+            await run_in_threadpool(os.fsync, file.fileno())
+        return Response(status_code=201)
+
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        Starlette(routes=[Route("/", answer)]),
+        Starlette(routes=[Route("/", answer), Route("/stored", store, methods=["PUT"])]),
         http="httptools",
         loop="uvloop",
         log_level="error",

@@ -66,11 +66,39 @@ class Served:
         self._process.stdin.flush()
         return self._read()
 
+    def processes(self) -> list[psutil.Process]:
+        """Return the processes that it consists of."""
+        return with_children(self.pid)
+
     def close(self) -> None:
         """End it."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(30)
+
+
+def with_children(pid: int) -> list[psutil.Process]:
+    """Return a process and those that it has started."""
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
+
+
+@contextmanager
+def first(processes: list[psutil.Process]) -> Iterator[None]:
+    """Give processes priority over all others of the machine for a while; only root on Linux may."""
+    _schedule(processes, os.SCHED_RR, 1)
+    try:
+        yield
+    finally:
+        _schedule(processes, os.SCHED_OTHER, 0)
+
+
+def _schedule(processes: list[psutil.Process], policy: int, priority: int) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            for thread in process.threads():
+                with suppress(ProcessLookupError):
+                    os.sched_setscheduler(thread.id, policy, os.sched_param(priority))
 
 
 class Clocked:
@@ -82,9 +110,13 @@ class Clocked:
         self._process = psutil.Process(pid)
         self._before = 0.0
 
+    def processes(self) -> list[psutil.Process]:
+        """Return the processes that it consists of."""
+        return with_children(self._process.pid)
+
     def counts(self) -> dict[str, Any]:
         """Return the seconds of processor time since the last call."""
-        every = [self._process, *self._process.children()]
+        every = self.processes()
         times = [process.cpu_times() for process in every]
         before, self._before = self._before, sum(time.user + time.system for time in times)
         return {"requests": 0, "sent": 0, "cpu": self._before - before}
@@ -154,7 +186,7 @@ def seaweed(folder: Path) -> Iterator[Clocked]:
 
 def _make_bucket(url: str) -> None:
     """Make a bucket, as soon as the server can: its parts come up one after the other."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while True:
         with suppress(requests.ConnectionError):
             if requests.put(url, timeout=30).ok:
