@@ -267,6 +267,18 @@ class Database:
         with self._translated(), self.transactions.read(keep_sql=keep_sql) as connection:
             yield connection
 
+    @contextmanager
+    def lookups(self) -> Iterator[Reader]:
+        """Look up rows one by one, each in the state of its moment: what takes the least time.
+
+        Raises
+        ------
+        Unavailable
+            If the database is locked for too long, or fails.
+        """
+        with self._translated(), self.transactions.lookups() as reader:
+            yield reader
+
     def look(self) -> AbstractContextManager[Reader]:
         """Look up a few rows, in one state of everything, in a thread that must not wait.
 

@@ -96,10 +96,12 @@ class Store:
         WouldWait
             If it must not wait, and would have to.
         """
-        with self._database.look() if at_once else self._database.read() as connection:
+        database = self._database
+        one_row = isinstance(where, int) or len(where) == 1
+        with database.look() if at_once else database.lookups() if one_row else database.read() as reader:
             if isinstance(where, int):
-                return objects.get(connection, user, where)
-            return objects.locate(connection, user, where)
+                return objects.get(reader, user, where)
+            return objects.locate(reader, user, where)
 
     def locate_many(
         self, user: User, paths: Sequence[Sequence[str]], *, at_once: bool = False

@@ -21,7 +21,7 @@ from rinofs.server.catalog.postgres.requirements import ServerFacts
 from rinofs.server.catalog.records import NewObject
 from rinofs.server.catalog.store import made_before
 from rinofs.server.catalog.tables import properties, users
-from rinofs.server.errors import ApiError, BadRequest, InsufficientStorage, Unavailable
+from rinofs.server.errors import ApiError, BadRequest, InsufficientStorage, NotFound, Unavailable
 from rinofs.server.services import Services, open_services
 from rinofs.server.settings import ServerSettings
 from tests import postgres
@@ -371,3 +371,19 @@ def test_two_workers_share_a_database(url: str, tmp_path: Path) -> None:
             sent.write(b"content")
             made = one.store.upload(user, new, sent.finish())
         assert two.store.get(user, made.id) == made
+
+
+def test_a_row_is_looked_up_with_one_message_on_connections_that_may_have_ended(
+    url: str, tmp_path: Path
+) -> None:
+    with closing(open_services(ServerSettings(tmp_path, database_url=url))) as services:
+        user = services.accounts.add_user("ada")
+        made = services.store.create_folder(user, NewObject(None, "folder"))
+        for _ in range(2):
+            assert services.store.get(user, made.id) == services.store.get(user, ["folder"]) == made
+            backends(url, "pg_terminate_backend(pid)")
+        with pytest.raises(NotFound):
+            services.store.get(user, made.id + 1)
+        with pytest.raises(BadRequest, match="NUL"):
+            services.store.get(user, ["a\0"])
+        assert backends(url, "state") == [("idle",)]

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from rinofs.server.budgets import CLIENT_GONE, limited
 from rinofs.server.catalog.postgres.driver import driver_of, postgresql_engine, refusal, shown
+from rinofs.server.catalog.postgres.lookups import RowReader
 from rinofs.server.catalog.sqlite.inline_reader import WouldWait
 from rinofs.server.errors import Unavailable, count_failure
 
@@ -95,6 +96,7 @@ class PostgresqlTransactions:
         self.errors = (DBAPIError, Error)
         self._error = Error
         self._forgetful = self.engine.execution_options(compiled_cache=None)
+        self._rows = RowReader(self.engine, Error)
         self._lock_timeout = lock_timeout
         self._timeout = statement_timeout
         self.commits = 0
@@ -108,6 +110,11 @@ class PostgresqlTransactions:
                 yield connection
         finally:
             connection.close()  # with ROLLBACK, which is as good as COMMIT here
+
+    @contextmanager
+    def lookups(self) -> Iterator[Reader]:
+        """Look up rows, each by one message; see `Database.lookups`."""
+        yield self._rows
 
     def look(self) -> AbstractContextManager[Reader]:
         """Look up nothing: an answer takes a message over the network; see `Database.look`."""

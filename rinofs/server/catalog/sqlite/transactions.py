@@ -30,6 +30,7 @@ from rinofs.server.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from sqlalchemy import Connection, Engine
 
@@ -360,6 +361,10 @@ class SqliteTransactions:
         engine = self.engine if keep_sql else self._forgetful
         with limited(self._timeout, ends_with_client=True), engine.connect() as connection:
             yield connection
+
+    def lookups(self) -> AbstractContextManager[Reader]:
+        """Look up rows; see `Database.lookups`."""
+        return self.read(keep_sql=True)
 
     @contextmanager
     def look(self) -> Iterator[Reader]:
