@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, func, or_, select
@@ -15,7 +16,7 @@ from rinofs.server.catalog.tables import datapack_contents, datapacks, objects
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import Connection, Select
+    from sqlalchemy import ColumnElement, Connection, Select
 
     from rinofs.server.blobs.store import Digests, Verified
     from rinofs.server.catalog.blob_rows import BlobRow
@@ -70,13 +71,27 @@ def _row_problems(connection: Connection) -> Iterator[str]:
     whole = and_(objects.c.blob.is_not(None), objects.c.size.is_not(None), objects.c.etag.is_not(None))
     for number in connection.scalars(select(objects.c.id).where(objects.c.type == Kind.FILE, ~whole)):
         yield f"object {number}: a file without content"
-    if is_sqlite(connection):
-        for name in ("metadata", "tags", "versions"):
-            broken = select(objects.c.id).where(~is_json(objects.c[name]))
-            for number in connection.scalars(broken):
-                yield f"object {number}: its {name} are not JSON"
+    for name in ("metadata", "tags", "versions"):
+        for number in _broken(connection, objects.c[name]):
+            yield f"object {number}: its {name} are not JSON"
     for number in connection.scalars(_unreachable()):
         yield f"object {number}: no path leads to it from the top level"
+
+
+def _broken(connection: Connection, column: ColumnElement[str]) -> Iterator[int]:
+    """Yield the objects of which a column is not JSON."""
+    if is_sqlite(connection):
+        yield from connection.scalars(select(objects.c.id).where(~is_json(column)))
+        return
+    # PostgreSQL tells from version 16 on without failing.
+    rows = connection.execute(
+        select(objects.c.id, column).where(column.not_in(["{}", "[]"])), execution_options={"yield_per": 50}
+    )
+    for number, text in rows:
+        try:
+            json.loads(text)
+        except ValueError:
+            yield number
 
 
 def _unreachable() -> Select[tuple[int]]:

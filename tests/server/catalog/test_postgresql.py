@@ -22,6 +22,7 @@ from rinofs.server.catalog.records import NewObject
 from rinofs.server.catalog.store import made_before
 from rinofs.server.catalog.tables import properties, users
 from rinofs.server.errors import ApiError, BadRequest, InsufficientStorage, NotFound, Unavailable
+from rinofs.server.maintenance import fsck
 from rinofs.server.services import Services, open_services
 from rinofs.server.settings import ServerSettings
 from tests import postgres
@@ -387,3 +388,17 @@ def test_a_row_is_looked_up_with_one_message_on_connections_that_may_have_ended(
         with pytest.raises(BadRequest, match="NUL"):
             services.store.get(user, ["a\0"])
         assert backends(url, "state") == [("idle",)]
+
+
+def test_fsck_finds_what_is_not_json(url: str, tmp_path: Path) -> None:
+    with closing(open_services(ServerSettings(tmp_path, database_url=url))) as services:
+        user = services.accounts.add_user("ada")
+        names = [f"folder {number}" for number in range(60)]
+        made = [
+            services.store.create_folder(user, NewObject(None, name, metadata={"a": "\0", "b": 10**299}))
+            for name in names
+        ]
+        assert fsck(services).problems == ()
+        with services.database.write() as connection:
+            connection.execute(text("UPDATE objects SET metadata = '{' WHERE name = 'folder 55'"))
+        assert fsck(services).problems == (f"object {made[55].id}: its metadata are not JSON",)
