@@ -17,6 +17,7 @@ from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.listings import PIECE_ROWS, PageRequest
 from rinofs.server.catalog.queries import searches
 from rinofs.server.catalog.queries.conditions import compile_query
+from rinofs.server.catalog.queries.databases import dialect_of
 from rinofs.server.catalog.records import Change, Kind, NewObject, Record, User
 from rinofs.server.catalog.store import FolderExists, Store
 from rinofs.server.catalog.tables import objects
@@ -503,9 +504,11 @@ def test_a_file_is_looked_up_by_name_and_parent_in_an_index(
     services: Services, user: User, parent: int | None
 ) -> None:
     """Published clients, and plain ones of any kind, do so for every part of a path."""
-    wanted = and_(searches.mine(user), compile_query(user, {"name": "a", "parent": parent}))
-    asked = select(objects.c.id).where(wanted).compile(dialect=services.database.engine.dialect)
+    dialect = dialect_of(services.database.engine)
+    wanted = compile_query(dialect, user, {"name": "a", "parent": parent})
     with services.database.read() as connection:
+        found = select(objects.c.id).where(and_(searches.mine(user), wanted.clause(connection)))
+        asked = found.compile(dialect=services.database.engine.dialect)
         sql = re.sub(r":\w+", "?", str(asked))
         plan = connection.exec_driver_sql("EXPLAIN QUERY PLAN " + sql, tuple(asked.params.values())).all()
     index = "uq_objects_in_folder (owner=? AND parent=? AND name=?)"
