@@ -244,6 +244,7 @@ class Accounts:
         scope: str | None = None,
         name: str | None = None,
         by_password: bool = False,
+        parent: StoredToken | None = None,
         source: str | None = None,
     ) -> str:
         """Make a further token.
@@ -262,6 +263,8 @@ class Accounts:
             What it is called.
         by_password : bool
             Whether it comes of a sign-in with the password, and ends with it.
+        parent : StoredToken, optional
+            The token that asks for it.
         source : str, optional
             Where the request came from.
 
@@ -274,12 +277,18 @@ class Accounts:
         ------
         BadRequest, Conflict
             If the name cannot be one, or another token has it; or if there are too many tokens.
+        Unauthorized
+            If the token that asks for it is void by now.
         """
         if name is not None and not _is_name(name):
             raise BadRequest("name: 1 to 255 printable characters are allowed", field="name")
         token = new_token()
         with self._database.write(user.id) as connection:
             moment = self._database.moment(connection)
+            if parent is not None and parent.id not in {
+                one.id for one in rows.tokens_of(connection, user, moment)
+            }:
+                raise Unauthorized("invalid token")  # this process may not have noticed yet
             self._check_room(connection, user, name, moment)
             expires = None if lifetime is None else int(moment + lifetime)
             rows.add_token(
@@ -292,11 +301,8 @@ class Accounts:
                 name=name,
                 by_password=by_password,
             )
-            if kind == ACCESS:
-                self._note(connection, AuditEvent.SIGN_IN, user, source)
-            else:
-                described = {"kind": kind, "name": name, "scope": scope, "expires": expires}
-                self._note(connection, AuditEvent.TOKEN_ADDED, user, source, **described)
+            described = {"kind": kind, "name": name, "scope": scope, "expires": expires}
+            self._note(connection, AuditEvent.TOKEN_ADDED, user, source, **described)
         return token
 
     def _check_room(self, connection: Connection, user: User, name: str | None, moment: float) -> None:
@@ -353,6 +359,7 @@ class Accounts:
             scope=scope,
             name=name,
             by_password=parent.by_password,
+            parent=parent,
             source=source,
         )
 
@@ -474,6 +481,23 @@ class Accounts:
         TooManyRequests
             If there were too many wrong attempts lately.
         """
+        return self.with_password(username, password, address, lambda _connection, user: user)
+
+    def with_password(
+        self, username: str, password: str, address: str, act: Callable[[Connection, User], T]
+    ) -> T:
+        """Do something in the transaction in which a name and a password sign a user in.
+
+        So nothing comes of a password that is no longer the one of the account by then. The other parameters
+        and the errors are those of `log_in`.
+
+        Parameters
+        ----------
+        username, password, address : str
+            As for `log_in`.
+        act : callable
+            What to do, with the user; what it returns is returned.
+        """
         if len(username) > _LONGEST_NAME or len(password) > LONGEST:
             raise Unauthorized(_WRONG)  # nobody has such a name, and nothing of it is kept
         with self._database.read() as connection:
@@ -482,15 +506,36 @@ class Accounts:
             user = rows.find_user(connection, username)
         attempt = Attempt(username, address)
         self._begin(attempt)
-        good = self._passwords.matches(stored, password)
+        if self._passwords.matches(stored, password) and user is not None:
+            with self._database.write(user.id) as connection:
+                if rows.password_of(connection, username) == stored:
+                    self._succeed(connection, attempt)
+                    return act(connection, user)
         with self._database.write() as connection:
-            if good and user is not None:
-                self._succeed(connection, attempt)
-                return user
             # What was typed in place of a name that is none may be a password.
             name = None if user is None else user.username
             self._database.note(connection, AuditEvent.SIGN_IN_FAILED, name, address)
         raise Unauthorized(_WRONG)
+
+    def access_token(self, username: str, password: str, address: str, *, lifetime: float) -> str:
+        """Return a token for a name and a password, which ends with that; see `log_in`.
+
+        Parameters
+        ----------
+        username, password, address : str
+            As for `log_in`.
+        lifetime : float
+            Seconds until it is void.
+        """
+
+        def make(connection: Connection, user: User) -> str:
+            token = new_token()
+            expires = int(self._database.moment(connection) + lifetime)
+            rows.add_token(connection, user, token_digest(token), ACCESS, expires=expires, by_password=True)
+            self._note(connection, AuditEvent.SIGN_IN, user, address)
+            return token
+
+        return self.with_password(username, password, address, make)
 
     def _begin(self, attempt: Attempt) -> None:
         with self._database.write() as connection:

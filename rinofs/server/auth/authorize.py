@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 from urllib.parse import urlsplit
 
@@ -167,7 +168,8 @@ class AuthorizePage:
         return await to_thread.run_sync(self._shown, request, asked, told)
 
     def _signed_in(self, username: str, password: str, address: str) -> str:
-        return self._sessions.sign_in(self._accounts.log_in(username, password, address), source=address)
+        begin = partial(self._sessions.sign_in, source=address)
+        return self._accounts.with_password(username, password, address, begin)
 
     async def _decide(
         self, request: Request, asked: _Asked, session: str, user: User, decision: str | None

@@ -11,7 +11,7 @@ from rinofs.server.catalog import signins as rows
 from rinofs.server.catalog.audit import AuditEvent
 
 if TYPE_CHECKING:
-    from rinofs.server.catalog.database import Database
+    from rinofs.server.catalog.database import Connection, Database
     from rinofs.server.catalog.records import User
 
 __all__ = ["LIFETIME", "Sessions"]
@@ -34,21 +34,22 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def sign_in(self, user: User, *, source: str) -> str:
+    def sign_in(self, connection: Connection, user: User, *, source: str) -> str:
         """Return a fresh value for the cookie of a browser with which a user has signed in.
 
         Parameters
         ----------
+        connection : Connection
+            The transaction in which the user has.
         user : User
             Who it is.
         source : str
             The address of the browser.
         """
         session = secrets.token_urlsafe(32)
-        with self._database.write(user.id) as connection:
-            moment = self._database.moment(connection)
-            rows.add_session(connection, _digest(session), user, int(moment + LIFETIME))
-            self._database.note(connection, AuditEvent.SIGN_IN, user.username, source)
+        expires = int(self._database.moment(connection) + LIFETIME)
+        rows.add_session(connection, _digest(session), user, expires)
+        self._database.note(connection, AuditEvent.SIGN_IN, user.username, source)
         return session
 
     def user(self, session: str) -> User | None:

@@ -25,7 +25,7 @@ from rinofs.server.catalog import audit
 from rinofs.server.catalog.postgres.driver import parse_url
 from rinofs.server.catalog.postgres.requirements import check_requirements
 from rinofs.server.catalog.postgres.transactions import PostgresqlTransactions
-from rinofs.server.catalog.sharing.locks import add_unless_present, put
+from rinofs.server.catalog.sharing.locks import add_unless_present, is_dangling, put
 from rinofs.server.catalog.sqlite.inline_reader import WouldWait
 from rinofs.server.catalog.sqlite.transactions import SqliteTransactions
 from rinofs.server.catalog.tables import outcomes, properties
@@ -391,7 +391,7 @@ class Database:
         except (ApiError, Repeated):
             raise
         except IntegrityError as error:
-            if self.is_file:
+            if self.is_file and not is_dangling(error):
                 raise
             # What was looked up before was changed by another process: a second try finds that.
             _log.warning("a transaction was refused: %s", type(error.orig).__name__)

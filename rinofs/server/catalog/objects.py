@@ -25,7 +25,7 @@ from rinofs.server.catalog.records import (
     now,
 )
 from rinofs.server.catalog.sharing.leases import hold_workers
-from rinofs.server.catalog.sharing.locks import add_unless_present, shared
+from rinofs.server.catalog.sharing.locks import add_unless_present, is_dangling, shared
 from rinofs.server.catalog.sqlite.transactions import is_sqlite
 from rinofs.server.catalog.tables import blobs, objects
 from rinofs.server.errors import BadRequest, Conflict, NotFound
@@ -638,6 +638,8 @@ def refuse_taken(connection: Connection, user: User, parent: int | None, name: s
 
 
 def _taken(name: str, error: IntegrityError | None = None) -> NoReturn:
+    if error is not None and is_dangling(error):  # the owner is gone, of whom this process does not know yet
+        raise error
     raise Conflict(f"name: {name!r} is taken", field="name") from error
 
 

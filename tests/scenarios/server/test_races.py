@@ -98,24 +98,26 @@ class Client:
         Which of the clients it is.
     seen : list of int
         The folder, and objects in it that any of the clients has made or moved.
-    shared_object : int
-        An object whose metadata all of them change.
+    shared_object, log : int
+        An object whose metadata all of them change, and a file that all of them append to.
     """
 
-    def __init__(self, api: Api, number: int, seen: list[int], shared_object: int) -> None:
+    def __init__(self, api: Api, number: int, seen: list[int], shared_object: int, log: int) -> None:
         self._api = Api(api.endpoint_url, str(api.session.headers["Authorization"]).partition(" ")[2])
         self._random = random.Random(number)
         self._folder = seen[0]
         self._shared = shared_object
+        self._log = log
         self._seen = seen
         self.key = f"of {number}"
         self.merged: int | None = None
         self.versions: set[int] = set()
+        self.appended: list[str] = []
         self.answers: Counter[int] = Counter()
 
     def run(self, operations: int) -> None:
         choices = (self.merge, self.merge, self.version, self.make_folder, self.move, self.move)
-        choices += (self.rename, self.copy, self.create, self.delete)
+        choices += (self.append, self.rename, self.copy, self.create, self.delete)
         for count in range(operations):
             self._random.choice(choices)(count)
 
@@ -128,6 +130,11 @@ class Client:
         answer = self._noted(self._api.upload(content, name="f", parent=self._folder, new_version=True))
         if answer.status_code == 201:
             self.versions.add(answer.json()["id"])
+
+    def append(self, count: int) -> None:
+        line = f"{self.key} {count}"
+        if self._post("files/append", {"id": self._log, "chunk": f"{line}\n"}).ok:
+            self.appended.append(line)
 
     def make_folder(self, _count: int) -> None:
         self._see(self._post("files/create_folder", {"name": self._name(), "parent": self._any()}))
@@ -176,8 +183,8 @@ def test_nothing_is_there_twice_or_lost_or_below_itself(workers: Workers) -> Non
         apis[0].folder("d")["id"],
         apis[0].ok("files/create_object", {"name": "m"}, 201)["id"],
     )
-    seen = [folder]
-    clients = [Client(apis[n % WORKERS], n, seen, shared_object) for n in range(WORKERS * CLIENTS)]
+    seen, log = [folder], apis[0].file("log")["id"]
+    clients = [Client(apis[n % WORKERS], n, seen, shared_object, log) for n in range(WORKERS * CLIENTS)]
     with ThreadPoolExecutor(len(clients)) as pool:
         operations = math.ceil(rounds(480, 10_000) / len(clients))
         for done in [pool.submit(client.run, operations) for client in clients]:
@@ -191,6 +198,8 @@ def test_nothing_is_there_twice_or_lost_or_below_itself(workers: Workers) -> Non
     assert {client.key: metadata.get(client.key) for client in clients} == {
         client.key: client.merged for client in clients
     }
+    lines = apis[0].content(log).decode().splitlines()
+    assert sorted(lines) == sorted(line for client in clients for line in client.appended)
     current = services.store.get(user, ("d", "f"))
     made = set().union(*(client.versions for client in clients))
     assert {current.id, *apis[0].ok("files/get_metadata", {"id": current.id})["versions"]} == made

@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rinofs.server.auth.accounts import ACCESS, REMEMBERED, Accounts, new_token
+from rinofs.server.auth.passwords import Passwords
 from rinofs.server.catalog.database import Database
-from rinofs.server.errors import BadRequest, Conflict, TooManyRequests, Unauthorized
+from rinofs.server.catalog.records import NewObject
+from rinofs.server.catalog.structures import structure_of
+from rinofs.server.errors import BadRequest, Conflict, TooManyRequests, Unauthorized, Unavailable
+from tests.server.packs import pack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,6 +116,44 @@ def test_two_users_cannot_have_one_token(accounts: Accounts, ada: User) -> None:
         accounts.set_token(accounts.add_user("bob"), "shared")
     assert "shared" not in refused.value.message
     assert accounts.authenticate("shared").user == ada
+
+
+def test_a_token_that_another_process_ended_makes_no_other(
+    services: Services, accounts: Accounts, ada: User
+) -> None:
+    token = accounts.mint_token(ada)
+    parent = accounts.authenticate(token)
+    services.accounts.revoke_token(token)
+    assert accounts.remembered.get(token) is not None
+    with pytest.raises(Unauthorized):
+        accounts.derive_token(parent, "to go on with")
+    assert accounts.tokens(ada) == []
+
+
+def test_nothing_comes_of_a_password_that_is_changed_while_it_is_checked(
+    services: Services, accounts: Accounts, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    matches = Passwords.matches
+
+    def change_meanwhile(self: Passwords, stored: str | None, password: str) -> bool:
+        services.accounts.set_password(ada, "analytical")
+        return matches(self, stored, password)
+
+    monkeypatch.setattr(Passwords, "matches", change_meanwhile)
+    with pytest.raises(Unauthorized):
+        accounts.access_token("ada", "difference", "127.0.0.1", lifetime=60)
+    assert accounts.tokens(ada) == []
+
+
+def test_what_a_removed_user_stores_is_no_conflict(services: Services, accounts: Accounts, ada: User) -> None:
+    services.accounts.remove_user(ada)
+    for work in (
+        lambda: services.store.create_folder(ada, NewObject(None, "f")),
+        lambda: services.datapacks.create(ada, "pack", structure_of(pack("pack"))),
+    ):
+        with pytest.raises(Unavailable) as refused:
+            work()
+        assert refused.value.headers["Retry-After"]
 
 
 @pytest.mark.parametrize("token", ["", "two words", "line\nbreak", "é"])

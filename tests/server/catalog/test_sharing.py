@@ -11,8 +11,10 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import select, text, update
 
+from rinofs.cli.main import main
 from rinofs.server.auth.accounts import Accounts
 from rinofs.server.blobs.store import Blob, digests_of
 from rinofs.server.catalog import blob_rows, objects
@@ -369,6 +371,16 @@ def test_a_second_machine_is_refused_while_the_first_one_lives(database: Databas
         enter(database, tmp_path / "a", THERE)
     first.close()
     enter(database, tmp_path / "a", THERE).close()  # the disk was moved
+
+
+def test_the_command_says_so(database: Database, url: str, tmp_path: Path) -> None:
+    first = enter(database, tmp_path / "a", THERE)
+    command = ["serve", "--data", str(tmp_path / "b"), "--database", url, "--port", "0"]
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 2
+    assert len(refused.stderr.strip().splitlines()) == 1
+    assert "there keeps contents of this database in a folder, which only one machine can" in refused.stderr
+    first.close()
 
 
 def test_another_folder_is_refused_once_there_are_contents(

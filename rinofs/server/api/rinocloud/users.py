@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from rinofs.server.api.calls import Call, address_of, presented_token, run_in_thread
@@ -133,9 +134,7 @@ def password_grant(services: Services) -> Callable[[Request], Awaitable[Response
     """Make the endpoint that gives an access token for a username and a password."""
     accounts = services.accounts
 
-    def sign_in(username: str, password: str, address: str) -> str:
-        user = accounts.log_in(username, password, address)
-        return accounts.mint_token(user, kind=ACCESS, lifetime=LIFETIME, by_password=True, source=address)
+    sign_in = partial(accounts.access_token, lifetime=LIFETIME)
 
     async def endpoint(request: Request) -> Response:
         fields = await read_fields(request, limit=MAX_FORM)

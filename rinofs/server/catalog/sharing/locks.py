@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sqlalchemy import ColumnElement, Connection, Select, Table, TextClause
+    from sqlalchemy.exc import IntegrityError
 
-__all__ = ["CHUNK", "add_unless_present", "delete_unlocked", "put", "shared", "take_turn"]
+__all__ = ["CHUNK", "add_unless_present", "delete_unlocked", "is_dangling", "put", "shared", "take_turn"]
 
 CHUNK = 1000
 """Rows that are deleted at a time."""
@@ -75,6 +76,13 @@ def delete_unlocked(connection: Connection, table: Table, *conditions: ColumnEle
     key = tuple_(*table.primary_key)
     found = select(*table.primary_key).where(*conditions).limit(CHUNK).with_for_update(skip_locked=True)
     return connection.execute(delete(table).where(key.in_(found))).rowcount
+
+
+def is_dangling(error: IntegrityError) -> bool:
+    """Tell whether a row was refused since what it refers to is not there, or no longer."""
+    below = error.orig
+    known = {getattr(below, "sqlstate", None), getattr(below, "sqlite_errorname", None)}
+    return bool(known & {"23503", "SQLITE_CONSTRAINT_FOREIGNKEY"})
 
 
 def take_turn(connection: Connection, name: str, moment: float, every: float) -> bool:
