@@ -61,7 +61,7 @@ test-cluster: $(VENV)/test.done  ## the suite of server and client on PostgreSQL
 	$(AS_WORKERS) $(CLUSTERED)
 
 test-cluster-quick: $(VENV)/test.done  ## several workers, killed and upgraded, and a part of test-cluster
-	$(PYTEST) $(PARALLEL) tests/cluster
+	$(PYTEST) $(PARALLEL) tests/cluster "tests/docs/test_pages.py::test_the_examples_of_a_page_work[docs/deploy.md]"
 	$(ON_POSTGRESQL) tests/server/api tests/server/auth
 	$(AS_WORKERS) tests/scenarios/rinocloud/test_abstract.py tests/scenarios/repovizz/test_abstract.py
 

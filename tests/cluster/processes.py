@@ -48,6 +48,9 @@ class Worker:
         self.url = f"http://127.0.0.1:{self.port}"
         self.environment = {**os.environ, **environment}
         self.log = folder / "log"
+        self.access_log = folder / "access.log"
+        self.access_log.touch()
+        self.command: Sequence[str] = COMMAND
         self._data = folder / "data"
         self._arguments = arguments
         self._process: subprocess.Popen[bytes] | None = None
@@ -55,8 +58,9 @@ class Worker:
 
     def start(self, *, wait: bool = True) -> None:
         """Start it, and wait until it is ready."""
-        command = [*COMMAND, "serve", f"--data={self._data}", f"--port={self.port}"]
-        command += ["--trusted-proxy=127.0.0.1", "--log-format=json", *self._arguments]
+        command = [*self.command, "serve", f"--data={self._data}", f"--port={self.port}"]
+        command += ["--trusted-proxy=127.0.0.1", "--log-format=json"]
+        command += [f"--access-log={self.access_log}", *self._arguments]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self.environment)
         if wait:

@@ -4,6 +4,7 @@ A block is run in order with the others of its page. What a page says about that
 readers do not see::
 
     <!-- run: with a server -->     the block finds a server where the environment says
+    <!-- run: with PostgreSQL and an S3 store -->     it, and all that follow, find those
     <!-- run: with a server
     some_python()                   ... and this is run before the block
     -->
@@ -42,6 +43,8 @@ class Block:
         The line of the page on which `text` begins.
     with_server : bool
         Whether it needs a server.
+    with_database : bool
+        Whether it needs a database and a bucket.
     setup : str
         Python code to run before it.
     reason : str
@@ -54,6 +57,7 @@ class Block:
     text: str
     line: int
     with_server: bool = False
+    with_database: bool = False
     setup: str = ""
     reason: str = ""
     expected: str | None = None
@@ -103,6 +107,8 @@ def _as_said(block: Block, before: str, where: str) -> Block:
     if said[1] == "not run":
         return replace(block, reason=said[2])
     need, _, setup = said[2].partition("\n")
-    if need != "with a server":
-        raise UnclearPageError(f"{where}: run: {need}")
-    return replace(block, with_server=True, setup=setup)
+    if need == "with a server":
+        return replace(block, with_server=True, setup=setup)
+    if need == "with PostgreSQL and an S3 store":
+        return replace(block, with_database=True, setup=setup)
+    raise UnclearPageError(f"{where}: run: {need}")

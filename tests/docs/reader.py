@@ -53,6 +53,8 @@ class Reader:
         self._monkeypatch = monkeypatch
         self._names: dict[str, Any] = {"__name__": "__page__"}
         self._port: str | None = None
+        self._database: str | None = None
+        self._ends = ExitStack()
         self._printed: dict[str, str] = {}  # what the server that runs has printed to be exported
         self._stack = ExitStack()
         bin_folder = Path(sys.executable).parent
@@ -65,6 +67,7 @@ class Reader:
 
     def __exit__(self, *exc_info: object) -> None:
         self._stack.close()
+        self._ends.close()
 
     def follow(self, page: Path, name: str) -> None:
         """Run the blocks of a page."""
@@ -76,6 +79,8 @@ class Reader:
         """Run a block, and compare what it prints with what the page shows."""
         if block.with_server and self._port is None:
             self._start_live_server()
+        if block.with_database and self._database is None:
+            self._database = self._make_database()
         if block.setup:
             self._python(replace(block, text=block.setup), page)
         if block.language == "python":
@@ -149,6 +154,27 @@ class Reader:
         for service in SERVICES:
             self._export(f"FSSPEC_{service.upper()}_ENDPOINT_URL", server.endpoint_url)
             self._export(f"FSSPEC_{service.upper()}_TOKEN", server.token)
+
+    def _make_database(self) -> str:
+        """Make a database and a bucket, and say in the environment where they are."""
+        from tests import postgres
+        from tests.server.seaweed import BUCKET, seaweed
+
+        server = self._ends.enter_context(postgres.postgres())
+        store = self._ends.enter_context(seaweed())
+        url = server.new_database("rinofs").replace("+psycopg", "")
+        path = f"{Path(postgres.binary('psql')).parent}{os.pathsep}{os.environ['PATH']}"
+        for name, value in {
+            "RINOFS_DATABASE": url,
+            "RINOFS_BLOBS": f"s3://{BUCKET}/lab",
+            **store.environment(),
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(server.port),
+            "PGUSER": postgres.ROLE,
+            "PATH": path,
+        }.items():
+            self._monkeypatch.setenv(name, value)
+        return url
 
     def _serve(self, words: list[str]) -> str:
         self._stack.close()  # the port is taken by the server that runs, until it is stopped

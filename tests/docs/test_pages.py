@@ -14,9 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PAGES = {str(page.relative_to(ROOT)): page for page in pages() if blocks_of(page)}
+MARKED = [
+    pytest.param(name, marks=pytest.mark.s3 if any(block.with_database for block in blocks_of(page)) else ())
+    for name, page in PAGES.items()
+]
 
 
-@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("name", MARKED)
 def test_the_examples_of_a_page_work(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if "examples/" in PAGES[name].read_text():
         shutil.copytree(ROOT / "examples", tmp_path / "examples")
