@@ -24,7 +24,8 @@ CLUSTERED := tests/server tests/rinocloud tests/repovizz tests/scenarios
 ON_POSTGRESQL := RINOFS_TEST_DATABASE=postgresql $(PYTEST) $(PARALLEL)
 AS_WORKERS := RINOFS_TEST_S3=1 RINOFS_TEST_WORKERS=2 $(ON_POSTGRESQL)
 
-SOAKS := soak-kill soak-faults soak-s3 soak-cluster soak-machines soak-input soak-hostile soak-uploads soak-sync soak-memory
+SOAKS := soak-cases soak-kill soak-faults soak-s3 soak-cluster soak-machines soak-input soak-hostile soak-uploads \
+	soak-sync soak-memory
 SOAK := RINOFS_SOAK=1 $(PYTEST) $(PARALLEL) -m soak --timeout 1200
 # An environment of its own: it holds older versions of everything.
 FLOOR := .venv-floor
@@ -75,12 +76,19 @@ lint: $(VENV)/lint.done  ## ruff and mypy
 
 soak: $(SOAKS)  ## the long campaigns, one after another
 
+soak-cases: $(VENV)/test.done  ## all cases of the tests of which the suite runs some
+	$(SOAK) tests/docs/test_examples.py tests/plotting tests/ecosystem/test_arrays.py \
+		tests/ecosystem/test_failed_writes.py tests/datapack/test_tables.py tests/datapack/test_audio.py \
+		tests/datapack/test_long_recordings.py tests/server/test_budgets.py \
+		tests/rinocloud/test_browsing.py tests/rinocloud/test_tolerance.py tests/scenarios/test_sources.py
+
 soak-kill: $(VENV)/test.done  ## servers and backups that are killed in the middle of writes
 	$(SOAK) tests/scenarios/server/test_kill.py tests/scenarios/server/test_repovizz_kill.py \
 		tests/server/test_maintenance.py tests/server/test_backups.py
 
 soak-faults: $(VENV)/test.done  ## networks that break what passes through them
-	$(SOAK) tests/http tests/scenarios/rinocloud/test_faults.py
+	$(SOAK) tests/http tests/scenarios/rinocloud/test_faults.py tests/rinocloud/test_damage.py \
+		tests/scenarios/rinocloud/test_failed_writes.py tests/scenarios/repovizz/test_failed_writes.py
 
 soak-s3: $(VENV)/test.done  ## S3 stores and their servers killed, collected all the time, filled with large files
 	$(SOAK) tests/scenarios/server/test_s3_kill.py tests/ecosystem/test_dask_direct.py \
@@ -106,7 +114,8 @@ soak-uploads: $(VENV)/test.done  ## uploads of many files, metadata and datapack
 		tests/datapack/test_document.py tests/fs/test_staging.py
 
 soak-sync: $(VENV)/test.done  ## folders that are made equal, and files that many append to, with interruptions
-	$(SOAK) tests/scenarios/test_sync.py tests/scenarios/test_appends.py tests/scenarios/test_interruptions.py
+	$(SOAK) tests/scenarios/test_sync.py tests/scenarios/test_appends.py tests/scenarios/test_interruptions.py \
+		tests/scenarios/server/test_races.py
 
 soak-memory: $(VENV)/test.done  ## large files, and how much memory they take
 	RINOFS_SOAK=1 $(PYTEST) -m soak --timeout 1200 tests/scenarios/test_memory.py tests/scenarios/server/test_memory.py \

@@ -17,6 +17,8 @@ import pytest
 from fsspec.config import conf
 from hypothesis import settings
 
+from tests.campaign import left_out
+
 # Where it is installed, jsonschema imports it for three seconds, for a format that no schema here has.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 if TYPE_CHECKING:
@@ -86,10 +88,13 @@ def settings_folder(_settings_root: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return folder
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have `make soak` run all modules with longer campaigns, and `make test` no test that needs a store."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the larger part of campaigns to `make soak`, and what needs a store to `make test-s3-quick`."""
     for item in items:
         if "shared_seaweed" in getattr(item, "fixturenames", ()):
             item.add_marker("s3")
         if hasattr(getattr(item, "module", None), "rounds"):
             item.add_marker("soak")
+    if left := left_out(items):
+        config.hook.pytest_deselected(items=list(left))
+        items[:] = [item for item in items if item not in left]

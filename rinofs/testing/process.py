@@ -19,7 +19,7 @@ __all__ = ["COMMAND", "ServerProcess", "server_process"]
 COMMAND = (sys.executable, "-c", "from rinofs.cli.main import main; main()")
 """The command ``rinofs``, run by the current Python interpreter."""
 
-START_TIMEOUT = 60.0
+START_TIMEOUT = 240.0
 """Maximum seconds until a server prints its endpoint."""
 
 

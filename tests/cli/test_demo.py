@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -11,30 +12,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from click.testing import CliRunner
+from fsspec.config import conf
 from PIL import Image
 
 from rinofs.cli.experiment import make_experiment
+from rinofs.cli.main import main
 from rinofs.testing import server_process
-from tests.cli.conftest import PROGRAM, contents
+from tests.cli.conftest import contents
 
 if TYPE_CHECKING:
-    from tests.cli.conftest import Start
+    from tests.cli.conftest import Run, Start
 
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A demo that kept its data: the folder, and what it printed."""
     folder = tmp_path_factory.mktemp("demo") / "kept"
-    # As in a terminal where nobody has activated the environment.
-    shown = subprocess.run(
-        [*PROGRAM, "demo", "--data", str(folder)],
-        env={**os.environ, "PATH": str(folder)},
-        cwd=folder.parent,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert shown.returncode == 0, shown.stderr
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder.parent)
+        monkeypatch.setenv("PATH", str(folder))  # as in a terminal where nobody has activated the environment
+        shown = CliRunner().invoke(main, ["demo", "--data", str(folder)], prog_name="rinofs")
+    assert shown.exit_code == 0, shown.stderr
     assert shown.stderr == ""
     return folder, shown.stdout
 
@@ -98,28 +97,30 @@ def test_the_costs_are_small(kept: tuple[Path, str]) -> None:
     assert costs["xr.open_datatree"] <= 20
 
 
-def test_the_lines_to_try_next_work(kept: tuple[Path, str], tmp_path: Path) -> None:
+def test_the_lines_to_try_next_work(
+    kept: tuple[Path, str], tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, shown = kept
     lines = [line.partition("   #")[0].strip() for line in shown.partition("Try next:\n")[2].splitlines()]
     if sys.prefix != sys.base_prefix:
         assert lines.pop(0) == f"source {Path(sys.prefix, 'bin', 'activate')}"
     assert lines[0] == f"rinofs serve --data {folder} --token my-token"
     with server_process(folder, "--token", "my-token") as server:
-        environment = {
-            **os.environ,
-            "FSSPEC_RINO_ENDPOINT_URL": server.endpoint_url,
-            "FSSPEC_RINO_TOKEN": "my-token",
-            "FSSPEC_REPOVIZZ_ENDPOINT_URL": server.endpoint_url,
-            "FSSPEC_REPOVIZZ_TOKEN": "my-token",
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        }
+        for service in ("rino", "repovizz"):  # as fsspec does with the variables, when it is imported
+            options = {"endpoint_url": server.endpoint_url, "token": "my-token"}
+            monkeypatch.setitem(conf, service, options)
+            monkeypatch.setenv(f"FSSPEC_{service.upper()}_ENDPOINT_URL", server.endpoint_url)
+            monkeypatch.setenv(f"FSSPEC_{service.upper()}_TOKEN", "my-token")
         assert "export FSSPEC_RINO_ENDPOINT_URL=" in lines[1]
         assert "export FSSPEC_REPOVIZZ_ENDPOINT_URL=" in lines[2]
+        monkeypatch.chdir(tmp_path)
         for line in lines[3:]:
-            done = subprocess.run(
-                line, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, f"{line}: {done.stderr}"
+            program, *arguments = shlex.split(line)
+            if program == "rinofs":
+                done = run(*arguments)
+                assert done.exit_code == 0, f"{line}: {done.stderr}"
+            else:
+                subprocess.run([sys.executable, *arguments], check=True)
     assert len(list((tmp_path / "runs").rglob("*.csv"))) == 36
     assert (tmp_path / "MYO" / "IMU" / "Accelerometer.json").exists()
     assert (tmp_path / "drummer.png").exists()

@@ -17,6 +17,7 @@ import soundfile
 import xarray as xr
 
 from rinofs.errors import InvalidDatapackError
+from tests.campaign import rounds
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,7 +132,10 @@ def test_in_chunks(name: str, tmp_path: Path) -> None:
     chunked = opened(path, chunks={"time": 7000})
     assert len(chunked.chunks[0]) > 8
     rng = np.random.default_rng(len(name))
-    spans = [(start, start + int(rng.integers(1, 9000))) for start in rng.integers(0, len(whole) - 1, 199)]
+    spans = [
+        (start, start + int(rng.integers(1, 9000)))
+        for start in rng.integers(0, len(whole) - 1, rounds(60, 199))
+    ]
     spans.append((0, len(whole)))
     parts = dask.compute(*(chunked.data[slice(*span)] for span in spans), scheduler="threads", num_workers=2)
     for span, part in zip(spans, parts, strict=True):

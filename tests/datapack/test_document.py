@@ -47,7 +47,7 @@ def in_order(value: Any) -> Any:
     return [in_order(inner) for inner in value] if isinstance(value, list) else value
 
 
-@settings(max_examples=rounds(30, 300))
+@settings(max_examples=rounds(10, 300))
 @given(raw_documents())
 def test_round_trip_keeps_every_key_and_their_order(raw: dict[str, Any]) -> None:
     text = json.dumps(raw)
@@ -55,7 +55,7 @@ def test_round_trip_keeps_every_key_and_their_order(raw: dict[str, Any]) -> None
     assert in_order(json.loads(dump(parse(text), indent=2))) == in_order(json.loads(text))
 
 
-@settings(max_examples=rounds(30, 300))
+@settings(max_examples=rounds(10, 300))
 @given(raw_documents(), raw_documents())
 def test_documents_are_equal_when_their_json_is(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert from_json(one) == from_json(copy.deepcopy(one))
@@ -245,7 +245,7 @@ def test_flaws_are_named_by_path() -> None:
         check(parse(json.dumps(raw)))
 
 
-@settings(max_examples=rounds(30, 300))
+@settings(max_examples=rounds(10, 300))
 @given(raw_documents())
 def test_flaws_are_those_that_the_shipped_schema_finds(raw: dict[str, Any]) -> None:
     from importlib.resources import files

@@ -28,13 +28,14 @@ from rinofs.datapack.formats.tables.parsing import Parser
 from rinofs.datapack.formats.tables.reading import TableSamples
 from rinofs.datapack.formats.tables.sniffing import dialect_of
 from rinofs.testing import LiveServer, live_server
+from tests.campaign import rounds
 from tests.datapack.long_recording import CHANNELS, RATE, values_of, write_recording
 from tests.forkserver import in_own_process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-SECONDS = 8640  # a tenth of a day
+SECONDS = rounds(4320, 8640)  # a twentieth of a day, or a tenth
 ROOT = Path(__file__).parents[2]
 
 
@@ -65,6 +66,7 @@ def client(server: LiveServer, cache: Path) -> Iterator[Callable[[str], tuple[li
         yield step
 
 
+@pytest.mark.soak
 def test_a_minute_of_hours_takes_one_pass_then_a_megabyte_and_three_requests(tmp_path: Path) -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))

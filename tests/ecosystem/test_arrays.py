@@ -23,6 +23,7 @@ from rinofs.datapack.document.messages import DataWarning
 from rinofs.errors import ContentChangedError
 from rinofs.fs.blocks import shared_blocks
 from rinofs.testing import Fault, live_server
+from tests.campaign import rounds
 from tests.datapack.streams import KNOWN, RATE, Session, node, record, wav
 from tests.scenarios.memory_client import MIB
 
@@ -220,7 +221,8 @@ def test_a_content_by_its_hash(storage: dict[str, Any], session: Session) -> Non
     np.testing.assert_array_equal(data.muscle_activity, session.values["EMG"])
 
 
-def test_fifty_streams_in_two_processes(storage: dict[str, Any], tmp_path: Path) -> None:
+@pytest.mark.soak
+def test_fifty_streams_in_other_processes(storage: dict[str, Any], tmp_path: Path) -> None:
     rng = np.random.default_rng(8)
     values = rng.normal(size=(50, 400, 3))
     nodes = []
@@ -238,7 +240,11 @@ def test_fifty_streams_in_two_processes(storage: dict[str, Any], tmp_path: Path)
     RepovizzFileSystem(**storage).push(str(tmp_path / "datapack.json"))
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1", memory_limit=0
+            n_workers=rounds(1, 2),
+            threads_per_worker=1,
+            dashboard_address=None,
+            host="127.0.0.1",
+            memory_limit=0,
         ) as cluster,
         Client(cluster),
     ):

@@ -43,7 +43,7 @@ def test_parquet_on_a_cluster(s3_url: str, tmp_path: Path) -> None:
         server.reset()
         with (
             distributed.LocalCluster(
-                n_workers=rounds(2, 4), threads_per_worker=1, processes=True, dashboard_address=None
+                n_workers=rounds(1, 4), threads_per_worker=1, processes=True, dashboard_address=None
             ) as cluster,
             distributed.Client(cluster),
         ):

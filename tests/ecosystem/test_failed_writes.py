@@ -65,6 +65,7 @@ def _while_dumping(fs: RinoFileSystem) -> None:
 FAILURES = [_zip_around, _buffered_by_hand, _in_a_finally, _deep_inside, _while_dumping]
 
 
+@pytest.mark.covering
 @both_modes
 @pytest.mark.filterwarnings("ignore::rinofs.errors.NotWrittenWarning")
 @pytest.mark.parametrize("fail", FAILURES)
@@ -83,6 +84,7 @@ def test_what_was_there_stays(
     assert fs.cat_file("a") == b"goes on as usual"
 
 
+@pytest.mark.covering
 @both_modes
 @pytest.mark.parametrize("compression", ["gzip", "bz2", "xz", "zstd", "zip"])
 def test_compressed_files_are_whole_when_they_are_closed(compression: str, fs: RinoFileSystem) -> None:

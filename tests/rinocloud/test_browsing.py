@@ -387,6 +387,7 @@ FAULTS = {
 }
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize(
     "look",

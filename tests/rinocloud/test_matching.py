@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rinofs.testing import LiveServer
 
-QUERIES, SHELVES = 25, 6
+QUERIES, SHELVES = rounds(8, 25), 6
 """In one example: each query is asked of each set of objects, which is far quicker than making more."""
 
 EXAMPLES = rounds(3, 25)
@@ -73,6 +73,8 @@ def test_both_find_the_same(one_server: LiveServer) -> None:
 
     @settings(
         max_examples=EXAMPLES,
+        # Few of them say little about how many find something: by chance, none might.
+        derandomize=not rounds(0, 1),
         deadline=None,
         database=None,
         # What fails is small as it is, and making it smaller takes minutes.
@@ -84,7 +86,7 @@ def test_both_find_the_same(one_server: LiveServer) -> None:
         sizes.extend(compare_all(one_server, objects, data))
 
     look()
-    assert len(sizes) >= rounds(400, 3_000)  # pairs, on each of two servers
+    assert len(sizes) >= rounds(140, 3_000)  # pairs, on each of two servers
     assert sum(map(bool, sizes)) > len(sizes) / 20  # and many of them find something
 
 

@@ -56,6 +56,7 @@ def behind(server: LiveServer, limits: Limits) -> Iterator[tuple[RinoFileSystem,
         yield RinoFileSystem(endpoint_url=url, token=server.token), front
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("which", LIMITS)
 def test_everything_works(server: LiveServer, tmp_path: Path, which: str) -> None:
     with behind(server, LIMITS[which]) as (fs, _):

@@ -62,7 +62,7 @@ def processes() -> Iterator[ProcessPoolExecutor]:
 def test_two_processes(fs: Any, processes: ProcessPoolExecutor) -> None:
     path = "pack/two processes.txt"
     fs.pipe_file(path, b"start\n")
-    count = rounds(15, 50)
+    count = rounds(6, 50)
     waiting = [processes.submit(append, fs, path, who, count) for who in ("one", "two")]
     said = [line for one in waiting for line in one.result(PATIENCE)]
     assert len(said) == 2 * count

@@ -136,7 +136,7 @@ def broken(server: LiveServer, service: str, folder: Path, name: str, after: int
 
 
 @pytest.mark.parametrize("service", ["rino", "repovizz"])
-@pytest.mark.parametrize(("end", "count"), [(killed, rounds(5, 100)), (broken, rounds(30, 300))])
+@pytest.mark.parametrize(("end", "count"), [(killed, rounds(3, 100)), (broken, rounds(10, 300))])
 def test_nothing_that_was_told_is_lost(
     server: LiveServer, service: str, end: End, count: int, tmp_path: Path
 ) -> None:

@@ -91,6 +91,7 @@ def test_put_file(put: Peak) -> None:
     assert put.server <= 16 * MIB
 
 
+@pytest.mark.covering
 @pytest.mark.usefixtures("put")
 @pytest.mark.parametrize(
     ("operation", "most"),

@@ -79,6 +79,7 @@ KINDS = [
 ]
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("many", [False, True], ids=["alone", "among many"])
 @pytest.mark.parametrize("make", KINDS)
 def test_what_is_no_regular_file_is_an_error_that_names_it(
@@ -145,6 +146,7 @@ def rewrite(path: Path) -> None:
     os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns + 10**9))  # clocks of files are coarse
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("in_transaction", [False, True])
 @pytest.mark.parametrize("change", [grow, shrink, rewrite])
 def test_a_file_that_changes_while_it_is_sent_is_not_stored(

@@ -256,7 +256,7 @@ def test_interrupted_and_done_again_it_ends_equal(
     source: str, target: str, tmp_path: Path, server: LiveServer
 ) -> None:
     interrupted, number = 0, 0
-    while interrupted < rounds(10, 60):
+    while interrupted < rounds(4, 60):
         number += 1
         chance = random.Random(number)
         wanted, before = some_files(chance), some_files(chance)

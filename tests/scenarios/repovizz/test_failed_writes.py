@@ -84,6 +84,7 @@ class Nth:
         return self.act()
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("nth", range(3))
 def test_a_refused_request_leaves_what_there_was(
     fs: RepovizzFileSystem, server: LiveServer, before: str, write: tuple[str, dict[str, Any]], nth: int
@@ -109,6 +110,7 @@ def test_a_refused_request_leaves_what_there_was(
         ]
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("carried_out", [True, False], ids=["carried out", "lost"])
 @pytest.mark.parametrize("nth", range(3))
 def test_a_killed_writer_leaves_what_there_was(

@@ -472,7 +472,7 @@ def test_the_filesystem_does_what_the_model_does(server: LiveServer) -> None:
         machine,
         settings=settings(
             max_examples=rounds(3, 16),
-            stateful_step_count=rounds(25, 60),
+            stateful_step_count=rounds(12, 60),
             deadline=None,
             database=None,
             print_blob=True,

@@ -166,6 +166,7 @@ WRITES = [
 ]
 
 
+@pytest.mark.covering
 @pytest.mark.filterwarnings("ignore::rinofs.errors.NotWrittenWarning")
 @pytest.mark.parametrize("error", [Breakdown, KeyboardInterrupt])
 @pytest.mark.parametrize("write", WRITES)
@@ -190,6 +191,7 @@ def test_an_exception_publishes_nothing(
     assert fs.info("old") == before
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("name", ["a.csv", "a.csv.gz", "a.csv.zst", "a.csv.bz2", "a.csv.zip"])
 def test_a_table_that_fails_midway_publishes_nothing(
     fs: RinoFileSystem, options: dict[str, Any], name: str
@@ -391,6 +393,7 @@ def open_and_write(fs: RinoFileSystem, path: str, local: Path) -> None:
 SENDS = [pipe_file, put_file, open_and_write]
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("after", [0, 1000, 2_900_000])
 @pytest.mark.parametrize("send", SENDS)
 def test_a_connection_that_always_breaks_publishes_nothing(
@@ -418,6 +421,7 @@ def test_a_connection_that_always_breaks_publishes_nothing(
     assert fs.info("old") == before
 
 
+@pytest.mark.covering(2)
 @pytest.mark.parametrize("fault", [proxy.broken_off_after(500_000), proxy.lost_answer, proxy.truncated])
 @pytest.mark.parametrize("send", SENDS)
 def test_a_connection_that_breaks_once_leaves_one_version(

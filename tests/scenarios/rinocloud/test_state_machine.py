@@ -625,4 +625,4 @@ def run(server: LiveServer, examples: int, steps: int) -> None:
 @pytest.mark.soak
 @pytest.mark.timeout(36_000)
 def test_the_filesystem_does_what_the_model_does(server: LiveServer) -> None:
-    run(server, rounds(4, 40), rounds(30, 60))
+    run(server, rounds(3, 40), rounds(20, 60))

@@ -186,7 +186,7 @@ def admin(data_dir: Path, command: str) -> dict[str, object]:
 def test_killed_at_any_moment(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     names = [{f"{writer} {number}": Uploaded() for number in range(NAMES)} for writer in range(WRITERS)]
-    for number in range(rounds(6, 60)):
+    for number in range(rounds(3, 60)):
         cycle(data_dir, number, names)
         if number % 20 == 19:
             assert admin(data_dir, "fsck")["problems"] == []

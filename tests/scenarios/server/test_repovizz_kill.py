@@ -52,7 +52,7 @@ class Writers:
 
 def test_acknowledged_contents_outlive_the_process(tmp_path: Path) -> None:
     acknowledged: list[tuple[str, str]] = []
-    for number in range(rounds(2, 20)):
+    for number in range(rounds(1, 20)):
         with server_process(tmp_path, "--token", "token") as process:
             writers = Writers(process.endpoint_url, number)
             assert writers.enough.wait(120)
@@ -70,4 +70,4 @@ def test_acknowledged_contents_outlive_the_process(tmp_path: Path) -> None:
     command = [*COMMAND, "admin", "fsck", "--json", "--data", str(tmp_path)]
     report = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=120).stdout)
     assert report["problems"] == []
-    assert report["datapacks_checked"] >= 2 * WRITERS
+    assert report["datapacks_checked"] >= len(structures) > 0

@@ -60,6 +60,7 @@ def put_in(value: Any, numbers: dict[str, int]) -> Any:
     return numbers.get(value, value) if isinstance(value, str) else value
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize(("endpoint", "fields", "field"), corpus.FIELDS, ids=lambda value: ascii(value)[:60])
 def test_a_bad_field_is_named(
     known: tuple[Api, dict[str, int]], endpoint: str, fields: dict[str, Any], field: str
@@ -70,6 +71,7 @@ def test_a_bad_field_is_named(
     assert answer.json()["error"].startswith(f"{field}: ")
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("name", corpus.NAMES.values(), ids=corpus.NAMES)
 @pytest.mark.parametrize(
     "endpoint", [*corpus.CREATING, "files/upload", "files/upload_binary", "files/update", "files/copy"]
@@ -101,6 +103,7 @@ def test_a_bad_filename_is_refused_where_there_is_no_other_name(api: Api, filena
     assert "error" in answer.json()
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize("endpoint", ALL)
 @pytest.mark.parametrize("body", corpus.BODIES.values(), ids=corpus.BODIES)
 def test_a_bad_body_is_refused_everywhere(api: Api, endpoint: str, body: bytes) -> None:

@@ -62,7 +62,7 @@ shelves = st.lists(
 
 
 @settings(
-    max_examples=rounds(25, 500),
+    max_examples=rounds(10, 500),
     deadline=None,
     suppress_health_check=[
         HealthCheck.too_slow,

@@ -163,7 +163,7 @@ def lasting_shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shelf]:
 
 
 @settings(
-    max_examples=rounds(12, 300),
+    max_examples=rounds(5, 300),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.large_base_example],
 )

@@ -7,7 +7,6 @@ datapack with a content, tokens of each kind, and two grants to a program, one o
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from rinofs.server.maintenance import fsck, gc
 from rinofs.server.services import open_services
 from rinofs.server.settings import ServerSettings
 from rinofs.testing import live_server
+from tests.campaign import rounds
 from tests.server.browsing import Program
 from tests.server.client import Api
 
@@ -154,7 +154,7 @@ print(killed, counts)
 def test_killed_anywhere_it_goes_on_at_the_next_start(tmp_path: Path) -> None:
     data, _ = unpacked(tmp_path)
     (tmp_path / "copy").mkdir()
-    step = "1" if os.environ.get("RINOFS_SOAK") else "4"
+    step = str(rounds(10, 1))
     command = [
         sys.executable,
         "-c",

@@ -310,7 +310,7 @@ def test_an_upgrade_is_passed_over(server: LiveServer) -> None:
 def stalled(server: LiveServer) -> Iterator[list[socket.socket]]:
     starts = [b"", HEAD, posting(server, 1000) + b"{"]
     with ExitStack() as stack:
-        clients = [stack.enter_context(connected(server)) for _ in range(rounds(60, 300))]
+        clients = [stack.enter_context(connected(server)) for _ in range(rounds(30, 300))]
         for number, client in enumerate(clients):
             client.sendall(starts[number % 3])
         yield clients
