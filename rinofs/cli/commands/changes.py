@@ -1,4 +1,4 @@
-"""Commands that change what is there: `mkdir`, `mv`, `rm`."""
+"""Commands that change files and folders: `mkdir`, `mv`, `rm`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def rm(urls: tuple[str, ...], recursive: bool, force: bool, version: int | None)
                 doomed.append(here)
     for fs, group in groupby(doomed, key=lambda here: here.fs):
         with problems.collected():
-            # One call for all: a server that deletes lists gets one request.
+            # A single call: some servers can delete a list with one request.
             fs.rm([here.path for here in group], recursive=recursive)
     problems.exit_if_any()
 

@@ -1,4 +1,4 @@
-"""Commands for the content of files, now and earlier: `cat`, `info`, `versions`, `restore`."""
+"""Commands for files and their versions: `cat`, `info`, `versions`, `restore`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_content(here: Location, output: BinaryIO) -> None:
     """Write the content of a file to a stream."""
     try:
         if isinstance(here.fs, RemoteFileSystem):
-            here.fs.get_file(here.path, output)  # streams, while a file object would fill the block cache
+            here.fs.get_file(here.path, output)  # streams; a file object would fill the block cache
             return
         with here.fs.open(here.path, "rb") as file:
             while piece := file.read(_PIECE):
@@ -117,12 +117,12 @@ def restore(url: str, version: int) -> None:
     if version not in known:
         raise CommandError(f"no version {version}", url, f"`rinofs versions {url}` lists them")
     if version == known[-1]:
-        return  # it is current already, and another copy of it would only add a version
+        return  # it is already current; storing it again would only add a version
     here.fs.restore(here.path, version)
 
 
 def versioned(url: str) -> Location:
-    """Return where a URL leads; raises CommandError where files have no versions."""
+    """Return the location of a URL; raises CommandError if its filesystem has no versions."""
     from rinofs.rinocloud.filesystem import RinoFileSystem  # of no use to `cat` of another filesystem
 
     here = locate(url)

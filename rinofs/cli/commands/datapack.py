@@ -1,4 +1,4 @@
-"""Commands on datapacks: `rinofs datapack new`, `validate`, `tree`; `push` and `pull` are beside."""
+"""The commands `rinofs datapack new`, `validate`, `tree` and `import`; `push` has those for the service."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON doc
 
 @click.group()
 def datapack() -> None:
-    """Make and look at datapacks: trees of data files described by one JSON document."""
+    """Create and inspect datapacks: trees of data files described by one JSON document."""
 
 
 @datapack.command()
@@ -54,7 +54,7 @@ def new(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Write a document for the files in FOLDER: containers from folders, data nodes from files."""
+    """Write a document for the files in FOLDER: folders become containers, files become data nodes."""
     fs, path = fsspec.url_to_fs(folder)
     document = new_document(fs, path, name=name, author=author, description=description, keywords=keywords)
     text = dump(document, indent=2) + "\n"
@@ -83,7 +83,7 @@ def _write(where: str, text: str, *, force: bool) -> None:
 @click.argument("document", type=URL)
 @_json
 def validate(document: str, as_json: bool) -> None:
-    """Check DOCUMENT, or the one in a folder, against the schema of datapacks; exits 1 if it has flaws."""
+    """Check DOCUMENT, or the one in a folder, against the datapack schema. Exits with 1 if it is invalid."""
     document = document_of(document)
     try:
         found = [{"path": flaw.path, "problem": flaw.problem} for flaw in flaws(parse(_content(document)))]
@@ -103,7 +103,7 @@ def validate(document: str, as_json: bool) -> None:
 @click.argument("document", type=URL)
 @_json
 def tree(document: str, as_json: bool) -> None:
-    """Show the nodes of DOCUMENT, or the one in a folder, by the names that `datapack://` URLs give them."""
+    """Show the nodes of DOCUMENT, or the one in a folder, with the names that `datapack://` URLs use."""
     document = document_of(document)
     try:
         read = parse(_content(document))
@@ -123,10 +123,10 @@ def tree(document: str, as_json: bool) -> None:
 @click.option("--force", is_flag=True, help="Replace a datapack that is there.")
 @_json
 def import_(source: str, dest: str, force: bool, as_json: bool) -> None:
-    """Make a datapack at DEST of SOURCE, a zip or folder of repoVizz 1; both may be URLs.
+    """Convert SOURCE, a zip or folder of repoVizz 1, to a datapack at DEST. Both may be URLs.
 
-    Signals become CSV files with rates and labels, notes become events; sound, video and other files go
-    along as they are.
+    Signals become CSV files with rates and labels, notes become events. Audio, video and other files are
+    copied unchanged.
     """
     from rinofs.datapack.authoring.repovizz1 import import_pack
 
@@ -166,7 +166,7 @@ def _described(path: str, node: Node) -> dict[str, Any]:
 def _drawn(document: Document) -> Iterator[str]:
     tree = Tree(document)
     yield document.info.name or "datapack"
-    # How many siblings are still to come on each level on the way.
+    # Number of remaining siblings on each level.
     left = [len(document.children)]
     for path, node in tree.walk():
         while not left[-1]:

@@ -1,4 +1,4 @@
-"""The command `demo`: the whole of it at work, on a server that lives as long as the command."""
+"""The command `demo`: everything at work, on a server that runs as long as the command."""
 
 from __future__ import annotations
 
@@ -55,10 +55,9 @@ _PACK = "drummer"
     help="Where to write the picture; an existing file is replaced.",
 )
 def demo(data_dir: Path | None, output: Path) -> None:
-    """Upload a generated experiment to an embedded server, read it back, find in it, and draw some.
+    """Upload a generated experiment to an embedded server, read it back, query it, and plot a part of it.
 
-    The server runs inside this command, for this machine only. Each step is shown with the requests that it
-    cost.
+    The server runs inside this command, for this machine only. Each step shows the number of its requests.
     """
     _require_libraries()
     with ExitStack() as stack:
@@ -95,7 +94,7 @@ def _require_libraries() -> None:
 
 
 class _Steps:
-    """The steps of the demo: each does one thing with the server, and shows what came of it at what cost."""
+    """The steps of the demo: each does one thing with the server, and shows the result and its requests."""
 
     def __init__(self, server: LiveServer) -> None:
         import fsspec
@@ -118,7 +117,7 @@ class _Steps:
         return runs
 
     def upload(self, folder: Path, runs: list[Run]) -> None:
-        """Upload runs with their metadata and tags, and the other files as they are."""
+        """Upload runs with their metadata and tags, and the other files without."""
         with self._step("fs.put_file(csv, path, metadata={...}, tags=[...])   for each run"):
             for run in runs:
                 target = f"{_TOP}/{run.path}"
@@ -130,7 +129,7 @@ class _Steps:
                 self._fs.put(str(folder / name), f"{_TOP}/{name}", recursive=True)
 
     def look_around(self, run: Run) -> None:
-        """List folders, and show what is known of a run."""
+        """List folders, and show the details of a run."""
         with self._step(f'fs.find("{_TOP}")'):
             found = self._fs.find(_TOP, detail=True, refresh=True)
             size = sum(info["size"] for info in found.values())
@@ -141,7 +140,7 @@ class _Steps:
             _show(f"metadata {info['metadata']}")
 
     def read_with_pandas(self, run: Run) -> None:
-        """Read one run and the table of all."""
+        """Read one run and the table of all runs."""
         import pandas as pd
 
         with self._step(f'pd.read_csv("rino://{_TOP}/{run.path}")'):
@@ -201,7 +200,7 @@ class _Steps:
             _show(f"{len(activity)} samples of {activity.shape[1]} channels, from this machine")
 
     def find_by_metadata(self) -> None:
-        """Find runs by what was written down about them."""
+        """Find runs by their metadata."""
         with self._step(f'fs.query("{_TOP}", rest_bpm__gt=70, tags__in=["pilot"], sort="rest_bpm")'):
             found = self._fs.query(_TOP, rest_bpm__gt=70, tags__in=["pilot"], sort="rest_bpm")
             for info in found:
@@ -209,7 +208,7 @@ class _Steps:
                 _show(f"{info['name']}: {about['subject']}, {about['rest_bpm']} bpm at rest")
 
     def write_arrays(self) -> None:
-        """Make a datapack of labelled arrays, and look into it."""
+        """Create a datapack from labelled arrays, and open it."""
         import xarray as xr
 
         from rinofs.cli.experiment import make_take
@@ -275,7 +274,7 @@ def _next_lines(data_dir: Path | None) -> str:
 
 
 def _activation() -> str:
-    """Return what makes ``rinofs`` a command of the terminal, where it is none yet."""
+    """Return the command that activates the environment, if ``rinofs`` is not in PATH."""
     script = Path(sys.prefix) / "bin" / "activate"
     if shutil.which("rinofs") or not script.exists():
         return ""

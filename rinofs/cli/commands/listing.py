@@ -35,7 +35,7 @@ def ls(
     urls: tuple[str, ...], long: bool, for_people: bool, as_typed: bool, recursive: bool, as_json: bool
 ) -> None:
     """List folders; a trailing slash marks a folder."""
-    del as_typed  # hidden files are shown, and names come one a line
+    del as_typed  # shows hidden files, and one name per line
     if recursive:
         raise click.UsageError("-R: `rinofs tree` and `rinofs find` show what is below a folder")
     problems = Problems()
@@ -198,7 +198,7 @@ def _wanted(found: Iterable[Info], pattern: str | None, kind: str | None) -> Ite
 @_human
 @_json
 def du(urls: tuple[str, ...], summarize: bool, for_people: bool, as_json: bool) -> None:
-    """Add up the sizes of the files below folders, in bytes."""
+    """Show the total size of the files below folders, in bytes."""
     problems = Problems()
     totals: list[tuple[str, int]] = []
     for here in expand(urls, problems):
@@ -213,7 +213,7 @@ def du(urls: tuple[str, ...], summarize: bool, for_people: bool, as_json: bool) 
 
 
 def _totals(here: Location, found: list[Info]) -> list[tuple[str, int]]:
-    """Return the size below each folder, the deepest first, the start last."""
+    """Return the total size below each folder: the deepest folders first, the given one last."""
     top = here.path.rstrip("/")
     sizes: dict[str, int] = {}
     whole = 0

@@ -11,9 +11,9 @@ from rinofs.profiles import DEFAULT_PROFILE, Profile, ProfileStore, check_profil
 
 @click.group()
 def login() -> None:
-    """Log in to a service, and keep the token for later commands and programs.
+    """Log in to a service, and store the token for later commands and programs.
 
-    Tokens are kept in a file that only you can read, each for the server that gave it and for no other.
+    Tokens are stored in a file that only you can read. Each is only sent to the server that issued it.
     """
 
 
@@ -60,7 +60,7 @@ def rino(
     if token_file and (password_file or username):
         raise click.UsageError("a token needs no username and no password")
     store = ProfileStore()
-    store.names("rino")  # a file that cannot be used is better found before a password is typed
+    store.names("rino")  # report an unusable file before asking for the password
     if token_file:
         account = account_of(endpoint_url, read_secret("token", token_file))
     else:
@@ -127,7 +127,7 @@ def repovizz(
     if client_secret_file is not None:
         client_secret = read_secret("client secret", client_secret_file)
     profiles = ProfileStore()
-    profiles.names("repovizz")  # a file that cannot be used is better found before the browser opens
+    profiles.names("repovizz")  # report an unusable file before opening the browser
     client = find_client(endpoint_url, client_id, client_secret, profile)
     if no_browser:
         tokens = log_in_by_hand(client, _ask_code)

@@ -46,10 +46,10 @@ def get_(url: str, names: tuple[str, ...]) -> None:
 @click.option("--replace", is_flag=True, help="Remove all metadata that is not given.")
 @click.option("--tag", "tags", multiple=True, help="Replace the tags by this one; may be given again.")
 def set_(words: tuple[str, ...], replace: bool, tags: tuple[str, ...]) -> None:
-    """Set metadata of each URL, which keeps what is not named.
+    """Set metadata of each URL, and keep its other metadata.
 
-    A VALUE is a JSON literal where it is one (3, true, null, [1, 2], {"gain": 2}), else text; '"3"' is the
-    text 3. Several URLs, and those that a pattern matches, all get it.
+    A VALUE that is a JSON literal (3, true, null, [1, 2], {"gain": 2}) is parsed as one; all others are text.
+    '"3"' is the text 3. Several URLs, and all that a pattern matches, get the same metadata.
     """
     urls, assignments = _urls_and_rest(words)
     if not assignments and not replace and not tags:
@@ -76,7 +76,7 @@ def rm_(words: tuple[str, ...]) -> None:
 
 
 def _urls_and_rest(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Tell URLs from what follows them; the first word is one, whatever it looks like."""
+    """Split words into URLs and the rest. The first word is always a URL."""
     count = 1
     while count < len(words) and "://" in words[count].partition("=")[0]:
         count += 1

@@ -54,10 +54,10 @@ def plot(
     datatype: str | None,
     rate: float | None,
 ) -> None:
-    """Draw URL: a stream, a file of annotations, or a whole datapack above one time axis.
+    """Plot URL: a stream, a file of annotations, or a whole datapack on one time axis.
 
-    Channels of one stream share a panel. Long signals show the lowest and the highest value of each moment,
-    so that no peak is lost. Only what lies between --start and --stop is read, where the format allows it.
+    Channels of one stream share a panel. Long signals are drawn by their minimum and maximum in each moment,
+    so that no peak is lost. Only the part between --start and --stop is read, if the format allows that.
     """
     here = locate(url)
     target = output or _default_target(here)

@@ -1,4 +1,4 @@
-"""The commands `rinofs datapack push` and `pull`: between a folder and the service."""
+"""The commands `rinofs datapack push` and `pull`, between a folder and the service."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _quiet = click.option("-q", "--quiet", is_flag=True, help="Show no progress bar.
 @_quiet
 @_json
 def push(document: str, datapack: str, quiet: bool, as_json: bool) -> None:
-    """Make DATAPACK, repovizz://NAME, of DOCUMENT, or a folder with one, and the files that it links to.
+    """Upload DOCUMENT, or the one in a folder, and the files that it links to, as DATAPACK (repovizz://NAME).
 
-    Without a NAME (repovizz://) it is the one in the document. Where the datapack is there already with this
-    structure, only the files are sent that it lacks, or that are other ones by now.
+    Without a NAME (repovizz://), the one in the document is used. If the datapack exists with this structure,
+    only new and changed files are sent.
     """
     fs, path = _service(datapack)
     document = document_of(document)
@@ -48,7 +48,7 @@ def push(document: str, datapack: str, quiet: bool, as_json: bool) -> None:
 
 
 def document_of(url: str) -> str:
-    """Return the URL of a datapack's document: what was named, or the one in the folder that was named."""
+    """Return the URL of a datapack's document, given its own URL or that of its folder."""
     here = locate(url)
     if not here.fs.isdir(here.path):
         return url
@@ -59,7 +59,7 @@ def document_of(url: str) -> str:
 
 
 class _Sending(FileProgress):
-    """Tell how much there is to do as soon as it is known."""
+    """Reports the amount of work as soon as it is known."""
 
     def set_size(self, size: int) -> None:
         super().set_size(size)
@@ -73,14 +73,14 @@ class _Sending(FileProgress):
 @_quiet
 @_json
 def pull(datapack: str, folder: Path, force: bool, quiet: bool, as_json: bool) -> None:
-    """Write DATAPACK, repovizz://NAME, into FOLDER: its files by their names, and datapack.json beside them.
+    """Download DATAPACK (repovizz://NAME) into FOLDER: its files by their names, and datapack.json.
 
-    What `pull` writes, `push` makes an equal datapack of.
+    `push` creates an equal datapack from what `pull` writes.
     """
     fs, path = _service(datapack)
     if not force and (folder / DOCUMENT_NAME).exists():
         raise CommandError("already exists", str(folder / DOCUMENT_NAME), "--force replaces it")
-    fs.info(path)  # a datapack that is not there is better found before a folder is made
+    fs.info(path)  # report a missing datapack before creating the folder
     folder.mkdir(parents=True, exist_ok=True)
     names = LocalNames(NameRules.of(folder))
     plan = fs.plan_pull(path, names.path)

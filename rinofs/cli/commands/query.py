@@ -1,4 +1,4 @@
-"""The commands `query` and `search`: find files by what is known about them."""
+"""The commands `query` and `search`, which find files by their metadata."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Results:
-    """Which objects are wanted, and how they are shown: what `_result_options` says."""
+    """Which objects to find, and how to show them: the values of `_result_options`."""
 
     sort: str | None
     descending: bool
@@ -39,14 +39,14 @@ class _Results:
     as_json: bool
 
     def order(self) -> dict[str, Any]:
-        """Return the arguments of `query` and `search` that are the same."""
+        """Return the common arguments of `query` and `search`."""
         if self.descending and not self.sort:
             raise click.UsageError("--descending needs --sort")
         return {"sort": self.sort, "descending": self.descending, "limit": self.limit, "scan": self.scan}
 
 
 def _result_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of all commands that find objects, which get them as `results`."""
+    """Add the options of the commands that find objects, as the argument `results`."""
     options = (
         click.option("--sort", metavar="FIELD", help="Sort by a field; objects without it are left out."),
         click.option("--descending", is_flag=True, help="The largest first."),
@@ -76,11 +76,11 @@ def _result_options(command: Callable[..., None]) -> Callable[..., None]:
 @click.argument("conditions", metavar="[CONDITION]...", nargs=-1)
 @_result_options
 def query(url: str, conditions: tuple[str, ...], results: _Results) -> None:
-    """Find files, folders and objects below URL by what is known about them.
+    """Find files, folders and objects below URL by their metadata and other fields.
 
-    All conditions have to hold: subject=A22, 'rate_hz>=100', 'device.gain!=2', 'name~.csv', 'tags=pilot',
-    'created>2026-01-31', 'x in [1, 2]', 'x exists true'. Values are JSON literals where they are some, else
-    text; x=null finds what has no x.
+    All conditions must hold: subject=A22, 'rate_hz>=100', 'device.gain!=2', 'name~.csv', 'tags=pilot',
+    'created>2026-01-31', 'x in [1, 2]', 'x exists true'. Values that are JSON literals are parsed as
+    such, others are text. x=null finds objects without x.
     """
     here = _rinocloud(url)
     filters, written = _filters(conditions)
@@ -146,7 +146,7 @@ def _rinocloud(url: str) -> Location:
 
 
 def _filters(conditions: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Return the arguments of `query` that conditions are, and how each was written."""
+    """Return conditions as arguments of `query`, and the text of each."""
     filters: dict[str, Any] = {}
     written: dict[str, str] = {}
     for text in conditions:
@@ -160,7 +160,7 @@ def _filters(conditions: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]
 
 
 def value_at(info: Info, name: str) -> Any:
-    """Return what an info has under a name: its own, else a field of the metadata, also a dotted one."""
+    """Return the value of a field in an info: its own, or one of the metadata, which may be dotted."""
     own = {**info, "path": info["name"]}
     if name in own:
         return own[name]
@@ -196,7 +196,7 @@ def _write_csv(found: Iterable[Info], names: Sequence[str]) -> None:
 
 
 def _csv_cell(value: Any) -> str:
-    """Return a value for a table that may be opened in a spreadsheet, which takes some texts for formulas."""
+    """Return a CSV cell that a spreadsheet does not take for a formula."""
     text = "\n".join("\t".join(map(visible, line.split("\t"))) for line in _text(value).split("\n"))
     return f"'{text}" if isinstance(value, str) and text.lstrip().startswith(_FORMULA) else text
 

@@ -1,4 +1,4 @@
-"""The command `sync`: makes a folder equal to another."""
+"""The command `sync`, which makes a folder equal to another."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def sync(
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Make the folder DEST equal to the folder SOURCE, copying only what is different.
+    """Make the folder DEST equal to the folder SOURCE, copying only the differences.
 
-    Both may be local or on a server. Files are compared by size and digest; where a server tells the digest,
-    nothing is downloaded to compare. Metadata is not compared. The same command again finishes what was
-    interrupted. If a file cannot be copied, the others are, and nothing is deleted (exit code 1).
+    Both may be local or on a server. Files are compared by size and digest, without downloading them if the
+    server has the digest. Metadata is not compared. Repeat the command to finish after an interruption. If a
+    file cannot be copied, the others are copied and nothing is deleted (exit code 1).
     """
     here, there = locate(source), locate(dest)
     problems = Problems()

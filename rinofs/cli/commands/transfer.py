@@ -35,7 +35,7 @@ _sidecars = click.option(
 
 
 def _copying(command: Callable[..., None]) -> Callable[..., None]:
-    """Add what the copying commands have in common to their command line."""
+    """Add the common options of the copying commands."""
     for decorate in (
         click.option("--json", "as_json", is_flag=True, help="Print a summary as one JSON document."),
         click.option("-q", "--quiet", is_flag=True, help="Show no progress bar."),
@@ -47,12 +47,12 @@ def _copying(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def sources_and_destination(paths: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
-    """Tell the destination, which comes last, from the sources.
+    """Split paths into the sources and the destination, which comes last.
 
     Raises
     ------
     click.UsageError
-        If there is only one path: it is a source then, and the destination is missing.
+        If there is only one path, so that the destination is missing.
     """
     if len(paths) == 1:
         raise click.UsageError(f"{paths[0]}: the DESTINATION is missing, such as `.` for this folder")
@@ -78,8 +78,9 @@ def get(
 ) -> None:
     """Download files and folders to this machine; a DESTINATION `-` is standard output.
 
-    What a folder holds goes into DESTINATION. Several sources, or those of a pattern, go below it by name. A
-    file goes into a folder that exists or ends with a slash, and else gets the name DESTINATION.
+    The contents of a folder go into DESTINATION. Several sources, or all that a pattern matches, go below it
+    under their names. A file goes into DESTINATION if that is a folder or ends with a slash; otherwise it
+    gets that name.
 
     A file that exists is replaced when its download is complete. Names that the local system does not allow
     are changed and reported (exit code 1).
@@ -119,8 +120,9 @@ def put(
 ) -> None:
     """Upload files and folders from this machine; `-` is standard input.
 
-    What a folder holds goes into DESTINATION. Several sources, or those of a pattern, go below it by name. A
-    file goes into a folder that exists or ends with a slash, and else gets the name DESTINATION.
+    The contents of a folder go into DESTINATION. Several sources, or all that a pattern matches, go below it
+    under their names. A file goes into DESTINATION if that is a folder or ends with a slash; otherwise it
+    gets that name.
     """
     sources, destination = sources_and_destination(paths)
     attributes = _attributes(assignments, tags)
@@ -158,8 +160,9 @@ def _attributes(assignments: Sequence[str], tags: Sequence[str]) -> dict[str, An
 def cp(paths: tuple[str, ...], recursive: bool, quiet: bool, as_json: bool) -> None:
     """Copy files and folders between any two places; within one server, the server copies them.
 
-    What a folder holds goes into DESTINATION. Several sources, or those of a pattern, go below it by name. A
-    file goes into a folder that exists or ends with a slash, and else gets the name DESTINATION.
+    The contents of a folder go into DESTINATION. Several sources, or all that a pattern matches, go below it
+    under their names. A file goes into DESTINATION if that is a folder or ends with a slash; otherwise it
+    gets that name.
     """
     sources, destination = sources_and_destination(paths)
     _copy(sources, destination, recursive=recursive, quiet=quiet, as_json=as_json, resume=True)
@@ -224,29 +227,29 @@ def copy_across(
     sidecars: bool = False,
     attributes: Mapping[str, Any] | None = None,
 ) -> CopyPlan:
-    """Copy everything that the pairs cover; what fails is reported, and the rest goes on.
+    """Copy all pairs; failures are reported, and the others continue.
 
     Parameters
     ----------
     pairs : sequence of Pair
-        What goes where.
+        Sources and their targets.
     problems : Problems
-        Where failures are reported.
+        Collects the failures.
     recursive : bool
-        Whether folders are copied.
+        Whether to copy folders.
     quiet : bool
         Whether to show no progress bar.
     resume : bool
-        Whether downloads that broke off are continued.
+        Whether to continue interrupted downloads.
     sidecars : bool
-        Whether local files have their metadata in files beside them.
+        Whether local files have their metadata in sidecar files.
     attributes : mapping, optional
-        ``metadata`` and ``tags`` to store with each file of an upload to Rinocloud.
+        ``metadata`` and ``tags`` to store with each file in an upload to Rinocloud.
 
     Returns
     -------
     CopyPlan
-        What was copied, failures left out.
+        The successful copies.
     """
     done: list[FileCopy] = []
     whole = [pair for pair in pairs if recursive and _is_one_copy(pair)]
@@ -275,7 +278,7 @@ def _is_sidecar(copy: FileCopy) -> bool:
 
 
 def _is_one_copy(pair: Pair) -> bool:
-    """Tell whether a server of ours can copy a folder as a whole."""
+    """Return whether a server can copy a folder as a whole."""
     source = pair.source
     ours = isinstance(source.fs, RemoteFileSystem) and source.fs is pair.target.fs and source.path != ""
     return ours and is_folder(pair.info) and pair.replaces is None

@@ -1,4 +1,5 @@
-"""The HTTP APIs of two services, and the request of a signed-in user that both start from (`calls`).
+"""The HTTP APIs of the two services, and the request of a signed-in user that both build on (`calls`).
 
-They import what is below: `services`, `auth`, `web`, `catalog`, `blobs`; never each other. They serve `app`.
+It imports `services`, `auth`, `web`, `catalog` and `blobs`. The APIs never import each other.
+It serves `app`.
 """

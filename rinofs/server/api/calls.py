@@ -1,4 +1,4 @@
-"""One request of a signed-in user, with all that it takes to answer it."""
+"""A request of a signed-in user, with everything needed to respond to it."""
 
 from __future__ import annotations
 
@@ -48,35 +48,36 @@ __all__ = [
     "signed_in",
 ]
 
-_KEY = re.compile(r'(")?([\x21\x23-\x7e]{1,255})(?(1)")')  # quoted, as the draft standard has it, or bare
+_KEY = re.compile(r'(")?([\x21\x23-\x7e]{1,255})(?(1)")')  # quoted, as in the draft standard, or bare
 
 SHALLOW = 16
-"""Length of the paths that are followed while other requests wait: a lookup for every name."""
+"""Most names of a path that is resolved in the event loop: each costs a lookup while other requests wait."""
 
 FEW = 64
 """Names in all the paths that are followed while other requests wait; what paths share is looked up once."""
 
 
 class Workers:
-    """The threads that work for users.
+    """The worker threads for users' requests.
 
-    They are fewer than there are in all, so that contents, logins and single lookups always find some.
+    There are fewer of them than worker threads in total, so that contents, logins and single lookups always
+    find a free one.
 
     Attributes
     ----------
     changes : FairQueue
-        For what takes a moment each.
+        Queue for short work.
     searches : FairQueue
-        For what looks at many objects, and may keep a processor busy for as long as it runs.
+        Queue for work on many objects, which may keep a processor busy.
     documents : FairQueue
-        For what reads the document of a datapack.
+        Queue for work that parses the document of a datapack.
     memory : BodyMemory
-        How much of their bodies is in memory.
+        Budget for request bodies in memory.
 
     Parameters
     ----------
     most : int
-        Bytes of bodies that may be.
+        Maximum total size of bodies in memory, in bytes.
     """
 
     def __init__(self, most: int) -> None:
@@ -87,7 +88,7 @@ class Workers:
         self._locks: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
 
     def lock(self, number: int) -> asyncio.Lock:
-        """Return the lock of an object, for changes of its content that read it first."""
+        """Return the lock of an object, for changes that read its content first."""
         return self._locks.setdefault(number, asyncio.Lock())
 
 
@@ -100,11 +101,11 @@ class Call:
     request : Request
         The request.
     token : StoredToken
-        What it was sent with.
+        Token of the request.
     services : Services
-        What the server works with.
+        Services of the server.
     workers : Workers
-        The threads that work for users.
+        Worker threads for users' requests.
     """
 
     request: Request
@@ -114,17 +115,17 @@ class Call:
 
     @property
     def user(self) -> User:
-        """Who sent it."""
+        """The user."""
         return self.token.user
 
     @property
     def address(self) -> str:
-        """Where it came from."""
+        """The address of the client."""
         return address_of(self.request)
 
     @property
     def extended(self) -> bool:
-        """Whether the extensions of this server are offered."""
+        """Whether the server offers its extensions."""
         return self.services.settings.extensions
 
     def to_json(self, record: Record, *, truncated: bool = False) -> dict[str, object]:
@@ -132,15 +133,15 @@ class Call:
         return record.to_json(self.user, digests=self.extended, truncated=truncated)
 
     def respond(self, record: Record, status: int = 200) -> Response:
-        """Answer with an object."""
+        """Respond with an object."""
         return json_response(self.to_json(record), status)
 
     async def fields(self, *, text_fields: Collection[str] = ()) -> dict[str, object]:
-        """Read the body, in one of the user's worker threads where that takes long; see `read_fields`."""
+        """Read the fields of the body, in a worker thread of the user if they are many; see `read_fields`."""
         return await read_fields(self.request, text_fields=text_fields, run=self.work)
 
     async def checked(self, check: Callable[[], T]) -> T:
-        """Check what a body says, in one of the user's worker threads, within the time for that."""
+        """Check a body in a worker thread of the user, within the time limit for parsing."""
         return await self.work(partial(in_time, self.services.settings, check))
 
     async def run_in_thread(
@@ -150,7 +151,7 @@ class Call:
         *arguments: P.args,
         **options: P.kwargs,
     ) -> T:
-        """Call a method of the store in the name of the user, in a worker thread."""
+        """Call a method of the store for the user, in a worker thread."""
         return await self.work(partial(method, self.user, *arguments, **options))
 
     async def search_in_thread(
@@ -160,12 +161,12 @@ class Call:
         *arguments: P.args,
         **options: P.kwargs,
     ) -> T:
-        """Call a method of the store as `run_in_thread` does, one that looks at many objects."""
+        """Call a method of the store as `run_in_thread` does, in the queue for work on many objects."""
         work = partial(method, self.user, *arguments, **options)
         return await self.workers.searches.run(self.user.id, work)
 
     async def work(self, work: Callable[[], T]) -> T:
-        """Call something that blocks in one of the user's worker threads."""
+        """Run blocking work in a worker thread of the user."""
         return await self.workers.changes.run(self.user.id, work)
 
     async def once(
@@ -175,25 +176,26 @@ class Call:
         render: Callable[[T], Response],
         load: Callable[[Repeated], T],
     ) -> Response:
-        """Make a change, unless a request with the same key made it before, and answer with what came of it.
+        """Make a change, unless a request with the same idempotency key did, and respond with the result.
 
-        A request without a key is always carried out, and so is one whose first try failed: it left nothing.
+        A request without a key is always carried out, and so is one whose first attempt failed, since that
+        changed nothing.
 
         Parameters
         ----------
         said : object
-            All that the request says, for `orjson`; one of the same key that says something else is refused.
+            The whole request, serialisable by `orjson`. A different request with the same key is refused.
         change : callable
-            Makes the change, in a worker thread.
+            Makes the change and returns the result; runs in a worker thread.
         render : callable
-            Makes the answer, after the commit.
+            Returns the response for the result, after the commit.
         load : callable
-            Returns what `change` returned when it was carried out, from what was kept of that.
+            Returns the result of `change` from its stored form.
 
         Raises
         ------
         BadRequest
-            If the key cannot be one.
+            If the key is not valid.
         Unprocessable
             If the key was used for another request.
         """
@@ -206,7 +208,7 @@ class Call:
         return answer
 
     def _key(self, said: object) -> RequestKey | None:
-        """Return what the request is known by when it is sent again; None where it has no key."""
+        """Return the idempotency key and a digest of the request, or None if it has no key."""
         header = self.request.headers.get(IDEMPOTENCY_KEY) if self.extended else None
         if header is None:
             return None
@@ -217,12 +219,12 @@ class Call:
         return RequestKey(match.group(2), hashlib.sha256(whole).hexdigest())
 
     async def find(self, where: int | Sequence[str]) -> Record:
-        """Return an object by its id or path, without a worker thread where none is needed.
+        """Return an object by its id or path; short paths need no worker thread.
 
         Raises
         ------
         NotFound
-            If there is none.
+            If there is no such object.
         """
         store = self.services.store
         if isinstance(where, int) or len(where) <= SHALLOW:
@@ -241,19 +243,19 @@ class Call:
 
 @contextmanager
 def known_contents(services: Services, contents: Sequence[Blob]) -> Iterator[list[Blob]]:
-    """Use what is stored of some contents already, under whatever key, where it is whole.
+    """Use stored copies of the same contents, under any key, if they are intact.
 
     Parameters
     ----------
     services : Services
-        What the server works with.
+        Services of the server.
     contents : sequence of Blob
-        What an upload has stored, and keeps.
+        Contents that an upload has stored and protects.
 
     Yields
     ------
     list of Blob
-        The same contents, to be referred to before the context is left.
+        The same contents. Refer to them in the database before the context ends.
     """
     with services.database.read() as connection:
         elsewhere = stored_elsewhere(connection, contents)
@@ -273,24 +275,24 @@ def known_contents(services: Services, contents: Sequence[Blob]) -> Iterator[lis
 
 
 async def run_in_thread(work: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> T:
-    """Call something that blocks in a worker thread."""
+    """Run blocking work in a worker thread."""
     return await to_thread.run_sync(partial(work, *arguments, **options))
 
 
 def _former_answer(outcome: Any) -> Response | None:
-    """Return the answer that an earlier version of the server kept in place of an outcome, if it is one."""
+    """Return the stored response of an earlier version of the server, which kept no results."""
     if isinstance(outcome, dict) and outcome.keys() == {"status", "body"}:
         return Response(outcome["body"], outcome["status"], media_type="application/json")
     return None
 
 
 def presented_token(request: Request) -> str:
-    """Return the token that a request was sent with.
+    """Return the token of a request.
 
     Raises
     ------
     Unauthorized
-        If there is none.
+        If there is no such object.
     """
     scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
     if scheme.lower() not in {"token", "bearer"} or not token.strip():
@@ -299,14 +301,14 @@ def presented_token(request: Request) -> str:
 
 
 def address_of(request: Request) -> str:
-    """Return the address that a request came from."""
+    """Return the client's address."""
     return request.client.host if request.client else ""
 
 
 async def authorized(
     services: Services, workers: Workers, request: Request, *, changes: bool, granted: bool = False
 ) -> Call:
-    """Return the call that a request is, if its token is good for that.
+    """Authorize a request.
 
     Parameters
     ----------
@@ -317,16 +319,16 @@ async def authorized(
     request : Request
         The request.
     changes : bool
-        Whether it changes anything.
+        Whether the request changes anything.
     granted : bool
-        Whether tokens that programs were granted are good for it.
+        Whether tokens that were granted to programs are accepted.
 
     Raises
     ------
     Unauthorized
-        If its token is not good, or there is none.
+        If the token is missing or invalid.
     Forbidden
-        If the token only reads.
+        If the token is read-only.
     """
     presented = presented_token(request)
     token = services.accounts.remembered.get(presented)
@@ -340,7 +342,7 @@ async def authorized(
 
 
 def release(request: Request) -> None:
-    """Let go of the memory that a request was counted for."""
+    """Release the memory that was counted for a request."""
     if HELD in request.scope:
         request.scope[HELD].release()
 
@@ -352,7 +354,7 @@ def signed_in(
     *,
     changes: bool = True,
 ) -> Callable[[Request], Awaitable[Response]]:
-    """Make an endpoint of a handler: one that answers only users who are signed in.
+    """Return an endpoint that calls a handler for signed-in users only.
 
     Parameters
     ----------
@@ -363,7 +365,7 @@ def signed_in(
     handle : callable
         The handler.
     changes : bool
-        Whether it changes anything, which needs a token that may.
+        Whether the handler changes anything, which read-only tokens may not.
     """
 
     async def endpoint(request: Request) -> Response:

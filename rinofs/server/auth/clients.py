@@ -27,7 +27,7 @@ class Clients:
     Parameters
     ----------
     database : Database
-        Where they are kept; of secrets only digests.
+        Database for the programs, and for digests of their secrets.
     """
 
     def __init__(self, database: Database) -> None:
@@ -41,21 +41,21 @@ class Clients:
         Parameters
         ----------
         name : str
-            What users are to see.
+            Name that users see.
         redirect_uris : sequence of str
-            Where users may be sent back to.
+            Redirect URIs that the program may use.
         public : bool
-            Whether it gets no secret.
+            Whether the program gets no secret.
 
         Returns
         -------
         tuple of Client and str or None
-            The program, and its secret, of which only a digest is kept.
+            The program, and its secret, of which only a digest is stored.
 
         Raises
         ------
         BadRequest
-            If something cannot be a name, or a place to send users to.
+            If the name or a redirect URI is not valid.
         """
         if not name.strip() or not name.isprintable() or len(name) > 255:
             raise BadRequest("name: 1 to 255 printable characters are allowed", field="name")
@@ -72,17 +72,17 @@ class Clients:
         return client, secret
 
     def all(self) -> list[Client]:
-        """Return the programs, the oldest first."""
+        """Return all programs, the oldest first."""
         with self._database.read() as connection:
             return rows.all_clients(connection)
 
     def get(self, client_id: str) -> Client | None:
-        """Return a program; None where there is none of this id."""
+        """Return the program with an id, or None."""
         with self._database.read() as connection:
             return rows.find_client(connection, client_id)
 
     def authenticate(self, client_id: str, secret: str) -> Client | None:
-        """Return the program that an id and a secret belong to; None where they belong to none."""
+        """Return the program with an id and secret, or None if they do not match."""
         with self._database.read() as connection:
             found = rows.find_client(connection, client_id)
         digest = token_digest(secret)
@@ -91,7 +91,7 @@ class Clients:
         return found
 
     def remove(self, client_id: str) -> bool:
-        """Remove a program with all that was granted to it; tell whether there was one."""
+        """Remove a program and everything granted to it; return whether it existed."""
         with self._database.write() as connection:
             removed = rows.remove_client(connection, client_id)
             if removed:

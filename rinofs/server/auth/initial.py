@@ -1,4 +1,4 @@
-"""The first user of a server: how the command that starts it lets somebody in."""
+"""The first user of a server, whose token and password `rinofs serve` sets."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ __all__ = ["InitialCredentials", "prepare_user"]
 
 @dataclass(frozen=True, slots=True)
 class InitialCredentials:
-    """What opens an account, as far as it is known: stored are hashes only.
+    """Token and password of an account, as far as known: only their hashes are stored.
 
     Attributes
     ----------
     token, password : str or None
-        The one that was given or just made; None where an earlier one still holds.
+        The given or newly created one, or None if an earlier one is still valid.
     """
 
     token: str | None = field(repr=False)
@@ -32,21 +32,21 @@ class InitialCredentials:
 def prepare_user(
     accounts: Accounts, username: str, *, token: str | None, password: str | None
 ) -> InitialCredentials:
-    """See to it that a user can sign in.
+    """Make sure that a user can sign in.
 
     Parameters
     ----------
     accounts : Accounts
-        The users.
+        Users of the server.
     username : str
-        The user; made where missing, with a random token and password in place of omitted ones.
+        The user, who is created if missing, with a random token and password unless given.
     token, password : str or None
-        What holds from now on in place of earlier ones; None to keep them.
+        New values, which replace earlier ones, or None to keep those.
 
     Raises
     ------
     BadRequest, Conflict
-        If the token cannot be one, or is another user's, or if the password is too short.
+        If the token is not valid or belongs to another user, or the password is too short.
     """
     if password is not None:
         check_new_password(password)

@@ -1,4 +1,4 @@
-"""OAuth2: programs get tokens for what users granted to them."""
+"""OAuth2: tokens for programs that users granted access to."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ if TYPE_CHECKING:
 __all__ = ["Provider", "read_form", "read_form_text"]
 
 MAX_FORM = 16 * 1024
-"""Bytes of a form."""
+"""Maximum size of a form in bytes."""
 _MAX_FIELDS = 100
 _NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
-# At this level it writes down codes and tokens.
+# At the level DEBUG it logs codes and tokens.
 logging.getLogger("oauthlib").setLevel(logging.INFO)
 
 
 class Provider(AuthorizationEndpoint, TokenEndpoint, RevocationEndpoint):  # type: ignore[misc]
-    """The flows that this server offers, and nothing more.
+    """The OAuth2 flows that this server supports.
 
     Parameters
     ----------
     clients : Clients
-        The programs.
+        Registered programs.
     grants : Grants
-        What users granted to them.
+        Access that users granted to programs.
     """
 
     def __init__(self, clients: Clients, grants: Grants) -> None:
@@ -77,7 +77,7 @@ class Provider(AuthorizationEndpoint, TokenEndpoint, RevocationEndpoint):  # typ
         return await _answer(request, self.create_token_response)
 
     async def revoke(self, request: Request) -> Response:
-        """Make a token void (``/oauth/revoke``, RFC 7009)."""
+        """Revoke a token (``/oauth/revoke``, RFC 7009)."""
         return await _answer(request, self.create_revocation_response)
 
 
@@ -104,16 +104,16 @@ async def _answer(request: Request, create: Callable[..., tuple[Mapping[str, str
 
 
 async def read_form_text(request: Request) -> str:
-    """Read a form, and leave it as it was sent.
+    """Return the text of a form.
 
     Raises
     ------
     UnsupportedMedia
-        If it is none.
+        If the body is not a form.
     BadRequest
-        If it is not ASCII.
+        If the form is not ASCII.
     TooLarge
-        If it is too long.
+        If the form is too long.
     """
     kind = content_type_of(request)
     if kind != "application/x-www-form-urlencoded":
@@ -126,12 +126,12 @@ async def read_form_text(request: Request) -> str:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """Read a form; of fields that are there several times, the last one counts.
+    """Return the fields of a form; the last one counts if a field is repeated.
 
     Raises
     ------
     BadRequest
-        If it cannot be read.
+        If the form is malformed.
     """
     text = await read_form_text(request)
     try:

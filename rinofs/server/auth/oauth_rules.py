@@ -1,7 +1,7 @@
-"""What this server allows in OAuth2, as oauthlib asks for it.
+"""The rules of this server for OAuth2, in the form that oauthlib calls.
 
-oauthlib knows the steps of the flows and their answers; this says who and what is good, and keeps what comes
-of it. Where RFC 9700 asks for more than oauthlib looks at, the checks are here too.
+oauthlib implements the flows and their responses. This module decides which programs, codes and tokens are
+valid, and stores them. It also makes the checks of RFC 9700 that oauthlib lacks.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["SCOPE", "CodeGrant", "Rules", "check_authorization"]
 
 SCOPE = "basic"
-"""The one thing that programs may ask for: everything that the repovizz2 API does."""
+"""The only scope, which allows everything in the repovizz2 API."""
 
 _CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -33,13 +33,13 @@ _ONCE = ("code_challenge", "code_challenge_method", "response_mode")
 
 
 def check_authorization(request: Request) -> dict[str, object]:
-    """Refuse an authorization request that oauthlib lets pass; called when client and redirect are known.
+    """Refuse authorization requests that oauthlib lets pass; called once client and redirect URI are known.
 
     Raises
     ------
     InvalidRequestError
-        If the answer would be to another place than the query, the proof of possession is not what it has to
-        be, or nothing ties the answer to the browser that asked.
+        If the response mode is not the query, the PKCE challenge is missing or invalid, or neither PKCE nor a
+        state ties the response to the browser of the request.
     """
     problem = _authorization_problem(request)
     if problem is not None:
@@ -54,7 +54,7 @@ def _authorization_problem(request: Request) -> str | None:
     if request.response_mode not in (None, "query"):
         return "Only response_mode=query is supported."
     if request.code_challenge is None:
-        # Where a program has a secret, RFC 6749 leaves the state to it (4.1.1).
+        # RFC 6749, section 4.1.1, leaves the state to programs with a secret.
         tied = request.state or not request.client.public
         return None if tied else "Either state or code_challenge is needed."
     if request.code_challenge_method != "S256":
@@ -68,20 +68,20 @@ class CodeGrant(AuthorizationCodeGrant):  # type: ignore[misc]
     """The authorization code grant, with codes of 256 bits."""
 
     def create_authorization_code(self, request: Request) -> dict[str, str]:
-        """Return a fresh code, and the state of the request."""
+        """Return a new code and the state of the request."""
         granted: dict[str, str] = super().create_authorization_code(request)
         return {**granted, "code": secrets.token_urlsafe(32)}
 
 
 class Rules(RequestValidator):  # type: ignore[misc]
-    """Whom and what this server trusts.
+    """Decides which programs, codes and tokens are valid.
 
     Parameters
     ----------
     clients : Clients
-        The programs.
+        Registered programs.
     grants : Grants
-        What users granted to them.
+        Access that users granted to programs.
     """
 
     def __init__(self, clients: Clients, grants: Grants) -> None:
@@ -92,60 +92,60 @@ class Rules(RequestValidator):  # type: ignore[misc]
     # Programs
 
     def client_authentication_required(self, request: Request, *_args: Any, **_kwargs: Any) -> bool:
-        """Tell whether the program has to show its secret: all but those that have none."""
+        """Return whether the program must authenticate: all programs that have a secret."""
         if "Authorization" in request.headers or request.client_secret:
             return True
         client = self._clients.get(request.client_id or "")
         return client is None or not client.public
 
     def authenticate_client(self, request: Request, *_args: Any, **_kwargs: Any) -> bool:
-        """Tell whether id and secret belong together, which come as a header or in the form."""
+        """Return whether the id and secret, from the header or the form, match."""
         shown = _shown_secret(request)
         client = self._clients.authenticate(*shown) if shown else None
         return _be(request, client)
 
     def authenticate_client_id(self, client_id: str, request: Request, *_args: Any, **_kwargs: Any) -> bool:
-        """Tell whether this is a program without a secret."""
+        """Return whether this is a program without a secret."""
         client = self._clients.get(client_id or "")
         return _be(request, client if client is not None and client.public else None)
 
     def validate_client_id(self, client_id: str, request: Request, *_args: Any, **_kwargs: Any) -> bool:
-        """Tell whether there is such a program."""
+        """Return whether the program exists."""
         return _be(request, self._clients.get(client_id))
 
     def validate_redirect_uri(
         self, _client_id: str, redirect_uri: str, request: Request, *_args: Any, **_kwargs: Any
     ) -> bool:
-        """Tell whether users may be sent there: to one of the registered addresses, to the letter."""
+        """Return whether the redirect URI is exactly one of the registered ones."""
         return redirect_uri in request.client.redirect_uris
 
     def get_default_redirect_uri(self, *_args: Any, **_kwargs: Any) -> None:
-        """Return None: programs have to say where users are to be sent."""
+        """Return None: requests must contain the redirect URI."""
 
     # Authorization
 
     def validate_response_type(
         self, _client_id: str, response_type: str, *_args: Any, **_kwargs: Any
     ) -> bool:
-        """Tell whether that may be asked for: a code."""
+        """Return whether the response type is allowed: only ``code``."""
         return response_type == "code"
 
     def validate_scopes(self, _client_id: str, scopes: list[str], *_args: Any, **_kwargs: Any) -> bool:
-        """Tell whether that may be asked for."""
+        """Return whether the scopes are allowed."""
         return set(scopes) == {SCOPE}
 
     def get_default_scopes(self, *_args: Any, **_kwargs: Any) -> list[str]:
-        """Return what programs ask for that do not say."""
+        """Return the scopes for requests without any."""
         return [SCOPE]
 
     def is_pkce_required(self, _client_id: str, request: Request) -> bool:
-        """Tell whether the program must prove that it is the one that asked: those without a secret."""
+        """Return whether the program must use PKCE: all programs without a secret."""
         return bool(request.client.public)
 
     def save_authorization_code(
         self, client_id: str, code: dict[str, str], request: Request, *_args: Any, **_kwargs: Any
     ) -> None:
-        """Keep a code."""
+        """Store a code."""
         self._grants.add_code(
             code["code"],
             request.user,
@@ -158,19 +158,19 @@ class Rules(RequestValidator):  # type: ignore[misc]
     # Tokens
 
     def validate_grant_type(self, _client_id: str, grant_type: str, *_args: Any, **_kwargs: Any) -> bool:
-        """Tell whether tokens are given for that."""
+        """Return whether the grant type is allowed."""
         return grant_type in {"authorization_code", "refresh_token"}
 
     def validate_code(
         self, client_id: str, code: str, _client: Client, request: Request, *_args: Any, **_kwargs: Any
     ) -> bool:
-        """Tell whether a code is good, and the proof with it in shape."""
+        """Return whether a code is valid, and its PKCE verifier well-formed."""
         found = self._grants.code(code, client_id)
         if found is None:
             return False
         verifier = request.code_verifier
         if found.challenge is None:
-            # Somebody has taken the challenge out of the request, and put the code into another answer.
+            # PKCE downgrade: somebody removed the challenge from the request (RFC 9700, section 4.8.2).
             if verifier is not None:
                 return False
         elif verifier is not None and not _VERIFIER.fullmatch(verifier):
@@ -181,12 +181,12 @@ class Rules(RequestValidator):  # type: ignore[misc]
         return True
 
     def get_code_challenge(self, _code: str, request: Request) -> str | None:
-        """Return the challenge that the code was asked for with."""
+        """Return the PKCE challenge in the request for the code."""
         challenge: str | None = request.found_code.challenge
         return challenge
 
     def get_code_challenge_method(self, _code: str, _request: Request) -> str:
-        """Return how challenges are made."""
+        """Return the PKCE challenge method."""
         return "S256"
 
     def confirm_redirect_uri(
@@ -199,13 +199,13 @@ class Rules(RequestValidator):  # type: ignore[misc]
         *_args: Any,
         **_kwargs: Any,
     ) -> bool:
-        """Tell whether the code was sent there."""
+        """Return whether the code was sent to this redirect URI."""
         return bool(redirect_uri == request.found_code.redirect_uri)
 
     def validate_refresh_token(
         self, refresh_token: str, client: Client, request: Request, *_args: Any, **_kwargs: Any
     ) -> bool:
-        """Tell whether a refresh token is good."""
+        """Return whether a refresh token is valid."""
         grant = self._grants.refreshable(refresh_token, client.client_id)
         if grant is None:
             return False
@@ -214,12 +214,12 @@ class Rules(RequestValidator):  # type: ignore[misc]
         return True
 
     def get_original_scopes(self, _refresh_token: str, request: Request, *_args: Any, **_kwargs: Any) -> str:
-        """Return what was granted."""
+        """Return the granted scopes."""
         scope: str = request.granted_scope
         return scope
 
     def save_token(self, token: dict[str, Any], request: Request, *_args: Any, **_kwargs: Any) -> None:
-        """Keep tokens; at this moment it is decided which of several requests at once gets them."""
+        """Store tokens. Of several simultaneous requests, only the first to store them succeeds."""
         fresh = {"access": token["access_token"], "refresh": token["refresh_token"]}
         if request.grant_type == "authorization_code":
             good = self._grants.redeem(request.code, **fresh)
@@ -229,12 +229,12 @@ class Rules(RequestValidator):  # type: ignore[misc]
             raise InvalidGrantError(request=request)
 
     def invalidate_authorization_code(self, *_args: Any, **_kwargs: Any) -> None:
-        """Do nothing: a code ends when its tokens are kept."""
+        """Do nothing: storing the tokens invalidates the code."""
 
     def revoke_token(
         self, token: str, _token_type_hint: str | None, request: Request, *_args: Any, **_kwargs: Any
     ) -> None:
-        """Make a token void."""
+        """Revoke a token."""
         self._grants.revoke(token, request.client.client_id)
 
 

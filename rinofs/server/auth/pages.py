@@ -1,4 +1,4 @@
-"""Pages as answers: escaped, never stored, never framed, with nothing in them that runs."""
+"""Responses with HTML pages: escaped, never cached, never framed, and without scripts."""
 
 from __future__ import annotations
 
@@ -34,27 +34,28 @@ def page(
     leads_to: str | None = None,
     **values: object,
 ) -> Response:
-    """Answer with a page.
+    """Return a response with a page.
 
     Parameters
     ----------
     name : str
-        Its template, without the suffix.
+        Name of the template, without the suffix.
     status : int
-        The HTTP status.
+        HTTP status.
     headers : mapping of str, optional
-        Further headers.
+        Additional headers.
     leads_to : str, optional
-        Where else its form may lead, as a source of a Content-Security-Policy; a page without it has no form.
+        Additional target of the form, as a source of a Content-Security-Policy. Without it, the page has no
+        form.
     **values
-        What the template shows.
+        Values for the template.
     """
     targets = "'none'" if leads_to is None else f"'self' {leads_to}".strip()
     policy = (
         "default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'; "
         f"form-action {targets}"
     )
-    # Without any referrer, browsers would not say either from which page a form is sent.
+    # With no-referrer, browsers would send a form with `Origin: null`.
     referrer = "no-referrer" if leads_to is None else "same-origin"
     secured = {**_HEADERS, "content-security-policy": policy, "referrer-policy": referrer, **(headers or {})}
     return _Page(name, values, status, secured)
@@ -67,7 +68,7 @@ def root_path(scope: Scope) -> str:
 
 
 class _Page(Response):
-    """A page that is written when it is sent: only then is known below which path the server is."""
+    """A page that is rendered when it is sent: only then is the root path of the server known."""
 
     def __init__(
         self, name: str, values: Mapping[str, object], status: int, headers: Mapping[str, str]

@@ -1,4 +1,4 @@
-"""Checking passwords, slowly enough for nobody to try many."""
+"""Check passwords, with limits on the number of attempts."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ __all__ = ["Attempt", "Passwords", "check_new_password"]
 
 SHORTEST = 8
 LONGEST = 1024
-"""Characters of a password."""
+"""Maximum length of a password in characters."""
 
 FREE_ATTEMPTS = 5
-"""Wrong passwords per account and address before each next attempt has to wait."""
+"""Wrong passwords per account and address after which each further attempt has to wait."""
 FREE_PER_ACCOUNT = 20
-"""The same per account, whatever the addresses; addresses that signed in lately are spared."""
+"""The same per account over all addresses, except for addresses that signed in recently."""
 FREE_PER_ADDRESS = 100
-"""The same per address, whatever the accounts."""
+"""The same per address over all accounts."""
 LONGEST_WAIT = 300
-"""Seconds that an attempt has to wait at most."""
+"""Maximum wait before an attempt, in seconds."""
 LONGEST_SHARED_WAIT = 60
-"""The same where others than the one who waits may have been wrong."""
+"""The same if others may have caused the wait."""
 
 
 def check_new_password(password: str) -> str:
-    """Return a password that may open an account.
+    """Return a new password if it is allowed.
 
     Raises
     ------
     BadRequest
-        If it is too short, or longer than anybody types.
+        If the password is too short or too long.
     """
     if not SHORTEST <= len(password) <= LONGEST:
         raise BadRequest(
@@ -54,16 +54,16 @@ class Attempt:
     Attributes
     ----------
     account : str
-        The name of the account.
+        Name of the account.
     address : str
-        Where it comes from.
+        Address of the client.
     """
 
     account: str
     address: str
 
     def limits(self, *, known: bool) -> list[Limit]:
-        """Return what it is counted for; `known` is whether the address signed in to the account lately."""
+        """Return the limits for the attempt; `known` is whether the address signed in recently."""
         network = network_of(self.address)
         limits = [
             Limit(_digest("both", self.account, network), FREE_ATTEMPTS, LONGEST_WAIT),
@@ -75,7 +75,7 @@ class Attempt:
 
     @property
     def known_digest(self) -> str:
-        """What account and address are known by once they belong together."""
+        """Digest of account and address, stored after a successful sign-in."""
         return _digest("known", self.account, network_of(self.address))
 
 
@@ -84,7 +84,7 @@ def _digest(*parts: str) -> str:
 
 
 class Passwords:
-    """Hashes of passwords, made and checked at a bounded cost."""
+    """Creates and checks hashes of passwords at a bounded cost."""
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher()
@@ -93,17 +93,17 @@ class Passwords:
         self._nobodys: str | None = None
 
     def hash(self, password: str) -> str:
-        """Return what is kept of a password."""
+        """Return the hash of a password for storage."""
         with self._turns:
             return self._hasher.hash(password.encode("utf-8", "surrogatepass"))
 
     def matches(self, stored: str | None, password: str) -> bool:
-        """Tell whether a password is the one behind a hash.
+        """Return whether a password matches a hash.
 
         Parameters
         ----------
         stored : str or None
-            The hash; None, which costs the same, where nothing opens the account.
+            The hash, or None for an account without a password, which takes the same time.
         password : str
             The password.
         """
@@ -116,7 +116,7 @@ class Passwords:
         return good and stored is not None
 
     def _stand_in(self) -> str:
-        """Return a hash that no password has, so that unknown users cost what known ones do."""
+        """Return a hash that matches no password, so that unknown users take the same time as known ones."""
         if self._nobodys is None:
             self._nobodys = self.hash(secrets.token_urlsafe(32))
         return self._nobodys

@@ -11,24 +11,24 @@ from rinofs.server.errors import BadRequest
 __all__ = ["SHOW_TOKEN", "check_redirect_uri", "policy_source"]
 
 SHOW_TOKEN = "/oauth/show_token"  # noqa: S105 (a path)
-"""Path of the page of this server that shows a code, for programs that no browser can come back to."""
+"""Path of this server's page that shows a code, for programs that a browser cannot return to."""
 
 _ALLOWED = re.compile(r"[A-Za-z0-9._~:/?\[\]@!$&'()*+,=%-]{1,2000}")
 _RUNNING = frozenset({"javascript", "data", "vbscript", "file", "blob", "about", "filesystem", "ws", "wss"})
 
 
 def check_redirect_uri(uri: str) -> None:
-    """Refuse an address that users must not be sent to with a code.
+    """Refuse a URI to which users must not be sent with a code.
 
     Parameters
     ----------
     uri : str
-        The address, exactly as programs will ask for it.
+        The URI, exactly as in the requests of the program.
 
     Raises
     ------
     BadRequest
-        If it is not an absolute URI without a fragment, or would let the code cross a network unencrypted.
+        If it is not an absolute URI without a fragment, or would send the code unencrypted over a network.
     """
     if not _ALLOWED.fullmatch(uri):
         raise _refusal(uri, "an absolute URI of plain ASCII characters without a fragment is needed")
@@ -48,17 +48,17 @@ def check_redirect_uri(uri: str) -> None:
 def _check_web(uri: str, parts: SplitResult, host: str | None) -> None:
     if not host:
         raise _refusal(uri, "it names no host")
-    # Whoever reaches the page that shows codes without encryption has sent the password so, just before.
-    # A proxy may serve it below a path of its own.
+    # A user who reaches this server's own page unencrypted has just sent the password that way too.
+    # A proxy may serve the page below another path.
     shown = parts.path.endswith(SHOW_TOKEN)
     if parts.scheme == "http" and not is_loopback(host) and not shown:
         raise _refusal(uri, "https is needed where it leads to another machine")
 
 
 def policy_source(uri: str) -> str:
-    """Return what a Content-Security-Policy calls the place that a checked address leads to."""
+    """Return the source in a Content-Security-Policy for a checked redirect URI."""
     parts = urlsplit(uri)
-    # Brackets, of IPv6 addresses, have no place in such policies.
+    # Such policies do not allow the brackets of IPv6 addresses.
     if parts.scheme not in {"http", "https"} or "[" in parts.netloc:
         return f"{parts.scheme}:"
     return f"{parts.scheme}://{parts.netloc}"

@@ -1,6 +1,6 @@
-"""Which path leads to which page, and to the endpoints that programs use beside them.
+"""Routes of the sign-in pages, and of the OAuth2 endpoints for programs.
 
-It is short because it is the one place to look up a path, as `routes` of each API is.
+It is short because it is the one place to look up a path, like the `routes` of each API.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def routes(database: Database, accounts: Accounts, clients: Clients, grants: Gra
     Parameters
     ----------
     database : Database
-        Where sessions are kept.
+        Database with the sessions.
     accounts : Accounts
-        Users.
+        Users of the server.
     clients : Clients
         Programs that may ask users for access.
     grants : Grants
-        What users granted to them.
+        Access that users granted to programs.
     """
     provider = Provider(clients, grants)
     return [
@@ -55,7 +55,7 @@ def routes(database: Database, accounts: Accounts, clients: Clients, grants: Gra
 
 
 async def _show_token(request: Request) -> Response:
-    """Show the code that the user was sent here with, to be copied by hand."""
+    """Show the code in the redirect, for the user to copy by hand."""
     code = request.query_params.get("code", "")
     if _CODE.fullmatch(code):
         return page("code", code=code)

@@ -1,6 +1,6 @@
-"""When tokens were used last.
+"""When tokens were last used.
 
-It is short because it is the only part of signing in that has a thread, which nothing else needs to know of.
+It is short because it hides a thread, the only one in this room.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ __all__ = ["TokenUses"]
 
 
 class TokenUses:
-    """The last uses of tokens, kept by a thread of its own: no request waits for that, or fails by it.
+    """Records the last use of tokens in a thread of its own, so that no request waits or fails because of it.
 
     Parameters
     ----------
     database : Database
-        Where they are kept.
+        Database for the times.
     """
 
     def __init__(self, database: Database) -> None:
@@ -34,7 +34,7 @@ class TokenUses:
         self._thread: threading.Thread | None = None
 
     def note(self, token: int, moment: int) -> None:
-        """Keep that a token is used."""
+        """Record that a token is used now."""
         with self._lock:
             self._pending[token] = moment
             if self._thread is None:
@@ -42,7 +42,7 @@ class TokenUses:
                 self._thread.start()
 
     def flush(self) -> None:
-        """Wait until all is written."""
+        """Wait until everything is written."""
         thread = self._thread
         if thread is not None:
             thread.join(5)

@@ -1,4 +1,4 @@
-"""HTTP, and no service: connections, middleware, reading requests, answering with JSON and with content.
+"""HTTP without any service: connections, middleware, reading requests, responses with JSON and with content.
 
 It imports the server's `errors` and `settings`, and the protocol of `blobs`. It serves `auth` and `api`.
 """

@@ -1,4 +1,4 @@
-"""Reading the bodies of requests, within bounds: their bytes, JSON documents, forms and multipart bodies."""
+"""Read request bodies within limits: raw bytes, JSON documents, forms and multipart bodies."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ __all__ = [
     "settings_of",
 ]
 
-_SMALL = 32 * 1024  # bytes of a document that is parsed in less time than another thread takes to begin
+_SMALL = 32 * 1024  # bytes; parsing a smaller document takes less time than starting a worker thread
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 
 
 class ThreadRunner(Protocol):
-    """Calls something that blocks in a worker thread."""
+    """Runs blocking work in a worker thread."""
 
     def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
-        """Call it, and return what it returns."""
+        """Run the work and return its result."""
         ...
 
 
@@ -72,32 +72,32 @@ async def read_fields(
     limit: int | None = None,
     run: ThreadRunner = to_thread.run_sync,
 ) -> dict[str, object]:
-    """Read a body of JSON, of a form, or of multipart without a file.
+    """Read the fields of a JSON, form or multipart body without a file.
 
     Parameters
     ----------
     request : Request
-        The request; its body was not read yet.
+        The request, whose body has not been read.
     text_fields : collection of str
-        Fields of a form that are text, beside those that are everywhere.
+        Form fields that are always text, besides `TEXT_FIELDS`.
     limit : int, optional
-        Bytes that the body may have; by default what documents may.
+        Maximum length of the body in bytes; by default ``settings.max_json_bytes``.
     run : callable
-        Calls what blocks in a worker thread.
+        Runs blocking work in a worker thread.
 
     Returns
     -------
     dict
-        The fields; none if the request has no body.
+        The fields; empty if the request has no body.
 
     Raises
     ------
     BadRequest
-        If the body is malformed, or takes too long to be read.
+        If the body is malformed, or takes too long to parse.
     TooLarge
-        If it is longer than it may be.
+        If the body is longer than the limit.
     UnsupportedMedia
-        If it is compressed or of another type.
+        If the body is compressed or has another type.
     """
     settings = settings_of(request)
     most = settings.max_json_bytes if limit is None else limit
@@ -128,36 +128,36 @@ async def join(
     *,
     run: ThreadRunner = to_thread.run_sync,
 ) -> dict[str, object]:
-    """Return the fields of a multipart body by name; those of its part ``json`` win.
+    """Return the fields of a multipart body by name; the fields in its part ``json`` take precedence.
 
     Raises
     ------
     BadRequest
-        If that part is malformed, or takes too long to be read.
+        If that part is malformed, or takes too long to parse.
     """
     size = sum(len(value) for _, value in pairs)
     return await _aside(size, settings, partial(joined, pairs, settings, texts), run)
 
 
 async def _aside(size: int, settings: ServerSettings, parse: Callable[[], T], run: ThreadRunner) -> T:
-    """Parse so many bytes, in another thread if they are so many that others would have to wait."""
+    """Parse a document of `size` bytes, in a worker thread if it is large enough to block other requests."""
     return parse() if size <= _SMALL else await run(partial(in_time, settings, parse))
 
 
 def in_time(settings: ServerSettings, work: Callable[[], T]) -> T:
-    """Read and check a body within the time that a request has for that; `check_time` ends it."""
+    """Run work that parses a body within the time limit of the request, which `check_time` enforces."""
     with limited(settings.parse_timeout, ends_with_client=True):
         return work()
 
 
 def settings_of(request: Request) -> ServerSettings:
-    """Return the settings of the server that a request came to."""
+    """Return the settings of the server that handles a request."""
     settings: ServerSettings = request.app.state.settings
     return settings
 
 
 def content_type_of(request: Request) -> str:
-    """Return the type of a body, without parameters and in lower case.
+    """Return the media type of a body in lower case, without parameters.
 
     Raises
     ------
@@ -166,38 +166,38 @@ def content_type_of(request: Request) -> str:
     """
     encoding = request.headers.get("content-encoding", "identity").strip().lower()
     if encoding != "identity":
-        # Unpacking would let a small body become a large one.
+        # Decompression could turn a small body into a very large one.
         raise UnsupportedMedia(f"unsupported Content-Encoding {encoding}; send the body uncompressed")
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def multipart_body(request: Request, *, takes_file: bool, any_part: bool = False) -> MultipartBody:
-    """Begin to take a multipart body apart; see `MultipartBody`."""
+    """Return a parser for the multipart body of a request; see `MultipartBody`."""
     boundary = boundary_of(request.headers["content-type"])
     limit = settings_of(request).max_json_bytes
     return MultipartBody(boundary, limit, takes_file=takes_file, any_part=any_part)
 
 
 async def body_stream(request: Request, limit: int | None, *, kept: bool = False) -> AsyncIterator[bytes]:
-    """Yield the pieces of a body.
+    """Yield the body of a request piece by piece.
 
     Parameters
     ----------
     request : Request
         The request.
     limit : int or None
-        Bytes that the body may have.
+        Maximum length of the body in bytes.
     kept : bool
-        Whether all of it is kept in memory.
+        Whether the caller keeps the whole body in memory, which then counts against the budget for that.
 
     Raises
     ------
     TooLarge
-        If it is longer than `limit` bytes.
+        If the body is longer than `limit` bytes.
     Unavailable
-        If too much of other bodies is in memory.
+        If other bodies already fill the memory budget.
     BadRequest
-        If it ends before it is complete.
+        If the body ends before it is complete.
     """
     message = f"the body is longer than {limit} bytes"
     announced = request.headers.get("content-length", "0")
@@ -221,7 +221,7 @@ async def body_stream(request: Request, limit: int | None, *, kept: bool = False
 def joined(
     pairs: list[tuple[str, str]], settings: ServerSettings, texts: Collection[str]
 ) -> dict[str, object]:
-    """Return the fields of a form by name; those of its part ``json`` win."""
+    """Return the fields of a form by name; the fields in its part ``json`` take precedence."""
     fields = form_fields([pair for pair in pairs if pair[0] != "json"], settings, texts)
     for name, value in pairs:
         if name == "json":
@@ -243,7 +243,7 @@ def boundary_of(content_type: str) -> str:
     Raises
     ------
     BadRequest
-        If it names none, or one that cannot be.
+        If it names no boundary, or an invalid one.
     """
     boundary: str = parse_options_header(content_type)[1].get("boundary", "")
     if not re.fullmatch(r"[\x20-\x7e]{0,199}[\x21-\x7e]", boundary):
@@ -252,27 +252,27 @@ def boundary_of(content_type: str) -> str:
 
 
 class MultipartBody:
-    """One body on its way in: fields are kept, the content is handed on.
+    """Incremental parser of a multipart body, which keeps the fields and passes the content on.
 
     Parameters
     ----------
     boundary : str
-        What stands between the parts.
+        Boundary between the parts.
     max_field_bytes : int
-        Bytes of all fields together.
+        Maximum total size of all fields in bytes.
     takes_file : bool
-        Whether a part with content is expected.
+        Whether the body must have a part with content.
     any_part : bool
-        Whether that may have any name: it is then the part that has a file's name, or the name of no field.
+        Whether that part may have any name: the part with a filename, or whose name is not that of a field.
 
     Attributes
     ----------
     fields : list of (str, str)
-        Names and values of the parts other than the content, in the order of the body.
+        Names and values of all parts except the content, in the order of the body.
     filename : str or None
-        The name of the file that was sent, if it has one.
+        Filename of the content, if the client sent one.
     has_file : bool
-        Whether the part with the content has begun.
+        Whether the part with the content has started.
     """
 
     def __init__(
@@ -285,28 +285,28 @@ class MultipartBody:
         self._any_part = any_part
         self._room = max_field_bytes
         self._parser = PushMultipartParser(boundary, max_segment_count=_MAX_PARTS)
-        self._name: str | None = None  # of the field that is being received
+        self._name: str | None = None  # name of the field that is being received
         self._value = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take the next bytes of the body; go through what is returned to the end.
+        """Parse the next bytes of the body. The caller must exhaust the iterator.
 
         Parameters
         ----------
         data : bytes
-            Not empty.
+            The next bytes, at least one.
 
         Yields
         ------
         bytes
-            The pieces of the content that these bytes hold.
+            The parts of these bytes that belong to the content.
 
         Raises
         ------
         BadRequest
-            If they are not a multipart body, or have unexpected parts.
+            If the body is malformed or has unexpected parts.
         TooLarge
-            If fields or headers of parts are too long.
+            If the fields or the headers of a part are too long.
         """
         try:
             for event in self._parser.parse(data):
@@ -324,12 +324,12 @@ class MultipartBody:
             raise BadRequest(f"the multipart body is malformed: {error}") from error
 
     def close(self) -> None:
-        """Take note that the body has ended.
+        """Check that the body is complete, after its last byte.
 
         Raises
         ------
         BadRequest
-            If it ended too early, or held no content although it should.
+            If the body ended too early, or lacks the required content.
         """
         try:
             self._parser.close()
@@ -377,7 +377,7 @@ class MultipartBody:
 
 
 def _filename(segment: MultipartSegment) -> str | None:
-    # Older clients send names beyond ASCII in this form only, though RFC 7578 forbids it.
+    # Older clients send non-ASCII names only in this form, although RFC 7578, section 4.2, forbids it.
     disposition = dict(segment.headerlist).get("Content-Disposition", "")
     extended = _EXTENDED_NAME.search(disposition)
     return unquote(extended.group(1), errors="replace") if extended else segment.filename
@@ -399,35 +399,35 @@ TEXT_FIELDS = frozenset(
         "username",
     }
 )
-"""Fields of forms that are text even where they look like a JSON literal."""
+"""Form fields that are text even if they look like a JSON literal."""
 
 _MAX_FORM_FIELDS = 1000
-_STEP = 10_000  # values that are looked at between two looks at the time
-_BEYOND = 2**63  # the first integer that does not fit into 64 bits with a sign
+_STEP = 10_000  # values checked between two checks of the time limit
+_BEYOND = 2**63  # smallest integer beyond a signed 64-bit integer
 
 
 def parse_json(raw: bytes, settings: ServerSettings, *, what: str = "the body") -> object:
-    """Read a JSON document that a client sent.
+    """Parse a JSON document from a client.
 
     Parameters
     ----------
     raw : bytes
         The document, in UTF-8.
     settings : ServerSettings
-        Where the limit on its depth comes from.
+        Settings with the maximum nesting depth.
     what : str
-        What the document is, for the message of an error.
+        Name of the document in error messages.
 
     Returns
     -------
     object
-        Its value. Every number is finite, every integer fits into 64 bits with a sign, every text can be
-        written as UTF-8.
+        The value. All numbers are finite, all integers fit into a signed 64-bit integer, and all strings can
+        be encoded as UTF-8.
 
     Raises
     ------
     BadRequest
-        If it is not such a document.
+        If the document is not valid JSON, or has values beyond these limits.
     """
     try:
         value: object = orjson.loads(raw)
@@ -440,12 +440,12 @@ def parse_json(raw: bytes, settings: ServerSettings, *, what: str = "the body") 
 
 
 def parse_object(raw: bytes, settings: ServerSettings, *, what: str = "the body") -> dict[str, object]:
-    """Read a JSON document that has to be an object; an empty one stands for an empty object.
+    """Parse a JSON document that must be an object; an empty document counts as an empty object.
 
     Raises
     ------
     BadRequest
-        If it is not valid, or something else than an object.
+        If the document is invalid or not an object.
     """
     value = parse_json(raw, settings, what=what) if raw.strip() else {}
     if not isinstance(value, dict):
@@ -454,21 +454,21 @@ def parse_object(raw: bytes, settings: ServerSettings, *, what: str = "the body"
 
 
 def parse_form(raw: bytes, settings: ServerSettings, text_fields: Collection[str]) -> dict[str, object]:
-    """Read a form (application/x-www-form-urlencoded).
+    """Parse a form (application/x-www-form-urlencoded).
 
     Parameters
     ----------
     raw : bytes
         The form.
     settings : ServerSettings
-        Where the limits on JSON literals come from.
+        Settings with the limits for JSON literals.
     text_fields : collection of str
-        Fields whose values are text in any case.
+        Fields whose values are always text.
 
     Raises
     ------
     BadRequest
-        If it has too many fields, or is not UTF-8.
+        If the form has too many fields, or is not UTF-8.
     """
     try:
         pairs = parse_qsl(
@@ -484,16 +484,16 @@ def parse_form(raw: bytes, settings: ServerSettings, text_fields: Collection[str
 def form_fields(
     pairs: Iterable[tuple[str, str]], settings: ServerSettings, text_fields: Collection[str]
 ) -> dict[str, object]:
-    """Make fields of a form's names and values.
+    """Return the fields of a form by name.
 
     Parameters
     ----------
     pairs : iterable of (str, str)
-        Names and values; the values of a repeated name make a list.
+        Names and values. The values of a repeated name become a list.
     settings : ServerSettings
-        Where the limits on JSON literals come from.
+        Settings with the limits for JSON literals.
     text_fields : collection of str
-        Fields whose values are text in any case; every other value that is a JSON literal is read as one.
+        Fields whose values are always text; any other value that is a JSON literal is parsed as one.
     """
     fields: dict[str, list[object]] = {}
     for name, text in pairs:
@@ -511,7 +511,7 @@ def _literal(text: str, settings: ServerSettings) -> object:
 
 
 def _check(value: object, max_depth: int, what: str) -> bool:
-    """Check the depth and the integers of a value; tell whether a float may have been an integer."""
+    """Check the depth and the integers of a value; return whether a float may have been an integer."""
     suspicious = False
     level = [value]
     for depth in range(max_depth + 1):
@@ -534,7 +534,7 @@ def _check(value: object, max_depth: int, what: str) -> bool:
 
 
 def _refuse_huge_integers(raw: bytes, what: str) -> None:
-    # The fast parser turns integers beyond 64 bits into floats, which are not what was sent.
+    # orjson turns integers beyond 64 bits into floats, which lose digits.
     def refuse(digits: str) -> int:
         if len(digits) > 20 or not -_BEYOND <= int(digits) < _BEYOND:
             raise BadRequest(f"{what} has an integer beyond 64 bits")

@@ -1,10 +1,11 @@
 """Connections to clients, built on the internals of uvicorn's HTTP/1.1 protocol.
 
-uvicorn ends a connection that rests between two requests, and no other: one that never sends a
-request, stops in the middle of it, or never takes the answer, would hold its socket and buffers for ever.
-`GuardedProtocol` closes those. `Connections` bounds their number, and the memory of answers that are not
-taken. `ZeroCopy` lets the kernel send files, from the page cache to the socket; it
-is the ASGI extension ``http.response.zerocopysend``, which uvicorn leaves to others.
+uvicorn only closes connections that are idle between two requests. A client that never sends a request,
+stops in the middle of one, or never reads the response would hold its socket and buffers forever.
+`GuardedProtocol` closes such connections. `Connections` limits their number, and the memory of unsent
+responses. `ZeroCopy` has the kernel send files from the page cache to the socket: the ASGI extension
+``http.response.zerocopysend``, which uvicorn does not implement. The three stay in one module, since every
+request passes through all of them.
 """
 
 from __future__ import annotations
@@ -37,33 +38,33 @@ if TYPE_CHECKING:
 __all__ = ["EXTENSION", "Connections", "GuardedProtocol", "ZeroCopy", "guarded_protocol", "network_of"]
 
 HALF_CLOSED = 1.0
-"""Seconds that an answer may still take once the client has ended its side: nearly all of those have left."""
+"""Seconds that a response may take after the client has closed its side; nearly all such clients are gone."""
 
 MOST_PIPELINED = 4
-"""Requests that wait on a connection for the answer to the one before; hardly any client sends ahead."""
+"""Maximum number of pipelined requests on a connection; hardly any client pipelines."""
 
-_AT_ONCE = struct.pack("ii", 1, 0)  # linger for no time
+_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER with a timeout of zero: closing resets the connection
 
 
 class HeadersTooLargeError(Exception):
-    """The headers of a request are longer than the server reads."""
+    """The headers of a request exceed the size limit."""
 
 
 class PipelineTooLongError(Exception):
-    """Too many requests were sent ahead."""
+    """A client pipelined too many requests."""
 
 
 def guarded_protocol(
     settings: ServerSettings, base: type[GuardedProtocol] | None = None
 ) -> type[GuardedProtocol]:
-    """Return the protocol class, for ``uvicorn.Config(http=...)``, that holds clients to the settings.
+    """Return a protocol class for ``uvicorn.Config(http=...)`` that enforces the deadlines and limits.
 
     Parameters
     ----------
     settings : ServerSettings
-        Where the deadlines and limits come from.
+        Settings with the deadlines and limits.
     base : type, optional
-        The class to derive it from; `GuardedProtocol` by default.
+        Base class; `GuardedProtocol` by default.
     """
     bounds = Connections(settings.max_connections, settings.max_unsent_bytes)
     base = base or GuardedProtocol
@@ -71,22 +72,22 @@ def guarded_protocol(
 
 
 OTHER_FILES = 200
-"""File descriptors that are left for other things than connections and what they read or write."""
+"""File descriptors reserved for anything other than connections and the files that they read or write."""
 
 
 class Connections:
-    """The open connections of a server; used in the thread of the event loop alone.
+    """The open connections of a server. Not thread-safe: only the thread of the event loop may use it.
 
-    Where there are too many, the one that has been idle longest is closed. One address has at most three
-    quarters of them, so that it cannot keep others out; a proxy is one address. Where answers that clients
-    do not take fill too much memory, the connection that has made no progress for longest is ended.
+    If there are too many connections, the one that has been idle longest is closed. One address can hold at
+    most three quarters of them, so that it cannot lock out others; a proxy counts as one address. If unsent
+    responses fill too much memory, the connection that has made no progress for longest is closed.
 
     Parameters
     ----------
     most : int
-        Maximum number; fewer if the process may not open two files for each.
+        Maximum number of connections; fewer if the process cannot open two files for each of them.
     memory : int
-        Maximum number of bytes that wait to be sent.
+        Maximum total size of unsent data in bytes.
     """
 
     def __init__(self, most: int, memory: int) -> None:
@@ -94,12 +95,12 @@ class Connections:
         self._memory = memory
         self._open: dict[GuardedProtocol, str] = {}
         self._of_address: Counter[str] = Counter()
-        self._idle: dict[GuardedProtocol, None] = {}  # the one that has been idle longest comes first
+        self._idle: dict[GuardedProtocol, None] = {}  # the longest idle connection first
         self._unsent: dict[GuardedProtocol, int] = {}
         self._held = 0
 
     def add(self, connection: GuardedProtocol, peer: object) -> bool:
-        """Take note of a new connection; tell whether there is room for it."""
+        """Register a new connection; return False if there is no room for it."""
         address = network_of(str(peer[0])) if isinstance(peer, tuple) else ""
         most = self._most()
         crowded = self._of_address[address] >= most - most // 4
@@ -111,7 +112,7 @@ class Connections:
         return True
 
     def remove(self, connection: GuardedProtocol) -> None:
-        """Take note that a connection is lost; harmless when repeated."""
+        """Unregister a lost connection; calling this again has no effect."""
         address = self._open.pop(connection, None)
         if address is None:
             return
@@ -122,16 +123,16 @@ class Connections:
         self.hold(connection, 0)
 
     def busy(self, connection: GuardedProtocol) -> None:
-        """Take note that a request begins."""
+        """Record that a request has started on a connection."""
         self._idle.pop(connection, None)
 
     def idle(self, connection: GuardedProtocol) -> None:
-        """Take note that a connection waits for its next request."""
+        """Record that a connection waits for its next request."""
         if connection in self._open:
             self._idle[connection] = None
 
     def hold(self, connection: GuardedProtocol, size: int) -> None:
-        """Take note of the bytes that wait on a connection, and end others if they are too many."""
+        """Record the unsent bytes of a connection, and close the slowest ones if the total is too large."""
         self._held += size - self._unsent.pop(connection, 0)
         if size:
             self._unsent[connection] = size
@@ -156,7 +157,7 @@ class Connections:
 
 
 def network_of(address: str) -> str:
-    """Return what an address is counted by: of IPv6, the network of one customer, which is a /64."""
+    """Return the key that an address is counted by: for IPv6 the /64 network, which one customer has."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -169,10 +170,10 @@ def network_of(address: str) -> str:
 
 
 class GuardedProtocol(HttpToolsProtocol):
-    """uvicorn's HTTP/1.1 protocol with a deadline on everything that a client has to do.
+    """uvicorn's HTTP/1.1 protocol with a deadline for everything that a client must do.
 
-    A timer looks at the connection a few times within the shortest deadline; requests only leave marks for
-    it, so that they cost no timers of their own.
+    A timer checks the connection several times within the shortest deadline. Requests only record
+    timestamps for it, so that they need no timers of their own.
     """
 
     settings: ServerSettings
@@ -192,26 +193,26 @@ class GuardedProtocol(HttpToolsProtocol):
         )
         self._timer: asyncio.TimerHandle | None = None
         self._too_large = False
-        self._in_head = False  # a request line or header is being received
+        self._in_head = False  # a request line or a header is being received
         self._in_body = False
         self._head_bytes = 0
-        self._served = False  # a request was answered on this connection
-        self._waiting_since = 0.0  # for the headers, or for the next request
+        self._served = False  # this connection has had a response
+        self._waiting_since = 0.0  # the headers, or the next request
         self._body_bytes = 0
-        self._beside_body = 0  # bytes since the last one of a body: of trailers, or of the framing of chunks
+        self._beside_body = 0  # bytes of trailers or chunk framing since the last byte of a body
         self._seen_bytes = 0
-        self._seen_at = 0.0  # when a byte of the body was last seen to have come
+        self._seen_at = 0.0  # when the last bytes of the body arrived
         self._window_at = 0.0
         self._window_bytes = 0
-        self._sending = 0  # bytes of a file that the kernel sends past the transport
+        self._sending = 0  # bytes of a file that the kernel sends, bypassing the transport
         self._unsent = 0
-        self._ended_at: float | None = None  # when the client ended its side
-        self.taken_at = 0.0  # when the client last took something of what waits for it
+        self._ended_at: float | None = None  # when the client closed its side
+        self.taken_at = 0.0  # when the client last read some of the data that waits for it
 
-    # What the connection and the parser report
+    # Events of the connection and the parser
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to watch."""
+        """Start watching the connection."""
         super().connection_made(transport)
         self._waiting_since = self.loop.time()
         self._timer = self.loop.call_later(self._interval, self._check_deadlines)
@@ -219,18 +220,18 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(503, "too many connections; try again", b"retry-after: 1\r\n")
 
     def pause_writing(self) -> None:
-        """Take note of an answer that the client does not take as fast as it comes."""
+        """Record that the client reads the response more slowly than it is produced."""
         super().pause_writing()
         self.taken_at = self.loop.time()
         self.all_connections.hold(self, self.transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
-        """Take note that the client has taken most of an answer."""
+        """Record that the client has read most of the response."""
         super().resume_writing()
         self.all_connections.hold(self, 0)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop watching."""
+        """Stop watching the connection."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -238,7 +239,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes in, but no more of headers than allowed."""
+        """Parse received bytes, and refuse headers beyond the size limit."""
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > self.settings.max_header_bytes + len(data):
@@ -256,7 +257,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.send_400_response("")
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """Answer a client that ends its side: there is something to say until the answer is sent."""
+        """Keep the connection open for a response under way, after the client has closed its side."""
         if self._in_body and not self.cycle.response_started:
             self.send_400_response(
                 f"The body ended after {self._body_bytes} bytes, before its announced end."
@@ -271,21 +272,21 @@ class GuardedProtocol(HttpToolsProtocol):
         return None
 
     def on_message_begin(self) -> None:
-        """Note that a request begins."""
+        """Record that a request has started."""
         super().on_message_begin()
         self._in_head = True
         self._head_bytes = 0
         self._waiting_since = self.loop.time()
 
     def on_headers_complete(self) -> None:
-        """Note that the body begins."""
+        """Record that the body has started."""
         length = sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url)
         if length > self.settings.max_header_bytes:
             self._too_large = True
             raise HeadersTooLargeError
         self._in_head = False
         if len(self.pipeline) >= MOST_PIPELINED:
-            raise PipelineTooLongError  # what is ahead is answered, and then the connection ends
+            raise PipelineTooLongError  # earlier requests get their responses, then the connection is closed
         self._in_body = True
         self.all_connections.busy(self)
         self._body_bytes = self._beside_body = self._seen_bytes = self._window_bytes = 0
@@ -293,17 +294,17 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Count what comes."""
+        """Count the bytes of the body."""
         self._body_bytes += len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Note that the request is complete."""
+        """Record that the request is complete."""
         self._in_body = False
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
-        """Note that the connection rests from now on."""
+        """Record that the connection is idle."""
         self._served = True
         self._waiting_since = self.loop.time()
         super().on_response_complete()
@@ -311,7 +312,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.all_connections.idle(self)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse what is not HTTP, or too much of it, and close; amid an answer, close after it."""
+        """Refuse data that is not HTTP or exceeds a limit, and close, after any response under way."""
         if self._answering() and not self._in_body:
             self.cycle.keep_alive = False
             return
@@ -341,7 +342,7 @@ class GuardedProtocol(HttpToolsProtocol):
         await self._answer(scope, receive, send)
 
     def _gone(self) -> bool:
-        """Tell, in any thread, whether nobody waits for answers on this connection any more."""
+        """Return whether the client has left. Thread-safe."""
         if self._timer is None or self.transport.is_closing():
             return True
         return self._ended_at is not None and self.loop.time() - self._ended_at > HALF_CLOSED
@@ -349,7 +350,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def _wait_for(self, count: int) -> None:
         self._sending = count
 
-    # What the timer does
+    # The timer
 
     def _check_deadlines(self) -> None:
         now = self.loop.time()
@@ -360,11 +361,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._timer = self.loop.call_later(self._interval, self._check_deadlines)
 
     def end(self) -> None:
-        """Close the connection, whatever its client does."""
+        """Close the connection without waiting for the client."""
         if self._left() == 0:
             self.transport.close()
             return
-        # That would have the process, and then the kernel, wait for the client to take what it refuses to.
+        # Otherwise the process, and then the kernel, would wait for the client to read the rest.
         self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
         self.transport.abort()
 
@@ -390,7 +391,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _body_stalls(self, now: float) -> bool:
         if self.flow.read_paused or self.cycle.waiting_for_100_continue:
-            # The server is the one that does not read: the time it takes is not held against the client.
+            # The server itself has paused reading, so this time does not count against the client.
             self._seen_at = self._window_at = now
             self._window_bytes = self._body_bytes
             return False
@@ -406,25 +407,25 @@ class GuardedProtocol(HttpToolsProtocol):
 
 
 EXTENSION = "http.response.zerocopysend"
-"""The type of the messages, and the name under which a scope says that they are understood."""
+"""Type of the messages, and the key in ``scope["extensions"]`` that announces them."""
 
-POLL_MS = 2  # milliseconds for which a thread waits for a client that is about to take more
-MAX_HOLD = 0.05  # seconds after which a thread is left to others where the client makes it wait
-RECHECK = 0.25  # seconds after which one looks whether a client that takes nothing is still there
+POLL_MS = 2  # milliseconds for which a thread waits until the client can take more
+MAX_HOLD = 0.05  # seconds after which a slow client has to give up its thread
+RECHECK = 0.25  # seconds between checks whether a client that reads nothing is still connected
 
-# What systems say of files that they can only copy.
+# Errors of systems that cannot send this file without copying it.
 _CANNOT = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOVERFLOW})
 
 
 class ZeroCopy:
-    """Put the extension around an application.
+    """Middleware that adds the extension to an application.
 
     Parameters
     ----------
     app : ASGIApp
         The application.
     waiting : callable
-        Is told how many bytes the client has still to take of what the kernel sends, whenever that changes.
+        Called with the number of bytes that the kernel has still to send, whenever it changes.
     """
 
     def __init__(self, app: ASGIApp, waiting: Callable[[int], object]) -> None:
@@ -432,7 +433,7 @@ class ZeroCopy:
         self._waiting = waiting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, with the extension where connection and system allow it."""
+        """Call the application, with the extension if connection and system support it."""
         cycle = getattr(send, "__self__", None)
         if scope["type"] != "http" or not isinstance(cycle, RequestResponseCycle) or not _possible(cycle):
             await self._app(scope, receive, send)
@@ -453,11 +454,11 @@ class ZeroCopy:
             raise RuntimeError("the file is longer than the announced response")
         await _written(cycle)
         try:
-            # A descriptor of its own: the transport may close its one while the kernel is at work.
+            # Duplicated, since the transport may close its descriptor while the kernel is sending.
             with socket.socket(fileno=os.dup(cycle.transport.get_extra_info("socket").fileno())) as out:
                 await self._push(cycle, out, message["file"], message["offset"], count)
         except ConnectionError:
-            # What the event loop does a moment later anyway.
+            # The event loop would do this a moment later anyway.
             cycle.disconnected = True
             cycle.message_event.set()
             cycle.transport.abort()
@@ -486,7 +487,7 @@ def _possible(cycle: RequestResponseCycle) -> bool:
 
 
 async def _written(cycle: RequestResponseCycle) -> None:
-    """Wait until what came before the file has left the transport's own buffer."""
+    """Wait until the transport has sent all data before the file."""
     pause = 0.0
     _check(cycle)
     while cycle.transport.get_write_buffer_size():
@@ -496,13 +497,13 @@ async def _written(cycle: RequestResponseCycle) -> None:
 
 
 def _check(cycle: RequestResponseCycle) -> None:
-    # Only the last of several requests on a connection is told that it is lost.
+    # Of several requests on a connection, uvicorn tells only the last one that it is lost.
     if cycle.disconnected or cycle.transport.is_closing():
         raise BrokenPipeError(errno.EPIPE, "the client is gone")
 
 
 async def _shielded(work: Coroutine[object, object, int]) -> int:
-    """Wait for a thread, also when cancelled: what it works with must not be closed before it is done."""
+    """Wait for a thread even if cancelled, since its files must not be closed before it has finished."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.wait([task])
@@ -526,7 +527,7 @@ async def _writable(out: socket.socket) -> None:
 
 
 def _give(out: socket.socket, file: int, offset: int, count: int) -> int:
-    """Give the kernel what the socket takes of a file, and return how many bytes it took."""
+    """Have the kernel send as much of a file as the socket accepts; return the number of bytes."""
     ends = time.monotonic() + MAX_HOLD
     given = 0
     while given < count:

@@ -27,7 +27,7 @@ __all__ = ["content_disposition", "content_response", "nothing_response", "wante
 
 _BINARY = "application/octet-stream"
 _SAFE_HEADERS = {
-    # What users upload is data: no browser is to run or show it, whatever it may be.
+    # User content must never run or be displayed in a browser as a page of this server.
     "content-security-policy": "sandbox; default-src 'none'",
     "cache-control": "private, no-cache",
 }
@@ -44,26 +44,26 @@ def content_response(
     digests: bool,
     offset: int = 0,
 ) -> Response:
-    """Answer a GET, HEAD or POST for a content, as RFC 9110 says.
+    """Respond to a GET, HEAD or POST for a content, as RFC 9110 specifies.
 
     Parameters
     ----------
     request : Request
-        The request; its ``Range`` is honoured, its conditions where `digests` is set.
+        The request. Its ``Range`` is honoured, and its conditions if `digests` is set.
     content : StoredContent
         The content.
     etag : str
-        Its etag, without quotes.
+        Etag of the content, without quotes.
     filename : str
-        The name to save the content under.
+        Name for saving the content.
     modified : datetime
         When the content was last modified, with its time zone.
     headers : mapping of str
-        Further headers of a successful answer.
+        Additional headers of a successful response.
     digests : bool
-        Whether validators and digests are sent, and conditions honoured.
+        Whether to send validators and digests, and to honour conditions.
     offset : int
-        The first byte wanted, for clients that do not ask by ``Range``.
+        First byte to send, for clients that do not use ``Range``.
 
     Returns
     -------
@@ -88,37 +88,37 @@ def content_response(
 
 
 def nothing_response(filename: str, headers: Mapping[str, str]) -> Response:
-    """Answer with no content at all, as a download of it.
+    """Respond with an empty download.
 
     Parameters
     ----------
     filename : str
-        The name to save it under.
+        Name for saving it.
     headers : mapping of str
-        Further headers.
+        Additional headers.
     """
     described = {**headers, **_SAFE_HEADERS, "content-disposition": content_disposition(filename)}
     return Response(b"", headers=described, media_type=_BINARY)
 
 
 def content_disposition(filename: str) -> str:
-    """Return the value of ``Content-Disposition`` that saves a content under any name (RFC 6266, RFC 8187).
+    """Return a ``Content-Disposition`` for saving a content under any name (RFC 6266, RFC 8187).
 
     Parameters
     ----------
     filename : str
-        The name; characters that the plain form cannot carry are left to the encoded one.
+        The name. Characters outside ASCII are only in the encoded form.
     """
     plain = re.sub(r"[^A-Za-z0-9 !#$&'()+,.;=@^_`{}~\[\]-]", "_", filename)
     if plain == filename:
         return f'attachment; filename="{plain}"'
-    # Half a surrogate pair has no encoding; it can only come from a name that never passed the checks.
+    # An unpaired surrogate cannot be encoded. Only names from before the name checks can have one.
     encoded = quote(filename.encode("utf-8", "replace"), safe="!#$&+-.^_`|~")
     return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{encoded}"
 
 
 def wanted_digests(request: Request, known: Mapping[str, str]) -> Mapping[str, str]:
-    """Return those digests of a content, by name, that a request prefers; all where it names none of them."""
+    """Return the digests that ``Want-Repr-Digest`` prefers, by name; all if it names none of them."""
     header = request.headers.get(WANT_REPR_DIGEST)
     if header is None:
         return known
@@ -145,7 +145,7 @@ def _wanted(
     if request.method == "HEAD" or len(asked) != 1:
         return None
     condition = request.headers.get("if-range")
-    # Without validators no condition can be met, and joining ranges of two versions must not happen.
+    # Without validators no condition can hold, and clients must not join ranges of two versions.
     if not (holds_for_range(condition, etag, modified) if digests else condition is None):
         return None
     return parse_ranges(asked[0], size)

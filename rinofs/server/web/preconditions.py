@@ -16,7 +16,7 @@ _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 
 
 def failed_precondition(method: str, headers: Headers, etag: str, modified: datetime) -> int | None:
-    """Weigh the conditions of a request in the order that RFC 9110, section 13.2.2, sets.
+    """Evaluate the conditions of a request in the order of RFC 9110, section 13.2.2.
 
     Parameters
     ----------
@@ -25,17 +25,17 @@ def failed_precondition(method: str, headers: Headers, etag: str, modified: date
     headers : Headers
         Its headers.
     etag : str
-        The strong etag of the current content, without quotes.
+        Strong etag of the current content, without quotes.
     modified : datetime
-        When the content was last modified, with its time zone.
+        When the content was last modified, with time zone.
 
     Returns
     -------
     int or None
-        304 or 412 to answer with, or None where the request is to be carried out.
+        304 or 412 if a condition failed, or None.
     """
     safe = method in {"GET", "HEAD"}
-    modified = modified.replace(microsecond=0)  # as Last-Modified shows it
+    modified = modified.replace(microsecond=0)  # the resolution of Last-Modified
     if "if-match" in headers:
         if not _names(headers.getlist("if-match"), etag, weak=False):
             return 412
@@ -50,9 +50,10 @@ def failed_precondition(method: str, headers: Headers, etag: str, modified: date
 
 
 def expected_tags(headers: Headers) -> tuple[frozenset[str] | None, frozenset[str]]:
-    """Return the etags of which a thing must have one to be changed, or None, and those it must not have.
+    """Return the etags of which an object must have one to be changed, or None, and those it must not have.
 
-    Dates are taken for the present, since they cannot tell states apart that are less than a second old.
+    For ``If-Unmodified-Since``, every object counts as modified just now: dates cannot tell changes within a
+    second apart.
     """
     one_of: frozenset[str] | None = None
     if "if-match" in headers:
@@ -68,14 +69,14 @@ def expected_tags(headers: Headers) -> tuple[frozenset[str] | None, frozenset[st
 
 
 def etags_in(value: str) -> frozenset[str]:
-    """Return the strong etags that the value of an ``If-Match`` header names, or ``*`` for any."""
+    """Return the strong etags in the value of an ``If-Match`` header, or ``*`` for any."""
     if value.strip() == "*":
         return frozenset({"*"})
     return frozenset(tag for mark, tag in _TAG.findall(value) if not mark)
 
 
 def holds_for_range(condition: str | None, etag: str, modified: datetime) -> bool:
-    """Tell whether an ``If-Range`` header allows to answer with a range.
+    """Return whether an ``If-Range`` header allows a response with a range.
 
     Parameters
     ----------
@@ -91,7 +92,7 @@ def holds_for_range(condition: str | None, etag: str, modified: datetime) -> boo
     date = _date(condition)
     if date is None:
         return condition.strip() == f'"{etag}"'
-    # A date names one version only when the content did not change again within the same second.
+    # A date identifies a version only if the content did not change again within the same second.
     settled = datetime.now(UTC) - modified > timedelta(seconds=1)
     return settled and date == modified.replace(microsecond=0)
 

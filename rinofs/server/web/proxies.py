@@ -1,7 +1,7 @@
-"""Requests that come through a proxy: what a trusted one says of its client, and the path that it serves.
+"""Requests through a proxy: the client's address from a trusted proxy, and the path that the server is below.
 
-Both are plain ASGI, and the outermost of what stands before the routes: everything else sees the client's own
-address, scheme and host, and the paths of the API.
+Both are plain ASGI and the outermost middleware: everything else sees the client's own address, scheme and
+host, and the paths of the API.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ _REMEMBERED = 1024
 _TOLD = ("for", "proto", "host")
 _OWN_PATHS = ("/api", "/o", "/oauth", "/health", "/ready")
 _ROOT = re.compile(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+")
-# A pair of the Forwarded header (RFC 7239): for=192.0.2.1, for="[2001:db8::1]:4711".
+# A parameter of the Forwarded header (RFC 7239): for=192.0.2.1, for="[2001:db8::1]:4711".
 _PAIR = re.compile(r'\s*([A-Za-z]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s",;]*))\s*(;|,|$)')
 _WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d+)?|([0-9.]+):\d+")
 
 
 def check_network(text: str) -> str:
-    """Return an address or network as it is, if it is one.
+    """Return an IP address or network unchanged.
 
     Raises
     ------
     ValueError
-        If it is none.
+        If the text is neither.
     """
     ipaddress.ip_network(text, strict=False)
     return text
 
 
 def check_root_path(text: str) -> str:
-    """Return the path below which a server is mounted, without a slash at its end.
+    """Return the path below which a server is mounted, without the trailing slash.
 
     Raises
     ------
     ValueError
-        If a path cannot be that.
+        If the path is not valid for that.
     """
     path = text.rstrip("/")
     if path and not _ROOT.fullmatch(path):
@@ -60,17 +60,17 @@ def check_root_path(text: str) -> str:
 
 
 class TrustedProxies:
-    """Take the client's address, scheme and host from what certain proxies say of them.
+    """Middleware that takes the client's address, scheme and host from headers of trusted proxies.
 
-    ``X-Forwarded-For``, ``-Proto`` and ``-Host`` count, or ``Forwarded`` where there is no
-    ``X-Forwarded-For``: proxies that know the one pass the other on as their client has sent it.
+    It reads ``X-Forwarded-For``, ``-Proto`` and ``-Host``, and ``Forwarded`` only without
+    ``X-Forwarded-For``: a proxy that sets one of them passes the other on as the client sent it.
 
     Parameters
     ----------
     app : ASGIApp
-        What answers.
+        The application.
     proxies : iterable of str
-        Addresses and networks. Headers from elsewhere say nothing.
+        Addresses and networks of the proxies. Headers from other peers are ignored.
     """
 
     def __init__(self, app: ASGIApp, proxies: Iterable[str]) -> None:
@@ -79,7 +79,7 @@ class TrustedProxies:
         self._known: dict[str, bool] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Call the application."""
         if scope["type"] == "http" and scope["client"] and self._trusts(scope["client"][0]):
             scope = self._told(scope)
         await self._app(scope, receive, send)
@@ -118,12 +118,12 @@ class TrustedProxies:
         return changed
 
     def _client(self, chain: list[str]) -> tuple[str | None, int]:
-        """Return the nearest address that is no trusted proxy's, and how many steps away that is."""
+        """Return the nearest address that is not a trusted proxy, and its distance in hops."""
         found, steps = None, 1
         for number, text in enumerate(reversed(chain), 1):
             address = _address(text)
             if address is None:
-                break  # hidden, or made up: all that is known is who passed it on
+                break  # hidden or invalid: only the proxy that passed it on is known
             found, steps = str(address), number
             if not self._trusts(found):
                 break
@@ -135,12 +135,12 @@ def _parts(values: Iterable[str]) -> list[str]:
 
 
 def _at(values: list[str], steps: int) -> str:
-    """Return what the proxy so many steps away has said; one value is for all of them."""
+    """Return the value from the proxy at a distance in hops; a single value holds for all of them."""
     return values[-min(steps, len(values))] if values else ""
 
 
 def _elements(text: str) -> list[Mapping[str, str]]:
-    """Read a ``Forwarded`` header; nothing after what cannot be read counts, nor anything before it."""
+    """Parse a ``Forwarded`` header; one that is malformed anywhere is ignored."""
     elements: list[Mapping[str, str]] = []
     element: dict[str, str] = {}
     position = 0
@@ -169,14 +169,14 @@ def _address(text: str) -> Address | None:
 
 
 class BelowPath:
-    """Serve an application below a path too, as it is asked for where a proxy passes its own paths on.
+    """Middleware that serves an application below a path too, for proxies that do not strip the path.
 
     Parameters
     ----------
     app : ASGIApp
-        What answers. It sees paths without the one that it is mounted below.
+        The application, which sees paths without the root path.
     root_path : str
-        That path, without a slash at its end.
+        The root path, without a trailing slash.
     """
 
     def __init__(self, app: ASGIApp, root_path: str) -> None:
@@ -185,7 +185,7 @@ class BelowPath:
         self._depth = root_path.count("/") + 1
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; one of a proxy that takes the path off has none to lose."""
+        """Call the application without the root path; a proxy may have removed it already."""
         if scope["type"] == "http" and scope["path"].startswith(f"{self._root}/"):
             raw = scope["raw_path"].split(b"/", self._depth)
             if len(raw) > self._depth:

@@ -1,4 +1,4 @@
-"""The ranges of bytes that a request asks for (RFC 9110, section 14)."""
+"""Byte ranges in requests (RFC 9110, section 14)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from rinofs.protocol.limits import MAX_RANGES
 __all__ = ["ByteRange", "parse_ranges"]
 
 _SPEC = re.compile(r"(\d*)-(\d*)", re.ASCII)
-_BEYOND = 10**18  # more bytes than any content has
+_BEYOND = 10**18  # larger than any content
 
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """The bytes from `start` up to, and not including, `stop`."""
+    """The bytes from `start` to `stop`, which is exclusive."""
 
     start: int
     stop: int
@@ -29,21 +29,21 @@ class ByteRange:
 
 
 def parse_ranges(header: str | None, size: int) -> list[ByteRange] | None:
-    """Read a ``Range`` header.
+    """Parse a ``Range`` header.
 
     Parameters
     ----------
     header : str or None
         The value of the header.
     size : int
-        Bytes of the whole content.
+        Size of the whole content in bytes.
 
     Returns
     -------
     list of ByteRange or None
-        The ranges that the content can satisfy, in the order asked for; an empty list where there is none
-        (to be answered with 416); None where the header is to be ignored: it is absent, has another unit,
-        is malformed, or asks for more ranges or bytes than a sound request would.
+        The satisfiable ranges, in the order of the request; an empty list if there are none, for a response
+        with 416. None if the header is to be ignored: it is absent, malformed, has another unit, or asks for
+        unreasonably many ranges or bytes.
     """
     specs = _split(header)
     if specs is None:
@@ -57,7 +57,8 @@ def parse_ranges(header: str | None, size: int) -> list[ByteRange] | None:
         if found is not None:
             ranges.append(found)
     if sum(map(len, ranges)) > size or (size == 0 and ranges):
-        # Ranges that overlap to more than the content are an attack, and no range can show an empty content.
+        # Overlapping ranges of more bytes than the content are an attack (RFC 9110, section 14.2), and an
+        # empty content has no ranges.
         return None
     return ranges
 
@@ -86,6 +87,6 @@ def _satisfied(spec: str, size: int) -> ByteRange | None:
 
 
 def _integer(digits: str) -> int:
-    # Python refuses to convert very long numbers, which mean no more here than any number past the end.
+    # Python refuses to convert very long numbers. Any number past the end has the same meaning.
     digits = digits.lstrip("0")
     return int(digits or "0") if len(digits) < len(str(_BEYOND)) else _BEYOND

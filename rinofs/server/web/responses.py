@@ -1,6 +1,6 @@
-"""Answers that are not content: JSON documents, errors, long lists, and what answers in place of a handler.
+"""Responses other than content: JSON documents, errors, long lists; and middleware.
 
-The middleware is plain ASGI: each of it costs a function call a request.
+The middleware is plain ASGI, so that each layer costs one function call per request.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ __all__ = [
 ]
 
 SENDER = "rinofs.sender"
-"""Where the scope of a request may have a list, to be told who sent it."""
+"""Key in the scope of a request for an optional list, to which the handler appends the user."""
 
 REQUEST_ID = "rinofs.request_id"
-"""Where the scope of a request may have the id, in bytes, that the logs name it by."""
+"""Key in the scope of a request for its id in the logs, as bytes."""
 
 T = TypeVar("T")
 
@@ -49,31 +49,31 @@ JSON = "application/json"
 
 
 def json_response(data: object, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with a JSON document.
+    """Return a response with a JSON document.
 
     Parameters
     ----------
     data : object
-        What `orjson` can write; an ``orjson.Fragment`` goes in as it is.
+        Anything that `orjson` serialises; an ``orjson.Fragment`` is included unchanged.
     status : int
-        The HTTP status.
+        HTTP status.
     headers : mapping of str, optional
-        Further headers.
+        Additional headers.
     """
     return Response(orjson.dumps(data), status, headers, JSON)
 
 
 def error_response(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with an error, in the shape that the Rinocloud API gives it.
+    """Return an error response in the format of the Rinocloud API.
 
     Parameters
     ----------
     status : int
-        The HTTP status; the message of a 401 is found as ``detail``, every other as ``error``.
+        HTTP status. The key of the message is ``detail`` for 401, otherwise ``error``.
     message : str
-        What happened, and which field it is about. It never holds a secret.
+        What happened, and in which field. Must not contain secrets.
     headers : mapping of str, optional
-        Further headers.
+        Additional headers.
     """
     return json_response({"detail" if status == 401 else "error": message}, status, headers)
 
@@ -85,25 +85,25 @@ def stream_json_list(
     key: str = "result",
     rest: Mapping[str, object] | None = None,
 ) -> JsonList:
-    """Answer with a list of any length, holding one page of it in memory.
+    """Return a response with a list of any length, of which one page at a time is in memory.
 
     Parameters
     ----------
     pages : iterator of sequences
-        The items, page by page. The pages are asked for in a worker thread, one after the other. What the
-        iterator raises before its second page becomes an ordinary error; later it ends the connection.
+        The items, page by page, each fetched in a worker thread. An exception before the second page
+        becomes an error response; a later one closes the connection.
     run : callable
-        Calls what blocks in a worker thread.
+        Runs blocking work in a worker thread.
     key : str
-        The key in the answer below which the list is found.
+        Key of the list in the response.
     rest : mapping, optional
-        Further keys of the answer.
+        Other keys of the response.
     """
     return JsonList(pages, run, key, rest or {})
 
 
 class JsonList(Response):
-    """A JSON object around a list that is written page by page."""
+    """A JSON object with a list that is sent page by page."""
 
     def __init__(
         self,
@@ -121,8 +121,8 @@ class JsonList(Response):
         self._tail = b"]" + (b"," if len(others) > 1 else b"") + others
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the answer; one that fits into a page is sent in one piece, with its length."""
-        # What is sent is held by nobody else: a client that does not read it keeps it long enough.
+        """Send the response; a list of one page is sent in one piece, with its length."""
+        # Nothing else may keep the data in memory: a slow client keeps it for long enough.
         pages = await self._run(self._first_pages)
         if len(pages) < 2:
             self.body = b"".join([self._head, *pages, self._tail])
@@ -145,7 +145,7 @@ class JsonList(Response):
         return pages
 
     def _next_page(self) -> bytes:
-        # An empty page says nothing; only the end of the iterator ends the list.
+        # An empty page does not end the list; only the end of the iterator does.
         for page in self._pages:
             if page:
                 return orjson.dumps(list(page))[1:-1]
@@ -157,16 +157,16 @@ def _body(data: bytes, *, more: bool) -> dict[str, object]:
 
 
 class AnswerHeaders:
-    """Put the same headers on every answer below a path.
+    """Middleware that adds headers to every response below a path.
 
     Parameters
     ----------
     app : ASGIApp
-        What answers.
+        The application.
     headers : mapping of str
         The headers.
     below : str
-        What the paths begin with.
+        Prefix of the paths.
     """
 
     def __init__(self, app: ASGIApp, headers: Mapping[str, str], below: str = "/") -> None:
@@ -175,7 +175,7 @@ class AnswerHeaders:
         self._below = below
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and its answer back with the headers."""
+        """Call the application and add the headers."""
 
         async def stamped(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -187,12 +187,12 @@ class AnswerHeaders:
 
 
 class AnswerFailures:
-    """Answer with a plain 500 where the server itself fails, and write down why.
+    """Middleware that logs exceptions and responds to them with 500.
 
     Parameters
     ----------
     app : ASGIApp
-        What answers otherwise.
+        The application.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -211,7 +211,7 @@ class AnswerFailures:
             await self._app(scope, receive, noting)
         except Exception:
             if scope["type"] != "http" or started:
-                raise  # half an answer can only be ended by ending the connection
+                raise  # a response that has started can only end with the connection
             _log.exception("%s %s failed", scope["method"], scope["path"])
             name = f" (request {scope[REQUEST_ID].decode()})" if REQUEST_ID in scope else ""
             await error_response(500, f"the server failed; its log says why{name}")(scope, receive, send)
@@ -221,14 +221,14 @@ _SLASHES = re.compile("/{2,}")
 
 
 class MergeSlashes:
-    """Take doubled slashes for one, where a path begins with certain others then.
+    """Middleware that merges repeated slashes in paths with certain prefixes.
 
     Parameters
     ----------
     app : ASGIApp
-        What answers.
+        The application.
     below : tuple of str
-        What the paths begin with for which that is done.
+        Prefixes of those paths, after merging.
     """
 
     def __init__(self, app: ASGIApp, below: tuple[str, ...]) -> None:
@@ -248,16 +248,16 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{1,5})?", re.ASCII)
 
 
 class HostGuard:
-    """Refuse requests to other names than the server's with 421, and those without one with 400.
+    """Middleware that refuses requests for other hosts with 421, and those without a host with 400.
 
     Parameters
     ----------
     app : ASGIApp
-        What answers the others.
+        The application.
     allowed : collection of str
-        Names and addresses beside those of the loopback interface; a port in them says nothing.
+        Allowed names and addresses, besides those of the loopback interface; ports are ignored.
     exempt : collection of str
-        Paths that may be asked for under any name: they tell nothing that a foreign page could use.
+        Paths that any host may be used for, since their responses are useless to other web pages.
     """
 
     def __init__(self, app: ASGIApp, allowed: Collection[str], exempt: Collection[str] = ()) -> None:
@@ -267,7 +267,7 @@ class HostGuard:
         self._known: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or refuse it."""
+        """Call the application, or refuse the request."""
         if scope["type"] != "http" or scope["path"] in self._exempt:
             await self._app(scope, receive, send)
             return
@@ -295,6 +295,6 @@ class HostGuard:
 
 
 def host_name(host: str) -> str | None:
-    """Return the name or address in a ``Host`` header, in lower case, or None where it holds none."""
+    """Return the name or address in a ``Host`` header in lower case, or None if it has none."""
     match = _HOST.fullmatch(host.lower())
     return match.group(1).strip("[]").removesuffix(".") if match else None

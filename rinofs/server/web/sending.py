@@ -1,4 +1,4 @@
-"""Sending parts of contents: by the kernel where it can, else from memory, else read by threads."""
+"""Send parts of contents: by the kernel if possible, otherwise from memory or by worker threads."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ __all__ = [
 ]
 
 CHUNK_SIZE = 1024 * 1024
-"""Bytes read and sent at a time; smaller pieces cost a hop between threads each."""
+"""Bytes read and sent at a time; every piece costs a switch between threads."""
 
 FILE_CHUNK_SIZE = 64 * CHUNK_SIZE
-"""Bytes that the kernel is told to send at a time; it looks up now and then whether the client is there."""
+"""Bytes that the kernel sends at a time; in between, the server checks whether the client is connected."""
 
 SMALL = 256 * 1024
-"""Bytes that are read without a thread, if they are in memory."""
+"""Maximum size in bytes of a part that is read without a thread, if it is in the page cache."""
 
 
 class ContentDamagedError(Exception):
-    """A content has become shorter while it was being sent."""
+    """A content became shorter while it was being sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredContent:
-    """A content, and where it is kept.
+    """A content and the store that keeps it.
 
     Attributes
     ----------
     blobs : BlobStore
-        Where it is kept.
+        The store.
     key : str
-        What it is stored under.
+        Key of the content in the store.
     size : int
-        Bytes that it has to have.
+        Expected size in bytes.
     digests : mapping of str
-        Its digests by name, in hex, as far as they are known, the best first.
+        Known digests by name, in hex, the preferred one first.
     """
 
     blobs: BlobStore
@@ -68,20 +68,20 @@ class StoredContent:
     digests: Mapping[str, str]
 
     def open(self, span: ByteRange) -> BlobReader:
-        """Open a range of it for reading."""
+        """Open a range of the content for reading."""
         return self.blobs.open_range(self.key, self.size, span.start, span.stop)
 
 
 @dataclass(frozen=True, slots=True)
 class BodyPart:
-    """A part of an answer.
+    """A part of a response.
 
     Attributes
     ----------
     head : bytes
-        What is sent first.
+        Bytes before the range.
     span : ByteRange
-        What of the content is sent then.
+        Range of the content.
     """
 
     head: bytes
@@ -89,20 +89,20 @@ class BodyPart:
 
 
 class ContentResponse(Response):
-    """Parts of a content, each behind a head of its own.
+    """A response with ranges of a content, each after a head of its own.
 
     Parameters
     ----------
     content : StoredContent
         The content.
     parts : list of BodyPart
-        What of it is sent.
+        Parts to send.
     tail : bytes
-        What is sent at the end.
+        Bytes after the last part.
     status : int
-        The status of the answer.
+        HTTP status.
     headers : dict of str
-        Its headers, ``Content-Length`` among them.
+        Headers, including ``Content-Length``.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class ContentResponse(Response):
         self._fits = sum(len(part.span) for part in parts) <= CHUNK_SIZE
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the answer; end the connection if the content turns out to be shorter than it has to be."""
+        """Send the response; close the connection if the content turns out to be too short."""
         start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
         if scope["method"] == "HEAD":
             await send(start)
@@ -132,10 +132,10 @@ class ContentResponse(Response):
             await send(start)
             await send(_body(small, more=False))
             return
-        # The content is opened before the answer starts, so that a failure is still an honest 503.
+        # Open the content before the response starts, so that a failure can still become a 503.
         if self._fits:
             whole = await to_thread.run_sync(self._whole)
-            with suppress(ConnectionError):  # nobody is left to be told that the client has gone
+            with suppress(ConnectionError):  # the client has left: there is nobody to report it to
                 await send(start)
                 await send(_body(whole, more=False))
             return
@@ -150,7 +150,7 @@ class ContentResponse(Response):
                 gone.cancel()
 
     def _small(self) -> bytes | None:
-        """Return the whole answer if it is small and in memory, where a turn of a thread takes longest."""
+        """Return the whole response if it is small and in memory, so that it needs no thread."""
         span = self._parts[0].span
         if self._path is None or len(self._parts) > 1 or len(span) > SMALL:
             return None
@@ -212,7 +212,7 @@ class ContentResponse(Response):
     async def _send_by_threads(
         self, reader: BlobReader, span: ByteRange, send: Send, gone: asyncio.Future[None], *, ends: bool
     ) -> None:
-        """Read and send; while one chunk is sent, the next one is read."""
+        """Send the part in chunks; the next chunk is read while one is being sent."""
         left = len(span)
         ahead: asyncio.Future[bytes] | None = None
         try:
@@ -223,7 +223,7 @@ class ContentResponse(Response):
                 await send(_body(chunk, more=bool(left) or not ends))
         finally:
             if ahead is not None:
-                await asyncio.wait([ahead])  # the reader must not be closed while it is in use
+                await asyncio.wait([ahead])  # the reader must not be closed while a thread uses it
                 ahead.cancelled() or ahead.exception()
 
     def _reading(self, reader: BlobReader, left: int) -> asyncio.Future[bytes]:
@@ -251,21 +251,22 @@ async def _disconnected(receive: Receive) -> None:
 
 
 def read_at_once(path: Path, size: int, start: int, stop: int) -> bytes | None:
-    """Return a part of a file if the disk need not be waited for, for threads that must not wait.
+    """Return a part of a file if it can be read without waiting for the disk.
 
     Parameters
     ----------
     path : Path
         The file.
     size : int
-        Bytes that it has to have.
+        Expected size in bytes.
     start, stop : int
-        The part of it that is wanted.
+        Range of bytes; `stop` is exclusive.
 
     Returns
     -------
     bytes or None
-        None if the part is not in memory, the system cannot tell, or the file is not there or not whole.
+        None if the part is not in the page cache, the system cannot tell, or the file is missing or too
+        short.
     """
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -276,7 +277,7 @@ def read_at_once(path: Path, size: int, start: int, stop: int) -> bytes | None:
             return None
         buffer = bytearray(stop - start)
         read = os.preadv(file, [buffer], start, os.RWF_NOWAIT)
-    except (AttributeError, OSError):  # not on every system, nor every file system
+    except (AttributeError, OSError):  # not supported by this system or file system
         return None
     finally:
         os.close(file)

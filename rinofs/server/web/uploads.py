@@ -1,4 +1,4 @@
-"""Receive uploads: into the blob store, or small ones into memory."""
+"""Receive uploads into the blob store, or small ones into memory."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ __all__ = ["ReceivedUpload", "read_upload", "receive_binary", "receive_upload", 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedUpload:
-    """A content that was received whole, and what was said about it.
+    """A completely received content, and its fields.
 
     Attributes
     ----------
     fields : dict
-        The fields that came with it; those of the part ``json`` win.
+        Fields of the upload; those in the part ``json`` take precedence.
     filename : str or None
-        The name of the file that was sent, if it has one.
+        Filename, if the client sent one.
     blob : Blob
-        The stored content. It is kept from being collected until the context of the upload is left.
+        The stored content, which is protected from garbage collection until the context ends.
     """
 
     fields: dict[str, object]
@@ -63,18 +63,18 @@ class ReceivedUpload:
 async def receive_upload(
     request: Request, blobs: BlobStore, *, any_part: bool = False, sha1: bool = False
 ) -> AsyncIterator[ReceivedUpload]:
-    """Receive a multipart upload: the part ``file``, and fields before or after it.
+    """Receive a multipart upload with the part ``file`` and fields before or after it.
 
     Parameters
     ----------
     request : Request
         The request; its body was not read yet.
     blobs : BlobStore
-        Where the content goes.
+        Store for the content.
     any_part : bool
-        Whether the content may come as a part of any name.
+        Whether the part with the content may have any name.
     sha1 : bool
-        Whether its sha-1 is taken too.
+        Whether to compute the SHA-1 as well.
 
     Yields
     ------
@@ -84,20 +84,20 @@ async def receive_upload(
     Raises
     ------
     BadRequest
-        If the body is malformed, ends too early or has no file. Nothing of it stays.
+        If the body is malformed, ends too early or has no file. Nothing is stored then.
     TooLarge
-        If the content or the fields are longer than allowed.
+        If the content or the fields are too long.
     Unprocessable
-        If the content has not the digest that the part ``blake3`` or ``sha256`` announces.
+        If the content does not match the digest in the part ``blake3`` or ``sha256``.
     UnsupportedMedia
-        If the body is compressed or no multipart.
+        If the body is compressed or not multipart.
     """
     settings = settings_of(request)
     _needs_multipart(request, any_part=any_part)
     body = multipart_body(request, takes_file=True, any_part=any_part)
     held: HeldMemory | None = request.scope.get(HELD)
     async with receiving(blobs, settings.max_content_bytes, sha1=sha1, held=held) as sink:
-        beside = 0  # bytes of fields and of what is between parts
+        beside = 0  # bytes of the fields and the framing
         async for data in body_stream(request, None):
             contained = 0
             for piece in body.feed(data):
@@ -114,14 +114,14 @@ async def receive_upload(
 
 
 async def read_upload(request: Request, limit: int) -> tuple[dict[str, object], bytes, str]:
-    """Read a multipart upload, whose content is small, into memory.
+    """Read a multipart upload with a small content into memory.
 
     Parameters
     ----------
     request : Request
         The request; its body was not read yet.
     limit : int
-        Bytes that the content may have.
+        Maximum size of the content in bytes.
 
     Returns
     -------
@@ -130,7 +130,7 @@ async def read_upload(request: Request, limit: int) -> tuple[dict[str, object], 
     bytes
         The content.
     str
-        A digest of it, in hex: the one that was sent, or its BLAKE3.
+        A digest of the content, in hex: the one that the client sent, or its BLAKE3.
 
     Raises
     ------
@@ -157,14 +157,14 @@ async def read_upload(request: Request, limit: int) -> tuple[dict[str, object], 
 
 @asynccontextmanager
 async def receive_binary(request: Request, blobs: BlobStore) -> AsyncIterator[ReceivedUpload]:
-    """Receive an upload whose body is the content itself, with its fields as JSON in a header.
+    """Receive an upload whose body is the content, with the fields as JSON in a header.
 
     Parameters
     ----------
     request : Request
         The request; its body was not read yet.
     blobs : BlobStore
-        Where the content goes.
+        Store for the content.
 
     Yields
     ------
@@ -176,7 +176,7 @@ async def receive_binary(request: Request, blobs: BlobStore) -> AsyncIterator[Re
     BadRequest
         If the header is missing or malformed.
     TooLarge
-        If the content is longer than allowed.
+        If the content is too long.
     UnsupportedMedia
         If the body is compressed.
     """
@@ -193,16 +193,16 @@ async def receive_binary(request: Request, blobs: BlobStore) -> AsyncIterator[Re
 
 
 def said_digest(blob: Blob) -> str:
-    """Return what stands for a content in all that a request says, the same when it is sent again.
+    """Return the digest that identifies the content when an idempotent request is repeated.
 
-    It is what earlier versions of the server took, as long as that is known: a client may send a request to
-    one of them, and once more to this one.
+    It is the SHA-256 if known, as in earlier versions of the server: a client may send a request to one of
+    those, and repeat it to this one.
     """
     return blob.sha256 or blob.blake3
 
 
 def _utf_8(header: str) -> bytes:
-    """Return a header as UTF-8, which Java on Windows sends as Latin-1."""
+    """Decode a header as UTF-8. Java on Windows sends Latin-1."""
     raw = header.encode("latin-1")
     try:
         raw.decode()
@@ -225,7 +225,7 @@ def _needs_multipart(request: Request, *, any_part: bool = False) -> None:
 def _without_digests(
     pairs: list[tuple[str, str]], settings: ServerSettings
 ) -> tuple[list[tuple[str, str]], dict[str, str]]:
-    """Part the fields of an upload and the digests of its content that were sent, by name."""
+    """Split fields into those of the upload and the digests of its content, by name."""
     rest = [(name, value) for name, value in pairs if name not in DIGESTS]
     sent: dict[str, str] = {}
     for name in DIGESTS if settings.extensions else ():
@@ -245,7 +245,7 @@ def _digest(name: str, content: bytes) -> str:
 
 
 def _check(sent: Mapping[str, str], taken: Mapping[str, str]) -> None:
-    """Refuse a content that is not what was announced."""
+    """Raise an error for a content that does not match its announced digests."""
     for name, digest in sent.items():
         if taken[name] != digest:
             raise Unprocessable(
@@ -254,25 +254,25 @@ def _check(sent: Mapping[str, str], taken: Mapping[str, str]) -> None:
 
 
 BATCH_SIZE = 1024 * 1024
-"""Bytes of content that are handed to the disk at a time."""
+"""Bytes written to the store at a time."""
 
 
 class Sink:
-    """Hands a content on in batches: one is being written while the next one comes in.
+    """Writes a content to the store in batches: one is written while the next one is received.
 
-    A content of one batch takes one turn of a thread, from making the file to the end, and its SHA-256 is
-    taken at once.
+    A content of a single batch takes one run of a worker thread, from creating the file to the end, and its
+    SHA-256 is computed immediately.
 
     Parameters
     ----------
     blobs : BlobStore
-        Where it goes.
+        The store.
     limit : int or None
-        Bytes that it may have.
+        Maximum size in bytes.
     sha1 : bool
-        Whether its sha-1 is taken too.
+        Whether to compute the SHA-1 as well.
     held : HeldMemory, optional
-        What counts the bytes that are in memory.
+        Counter of the bytes in memory.
     """
 
     def __init__(
@@ -280,7 +280,7 @@ class Sink:
     ) -> None:
         self._blobs = blobs
         self._held = held
-        self._writing = 0  # bytes that are being written
+        self._writing = 0  # bytes being written
         self._sha1 = sha1
         self._upload: BlobUpload | None = None
         self._limit = limit
@@ -290,18 +290,18 @@ class Sink:
         self._work: asyncio.Future[Blob] | asyncio.Future[BlobUpload] | None = None
 
     async def add(self, data: bytes) -> None:
-        """Take the next bytes.
+        """Add the next bytes.
 
         Raises
         ------
         TooLarge
-            If the content is longer than allowed.
+            If the content is too long.
         """
         self._size += len(data)
         if self._limit is not None and self._size > self._limit:
             raise TooLarge(f"the content is longer than {self._limit} bytes")
         if self._held is not None:
-            # One that has begun goes on, as fast as it can be written.
+            # An upload that has started continues at the speed of the store.
             count = self._held.add if self._size == len(data) else self._held.note
             count(len(data))
         self._batch.append(data)
@@ -316,9 +316,9 @@ class Sink:
             await self.settle()
 
     async def settle(self) -> Blob | BlobUpload | None:
-        """Wait for what is being done in the worker thread, and return what comes of it.
+        """Wait for the worker thread and return its result.
 
-        A cancelled request leaves its worker alone: the file must not be closed while it is being written.
+        Waits even if the request is cancelled: the file must not be closed while it is being written.
         """
         work = self._work
         if work is None:
@@ -331,12 +331,12 @@ class Sink:
         return work.result()
 
     async def finish(self, sent: Mapping[str, str]) -> Blob:
-        """Store the content, if it has the digests that were sent, by name.
+        """Store the content if it matches the announced digests, given by name.
 
         Raises
         ------
         Unprocessable
-            If it has another.
+            If a digest differs.
         """
         await self.settle()
         self._work = asyncio.ensure_future(to_thread.run_sync(self._finish, sent))
@@ -345,7 +345,7 @@ class Sink:
         return blob
 
     def discard(self) -> None:
-        """Give up what is not finished, and give free for collection what is."""
+        """Discard an unfinished content; release a finished one for garbage collection."""
         if self._upload is not None:
             self._upload.discard()
 
@@ -366,18 +366,18 @@ class Sink:
 async def receiving(
     blobs: BlobStore, limit: int | None, *, sha1: bool = False, held: HeldMemory | None = None
 ) -> AsyncIterator[Sink]:
-    """Receive a content; leaving the context gives up what is not finished, and frees what nobody refers to.
+    """Receive a content. The end of the context discards an unfinished one, and releases a finished one.
 
     Parameters
     ----------
     blobs : BlobStore
-        Where it goes.
+        The store.
     limit : int or None
-        Bytes that it may have.
+        Maximum size in bytes.
     sha1 : bool
-        Whether its sha-1 is taken too.
+        Whether to compute the SHA-1 as well.
     held : HeldMemory, optional
-        What counts the bytes that are in memory.
+        Counter of the bytes in memory.
     """
     sink = Sink(blobs, limit, sha1=sha1, held=held)
     try:

@@ -1,4 +1,4 @@
-"""The repovizz2 API, version 1.0: routes, handlers, and what requests ask for.
+"""The repovizz2 API, version 1.0: routes, handlers, and the values in requests.
 
-It imports `calls` and what lies below the APIs, never `api.rinocloud`. It serves `app`.
+It imports `calls` and the rooms below the APIs, never `api.rinocloud`. It serves `app`.
 """

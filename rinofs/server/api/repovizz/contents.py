@@ -1,4 +1,4 @@
-"""The endpoints of the repovizz2 API that list, take and send the contents of datapacks."""
+"""Endpoints of the repovizz2 API for the contents of datapacks."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ def _listed(call: Call) -> bytes:
 
 
 async def put(call: Call) -> Response:
-    """Take a content for the nodes of a link."""
+    """Store a content for the nodes with a link."""
     identifier, link = datapack_id(call), link_of(call)
-    # Before the content is received, which may take long, and not only after.
+    # Check before receiving the content, which may take long, and again afterwards.
     await call.run_in_thread(call.services.datapacks.check, identifier)
     async with receive_upload(call.request, call.services.blobs, any_part=True, sha1=True) as received:
         blob = received.blob
@@ -65,12 +65,12 @@ async def put(call: Call) -> Response:
                     user, identifier, link, known[0], filename, expected=expected_state(call), key=key
                 )
 
-        # A request of the same key has the same content.
+        # A request with the same key has the same content.
         return await call.once(said_digest(blob), change, lambda _: _stored(blob), lambda _: None)
 
 
 async def store(call: Call) -> Response:
-    """Take a content that a later change of the document is going to link to."""
+    """Store a content that a later change of the document will link to."""
     identifier = datapack_id(call)
     await call.run_in_thread(call.services.datapacks.check, identifier)
     async with receive_upload(call.request, call.services.blobs, any_part=True, sha1=True) as received:
@@ -87,7 +87,7 @@ async def store(call: Call) -> Response:
 
 
 def _stored(blob: Blob) -> Response:
-    """Answer with the hash of a content, and what the service's documentation says."""
+    """Respond with the hash of a content, as documented by the service."""
     return json_response({"id": blob.sha1, **OK})
 
 

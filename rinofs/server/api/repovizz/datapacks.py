@@ -1,4 +1,4 @@
-"""The endpoints of the repovizz2 API that show and change users and their datapacks."""
+"""Endpoints of the repovizz2 API for users and their datapacks."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ __all__ = [
     "user",
 ]
 
-_PIECE = 1024 * 1024  # characters of documents that are held at a time
+_PIECE = 1024 * 1024  # maximum total length, in characters, of documents in memory at a time
 OK = {"result": "OK"}
-"""What the answer to every change holds."""
+"""Fields of the response to every change."""
 
 
 async def me(call: Call) -> Response:
-    """Show the user, and which datapacks there are."""
+    """Show the user and the ids of the user's datapacks."""
     user = call.user
     shown = {
         "id": user.id,
@@ -59,14 +59,14 @@ async def me(call: Call) -> Response:
 
 
 async def user(call: Call) -> Response:
-    """Show a user by name; of others, nothing is said."""
+    """Show a user by name; other users are not shown."""
     if call.request.path_params["name"] != call.user.username:
         raise Forbidden("Method not allowed.")
     return await me(call)
 
 
 async def show_all(call: Call) -> Response:
-    """List the datapacks of the user; only that of a name where one is given."""
+    """List the datapacks of the user, or only the one with a given name."""
     name = call.request.query_params.get("name")
     found = await call.run_in_thread(call.services.datapacks.ids, name)
     each = call.services.datapacks.each(call.user, found)
@@ -80,7 +80,7 @@ async def show(call: Call) -> Response:
 
 
 async def delete(call: Call) -> Response:
-    """Remove a datapack with its contents."""
+    """Delete a datapack with its contents."""
     identifier, expected = datapack_id(call), expected_state(call)
 
     def remove() -> None:
@@ -91,13 +91,13 @@ async def delete(call: Call) -> Response:
 
 
 async def create(call: Call) -> Response:
-    """Make a datapack."""
+    """Create a datapack."""
     fields, structure = await _read(call)
     name = name_of(fields)
     if name is None or structure is None:
         missing = "name" if name is None else "structure"
         raise Unprocessable(f"{missing}: a new datapack needs one", field=missing)
-    # The owner can only be the user, by number as the service has it, or by name.
+    # Only the user can be the owner, given by number, as in the service, or by name.
     owner = fields.get("owner")
     if owner is not None and owner != call.user.id and owner != call.user.username:
         raise Forbidden("Method not allowed.")
@@ -114,7 +114,7 @@ async def create(call: Call) -> Response:
 
 
 async def edit(call: Call) -> Response:
-    """Change the name of a datapack, its document, or both."""
+    """Change the name or the document of a datapack, or both."""
     identifier = datapack_id(call)
     fields, structure = await _read(call)
     name = name_of(fields)
@@ -137,7 +137,7 @@ async def edit(call: Call) -> Response:
 
 async def _read(call: Call) -> tuple[dict[str, object], Structure | None]:
     raw = await read_document(call.request)
-    # In memory, a large document is many times as large: few are read at a time, and one of each user.
+    # A parsed document is many times as large: only a few are parsed at a time, and one for each user.
     work = partial(in_time, call.services.settings, partial(_parse, call, raw))
     return await call.workers.documents.run(call.user.id, work)
 
@@ -149,18 +149,18 @@ def _parse(call: Call, raw: bytes) -> tuple[dict[str, object], Structure | None]
 
 
 def expected_state(call: Call) -> ExpectedState:
-    """Return the state that a datapack has to be in for the request to change it."""
+    """Return the state that the request requires the datapack to have."""
     return ExpectedState(*expected_tags(call.request.headers)) if extended(call) else ANY_STATE
 
 
 def _id_and_etag(repeated: Repeated) -> tuple[str, str]:
-    """Return which datapack a request changed when it was first carried out, and its etag then."""
+    """Return the id and the etag of a datapack from the stored result of a request."""
     return repeated.outcome["id"], repeated.outcome["etag"]
 
 
 def known_state(call: Call, etag: str) -> int | None:
-    """Return 304 or 412 where a condition of the request asks for it, or None."""
-    # No date names a state, since there may be many within a second.
+    """Return a response with 304 or 412 if a condition of the request failed, or None."""
+    # Dates do not identify a state, since there may be several within a second.
     return failed_precondition(call.request.method, call.request.headers, etag, datetime.now(UTC))
 
 
@@ -195,7 +195,7 @@ def _item(call: Call, identifier: str, name: str, structure: Structure) -> dict[
 
 
 def _pieces(call: Call, found: Iterator[Datapack]) -> Iterator[list[dict[str, object]]]:
-    """Return the pieces of a list; nothing holds on to one that was taken."""
+    """Iterate over the pieces of a list without keeping references to them."""
     return iter(partial(_piece, call, found), [])
 
 
@@ -203,7 +203,7 @@ def _piece(call: Call, found: Iterator[Datapack]) -> list[dict[str, object]]:
     piece: list[dict[str, object]] = []
     size = 0
     for datapack in found:
-        # Who lists need not ask for each one to know its state.
+        # So that clients know the state of each without another request.
         piece.append({**_shown(call, datapack), "etag": datapack.etag})
         size += len(datapack.structure.text)
         if size > _PIECE:

@@ -1,4 +1,4 @@
-"""What requests to the repovizz2 API ask for, as values that are known to be in order."""
+"""Parse and validate the values in requests to the repovizz2 API."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ __all__ = ["datapack_id", "extended", "link_of", "name_of", "parse_document", "r
 
 _LONGEST_NAME = 1000
 _MAX_DEPTH = MAX_NESTING + 300
-"""Levels of a request: enough to read what is nested too deeply, and say where it is."""
+"""Maximum depth of a request: enough to parse a document that is nested too deeply, and report where."""
 
 
 def extended(call: Call) -> bool:
-    """Tell whether this server's additions to the API are offered."""
+    """Return whether the server offers its extensions of the API."""
     return call.services.settings.repovizz_extensions
 
 
 def datapack_id(call: Call) -> str:
-    """Return the id of the datapack that a request is about."""
+    """Return the id of the requested datapack."""
     found: str = call.request.path_params["id"]
     return found.lower()
 
 
 def link_of(call: Call) -> str:
-    """Return the link that a request is about.
+    """Return the requested link.
 
     Raises
     ------
     Unprocessable
-        If it cannot be one.
+        If it is not valid.
     """
     link: str = call.request.path_params["link"]
     check_link(link)
@@ -50,12 +50,12 @@ def link_of(call: Call) -> str:
 
 
 def name_of(fields: Mapping[str, object]) -> str | None:
-    """Return the name that a datapack is to have; None where there is none.
+    """Return the new name of a datapack, or None if there is none.
 
     Raises
     ------
     Unprocessable
-        If it cannot be one.
+        If it is not valid.
     """
     name = fields.get("name")
     if name is None:
@@ -67,14 +67,14 @@ def name_of(fields: Mapping[str, object]) -> str | None:
 
 
 async def read_document(request: Request) -> bytes:
-    """Read a body of JSON, whatever it says that it is: published clients call it a form.
+    """Read a JSON body of any declared type: published clients declare a form.
 
     Raises
     ------
     TooLarge
-        If it is longer than documents may be.
+        If it exceeds the maximum size of documents.
     UnsupportedMedia
-        If it is compressed, or of several parts.
+        If it is compressed or multipart.
     """
     kind = content_type_of(request)
     if kind.startswith("multipart/"):

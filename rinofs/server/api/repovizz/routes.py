@@ -1,4 +1,4 @@
-"""The repovizz2 HTTP API, version 1.0: which path leads to which handler, and how refusals look."""
+"""Routes of the repovizz2 API, version 1.0, and its error responses."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _UNAUTHORIZED = "You are unauthorized to make this request."
 
 
 class _LinkConvertor(Convertor[str]):
-    """Takes the rest of a path whatever it holds, line breaks too, which Starlette's own does not."""
+    """Matches the rest of a path, including line breaks, unlike Starlette's own convertor."""
 
     regex = r"[\s\S]*"
 
@@ -52,9 +52,9 @@ def routes(services: Services, workers: Workers) -> list[Route]:
     Parameters
     ----------
     services : Services
-        What the handlers work with.
+        Services of the server.
     workers : Workers
-        The threads that work for users.
+        Worker threads for users' requests.
     """
     endpoints: list[tuple[str, str, Handler]] = [
         ("/user", "GET", datapacks.me),
@@ -65,7 +65,7 @@ def routes(services: Services, workers: Workers) -> list[Route]:
         ("/datapacks/{id}/content", "GET", contents.show_all),
         ("/datapacks/{id}/content/{link:link}", "POST", contents.put),
         ("/datapacks/{id}/content/{link:link}", "GET", contents.send),
-        # As the oldest clients have it.
+        # The path in the oldest clients.
         ("/datapack/{id}/content/{link:link}", "POST", contents.put),
         ("/datapack/{id}/content/{link:link}", "GET", contents.send),
     ]
@@ -84,7 +84,7 @@ def routes(services: Services, workers: Workers) -> list[Route]:
 def _signed_in(
     services: Services, workers: Workers, handle: Handler, *, changes: bool
 ) -> Callable[[Request], Awaitable[Response]]:
-    """Make an endpoint of a handler: for signed-in users, and with the service's own refusals."""
+    """Return an endpoint that calls a handler for signed-in users, with the errors of the service."""
 
     async def endpoint(request: Request) -> Response:
         try:
@@ -100,12 +100,12 @@ def _signed_in(
 def _refusal(request: Request, error: ApiError) -> Response:
     if error.status != 401:
         return refusal(error.status, error.message, error.headers)
-    # Clients that look after their tokens tell by this that there is something to refresh (RFC 6750).
+    # Clients refresh their token when they see this (RFC 6750, section 3.1).
     presented = "authorization" in request.headers
     challenge = 'Bearer error="invalid_token"' if presented else "Bearer"
     return refusal(401, _UNAUTHORIZED, {"www-authenticate": challenge})
 
 
 def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
-    """Answer with an error, in the shape that the repovizz2 API gives it."""
+    """Return an error response in the format of the repovizz2 API."""
     return json_response({"error": message, "error_code": status}, status, headers)

@@ -1,4 +1,4 @@
-"""The Rinocloud API, version 1: routes, handlers, and what requests ask for.
+"""The Rinocloud API, version 1: routes, handlers, and the values in requests.
 
-It imports `calls` and what lies below the APIs, never `api.repovizz`. It serves `app`.
+It imports `calls` and the rooms below the APIs, never `api.repovizz`. It serves `app`.
 """

@@ -1,4 +1,4 @@
-"""Many small files by one request: their contents in one answer, or in one body."""
+"""Many small files in one request: their contents in one response, or in one body."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ MAX_AT_ONCE = 32
 
 
 async def download_many(call: Call) -> Response:
-    """Send the contents of small files; of the others say that they are to be asked for alone."""
+    """Send the contents of small files; tell the client to request the others separately."""
     if not call.extended:
         raise NotFound("files/download_many/ does not exist on this server")
     fields = await call.fields()
@@ -114,7 +114,7 @@ def _parts(
 def _offered(request: Request, known: Mapping[str, str]) -> Mapping[str, str]:
     if WANT_REPR_DIGEST in request.headers or SHA256 not in known:
         return wanted_digests(request, known)
-    # Nothing beside SHA-256: clients before BLAKE3 compare the whole value.
+    # SHA-256 only: clients before BLAKE3 compare the whole value.
     return {SHA256: known[SHA256]}
 
 
@@ -123,7 +123,7 @@ def _content(call: Call, key: str, size: int) -> bytes | None:
         with call.services.blobs.open_range(key, size) as reader:
             content = reader.read(size)
     except ApiError:
-        return None  # whoever asks for it alone is told what is wrong
+        return None  # a separate request for it gets the error
     return content if len(content) == size else None
 
 
@@ -136,7 +136,7 @@ def _content_at_once(call: Call, key: str, size: int) -> bytes:
 
 
 async def upload_many(call: Call) -> Response:
-    """Make files of the pieces of one content, all or none of them."""
+    """Create files from the pieces of one content: all or none of them."""
     if not call.extended:
         raise NotFound("files/upload_many/ does not exist on this server")
     fields, content, digest = await read_upload(call.request, MAX_BUNDLE)
@@ -156,7 +156,7 @@ async def upload_many(call: Call) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class _Arriving:
-    """A file among others."""
+    """A file in the upload."""
 
     new: NewObject
     digests: Digests

@@ -1,4 +1,4 @@
-"""The endpoints of the Rinocloud API that make and change objects."""
+"""Endpoints of the Rinocloud API that create and change objects."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _APPEND_TRIES = 20
 
 
 async def create_folder(call: Call) -> Response:
-    """Make a folder."""
+    """Create a folder."""
     fields = await call.fields()
     new = new_object(fields, extended=call.extended, nested=True, kind=Kind.FOLDER)
 
@@ -52,7 +52,7 @@ async def create_folder(call: Call) -> Response:
 
 
 async def create_folder_if_not_exist(call: Call) -> Response:
-    """Make a folder, or find the one that is there."""
+    """Create a folder, or return the existing one."""
     try:
         return await create_folder(call)
     except FolderExists as found:
@@ -60,7 +60,7 @@ async def create_folder_if_not_exist(call: Call) -> Response:
 
 
 async def create_object(call: Call) -> Response:
-    """Make an object without content, or update the one whose id is given."""
+    """Create an object without content, or update the one with the given id."""
     fields = await call.fields()
     number = identifier(fields)
     if number is not None:
@@ -75,13 +75,13 @@ async def create_object(call: Call) -> Response:
 
 
 async def upload(call: Call) -> Response:
-    """Make a file of a multipart body."""
+    """Create a file from a multipart body."""
     async with receive_upload(call.request, call.services.blobs) as received:
         return await _store(call, received)
 
 
 async def upload_binary(call: Call) -> Response:
-    """Make a file of a bare body."""
+    """Create a file whose content is the body."""
     async with receive_binary(call.request, call.services.blobs) as received:
         return await _store(call, received)
 
@@ -92,7 +92,7 @@ async def _store(call: Call, received: ReceivedUpload) -> Response:
     )
     headers = call.request.headers
     only_new = call.extended and headers.get("if-none-match", "").strip() == "*"
-    # Only a request that has a condition pays for reading it.
+    # Only requests with a condition need to read it.
     expected = etags_in(headers["if-match"]) if call.extended and "if-match" in headers else None
 
     def change(user: User, key: RequestKey | None) -> list[Record]:
@@ -117,7 +117,7 @@ async def _updated(call: Call, fields: Mapping[str, object], number: int) -> Rec
 
 
 def _exact(call: Call, fields: Mapping[str, object]) -> bool:
-    """Return whether the id of an earlier version means that one, and not the current object."""
+    """Return whether the id of an earlier version means that version rather than the current object."""
     return call.extended and flag(fields, "exact")
 
 
@@ -134,14 +134,14 @@ async def delete_metadata_field(call: Call) -> Response:
 
 
 async def append(call: Call) -> Response:
-    """Let the content of a file grow by a chunk of text."""
+    """Append text to the content of a file."""
     fields = await call.fields()
     number = needed_identifier(fields)
     chunk = text(fields, "chunk")
     if chunk is None:
         raise BadRequest("chunk: the text to append is missing", field="chunk")
     exact = _exact(call, fields)
-    # One after the other: of several that copy the same content, only one would be in time.
+    # One at a time: of several requests that copy the same content, only one could succeed.
     async with call.workers.lock(number):
         return call.respond(await call.work(partial(_append, call, number, chunk.encode(), exact=exact)))
 
@@ -178,7 +178,7 @@ def _copy_content(call: Call, record: Record, target: BlobUpload) -> None:
 
 
 async def move(call: Call) -> Response:
-    """Put objects into another folder."""
+    """Move objects into another folder."""
     fields = await call.fields()
     numbers = identifiers(fields, "items", "id")
     name = name_of(fields) if call.extended else None
@@ -202,10 +202,10 @@ async def copy(call: Call) -> Response:
 
 
 async def delete(call: Call) -> Response:
-    """Delete objects or, with ``version``, earlier versions alone."""
+    """Delete objects or, with ``version``, only earlier versions."""
     fields = await call.fields()
     numbers, exact = identifiers(fields, "id"), _exact(call, fields)
-    # Also without the extension: whoever asks for one version must not lose the object.
+    # Even without the extension: a request for one version must not delete the object.
     version = flag(fields, "version")
     await call.work(partial(_delete, call, numbers, version=version, exact=exact))
     return Response(status_code=204)
@@ -219,10 +219,10 @@ def _delete(call: Call, numbers: Sequence[int], *, version: bool, exact: bool) -
 async def _created(
     call: Call, said: object, change: Callable[[User, RequestKey | None], list[Record]]
 ) -> Response:
-    """Make one object, once, and answer with it."""
+    """Create an object once, and respond with it."""
     return await call.once(said, change, lambda made: call.respond(made[0], 201), made_before)
 
 
 def respond_with_list(call: Call, made: Sequence[Record]) -> Response:
-    """Answer with objects that were made."""
+    """Respond with created objects."""
     return json_response({"result": [call.to_json(record) for record in made]}, 201)

@@ -1,4 +1,4 @@
-"""The endpoint to which LabVIEW sends a table of numbers, to be kept as a CSV file."""
+"""The endpoint for LabVIEW, which stores a table of numbers as a CSV file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NO_NAME = re.compile(r"[/\x00-\x1f\x7f]")
 
 
 async def create(call: Call) -> Response:
-    """Make a file of the rows in ``data``; all else that is sent are its metadata and tags."""
+    """Create a file from the rows in ``data``; all other fields are metadata and tags."""
     fields = await call.fields()
     content = await call.checked(partial(_as_csv, fields.pop("data", None)))
     name = text(fields, "name") or _new_name(fields.get("category"))
@@ -46,7 +46,7 @@ async def create(call: Call) -> Response:
 
 
 def _as_csv(data: object) -> bytes:
-    """Return rows as CSV; numbers are written as in JSON."""
+    """Return rows as CSV, with numbers as in JSON."""
     if not isinstance(data, list):
         raise BadRequest("data: a list of rows is expected", field="data")
     rows = [row if isinstance(row, list) else [row] for row in data]
@@ -68,7 +68,7 @@ def _cell(value: object) -> object:
 
 
 def _new_name(category: object) -> str:
-    """Return a name for a table that comes without one: what it is, and when it came."""
+    """Return a name for a table without one: its kind and the time."""
     moment = datetime.now(UTC).strftime(" %Y-%m-%dT%H-%M-%S.%fZ.csv")
     what = _NO_NAME.sub("_", category).strip() if isinstance(category, str) else ""
     return (what or "table")[: MAX_NAME_LENGTH - len(moment)] + moment

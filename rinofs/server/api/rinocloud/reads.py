@@ -1,4 +1,4 @@
-"""The endpoints of the Rinocloud API that show objects and their contents."""
+"""Endpoints of the Rinocloud API that read objects and their contents."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 DIRECT_LIFETIME = timedelta(minutes=5)
-"""How long a content can be read past the server with one address."""
+"""Lifetime of a URL for reading a content directly from the store."""
 
 
 async def get_metadata(call: Call) -> Response:
@@ -49,7 +49,7 @@ async def get_metadata(call: Call) -> Response:
 
 
 async def children(call: Call) -> Response:
-    """List a folder, or what is at the top level."""
+    """List a folder, or the top level."""
     fields = await call.fields(text_fields=("path",))
     wanted = page(fields, extended=call.extended)
     recursive = call.extended and flag(fields, "recursive")
@@ -65,7 +65,7 @@ async def children(call: Call) -> Response:
 
 
 def _counts(total: int | None, page: PageRequest) -> dict[str, object]:
-    """Return what is said about a page of a folder; what comes after an id was not counted."""
+    """Return the counts for a page of a folder; objects after an id are not counted."""
     counted = {} if total is None else {"count": total}
     return {**counted, "limit": page.limit, "offset": page.offset}
 
@@ -77,7 +77,7 @@ def _named(names: Sequence[ListedName]) -> list[dict[str, object]]:
 
 
 async def query(call: Call) -> Response:
-    """List what a query finds."""
+    """List the objects that match a query."""
     fields = await call.fields(text_fields=("sort",))
     listing = await call.search_in_thread(
         call.services.store.query,
@@ -90,14 +90,14 @@ async def query(call: Call) -> Response:
 
 
 async def query_count(call: Call) -> Response:
-    """Count what a query finds."""
+    """Count the objects that match a query."""
     fields = await call.fields()
     count = await call.search_in_thread(call.services.store.count, fields.get("query"), digests=call.extended)
     return json_response({"count": count})
 
 
 async def search(call: Call) -> Response:
-    """List what a search finds."""
+    """List the objects that match a search."""
     fields = await call.fields(text_fields=("query",))
     words = text(fields, "query")
     if words is None:
@@ -138,14 +138,14 @@ async def download(call: Call) -> Response:
     fields = await _download_fields(call)
     wanted = _needed(where(fields, extended=call.extended))
     record = await call.find(wanted)
-    # Published clients name an object by its id, and take what has no content for empty.
+    # Published clients use ids, and expect an empty file for an object without content.
     by_path = not isinstance(wanted, int)
     if record.type == Kind.FOLDER or (by_path and record.type != Kind.FILE):
         raise BadRequest(f"id: {record.id} is a {record.type}, which has no content", field="id")
     offset = whole_number(fields, "from")
     headers = {RINOCLOUD_RESULT: record.header(call.user, digests=call.extended)}
     if record.key is None or record.size is None or record.etag is None or 0 < offset >= record.size:
-        # Whoever asks for what has come since would take the text of an error for it.
+        # A client that polls for new content would take an error message for it.
         return nothing_response(record.name, headers)
     return content_response(
         call.request,
@@ -160,7 +160,7 @@ async def download(call: Call) -> Response:
 
 
 async def direct(call: Call) -> Response:
-    """Tell where the content of a file can be read past this server, if anywhere."""
+    """Respond with a URL for reading a content directly from the store, if it is in one."""
     blobs = call.services.blobs
     if not call.extended:
         raise NotFound("files/direct/ does not exist on this server")
@@ -202,5 +202,5 @@ def _answer(
             for record, path in piece
         ]
 
-    # A generator would hold on to a piece while it is sent.
+    # A generator would keep a reference to the piece that is being sent.
     return stream_json_list(map(shown, listing.pieces()), run=call.work, rest=rest)

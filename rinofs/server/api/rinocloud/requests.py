@@ -1,4 +1,4 @@
-"""What requests to the Rinocloud API ask for, as values that are known to be in order."""
+"""Parse and validate the values in requests to the Rinocloud API."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ __all__ = [
     "whole_number",
 ]
 
-_MOST_FOLDERS = 255  # nobody else can write while they are made
+_MOST_FOLDERS = 255  # other writers wait while they are created
 
-# What a request says of an object; all else is the server's to know, or metadata.
+# Fields of an object that a request sets; all others are set by the server, or metadata.
 _SAID = frozenset({"id", "name", "parent", METADATA, METADATA_TRUNCATED, "tags", "versions"})
 _SAID_EXTENDED = _SAID | {"exact", "new_version"}
-# What objects of all types have, and what clients send back of it.
+# Fields of objects of all types, which clients send back.
 _SERVERS = frozenset(
     {"type", "etag", "project", "project_name", "owner", "shared", "created_on", "updated_on"}
 )
@@ -46,12 +46,12 @@ _SENT_BACK = _SERVERS | _FILES | ALSO_SENT | {"path"}
 
 
 def text(fields: Mapping[str, object], field: str) -> str | None:
-    """Return a field that is text; None where it is absent or null.
+    """Return a text field, or None if it is absent or null.
 
     Raises
     ------
     BadRequest
-        If it is something else.
+        If it has another type.
     """
     value = fields.get(field)
     if value is None:
@@ -70,7 +70,7 @@ def _text(value: object, field: str) -> str:
 
 
 def flag(fields: Mapping[str, object], field: str) -> bool:
-    """Return a field that is true or false; false where it is absent or null."""
+    """Return a Boolean field, or False if it is absent or null."""
     value = fields.get(field)
     if value is None or isinstance(value, bool):
         return bool(value)
@@ -78,7 +78,7 @@ def flag(fields: Mapping[str, object], field: str) -> bool:
 
 
 def whole_number(fields: Mapping[str, object], field: str, default: int = 0) -> int:
-    """Return a field that is a whole number from 0 on, also as text; the default where it is absent."""
+    """Return a field with a non-negative integer, also given as text, or the default if it is absent."""
     value = fields.get(field)
     return default if value is None else _whole(value, field)
 
@@ -92,13 +92,13 @@ def _whole(value: object, field: str) -> int:
 
 
 def identifier(fields: Mapping[str, object], field: str = "id") -> int | None:
-    """Return a field that is the id of an object; None where it is absent or null."""
+    """Return a field with the id of an object, or None if it is absent or null."""
     value = fields.get(field)
     return None if value is None else _whole(value, field)
 
 
 def needed_identifier(fields: Mapping[str, object], field: str = "id") -> int:
-    """Return a field that has to be the id of an object."""
+    """Return a required field with the id of an object."""
     value = identifier(fields, field)
     if value is None:
         raise BadRequest(f"{field}: the id of an object is missing", field=field)
@@ -106,12 +106,12 @@ def needed_identifier(fields: Mapping[str, object], field: str = "id") -> int:
 
 
 def identifiers(fields: Mapping[str, object], *names: str) -> list[int]:
-    """Return the ids in the first of some fields that is there: one id, or a list of them.
+    """Return the ids in the first present field of several: one id, or a list of ids.
 
     Raises
     ------
     BadRequest
-        If there is none, or there are too many.
+        If there are no ids, or too many.
     """
     for name in names:
         value = fields.get(name)
@@ -126,13 +126,13 @@ def identifiers(fields: Mapping[str, object], *names: str) -> list[int]:
 
 
 def path_of(value: object) -> list[str]:
-    """Return a path, given as a list of names or, in a form, as one name."""
+    """Return a path, which is a list of names or, in a form, a single name."""
     parts = value if isinstance(value, list) else [value]
     return [_text(part, "path") for part in parts]
 
 
 def where(fields: Mapping[str, object], *, extended: bool) -> int | list[str] | None:
-    """Return what object is asked for: an id, a path where that is understood, or None for neither."""
+    """Return the requested object: an id, a path if the server supports that, or None for neither."""
     number = identifier(fields)
     if number is None and extended and fields.get("path") is not None:
         return path_of(fields["path"])
@@ -140,14 +140,14 @@ def where(fields: Mapping[str, object], *, extended: bool) -> int | list[str] | 
 
 
 def page(fields: Mapping[str, object], *, extended: bool) -> PageRequest:
-    """Return the part of a list that is asked for."""
+    """Return the requested page of a list."""
     limit = min(whole_number(fields, "limit", DEFAULT_PAGE), MAX_PAGE)
     after = identifier(fields, "after") if extended else None
     return PageRequest(limit, whole_number(fields, "offset"), after)
 
 
 def name_of(fields: Mapping[str, object]) -> str | None:
-    """Return a name that an object can have; None where it is absent or null."""
+    """Return a valid name, or None if it is absent or null."""
     name = text(fields, "name")
     return None if name is None else _checked(name)
 
@@ -163,18 +163,18 @@ def _checked(name: str) -> str:
 def uploaded_file(
     fields: Mapping[str, object], *, extended: bool, filename: str | None, size: int
 ) -> NewObject:
-    """Return the file that an upload wants to have made.
+    """Return the file to create from an upload.
 
     Parameters
     ----------
     fields : mapping
-        What came with the content.
+        Fields of the upload.
     extended : bool
-        Whether the fields of the extensions are known.
+        Whether the server offers its extensions.
     filename : str or None
-        The name of the file that was sent, for requests that give no other.
+        Filename of the content, for requests without another name.
     size : int
-        Bytes of its content.
+        Size of the content in bytes.
 
     Raises
     ------
@@ -186,25 +186,25 @@ def uploaded_file(
     if name is None and filename is not None:
         found["name"] = filename.rpartition("/")[2]
     elif name is not None and name.startswith("/"):
-        # The path on the client's machine: its folders are wanted only below a folder that the client names.
+        # A path on the client's machine. Its folders are only wanted below a folder that the client names.
         inside = identifier(fields, "parent") is not None
         found["name"] = name.lstrip("/") if inside else name.rpartition("/")[2]
     return new_object(found, extended=extended, nested=True, kind=Kind.FILE)
 
 
 def new_object(fields: Mapping[str, object], *, extended: bool, nested: bool, kind: str) -> NewObject:
-    """Return the object that a request wants to have made.
+    """Return the object to create.
 
     Parameters
     ----------
     fields : mapping
         The request.
     extended : bool
-        Whether the fields of the extensions are known.
+        Whether the server offers its extensions.
     nested : bool
-        Whether slashes in the name lead through folders.
+        Whether slashes in the name separate folders.
     kind : str
-        What it is, one of `Kind`.
+        Type of the object, one of `Kind`.
 
     Raises
     ------
@@ -234,10 +234,10 @@ def new_object(fields: Mapping[str, object], *, extended: bool, nested: bool, ki
 
 
 def change_of(fields: Mapping[str, object], *, extended: bool) -> Change:
-    """Return the change that a request wants to have made to an object."""
+    """Return the requested change of an object."""
     metadata, (loose, file_fields) = _metadata(fields), _loose(fields, extended=extended)
     if metadata is not None and fields.get(METADATA_TRUNCATED) is True:
-        loose, metadata = {**metadata, **loose}, None  # what was left out must not be lost
+        loose, metadata = {**metadata, **loose}, None  # values that the listing truncated must not be lost
     return Change(
         name=name_of(fields),
         metadata=metadata,
@@ -249,13 +249,13 @@ def change_of(fields: Mapping[str, object], *, extended: bool) -> Change:
 
 
 def _loose(fields: Mapping[str, object], *, extended: bool) -> tuple[dict[str, object], dict[str, object]]:
-    """Return the metadata that are fields of the request itself, and those of them that files have as fields.
+    """Return the metadata given as fields of the request itself, and those of them that are fields of files.
 
     Raises
     ------
     BadRequest
-        If fields are to be set that only the server sets. In a record that is sent back they are ignored, and
-        null is as good as absent.
+        If the request sets fields that only the server sets. They are ignored in a record that is sent back,
+        and if they are null.
     """
     if len(fields) > MAX_FIELDS:
         raise BadRequest(f"at most {MAX_FIELDS} fields are taken at once; send more in `metadata`")
@@ -285,7 +285,7 @@ def _tags(fields: Mapping[str, object]) -> list[str] | None:
     tags = value if isinstance(value, list) else [value]
     if len(tags) > MAX_TAGS:
         raise BadRequest(f"tags: at most {MAX_TAGS} are taken at once", field="tags")
-    # A form cannot tell the tag 2016 from a number. MATLAB pads texts in a list to one length with blanks.
+    # In a form, the tag 2016 looks like a number. MATLAB pads the texts of a list to one length with blanks.
     texts = [json.dumps(tag) if type(tag) in {int, float} else _text(tag, "tags") for tag in tags]
     return [tag for tag in map(str.strip, texts) if tag]
 

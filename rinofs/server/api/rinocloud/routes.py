@@ -1,4 +1,4 @@
-"""The Rinocloud HTTP API, version 1: which path leads to which handler."""
+"""Routes of the Rinocloud API, version 1."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _POST = ("POST",)
 _BOTH = ("GET", "POST")
 
 ENDPOINTS: tuple[tuple[str, tuple[str, ...], Handler], ...] = (
-    # A path is compared with one route after the other: those that are asked for most often come first.
+    # A path is compared with one route after the other, so the most frequent ones come first.
     ("files/get_metadata/", _POST, reads.get_metadata),
     ("files/download/", _BOTH, reads.download),
     ("files/children/", _POST, reads.children),
@@ -60,12 +60,12 @@ ENDPOINTS: tuple[tuple[str, tuple[str, ...], Handler], ...] = (
     ("users/create_token/", _POST, users.create_token),
     ("users/delete_token/", _POST, users.delete_token),
     ("users/change_password/", _POST, users.change_password),
-    # Other names, in the oldest clients.
+    # Names in the oldest clients.
     ("files/get/", _POST, reads.get_metadata),
     ("files/autocomplete/", _POST, reads.autocomplete_search),
     ("objects/", _POST, labview.create),
 )
-"""Path below the base, methods, and handler of every endpoint for signed-in users."""
+"""Path below the base, methods and handler of every endpoint for signed-in users."""
 
 _READING = frozenset(
     {
@@ -85,7 +85,7 @@ _READING = frozenset(
         users.list_tokens,
     }
 )
-"""The handlers that change nothing. All others are closed to tokens that only read."""
+"""Handlers that change nothing. Read-only tokens cannot use the others."""
 
 
 def routes(services: Services, workers: Workers) -> list[Route]:
@@ -94,9 +94,9 @@ def routes(services: Services, workers: Workers) -> list[Route]:
     Parameters
     ----------
     services : Services
-        What the handlers work with.
+        Services of the server.
     workers : Workers
-        The threads that work for users.
+        Worker threads for users' requests.
     """
     found = [
         Route(

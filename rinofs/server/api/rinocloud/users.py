@@ -1,4 +1,4 @@
-"""Signing in to the Rinocloud API: the OAuth2 password grant, what it leads to, and the user's own tokens."""
+"""Sign-in to the Rinocloud API: the OAuth2 password grant, revocation, and the user's own tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rinofs.server.services import Services
 
 LIFETIME = 3600
-"""Seconds for which an access token holds."""
+"""Lifetime of an access token in seconds."""
 LONGEST_LIFETIME = 100 * 365 * 24 * 3600
 
 _NO_STORE = {"cache-control": "no-store"}
@@ -36,7 +36,7 @@ async def token(call: Call) -> Response:
 
 
 async def details(call: Call) -> Response:
-    """Show the token of the user, and who that is."""
+    """Show the token and the details of the user."""
     user = call.user
     known = {"username": user.username, "email": user.email, "project": user.project}
     return json_response({"token": await _lasting(call), **known}, headers=_NO_STORE)
@@ -50,7 +50,7 @@ async def _lasting(call: Call) -> str:
 
 
 async def list_tokens(call: Call) -> Response:
-    """List the tokens that sign the user in, without showing them."""
+    """List the tokens of the user, without their values."""
     _extended(call)
     found = await call.run_in_thread(call.services.accounts.tokens)
     listed = [{**one.to_json(), "current": one.id == call.token.id} for one in found]
@@ -58,7 +58,7 @@ async def list_tokens(call: Call) -> Response:
 
 
 async def create_token(call: Call) -> Response:
-    """Make a token, which does nothing that the one of the request does not."""
+    """Create a token with at most the permissions of the request's token."""
     _extended(call)
     fields = await call.fields(text_fields=("name", "scope"))
     name = text(fields, "name")
@@ -93,7 +93,7 @@ def _lifetime(fields: Mapping[str, object]) -> int | None:
 
 
 async def delete_token(call: Call) -> Response:
-    """Make a token of the user void, by its id or name."""
+    """Revoke a token of the user by its id or name."""
     _extended(call)
     fields = await call.fields(text_fields=("id",))
     called = fields.get("id")
@@ -104,7 +104,7 @@ async def delete_token(call: Call) -> Response:
 
 
 async def change_password(call: Call) -> Response:
-    """Let another password open the account, for who knows the present one; see `Accounts.set_password`."""
+    """Change the password, given the current one; see `Accounts.set_password`."""
     _extended(call)
     fields = await call.fields(text_fields=("password", "new_password"))
     present, new = text(fields, "password"), text(fields, "new_password")
@@ -120,7 +120,7 @@ async def change_password(call: Call) -> Response:
     try:
         await accounts.in_turn(address, change)
     except Unauthorized as error:
-        # The token is good: a client must not take this for the end of its sign-in.
+        # The token is valid: a client must not take this for an expired sign-in.
         raise Forbidden("password: the present password is wrong") from error
     return json_response({"username": user.username}, headers=_NO_STORE)
 
@@ -131,7 +131,7 @@ def _extended(call: Call) -> None:
 
 
 def password_grant(services: Services) -> Callable[[Request], Awaitable[Response]]:
-    """Make the endpoint that gives an access token for a username and a password."""
+    """Return the endpoint that exchanges a username and password for an access token."""
     accounts = services.accounts
 
     sign_in = partial(accounts.access_token, lifetime=LIFETIME)
@@ -160,7 +160,7 @@ def password_grant(services: Services) -> Callable[[Request], Awaitable[Response
 
 
 def revocation(services: Services) -> Callable[[Request], Awaitable[Response]]:
-    """Make the endpoint that makes a token void for whoever has it (RFC 7009)."""
+    """Return the endpoint that revokes a token (RFC 7009)."""
 
     async def endpoint(request: Request) -> Response:
         fields = await read_fields(request, text_fields=("token",), limit=MAX_FORM)
