@@ -16,6 +16,7 @@ from sqlalchemy import select, text, update
 
 from rinofs.cli.main import main
 from rinofs.server.auth.accounts import Accounts
+from rinofs.server.blobs.memory import MemoryBlobStore
 from rinofs.server.blobs.store import Blob, digests_of
 from rinofs.server.catalog import blob_rows, objects
 from rinofs.server.catalog.database import Database, Repeated, RequestKey
@@ -26,9 +27,12 @@ from rinofs.server.catalog.sharing.leases import KEPT, DatabaseRegistry
 from rinofs.server.catalog.sharing.locks import take_turn
 from rinofs.server.catalog.sharing.machines import FILE, Machine, claim_folder
 from rinofs.server.catalog.store import Store, made_before
-from rinofs.server.catalog.tables import blobs, doomed
+from rinofs.server.catalog.tables import blobs, doomed, sent_forms
 from rinofs.server.catalog.tables import workers as table
 from rinofs.server.errors import Conflict, NotFound, Unavailable
+from rinofs.server.maintenance import gc, gc_in_turn
+from rinofs.server.services import open_services
+from rinofs.server.settings import ServerSettings
 from tests.postgres import shared
 
 if TYPE_CHECKING:
@@ -227,6 +231,30 @@ def test_one_of_all_has_its_turn(database: Database) -> None:
     assert not ask(1090)
     assert ask(1110)
     assert ask(500)  # the clock was set back
+
+
+def test_one_process_an_hour_collects_for_all(database: Database, url: str, tmp_path: Path) -> None:
+    opened = [
+        open_services(ServerSettings(tmp_path / name, database_url=url), blobs=MemoryBlobStore())
+        for name in "ab"
+    ]
+
+    def expired() -> bool:
+        """Tell whether there is something that only a collection for all removes."""
+        with database.read() as connection:
+            return connection.scalar(select(sent_forms.c.sha256)) is not None
+
+    for services, collects in zip([*opened, *opened], [True, False, False, False], strict=True):
+        with database.write() as connection:
+            connection.execute(text("INSERT INTO sent_forms VALUES ('x', 1) ON CONFLICT DO NOTHING"))
+        with services.blobs.new_upload() as upload:
+            upload.finish()
+        assert gc_in_turn(services, 3600).blobs_removed == 1  # what it has left behind itself
+        assert expired() != collects
+    gc(opened[0])
+    assert not expired()
+    for services in opened:
+        services.close()
 
 
 # Workers
