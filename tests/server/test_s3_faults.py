@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -89,6 +90,37 @@ def test_an_upload_is_refused_and_leaves_nothing(
     assert collected(server, s3_url) == [len(content)]
 
 
+def test_small_files_of_one_request_are_fetched_together(proxy: StoreProxy, s3_url: str) -> None:
+    """Several requests to the store are under way at a time, one for each file."""
+    with serving(s3_url) as server:
+        api = Api(server.endpoint_url, server.token)
+        names = [f"f{number}" for number in range(16)]
+        for name in names:
+            assert upload(api, name, name.encode()).status_code == 201
+        lock, underway, most, asked = threading.Lock(), 0, 0, 0
+        together = threading.Event()
+
+        def count(method: str, _path: str) -> None:
+            nonlocal underway, most, asked
+            if method != "GET":
+                return
+            with lock:
+                underway, asked = underway + 1, asked + 1
+                most = max(most, underway)
+            if most > 3:
+                together.set()
+            together.wait(30)
+            with lock:
+                underway -= 1
+
+        proxy.fault = count
+        answer = api.post("files/download_many", {"paths": [[name] for name in names]}, timeout=600)
+        proxy.fault = None
+    assert answer.status_code == 200
+    assert [name for name in names if f"\r\n\r\n{name}\r\n--".encode() not in answer.content] == []
+    assert (most > 3, asked) == (True, len(names))
+
+
 def test_a_store_that_is_late_is_one_that_fails(proxy: StoreProxy, s3_url: str) -> None:
     with serving(s3_url, store_timeout=2.0) as server:
         api = Api(server.endpoint_url, server.token)
@@ -165,6 +197,23 @@ def test_wrong_bytes_are_found_by_the_digest(server: LiveServer, proxy: StorePro
     assert "is damaged" in problems[0]
     proxy.fault = None
     assert fs.cat_file("f") == SMALL
+
+
+@pytest.mark.parametrize("fault", FAILING)
+def test_a_server_is_not_ready_while_its_store_is_down(
+    server: LiveServer, proxy: StoreProxy, fault: str
+) -> None:
+    def ready() -> requests.Response:
+        return requests.get(f"{server.endpoint_url}/ready", timeout=60)
+
+    wait_until(lambda: ready().status_code == 200)
+    proxy.fault = lambda _method, _path: FAILING[fault]
+    wait_until(lambda: ready().status_code != 200)
+    answer = ready()
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert requests.get(f"{server.endpoint_url}/health", timeout=60).status_code == 200
+    proxy.fault = None
+    wait_until(lambda: ready().status_code == 200)
 
 
 def test_a_store_that_fails_during_a_collection_loses_nothing(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ from rinofs.protocol.limits import MAX_BUNDLE, MAX_BUNDLE_DOWNLOAD, MAX_BUNDLE_U
 from rinofs.server.api.calls import known_contents
 from rinofs.server.api.rinocloud.changes import respond_with_list
 from rinofs.server.api.rinocloud.requests import new_object, path_of, text, whole_number
-from rinofs.server.blobs.store import digests_of
+from rinofs.server.blobs.store import digests_of, is_object_key
 from rinofs.server.catalog.bulk_insert import about
 from rinofs.server.catalog.database import WouldWait
 from rinofs.server.catalog.records import Kind
@@ -45,6 +46,8 @@ _OF_CONTENT = ("size", *DIGESTS)
 
 MAX_AT_ONCE = 32
 """Number of contents that are read while other requests wait."""
+FETCHED_AT_ONCE = 8
+"""Number of contents that a request fetches from an object store at a time: most of it is waiting."""
 
 
 async def download_many(call: Call) -> Response:
@@ -83,7 +86,30 @@ def _answer(
     records: Sequence[Record | None],
     boundary: str,
 ) -> bytes:
-    return b"".join(_parts(call, paths, records, boundary, _content))
+    far = _far_contents(call, records)
+
+    def read(call: Call, key: str, size: int) -> bytes | None:
+        return far[key] if key in far else _content(call, key, size)
+
+    return b"".join(_parts(call, paths, records, boundary, read))
+
+
+def _far_contents(call: Call, records: Sequence[Record | None]) -> dict[str, bytes | None]:
+    """Return by keys those contents that are in an object store, fetched several at a time."""
+    keys: dict[str, int] = {}
+    room = MAX_BUNDLE
+    for record in records:
+        if record is None or record.key is None or record.size is None or record.size > MAX_BUNDLED_FILE:
+            continue
+        room -= record.size
+        if room < 0:
+            break
+        if is_object_key(record.key) and call.services.blobs.local_path(record.key) is None:
+            keys[record.key] = record.size
+    if len(keys) < 2:
+        return {}
+    with ThreadPoolExecutor(FETCHED_AT_ONCE, thread_name_prefix="rinofs-bundle") as threads:
+        return dict(zip(keys, threads.map(partial(_content, call), keys, keys.values()), strict=True))
 
 
 def _parts(
