@@ -20,9 +20,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.benchmarks import data, report
+from tests.benchmarks import data, object_store, report
 from tests.benchmarks.contenders import Place
-from tests.benchmarks.goals import CASES, Case
+from tests.benchmarks.goals import CASES as OF_FOLDERS
+from tests.benchmarks.goals import Case
 from tests.benchmarks.servers import (
     Clocked,
     Served,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     Server: TypeAlias = Served | Clocked
 
 ROOT = Path(__file__).parents[2]
+CASES = (*OF_FOLDERS, *object_store.CASES)
 WINDOW = "4194304"  # what Linux sends ahead by default, at most
 
 
@@ -129,7 +131,7 @@ def run(cases: Sequence[Case], options: argparse.Namespace, *, masked: bool) -> 
         bare = stack.enter_context(served("bare"))
         web = stack.enter_context(nginx(folder, files))
         s3 = []
-        if {"zarr-write", "many-get-command"} & set(names):
+        if object_store.is_needed(cases):
             s3 = [stack.enter_context(seaweed(folder / "s3"))]
             data.upload_to_s3(s3[0].url, files)
         clocked = (*s3, web, Clocked(bare.url, bare.pid), Clocked(alone.url, alone.pid))
@@ -153,6 +155,8 @@ def run(cases: Sequence[Case], options: argparse.Namespace, *, masked: bool) -> 
             "wide": (replace(place, url=wide.url), server, [wide]),
             "serve": (replace(place, url=plain.url, token=plain.token, ids=own), plain, clocked),
         }
+        in_store = stack.enter_context(object_store.servers(cases, folder, place, plain))
+        settings |= {name: (*one, clocked) for name, one in in_store.items()}
         for case in cases:
             where, asked, others = settings[case.setting]
             runs: dict[str, list[dict[str, Any]]] = {name: [] for name in case.contenders}

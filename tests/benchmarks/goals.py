@@ -72,8 +72,8 @@ class Case:
         Measured too, for orientation.
     setting : str
         Which server is asked: ``live``, which counts, ``late`` (that one behind 20 ms of latency, with
-        a window of 4 MiB), ``narrow`` (with 50 MB/s a connection, too), ``wide`` (without a window), or
-        ``serve``, the server as users start it.
+        a window of 4 MiB), ``narrow`` (with 50 MB/s a connection, too), ``wide`` (without a window),
+        ``serve``, the server as users start it, or one with contents in an S3 store (``s3``, ``s3-cached``).
     rounds : int
         How often each of them does it.
     bounds : tuple of Bound

@@ -87,12 +87,12 @@ Measured by `make bench`, beside what a user would pick instead. Each measuremen
 sessions and a warm-up request are outside of it; all take turns, round by round, in the same run; the figures
 are medians. fsspec's HTTP filesystem, obstore's HTTP store and requests read from the embedded server's own
 download URLs, so that the server is in both sides; s3fs and the peer's Zarr store read the same files from
-nginx, which does less for each request: "server CPU s" is the processor time of whichever server answered,
-with its workers. Everything is on one machine over loopback: figures of different rows, and of other
-machines, cannot be compared, ratios within a row can. Only rinofs verifies what it reads, where nothing else
-is said. Downloads go to files in memory, uploads to the server's disk. Latency is that of a proxy, to which
-the kernel passes the bytes: 20 ms for a round trip, and at most 4 MiB under way on each connection, which is
-what Linux sends ahead by default on any long way, where nothing else is said.
+nginx, which does less for each request; the S3 store is SeaweedFS: "server CPU s" is the processor time of
+whichever server answered, with its workers. Everything is on one machine over loopback: figures of different
+rows, and of other machines, cannot be compared, ratios within a row can. Only rinofs verifies what it reads,
+where nothing else is said. Downloads go to files in memory, uploads to the server's disk. Latency is that of
+a proxy, to which the kernel passes the bytes: 20 ms for a round trip, and at most 4 MiB under way on each
+connection, which is what Linux sends ahead by default on any long way, where nothing else is said.
 
 Rows with figures without SHA instructions were measured again with `OPENSSL_ia32cap=':~0x20000000'`, which
 takes them from OpenSSL on any x86 processor that has them, on both sides. An upload that ends with the

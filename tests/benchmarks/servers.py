@@ -123,9 +123,9 @@ class Clocked:
 
 
 @contextmanager
-def started(folder: Path) -> Iterator[Clocked]:
+def started(folder: Path, *arguments: str) -> Iterator[Clocked]:
     """Run ``rinofs serve``, as users start it."""
-    with server_process(folder) as process:
+    with server_process(folder, *arguments) as process:
         yield Clocked(process.endpoint_url, process.pid, process.token)
 
 
@@ -165,7 +165,7 @@ def seaweed(folder: Path) -> Iterator[Clocked]:
     """Run SeaweedFS as an S3 server on free ports, with the empty bucket ``bench``."""
     folder.mkdir()
     command = ["weed", "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
-    command += ["-master.volumeSizeLimitMB=128"]
+    command += ["-master.volumeSizeLimitMB=128", "-volume.max=64", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     parts = [
         f"{part}.{port}" for part in ("master", "volume", "filer", "s3") for port in ("port", "port.grpc")
     ]
