@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rinofs.server.blobs.disk import DiskBlobStore
@@ -19,20 +18,6 @@ if TYPE_CHECKING:
     from rinofs.server.blobs.workers import WorkerRegistry
 
 __all__ = ["blobs_folder", "checked", "open_folder", "open_object_store"]
-
-_M_MMAP_THRESHOLD = -3  # of malloc.h
-_LARGE = 512 * 1024
-
-
-def _return_large_buffers() -> None:
-    """Have buffers from half a MiB on returned to the system as soon as they are freed.
-
-    obstore allocates one for each piece that it reads and each part that it writes, in threads of its own.
-    Each time one is freed, glibc would raise the size from which it returns buffers, and keep smaller ones in
-    the arenas of the threads: 170 MiB after a few transfers (mallopt(3), "dynamic mmap threshold").
-    """
-    with suppress(OSError, AttributeError):  # other systems have other allocators
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 @contextmanager
@@ -115,7 +100,6 @@ def open_object_store(
         from rinofs.server.blobs.s3 import S3BlobStore
     from rinofs.server.blobs.workers import FolderRegistry
 
-    _return_large_buffers()
     bucket = open_bucket(url, installation, fresh=fresh, timeout=timeout)
     known = FolderRegistry(data_dir / "workers") if workers is None else workers
     objects: ObjectBlobStore = S3BlobStore(bucket, known, installation)
