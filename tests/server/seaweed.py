@@ -23,6 +23,7 @@ import pytest
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
+from rinofs.server.blobs import checks
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 KEY, SECRET = "AKIDRINOFSTESTS", "canary-of-the-store-5d1c"
 READER, READER_SECRET = "AKIDREADSONLY", "canary-of-the-reader-77ab"
 BUCKET = "rinofs"
+
+LONGER = 30.0
+"""Seconds that a store on a busy machine may take for a request when a server starts."""
 
 _PORTS = ("master", "volume", "filer", "s3")
 
@@ -172,6 +176,7 @@ def s3_url(request: pytest.FixtureRequest, shared_seaweed: Seaweed, monkeypatch:
     assert marked, "a test that asks for a store later than by its parameters needs the mark s3"
     for name, value in shared_seaweed.environment().items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setattr(checks, "PATIENCE", LONGER)
     return f"s3://{BUCKET}/{uuid4().hex}"
 
 
@@ -193,5 +198,6 @@ def in_buckets() -> Iterator[None]:
         patch.setattr(app, "answering", lambda settings, **_: through_the_server(settings))
         for name, value in store.environment().items():
             patch.setenv(name, value)
+        patch.setattr(checks, "PATIENCE", LONGER)
         patch.setattr(live, "ServerSettings", settings)
         yield

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from rinofs.server.blobs import checks
 from rinofs.server.blobs.bucket import Bucket, parse_url
 from rinofs.server.blobs.checks import PATIENCE, check_storage, open_bucket
 from rinofs.server.blobs.store import BucketError
@@ -92,6 +93,7 @@ def test_nobody_answers(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_somebody_listens_and_says_nothing(s3_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{listener.getsockname()[1]}")
+        monkeypatch.setattr(checks, "PATIENCE", PATIENCE)
         refused(s3_url, "does not answer; check AWS_ENDPOINT_URL")
     assert 2 * PATIENCE < 5
 
