@@ -88,9 +88,22 @@ def settings_folder(_settings_root: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return folder
 
 
+def _skipped() -> dict[str, str]:
+    """Return what tests are skipped that cannot run where databases or servers are others."""
+    if not {"RINOFS_TEST_DATABASE", "RINOFS_TEST_WORKERS"} & set(os.environ):
+        return {}
+    from tests.cluster.skips import skipped
+
+    return skipped()
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave the larger part of campaigns to `make soak`, and what needs a store to `make test-s3-quick`."""
+    skipped = _skipped()
     for item in items:
+        for name, reason in skipped.items():
+            if item.nodeid.startswith(name):
+                item.add_marker(pytest.mark.skip(reason=reason))
         if "shared_seaweed" in getattr(item, "fixturenames", ()):
             item.add_marker("s3")
         if hasattr(getattr(item, "module", None), "rounds"):

@@ -37,7 +37,8 @@ def clock() -> Clock:
 
 @pytest.fixture
 def accounts(services: Services, clock: Clock) -> Iterator[Accounts]:
-    database = Database(services.settings.data_dir / "rinofs.sqlite3", clock=clock)
+    place = services.settings.database_url or services.settings.data_dir / "rinofs.sqlite3"
+    database = Database(place, clock=clock)
     opened = Accounts(database, timer=clock)
     yield opened
     opened.close()

@@ -76,7 +76,8 @@ class Flow:
 def flow(services: Services, user: User) -> Iterator[Flow]:
     clock = Clock()
     client, _ = services.clients.add("Notebook", [REDIRECT])
-    database = Database(services.settings.data_dir / "rinofs.sqlite3", clock=clock)
+    place = services.settings.database_url or services.settings.data_dir / "rinofs.sqlite3"
+    database = Database(place, clock=clock)
     yield Flow(clock, Grants(database), Accounts(database), client.client_id, user)
     database.close()
 

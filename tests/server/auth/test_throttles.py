@@ -46,9 +46,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def data(services: Services) -> Path:
+def data(services: Services) -> Path | str:
     """The database of a server, whose hashes cost nothing: what is tested is when they are looked at."""
-    return services.settings.data_dir / "rinofs.sqlite3"
+    return services.settings.database_url or services.settings.data_dir / "rinofs.sqlite3"
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +60,7 @@ def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def accounts(data: Path, clock: Clock) -> Iterator[Accounts]:
+def accounts(data: Path | str, clock: Clock) -> Iterator[Accounts]:
     database = Database(data, clock=clock)
     opened = Accounts(database)
     opened.add_user("ada", password=PASSWORD)
@@ -147,7 +147,9 @@ def test_steps_of_the_clock_lengthen_no_wait(guess: Guess, clock: Clock, step: f
     assert guess("10.0.0.1", password=PASSWORD) == -1
 
 
-def test_waits_are_those_of_all_processes(data: Path, accounts: Accounts, guess: Guess, clock: Clock) -> None:
+def test_waits_are_those_of_all_processes(
+    data: Path | str, accounts: Accounts, guess: Guess, clock: Clock
+) -> None:
     while not guess("10.0.0.1"):
         pass
     database = Database(data, clock=clock)
@@ -157,7 +159,7 @@ def test_waits_are_those_of_all_processes(data: Path, accounts: Accounts, guess:
 
 
 def test_what_is_kept_is_bounded_and_tells_no_name(
-    guess: Guess, monkeypatch: pytest.MonkeyPatch, data: Path
+    guess: Guess, monkeypatch: pytest.MonkeyPatch, data: Path | str
 ) -> None:
     monkeypatch.setattr(signins, "MOST_ROWS", 20)
     for number in range(12):
@@ -168,7 +170,7 @@ def test_what_is_kept_is_bounded_and_tells_no_name(
     assert {len(key) for key in keys} == {64}
 
 
-def test_the_time_is_that_of_the_database(data: Path) -> None:
+def test_the_time_is_that_of_the_database(data: Path | str) -> None:
     database = Database(data)
     with database.read() as connection:
         second = connection.exec_driver_sql("SELECT CAST(strftime('%s', 'now') AS INTEGER)").scalar_one()

@@ -1,0 +1,71 @@
+"""Which tests are for one folder or one server alone, and skipped where databases or servers are others.
+
+Everything that is skipped there is in this list, by the beginning of its name.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FILE = "looks into the file of an SQLite database, or breaks it"
+_FOLDER = "is about a folder with a database of its own"
+_PROCESS = "runs processes on folders; tests/cluster has those on PostgreSQL"
+_CONNECTION = "is about the connection to the server itself, which is nginx's here"
+
+ON_POSTGRESQL = {
+    "tests/rinocloud/test_long_listings.py": _FILE,
+    "tests/rinocloud/test_query.py::test_names_that_are_no_parts_of_paths": _FILE,
+    "tests/rinocloud/test_query.py::test_ten_thousand_objects_cost_few_requests": _FILE,
+    "tests/rinocloud/test_reading.py::test_a_get_that_is_overtaken_is_whole": _FILE,
+    "tests/rinocloud/test_reading.py::test_ranges_of_one_file_are_of_one_version": _FILE,
+    "tests/rinocloud/test_reading.py::test_a_file_is_replaced_between_look_and_read": _FILE,
+    "tests/repovizz/test_filesystem.py::test_a_document_with_flaws_is_read_if_it_can_be": _FILE,
+    "tests/rinocloud/test_browsing.py::test_folders_whose_name_cannot_be_in_a_path": _FILE,
+    "tests/rinocloud/test_browsing.py::test_names_that_cannot_be_in_a_path": _FILE,
+    "tests/scenarios/rinocloud/test_budgets.py": _FILE,
+    "tests/scenarios/server/": _PROCESS,
+    "tests/scenarios/test_previous_release.py": _PROCESS,
+    "tests/scenarios/test_sync.py::test_of_many_files_only_the_changed_ones_are_sent": _FILE,
+    "tests/server/api/test_isolation.py": _FILE,
+    "tests/server/auth/test_accounts.py::test_neither_tokens_nor_passwords_are_found_in_the_database": _FILE,
+    "tests/server/auth/test_oauth.py::test_no_secret_is_kept": _FILE,
+    "tests/server/catalog/test_commits.py": _FILE,
+    "tests/server/catalog/test_database.py": _FILE,
+    "tests/server/catalog/test_idempotency.py::test_a_killed_server_remembers": _PROCESS,
+    "tests/server/catalog/test_idempotency.py::test_answers_are_kept_for_a_day": _FILE,
+    "tests/server/catalog/test_migrations.py": _FILE,
+    "tests/server/catalog/test_store.py::test_a_locked_database_is_an_answer_and_reading_goes_on": _FILE,
+    "tests/server/catalog/test_upgrade.py": _FOLDER,
+    "tests/server/test_backups.py": _FOLDER,
+    "tests/server/test_copy_blobs.py": _FOLDER,
+    "tests/server/test_folder.py": _FOLDER,
+    "tests/server/test_full_disk.py": _FOLDER,
+    "tests/server/test_logs.py::test_logs_answer_and_error_name_a_request_alike": _FILE,
+    "tests/server/test_maintenance.py::test_rows_that_make_no_sense_are_named": _FILE,
+    "tests/server/test_readiness.py": _FILE,
+    "tests/server/test_serve.py": _PROCESS,
+    "tests/server/test_shutdown.py": _PROCESS,
+}
+
+BEHIND_NGINX = {
+    "tests/scenarios/rinocloud/test_faults.py": _CONNECTION,
+    "tests/scenarios/test_interruptions.py": _CONNECTION,
+    "tests/server/test_nginx.py": _CONNECTION,
+    "tests/server/web/": _CONNECTION,
+}
+
+
+def skipped() -> dict[str, str]:
+    """Return beginnings of names of tests that are skipped, with the reasons."""
+    return dict(_skipped())
+
+
+def _skipped() -> Iterator[tuple[str, str]]:
+    if os.environ.get("RINOFS_TEST_DATABASE") == "postgresql":
+        yield from ON_POSTGRESQL.items()
+    if int(os.environ.get("RINOFS_TEST_WORKERS", "1")) > 1:
+        yield from BEHIND_NGINX.items()
