@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from argon2 import PasswordHasher
+from argon2.profiles import CHEAPEST
 from fsspec.config import conf
 from hypothesis import settings
 
-from tests.campaign import left_out
+from tests.campaign import left_out, rounds
 
 # Where it is installed, jsonschema imports it for three seconds, for a format that no schema here has.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
@@ -27,6 +29,16 @@ if TYPE_CHECKING:
 # How long one example takes says more about what else the machine does than about the code.
 settings.register_profile("rinofs", deadline=None)
 settings.load_profile("rinofs")
+
+# A hash of a password fills 64 MiB, several times over. Servers in processes of their own take that time, and
+# so do the campaigns.
+if rounds(1, 0):
+    PasswordHasher.__init__.__defaults__ = (
+        CHEAPEST.time_cost,
+        CHEAPEST.memory_cost,
+        CHEAPEST.parallelism,
+        *PasswordHasher.__init__.__defaults__[3:],
+    )
 
 # What a shell runs in the background ignores Ctrl-C, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -7,8 +7,10 @@ import socket
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from typing import TYPE_CHECKING
 
+import argon2
 import pytest
 import requests
 from click.testing import CliRunner
@@ -78,6 +80,10 @@ def test_first_start_makes_and_prints_secrets_once(tmp_path: Path) -> None:
         )
         token = server.token
         assert server.terminate() == 0
+    with closing(sqlite3.connect(data / "rinofs.sqlite3")) as connection:
+        [[stored]] = connection.execute("SELECT password FROM users")
+    # RFC 9106, section 4; the servers in the processes of tests hash with less memory.
+    assert argon2.extract_parameters(stored) == argon2.profiles.RFC_9106_LOW_MEMORY
     with server_process(data) as server:
         assert "TOKEN" not in server.output
         assert "password" not in server.output
