@@ -10,8 +10,8 @@ import pytest
 
 from rinofs.server.api.rinocloud.routes import BASE, ENDPOINTS
 from rinofs.server.auth.accounts import ACCESS, Accounts
-from rinofs.server.catalog.database import Database
 from tests.server.client import Api, Files
+from tests.server.databases import opened_database
 
 if TYPE_CHECKING:
     import requests
@@ -84,7 +84,7 @@ def owned(extended: LiveServer, request: pytest.FixtureRequest) -> Owned:
 
 def expired(server: LiveServer) -> str:
     """Return a token that held until a minute ago."""
-    database = Database(f"sqlite:///{server.data_dir / 'rinofs.sqlite3'}")
+    database = opened_database(server._services.settings)
     accounts = Accounts(database)
     user = accounts.user(server.username)
     assert user is not None

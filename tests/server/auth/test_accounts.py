@@ -1,18 +1,19 @@
 from __future__ import annotations
 
-import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import select
 
 from rinofs.server.auth.accounts import ACCESS, REMEMBERED, Accounts, new_token
 from rinofs.server.auth.passwords import Passwords
-from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.records import NewObject
 from rinofs.server.catalog.structures import structure_of
+from rinofs.server.catalog.tables import users
 from rinofs.server.errors import BadRequest, Conflict, TooManyRequests, Unauthorized, Unavailable
+from tests.server.databases import kept_bytes, opened_database
 from tests.server.packs import pack
 
 if TYPE_CHECKING:
@@ -37,8 +38,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def accounts(services: Services, clock: Clock) -> Iterator[Accounts]:
-    place = services.settings.database_url or services.settings.data_dir / "rinofs.sqlite3"
-    database = Database(place, clock=clock)
+    database = opened_database(services.settings, clock)
     opened = Accounts(database, timer=clock)
     yield opened
     opened.close()
@@ -246,12 +246,13 @@ def test_neither_tokens_nor_passwords_are_found_in_the_database(
     accounts.authenticate("canary-token-1")
     folder = services.settings.data_dir
     kept = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+    kept += kept_bytes(services.settings)
     assert kept
     for secret in ("canary-token-1", minted, "difference"):
         assert secret.encode() not in kept
-    with sqlite3.connect(folder / "rinofs.sqlite3") as database:
-        (password,) = database.execute("SELECT password FROM users").fetchone()
-    database.close()
+    with services.database.read() as connection:
+        password = connection.scalar(select(users.c.password))
+    assert password is not None
     assert password.startswith("$argon2id$")
 
 

@@ -18,9 +18,9 @@ from rinofs.server.auth.grants import (
     new_refresh_token,
 )
 from rinofs.server.auth.redirect_uris import check_redirect_uri, policy_source
-from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.sharing.expired import CODE_KEPT, remove_expired
 from rinofs.server.errors import BadRequest, Unauthorized
+from tests.server.databases import opened_database
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,8 +76,7 @@ class Flow:
 def flow(services: Services, user: User) -> Iterator[Flow]:
     clock = Clock()
     client, _ = services.clients.add("Notebook", [REDIRECT])
-    place = services.settings.database_url or services.settings.data_dir / "rinofs.sqlite3"
-    database = Database(place, clock=clock)
+    database = opened_database(services.settings, clock)
     yield Flow(clock, Grants(database), Accounts(database), client.client_id, user)
     database.close()
 

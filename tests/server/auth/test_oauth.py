@@ -13,6 +13,7 @@ import requests
 
 from rinofs.testing import live_server
 from tests.server.browsing import REDIRECT, Browser, Program, challenge_of, query_of
+from tests.server.databases import kept_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -430,7 +431,7 @@ def test_no_secret_is_kept(browser: Browser, server: LiveServer) -> None:
     granted = program.token(code=told["code"]).json()
     program.refresh(granted["refresh_token"])
     shown = [program.secret, told["code"], granted["access_token"], granted["refresh_token"], server.password]
-    kept = b"".join(path.read_bytes() for path in server.data_dir.glob("rinofs.sqlite3*"))
+    kept = kept_bytes(server._services.settings)
     assert b"Notebook" in kept
     for secret in (*shown, granted["refresh_token"][5:48], browser.session.cookies["rinofs_session"]):
         assert secret is not None
