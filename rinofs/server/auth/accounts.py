@@ -196,13 +196,35 @@ class Accounts:
         """
         hashed = self._passwords.hash(check_new_password(password))
         with self._database.write(user.id) as connection:
-            ended = {
-                "grants": grants.end_grants_of(connection, user),
-                "sessions": signins.end_sessions_of(connection, user),
-                "tokens": rows.set_password(connection, user, hashed),
-            }
-            self._note(connection, AuditEvent.PASSWORD_CHANGED, user, source, **ended)
+            self._set_password(connection, user, hashed, source)
         self.remembered.forget()
+
+    def change_password(self, user: User, present: str, new: str, address: str) -> None:
+        """Let another password open an account, for who knows the present one; see `set_password`.
+
+        Raises
+        ------
+        BadRequest
+            If the new one is too short.
+        Unauthorized, TooManyRequests
+            As for `log_in`.
+        """
+        hashed = self._passwords.hash(check_new_password(new))
+        self.with_password(
+            user.username,
+            present,
+            address,
+            lambda connection, found: self._set_password(connection, found, hashed, address),
+        )
+        self.remembered.forget()
+
+    def _set_password(self, connection: Connection, user: User, hashed: str, source: str | None) -> None:
+        ended = {
+            "grants": grants.end_grants_of(connection, user),
+            "sessions": signins.end_sessions_of(connection, user),
+            "tokens": rows.set_password(connection, user, hashed),
+        }
+        self._note(connection, AuditEvent.PASSWORD_CHANGED, user, source, **ended)
 
     def is_password(self, user: User, password: str) -> bool:
         """Tell whether a password opens an account, for those who may know."""

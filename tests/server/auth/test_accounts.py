@@ -137,13 +137,19 @@ def test_nothing_comes_of_a_password_that_is_changed_while_it_is_checked(
     matches = Passwords.matches
 
     def change_meanwhile(self: Passwords, stored: str | None, password: str) -> bool:
-        services.accounts.set_password(ada, "analytical")
-        return matches(self, stored, password)
+        right = matches(self, stored, password)
+        if password == "difference":
+            services.accounts.set_password(ada, "analytical")
+        return right
 
     monkeypatch.setattr(Passwords, "matches", change_meanwhile)
     with pytest.raises(Unauthorized):
         accounts.access_token("ada", "difference", "127.0.0.1", lifetime=60)
+    services.accounts.set_password(ada, "difference")
+    with pytest.raises(Unauthorized):
+        accounts.change_password(ada, "difference", "another one", "127.0.0.1")
     assert accounts.tokens(ada) == []
+    assert accounts.is_password(ada, "analytical")
 
 
 def test_what_a_removed_user_stores_is_no_conflict(services: Services, accounts: Accounts, ada: User) -> None:

@@ -112,13 +112,8 @@ async def change_password(call: Call) -> Response:
         raise BadRequest("password, new_password: both are needed", field="password")
     check_new_password(new)
     accounts, user, address = call.services.accounts, call.user, call.address
-
-    def change() -> None:
-        accounts.log_in(user.username, present, address)
-        accounts.set_password(user, new, source=address)
-
     try:
-        await accounts.in_turn(address, change)
+        await accounts.in_turn(address, accounts.change_password, user, present, new, address)
     except Unauthorized as error:
         # The token is valid: a client must not take this for an expired sign-in.
         raise Forbidden("password: the present password is wrong") from error
