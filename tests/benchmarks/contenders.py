@@ -208,7 +208,9 @@ def _many_get(fs: Any, name: Any, _place: Place) -> Work:
 def _many_get_command(contender: str, place: Place) -> Work:
     """Run a program that gets the files, as a user would."""
     target = _scratch("many")
-    environment = dict(os.environ)
+    environment = {
+        name: value for name, value in os.environ.items() if name != "AWS_CA_BUNDLE"
+    }  # rclone refuses it
     if contender == "rinofs":
         command = [sys.executable, "-m", "rinofs", "get", "--recursive", "rino://many", target]
         environment |= {"FSSPEC_RINO_ENDPOINT_URL": place.url, "FSSPEC_RINO_TOKEN": place.token}

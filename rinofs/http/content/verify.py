@@ -159,8 +159,8 @@ class SideDigests:
     size : int, optional
         Size in bytes, if known; a small content is hashed without threads.
     passing : bool
-        Whether nothing keeps the pieces. BLAKE3 then takes no thread: until a thread came to a piece, the
-        memory of it could not be used again for the next one, which costs more than the digest.
+        Whether BLAKE3 is to take no thread: until a thread came to a piece, it would have left the cache of
+        the processor, or its memory could not be used again for the next one, which costs more.
     """
 
     def __init__(self, digest: str | None, *, etag: bool, size: int | None, passing: bool = False) -> None:
@@ -270,7 +270,7 @@ class Verifier:
     label : str
         Name of the content for messages.
     passing : bool
-        Whether nothing keeps the pieces; see `SideDigests`.
+        Whether BLAKE3 is to take no thread; see `SideDigests`.
 
     Attributes
     ----------
@@ -319,7 +319,7 @@ class Verifier:
         label : str
             Name of the content for messages.
         passing : bool
-            Whether nothing keeps the pieces; see `SideDigests`.
+            Whether BLAKE3 is to take no thread; see `SideDigests`.
         """
         offered = parse_repr_digest(headers.get(REPR_DIGEST, ""))
         best = best_digest(offered)
