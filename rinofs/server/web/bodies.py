@@ -1,4 +1,8 @@
-"""Read request bodies within limits: raw bytes, JSON documents, forms and multipart bodies."""
+"""Read request bodies within limits: raw bytes, JSON documents, forms and multipart bodies.
+
+Fields and streams share a module, since an upload is to pass few of them: see "The data's way" in
+`docs/architecture.md`.
+"""
 
 from __future__ import annotations
 
