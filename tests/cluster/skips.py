@@ -42,6 +42,9 @@ ON_POSTGRESQL = {
     "tests/server/test_folder.py": _FOLDER,
     "tests/server/test_full_disk.py": _FOLDER,
     "tests/server/test_logs.py::test_logs_answer_and_error_name_a_request_alike": _FILE,
+    "tests/server/test_maintenance.py::test_collecting_in_two_processes_never_takes_what_was_acknowledged": (
+        _PROCESS
+    ),
     "tests/server/test_maintenance.py::test_rows_that_make_no_sense_are_named": _FILE,
     "tests/server/test_readiness.py": _FILE,
     "tests/server/test_serve.py": _PROCESS,
