@@ -63,7 +63,9 @@ test-cluster: $(VENV)/test.done  ## the suite of server and client on PostgreSQL
 
 test-cluster-quick: $(VENV)/test.done  ## several workers, killed and upgraded, and a part of test-cluster
 	$(PYTEST) $(PARALLEL) tests/cluster "tests/docs/test_pages.py::test_the_examples_of_a_page_work[docs/deploy.md]"
-	$(ON_POSTGRESQL) tests/server/api tests/server/auth
+	$(ON_POSTGRESQL) tests/server/api/test_rinocloud_endpoints.py tests/server/api/test_rinocloud_extensions.py \
+		tests/server/api/test_upload_many.py tests/server/api/repovizz/test_endpoints.py \
+		tests/server/auth/test_accounts.py tests/server/auth/test_grants.py
 	$(AS_WORKERS) tests/scenarios/rinocloud/test_abstract.py tests/scenarios/repovizz/test_abstract.py
 
 test-browser: $(VENV)/browser.done  ## the login pages and a notebook in Chromium, with pictures of them for the docs

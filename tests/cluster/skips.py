@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_FILE = "looks into the file of an SQLite database, or breaks it"
+_FILE = "looks into the file of an SQLite database, breaks it, or speaks its SQL"
 _FOLDER = "is about a folder with a database of its own"
 _PROCESS = "runs processes on folders; tests/cluster has those on PostgreSQL"
 _CONNECTION = "is about the connection to the server itself, which is nginx's here"
