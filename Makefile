@@ -48,7 +48,7 @@ test-floor: $(FLOOR)/floor.done  ## the quick core, with the lowest versions tha
 	$(FLOOR)/bin/python -m pytest -p no:cacheprovider $(CORE)
 
 test-s3: $(VENV)/test.done  ## the suite of the client and the store, with all contents in an S3 store
-	RINOFS_TEST_S3=1 $(PYTEST) $(PARALLEL) tests/scenarios tests/zarr tests/rinocloud tests/repovizz \
+	RINOFS_TEST_S3=1 $(PYTEST) $(PARALLEL) tests/scenarios tests/zarr tests/rinocloud tests/repovizz --ignore tests/rinocloud/test_direct.py \
 		tests/server/blobs tests/server/test_blob_stores.py tests/server/test_copy_blobs.py \
 		tests/server/test_s3_faults.py tests/server/test_s3_serving.py
 
