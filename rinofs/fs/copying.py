@@ -12,7 +12,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK, Callback
 from fsspec.implementations.local import LocalFileSystem
 
 from rinofs.fs.filesystem import RemoteFileSystem
-from rinofs.fs.transfer.download import PART_PREFIX, PART_SUFFIX, unfinished
+from rinofs.fs.transfer.download import PART_PREFIX, PART_SUFFIX, is_special, unfinished
 from rinofs.fs.transfer.pool import FileErrors, Stop, run
 
 if TYPE_CHECKING:
@@ -141,6 +141,9 @@ def _way(
 
 def _get(source: AbstractFileSystem, _: AbstractFileSystem, copy: Transfer, callback: Callback) -> None:
     target = Path(copy.target)
+    if is_special(target):
+        source.get_file(copy.source, copy.target, callback=callback)
+        return
     part = target.with_name(f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}")
     try:
         with unfinished(part):

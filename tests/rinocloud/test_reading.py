@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import gzip
+import os
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import fsspec
 import pytest
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from rinofs import RinoFileSystem
 from rinofs.errors import ContentMismatchError, NotAllowedError
 from rinofs.fs.blocks import shared_blocks
+from rinofs.fs.copying import Transfer, copy_between
 from rinofs.testing import Fault
 from tests.rinocloud.database import database_of, exchange
 
@@ -398,6 +403,31 @@ def test_get_makes_folders_and_replaces_files(fs: RinoFileSystem, api: Api, tmp_
     with pytest.raises(FileNotFoundError):
         fs.get_file("missing", str(tmp_path / "x" / "y"))
     assert not (tmp_path / "x" / "y").exists()
+
+
+@pytest.mark.parametrize("size", [3, 9 * 1024 * 1024])
+@pytest.mark.parametrize("way", ["get_file", "get", "resume", "copy"])
+def test_what_goes_to_a_pipe_or_a_device_does_not_replace_it(
+    fs: RinoFileSystem, api: Api, tmp_path: Path, way: str, size: int
+) -> None:
+    content = bytes(size - 1) + b"1"
+    api.upload("dir/a", content)
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as pool:
+        got = pool.submit(pipe.read_bytes)
+        if way == "copy":
+            elsewhere = MemoryFileSystem()
+            elsewhere.pipe_file("/rinofs-pipe", content)
+            copy_between(elsewhere, LocalFileSystem(), [Transfer("/rinofs-pipe", str(pipe), size)])
+            elsewhere.rm_file("/rinofs-pipe")
+        elif way == "resume":
+            fs.get_file("dir/a", str(pipe), resume=True)
+        else:
+            getattr(fs, way)("dir/a", str(pipe))
+        assert got.result(60) == content
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
 
 
 def test_callbacks_hear_of_every_byte(fs: RinoFileSystem, big: bytes, tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import atexit
 import contextlib
 import errno
 import secrets
+import shutil
+import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -124,6 +126,8 @@ def _feed(verifier: Verifier, file: IO[bytes], count: int, stop: Stop) -> None:
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """Open a temporary file that replaces `path` on success and is deleted on failure.
 
+    A device or a pipe is not replaced: the complete content is written to it.
+
     Parameters
     ----------
     path : path-like
@@ -135,6 +139,13 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         Temporary file.
     """
     target = Path(path)
+    if is_special(target):
+        with tempfile.NamedTemporaryFile(prefix=PART_PREFIX, suffix=PART_SUFFIX) as file:
+            yield file
+            file.seek(0)
+            with target.open("wb") as device:
+                shutil.copyfileobj(file, device)
+        return
     temporary = target.with_name(f"{PART_PREFIX}{secrets.token_hex(8)}{PART_SUFFIX}")
     try:
         with unfinished(temporary), _created(temporary) as file:
@@ -148,6 +159,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def is_special(path: Path) -> bool:
+    """Tell whether a path leads to a device, a pipe or a socket, such as ``/dev/null``."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def _created(path: Path) -> IO[bytes]:

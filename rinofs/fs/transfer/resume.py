@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from rinofs.errors import ContentChangedError, ContentMismatchError
-from rinofs.fs.transfer.download import PART_PREFIX, PART_SUFFIX, download, replacing, unfinished
+from rinofs.fs.transfer.download import PART_PREFIX, PART_SUFFIX, download, is_special, replacing, unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -100,7 +100,9 @@ def _digest(text: str) -> str:
 
 def _part_of(target: Path, content: Content) -> Path | None:
     """Return the path for the partial file of this version, after deleting those of other versions."""
-    if content.etag is None or content.size is None or content.size < RESUMABLE_SIZE or target.is_dir():
+    if content.etag is None or content.size is None or content.size < RESUMABLE_SIZE:
+        return None
+    if target.is_dir() or is_special(target):
         return None
     version = _digest(f"{content.etag} {content.size}")
     part = target.with_name(f"{PART_PREFIX}{_digest(target.name)}-{version}{PART_SUFFIX}")
