@@ -18,6 +18,7 @@ CORE := tests/test_options.py tests/test_credentials.py tests/test_import.py tes
 ON_S3 := tests/scenarios/rinocloud/test_abstract.py tests/scenarios/repovizz/test_abstract.py \
 	tests/scenarios/repovizz/test_concurrency.py tests/scenarios/rinocloud/test_freshness.py \
 	tests/scenarios/test_appends.py
+NEED_S3 = $(PYTEST) $(PARALLEL) -m s3 $(shell grep -rlE "s3_url|seaweed" --include "test_*.py" tests)
 
 # What runs on PostgreSQL as well, and there as several workers.
 CLUSTERED := tests/server tests/rinocloud tests/repovizz tests/scenarios
@@ -47,13 +48,15 @@ test-core: $(VENV)/core.done  ## the quick core of the suite
 test-floor: $(FLOOR)/floor.done  ## the quick core, with the lowest versions that pyproject.toml admits
 	$(FLOOR)/bin/python -m pytest -p no:cacheprovider $(CORE)
 
-test-s3: $(VENV)/test.done  ## the suite of the client and the store, with all contents in an S3 store
-	RINOFS_TEST_S3=1 $(PYTEST) $(PARALLEL) tests/scenarios tests/zarr tests/rinocloud tests/repovizz --ignore tests/rinocloud/test_direct.py \
-		tests/server/blobs tests/server/test_blob_stores.py tests/server/test_copy_blobs.py \
-		tests/server/test_s3_faults.py tests/server/test_s3_serving.py
+# Not there: tests that bring a store of their own, the modules of an upload into a folder, and when one connection counts
+# as slow, which all are that lead to the store.
+test-s3: $(VENV)/test.done  ## all tests that need an S3 store, and the suite of the client with all contents in one
+	$(NEED_S3)
+	RINOFS_TEST_S3=1 $(PYTEST) $(PARALLEL) -m "not s3" tests/scenarios tests/zarr tests/rinocloud tests/repovizz \
+		--ignore tests/scenarios/server/test_data_path.py --ignore tests/rinocloud/test_parallel_ranges.py
 
 test-s3-quick: $(VENV)/test.done  ## all tests that need an S3 store, and a part of test-s3
-	$(PYTEST) $(PARALLEL) -m s3 $(shell grep -rlE "s3_url|seaweed" --include "test_*.py" tests)
+	$(NEED_S3)
 	RINOFS_TEST_S3=1 $(PYTEST) $(PARALLEL) $(ON_S3)
 
 test-cluster: $(VENV)/test.done  ## the suite of server and client on PostgreSQL, and there with S3 and two workers

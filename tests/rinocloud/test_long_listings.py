@@ -142,6 +142,7 @@ def test_names_alone_are_sent_and_held(way: str, wide: LiveServer, monkeypatch: 
         monkeypatch.setattr(module, "CLIENT_PAGE", 500)
     monkeypatch.setattr(children, "NAMES_PAGE", NAMES)
     fs = RinoFileSystem(endpoint_url=wide.endpoint_url, token=wide.token)
+    WAYS[way](fs)  # what client and server import and compile for the first time is not counted
     fs.invalidate_cache()
     fs.info("wide")
     wide.reset()
