@@ -45,3 +45,18 @@ def parts(folder: Path) -> list[Path]:
 def downloaded(server: LiveServer) -> int:
     """Return the bytes that a server has sent of contents."""
     return sum(request.bytes_out for request in server.requests if request.path.endswith("/download/"))
+
+
+class Interrupting:
+    """Ends a copy after some of what it counts, as Ctrl-C does."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    def expect(self, total: int) -> None:
+        pass
+
+    def add(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise KeyboardInterrupt

@@ -26,6 +26,7 @@ from rinofs.server.services import open_services
 from rinofs.server.settings import ServerSettings
 from rinofs.testing import live_server
 from tests import postgres
+from tests.breaking import Interrupting
 from tests.server.catalog.test_upgrade import unpacked
 from tests.server.client import Api
 
@@ -78,21 +79,6 @@ def rows(database: Database) -> Rows:
 def run(*arguments: str | Path) -> tuple[int, str, str]:
     done = CliRunner().invoke(main, ["admin", "copy", *map(str, arguments)], prog_name="rinofs")
     return done.exit_code, done.stdout, done.stderr
-
-
-class Interrupting:
-    """Ends a copy after some rows."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def expect(self, total: int) -> None:
-        pass
-
-    def add(self, size: int) -> None:
-        self.left -= size
-        if self.left < 0:
-            raise KeyboardInterrupt
 
 
 def test_everything_is_there_afterwards(tmp_path: Path, url: str) -> None:

@@ -19,6 +19,7 @@ from rinofs.server.moving import move_contents
 from rinofs.server.services import open_services
 from rinofs.server.settings import ServerSettings
 from rinofs.testing import server_process
+from tests.breaking import Interrupting
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,21 +82,6 @@ def test_there_and_back_while_a_server_runs(s3_url: str, tmp_path: Path) -> None
         assert {name: fs.cat_file(name) for name in CONTENTS} == CONTENTS
         assert fs.cat_file("new") == b"new"
     assert run("fsck", "--data", data).returncode == 0
-
-
-class Interrupting:
-    """Ends a move after some bytes."""
-
-    def __init__(self, after: int) -> None:
-        self.left = after
-
-    def expect(self, total: int) -> None:
-        pass
-
-    def add(self, size: int) -> None:
-        self.left -= size
-        if self.left < 0:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("to_objects", [True, False])

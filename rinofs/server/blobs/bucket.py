@@ -9,6 +9,7 @@ import ctypes
 import json
 import os
 import re
+import sys
 import threading
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -100,9 +101,9 @@ class _FreedMemory:
     """
 
     def __init__(self) -> None:
-        libc = ctypes.CDLL(None)
+        libc = ctypes.CDLL(None) if sys.platform == "linux" else None
         self._trim = getattr(libc, "malloc_trim", None)  # of glibc
-        if self._trim is not None:
+        if libc is not None and self._trim is not None:
             libc.mallopt(_M_MMAP_THRESHOLD, _MAPPED)
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
