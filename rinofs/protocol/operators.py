@@ -7,8 +7,7 @@ A query is a JSON object; an object of the store matches if all conditions hold:
     {"$or": [query, ...], "$and": [query, ...]}   at least one, or all, of these queries match
     {"$nor": [query, ...]}                        none of these queries matches
 
-A new operator needs an `Operator` here, a function in `rinofs.rinocloud.queries.matching.MATCHERS`, one in
-`rinofs.server.catalog.queries.conditions.CONDITIONS`, and a test. Keywords and the command line use it then.
+"Where to make common changes" in docs/architecture.md says what a new operator needs.
 
 **Fields.** A name in `rinofs.protocol.records.RECORD_FIELDS` is that field of the record. Every other name is
 a key of the metadata; ``metadata.x`` and ``metadata__x`` always are the key ``x`` there. A key with exactly

@@ -1,8 +1,7 @@
 """The fields of Rinocloud's records, and the names for them in queries.
 
-To add a field that the server stores and `info()` shows, add a line to `RECORD_FIELDS`, a column to the
-server's table of objects, a migration, and a test. Responses, `info()`, queries and the command line read
-this table.
+Responses, `info()`, queries and the command line read `RECORD_FIELDS`. "Where to make common changes" in
+docs/architecture.md says what a new field needs.
 """
 
 from __future__ import annotations

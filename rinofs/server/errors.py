@@ -245,4 +245,4 @@ def refuse_full(folder: Path, size: int = 0) -> None:
     reserve = max(LEAST_RESERVE, min(LARGEST_RESERVE, disk.f_blocks * disk.f_frsize // 20))
     if disk.f_bavail * disk.f_frsize - size < reserve:
         count_failure("contents", "full")
-        raise InsufficientStorage("the server's disk is full; delete what is not needed")
+        raise InsufficientStorage("the server's disk is full")

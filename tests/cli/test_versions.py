@@ -111,6 +111,14 @@ def test_put_with_metadata_to_a_place_without_is_refused_before_anything_is_copi
     assert not memory.exists("/a.csv")
 
 
+@pytest.mark.parametrize("option", ["--recursive", "--json", "--sidecars"])
+def test_what_standard_output_cannot_have_is_refused(run: Run, fs: Any, option: str) -> None:
+    fs.pipe_file("history/bytes", b"1")
+    result = run("get", option, "rino://history/bytes", "-")
+    assert (result.exit_code, result.stdout_bytes) == (2, b"")
+    assert f"-: {option} is of no use with standard output" in result.stderr
+
+
 def test_get_to_a_dash_is_standard_output(
     run: Run, fs: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -87,6 +87,9 @@ def get(
     """
     sources, destination = sources_and_destination(paths)
     if destination == "-":
+        given = {"--recursive": recursive, "--json": as_json, "--sidecars": sidecars}
+        for option in (name for name, is_given in given.items() if is_given):
+            raise click.UsageError(f"-: {option} is of no use with standard output; leave it out")
         _get_to_standard_output(sources)
         return
     if not locate(destination).is_local:

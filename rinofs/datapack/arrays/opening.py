@@ -140,7 +140,7 @@ def _datasets(
     if kind is None:
         what = f" ({mime})" if mime else ""
         raise NotDataError(
-            f"unknown format: not JSON, CSV, audio or .npy{what}; open it as a file with fsspec.open"
+            f"unknown format: none of those in docs/formats.md{what}; open it as a file with fsspec.open"
         )
     layout = datatype.layout if datatype else None
     if kind == "json":

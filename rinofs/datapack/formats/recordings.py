@@ -21,7 +21,6 @@ RecordingFormat: TypeAlias = Literal["edf", "xdf", "hdf5", "eaf", "textgrid", "w
 
 RECORDING_FORMATS: tuple[RecordingFormat, ...] = get_args(RecordingFormat)
 
-_ANNOTATIONS = frozenset({"eaf", "textgrid", "webvtt"})
 _TEXTGRID = re.compile(r'\s*(?:File type = )?"ooTextFile"\s+(?:Object class = )?"TextGrid"')
 
 

@@ -1,9 +1,10 @@
 """Contents, kept by keys: what the server wants of whatever keeps them.
 
-A key is the store's own name of a content, opaque to everybody else; the table ``blobs`` of the database maps
-digests to keys. `BlobStore` knows no paths, except where a store has some to offer (`BlobStore.local_path`).
-Another place for contents is one module beside this one that passes
-``tests/server/blobs/test_contract.py``, and one line in `rinofs.server.services`.
+A key is the store's own name of a content; the table ``blobs`` of the database maps digests to keys. In a
+store outside the data folder, keys are ``c/WORKER/NAME``, with a name of the worker from
+`WorkerRegistry.own`: that is how deletion, backup and leases know them. Otherwise a key is opaque to
+everybody else. `BlobStore` knows no paths, except where a store has some to offer (`BlobStore.local_path`).
+"Where to make common changes" in docs/architecture.md says what another store needs.
 """
 
 from __future__ import annotations

@@ -23,6 +23,9 @@ __all__ = ["ancestors", "copy", "delete", "move", "prune"]
 _CHUNK = 1000
 """Values bound in one statement."""
 
+_NEW_IN_COPIES = frozenset({"id", "owner", "parent", "versions", "version_of", "created_on", "updated_on"})
+_KEPT_IN_COPIES = tuple(column.name for column in table.columns if column.name not in _NEW_IN_COPIES)
+
 
 def ancestors(connection: Connection, user: User, record: Record) -> list[Record]:
     """Return the folders above an object, from the top level down."""
@@ -251,8 +254,7 @@ def _refuse_loops(connection: Connection, user: User, records: Sequence[Record],
 
 
 def _duplicate(user: User, record: Record, parent: int | None, moment: str) -> dict[str, Any]:
-    kept = ("name", "type", "size", "etag", "blob", "metadata", "metadata_size", "tags")
-    values: dict[str, Any] = {column: getattr(record, column) for column in kept}
+    values: dict[str, Any] = {name: getattr(record, name) for name in _KEPT_IN_COPIES}
     return values | {
         "owner": user.id,
         "parent": parent,

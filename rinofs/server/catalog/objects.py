@@ -410,6 +410,11 @@ def _children(
 # Putting it together takes longer than running it.
 _INSERT = insert(objects).returning(*RETURNED)
 
+# What an object keeps when the same content is uploaded to it once more; everything else is said anew.
+_STAYS = frozenset(
+    {"owner", "parent", "name", "type", "size", "etag", "blob", "versions", "version_of", "created_on"}
+)
+
 
 def folder_for(
     connection: Connection, user: User, parent: int | None, names: Sequence[str] = ()
@@ -568,7 +573,7 @@ def supersede(
     """
     if values["blob"] is not None and values["blob"] == replaced.blob and not new_version:
         versions = set(json.loads(str(values["versions"]))) - {replaced.id}
-        said = {name: values[name] for name in ("metadata", "metadata_size", "tags", "updated_on")}
+        said = {name: value for name, value in values.items() if name not in _STAYS}
         return set_values(connection, replaced, {**said, "versions": dump_list(sorted(versions))})
     _step_back(connection, replaced)
     record = Record(*connection.execute(_INSERT, dict(values)).one())

@@ -17,7 +17,7 @@ from rinofs.server.blobs.disk import DiskBlobStore
 from rinofs.server.blobs.memory import MemoryBlobStore
 from rinofs.server.blobs.mixed import MixedBlobStore
 from rinofs.server.blobs.s3 import S3BlobStore
-from rinofs.server.blobs.store import Blob, BlobStore, Digests, digests_of, is_object_key
+from rinofs.server.blobs.store import OBJECTS, Blob, BlobStore, Digests, digests_of, is_object_key
 from rinofs.server.blobs.workers import FolderRegistry
 from rinofs.server.errors import Unavailable
 
@@ -108,6 +108,14 @@ def test_a_content_comes_back_with_its_digests(blobs: BlobStore, size: int) -> N
     assert read(blobs, blob) == content
     assert blobs.size(blob.key) == size
     assert list(blobs.stored()) == [(blob.key, size)]
+
+
+def test_keys_outside_the_folder_tell_the_worker(blobs: BlobStore) -> None:
+    key = store(blobs, b"content").key
+    if blobs.local_path(key) is None and not isinstance(blobs, MemoryBlobStore):
+        first, worker, name = key.split("/")
+        assert (first, is_object_key(key), bool(name)) == (OBJECTS, True, True)
+        assert worker
 
 
 def test_without_being_asked_no_further_digest_is_taken(blobs: BlobStore) -> None:

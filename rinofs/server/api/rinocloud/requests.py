@@ -35,14 +35,14 @@ __all__ = [
 _MOST_FOLDERS = 255  # other writers wait while they are created
 
 # Fields of an object that a request sets; all others are set by the server, or metadata.
-_SAID = frozenset({"id", "name", "parent", METADATA, METADATA_TRUNCATED, "tags", "versions"})
-_SAID_EXTENDED = _SAID | {"exact", "new_version"}
+_SETTABLE = frozenset({"id", "name", "parent", METADATA, METADATA_TRUNCATED, "tags", "versions"})
+_SETTABLE_EXTENDED = _SETTABLE | {"exact", "new_version"}
 # Fields of objects of all types, which clients send back.
-_SERVERS = frozenset(
+_READ_ONLY = frozenset(
     {"type", "etag", "project", "project_name", "owner", "shared", "created_on", "updated_on"}
 )
 _FILES = frozenset({"size", *DIGESTS})
-_SENT_BACK = _SERVERS | _FILES | ALSO_SENT | {"path"}
+_SENT_BACK = _READ_ONLY | _FILES | ALSO_SENT | {"path"}
 
 
 def text(fields: Mapping[str, object], field: str) -> str | None:
@@ -259,13 +259,13 @@ def _loose(fields: Mapping[str, object], *, extended: bool) -> tuple[dict[str, o
     """
     if len(fields) > MAX_FIELDS:
         raise BadRequest(f"at most {MAX_FIELDS} fields are taken at once; send more in `metadata`")
-    said = _SAID_EXTENDED if extended else _SAID
+    said = _SETTABLE_EXTENDED if extended else _SETTABLE
     if "etag" in fields or "created_on" in fields:
         return {key: value for key, value in fields.items() if key not in said | _SENT_BACK}, {}
     given = {key: value for key, value in fields.items() if key not in said}
     given = {key: value for key, value in given.items() if value is not None or key not in _SENT_BACK}
-    if _SERVERS & given.keys():
-        refuse_fields(_SERVERS & given.keys())
+    if _READ_ONLY & given.keys():
+        refuse_fields(_READ_ONLY & given.keys())
     files = _FILES if extended else _FILES - DIGESTS.keys()
     of_files = {key: value for key, value in given.items() if key in files}
     return {key: value for key, value in given.items() if key not in files}, of_files
