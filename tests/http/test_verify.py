@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+import os
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rinofs.errors import ContentMismatchError
+from rinofs.http.content.buffers import PIECE, new_buffer
 from rinofs.http.content.verify import INLINE, SideDigests, Verifier
 from rinofs.protocol.digests import BLAKE3, DIGESTS, PART_SIZE, SHA256, EtagHasher, new_hasher, repr_digest
 from tests.waiting import wait_until
@@ -176,3 +180,17 @@ def test_many_at_once_share_what_buffers_there_are() -> None:
 
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(work, range(24)))
+
+
+def test_buffers_start_at_a_page_and_belong_to_one_process() -> None:
+    views = [new_buffer(size) for size in (1, mmap.PAGESIZE, PIECE)]
+    assert [len(view) for view in views] == [1, mmap.PAGESIZE, PIECE]
+    for view in views:
+        assert ctypes.addressof(ctypes.c_char.from_buffer(view)) % mmap.PAGESIZE == 0
+    if hasattr(os, "fork"):
+        child = os.fork()
+        if not child:
+            views[0][:] = b"x"
+            os._exit(0)
+        os.waitpid(child, 0)
+    assert bytes(views[0]) == b"\0"

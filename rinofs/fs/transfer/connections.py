@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from rinofs.fs.transfer.pool import GRACE
 from rinofs.fs.transfer.splitting import part_size
+from rinofs.http.content.buffers import new_buffer
 from rinofs.http.content.content import open_content
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ class DownloadConnections:
 
     def _work(self, part: _Part | None, stream: ContentStream | None) -> None:
         try:
-            buffer = memoryview(bytearray(_PIECE))
+            buffer = new_buffer(_PIECE)
             with self._path.open("r+b", buffering=0) as file:
                 while part is not None and not self._stopped:
                     source = stream or open_content(self._session, self._content, part.at, part.stop)

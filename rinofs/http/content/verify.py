@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import queue
 import re
 import threading
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rinofs.errors import ContentMismatchError
+from rinofs.http.content.buffers import MORE_BUFFERS, BufferRing, SharedBuffer, budget
 from rinofs.protocol.digests import (
     BLAKE3,
     PART_SIZE,
@@ -33,86 +33,13 @@ if TYPE_CHECKING:
 
 Buffer = bytes | bytearray | memoryview
 
-PIECE = 1024 * 1024
-"""Size of a reused buffer in bytes."""
-
 INLINE = 1024 * 1024
 """Contents up to this size in bytes are hashed without threads: starting one would take longer."""
 
 _BUFFERS = 2
-_MORE_BUFFERS = 3
 _QUEUED = 8
-
-
-class _BufferBudget:
-    """Additional buffers, shared by all transfers of the process, to hash several parts in parallel."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._lock = threading.Lock()
-        if hasattr(os, "register_at_fork"):
-            os.register_at_fork(after_in_child=self._renew)
-
-    def take(self, count: int) -> int:
-        with self._lock:
-            granted = min(count, self._count)
-            self._count -= granted
-        return granted
-
-    def give(self, count: int) -> None:
-        with self._lock:
-            self._count += count
-
-    def _renew(self) -> None:
-        self._lock = threading.Lock()
-
-
-_budget = _BufferBudget(_MORE_BUFFERS)
-
-
-class _BufferRing:
-    """Buffers that circulate between a transfer and the hashing threads."""
-
-    def __init__(self, count: int) -> None:
-        self._unmade = count
-        self._free: queue.SimpleQueue[memoryview] = queue.SimpleQueue()
-        self._own: dict[int, memoryview] = {}
-
-    def get(self) -> memoryview:
-        if self._unmade and self._free.empty():
-            self._unmade -= 1
-            view = memoryview(bytearray(PIECE))
-            self._own[id(view.obj)] = view
-            return view
-        return self._free.get()
-
-    def put(self, view: memoryview) -> None:
-        self._free.put(view)
-
-    def find(self, data: Buffer) -> memoryview | None:
-        """Return the buffer of this ring that contains `data`, or None."""
-        return self._own.get(id(data.obj)) if isinstance(data, memoryview) else None
-
-
-class _SharedBuffer:
-    """A buffer that returns to its ring when all threads have hashed their part of it."""
-
-    def __init__(self, ring: _BufferRing, view: memoryview | None, users: int) -> None:
-        self._ring = ring
-        self._view = view
-        self._users = users
-        self._lock = threading.Lock()
-
-    def done(self) -> None:
-        with self._lock:
-            self._users -= 1
-            last = not self._users
-        if last and self._view is not None:
-            self._ring.put(self._view)
-
-
 _Update = Callable[[memoryview], object]
-_Task = tuple[_Update, memoryview, _SharedBuffer]
+_Task = tuple[_Update, memoryview, SharedBuffer]
 
 
 class _HashThread:
@@ -170,8 +97,8 @@ class SideDigests:
         fast = passing and digest == BLAKE3 and not etag
         self._inline = fast or not (digest or etag) or (size is not None and size <= INLINE)
         self._lanes: dict[int, _HashThread] = {}
-        self._more = 0 if self._inline else _budget.take(_MORE_BUFFERS)
-        self._ring = _BufferRing(1 if self._inline else _BUFFERS + self._more)
+        self._more = 0 if self._inline else budget.take(MORE_BUFFERS)
+        self._ring = BufferRing(1 if self._inline else _BUFFERS + self._more)
         self._finalizer = weakref.finalize(self, _drop, self._lanes, self._more)
         self._finalizer.atexit = False
 
@@ -186,7 +113,7 @@ class SideDigests:
         if own is None and not stable and not self._inline and not isinstance(view.obj, bytes):
             view = memoryview(bytes(view))
         tasks = self._tasks(view)
-        share = _SharedBuffer(self._ring, own, len(tasks))
+        share = SharedBuffer(self._ring, own, len(tasks))
         for update, part, lane in tasks:
             if self._inline:
                 update(part)
@@ -239,7 +166,7 @@ def _drop(lanes: dict[int, _HashThread], more: int) -> None:
     for lane in lanes.values():
         lane.drop()
     lanes.clear()
-    _budget.give(more)
+    budget.give(more)
 
 
 ETAG = "etag"
