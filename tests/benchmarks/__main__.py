@@ -15,16 +15,17 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.benchmarks import data, object_store, report
+from tests.benchmarks import data, object_store, report, workers
 from tests.benchmarks.contenders import Place
 from tests.benchmarks.goals import CASES as OF_FOLDERS
 from tests.benchmarks.goals import Case
 from tests.benchmarks.servers import (
+    WINDOW,
     Clocked,
     Served,
     first,
@@ -40,10 +41,10 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     Server: TypeAlias = Served | Clocked
+    Setting: TypeAlias = tuple[Place, Server, Sequence[Server]]
 
 ROOT = Path(__file__).parents[2]
-CASES = (*OF_FOLDERS, *object_store.CASES)
-WINDOW = "4194304"  # what Linux sends ahead by default, at most
+CASES = (*OF_FOLDERS, *object_store.CASES, *workers.CASES)
 
 
 def install() -> None:
@@ -53,6 +54,7 @@ def install() -> None:
     there = {
         "nginx-light": shutil.which("nginx", path="/usr/sbin:/usr/bin"),
         "rclone": shutil.which("rclone"),
+        "postgresql": next(Path("/usr/lib/postgresql").glob("*/bin/initdb"), None),
     }
     missing = [package for package, path in there.items() if path is None]
     if missing:
@@ -103,11 +105,30 @@ def measure(
 
 def run(cases: Sequence[Case], options: argparse.Namespace, *, masked: bool) -> Iterator[report.Result]:
     """Measure all cases, the contenders of each in turn; yields what each took."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rinofs-bench-")))
+        settings = stack.enter_context(workers.servers(cases, folder))
+        others = [case for case in cases if case not in workers.CASES]
+        if others:
+            settings |= stack.enter_context(_servers(others, folder))
+        for case in cases:
+            where, asked, beside = settings[case.setting]
+            runs: dict[str, list[dict[str, Any]]] = {name: [] for name in case.contenders}
+            for _ in range(options.rounds or case.rounds):
+                for name in case.contenders:
+                    runs[name].append(measure(case, name, where, asked, beside, alone=options.alone))
+            result = report.Result(case.name, report.machine(), masked, runs)
+            _show(case, result)
+            yield result
+
+
+@contextmanager
+def _servers(cases: Sequence[Case], folder: Path) -> Iterator[dict[str, Setting]]:
+    """Run the servers of all but the cases of workers, with the files that cases need."""
     from rinofs import RinoFileSystem
 
     names = [case.name for case in cases]
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rinofs-bench-")))
         files = folder / "files"
         files.mkdir()
         print("making files", flush=True)
@@ -148,24 +169,16 @@ def run(cases: Sequence[Case], options: argparse.Namespace, *, masked: bool) -> 
         )
         plain = stack.enter_context(started(folder / "plain"))
         own = data.upload_few(RinoFileSystem(endpoint_url=plain.url, token=plain.token), files)
-        settings: dict[str, tuple[Place, Server, Sequence[Server]]] = {
+        settings: dict[str, Setting] = {
             "live": (place, server, clocked),
-            "late": (replace(place, url=late.url), server, [late]),
-            "narrow": (replace(place, url=narrow.url), server, [narrow]),
-            "wide": (replace(place, url=wide.url), server, [wide]),
-            "serve": (replace(place, url=plain.url, token=plain.token, ids=own), plain, clocked),
+            "serve": (replace(place, url=plain.url, token=plain.token or "", ids=own), plain, clocked),
         }
+        for name, way in (("late", late), ("narrow", narrow), ("wide", wide)):
+            proxy = Clocked(way.url, way.pid, counted=False)
+            settings[name] = (replace(place, url=way.url), server, [proxy])
         in_store = stack.enter_context(object_store.servers(cases, folder, place, plain))
         settings |= {name: (*one, clocked) for name, one in in_store.items()}
-        for case in cases:
-            where, asked, others = settings[case.setting]
-            runs: dict[str, list[dict[str, Any]]] = {name: [] for name in case.contenders}
-            for _ in range(options.rounds or case.rounds):
-                for name in case.contenders:
-                    runs[name].append(measure(case, name, where, asked, others, alone=options.alone))
-            result = report.Result(case.name, report.machine(), masked, runs)
-            _show(case, result)
-            yield result
+        yield settings
 
 
 def _show(case: Case, result: report.Result) -> None:
@@ -205,7 +218,7 @@ def main() -> None:
         os.environ["OPENSSL_ia32cap"] = report.MASK  # noqa: SIM112 (its name)
         _measured(again, options, kept, masked=True)
     if not options.no_write and (options.results or not options.cases):
-        report.write(kept, ROOT / "docs")
+        report.write(kept, CASES, ROOT / "docs")
 
 
 def _measured(

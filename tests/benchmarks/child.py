@@ -7,10 +7,17 @@ import os
 import resource
 import sys
 import time
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tests.benchmarks import object_store
-from tests.benchmarks.contenders import Place, prepare, settle
+from tests.benchmarks import object_store, workers
+from tests.benchmarks.contenders import BY_CASE, WORK, Place, settle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.benchmarks.contenders import Work
 
 
 def _peak() -> float:
@@ -28,11 +35,18 @@ def _processor() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
+def work_of(case: str, contender: str) -> Callable[[Place], Work]:
+    """Return what prepares the work of a contender."""
+    if (case, contender) in object_store.WORK:
+        return object_store.WORK[case, contender]
+    work = WORK.get((case, contender)) or workers.BY_CASE.get(case) or BY_CASE[case]
+    return partial(work, contender)
+
+
 def main() -> None:
     case, contender, told = sys.argv[1:]
     place = Place(**json.loads(told))
-    of_object_store = object_store.WORK.get((case, contender))
-    work = of_object_store(place) if of_object_store else prepare(case, contender, place)
+    work = work_of(case, contender)(place)
     os.sync()  # what others left to be written is not to be on this one's account
     print("ready", flush=True)
     sys.stdin.readline()

@@ -22,7 +22,7 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,7 +32,7 @@ from tests.datapack.long_recording import CHANNELS, RATE, values_of
 
 MEBIBYTE = 1024 * 1024
 Work = Callable[[], Any]
-_AFTER: list[Callable[[], object]] = []
+AFTER: list[Callable[[], object]] = []
 """What is done after a measurement."""
 
 
@@ -57,6 +57,8 @@ class Place:
     s3 : str
         An S3 server with a bucket ``bench``, which takes any key and has the small files below ``many``; only
         for the cases that need it.
+    clients : dict
+        URL and token of each client, by contender, where several ask at the same time.
     """
 
     url: str
@@ -68,6 +70,7 @@ class Place:
     alone: str
     alone_token: str
     s3: str
+    clients: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -131,7 +134,8 @@ def with_filesystem(work: Callable[[Any, Callable[[str], str], Place], Work]) ->
     return prepare
 
 
-def _scratch(name: str) -> str:
+def scratch(name: str) -> str:
+    """Return a path in a new folder, in memory where that is possible."""
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # disks differ from one moment to the next
     folder = Path(tempfile.mkdtemp(prefix="rinofs-bench-", dir=memory))
     atexit.register(shutil.rmtree, folder)  # or the disk has more to do for each that follows
@@ -152,7 +156,7 @@ def _cat(fs: Any, name: Any, _place: Place) -> Work:
 
 
 def _get(fs: Any, name: Any, _place: Place) -> Work:
-    return lambda: fs.get_file(name("big"), _scratch("big"))
+    return lambda: fs.get_file(name("big"), scratch("big"))
 
 
 def _loop(fs: Any, name: Any, _place: Place) -> Work:
@@ -201,13 +205,13 @@ def _cat_all(fs: Any, paths: list[str]) -> Work:
 
 def _many_get(fs: Any, name: Any, _place: Place) -> Work:
     paths = _many(name)
-    folder = Path(_scratch("many"))
+    folder = Path(scratch("many"))
     return lambda: fs.get(paths, [str(folder / f"f{number:04}") for number in range(1000)])
 
 
 def _many_get_command(contender: str, place: Place) -> Work:
     """Run a program that gets the files, as a user would."""
-    target = _scratch("many")
+    target = scratch("many")
     environment = {
         name: value for name, value in os.environ.items() if name != "AWS_CA_BUNDLE"
     }  # rclone refuses it
@@ -251,7 +255,7 @@ def _put(contender: str, place: Place) -> Work:
         if contender != "rinofs":
             has_sha256()
 
-    _AFTER.append(has_sha256)
+    AFTER.append(has_sha256)
     return work
 
 
@@ -279,7 +283,7 @@ def _late_cat(fs: Any, name: Any, _place: Place) -> Work:
 
 
 def _late_get(fs: Any, name: Any, _place: Place) -> Work:
-    return lambda: fs.get_file(name("half"), _scratch("half"))
+    return lambda: fs.get_file(name("half"), scratch("half"))
 
 
 # Others
@@ -338,7 +342,7 @@ def _obstore_ranges(_contender: str, place: Place) -> Work:
 
 
 def _curl(_contender: str, place: Place) -> Work:
-    target = _scratch("big")
+    target = scratch("big")
     command = [
         "curl",
         "-sS",
@@ -352,7 +356,7 @@ def _curl(_contender: str, place: Place) -> Work:
 
 
 def _local_copy(_contender: str, place: Place) -> Work:
-    target = _scratch("big")
+    target = scratch("big")
     return lambda: shutil.copyfile(f"{place.folder}/big", target)
 
 
@@ -818,10 +822,5 @@ BY_CASE: dict[str, Callable[[str, Place], Work]] = {
 
 def settle() -> None:
     """Do what is to be done after a measurement."""
-    for one in _AFTER:
+    for one in AFTER:
         one()
-
-
-def prepare(case: str, contender: str, place: Place) -> Work:
-    """Return what `contender` does in `case`, ready to be timed."""
-    return WORK.get((case, contender), BY_CASE[case])(contender, place)

@@ -22,16 +22,17 @@ MEBIBYTE = 1024 * 1024
 def make(folder: Path) -> None:
     """Write the files into a folder."""
     for name, size in {"warm": 10, "kibi": 1024, "big": 512 * MEBIBYTE, "half": 256 * MEBIBYTE}.items():
-        _write(folder / name, size)
+        make_file(folder / name, size)
     (folder / "many").mkdir()
     for number in range(1000):
-        _write(folder / "many" / f"f{number:04}", 10 * 1024)
+        make_file(folder / "many" / f"f{number:04}", 10 * 1024)
     _make_table(folder / "table.parquet")
     _make_field(folder / "field.zarr")
     _make_shard(folder / "sharded.zarr")
 
 
-def _write(path: Path, size: int) -> None:
+def make_file(path: Path, size: int) -> None:
+    """Write a file of so many bytes, which nobody can guess."""
     with path.open("wb") as file:
         for _ in range(size // MEBIBYTE):
             file.write(random.randbytes(MEBIBYTE))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A ratio of wall times that is to be reached.
+    """A ratio of times that is to be reached.
 
     Attributes
     ----------
@@ -18,7 +18,7 @@ class Goal:
     contender : str
         Which way of rinofs is measured.
     figure : str
-        What is divided: ``wall``, or ``cpu``, the processor seconds of the client.
+        What is divided: ``wall``, or processor seconds: ``cpu`` of the client, ``served`` of the servers.
     must_masked : float, optional
         What the ratio is to be at most where SHA instructions are masked; `must` by default.
     """
@@ -37,7 +37,8 @@ class Goal:
     @property
     def label(self) -> str:
         """What is divided by what."""
-        return f"{self.contender} / {self.opponent}" + (", client CPU" if self.figure == "cpu" else "")
+        what = {"cpu": ", client CPU", "served": ", server CPU"}.get(self.figure, "")
+        return f"{self.contender} / {self.opponent}{what}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ class Case:
     setting : str
         Which server is asked: ``live``, which counts, ``late`` (that one behind 20 ms of latency, with
         a window of 4 MiB), ``narrow`` (with 50 MB/s a connection, too), ``wide`` (without a window),
-        ``serve``, the server as users start it, or one with contents in an S3 store (``s3``, ``s3-cached``).
+        ``serve``, the server as users start it, one with contents in an S3 store (``s3``, ``s3-cached``), or
+        workers that share a database (``workers``, ``workers-far``, ``nginx``).
     rounds : int
         How often each of them does it.
     bounds : tuple of Bound
