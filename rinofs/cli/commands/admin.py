@@ -320,8 +320,8 @@ def index() -> None:
 def add_index(field: str, data_dir: Path) -> None:
     """Make an index on FIELD, for the objects of all users.
 
-    Queries use it for equality, ranges, `in` and sorting. A server that runs answers reads meanwhile, and
-    uses the index within seconds.
+    Queries use it for equality, ranges, `in` and sorting. A server that runs answers reads meanwhile, on
+    PostgreSQL also writes, and uses the index within seconds. Ctrl-C removes what was made so far.
     """
     with opened(data_dir) as services:
         made = FieldIndexes(services.database).add(field)

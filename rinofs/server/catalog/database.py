@@ -349,6 +349,21 @@ class Database:
         with self._translated(), self.transactions.rebuild() as connection:
             yield connection
 
+    @contextmanager
+    def index_changes(self) -> Iterator[Connection]:
+        """Make or remove indexes, one process after the other, so that reading and writing go on.
+
+        On PostgreSQL each statement is a transaction of its own, without a limit of time. In a file, all of
+        them are one transaction.
+
+        Raises
+        ------
+        Unavailable
+            If the database is locked for too long, or fails.
+        """
+        with self._translated(), self.transactions.index_changes() as connection:
+            yield connection
+
     @property
     def engine(self) -> Engine:
         """What opens connections."""

@@ -17,6 +17,7 @@ from sqlalchemy.ext.compiler import compiles
 
 from rinofs.protocol.records import NUL_STAND_IN
 from rinofs.protocol.words import literal_parts
+from rinofs.server.catalog.postgres.driver import driver_of
 from rinofs.server.catalog.queries.query_dialect import (
     INDEX_PREFIX,
     NUL_ESCAPE,
@@ -30,16 +31,21 @@ from rinofs.server.catalog.queries.query_dialect import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import Connection
 
 __all__ = ["POSTGRESQL"]
 
+# The comment comes last. What has none yet, or is not valid, is being made, or was never finished.
 _MADE = text(
     "SELECT obj_description(indexrelid, 'pg_class') FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
-    " WHERE indrelid = to_regclass('objects') AND starts_with(relname, :prefix)"
+    " WHERE indrelid = to_regclass('objects') AND starts_with(relname, :prefix) AND indisvalid"
+    " AND obj_description(indexrelid, 'pg_class') IS NOT NULL"
 )
+_EXISTS = text("SELECT to_regclass(:name) IS NOT NULL")
+_WAIT = b"BEGIN; LOCK TABLE objects IN SHARE UPDATE EXCLUSIVE MODE; COMMIT"
+
 # Where two of them stand in JSON as they are. The letters are those that become i and k in lower case.
 _WRITTEN_AS_IT_IS = re.compile(r"[!#-\[\]-~]+")
 _OTHER_LETTERS = "translate({}, '\u0130\u212a', 'ik')"
@@ -229,17 +235,46 @@ class _PostgresQueries(QueryDialect):
         return set(connection.scalars(_MADE, {"prefix": INDEX_PREFIX}))
 
     def make_index(self, connection: Connection, field: str, paths: Sequence[Sequence[str]]) -> None:
+        self.remove_index(connection, field)
+        for statement in self._making(field, paths):
+            connection.exec_driver_sql(statement)
+
+    def remove_index(self, connection: Connection, field: str) -> bool:
+        present = _exists(connection, field)
+        connection.exec_driver_sql(f"DROP INDEX IF EXISTS {_name(field)}")
+        return present
+
+    # https://www.postgresql.org/docs/current/sql-createindex.html#SQL-CREATEINDEX-CONCURRENTLY
+
+    def make_index_online(self, connection: Connection, field: str, paths: Sequence[Sequence[str]]) -> None:
+        self.remove_index_online(connection, field)
+        driver = driver_of(connection)  # which, if it is interrupted, ends the statement and stays open
+        try:
+            for statement in self._making(field, paths, " CONCURRENTLY"):
+                driver.execute(statement.encode())
+        except BaseException:
+            if not driver.closed:
+                self.remove_index_online(connection, field)
+            raise
+
+    def remove_index_online(self, connection: Connection, field: str) -> bool:
+        # That of a process which was killed is made to its end. Other than DROP INDEX, this waits without a
+        # snapshot, for whose end that one may wait.
+        driver_of(connection).execute(_WAIT)
+        present = _exists(connection, field)
+        driver_of(connection).execute(f"DROP INDEX CONCURRENTLY IF EXISTS {_name(field)}".encode())
+        return present
+
+    def _making(self, field: str, paths: Sequence[Sequence[str]], how: str = "") -> Iterator[str]:
+        """Yield the statements that make an index."""
         found = self.expressions(paths, "metadata")
         columns = ", ".join(("owner", *(f"({column})" for column in found.columns)))
-        present = f"version_of IS NULL AND {found.rank} IS NOT NULL"
         name = _name(field)
-        connection.exec_driver_sql(f"CREATE INDEX {name} ON objects ({columns}) WHERE {present}")
-        connection.exec_driver_sql(f"COMMENT ON INDEX {name} IS {_literal(field)}")
+        present = f"version_of IS NULL AND {found.rank} IS NOT NULL"
+        yield f"CREATE INDEX{how} {name} ON objects ({columns}) WHERE {present}"
         # Without statistics of what is in it, the index would hardly ever be chosen.
-        connection.exec_driver_sql("ANALYZE objects")
-
-    def remove_index(self, connection: Connection, field: str) -> None:
-        connection.exec_driver_sql(f"DROP INDEX IF EXISTS {_name(field)}")
+        yield "ANALYZE objects"
+        yield f"COMMENT ON INDEX {name} IS {_literal(field)}"
 
 
 POSTGRESQL = _PostgresQueries()
@@ -300,6 +335,10 @@ def _holds_somehow(text: str, run: str) -> str:
 def _literal(value: str) -> str:
     """Return a text as SQL in which nothing of it can end it."""
     return "U&'" + "".join(f"\\+{ord(character):06x}" for character in value) + "'"
+
+
+def _exists(connection: Connection, field: str) -> bool:
+    return bool(connection.scalar(_EXISTS, {"name": _name(field)}))
 
 
 def _name(field: str) -> str:

@@ -50,6 +50,8 @@ _END = (
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s "
     "AND backend_xid::text = (%s::text::numeric %% 4294967296)::text"
 )
+_INDEXING = 0x72696E71  # the number of an advisory lock
+
 _PATIENCE = 3.0  # seconds after which a transaction whose COMMIT was lost is ended
 _LONGEST = 20.0  # seconds in which its outcome has to be known
 _UNKNOWN_ID = "22023"  # of a database that has lost the transaction
@@ -133,6 +135,31 @@ class PostgresqlTransactions:
         """Run a transaction that may change tables; see `Database.rebuild`."""
         with self._committed([_WRITE, *self._limits(0), _DURABLE, _MARK]) as connection:
             yield connection
+
+    @contextmanager
+    def index_changes(self) -> Iterator[Connection]:
+        """Run statements that are transactions of their own; see `Database.index_changes`."""
+        with self._turn(_INDEXING), self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _turn(self, number: int) -> Iterator[None]:
+        """Have processes do something one after the other, for as long as it takes.
+
+        Nobody waits inside a statement, with a snapshot: its end is what others may wait for meanwhile.
+        """
+        begin = [_WRITE, "SET LOCAL idle_in_transaction_session_timeout = 0"]
+        connection = self._connection(begin)[0]
+        try:
+            pause = 0.05
+            # Without parameters: with some, the statement would keep its snapshot until the next one.
+            lock = f"SELECT pg_try_advisory_xact_lock({number})".encode()
+            while driver_of(connection).execute(lock).fetchone() != (True,):
+                time.sleep(pause)
+                pause = min(2 * pause, 1.0)
+            yield
+        finally:
+            connection.close()
 
     def refuse_full(self) -> None:
         """Refuse nothing: how full the disk is, the database itself tells."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from rinofs.server.catalog.queries.query_dialect import Bound, Expressions, TextSource
     from rinofs.server.catalog.records import User
 
-__all__ = ["FieldIndexes", "IndexedField", "add", "drop", "indexed", "is_answered", "restore", "shown"]
+__all__ = ["FieldIndexes", "IndexedField", "indexed", "is_answered", "restore", "shown"]
 
 MAX_INDEXES = 32
 """Indexes at most: each costs every change of an object."""
@@ -40,41 +40,6 @@ _PLAIN_NAME = re.compile(
 _FOUND = "SELECT objects.id FROM objects"
 _IN_INDEX = f"objects.id IN ({_FOUND}"
 _NOTICED = 2.0  # seconds
-
-
-def add(connection: Connection, name: str) -> str:
-    """Make an index on a field, in a writing transaction, and return how the field is called.
-
-    Raises
-    ------
-    BadRequest
-        If the field cannot have one.
-    Conflict
-        If it has one, or there are too many.
-    """
-    field = _checked(name)
-    present = dialect_of(connection).index_names(connection)
-    if field in present:
-        raise Conflict(f"{shown(field)}: the field has an index", field="field")
-    if len(present) >= MAX_INDEXES:
-        raise Conflict(f"{shown(field)}: there are {MAX_INDEXES} indexes; drop one first", field="field")
-    dialect_of(connection).make_index(connection, field, _paths(field))
-    return field
-
-
-def drop(connection: Connection, name: str) -> str:
-    """Remove the index on a field, in a writing transaction, and return how the field is called.
-
-    Raises
-    ------
-    NotFound
-        If it has none.
-    """
-    field = metadata_name(name)
-    if field not in dialect_of(connection).index_names(connection):
-        raise NotFound(f"{shown(field)}: the field has no index", field="field")
-    dialect_of(connection).remove_index(connection, field)
-    return field
 
 
 def indexed(connection: Connection) -> list[str]:
@@ -144,14 +109,42 @@ class FieldIndexes:
         return self._fields
 
     def add(self, name: str) -> str:
-        """Make an index on a field; see `add`."""
-        with self._database.rebuild() as connection:
-            return add(connection, name)
+        """Make an index on a field, and return how the field is called.
+
+        On PostgreSQL, others write meanwhile. It waits for all that they had begun before.
+
+        Raises
+        ------
+        BadRequest
+            If the field cannot have one.
+        Conflict
+            If it has one, or there are too many.
+        """
+        field = _checked(name)
+        with self._database.index_changes() as connection:
+            dialect = dialect_of(connection)
+            present = dialect.index_names(connection)
+            if field in present:
+                raise Conflict(f"{shown(field)}: the field has an index", field="field")
+            if len(present) >= MAX_INDEXES:
+                message = f"{shown(field)}: there are {MAX_INDEXES} indexes; drop one first"
+                raise Conflict(message, field="field")
+            dialect.make_index_online(connection, field, _paths(field))
+        return field
 
     def drop(self, name: str) -> str:
-        """Remove the index on a field; see `drop`."""
-        with self._database.rebuild() as connection:
-            return drop(connection, name)
+        """Remove the index on a field, and return how the field is called.
+
+        Raises
+        ------
+        NotFound
+            If it has none.
+        """
+        field = metadata_name(name)
+        with self._database.index_changes() as connection:
+            if not dialect_of(connection).remove_index_online(connection, field):
+                raise NotFound(f"{shown(field)}: the field has no index", field="field")
+        return field
 
 
 class IndexedField(Field):

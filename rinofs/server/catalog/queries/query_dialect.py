@@ -343,8 +343,16 @@ class QueryDialect(ABC):
 
     @abstractmethod
     def make_index(self, connection: Connection, field: str, paths: Sequence[Sequence[str]]) -> None:
-        """Make the index on a field."""
+        """Make the index on a field, in a transaction that may change tables."""
 
     @abstractmethod
-    def remove_index(self, connection: Connection, field: str) -> None:
-        """Remove the index on a field."""
+    def remove_index(self, connection: Connection, field: str) -> bool:
+        """Remove the index on a field, in such a transaction; tell whether there was one."""
+
+    def make_index_online(self, connection: Connection, field: str, paths: Sequence[Sequence[str]]) -> None:
+        """Make the index on a field while others write, as far as they can; see `Database.index_changes`."""
+        self.make_index(connection, field, paths)
+
+    def remove_index_online(self, connection: Connection, field: str) -> bool:
+        """Remove the index on a field while others read and write; see `Database.index_changes`."""
+        return self.remove_index(connection, field)

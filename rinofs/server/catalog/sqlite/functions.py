@@ -127,8 +127,10 @@ class _SqliteQueries(QueryDialect):
         columns = ", ".join(("owner", *found.columns))
         connection.exec_driver_sql(f"CREATE INDEX {_name(field)} ON objects ({columns}) WHERE {present}")
 
-    def remove_index(self, connection: Connection, field: str) -> None:
+    def remove_index(self, connection: Connection, field: str) -> bool:
+        present = field in self.index_names(connection)
         connection.exec_driver_sql(f"DROP INDEX IF EXISTS {_name(field)}")
+        return present
 
 
 SQLITE = _SqliteQueries()

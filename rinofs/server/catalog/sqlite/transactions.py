@@ -394,6 +394,8 @@ class SqliteTransactions:
             with writer.begin():
                 yield writer
 
+    index_changes = rebuild
+
     def refuse_full(self) -> None:
         """Refuse to store more where the reserve of the disk would be used up."""
         refuse_full(self._folder)
