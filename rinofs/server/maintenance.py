@@ -120,7 +120,7 @@ def gc_in_turn(services: Services, every: float) -> GcReport:
         Seconds from one collection to the next.
     """
     database = services.database
-    if not database.is_file:
+    if services.workers is not None:
         with database.write() as connection:
             mine = take_turn(connection, "collected", database.moment(connection), every)
         if not mine:

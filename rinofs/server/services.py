@@ -16,8 +16,8 @@ from rinofs.server.blobs.store import BucketError
 from rinofs.server.catalog import blob_rows
 from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.datapacks import DatapackStore
-from rinofs.server.catalog.migrations import schema_problem, upgrade
-from rinofs.server.catalog.postgres.database_copy import is_unfinished
+from rinofs.server.catalog.migrations import require_schema
+from rinofs.server.catalog.postgres.database_copy import COPYING
 from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
 from rinofs.server.catalog.sharing.leases import DatabaseRegistry
 from rinofs.server.catalog.sharing.machines import Machine, claim_folder, has_folder_contents
@@ -25,7 +25,7 @@ from rinofs.server.catalog.store import Store
 from rinofs.server.folder import DATABASE, close_to_others
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from rinofs.server.blobs.store import BlobStore
     from rinofs.server.settings import ServerSettings
@@ -119,14 +119,15 @@ def open_services(settings: ServerSettings, *, blobs: BlobStore | None = None) -
         If there is no such database, or a server cannot use it.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    close_to_others(settings.data_dir, make_database=settings.database_url is None)
+    close_to_others(settings.data_dir, make_database=settings.has_own_database)
     database = open_database(settings)
-    if is_unfinished(database):
+    known = database.properties()
+    if COPYING in known:
         database.close()
         raise UnusableDatabaseError(
             f"{database.name}: a copy into it was not finished; run `rinofs admin copy` again"
         )
-    workers = None if database.is_file else DatabaseRegistry(database, settings.worker_lease)
+    workers = DatabaseRegistry(database, settings.worker_lease) if database.kind.is_shared else None
     return Services(
         settings=settings,
         database=database,
@@ -136,7 +137,7 @@ def open_services(settings: ServerSettings, *, blobs: BlobStore | None = None) -
         accounts=Accounts(database),
         clients=Clients(database),
         grants=Grants(database),
-        blobs=_open_blobs(settings, database, workers) if blobs is None else blobs,
+        blobs=_open_blobs(settings, database, known, workers) if blobs is None else blobs,
     )
 
 
@@ -146,9 +147,9 @@ def open_database(settings: ServerSettings, *, has_tables: bool = True) -> Datab
     Parameters
     ----------
     settings : ServerSettings
-        Where it is. A file is made, or upgraded, where needed.
+        Where it is.
     has_tables : bool
-        Whether a database that is no file has to have the tables of this release.
+        Whether it has to have tables that this release can work with; those of a folder are made or upgraded.
 
     Raises
     ------
@@ -161,37 +162,34 @@ def open_database(settings: ServerSettings, *, has_tables: bool = True) -> Datab
         connections=settings.database_connections,
     )
     try:
-        if database.is_file:
-            upgrade(database)
-        else:
-            _check(database, has_tables=has_tables)
+        database.check()
+        if has_tables:
+            require_schema(database)
     except BaseException:
         database.close()
         raise
     return database
 
 
-def _check(database: Database, *, has_tables: bool) -> None:
-    database.check()
-    if not has_tables:
-        return
-    with database.read() as connection:
-        problem = schema_problem(connection)
-    if problem is not None:
-        raise UnusableDatabaseError(f"{database.name}: {problem}")
+def _open_blobs(
+    settings: ServerSettings,
+    database: Database,
+    known: Mapping[str, str],
+    workers: DatabaseRegistry | None,
+) -> BlobStore:
+    """Open the store that is asked for, or that was last; note it when it turns out to be usable.
 
-
-def _open_blobs(settings: ServerSettings, database: Database, workers: DatabaseRegistry | None) -> BlobStore:
-    """Open the store that is asked for, or that was last; note it when it turns out to be usable."""
-    known, asked, cache_size = database.get_property(BLOBS_URL), settings.blobs_url, settings.cache_size
-    if not database.is_file and cache_size and known is not None:
+    `known` are the properties of the database.
+    """
+    stored, asked, cache_size = known.get(BLOBS_URL), settings.blobs_url, settings.cache_size
+    if workers is not None and cache_size and stored is not None:
         if asked is None:
             raise BucketError(
-                f"contents of this database are in {known}; name that: --blobs, or RINOFS_BLOBS"
+                f"contents of this database are in {stored}; name that: --blobs, or RINOFS_BLOBS"
             )
         if asked == FOLDER:
             cache_size = 0  # workers share the folder, which those who keep copies there may not
-    url = known if asked in {None, FOLDER} else asked
+    url = stored if asked in {None, FOLDER} else asked
     if url is None:
         _claim_folder(settings, workers)
         return open_folder(settings.data_dir)
@@ -200,17 +198,17 @@ def _open_blobs(settings: ServerSettings, database: Database, workers: DatabaseR
         _claim_folder(settings, workers)
         database.set_property(BLOBS_URL, None)
         return open_folder(settings.data_dir)
-    if database.get_property(INSTALLATION) is None:
+    installation = known.get(INSTALLATION)
+    if installation is None:
         database.set_property(INSTALLATION, uuid4().hex, only_first=True)
-    new_contents = (
-        asked if asked == FOLDER else OBJECT_STORE if asked else database.get_property(NEW_CONTENTS)
-    )
+        installation = database.get_property(INSTALLATION)
+    new_contents = asked if asked == FOLDER else OBJECT_STORE if asked else known.get(NEW_CONTENTS)
     if new_contents == FOLDER or has_folder_contents(database):
         _claim_folder(settings, workers)
     opened = open_object_store(
         settings.data_dir,
         url,
-        database.get_property(INSTALLATION) or "",
+        installation or "",
         fresh=not in_use,
         new_in_folder=new_contents == FOLDER,
         timeout=settings.store_timeout,
@@ -219,7 +217,7 @@ def _open_blobs(settings: ServerSettings, database: Database, workers: DatabaseR
         workers=workers,
     )
     for name, value in ((BLOBS_URL, url), (NEW_CONTENTS, new_contents)):
-        if database.get_property(name) != value:
+        if known.get(name) != value:
             database.set_property(name, value)
     return opened
 

@@ -119,3 +119,8 @@ class ServerSettings:
     statement_timeout: float = 20.0
     shutdown_delay: float = 0.0
     shutdown_timeout: float = 3.0
+
+    @property
+    def has_own_database(self) -> bool:
+        """Whether the database is a file in `data_dir`, and not one that workers share."""
+        return self.database_url is None

@@ -22,10 +22,10 @@ from rinofs.server import maintenance
 from rinofs.server.auth.accounts import COMMAND_LINE, READ, Accounts, new_token
 from rinofs.server.auth.initial import prepare_user
 from rinofs.server.blobs.store import BucketError
-from rinofs.server.catalog.audit import AuditEvent, entries
 from rinofs.server.catalog.migrations import initialize, schema_problem, turn
 from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
 from rinofs.server.catalog.queries.indexes import FieldIndexes, indexed, shown
+from rinofs.server.catalog.users.audit import AuditEvent, entries
 from rinofs.server.errors import ApiError, Conflict
 from rinofs.server.folder import DataDirError, prepare_folder, private_files
 from rinofs.server.services import open_database, open_services
@@ -420,11 +420,11 @@ def fsck(data_dir: Path, as_json: bool) -> None:
 @contextmanager
 def opened(data_dir: Path, gc_delay: float = GC_DELAY) -> Iterator[Services]:
     """Open a served folder beside the server; what it refuses becomes the command's error."""
+    settings = ServerSettings(data_dir.absolute(), database_url=database_url(), gc_delay=gc_delay)
     with private_files():
         try:
-            url = database_url()
-            prepare_folder(data_dir.absolute(), has_database=url is None)
-            services = open_services(ServerSettings(data_dir.absolute(), database_url=url, gc_delay=gc_delay))
+            prepare_folder(settings.data_dir, has_database=settings.has_own_database)
+            services = open_services(settings)
         except DataDirError as error:
             raise CommandError(str(error)) from error
         except (BucketError, UnusableDatabaseError) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,9 +27,9 @@ from rinofs.server.blobs.folders import FolderInUseError
 from rinofs.server.blobs.mixed import MixedBlobStore
 from rinofs.server.blobs.object_store import checked
 from rinofs.server.blobs.store import BucketError
-from rinofs.server.catalog.audit import AuditEvent
 from rinofs.server.catalog.postgres.database_copy import DatabaseCopyError
 from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
+from rinofs.server.catalog.users.audit import AuditEvent
 from rinofs.server.errors import ApiError
 from rinofs.server.folder import DataDirError, prepare_folder, private_files
 from rinofs.server.moving import MoveReport, check_copy, copy_folder, move_contents
@@ -172,8 +172,9 @@ def copy_blobs(data_dir: Path, target: str, quiet: bool, as_json: bool) -> None:
     with ExitStack() as stack:
         stack.enter_context(private_files())
         try:
-            prepare_folder(data_dir.absolute(), has_database=database_url() is None)
-            services = stack.enter_context(_opened_for(data_dir.absolute(), target))
+            settings = ServerSettings(data_dir.absolute(), database_url=database_url())
+            prepare_folder(settings.data_dir, has_database=settings.has_own_database)
+            services = stack.enter_context(_opened_for(settings, target))
         except DataDirError as error:
             raise CommandError(str(error)) from error
         except (BucketError, UnusableDatabaseError) as error:
@@ -238,14 +239,13 @@ def copy_to_database(data_dir: Path, quiet: bool, as_json: bool) -> None:
 
 
 @contextmanager
-def _opened_for(data_dir: Path, target: str) -> Iterator[Services]:
+def _opened_for(settings: ServerSettings, target: str) -> Iterator[Services]:
     """Open a folder whose new contents go to a place, also those that a server gets meanwhile."""
     with ExitStack() as alone:
-        settings = ServerSettings(data_dir, database_url=database_url())
-        if settings.database_url is None:  # others may serve a database that workers share
+        if settings.has_own_database:  # others may serve a database that workers share
             with suppress(DataDirBusyError):
-                alone.enter_context(exclusive(data_dir))
-                settings = ServerSettings(data_dir, blobs_url=target)
+                alone.enter_context(exclusive(settings.data_dir))
+                settings = replace(settings, blobs_url=target)
         services = open_services(settings)
         # From here on, a server that starts finds where new contents go in the database.
     try:
@@ -256,7 +256,7 @@ def _opened_for(data_dir: Path, target: str) -> Iterator[Services]:
         ):
             raise CommandError(
                 "is being served, and new contents go elsewhere",
-                str(data_dir),
+                str(settings.data_dir),
                 f"stop the server, or start it again with `--blobs {target}`",
             )
         yield services

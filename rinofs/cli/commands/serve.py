@@ -219,10 +219,6 @@ def serve(
             f"tokens and data would cross the network unencrypted on {host}; put a proxy with TLS in front "
             "of a loopback address, or add --allow-insecure"
         )
-    if database_url() is not None and (token or token_file or password or password_file or ask_password):
-        raise click.UsageError(
-            "a worker sets no token or password; `rinofs admin init` and `rinofs admin token` do"
-        )
     names = allowed_hosts if is_wildcard(host) else (*allowed_hosts, host)
     settings = ServerSettings(
         data_dir.absolute(),
@@ -239,6 +235,11 @@ def serve(
         shutdown_delay=shutdown_delay,
         shutdown_timeout=shutdown_timeout,
     )
+    has_secret = token or token_file or password or password_file or ask_password
+    if has_secret and not settings.has_own_database:
+        raise click.UsageError(
+            "a worker sets no token or password; `rinofs admin init` and `rinofs admin token` do"
+        )
     given = _Given(
         chosen_secret("token", token, file=token_file),
         chosen_secret("password", password, file=password_file, ask=ask_password),
@@ -263,12 +264,12 @@ def _checked(check: Callable[[str], str], value: str) -> str:
 
 @contextmanager
 def _own_folder(settings: ServerSettings) -> Iterator[None]:
-    has_database = settings.database_url is None
-    for warning in prepare_folder(settings.data_dir, has_database=has_database):
+    for warning in prepare_folder(settings.data_dir, has_database=settings.has_own_database):
         complain(warning)
     # Workers of one machine may share a folder of contents, but not one with copies of what is elsewhere.
     in_folder = settings.blobs_url in {None, FOLDER}
-    with nullcontext() if in_folder and not has_database else exclusive(settings.data_dir):
+    may_share = in_folder and not settings.has_own_database
+    with nullcontext() if may_share else exclusive(settings.data_dir):
         yield
 
 
@@ -309,7 +310,7 @@ def _run(
             what = f"cannot write the access log: {error.strerror}"
             raise CommandError(what, reports.access_log) from error
     metrics_url = _serve_metrics(observed, app.state.services, reports)
-    known = None if settings.database_url is not None else _first_user(app.state.services.accounts, given)
+    known = _first_user(app.state.services.accounts, given) if settings.has_own_database else None
     debugging = logging.getLogger("rinofs").isEnabledFor(logging.DEBUG)
     configure_logging("debug" if debugging else "warning", secrets, form=reports.log_format)
     server = Server(

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from rinofs.server.blobs.store import Blob
-    from rinofs.server.catalog.accounts import StoredToken
     from rinofs.server.catalog.records import Record, User
+    from rinofs.server.catalog.users.accounts import StoredToken
     from rinofs.server.services import Services
 
     P = ParamSpec("P")

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, ParamSpec, TypeVar
 from rinofs.server.auth.passwords import LONGEST, Attempt, Passwords, check_new_password
 from rinofs.server.auth.token_uses import TokenUses
 from rinofs.server.budgets import FairQueue, Remembered
-from rinofs.server.catalog import accounts as rows
-from rinofs.server.catalog import grants, signins
-from rinofs.server.catalog.accounts import ACCESS, API, EXCHANGED, OAUTH, PRIMARY, READ, StoredToken
-from rinofs.server.catalog.audit import AuditEvent
+from rinofs.server.catalog.users import accounts as rows
+from rinofs.server.catalog.users import grants, signins
+from rinofs.server.catalog.users.accounts import ACCESS, API, EXCHANGED, OAUTH, PRIMARY, READ, StoredToken
+from rinofs.server.catalog.users.audit import AuditEvent
 from rinofs.server.errors import (
     BadRequest,
     Conflict,
@@ -28,10 +28,10 @@ from rinofs.server.web.connections import network_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rinofs.server.catalog.accounts import UserSummary
     from rinofs.server.catalog.database import Connection, Database
     from rinofs.server.catalog.records import User
-    from rinofs.server.catalog.signins import Limit
+    from rinofs.server.catalog.users.accounts import UserSummary
+    from rinofs.server.catalog.users.signins import Limit
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from rinofs.server.auth.accounts import COMMAND_LINE, new_token, token_digest
 from rinofs.server.auth.redirect_uris import check_redirect_uri
-from rinofs.server.catalog import grants as rows
-from rinofs.server.catalog.audit import AuditEvent
-from rinofs.server.catalog.grants import Client
+from rinofs.server.catalog.users import grants as rows
+from rinofs.server.catalog.users.audit import AuditEvent
+from rinofs.server.catalog.users.grants import Client
 from rinofs.server.errors import BadRequest
 
 if TYPE_CHECKING:

@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rinofs.server.auth.accounts import OAUTH, token_digest
-from rinofs.server.catalog import grants as rows
-from rinofs.server.catalog.accounts import add_token
-from rinofs.server.catalog.audit import AuditEvent
-from rinofs.server.catalog.grants import Code
+from rinofs.server.catalog.users import grants as rows
+from rinofs.server.catalog.users.accounts import add_token
+from rinofs.server.catalog.users.audit import AuditEvent
+from rinofs.server.catalog.users.grants import Code
 
 if TYPE_CHECKING:
     from rinofs.server.catalog.database import Connection, Database
-    from rinofs.server.catalog.grants import StoredGrant
     from rinofs.server.catalog.records import User
+    from rinofs.server.catalog.users.grants import StoredGrant
 
 __all__ = ["ACCESS_LIFETIME", "CODE_LIFETIME", "Grant", "Grants", "family_of", "new_refresh_token"]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error
 
-from rinofs.server.catalog.signins import Limit
+from rinofs.server.catalog.users.signins import Limit
 from rinofs.server.errors import BadRequest
 from rinofs.server.web.connections import network_of
 

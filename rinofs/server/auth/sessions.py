@@ -7,8 +7,8 @@ import hmac
 import secrets
 from typing import TYPE_CHECKING
 
-from rinofs.server.catalog import signins as rows
-from rinofs.server.catalog.audit import AuditEvent
+from rinofs.server.catalog.users import signins as rows
+from rinofs.server.catalog.users.audit import AuditEvent
 
 if TYPE_CHECKING:
     from rinofs.server.catalog.database import Connection, Database

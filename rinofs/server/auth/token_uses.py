@@ -9,7 +9,7 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from rinofs.server.catalog.accounts import note_uses
+from rinofs.server.catalog.users.accounts import note_uses
 from rinofs.server.errors import ApiError
 
 if TYPE_CHECKING:

@@ -15,7 +15,6 @@ from sqlalchemy.exc import IntegrityError
 from rinofs.server.blobs.store import OBJECTS, is_object_key
 from rinofs.server.catalog.database import database_time
 from rinofs.server.catalog.sharing.leases import hold_workers
-from rinofs.server.catalog.sqlite.transactions import is_sqlite
 from rinofs.server.catalog.tables import BLOB_REFERENCES, blobs, doomed
 
 if TYPE_CHECKING:
@@ -82,13 +81,11 @@ def drop_unreferenced(connection: Connection, numbers: Iterable[int]) -> set[str
     left = sorted(set(numbers))
     keys: set[str] = set()
     for start in range(0, len(left), _CHUNK):
-        chunk: Sequence[int] = left[start : start + _CHUNK]
-        if not is_sqlite(connection):
-            # What somebody is about to refer to is left alone. Who refers to one of the others has done so by
-            # now, which the next statement sees, or waits, and finds it gone.
-            free = select(blobs.c.id).where(blobs.c.id.in_(chunk)).with_for_update(skip_locked=True)
-            chunk = connection.scalars(free).all()
-        gone = delete(blobs).where(blobs.c.id.in_(chunk), _UNREFERENCED)
+        chunk = left[start : start + _CHUNK]
+        # What somebody is about to refer to is left alone. Who refers to one of the others has done so by
+        # now, which the next statement sees, or waits, and finds it gone.
+        free = select(blobs.c.id).where(blobs.c.id.in_(chunk)).with_for_update(skip_locked=True)
+        gone = delete(blobs).where(blobs.c.id.in_(connection.scalars(free).all()), _UNREFERENCED)
         keys.update(connection.scalars(gone.returning(blobs.c.key)))
     return keys - doom(connection, keys)
 

@@ -15,20 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from sqlalchemy import URL, Connection, bindparam, delete, make_url, select, text
+from sqlalchemy import URL, Connection, bindparam, delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from rinofs.protocol.extensions import IDEMPOTENCY_KEY
 from rinofs.server.budgets import CLIENT_ADDRESS
-from rinofs.server.catalog import audit
-from rinofs.server.catalog.postgres.driver import parse_url
-from rinofs.server.catalog.postgres.requirements import check_requirements
-from rinofs.server.catalog.postgres.transactions import PostgresqlTransactions
-from rinofs.server.catalog.sharing.locks import add_unless_present, is_dangling, put
-from rinofs.server.catalog.sqlite.inline_reader import WouldWait
-from rinofs.server.catalog.sqlite.transactions import SqliteTransactions
+from rinofs.server.catalog.kinds import KINDS, kind_for
+from rinofs.server.catalog.sharing.locks import add_unless_present, put
 from rinofs.server.catalog.tables import outcomes, properties
+from rinofs.server.catalog.transactions import WouldWait
+from rinofs.server.catalog.users import audit
 from rinofs.server.errors import ApiError, Unprocessable, database_busy
 
 if TYPE_CHECKING:
@@ -37,10 +34,20 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Engine
 
-    from rinofs.server.catalog.audit import AuditEvent
-    from rinofs.server.catalog.sqlite.inline_reader import Reader
+    from rinofs.server.catalog.kinds import DatabaseKind
+    from rinofs.server.catalog.transactions import Reader
+    from rinofs.server.catalog.users.audit import AuditEvent
 
-__all__ = ["OUTCOME_LIFETIME", "Connection", "Database", "Repeated", "RequestKey", "Unit", "WouldWait"]
+__all__ = [
+    "OUTCOME_LIFETIME",
+    "Connection",
+    "Database",
+    "Repeated",
+    "RequestKey",
+    "Unit",
+    "WouldWait",
+    "kind_of",
+]
 
 _log = logging.getLogger("rinofs.server")
 
@@ -55,11 +62,6 @@ CONNECTIONS = 20
 
 OUTCOME_LIFETIME = 24 * 3600.0
 """Seconds for which a request of the same key is answered from the outcome of the first."""
-
-_TIME = {
-    "sqlite": text("SELECT (julianday('now') - 2440587.5) * 86400.0"),
-    "postgresql": text("SELECT extract(epoch FROM clock_timestamp())"),
-}
 
 # Below this level it writes down parameters and rows, with digests of secrets and all that users keep.
 logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
@@ -177,6 +179,11 @@ class Database:
     clock : callable, optional
         Seconds since 1970; by default those of the database, for all that several processes compare.
 
+    Attributes
+    ----------
+    kind : DatabaseKind
+        SQLite or PostgreSQL, and what that means.
+
     Raises
     ------
     UnusableDatabaseError
@@ -194,18 +201,24 @@ class Database:
     ) -> None:
         self.clock = clock or time.time
         self._timed_by_caller = clock is not None
-        self.transactions: SqliteTransactions | PostgresqlTransactions
         if isinstance(url, Path):
             url = URL.create("sqlite", database=str(url))
-        if str(url).startswith("sqlite:"):
-            self.transactions = SqliteTransactions(make_url(url), busy_timeout, statement_timeout)
-        else:
-            parsed = parse_url(url)
-            self.transactions = PostgresqlTransactions(parsed, busy_timeout, statement_timeout, connections)
+        self.kind = kind_for(url)
+        self.transactions = self.kind.open(
+            url,
+            busy_timeout=busy_timeout,
+            statement_timeout=statement_timeout,
+            connections=connections,
+        )
 
     def moment(self, connection: Connection) -> float:
         """Return the seconds since 1970 by the clock of the database, which all processes share."""
         return self.clock() if self._timed_by_caller else database_time(connection)
+
+    def properties(self) -> dict[str, str]:
+        """Return all that there is one of in the database and was set, by name."""
+        with self.read() as connection:
+            return dict(map(tuple, connection.execute(select(properties))))
 
     def get_property(self, name: str) -> str | None:
         """Return something that there is one of in the database; None where it was not set."""
@@ -239,7 +252,7 @@ class Database:
         source: str | None = None,
         **details: object,
     ) -> None:
-        """Add an entry to the audit log, in a writing transaction; see `rinofs.server.catalog.audit`.
+        """Add an entry to the audit log, in a writing transaction; see `rinofs.server.catalog.users.audit`.
 
         Where `source` is None, the entry names the address of the request that is being answered, if any.
         """
@@ -382,13 +395,7 @@ class Database:
         UnusableDatabaseError
             Naming the reason.
         """
-        if isinstance(self.transactions, PostgresqlTransactions):
-            check_requirements(self.transactions)
-
-    @property
-    def is_file(self) -> bool:
-        """Whether it is a file, which the processes of one machine share."""
-        return isinstance(self.transactions, SqliteTransactions)
+        self.kind.check(self.transactions)
 
     @property
     def commits(self) -> int:
@@ -406,9 +413,8 @@ class Database:
         except (ApiError, Repeated):
             raise
         except IntegrityError as error:
-            if self.is_file and not is_dangling(error):
+            if not self.kind.is_conflict(error):
                 raise
-            # What was looked up before was changed by another process: a second try finds that.
             _log.warning("a transaction was refused: %s", type(error.orig).__name__)
             raise database_busy() from error
         except (PoolTimeoutError, TimeoutError) as error:
@@ -419,4 +425,9 @@ class Database:
 
 def database_time(connection: Connection) -> float:
     """Return the seconds since 1970 by the clock of a database."""
-    return float(connection.scalar(_TIME[connection.dialect.name]))
+    return float(connection.scalar(kind_of(connection).clock))
+
+
+def kind_of(connection: Connection) -> DatabaseKind:
+    """Return the kind of database that a connection leads to."""
+    return KINDS[connection.dialect.name]

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import bindparam, delete, insert, select, update
 
-from rinofs.server.catalog.audit import AuditEvent
 from rinofs.server.catalog.blob_rows import drop_unreferenced
 from rinofs.server.catalog.objects import refer
 from rinofs.server.catalog.records import User, known_digests, now
 from rinofs.server.catalog.structures import CONTENT_LINK, Structure
 from rinofs.server.catalog.tables import blobs, datapack_contents, datapacks
+from rinofs.server.catalog.users.audit import AuditEvent
 from rinofs.server.errors import Conflict, Forbidden, NotFound, PreconditionFailed
 
 if TYPE_CHECKING:

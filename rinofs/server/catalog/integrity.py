@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, func, or_, select
 
+from rinofs.server.catalog.database import kind_of
 from rinofs.server.catalog.records import Kind
-from rinofs.server.catalog.sqlite.functions import is_json
-from rinofs.server.catalog.sqlite.transactions import file_problems, is_sqlite
 from rinofs.server.catalog.structures import structure_problem
 from rinofs.server.catalog.tables import datapack_contents, datapacks, objects
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sqlalchemy import ColumnElement, Connection, Select
+    from sqlalchemy import Connection, Select
 
     from rinofs.server.blobs.store import Digests, Verified
     from rinofs.server.catalog.blob_rows import BlobRow
@@ -30,7 +28,7 @@ _NAMED = 5
 def check_rows(database: Database) -> tuple[int, list[str]]:
     """Count the objects; return what is wrong with the database and with rows of it."""
     with database.read() as connection:
-        problems = [*(file_problems(connection) if is_sqlite(connection) else ()), *_row_problems(connection)]
+        problems = [*database.kind.problems(connection), *_row_problems(connection)]
         return connection.scalar(select(func.count()).select_from(objects)) or 0, problems
 
 
@@ -72,26 +70,10 @@ def _row_problems(connection: Connection) -> Iterator[str]:
     for number in connection.scalars(select(objects.c.id).where(objects.c.type == Kind.FILE, ~whole)):
         yield f"object {number}: a file without content"
     for name in ("metadata", "tags", "versions"):
-        for number in _broken(connection, objects.c[name]):
+        for number in kind_of(connection).not_json(connection, objects.c.id, objects.c[name]):
             yield f"object {number}: its {name} are not JSON"
     for number in connection.scalars(_unreachable()):
         yield f"object {number}: no path leads to it from the top level"
-
-
-def _broken(connection: Connection, column: ColumnElement[str]) -> Iterator[int]:
-    """Yield the objects of which a column is not JSON."""
-    if is_sqlite(connection):
-        yield from connection.scalars(select(objects.c.id).where(~is_json(column)))
-        return
-    # PostgreSQL tells from version 16 on without failing.
-    rows = connection.execute(
-        select(objects.c.id, column).where(column.not_in(["{}", "[]"])), execution_options={"yield_per": 50}
-    )
-    for number, text in rows:
-        try:
-            json.loads(text)
-        except ValueError:
-            yield number
 
 
 def _unreachable() -> Select[tuple[int]]:

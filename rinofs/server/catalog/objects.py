@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 
 from rinofs.protocol.limits import LARGEST_ID
 from rinofs.server.catalog import blob_rows
+from rinofs.server.catalog.database import kind_of
 from rinofs.server.catalog.records import (
     Change,
     Kind,
@@ -26,7 +27,6 @@ from rinofs.server.catalog.records import (
 )
 from rinofs.server.catalog.sharing.leases import hold_workers
 from rinofs.server.catalog.sharing.locks import add_unless_present, is_dangling, shared
-from rinofs.server.catalog.sqlite.transactions import is_sqlite
 from rinofs.server.catalog.tables import blobs, objects
 from rinofs.server.errors import BadRequest, Conflict, NotFound
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection
 
     from rinofs.server.blobs.store import Blob
-    from rinofs.server.catalog.sqlite.inline_reader import Reader
+    from rinofs.server.catalog.transactions import Reader
 
 __all__ = [
     "RECORD",
@@ -209,7 +209,7 @@ def _numbers_of_known(connection: Connection, wanted: Mapping[str, Blob]) -> dic
 def _add_contents(connection: Connection, added: Mapping[str, Blob]) -> dict[str, int]:
     """Add rows of contents; return their numbers, without those that others are adding."""
     rows = [_values(blob) for blob in added.values()]
-    if is_sqlite(connection):
+    if not kind_of(connection).is_shared:  # nobody else adds any meanwhile
         inserted = connection.execute(_ADD_CONTENT, rows[0] if len(rows) == 1 else rows)
         return {digest: number for number, digest in inserted}
     hold_workers(connection, (blob.key for blob in added.values()))

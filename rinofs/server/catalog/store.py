@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, func, select
 
 from rinofs.server.catalog import bulk_insert, listings, moves, objects
-from rinofs.server.catalog.audit import AuditEvent
 from rinofs.server.catalog.blob_rows import drop_unreferenced
 from rinofs.server.catalog.objects import changed_values, metadata_values
 from rinofs.server.catalog.queries import searches
 from rinofs.server.catalog.queries.conditions import compile_query, compile_sort
-from rinofs.server.catalog.queries.databases import dialect_of
 from rinofs.server.catalog.queries.indexes import FieldIndexes
 from rinofs.server.catalog.records import Change, Kind, NewObject, Record, User, load_metadata, now
 from rinofs.server.catalog.tables import objects as table
+from rinofs.server.catalog.users.audit import AuditEvent
 from rinofs.server.errors import BadRequest, Conflict, PreconditionFailed
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ class Store:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._indexes = FieldIndexes(database)
-        self._dialect = dialect_of(database.engine)
+        self._dialect = database.kind.queries
 
     # Looking
 

@@ -16,8 +16,8 @@ from rinofs.server.auth.passwords import (
     LONGEST_WAIT,
     Passwords,
 )
-from rinofs.server.catalog import signins
 from rinofs.server.catalog.database import Database
+from rinofs.server.catalog.users import signins
 from rinofs.server.errors import TooManyRequests, Unauthorized
 from rinofs.server.web.connections import network_of
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from rinofs.server.catalog.sqlite.inline_reader import Reader
+    from rinofs.server.catalog.transactions import Reader
 
 COUNT = select(func.count()).select_from(table("things"))
 ADD = text("insert into things values (1)")

@@ -9,10 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event
 
+from rinofs.server.catalog.database import kind_of
 from rinofs.server.catalog.listings import PageRequest
 from rinofs.server.catalog.migrations import apply_steps
 from rinofs.server.catalog.queries import indexes
-from rinofs.server.catalog.queries.databases import dialect_of
 from rinofs.server.catalog.queries.indexes import MAX_INDEXED_LENGTH, MAX_INDEXES, FieldIndexes, indexed
 from rinofs.server.catalog.records import NewObject, User
 from rinofs.server.errors import BadRequest, Conflict, NotFound
@@ -118,9 +118,9 @@ def plans_of(services: Services, work: Callable[[], object]) -> str:
     finally:
         for engine in engines:
             event.remove(engine, "before_cursor_execute", note)
-    explain = "EXPLAIN QUERY PLAN" if services.database.is_file else "EXPLAIN"
+    explain = "EXPLAIN QUERY PLAN" if not services.database.kind.is_shared else "EXPLAIN"
     with services.database.read() as connection:
-        if not services.database.is_file:  # which would rather read all of a table of this size
+        if services.database.kind.is_shared:  # which would rather read all of a table of this size
             connection.exec_driver_sql("SET LOCAL enable_seqscan = off; SET LOCAL enable_sort = off")
         rows = [
             connection.exec_driver_sql(f"{explain} {sql}", parameters).all()
@@ -248,7 +248,7 @@ def test_they_outlive_a_step_that_makes_the_table_anew(services: Services) -> No
     database = services.database
     with database.rebuild() as connection:
         fields = indexed(connection)
-        dialect_of(connection).remove_index(connection, "x")
+        kind_of(connection).queries.remove_index(connection, "x")
         assert indexed(connection) == []
         indexes.restore(connection, fields)
         assert indexed(connection) == ["x"]

@@ -17,7 +17,6 @@ from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.listings import PIECE_ROWS, PageRequest
 from rinofs.server.catalog.queries import searches
 from rinofs.server.catalog.queries.conditions import compile_query
-from rinofs.server.catalog.queries.databases import dialect_of
 from rinofs.server.catalog.records import Change, Kind, NewObject, Record, User
 from rinofs.server.catalog.store import FolderExists, Store
 from rinofs.server.catalog.tables import objects
@@ -504,7 +503,7 @@ def test_a_file_is_looked_up_by_name_and_parent_in_an_index(
     services: Services, user: User, parent: int | None
 ) -> None:
     """Published clients, and plain ones of any kind, do so for every part of a path."""
-    dialect = dialect_of(services.database.engine)
+    dialect = services.database.kind.queries
     wanted = compile_query(dialect, user, {"name": "a", "parent": parent})
     with services.database.read() as connection:
         found = select(objects.c.id).where(and_(searches.mine(user), wanted.clause(connection)))

@@ -23,9 +23,9 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
-    text,
 )
 
+from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
 from rinofs.server.catalog.queries import indexes
 from rinofs.server.catalog.tables import metadata, properties
 
@@ -46,6 +46,7 @@ __all__ = [
     "downgrade",
     "initialize",
     "is_current",
+    "require_schema",
     "schema_problem",
     "turn",
     "upgrade",
@@ -105,6 +106,23 @@ def upgrade(database: Database) -> None:
         apply_steps(database)
 
 
+def require_schema(database: Database) -> None:
+    """See that a database has tables that this release can work with; those of a data folder are upgraded.
+
+    Raises
+    ------
+    UnusableDatabaseError
+        If workers share it, and `rinofs admin init` has not made such tables.
+    """
+    if not database.kind.is_shared:
+        upgrade(database)
+        return
+    with database.read() as connection:
+        problem = schema_problem(connection)
+    if problem is not None:
+        raise UnusableDatabaseError(f"{database.name}: {problem}")
+
+
 def initialize(database: Database, *, finish: bool = False) -> str:
     """Make the tables of a database that workers share, or bring them up to date.
 
@@ -138,13 +156,13 @@ def initialize(database: Database, *, finish: bool = False) -> str:
 def _make_new(database: Database) -> bool:
     """Make the tables of an empty database; tell whether it was one."""
     with database.rebuild() as connection:
-        _take_turn(connection, _CHANGING)
+        database.kind.lock_tables(connection, _CHANGING)
         is_new = not inspect(connection).get_table_names()
         if is_new:
             metadata.create_all(connection, checkfirst=False)
             _VERSION.create(connection)
             connection.execute(_VERSION.insert().values(version_num=HEAD))
-            if not database.is_file:
+            if database.kind.is_shared:
                 connection.execute(insert(properties).values(name=_NEEDED, value=HEAD))
         return is_new
 
@@ -155,7 +173,7 @@ def apply_steps(database: Database, last: str = "head") -> None:
 
     # Alembic keeps what it works on in a global variable.
     with _ALEMBIC, database.rebuild() as connection:
-        _take_turn(connection, _CHANGING)
+        database.kind.lock_tables(connection, _CHANGING)
         fields = indexes.indexed(connection)
         command.upgrade(config(connection), last)
         indexes.restore(connection, fields)  # a step that makes a table anew knows nothing of them
@@ -173,14 +191,8 @@ def downgrade(database: Database, revision: str = "base") -> None:
 def turn(database: Database) -> Iterator[None]:
     """Have processes that make the first user of a database do so one after the other."""
     with database.rebuild() as connection:
-        _take_turn(connection, _INITIALIZING)
+        database.kind.lock_tables(connection, _INITIALIZING)
         yield
-
-
-def _take_turn(connection: Connection, number: int) -> None:
-    """Have processes that change the tables of one database do so one after the other."""
-    if connection.dialect.name == "postgresql":  # SQLite has one writer at a time anyway
-        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
 
 
 def is_current(connection: Connection) -> bool:

@@ -32,9 +32,10 @@ if TYPE_CHECKING:
 
     from rinofs.server.catalog.database import Database
 
-__all__ = ["CopyReport", "CopyWatcher", "DatabaseCopyError", "copy_database", "is_unfinished"]
+__all__ = ["COPYING", "CopyReport", "CopyWatcher", "DatabaseCopyError", "copy_database"]
 
-_COPYING = "copying"  # the property that a database has until all of a copy is in it
+COPYING = "copying"
+"""The property that a database has until all of a copy is in it."""
 
 _ROWS = 2000
 """Rows at a time: as many are in memory."""
@@ -105,20 +106,15 @@ def copy_database(source: Database, target: Database, watcher: CopyWatcher) -> C
     return CopyReport(total, copied)
 
 
-def is_unfinished(database: Database) -> bool:
-    """Tell whether a copy into a database was begun and not finished."""
-    return not database.is_file and database.get_property(_COPYING) is not None
-
-
 def _begin(target: Database, tables: Sequence[Table]) -> None:
     """Keep servers off the target, and let rows name others that are not there yet."""
     with target.rebuild() as connection:
         connection.execute(text(f"LOCK TABLE {properties.name} IN EXCLUSIVE MODE"))
-        if connection.scalar(select(properties.c.value).where(properties.c.name == _COPYING)) is None:
+        if connection.scalar(select(properties.c.value).where(properties.c.name == COPYING)) is None:
             _check_unused(connection)
             for table in reversed(tables):  # the user that `rinofs admin init` has made
                 connection.execute(delete(table))
-            connection.execute(insert(properties).values(name=_COPYING, value="1"))
+            connection.execute(insert(properties).values(name=COPYING, value="1"))
         for column in _PARENTS:
             drop = f"ALTER TABLE {objects.name} DROP CONSTRAINT IF EXISTS {_constraint(column)}"
             connection.execute(text(drop))
@@ -152,7 +148,7 @@ def _finish(source: Database, target: Database, tables: Sequence[Table]) -> None
             connection.execute(text(add))
         if fields:
             indexes.restore(connection, fields)
-        names = [_COPYING, *(name for name, _ in kept)]
+        names = [COPYING, *(name for name, _ in kept)]
         connection.execute(delete(properties).where(properties.c.name.in_(names)))
         for name, value in kept:
             connection.execute(insert(properties).values(name=name, value=value))

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import psycopg
     from sqlalchemy import Engine, Select
 
-    from rinofs.server.catalog.sqlite.inline_reader import RowResult
+    from rinofs.server.catalog.transactions import RowResult
 
 __all__ = ["RowReader"]
 

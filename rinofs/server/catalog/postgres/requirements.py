@@ -12,7 +12,7 @@ from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rinofs.server.catalog.postgres.transactions import PostgresqlTransactions
+    from rinofs.server.catalog.transactions import Transactions
 
 __all__ = ["ServerFacts", "check_requirements"]
 
@@ -47,7 +47,7 @@ class ServerFacts(NamedTuple):
                 yield f"{name} is off, so a crash may damage it; turn it on in postgresql.conf"
 
 
-def check_requirements(transactions: PostgresqlTransactions) -> None:
+def check_requirements(transactions: Transactions) -> None:
     """Refuse a database that a server cannot use.
 
     Raises

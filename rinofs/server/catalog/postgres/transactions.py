@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 from rinofs.server.budgets import CLIENT_GONE, limited
 from rinofs.server.catalog.postgres.driver import driver_of, postgresql_engine, refusal, shown
 from rinofs.server.catalog.postgres.lookups import RowReader
-from rinofs.server.catalog.sqlite.inline_reader import WouldWait
+from rinofs.server.catalog.transactions import WouldWait
 from rinofs.server.errors import Unavailable, count_failure
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import psycopg
     from sqlalchemy import URL, Connection
 
-    from rinofs.server.catalog.sqlite.inline_reader import Reader
+    from rinofs.server.catalog.transactions import Reader
     from rinofs.server.errors import ApiError
 
 __all__ = ["PostgresqlTransactions"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rinofs.protocol.operators import QueryError
 from rinofs.protocol.records import METADATA, RECORD_FIELDS, field_parts, metadata_name
-from rinofs.server.catalog.queries.databases import dialect_of
+from rinofs.server.catalog.database import kind_of
 from rinofs.server.catalog.queries.query_dialect import FALSE, RANKS, TRUE
 from rinofs.server.catalog.queries.values import Cell, Field, text_value
 from rinofs.server.errors import BadRequest, Conflict, NotFound
@@ -44,13 +44,13 @@ _NOTICED = 2.0  # seconds
 
 def indexed(connection: Connection) -> list[str]:
     """Return the fields that have an index, in order."""
-    return sorted(dialect_of(connection).index_names(connection))
+    return sorted(kind_of(connection).queries.index_names(connection))
 
 
 def restore(connection: Connection, fields: Sequence[str]) -> None:
     """Make those of some indexes again that are missing."""
-    for field in set(fields) - dialect_of(connection).index_names(connection):
-        dialect_of(connection).make_index(connection, field, _paths(field))
+    for field in set(fields) - kind_of(connection).queries.index_names(connection):
+        kind_of(connection).queries.make_index(connection, field, _paths(field))
 
 
 def shown(field: str) -> str:
@@ -104,7 +104,7 @@ class FieldIndexes:
         now = time.monotonic()
         if now - self._read_at > _NOTICED:
             with self._database.read() as connection:
-                self._fields = frozenset(dialect_of(connection).index_names(connection))
+                self._fields = frozenset(kind_of(connection).queries.index_names(connection))
             self._read_at = now
         return self._fields
 
@@ -122,7 +122,7 @@ class FieldIndexes:
         """
         field = _checked(name)
         with self._database.index_changes() as connection:
-            dialect = dialect_of(connection)
+            dialect = kind_of(connection).queries
             present = dialect.index_names(connection)
             if field in present:
                 raise Conflict(f"{shown(field)}: the field has an index", field="field")
@@ -142,7 +142,7 @@ class FieldIndexes:
         """
         field = metadata_name(name)
         with self._database.index_changes() as connection:
-            if not dialect_of(connection).remove_index_online(connection, field):
+            if not kind_of(connection).queries.remove_index_online(connection, field):
                 raise NotFound(f"{shown(field)}: the field has no index", field="field")
         return field
 

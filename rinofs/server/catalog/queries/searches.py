@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, text, true
 
+from rinofs.server.catalog.database import kind_of
 from rinofs.server.catalog.queries.conditions import distinct_values
-from rinofs.server.catalog.queries.databases import dialect_of
 from rinofs.server.catalog.tables import objects
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def mine(user: User, wanted: CompiledQuery | None = None) -> ColumnElement[bool]
 
 def field_names(connection: Connection, user: User) -> list[str]:
     """Return the keys that the metadata of a user's objects have, in order."""
-    dialect = dialect_of(connection)
+    dialect = kind_of(connection).queries
     keys = f"objects, {dialect.keys('objects.metadata', 'field')}"
     mine = "objects.owner = :user AND objects.version_of IS NULL"
     each = dialect.sorted_text("field.key")
@@ -44,7 +44,7 @@ def field_names(connection: Connection, user: User) -> list[str]:
 
 def known_values(connection: Connection, user: User, field: str, *, digests: bool) -> list[object]:
     """Return the different values that a field has among a user's objects, in order."""
-    found = distinct_values(dialect_of(connection), user, field, digests=digests)
+    found = distinct_values(kind_of(connection).queries, user, field, digests=digests)
     rows = connection.execute(found.bindparams(limit=MAX_SUGGESTIONS))
     return [_plain(row.value, row.kind) for row in rows]
 

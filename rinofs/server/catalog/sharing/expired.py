@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_
 
-from rinofs.server.catalog import audit
 from rinofs.server.catalog.database import OUTCOME_LIFETIME
 from rinofs.server.catalog.sharing.locks import CHUNK, delete_unlocked
-from rinofs.server.catalog.signins import REMEMBERED
 from rinofs.server.catalog.tables import oauth_codes, outcomes, sent_forms, sessions, throttles, tokens
+from rinofs.server.catalog.users import audit
+from rinofs.server.catalog.users.signins import REMEMBERED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

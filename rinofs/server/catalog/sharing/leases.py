@@ -18,9 +18,9 @@ from uuid import uuid4
 from sqlalchemy import delete, insert, or_, select, update
 
 from rinofs.server.blobs.store import is_object_key
+from rinofs.server.catalog.database import kind_of
 from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
 from rinofs.server.catalog.sharing.locks import delete_unlocked, put, shared
-from rinofs.server.catalog.sqlite.transactions import is_sqlite
 from rinofs.server.catalog.tables import workers
 from rinofs.server.errors import ApiError, Unavailable
 
@@ -52,7 +52,7 @@ def hold_workers(connection: Connection, keys: Iterable[str]) -> None:
         If one is fenced already: its contents may be gone.
     """
     names = {key.split("/")[1] for key in keys if is_object_key(key)}
-    if not names or is_sqlite(connection):  # there, a process is known to be gone by its lock
+    if not names or not kind_of(connection).is_shared:  # a process is known to be gone by its lock
         return
     wanted = select(workers.c.name).where(workers.c.name.in_(sorted(names)), workers.c.fenced.is_(None))
     if set(connection.scalars(shared(wanted))) != names:

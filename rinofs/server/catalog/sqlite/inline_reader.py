@@ -5,36 +5,22 @@ from __future__ import annotations
 import sqlite3
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.dialects import sqlite
+
+from rinofs.server.catalog.transactions import WouldWait
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from sqlalchemy import Connection, Select
 
-__all__ = ["InlineReader", "Reader", "WouldWait"]
+    from rinofs.server.catalog.transactions import Reader, RowResult
+
+__all__ = ["InlineReader"]
 
 _NAMED = sqlite.dialect(paramstyle="named")
-
-
-class WouldWait(Exception):  # noqa: N818 (no failure: the question is for where waiting is allowed)
-    """The database cannot answer at once."""
-
-
-class RowResult(Protocol):
-    """What a statement has found."""
-
-    def one_or_none(self) -> Any:
-        """Return the row, if there is one."""
-
-
-class Reader(Protocol):
-    """What rows can be looked up with: a connection of SQLAlchemy's, or an inline reader."""
-
-    def execute(self, statement: Select[Any], parameters: Mapping[str, Any], /) -> RowResult:
-        """Run a statement."""
 
 
 class _Row:

@@ -19,7 +19,8 @@ from sqlalchemy.exc import DBAPIError
 
 from rinofs.server.budgets import is_over, limited
 from rinofs.server.catalog.sqlite.functions import python_functions
-from rinofs.server.catalog.sqlite.inline_reader import InlineReader, WouldWait
+from rinofs.server.catalog.sqlite.inline_reader import InlineReader
+from rinofs.server.catalog.transactions import WouldWait
 from rinofs.server.errors import (
     database_busy,
     database_failed,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
 
-    from rinofs.server.catalog.sqlite.inline_reader import Reader
+    from rinofs.server.catalog.transactions import Reader
     from rinofs.server.errors import ApiError
 
 __all__ = [
@@ -44,7 +45,6 @@ __all__ = [
     "driver_of",
     "file_problems",
     "is_busy",
-    "is_sqlite",
     "sqlite_engine",
 ]
 
@@ -101,11 +101,6 @@ def driver_of(connection: Connection) -> sqlite3.Connection:
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
     return driver
-
-
-def is_sqlite(connection: Connection) -> bool:
-    """Tell whether a connection leads to SQLite."""
-    return connection.dialect.name == "sqlite"
 
 
 def is_busy(error: BaseException | None) -> bool:

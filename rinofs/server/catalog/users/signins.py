@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import and_, delete, func, insert, or_, select, update
 
-from rinofs.server.catalog.accounts import USER
 from rinofs.server.catalog.records import User
 from rinofs.server.catalog.sharing.locks import add_unless_present, delete_unlocked, put
 from rinofs.server.catalog.tables import sent_forms, sessions, throttles, users
+from rinofs.server.catalog.users.accounts import USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, func, insert, select, update
 
-from rinofs.server.catalog.accounts import OAUTH, USER
 from rinofs.server.catalog.records import User, now
 from rinofs.server.catalog.sharing.locks import shared
 from rinofs.server.catalog.tables import (
@@ -22,6 +21,7 @@ from rinofs.server.catalog.tables import (
     tokens,
     users,
 )
+from rinofs.server.catalog.users.accounts import OAUTH, USER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
