@@ -8,7 +8,8 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from rinofs.server.auth.passwords import LONGEST, Attempt, Passwords, check_new_password
+from rinofs.server.auth.passwords import LONGEST, Passwords, check_new_password
+from rinofs.server.auth.throttle import Attempt, SignInThrottle
 from rinofs.server.auth.token_uses import TokenUses
 from rinofs.server.budgets import FairQueue, Remembered
 from rinofs.server.catalog.users import accounts as rows
@@ -20,7 +21,6 @@ from rinofs.server.errors import (
     Conflict,
     Forbidden,
     NotFound,
-    TooManyRequests,
     Unauthorized,
 )
 from rinofs.server.web.connections import network_of
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from rinofs.server.catalog.database import Connection, Database
     from rinofs.server.catalog.records import User
     from rinofs.server.catalog.users.accounts import UserSummary
-    from rinofs.server.catalog.users.signins import Limit
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -52,8 +51,6 @@ REMEMBERED = 5.0
 """Seconds for which a token that was found good is not looked up again."""
 USE_NOTED_EVERY = 3600
 """Seconds to which the last use of a token is kept."""
-KNOWN_FOR = 30 * 24 * 3600
-"""Seconds for which an address that signed in to an account is spared what others do to it."""
 MOST_TOKENS = 1000
 """Tokens that a user can have."""
 CHECKS_AT_ONCE = 2
@@ -100,6 +97,7 @@ class Accounts:
         self._database = database
         self.remembered = Remembered[StoredToken](REMEMBERED, timer)
         self._passwords = Passwords()
+        self._throttle = SignInThrottle(database)
         self._uses = TokenUses(database)
 
     def close(self) -> None:
@@ -527,11 +525,11 @@ class Accounts:
             stored = rows.password_of(connection, username)
             user = rows.find_user(connection, username)
         attempt = Attempt(username, address)
-        self._begin(attempt)
+        self._throttle.begin(attempt)
         if self._passwords.matches(stored, password) and user is not None:
             with self._database.write(user.id) as connection:
                 if rows.password_of(connection, username) == stored:
-                    self._succeed(connection, attempt)
+                    self._throttle.succeed(connection, attempt)
                     return act(connection, user)
         with self._database.write() as connection:
             # What was typed in place of a name that is none may be a password.
@@ -558,37 +556,6 @@ class Accounts:
             return token
 
         return self.with_password(username, password, address, make)
-
-    def _begin(self, attempt: Attempt) -> None:
-        with self._database.write() as connection:
-            limits = self._limits(connection, attempt)
-            signins.lock(connection, (limit.digest for limit in limits))
-            moment = self._database.moment(connection)  # not before what others have counted meanwhile
-            left = signins.seconds_to_wait(connection, limits, moment)
-            if left <= 0:
-                signins.count_attempt(connection, limits, moment)
-                return
-        seconds = str(int(left) + 1)
-        raise TooManyRequests(
-            f"too many wrong passwords; try again in {seconds} s", headers={"Retry-After": seconds}
-        )
-
-    def _succeed(self, connection: Connection, attempt: Attempt) -> None:
-        limits = self._limits(connection, attempt)
-        signins.lock(connection, [attempt.known_digest, *(limit.digest for limit in limits)])
-        moment = self._database.moment(connection)
-        signins.note_success(
-            connection,
-            limits,
-            known=attempt.known_digest,
-            until=int(moment + KNOWN_FOR),
-            moment=moment,
-        )
-
-    def _limits(self, connection: Connection, attempt: Attempt) -> list[Limit]:
-        moment = self._database.moment(connection)
-        known = signins.is_known(connection, attempt.known_digest, moment)
-        return attempt.limits(known=known)
 
     def _note(
         self, connection: Connection, event: AuditEvent, user: User, source: str | None, **details: object

@@ -1,35 +1,20 @@
-"""Check passwords, with limits on the number of attempts."""
+"""Passwords: which are allowed, and their hashes."""
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import threading
-from dataclasses import dataclass
 
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error
 
-from rinofs.server.catalog.users.signins import Limit
 from rinofs.server.errors import BadRequest
-from rinofs.server.web.connections import network_of
 
-__all__ = ["Attempt", "Passwords", "check_new_password"]
+__all__ = ["Passwords", "check_new_password"]
 
 SHORTEST = 8
 LONGEST = 1024
 """Maximum length of a password in characters."""
-
-FREE_ATTEMPTS = 5
-"""Wrong passwords per account and address after which each further attempt has to wait."""
-FREE_PER_ACCOUNT = 20
-"""The same per account over all addresses, except for addresses that signed in recently."""
-FREE_PER_ADDRESS = 100
-"""The same per address over all accounts."""
-LONGEST_WAIT = 300
-"""Maximum wait before an attempt, in seconds."""
-LONGEST_SHARED_WAIT = 60
-"""The same if others may have caused the wait."""
 
 
 def check_new_password(password: str) -> str:
@@ -45,42 +30,6 @@ def check_new_password(password: str) -> str:
             f"password: at least {SHORTEST} and at most {LONGEST} characters are needed", field="password"
         )
     return password
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """An attempt to sign in with a password.
-
-    Attributes
-    ----------
-    account : str
-        Name of the account.
-    address : str
-        Address of the client.
-    """
-
-    account: str
-    address: str
-
-    def limits(self, *, known: bool) -> list[Limit]:
-        """Return the limits for the attempt; `known` is whether the address signed in recently."""
-        network = network_of(self.address)
-        limits = [
-            Limit(_digest("both", self.account, network), FREE_ATTEMPTS, LONGEST_WAIT),
-            Limit(_digest("address", network), FREE_PER_ADDRESS, LONGEST_SHARED_WAIT),
-        ]
-        if not known:
-            limits.append(Limit(_digest("account", self.account), FREE_PER_ACCOUNT, LONGEST_SHARED_WAIT))
-        return limits
-
-    @property
-    def known_digest(self) -> str:
-        """Digest of account and address, stored after a successful sign-in."""
-        return _digest("known", self.account, network_of(self.address))
-
-
-def _digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 class Passwords:

@@ -23,7 +23,7 @@ import pytest
 import requests
 from sqlalchemy import func, select
 
-from rinofs.server.auth.passwords import FREE_ATTEMPTS
+from rinofs.server.auth.throttle import FREE_ATTEMPTS
 from rinofs.server.blobs.bucket import Bucket
 from rinofs.server.catalog.integrity import check_rows
 from rinofs.server.catalog.tables import oauth_grants, objects

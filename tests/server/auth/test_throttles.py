@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rinofs.server.auth import passwords
-from rinofs.server.auth.accounts import KNOWN_FOR, Accounts
-from rinofs.server.auth.passwords import (
+from rinofs.server.auth import throttle
+from rinofs.server.auth.accounts import Accounts
+from rinofs.server.auth.passwords import Passwords
+from rinofs.server.auth.throttle import (
     FREE_ATTEMPTS,
+    KNOWN_FOR,
     LONGEST_SHARED_WAIT,
     LONGEST_WAIT,
-    Passwords,
 )
 from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.users import signins
@@ -54,8 +55,8 @@ def data(services: Services) -> Path | str:
 
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passwords, "FREE_PER_ACCOUNT", FREE_PER_ACCOUNT)
-    monkeypatch.setattr(passwords, "FREE_PER_ADDRESS", FREE_PER_ADDRESS)
+    monkeypatch.setattr(throttle, "FREE_PER_ACCOUNT", FREE_PER_ACCOUNT)
+    monkeypatch.setattr(throttle, "FREE_PER_ADDRESS", FREE_PER_ADDRESS)
     monkeypatch.setattr(Passwords, "hash", lambda _self, password: f"hash of {password}")
     monkeypatch.setattr(Passwords, "matches", lambda _self, stored, password: stored == f"hash of {password}")
 
