@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rinofs.server.catalog import objects
+from rinofs.server.catalog.paths import in_folders
 from rinofs.server.catalog.records import Kind, NewObject, Record, User
 from rinofs.server.errors import ApiError
 
@@ -112,7 +113,7 @@ def _made_folders(
     connection: Connection, user: User, wanted: Sequence[tuple[int | None, str]]
 ) -> dict[tuple[int | None, str], Record]:
     """Return what has some names in some folders, made folders where there is nothing."""
-    found = objects.in_folders(connection, user, wanted)
+    found = in_folders(connection, user, wanted)
     rows = [
         objects.row_of(user, NewObject(*place), Kind.FOLDER, blob=None, number=None, replaced=None)
         for place in wanted
@@ -144,7 +145,7 @@ def _add_run(
 ) -> list[Record]:
     """Make files of different places: looked up at once, and the new ones added at once."""
     places = [(new.parent, new.name) for new, _ in files]
-    present = objects.in_folders(connection, user, places)
+    present = in_folders(connection, user, places)
     made: dict[tuple[int | None, str], Record] = {}
     rows: list[dict[str, object]] = []
     for number, (place, (new, blob)) in enumerate(zip(places, files, strict=True), first):

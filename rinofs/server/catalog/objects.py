@@ -1,6 +1,8 @@
-"""Objects within one transaction: finding them by ids, names and paths, adding and changing them.
+"""Objects within one transaction: finding them by id or name, adding and changing them.
 
-What refers to contents gets the number of their row from `refer`.
+References to contents are here too, in place of a module of their own: each upload looks up its content,
+refers to it and adds an object, and would pass one more module on its way. What refers to contents gets the
+number of their row from `refer`.
 """
 
 from __future__ import annotations
@@ -15,14 +17,12 @@ from rinofs.protocol.limits import LARGEST_ID
 from rinofs.server.catalog import blob_rows
 from rinofs.server.catalog.database import kind_of
 from rinofs.server.catalog.records import (
-    Change,
     Kind,
     NewObject,
     Record,
     User,
     dump_list,
     dump_metadata,
-    load_metadata,
     now,
 )
 from rinofs.server.catalog.sharing.leases import hold_workers
@@ -46,20 +46,13 @@ __all__ = [
     "add",
     "add_all",
     "changeable",
-    "changed_values",
     "child",
     "earlier",
     "folder_for",
     "get",
-    "in_folders",
     "inside",
-    "locate",
-    "locate_few",
-    "locate_many",
-    "metadata_values",
     "needed_folder",
     "refer",
-    "refuse_fields",
     "refuse_folder",
     "refuse_taken",
     "row_of",
@@ -97,17 +90,6 @@ _BY_ID = RECORDS.where(_MINE, objects.c.id == bindparam("number"))
 _BY_NAME = RECORDS.where(_MINE, objects.c.name == bindparam("called"), objects.c.version_of.is_(None))
 _AT_TOP = _BY_NAME.where(objects.c.parent.is_(None))
 _IN_FOLDER = _BY_NAME.where(objects.c.parent == bindparam("folder"))
-_BY_NAMES = RECORDS.where(
-    _MINE, objects.c.name.in_(bindparam("names", expanding=True)), objects.c.version_of.is_(None)
-)
-_SOME_AT_TOP = _BY_NAMES.where(objects.c.parent.is_(None))
-_SOME_IN_FOLDER = _BY_NAMES.where(objects.c.parent == bindparam("folder"))
-_IN_SOME_FOLDERS = _BY_NAMES.where(objects.c.parent.in_(bindparam("folders", expanding=True)))
-
-_MOST_COMBINATIONS = 1024
-"""Folders times names that one statement looks up; looking up a hundred takes as long as a statement."""
-
-
 _CONTENTS = select(blobs.c.id, blobs.c.key, blobs.c.size, blobs.c.blake3, blobs.c.sha256)
 _BY_DIGEST_OR_KEY = shared(
     _CONTENTS.where(
@@ -304,107 +286,6 @@ def child(reader: Reader, user: User, parent: int | None, name: str) -> Record |
     found = _AT_TOP if parent is None else _IN_FOLDER
     row = reader.execute(found, {"user": user.id, "called": name, "folder": parent}).one_or_none()
     return None if row is None else Record(*row)
-
-
-def locate(reader: Reader, user: User, path: Sequence[str]) -> Record:
-    """Return the current object at a path.
-
-    Raises
-    ------
-    NotFound
-        Naming the first part that is missing.
-    """
-    found: Record | None = None
-    for depth, name in enumerate(path):
-        if found is not None and found.type != Kind.FOLDER:
-            break
-        step = child(reader, user, None if found is None else found.id, name)
-        if step is None:
-            where = f"in {'/'.join(path[:depth])}" if depth else "at the top level"
-            raise NotFound(f"path: {name!r} does not exist {where}", field="path")
-        found = step
-    else:
-        if found is not None:
-            return found
-    raise NotFound(f"path: {'/'.join(path)} is below an object that is not a folder", field="path")
-
-
-def locate_many(connection: Connection, user: User, paths: Sequence[Sequence[str]]) -> list[Record | None]:
-    """Return the current objects at some paths, None where there is none.
-
-    What is at one depth of all paths is looked up together: chunks of arrays are in a folder each.
-    """
-    found: list[Record | None] = [None] * len(paths)
-    followed = [number for number, path in enumerate(paths) if path]
-    depth = 0
-    while followed:
-        steps = {number: (_id_of(found[number]), paths[number][depth]) for number in followed}
-        records = in_folders(connection, user, steps.values())
-        depth += 1
-        followed = []
-        for number, step in steps.items():
-            record = found[number] = records.get(step)
-            if record is not None and len(paths[number]) > depth:
-                if record.type == Kind.FOLDER:
-                    followed.append(number)
-                else:
-                    found[number] = None
-    return found
-
-
-def locate_few(reader: Reader, user: User, paths: Sequence[Sequence[str]]) -> list[Record | None]:
-    """Return what `locate_many` returns, by a statement for each folder and object that is on the way."""
-    steps: dict[tuple[int | None, str], Record | None] = {}
-    found: list[Record | None] = []
-    for path in paths:
-        here: Record | None = None
-        for depth, name in enumerate(path):
-            if depth and (here is None or here.type != Kind.FOLDER):
-                here = None
-                break
-            step = (_id_of(here), name)
-            if step not in steps:
-                steps[step] = child(reader, user, *step)
-            here = steps[step]
-        found.append(here)
-    return found
-
-
-def _id_of(record: Record | None) -> int | None:
-    return None if record is None else record.id
-
-
-def in_folders(
-    connection: Connection, user: User, places: Iterable[tuple[int | None, str]]
-) -> dict[tuple[int | None, str], Record]:
-    """Return the current objects of some names in some folders, by folder and name."""
-    below: dict[int | None, set[str]] = {}
-    for folder, name in places:
-        below.setdefault(folder, set()).add(name)
-    names = {name for of_folder in below.values() for name in of_folder}
-    if len(below) < 2 or None in below or len(below) * len(names) > _MOST_COMBINATIONS:
-        return {
-            (folder, name): record
-            for folder, of_folder in below.items()
-            for name, record in _children(connection, user, folder, of_folder).items()
-        }
-    values = {"user": user.id, "folders": sorted(filter(None, below)), "names": sorted(names)}
-    rows = connection.execute(_IN_SOME_FOLDERS, values)
-    found = {(row.parent, row.name): Record(*row) for row in rows}
-    return {place: record for place, record in found.items() if place[1] in below[place[0]]}
-
-
-def _children(
-    connection: Connection, user: User, parent: int | None, names: Collection[str]
-) -> dict[str, Record]:
-    """Return the current objects of some names in a folder, by name."""
-    if len(names) == 1:
-        [name] = names
-        record = child(connection, user, parent, name)
-        return {} if record is None else {name: record}
-    asked = _SOME_AT_TOP if parent is None else _SOME_IN_FOLDER
-    rows = connection.execute(asked, {"user": user.id, "names": sorted(names), "folder": parent})
-    return {row.name: Record(*row) for row in rows}
 
 
 # Putting it together takes longer than running it.
@@ -646,42 +527,3 @@ def _taken(name: str, error: IntegrityError | None = None) -> NoReturn:
     if error is not None and is_dangling(error):  # the owner is gone, of whom this process does not know yet
         raise error
     raise Conflict(f"name: {name!r} is taken", field="name") from error
-
-
-def changed_values(record: Record, change: Change) -> dict[str, object]:
-    """Return the columns that a change of an object sets.
-
-    Raises
-    ------
-    BadRequest
-        If a field of files is to be metadata of one.
-    """
-    if change.file_fields and record.type == Kind.FILE:
-        refuse_fields(change.file_fields)
-    values: dict[str, object] = {}
-    if change.name is not None:
-        values["name"] = change.name
-    if change.tags is not None:
-        values["tags"] = dump_list(change.tags)
-    if change.metadata is not None or change.merged or change.file_fields:
-        metadata = load_metadata(record.metadata) if change.metadata is None else change.metadata
-        values |= metadata_values({**metadata, **change.merged, **change.file_fields})
-    if change.versions:
-        values["versions"] = dump_list(sorted(change.versions.union(json.loads(record.versions))))
-    # The time of a file is that of its content.
-    if values and record.type != Kind.FILE:
-        values["updated_on"] = now()
-    return values
-
-
-def refuse_fields(names: Collection[str]) -> NoReturn:
-    """Refuse fields of a record that only the server sets."""
-    named = ", ".join(sorted(names))
-    message = "only the server sets this; as metadata it has to be inside the field 'metadata'"
-    raise BadRequest(f"{named}: {message}", field=min(names))
-
-
-def metadata_values(metadata: Mapping[str, object]) -> dict[str, object]:
-    """Return the columns that new metadata set."""
-    text = dump_metadata(metadata)
-    return {"metadata": text, "metadata_size": len(text.encode())}

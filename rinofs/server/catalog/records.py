@@ -10,7 +10,7 @@ import json
 import math
 from dataclasses import dataclass, field, make_dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import orjson
 
@@ -20,7 +20,7 @@ from rinofs.protocol.records import METADATA_TRUNCATED, RECORD_FIELDS
 from rinofs.server.errors import BadRequest, TooLarge
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 __all__ = [
     "Change",
@@ -28,12 +28,15 @@ __all__ = [
     "NewObject",
     "Record",
     "User",
+    "changed_values",
     "dump",
     "dump_list",
     "dump_metadata",
     "known_digests",
     "load_metadata",
+    "metadata_values",
     "now",
+    "refuse_fields",
 ]
 
 
@@ -328,3 +331,42 @@ def _check_nested(value: object, depth: int) -> None:
             _check(item, depth - 1)
     else:
         raise BadRequest(f"metadata: a {type(value).__name__} is not a JSON value", field="metadata")
+
+
+def changed_values(record: Record, change: Change) -> dict[str, object]:
+    """Return the columns that a change of an object sets.
+
+    Raises
+    ------
+    BadRequest
+        If a field of files is to be metadata of one.
+    """
+    if change.file_fields and record.type == Kind.FILE:
+        refuse_fields(change.file_fields)
+    values: dict[str, object] = {}
+    if change.name is not None:
+        values["name"] = change.name
+    if change.tags is not None:
+        values["tags"] = dump_list(change.tags)
+    if change.metadata is not None or change.merged or change.file_fields:
+        metadata = load_metadata(record.metadata) if change.metadata is None else change.metadata
+        values |= metadata_values({**metadata, **change.merged, **change.file_fields})
+    if change.versions:
+        values["versions"] = dump_list(sorted(change.versions.union(json.loads(record.versions))))
+    # The time of a file is that of its content.
+    if values and record.type != Kind.FILE:
+        values["updated_on"] = now()
+    return values
+
+
+def refuse_fields(names: Collection[str]) -> NoReturn:
+    """Refuse fields of a record that only the server sets."""
+    named = ", ".join(sorted(names))
+    message = "only the server sets this; as metadata it has to be inside the field 'metadata'"
+    raise BadRequest(f"{named}: {message}", field=min(names))
+
+
+def metadata_values(metadata: Mapping[str, object]) -> dict[str, object]:
+    """Return the columns that new metadata set."""
+    text = dump_metadata(metadata)
+    return {"metadata": text, "metadata_size": len(text.encode())}

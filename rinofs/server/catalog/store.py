@@ -13,11 +13,21 @@ from sqlalchemy import and_, func, select
 
 from rinofs.server.catalog import bulk_insert, listings, moves, objects
 from rinofs.server.catalog.blob_rows import drop_unreferenced
-from rinofs.server.catalog.objects import changed_values, metadata_values
+from rinofs.server.catalog.paths import locate, locate_few, locate_many
 from rinofs.server.catalog.queries import searches
 from rinofs.server.catalog.queries.conditions import compile_query, compile_sort
 from rinofs.server.catalog.queries.indexes import FieldIndexes
-from rinofs.server.catalog.records import Change, Kind, NewObject, Record, User, load_metadata, now
+from rinofs.server.catalog.records import (
+    Change,
+    Kind,
+    NewObject,
+    Record,
+    User,
+    changed_values,
+    load_metadata,
+    metadata_values,
+    now,
+)
 from rinofs.server.catalog.tables import objects as table
 from rinofs.server.catalog.users.audit import AuditEvent
 from rinofs.server.errors import BadRequest, Conflict, PreconditionFailed
@@ -100,7 +110,7 @@ class Store:
         with database.look() if at_once else database.lookups() if one_row else database.read() as reader:
             if isinstance(where, int):
                 return objects.get(reader, user, where)
-            return objects.locate(reader, user, where)
+            return locate(reader, user, where)
 
     def locate_many(
         self, user: User, paths: Sequence[Sequence[str]], *, at_once: bool = False
@@ -111,9 +121,9 @@ class Store:
         """
         if at_once:
             with self._database.look() as reader:
-                return objects.locate_few(reader, user, paths)
+                return locate_few(reader, user, paths)
         with self._database.read() as connection:
-            return objects.locate_many(connection, user, paths)
+            return locate_many(connection, user, paths)
 
     def ancestors(self, user: User, number: int) -> list[Record]:
         """Return the folders above an object, from the top level down."""
@@ -487,7 +497,7 @@ def _folder(connection: Connection, user: User, where: int | Sequence[str] | Non
     if isinstance(where, int):
         found = objects.get(connection, user, where)
     else:
-        found = objects.locate(connection, user, where)
+        found = locate(connection, user, where)
     if found.type != Kind.FOLDER:
         raise BadRequest(f"id: {found.id} is not a folder", field="id")
     return found.id

@@ -10,8 +10,7 @@ from rinofs.protocol.limits import DEFAULT_PAGE, LARGEST_ID, MAX_FIELDS, MAX_IDS
 from rinofs.protocol.names import InvalidNameError, check_name
 from rinofs.protocol.records import ALSO_SENT, METADATA, METADATA_TRUNCATED
 from rinofs.server.catalog.listings import PageRequest
-from rinofs.server.catalog.objects import refuse_fields
-from rinofs.server.catalog.records import Change, Kind, NewObject
+from rinofs.server.catalog.records import Change, Kind, NewObject, refuse_fields
 from rinofs.server.errors import BadRequest
 
 if TYPE_CHECKING:
