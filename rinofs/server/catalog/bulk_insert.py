@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from rinofs.server.catalog import objects
-from rinofs.server.catalog.paths import in_folders
+from rinofs.server.catalog.path_lookups import in_folders
 from rinofs.server.catalog.records import Kind, NewObject, Record, User
 from rinofs.server.errors import ApiError
 

@@ -13,7 +13,7 @@ from sqlalchemy import and_, func, select
 
 from rinofs.server.catalog import bulk_insert, listings, moves, objects
 from rinofs.server.catalog.blob_rows import drop_unreferenced
-from rinofs.server.catalog.paths import locate, locate_few, locate_many
+from rinofs.server.catalog.path_lookups import locate, locate_few, locate_many
 from rinofs.server.catalog.queries import searches
 from rinofs.server.catalog.queries.conditions import compile_query, compile_sort
 from rinofs.server.catalog.queries.indexes import FieldIndexes
