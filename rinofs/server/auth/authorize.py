@@ -17,7 +17,7 @@ from starlette.responses import Response
 from rinofs.server.auth.oauth import read_form
 from rinofs.server.auth.pages import page, root_path
 from rinofs.server.auth.redirect_uris import policy_source
-from rinofs.server.auth.sessions import LIFETIME
+from rinofs.server.auth.sessions import LIFETIME, SignedOutError
 from rinofs.server.errors import ApiError, TooManyRequests, Unauthorized, Unavailable
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ __all__ = ["AuthorizePage"]
 COOKIE = "rinofs_session"
 PATH = "/oauth/authorize"
 
+_SIGNED_OUT = "You were signed out meanwhile. Nothing has been done."
 _STALE = "This form had been open for too long, or was sent already. Please try again."
 
 
@@ -175,16 +176,20 @@ class AuthorizePage:
         self, request: Request, asked: _Asked, session: str, user: User, decision: str | None
     ) -> Response:
         if decision == "allow":
-            return _redirect(await to_thread.run_sync(self._allow, asked, user))
+            try:
+                return _redirect(await to_thread.run_sync(self._allow, asked, session, user))
+            except SignedOutError:
+                return await to_thread.run_sync(self._shown, request, asked, _Told(403, _SIGNED_OUT))
         if decision == "leave":
             await to_thread.run_sync(self._sessions.sign_out, session)
             return _here(request)
         denied = AccessDeniedError(state=asked.state)
         return _redirect(denied.in_uri(asked.redirect_uri))
 
-    def _allow(self, asked: _Asked, user: User) -> str:
+    def _allow(self, asked: _Asked, session: str, user: User) -> str:
+        consent = partial(self._sessions.hold, session=session, user=user)
         headers, _, _ = self._provider.create_authorization_response(
-            asked.uri, scopes=asked.scopes, credentials={"user": user}
+            asked.uri, scopes=asked.scopes, credentials={"user": user, "check_consent": consent}
         )
         location: str = headers["Location"]
         return location

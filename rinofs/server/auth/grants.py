@@ -17,6 +17,8 @@ from rinofs.server.catalog.users.audit import AuditEvent
 from rinofs.server.catalog.users.grants import Code
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rinofs.server.catalog.database import Connection, Database
     from rinofs.server.catalog.records import User
     from rinofs.server.catalog.users.grants import StoredGrant
@@ -77,7 +79,15 @@ class Grants:
         self._database = database
 
     def add_code(
-        self, code: str, user: User, client_id: str, *, redirect_uri: str, scope: str, challenge: str | None
+        self,
+        code: str,
+        user: User,
+        client_id: str,
+        *,
+        redirect_uri: str,
+        scope: str,
+        challenge: str | None,
+        check: Callable[[Connection], None] | None = None,
     ) -> None:
         """Keep a code that a program may exchange for tokens.
 
@@ -91,8 +101,12 @@ class Grants:
             To what.
         challenge : str or None
             The PKCE challenge (S256).
+        check : callable, optional
+            Called in the transaction that keeps the code; refuses by raising.
         """
         with self._database.write(user.id) as connection:
+            if check is not None:
+                check(connection)
             moment = self._database.moment(connection)
             kept = Code(user, client_id, redirect_uri, scope, challenge, int(moment + CODE_LIFETIME))
             rows.add_code(connection, token_digest(code), kept)

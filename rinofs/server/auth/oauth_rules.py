@@ -153,6 +153,7 @@ class Rules(RequestValidator):  # type: ignore[misc]
             redirect_uri=request.redirect_uri,
             scope=" ".join(request.scopes),
             challenge=request.code_challenge,
+            check=request.check_consent,
         )
 
     # Tokens

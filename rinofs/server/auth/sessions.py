@@ -14,10 +14,14 @@ if TYPE_CHECKING:
     from rinofs.server.catalog.database import Connection, Database
     from rinofs.server.catalog.records import User
 
-__all__ = ["LIFETIME", "Sessions"]
+__all__ = ["LIFETIME", "Sessions", "SignedOutError"]
 
 LIFETIME = 3600
 """Seconds for which a browser stays signed in, and a form may be sent."""
+
+
+class SignedOutError(Exception):
+    """Nobody is signed in any more with a browser."""
 
 
 class Sessions:
@@ -58,6 +62,17 @@ class Sessions:
             return None
         with self._database.read() as connection:
             return rows.session_user(connection, _digest(session), self._database.moment(connection))
+
+    def hold(self, connection: Connection, session: str, user: User) -> None:
+        """Have a user stay signed in until a writing transaction ends.
+
+        Raises
+        ------
+        SignedOutError
+            If the user is not any more, since another tab or a new password has ended that.
+        """
+        if not rows.hold_session(connection, _digest(session), user, self._database.moment(connection)):
+            raise SignedOutError
 
     def sign_out(self, session: str) -> None:
         """Forget who is signed in."""

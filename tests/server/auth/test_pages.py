@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from rinofs.server.auth.authorize import COOKIE
+from rinofs.server.auth.sessions import Sessions
 from rinofs.testing import live_server
 from tests.server.browsing import Browser, Program, hidden_fields, query_of
 
@@ -264,6 +266,26 @@ def test_a_form_is_sent_once(program: Program, signed_in: Browser) -> None:
     assert send(signed_in, page, fields).status_code == 303
     again = send(signed_in, page, fields)
     assert (again.status_code, "location" in again.headers) == (403, False)
+
+
+def test_nothing_is_granted_once_signed_out(
+    server: LiveServer, program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = Browser()
+    browser.log_in(program.url(), server.username, server.password)
+    page, fields = forms(program, browser)
+    cookie, check = browser.session.cookies[COOKIE], Sessions.is_good
+
+    def good_and_signed_out(self: Sessions, token: str, session: str, purpose: str) -> bool:
+        good = check(self, token, session, purpose)
+        if session == cookie:
+            self.sign_out(session)  # in another tab, by another worker
+        return good
+
+    monkeypatch.setattr(Sessions, "is_good", good_and_signed_out)
+    answer = send(browser, page, fields)
+    assert (answer.status_code, "location" in answer.headers) == (403, False)
+    assert 'name="password"' in answer.text
 
 
 def test_a_form_without_a_cookie_does_nothing(program: Program, signed_in: Browser) -> None:

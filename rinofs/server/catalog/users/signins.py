@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import and_, delete, func, insert, or_, select, update
 
 from rinofs.server.catalog.records import User
-from rinofs.server.catalog.sharing.locks import add_unless_present, delete_unlocked, put
+from rinofs.server.catalog.sharing.locks import add_unless_present, delete_unlocked, put, shared
 from rinofs.server.catalog.tables import sent_forms, sessions, throttles, users
 from rinofs.server.catalog.users.accounts import USER
 
@@ -27,6 +27,7 @@ __all__ = [
     "count_attempt",
     "end_session",
     "end_sessions_of",
+    "hold_session",
     "is_known",
     "lock",
     "mark_sent",
@@ -159,6 +160,12 @@ def session_user(connection: Connection, digest: str, moment: float) -> User | N
         wanted.where(sessions.c.sha256 == digest, sessions.c.expires > moment)
     ).one_or_none()
     return None if row is None else User(*row)
+
+
+def hold_session(connection: Connection, digest: str, user: User, moment: float) -> bool:
+    """Have a user stay signed in until a writing transaction ends; tell whether the user still is."""
+    mine = (sessions.c.sha256 == digest, sessions.c.user == user.id, sessions.c.expires > moment)
+    return connection.scalar(shared(select(sessions.c.sha256).where(*mine))) is not None
 
 
 def end_session(connection: Connection, digest: str) -> None:
