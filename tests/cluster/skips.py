@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 _FILE = "looks into the file of an SQLite database, breaks it, or speaks its SQL"
 _FOLDER = "is about a folder with a database of its own"
 _PROCESS = "runs processes on folders; tests/cluster has those on PostgreSQL"
-_CONNECTION = "is about the connection to the server itself, which is nginx's here"
+_CONNECTION = "counts connections to the server itself, which are nginx's here"
+_TWO = "has an nginx that encrypts in front of this one, which says that nobody does"
+_HOST = "sends what nginx refuses itself"
 
 ON_POSTGRESQL = {
     "tests/rinocloud/test_long_listings.py": _FILE,
@@ -52,10 +54,12 @@ ON_POSTGRESQL = {
 }
 
 BEHIND_NGINX = {
-    "tests/scenarios/rinocloud/test_faults.py": _CONNECTION,
-    "tests/scenarios/test_interruptions.py": _CONNECTION,
-    "tests/server/test_nginx.py": _CONNECTION,
-    "tests/server/web/": _CONNECTION,
+    "tests/server/test_nginx.py::test_files_datapacks_and_logins": _TWO,
+    "tests/server/web/test_connections.py::test_one_address_leaves_room_for_others": _CONNECTION,
+    "tests/server/web/test_connections.py::test_the_oldest_idle_connection_makes_room[silent]": _CONNECTION,
+    "tests/server/web/test_hosts.py::test_whoever_checks_the_health_needs_no_name[hosts1]": _HOST,
+    "tests/server/web/test_hosts.py::test_whoever_checks_the_health_needs_no_name[hosts2]": _HOST,
+    "tests/server/web/test_hosts.py::test_whoever_checks_the_health_needs_no_name[hosts4]": _HOST,
 }
 
 
