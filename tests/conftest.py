@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from argon2 import PasswordHasher
-from argon2.profiles import CHEAPEST
 from fsspec.config import conf
 from hypothesis import settings
 
 from tests.campaign import left_out, rounds
+from tests.hashing import hash_cheaply
 
 # Where it is installed, jsonschema imports it for three seconds, for a format that no schema here has.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
@@ -30,15 +29,9 @@ if TYPE_CHECKING:
 settings.register_profile("rinofs", deadline=None)
 settings.load_profile("rinofs")
 
-# A hash of a password fills 64 MiB, several times over. Servers in processes of their own take that time, and
-# so do the campaigns.
+# The campaigns take their time.
 if rounds(1, 0):
-    PasswordHasher.__init__.__defaults__ = (
-        CHEAPEST.time_cost,
-        CHEAPEST.memory_cost,
-        CHEAPEST.parallelism,
-        *PasswordHasher.__init__.__defaults__[3:],
-    )
+    hash_cheaply()
 
 # What a shell runs in the background ignores Ctrl-C, and so would all that it starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -54,6 +47,10 @@ os.environ["MPLCONFIGDIR"] = str(Path(tempfile.gettempdir(), f"rinofs-tests-{get
 # a killed process leaves behind is the same in a folder in memory.
 if _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > _ROOM and "TMPDIR" not in os.environ:
     os.environ["TMPDIR"] = tempfile.tempdir = str(_IN_MEMORY)
+
+
+# Imports and collection leave next to nothing to collect.
+gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_collection_finish() -> None:

@@ -20,8 +20,8 @@ from fsspec.config import conf
 
 from rinofs.cli.main import main
 from rinofs.testing import live_server
-from rinofs.testing.process import COMMAND
 from tests.docs.blocks import blocks_of
+from tests.forkserver import Command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -187,9 +187,7 @@ class Reader:
 
 @contextlib.contextmanager
 def _served(words: list[str]) -> Iterator[list[str]]:
-    command = [*COMMAND, *words]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
+    with Command(words, stderr=2) as process:
         try:
             lines: list[str] = []
             for line in process.stdout:

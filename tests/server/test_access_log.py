@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 
-from rinofs.testing import server_process
+from tests.forkserver import server_process
 from tests.server.client import Api
 from tests.waiting import wait_until
 

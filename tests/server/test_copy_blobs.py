@@ -18,8 +18,8 @@ from rinofs.server.maintenance import fsck
 from rinofs.server.moving import move_contents
 from rinofs.server.services import open_services
 from rinofs.server.settings import ServerSettings
-from rinofs.testing import server_process
 from tests.breaking import Interrupting
+from tests.forkserver import server_process
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,14 @@ import pytest
 import requests
 
 from rinofs.server.folder import DataDirError, close_to_others, prepare_folder
-from rinofs.testing import live_server, server_process
-from rinofs.testing.process import COMMAND, ServerProcess
+from rinofs.testing import live_server
+from tests.forkserver import run_command, server_process
 from tests.server.client import Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rinofs.testing.process import ServerProcess
 
 CANARY = "canary-7f3a9b"
 
@@ -71,9 +72,7 @@ def test_what_is_open_is_closed_at_the_start(tmp_path: Path) -> None:
 def test_a_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("x")
     for command in (["serve", "--port", "0"], ["admin", "user", "list"]):
-        done = subprocess.run(
-            [*COMMAND, *command, "--data", str(tmp_path)], capture_output=True, text=True, timeout=60
-        )
+        done = run_command(*command, "--data", str(tmp_path))
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.startswith(f"rinofs: {tmp_path}: this folder has other files in it")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
@@ -109,9 +108,7 @@ def test_a_link_in_place_of_what_it_owns_is_not_followed(tmp_path: Path, name: s
     (data / name).symlink_to(target)
     with pytest.raises(DataDirError, match="symbolic link"):
         close_to_others(data)
-    done = subprocess.run(
-        [*COMMAND, "serve", "--port", "0", "--data", str(data)], capture_output=True, text=True, timeout=60
-    )
+    done = run_command("serve", "--port", "0", "--data", str(data))
     assert (done.returncode, "symbolic link" in done.stderr) == (1, True)
     assert not target.exists()
 
@@ -163,9 +160,9 @@ def test_the_same_password_at_each_start_ends_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", ["", "\n", "short"])
 def test_a_file_without_a_good_password(tmp_path: Path, content: str) -> None:
     (tmp_path / "password").write_text(content)
-    command = [*COMMAND, "serve", "--port", "0", "--data", str(tmp_path / "data")]
-    done = subprocess.run(
-        [*command, "--password-file", str(tmp_path / "password")], capture_output=True, text=True, timeout=60
+    done = run_command(
+        *("serve", "--port", "0", "--data", str(tmp_path / "data")),
+        *("--password-file", str(tmp_path / "password")),
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "password" in done.stderr

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rinofs.server.logs import RedactingFilter, redact
-from rinofs.testing import server_process
+from tests.forkserver import server_process
 from tests.server.client import Api
 from tests.waiting import wait_until
 

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from rinofs.server.blobs.cached import READS, SMALL, CachedBlobStore
 from rinofs.server.blobs.memory import MemoryBlobStore
-from rinofs.testing import ServerProcess, server_process
+from tests.forkserver import server_process
 from tests.server.client import Api
 from tests.server.test_shutdown import LENGTH, end, under_way
 from tests.waiting import wait_until
@@ -18,6 +18,8 @@ from tests.waiting import wait_until
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from rinofs.testing import ServerProcess
 
 CANARY = "canary-7f3a9b"
 METHODS = ("PROPFIND", "MKCOL", "LOCK", "REPORT", "PURGE")  # that are HTTP, but in no route

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 import requests
 
-from rinofs.testing import ServerProcess, live_server, server_process
+from rinofs.testing import ServerProcess, live_server
+from tests.forkserver import server_process
 from tests.server.client import Api
 from tests.waiting import wait_until
 

@@ -16,7 +16,9 @@ import requests
 from click.testing import CliRunner
 
 from rinofs.cli.main import main
-from rinofs.testing import ServerProcess, live_server, server_process
+from rinofs.testing import ServerProcess, live_server
+from rinofs.testing import server_process as started_process
+from tests.forkserver import server_process
 from tests.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
@@ -60,7 +62,7 @@ def log_in(server: ServerProcess, username: str, password: str) -> requests.Resp
 
 def test_first_start_makes_and_prints_secrets_once(tmp_path: Path) -> None:
     data = tmp_path / "new" / "data"
-    with server_process(data) as server:
+    with started_process(data) as server:
         first = server.output
         assert requests.get(f"{server.endpoint_url}/health", timeout=10).status_code == 200
         assert re.fullmatch(r"rino_[\w-]{43,}", server.token or "")
@@ -117,7 +119,7 @@ def test_given_secrets_hold_from_this_start_on(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals_end_it_cleanly_and_fast(tmp_path: Path, number: signal.Signals) -> None:
-    with server_process(tmp_path) as server:
+    with started_process(tmp_path) as server:
         with requests.Session() as session:
             session.get(f"{server.endpoint_url}/health", timeout=10)
             server._process.send_signal(number)

@@ -10,12 +10,14 @@ import requests
 from click.testing import CliRunner
 
 from rinofs.cli.main import main
-from rinofs.testing import ServerProcess, server_process
+from tests.forkserver import server_process
 from tests.server.client import Api
 from tests.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from rinofs.testing import ServerProcess
 
 FOREVER = "3600"
 BOUNDARY = "----part"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rinofs import RinoFileSystem
-from rinofs.testing import server_process
 from tests.abstract import TestCopy, TestGet, TestOpen, TestPipe, TestPut  # noqa: F401 - the suite
+from tests.forkserver import server_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,7 +25,8 @@ import xarray as xr
 from rinofs import RinoFileSystem, errors
 from rinofs.errors import NotWrittenWarning
 from rinofs.http.session import retry
-from rinofs.testing import Fault, server_process
+from rinofs.testing import Fault
+from tests.forkserver import server_process
 from tests.rinocloud import proxy
 from tests.rinocloud.proxy import proxy_to
 from tests.waiting import PATIENCE, wait_until
@@ -555,7 +556,7 @@ class Child:
 def many(tmp_path: Path) -> dict[str, bytes]:
     """Local files by name."""
     (tmp_path / "many").mkdir()
-    contents = {f"{number}.bin": random.Random(number).randbytes(2_000_000) for number in range(24)}
+    contents = {f"{number}.bin": random.Random(number).randbytes(400_000) for number in range(24)}
     for name, content in contents.items():
         (tmp_path / "many" / name).write_bytes(content)
     return contents

@@ -23,8 +23,8 @@ import pytest
 
 from rinofs.server.api.rinocloud.routes import ENDPOINTS
 from rinofs.testing import ServerProcess, server_process
-from rinofs.testing.process import COMMAND
 from tests.campaign import rounds
+from tests.forkserver import run_command
 from tests.server.client import Api
 from tests.server.packs import container, data, pack
 from tests.waiting import PATIENCE
@@ -249,8 +249,7 @@ def medians(times: list[list[float]]) -> list[float]:
 @pytest.mark.soak
 def test_hostile_clients_hold_nobody_up(server: ServerProcess, tmp_path: Any) -> None:
     api = Api(server.endpoint_url, server.token)
-    command = [*COMMAND, "admin", "user", "add", "hostile", "--data", str(tmp_path / "data")]
-    added = subprocess.run(command, capture_output=True, text=True, check=True)
+    added = run_command("admin", "user", "add", "hostile", "--data", str(tmp_path / "data"))
     token = json.loads(added.stdout)["token"]
     hostile = Api(server.endpoint_url, token)
     for number in range(5):

@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import json
 import random
-import subprocess
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -14,9 +13,8 @@ from urllib.parse import quote, urlsplit
 
 import pytest
 
-from rinofs.testing import server_process
-from rinofs.testing.process import COMMAND
 from tests.campaign import rounds
+from tests.forkserver import run_command, server_process
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -172,11 +170,8 @@ def check(server: ServerProcess, names: list[dict[str, Uploaded]]) -> None:
 
 
 def admin(data_dir: Path, command: str) -> dict[str, object]:
-    done = subprocess.run(
-        [*COMMAND, "admin", command, "--json", "--data", str(data_dir)],
-        stdout=subprocess.PIPE,
-        check=True,
-    )
+    done = run_command("admin", command, "--json", "--data", str(data_dir))
+    assert done.returncode == 0, done.stderr
     report: dict[str, object] = json.loads(done.stdout)
     return report
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
 import threading
 from typing import TYPE_CHECKING
 
 import requests
 
-from rinofs.testing import server_process
-from rinofs.testing.process import COMMAND
 from tests.campaign import rounds
+from tests.forkserver import run_command, server_process
 from tests.server.packs import Api, data, pack
 
 if TYPE_CHECKING:
@@ -67,7 +65,6 @@ def test_acknowledged_contents_outlive_the_process(tmp_path: Path) -> None:
             (node,) = [node for node in structures[identifier]["children"] if node["name"] == link]
             assert node["link"] == f"repovizz:{hashlib.sha1(content(link)).hexdigest()}"
             assert api.get(f"/datapacks/{identifier}/content/{node['link']}").content == content(link)
-    command = [*COMMAND, "admin", "fsck", "--json", "--data", str(tmp_path)]
-    report = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=120).stdout)
+    report = json.loads(run_command("admin", "fsck", "--json", "--data", str(tmp_path)).stdout)
     assert report["problems"] == []
     assert report["datapacks_checked"] >= len(structures) > 0

@@ -12,7 +12,8 @@ import pytest
 import requests
 
 from rinofs.server.catalog.database import OUTCOME_LIFETIME
-from rinofs.testing import Fault, LiveServer, live_server, server_process
+from rinofs.testing import Fault, LiveServer, live_server
+from tests.forkserver import server_process
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -18,8 +18,9 @@ from rinofs.cli.main import main
 from rinofs.server.app import REFUSALS, answering
 from rinofs.server.settings import ServerSettings
 from rinofs.server.web.proxies import check_root_path
-from rinofs.testing import LiveServer, live_server, server_process
+from rinofs.testing import LiveServer, live_server
 from rinofs.testing.live import serving
+from tests.forkserver import server_process
 from tests.server.browsing import Browser, Program, query_of
 
 if TYPE_CHECKING:
