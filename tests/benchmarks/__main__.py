@@ -15,7 +15,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -113,7 +112,6 @@ def run(cases: Sequence[Case], options: argparse.Namespace, *, masked: bool) -> 
         if others:
             settings |= stack.enter_context(_servers(others, folder))
         for case in cases:
-            began = time.monotonic()
             where, asked, beside = settings[case.setting]
             runs: dict[str, list[dict[str, Any]]] = {name: [] for name in case.contenders}
             for _ in range(options.rounds or case.rounds):
@@ -121,7 +119,6 @@ def run(cases: Sequence[Case], options: argparse.Namespace, *, masked: bool) -> 
                     runs[name].append(measure(case, name, where, asked, beside, alone=options.alone))
             result = report.Result(case.name, report.machine(), masked, runs)
             _show(case, result)
-            print(f"{case.name} took {time.monotonic() - began:.0f} s", flush=True)
             yield result
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.benchmarks import load
+from tests.benchmarks import object_store, workers
 from tests.benchmarks.contenders import BY_CASE, WORK, Place, settle
 
 if TYPE_CHECKING:
@@ -37,11 +37,9 @@ def _processor() -> float:
 
 def work_of(case: str, contender: str) -> Callable[[Place], Work]:
     """Return what prepares the work of a contender."""
-    if case.startswith("s3-"):
-        from tests.benchmarks import object_store  # with all that servers need, which takes a second
-
+    if (case, contender) in object_store.WORK:
         return object_store.WORK[case, contender]
-    work = WORK.get((case, contender)) or load.BY_CASE.get(case) or BY_CASE[case]
+    work = WORK.get((case, contender)) or workers.BY_CASE.get(case) or BY_CASE[case]
     return partial(work, contender)
 
 

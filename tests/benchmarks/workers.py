@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
+from uuid import uuid4
 
+import aiohttp
 import trustme
 
 from rinofs import RinoFileSystem
 from rinofs.server.auth.accounts import Accounts, new_token
 from rinofs.server.catalog.database import Database
-from tests.benchmarks.contenders import MEBIBYTE, Place
+from tests.benchmarks.contenders import AFTER, MEBIBYTE, Place, scratch
 from tests.benchmarks.data import make_file
 from tests.benchmarks.goals import Case, Goal
 from tests.benchmarks.servers import WINDOW, Clocked, seaweed, served, started
@@ -22,9 +27,11 @@ from tests.postgres import postgres
 from tests.server import nginx
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import TypeAlias
+
+    from tests.benchmarks.contenders import Work
 
     Clients: TypeAlias = list[tuple[str, str]]
     Setting: TypeAlias = tuple[Place, Clocked, Sequence[Clocked]]
@@ -34,6 +41,7 @@ DIRECT, NGINX, TLS = "direct", "through nginx", "through nginx, with TLS"
 FEW, MANY, SEVERAL = "one worker, 2 clients", "one worker, 16 clients", "4 workers, 8 clients"
 COUNT = 4
 USERS = 16
+MIXED = ("upload", "download", "metadata")
 
 CASES = (
     Case(
@@ -228,3 +236,114 @@ def _spread(workers: Sequence[Clocked], tokens: Sequence[str]) -> Clients:
 
 def _place(clients: dict[str, Clients]) -> Place:
     return Place("", "", "", "", {}, "", "", "", "", clients)
+
+
+class _Client:
+    """Sends one request after the other."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, token: str) -> None:
+        self.times: list[float] = []
+        self._session = session
+        self._url = f"{url}/api/1/files"
+        self._headers = {"Authorization": f"Token {token}"}
+        self._id = 0
+
+    async def upload(self) -> None:
+        """Store a new file of 1 KiB, as rinofs does."""
+        form = aiohttp.FormData()
+        form.add_field("json", json.dumps({"name": f"load-{uuid4().hex}"}))
+        form.add_field("file", os.urandom(1024), filename="file")
+        made = await self._send("POST", "upload/", data=form, headers={"Idempotency-Key": uuid4().hex})
+        self._id = json.loads(made)["id"]
+
+    async def download(self) -> None:
+        """Read the file that it stored last."""
+        assert len(await self._send("GET", f"download/?id={self._id}")) == 1024
+
+    async def metadata(self) -> None:
+        """Read the record of that file."""
+        assert await self._send("POST", "get_metadata/", json={"id": self._id})
+
+    async def _send(
+        self, method: str, path: str, headers: Mapping[str, str] | None = None, **what: Any
+    ) -> bytes:
+        began = time.perf_counter()
+        named = {**self._headers, **(headers or {})}
+        async with self._session.request(method, f"{self._url}/{path}", headers=named, **what) as answer:
+            content = await answer.read()
+            answer.raise_for_status()
+        self.times.append(time.perf_counter() - began)
+        return content
+
+
+def _load(requests: Sequence[str], count: int) -> Callable[[str, Place], Work]:
+    """Return what sends requests, one kind after the other, `count` times, from all clients at once."""
+
+    def prepare(contender: str, place: Place) -> Work:
+        loop = asyncio.new_event_loop()
+        session = loop.run_until_complete(_session())
+        AFTER.append(lambda: loop.run_until_complete(session.close()))
+        clients = [_Client(session, url, token) for url, token in place.clients[contender]]
+        loop.run_until_complete(_ask_once(clients))
+        left = iter(range(count))
+
+        async def go_on(client: _Client) -> None:
+            for _ in left:
+                for name in requests:
+                    await getattr(client, name)()
+
+        async def all_of_them() -> None:
+            await asyncio.gather(*map(go_on, clients))
+
+        def work() -> dict[str, float]:
+            began = time.perf_counter()
+            loop.run_until_complete(all_of_them())
+            seconds = time.perf_counter() - began
+            times = sorted(moment for client in clients for moment in client.times)
+            return {"rate": len(times) / seconds, "p99": times[len(times) * 99 // 100]}
+
+        return work
+
+    return prepare
+
+
+async def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+
+async def _ask_once(clients: Sequence[_Client]) -> None:
+    """Have all clients ask everything once, so that workers know them."""
+    for name in MIXED:
+        await asyncio.gather(*(getattr(client, name)() for client in clients))
+    for client in clients:
+        client.times.clear()
+
+
+def _get(contender: str, place: Place) -> Work:
+    fs = _filesystem(contender, place)
+    target = scratch("gibi")
+    return lambda: fs.get_file("gibi", target)
+
+
+def _put(contender: str, place: Place) -> Work:
+    fs = _filesystem(contender, place)
+    return lambda: fs.put_file(f"{place.folder}/gibi", "put")
+
+
+def _filesystem(contender: str, place: Place) -> RinoFileSystem:
+    ((url, token),) = place.clients[contender]
+    os.environ["REQUESTS_CA_BUNDLE"] = f"{place.folder}/authority.pem"
+    fs = RinoFileSystem(endpoint_url=url, token=token)
+    fs.ls("")
+    return fs
+
+
+BY_CASE: dict[str, Callable[[str, Place], Work]] = {
+    "workers-cpu": _load(MIXED, 500),
+    "workers-far": _load(MIXED, 48),
+    "workers-download": _load(["download"], 2000),
+    "workers-metadata": _load(["metadata"], 2000),
+    "workers-upload": _load(["upload"], 500),
+    "nginx-get": _get,
+    "nginx-put": _put,
+}

@@ -236,7 +236,7 @@ def streams(draw: st.DrawFn, form: str) -> xr.Dataset:
 @pytest.mark.soak
 @pytest.mark.parametrize("form", sorted(DTYPES))
 @settings(
-    max_examples=rounds(25, 150),
+    max_examples=rounds(12, 150),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
@@ -285,7 +285,7 @@ EVENT_FORMATS = ["json", "csv"]
 
 @pytest.mark.soak
 @pytest.mark.parametrize("form", EVENT_FORMATS)
-@settings(max_examples=rounds(25, 150), deadline=None)
+@settings(max_examples=rounds(12, 150), deadline=None)
 @given(data=st.data())
 def test_any_events_are_read_as_they_were_written(form: str, data: st.DataObject) -> None:
     count = data.draw(st.integers(1, 8))

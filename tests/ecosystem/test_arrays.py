@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 
     from rinofs.testing import LiveServer
 
-HOUR = 3600 * RATE
+SECONDS = rounds(1200, 3600)
+"""Length of a long recording: 101 MiB, or three times as much."""
+
+MIDDLE = SECONDS // 2
 BEEP = (np.arange(RATE) % 1000).astype("<i2")
 
 
@@ -60,42 +63,42 @@ def session(lab: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> Sessio
 
 
 @pytest.fixture(scope="module")
-def hour(lab: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """An hour of silence with a beep in its middle, and a few seconds of it, on both protocols."""
+def long_recording(lab: LiveServer, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Silence with a beep in its middle, and a second of it, on both protocols."""
     folder = tmp_path_factory.mktemp("audio")
-    head = wav(np.zeros(0, np.int16), frames=HOUR)
-    with (folder / "hour.wav").open("wb") as file:
+    head = wav(np.zeros(0, np.int16), frames=SECONDS * RATE)
+    with (folder / "long.wav").open("wb") as file:
         file.write(head)
-        file.seek(len(head) + 2 * 1800 * RATE)
+        file.seek(len(head) + 2 * MIDDLE * RATE)
         file.write(BEEP.tobytes())
-        file.truncate(len(head) + 2 * HOUR)
+        file.truncate(len(head) + 2 * SECONDS * RATE)
     (folder / "short.wav").write_bytes(wav(BEEP))
     options = {"endpoint_url": lab.endpoint_url, "token": lab.token}
     RinoFileSystem(**options).put(
-        [str(folder / "hour.wav"), str(folder / "short.wav")], ["hour.wav", "short.wav"]
+        [str(folder / "long.wav"), str(folder / "short.wav")], ["long.wav", "short.wav"]
     )
-    nodes = [node(f"{name}", f"{name}.wav", "mono audio") for name in ("hour", "short")]
+    nodes = [node(f"{name}", f"{name}.wav", "mono audio") for name in ("long", "short")]
     (folder / "datapack.json").write_text(dump(Document.create("sound", nodes)))
     RepovizzFileSystem(**options).push(str(folder / "datapack.json"))
-    (folder / "hour.wav").unlink()
+    (folder / "long.wav").unlink()
 
 
-@pytest.mark.usefixtures("hour")
-@pytest.mark.parametrize("url", ["rino://hour.wav", "repovizz://sound/hour"])
-def test_a_second_of_an_hour(lab: LiveServer, storage: dict[str, Any], url: str) -> None:
+@pytest.mark.usefixtures("long_recording")
+@pytest.mark.parametrize("url", ["rino://long.wav", "repovizz://sound/long"])
+def test_a_second_of_a_long_recording(lab: LiveServer, storage: dict[str, Any], url: str) -> None:
     data = xr.open_dataset(url, engine="datapack", datatype="mono audio", storage_options=storage)
-    assert data.sizes == {"time": HOUR, "channel": 1}
-    second = data.audio_intensity.sel(time=slice(1800, 1801 - 0.5 / RATE))
+    assert data.sizes == {"time": SECONDS * RATE, "channel": 1}
+    second = data.audio_intensity.sel(time=slice(MIDDLE, MIDDLE + 1 - 0.5 / RATE))
     np.testing.assert_array_equal(second[:, 0], BEEP / np.float32(2**15))
     assert len(lab.requests) <= 4
     assert sum(request.bytes_out for request in lab.requests) < MIB
 
 
-@pytest.mark.usefixtures("hour")
+@pytest.mark.usefixtures("long_recording")
 @pytest.mark.parametrize("url", ["rino://{}.wav", "repovizz://sound/{}"])
-def test_memory_of_a_second_of_an_hour(storage: dict[str, Any], url: str) -> None:
+def test_memory_of_a_second_of_a_long_recording(storage: dict[str, Any], url: str) -> None:
     options = {"datatype": "mono audio", "storage_options": storage}
-    arguments = [url.format("short"), url.format("hour"), json.dumps(options)]
+    arguments = [url.format("short"), url.format("long"), json.dumps(options), str(MIDDLE)]
     command = [sys.executable, "-m", "tests.ecosystem.arrays_client", *arguments]
     root = Path(__file__).parents[2]
     answer = subprocess.run(command, check=True, capture_output=True, text=True, cwd=root, timeout=100)

@@ -41,7 +41,7 @@ def take(file: Any, step: tuple[str, Any]) -> Any:
     return file.tell() if name == "tell" else getattr(file, name)(value)
 
 
-@settings(deadline=None, database=None, max_examples=rounds(60, 1_000))
+@settings(deadline=None, database=None, max_examples=rounds(30, 1_000))
 @given(st.lists(steps, max_size=12))
 def test_a_file_does_what_a_local_one_does(some: list[tuple[str, Any]]) -> None:
     fs = DictFileSystem(token="t")

@@ -15,6 +15,7 @@ from rinofs.http.connection.response import etag_header
 from rinofs.http.content.content import open_content
 from rinofs.http.content.slices import read_content
 from rinofs.http.content.verify import Verifier, copy_to
+from tests.campaign import rounds
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of, patient
 from tests.http.faulty import DATA, ETAG, Request, Step, faulty_server
@@ -40,7 +41,9 @@ def test_slices(start: int, stop: int | None, ranges: bool, known: bool, session
         assert read_content(session_to(server), content, start, stop) == DATA[start:stop]
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=rounds(20, 200), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(
     start=st.integers(-SIZE - 10, SIZE + 10),
     stop=st.none() | st.integers(-SIZE - 10, SIZE + 10),

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from rinofs import errors
 from rinofs.http.content.slices import read_spans
 from rinofs.protocol.limits import MAX_RANGES
+from tests.campaign import rounds
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of
 from tests.http.faulty import DATA, ETAG, Request, Step, faulty_server
@@ -66,7 +67,9 @@ def test_one_request_brings_them_all(session_to: MakeSession) -> None:
         assert server.requests[0].headers["if-match"] == f'"{ETAG}"'
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=rounds(15, 150), suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(
     spans=st.lists(
         st.tuples(st.integers(0, SIZE - 1), st.integers(1, 40_000)).map(

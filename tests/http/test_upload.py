@@ -24,6 +24,7 @@ from rinofs.http.content.verify import INLINE
 from rinofs.http.session.session import HttpSession
 from rinofs.http.session.shared import StaticAuth
 from rinofs.protocol.digests import DIGESTS, SHA256, EtagHasher, new_hasher
+from tests.campaign import rounds
 from tests.http import faulty
 from tests.http.faulty import DATA, faulty_server
 
@@ -86,7 +87,7 @@ def test_only_what_is_wanted() -> None:
             digest()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=rounds(15, 150), deadline=None)
 @given(
     data=st.binary(max_size=2000),
     start=st.integers(0, 100),

@@ -17,6 +17,7 @@ from rinofs.errors import ContentMismatchError
 from rinofs.http.content.buffers import PIECE, new_buffer
 from rinofs.http.content.verify import INLINE, SideDigests, Verifier
 from rinofs.protocol.digests import BLAKE3, DIGESTS, PART_SIZE, SHA256, EtagHasher, new_hasher, repr_digest
+from tests.campaign import rounds
 from tests.waiting import wait_until
 
 SIZES = [0, 1, 1000, INLINE, INLINE + 1, PART_SIZE - 1, PART_SIZE, PART_SIZE + 1, 2 * PART_SIZE + 12345]
@@ -134,7 +135,7 @@ def test_without_a_usable_digest_the_etag_is_compared(value: str) -> None:
     assert Verifier.for_response({"repr-digest": value}, _etag(b"abc"), 3).checks == "etag"
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=rounds(20, 200), deadline=None)
 @given(
     pieces=st.lists(st.integers(0, 3_000_000), max_size=12),
     name=st.sampled_from([None, *DIGESTS]),

@@ -14,6 +14,7 @@ from matplotlib.text import Text
 
 from rinofs.plotting import plot
 from rinofs.plotting.lettering import measured, shortened_uniquely
+from tests.campaign import rounds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -161,7 +162,7 @@ def test_every_name_is_a_title_and_a_label(name: str, width: float) -> None:
     check(plot(two, width=width))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=rounds(4, 40), deadline=None)
 @given(
     names=st.lists(st.text(max_size=60), min_size=1, max_size=16, unique=True),
     units=st.text(max_size=30),
@@ -190,7 +191,7 @@ def test_long_names_that_share_their_beginning_stay_different(width: float) -> N
 _words = st.text("abcxyz01 _-.,$µש", max_size=40)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=rounds(8, 100), deadline=None)
 @given(
     parts=st.lists(st.tuples(_words, st.sampled_from(["", "1", "11", "left"])), min_size=2, max_size=16),
     before=_words,

@@ -25,6 +25,7 @@ from rinofs.plotting import plot, save
 from rinofs.plotting.drawing import COLOURS
 from rinofs.plotting.envelope import envelope
 from rinofs.testing import live_server
+from tests.campaign import rounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +104,7 @@ def test_a_part_of_the_time(pack: Path) -> None:
         plot(str(pack), start=100)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=rounds(20, 200), deadline=None)
 @given(
     count=st.integers(1, 5_000),
     stretches=st.integers(1, 300),

@@ -253,7 +253,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 @settings(
-    max_examples=rounds(60, 300),
+    max_examples=rounds(25, 300),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -267,7 +267,7 @@ def test_any_json_object_comes_back(fs: RinoFileSystem, metadata: dict[str, Any]
 
 
 @settings(
-    max_examples=rounds(40, 200),
+    max_examples=rounds(20, 200),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

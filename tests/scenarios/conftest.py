@@ -12,4 +12,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         if item.path.name == "test_abstract.py" and "scenarios" in item.path.parts:
-            item.add_marker(pytest.mark.one_in(4 if "glob_edge_cases" in item.name else 2))
+            item.add_marker(pytest.mark.one_in(8 if "glob_edge_cases" in item.name else 2))

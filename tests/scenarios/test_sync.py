@@ -251,6 +251,7 @@ def interruption(chance: random.Random, server: LiveServer) -> dict[str, Any]:
     return {}
 
 
+@pytest.mark.covering
 @pytest.mark.parametrize(("source", "target"), DIRECTIONS)
 def test_interrupted_and_done_again_it_ends_equal(
     source: str, target: str, tmp_path: Path, server: LiveServer

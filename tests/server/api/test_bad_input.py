@@ -241,7 +241,7 @@ sent_fields = st.dictionaries(st.sampled_from(FIELDS), values, max_size=4)
 
 
 @settings(
-    max_examples=rounds(100, 1_500),
+    max_examples=rounds(50, 1_500),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
@@ -256,7 +256,7 @@ def test_nothing_that_can_be_asked_makes_the_server_fail(
 
 
 @settings(
-    max_examples=rounds(100, 1_500),
+    max_examples=rounds(50, 1_500),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

@@ -37,7 +37,7 @@ JSON_LIMIT = 64 * 1024
 CONTENT_LIMIT = 8 * MIB
 on_server = settings(
     deadline=None,
-    max_examples=rounds(60, 1_500),
+    max_examples=rounds(30, 1_500),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
