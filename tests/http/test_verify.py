@@ -8,6 +8,7 @@ import os
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -19,6 +20,9 @@ from rinofs.http.content.verify import INLINE, SideDigests, Verifier
 from rinofs.protocol.digests import BLAKE3, DIGESTS, PART_SIZE, SHA256, EtagHasher, new_hasher, repr_digest
 from tests.campaign import rounds
 from tests.waiting import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SIZES = [0, 1, 1000, INLINE, INLINE + 1, PART_SIZE - 1, PART_SIZE, PART_SIZE + 1, 2 * PART_SIZE + 12345]
 
@@ -167,7 +171,7 @@ def test_abandoned_and_forgotten_ones_leave_no_thread() -> None:
             verifier.finish()
         del verifier
     started = set(threading.enumerate()) - before
-    wait_until(lambda: not any(thread.name == "rinofs-hash" and thread.is_alive() for thread in started))
+    wait_until(lambda: not any(thread.name == "rinofs-transfer" and thread.is_alive() for thread in started))
 
 
 def test_many_at_once_share_what_buffers_there_are() -> None:
@@ -195,3 +199,74 @@ def test_buffers_start_at_a_page_and_belong_to_one_process() -> None:
             os._exit(0)
         os.waitpid(child, 0)
     assert bytes(views[0]) == b"\0"
+
+
+def _feed_and_write(verifier: Verifier, data: bytes, write: Callable[[memoryview], object]) -> None:
+    chance = random.Random(len(data))
+    position = 0
+    while position < len(data):
+        view = verifier.buffer()
+        count = min(chance.randint(1, len(view)), len(data) - position)
+        view[:count] = data[position : position + count]
+        verifier.feed(view[:count], write=write)
+        position += count
+
+
+@pytest.mark.parametrize("kind", [BLAKE3, SHA256, "etag", "nothing"])
+@pytest.mark.parametrize("size", [1, INLINE, INLINE + 1, 2 * PART_SIZE + 12345])
+def test_a_thread_writes_what_is_hashed(size: int, kind: str) -> None:
+    data, written = _data(size), bytearray()
+    for expected in (data, data[:-1] + bytes([data[-1] ^ 1])):
+        headers = _digest_header(expected, kind) if kind in DIGESTS else {}
+        etag = _etag(expected) if kind == "etag" else None
+        told = len(data) + (kind == "nothing" and expected != data)
+        verifier = Verifier.for_response(headers, etag, told, passing=True, write_thread=True)
+        written.clear()
+        _feed_and_write(verifier, data, written.extend)
+        if expected == data:
+            verifier.finish()
+            assert written == data
+        else:
+            with pytest.raises(ContentMismatchError):
+                verifier.finish()
+
+
+@pytest.mark.parametrize("failing", range(1, 14, 4))
+def test_the_error_of_a_write_is_raised_and_nothing_is_written_after_it(failing: int) -> None:
+    data, calls = _data(2 * PART_SIZE), []
+
+    def write(piece: memoryview) -> None:
+        calls.append(len(piece))
+        if len(calls) == failing:
+            raise OSError(28, "No space left on device")
+
+    verifier = Verifier.for_response(_digest_header(data, BLAKE3), None, len(data), write_thread=True)
+
+    def transfer() -> None:
+        _feed_and_write(verifier, data, write)
+        verifier.finish()
+
+    with pytest.raises(OSError, match="No space"):
+        transfer()
+    verifier.abandon()
+    assert len(calls) == failing
+
+
+def test_nothing_is_written_any_more_after_abandoning() -> None:
+    data, written, began, go_on = _data(PART_SIZE), bytearray(), threading.Event(), threading.Event()
+
+    def write(piece: memoryview) -> None:
+        began.set()
+        go_on.wait(60)
+        written.extend(piece)
+
+    verifier = Verifier.for_response({}, None, len(data), write_thread=True)
+    verifier.feed(data[: 2 * INLINE], write=write)
+    verifier.feed(data[2 * INLINE :], write=write)
+    began.wait(60)
+    abandoning = threading.Thread(target=verifier.abandon)
+    abandoning.start()
+    assert not written
+    go_on.set()
+    abandoning.join()
+    assert written == data

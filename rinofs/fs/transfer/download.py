@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
+import io
 import secrets
 import shutil
 import tempfile
@@ -77,6 +78,9 @@ def download(
             (content.etag or stream.etag) if verify else None,
             size,
             label=content.label,
+            passing=True,
+            # Not other objects, which may belong to the thread of the caller.
+            write_thread=isinstance(file, io.BufferedWriter | io.BufferedRandom),
         )
 
         whole = None if connections == 1 else stream.in_parts

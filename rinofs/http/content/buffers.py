@@ -1,4 +1,4 @@
-"""Reused buffers of a transfer, shared with the threads that hash their bytes."""
+"""Reused buffers of a transfer, shared with the threads that hash and write their bytes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def new_buffer(size: int) -> memoryview:
 
 
 class _BufferBudget:
-    """Additional buffers, shared by all transfers of the process, to hash several parts in parallel."""
+    """Additional buffers, shared by all transfers of the process, so that threads can work in parallel."""
 
     def __init__(self, count: int) -> None:
         self._count = count
@@ -56,7 +56,7 @@ budget = _BufferBudget(MORE_BUFFERS)
 
 
 class BufferRing:
-    """Buffers that circulate between a transfer and the hashing threads."""
+    """Buffers that circulate between a transfer and its threads."""
 
     def __init__(self, count: int) -> None:
         self._unmade = count
@@ -82,7 +82,7 @@ class BufferRing:
 
 
 class SharedBuffer:
-    """A buffer that returns to its ring when all threads have hashed their part of it."""
+    """A buffer that returns to its ring when all that use it are done."""
 
     def __init__(self, ring: BufferRing, view: memoryview | None, users: int) -> None:
         self._ring = ring
@@ -91,7 +91,7 @@ class SharedBuffer:
         self._lock = threading.Lock()
 
     def done(self) -> None:
-        """Count one thread that has hashed its part."""
+        """Count one user that is done."""
         with self._lock:
             self._users -= 1
             last = not self._users

@@ -1,7 +1,7 @@
-"""Compute digests of contents in other threads during the transfer, and compare them at its end.
+"""Compute digests of contents during the transfer, and compare them at its end.
 
-The hashers release the GIL, so with a second core, hashing runs in parallel with the transfer. Both share
-a few buffers. If all buffers are waiting to be hashed, the transfer waits, so memory is bounded.
+Hashing and writing release the GIL, so with a second core, threads do them in parallel with the transfer. All
+share a few buffers. If all buffers are waiting for a thread, the transfer waits, so memory is bounded.
 """
 
 from __future__ import annotations
@@ -38,18 +38,26 @@ INLINE = 1024 * 1024
 
 _BUFFERS = 2
 _QUEUED = 8
+_WRITES = 3  # the lane that writes
 _Update = Callable[[memoryview], object]
 _Task = tuple[_Update, memoryview, SharedBuffer]
 
 
-class _HashThread:
-    """A thread that runs ``update(view)`` in order."""
+class _Lane:
+    """A thread that runs ``update(view)`` in order, until one fails.
+
+    Attributes
+    ----------
+    failures : list of BaseException
+        The error, if one failed.
+    """
 
     def __init__(self) -> None:
+        self.failures: list[BaseException] = []
         self._tasks: queue.Queue[_Task | None] = queue.Queue(_QUEUED)
         self._dropped = threading.Event()
-        work = (self._tasks, self._dropped)
-        self._thread = threading.Thread(target=_work, args=work, name="rinofs-hash", daemon=True)
+        work = (self._tasks, self._dropped, self.failures)
+        self._thread = threading.Thread(target=_work, args=work, name="rinofs-transfer", daemon=True)
         self._thread.start()
 
     def put(self, task: _Task) -> None:
@@ -66,16 +74,20 @@ class _HashThread:
         self._thread.join()
 
 
-def _work(tasks: queue.Queue[_Task | None], dropped: threading.Event) -> None:
+def _work(tasks: queue.Queue[_Task | None], dropped: threading.Event, failures: list[BaseException]) -> None:
     while not dropped.is_set() and (task := tasks.get()) is not None:
         update, view, share = task
-        update(view)
-        del view, task
+        try:
+            if not failures:
+                update(view)
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that transfers
+            failures.append(error)
+        del update, view, task
         share.done()
 
 
 class SideDigests:
-    """Computes a digest, the etag, or both, of a content during its transfer.
+    """Computes a digest, the etag, or both, of a content during its transfer; can write it, too.
 
     Parameters
     ----------
@@ -88,17 +100,30 @@ class SideDigests:
     passing : bool
         Whether BLAKE3 is to take no thread: until a thread came to a piece, it would have left the cache of
         the processor, or its memory could not be used again for the next one, which costs more.
+    write_thread : bool
+        Whether `feed` is to write in a thread.
     """
 
-    def __init__(self, digest: str | None, *, etag: bool, size: int | None, passing: bool = False) -> None:
+    def __init__(
+        self,
+        digest: str | None,
+        *,
+        etag: bool,
+        size: int | None,
+        passing: bool = False,
+        write_thread: bool = False,
+    ) -> None:
         self.count = 0
         self._hasher = None if digest is None else new_hasher(digest)
         self._parts: list[hashlib._Hash] | None = [] if etag else None
+        self._small = size is not None and size <= INLINE
         fast = passing and digest == BLAKE3 and not etag
-        self._inline = fast or not (digest or etag) or (size is not None and size <= INLINE)
-        self._lanes: dict[int, _HashThread] = {}
-        self._more = 0 if self._inline else budget.take(MORE_BUFFERS)
-        self._ring = BufferRing(1 if self._inline else _BUFFERS + self._more)
+        self._inline = self._small or fast or not (digest or etag)
+        self._write_thread = write_thread and not self._small
+        alone = self._inline and not self._write_thread
+        self._lanes: dict[int, _Lane] = {}
+        self._more = 0 if alone else budget.take(MORE_BUFFERS)
+        self._ring = BufferRing(1 if alone else _BUFFERS + self._more)
         self._finalizer = weakref.finalize(self, _drop, self._lanes, self._more)
         self._finalizer.atexit = False
 
@@ -106,27 +131,44 @@ class SideDigests:
         """Return a free buffer; waits while all are being hashed. Pass it to `feed`, or it is lost."""
         return self._ring.get()
 
-    def feed(self, data: Buffer, *, stable: bool) -> None:
-        """Hash the next bytes; see `Verifier.feed`."""
+    def feed(
+        self, data: Buffer, *, stable: bool, write: Callable[[memoryview], object] | None = None
+    ) -> None:
+        """Hash the next bytes, and write them; see `Verifier.feed`."""
         view = memoryview(data)
         own = self._ring.find(data)
-        if own is None and not stable and not self._inline and not isinstance(view.obj, bytes):
+        threads = not self._inline or (write is not None and self._write_thread)
+        if own is None and not stable and threads and not isinstance(view.obj, bytes):
             view = memoryview(bytes(view))
         tasks = self._tasks(view)
+        if write is not None and len(view):
+            # First if in a thread, so that it begins at once; last if not, so that the others do.
+            tasks.insert(0 if self._write_thread else len(tasks), (write, view, _WRITES))
         share = SharedBuffer(self._ring, own, len(tasks))
-        for update, part, lane in tasks:
-            if self._inline:
+        for update, part, number in tasks:
+            if self._write_thread if number == _WRITES else not self._inline:
+                lane = self._lane(number)
+                lane.put((update, part, share))
+                _raise_failure(lane)
+            else:
                 update(part)
                 share.done()
-            else:
-                self._lane(lane).put((update, part, share))
         if own is not None and not tasks:
             self._ring.put(own)
 
+    def finish_writes(self) -> None:
+        """Wait until everything is written; raises the error of `write`, if any."""
+        lane = self._lanes.pop(_WRITES, None)
+        if lane is not None:
+            lane.join()
+            _raise_failure(lane)
+
     def finish(self) -> tuple[str | None, str | None]:
         """Wait, and return the hex digest and the etag; None for what was not requested."""
+        self.finish_writes()
         for lane in self._lanes.values():
             lane.join()
+            _raise_failure(lane)
         self._lanes.clear()
         self._finalizer()
         digest = None if self._hasher is None else self._hasher.hexdigest()
@@ -134,8 +176,11 @@ class SideDigests:
         return digest, etag
 
     def abandon(self) -> None:
-        """Stop, and discard the digests."""
+        """Stop, discard the digests, and wait until nothing writes any more."""
+        lane = self._lanes.pop(_WRITES, None)
         self._finalizer()
+        if lane is not None:
+            lane.join()
 
     def _tasks(self, view: memoryview) -> list[tuple[_Update, memoryview, int]]:
         """Return the hashing work for the next bytes: (update, bytes, lane)."""
@@ -156,13 +201,18 @@ class SideDigests:
             view = view[len(piece) :]
         return tasks
 
-    def _lane(self, number: int) -> _HashThread:
+    def _lane(self, number: int) -> _Lane:
         if number not in self._lanes:
-            self._lanes[number] = _HashThread()
+            self._lanes[number] = _Lane()
         return self._lanes[number]
 
 
-def _drop(lanes: dict[int, _HashThread], more: int) -> None:
+def _raise_failure(lane: _Lane) -> None:
+    if lane.failures:
+        raise lane.failures[0]
+
+
+def _drop(lanes: dict[int, _Lane], more: int) -> None:
     for lane in lanes.values():
         lane.drop()
     lanes.clear()
@@ -198,6 +248,8 @@ class Verifier:
         Name of the content for messages.
     passing : bool
         Whether BLAKE3 is to take no thread; see `SideDigests`.
+    write_thread : bool
+        Whether `feed` is to write in a thread.
 
     Attributes
     ----------
@@ -213,6 +265,7 @@ class Verifier:
         size: int | None = None,
         label: str = "",
         passing: bool = False,
+        write_thread: bool = False,
     ) -> None:
         self.checks = checks
         self._expected = expected
@@ -220,7 +273,11 @@ class Verifier:
         self._label = label
         self._count = 0
         self._digests = SideDigests(
-            None if checks == ETAG else checks, etag=checks == ETAG, size=size, passing=passing
+            None if checks == ETAG else checks,
+            etag=checks == ETAG,
+            size=size,
+            passing=passing,
+            write_thread=write_thread,
         )
 
     @classmethod
@@ -232,6 +289,7 @@ class Verifier:
         *,
         label: str = "",
         passing: bool = False,
+        write_thread: bool = False,
     ) -> Verifier:
         """Choose the cheapest digest that a response offers and this process can compute.
 
@@ -245,31 +303,48 @@ class Verifier:
             Size of the content in bytes, if known.
         label : str
             Name of the content for messages.
-        passing : bool
-            Whether BLAKE3 is to take no thread; see `SideDigests`.
+        passing, write_thread : bool
+            As for `Verifier`.
         """
         offered = parse_repr_digest(headers.get(REPR_DIGEST, ""))
         best = best_digest(offered)
         if best is not None:
-            return cls(best, offered[best], size=size, label=label, passing=passing)
+            return cls(
+                best, offered[best], size=size, label=label, passing=passing, write_thread=write_thread
+            )
         usable = etag is not None and _is_of_parts(etag, size)
-        return cls(*((ETAG, etag) if usable else (None, None)), size=size, label=label)
+        return cls(
+            *((ETAG, etag) if usable else (None, None)), size=size, label=label, write_thread=write_thread
+        )
 
     def buffer(self) -> memoryview:
         """Return a buffer to read into; waits while all are being hashed."""
         return self._digests.buffer()
 
-    def feed(self, data: Buffer, *, stable: bool = False) -> None:
+    def feed(
+        self,
+        data: Buffer,
+        *,
+        stable: bool = False,
+        write: Callable[[memoryview], object] | None = None,
+    ) -> None:
         """Hash the next bytes.
 
         Immutable bytes and filled parts of `buffer` are not copied, nor is anything marked `stable`, which
         the caller must not change before `finish`.
+
+        `write` is called with the bytes; it must write all of them and not keep them. With `write_thread`,
+        this or a later call raises its error.
         """
         self._count += len(data)
-        self._digests.feed(data, stable=stable)
+        self._digests.feed(data, stable=stable, write=write)
+
+    def finish_writes(self) -> None:
+        """Wait until everything is written; raises the error of `write`, if any."""
+        self._digests.finish_writes()
 
     def finish(self) -> None:
-        """Wait for the digest and compare it.
+        """Wait until everything is written and hashed, and compare the digest.
 
         Raises
         ------
@@ -291,7 +366,7 @@ class Verifier:
             )
 
     def abandon(self) -> None:
-        """Stop without comparing; allowed at any time, also after `finish`."""
+        """Stop without comparing when nothing writes any more; allowed at any time, also after `finish`."""
         self._digests.abandon()
 
 
@@ -333,11 +408,10 @@ def copy_to(
             got = stream.readinto(buffer)
             if not got:
                 break
-            piece = buffer[:got]
-            verifier.feed(piece)
-            write(piece)
+            verifier.feed(buffer[:got], write=write)
             count += got
             if keep_going is not None and not keep_going(got):
+                verifier.finish_writes()
                 return count
         verifier.finish()
     except BaseException:
