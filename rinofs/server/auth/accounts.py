@@ -48,24 +48,24 @@ __all__ = [
 ]
 
 REMEMBERED = 5.0
-"""Seconds for which a token that was found good is not looked up again."""
+"""Seconds for which a valid token is not looked up again."""
 USE_NOTED_EVERY = 3600
-"""Seconds to which the last use of a token is kept."""
+"""Resolution in seconds of the time when a token was last used."""
 MOST_TOKENS = 1000
-"""Tokens that a user can have."""
+"""Tokens of a user beyond which no further one with a name is created."""
 CHECKS_AT_ONCE = 2
-"""Passwords that are checked at once, which is expensive and open to everybody."""
+"""Passwords checked at the same time; a check is expensive, and anybody can ask for one."""
 MOST_CHECKS, MOST_CHECKS_EACH = 64, 8
-"""Checks that wait, in all and of one address."""
+"""Maximum number of waiting checks: in all, and of one address."""
 COMMAND_LINE = "command line"
-"""Where changes come from, in the audit log, that no request asked for."""
+"""The source of changes that no request made, in the audit log."""
 
 _LONGEST_NAME = 255
 _WRONG = "wrong username or password"
 
 
 def new_token() -> str:
-    """Return a fresh random token of 256 bits, in a form that secret scanners can know."""
+    """Return a new random token of 256 bits, with a prefix that secret scanners can recognise."""
     return f"rino_{secrets.token_urlsafe(32)}"
 
 
@@ -75,15 +75,14 @@ class Accounts:
     Parameters
     ----------
     database : Database
-        Where they are kept; of tokens and passwords only hashes.
+        The database. It has only hashes of tokens and passwords.
     timer : callable
-        Seconds, for what this process remembers.
+        Returns seconds; measures how long `remembered` keeps a token.
 
     Attributes
     ----------
     remembered : Remembered
-        Tokens that were found good a moment ago, without asking the database.
-
+        Tokens that were valid a moment ago, to be accepted without asking the database.
     """
 
     def __init__(self, database: Database, *, timer: Callable[[], float] = time.monotonic) -> None:
@@ -101,16 +100,30 @@ class Accounts:
         self._uses = TokenUses(database)
 
     def close(self) -> None:
-        """Finish what is under way."""
+        """Wait until the last uses of tokens are written."""
         self._uses.flush()
 
     async def in_turn(self, address: str, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """Do in a thread what has a password checked, when it is the turn of an address.
+        """Run a function that checks a password in a thread, when it is the turn of the client's address.
+
+        Parameters
+        ----------
+        address : str
+            Address of the client.
+        work : callable
+            The function.
+        *args, **kwargs
+            Its arguments.
+
+        Returns
+        -------
+        object
+            What the function returns.
 
         Raises
         ------
         Unavailable
-            If too many wait already.
+            If too many checks are waiting.
         """
         return await self._queue.run(network_of(address), partial(work, *args, **kwargs))
 
@@ -124,23 +137,28 @@ class Accounts:
         project: str | None = None,
         password: str | None = None,
     ) -> User:
-        """Make an account.
+        """Create a user.
 
         Parameters
         ----------
         username : str
-            Its name.
+            Name of the user.
         email, project : str, optional
-            What its records show; the project is called like the user by default.
+            Shown in the records of the user's objects; the project is named after the user by default.
         password : str, optional
-            What opens it; nothing does by default.
+            Password; by default the user has none, and cannot sign in with one.
+
+        Returns
+        -------
+        User
+            The new user.
 
         Raises
         ------
         Conflict
             If the name is taken.
         BadRequest
-            If it cannot be a name, or the password is too short.
+            If the name is not allowed, or the password is too short or too long.
         """
         if not _is_name(username) or "/" in username:
             message = "username: 1 to 255 printable characters without a slash are allowed"
@@ -152,22 +170,29 @@ class Accounts:
         return user
 
     def user(self, username: str) -> User | None:
-        """Return the user of a name, or None."""
+        """Return the user with a name, or None."""
         with self._database.read() as connection:
             return rows.find_user(connection, username)
 
     def summaries(self) -> list[UserSummary]:
-        """Return all users, by name."""
+        """Return a summary of each user, sorted by name."""
         with self._database.read() as connection:
             return rows.summaries(connection)
 
     def remove_user(self, user: User, *, with_data: bool = False) -> None:
-        """Remove an account, and everything that signs in to it.
+        """Remove a user with all tokens, sessions and grants.
+
+        Parameters
+        ----------
+        user : User
+            The user.
+        with_data : bool
+            Whether to remove the user's objects and datapacks too.
 
         Raises
         ------
         Conflict
-            If it has objects or datapacks, and they are not to go as well.
+            If the user has objects or datapacks, and `with_data` is not set.
         """
         with self._database.write(user.id) as connection:
             mine = next((one for one in rows.summaries(connection) if one.user.id == user.id), None)
@@ -182,15 +207,24 @@ class Accounts:
         self.remembered.forget()
 
     def set_password(self, user: User, password: str, *, source: str | None = None) -> None:
-        """Let a password open an account, in place of any that did.
+        """Set the password of a user.
 
-        That ends the user's sessions, what the user granted to programs, and the tokens that came of a
-        sign-in with the password before.
+        This ends the user's sessions, all grants to programs, and the tokens from sign-ins with the old
+        password.
+
+        Parameters
+        ----------
+        user : User
+            The user.
+        password : str
+            The new password.
+        source : str, optional
+            Address of the client, for the audit log; by default the command line.
 
         Raises
         ------
         BadRequest
-            If it is too short.
+            If the password is too short or too long.
         """
         hashed = self._passwords.hash(check_new_password(password))
         with self._database.write(user.id) as connection:
@@ -198,12 +232,21 @@ class Accounts:
         self.remembered.forget()
 
     def change_password(self, user: User, present: str, new: str, address: str) -> None:
-        """Let another password open an account, for who knows the present one; see `set_password`.
+        """Change a password; see `set_password`.
+
+        Parameters
+        ----------
+        user : User
+            The user.
+        present, new : str
+            The current and the new password.
+        address : str
+            Address of the client.
 
         Raises
         ------
         BadRequest
-            If the new one is too short.
+            If the new password is too short or too long.
         Unauthorized, TooManyRequests
             As for `log_in`.
         """
@@ -225,7 +268,7 @@ class Accounts:
         self._note(connection, AuditEvent.PASSWORD_CHANGED, user, source, **ended)
 
     def is_password(self, user: User, password: str) -> bool:
-        """Tell whether a password opens an account, for those who may know."""
+        """Return whether this is the password of a user, without any limit on attempts."""
         with self._database.read() as connection:
             stored = rows.password_of(connection, user.username)
         return stored is not None and self._passwords.matches(stored, password)
@@ -233,14 +276,14 @@ class Accounts:
     # Tokens
 
     def set_token(self, user: User, token: str) -> None:
-        """Make a token the primary one of a user; the one that was it opens the account no longer.
+        """Set the primary token of a user; the former one becomes invalid.
 
         Raises
         ------
         Conflict
-            If the token is another user's.
+            If the token belongs to another user.
         BadRequest
-            If it is empty or not plain ASCII, which no header could carry.
+            If it is empty or not plain ASCII, so that it cannot be sent in a header.
         """
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise BadRequest(
@@ -267,38 +310,38 @@ class Accounts:
         parent: StoredToken | None = None,
         source: str | None = None,
     ) -> str:
-        """Make a further token.
+        """Create a token in addition to the primary one.
 
         Parameters
         ----------
         user : User
-            Whom it signs in.
+            The user whom the token signs in.
         kind : str
-            What sort of token it is.
+            One of the kinds in `rinofs.server.catalog.users.accounts`.
         lifetime : float, optional
-            Seconds until it is void; it does not expire by default.
+            Seconds until the token expires; it does not expire by default.
         scope : str, optional
-            `READ` for one that changes nothing.
+            `READ` for a read-only token.
         name : str, optional
-            What it is called.
+            Name of the token.
         by_password : bool
-            Whether it comes of a sign-in with the password, and ends with it.
+            Whether it comes from a sign-in with the password, and becomes invalid when that changes.
         parent : StoredToken, optional
-            The token that asks for it.
+            The token that authorized the request.
         source : str, optional
-            Where the request came from.
+            Address of the client, for the audit log; by default the command line.
 
         Returns
         -------
         str
-            The token; only its hash is kept.
+            The token. The database has only its hash.
 
         Raises
         ------
         BadRequest, Conflict
-            If the name cannot be one, or another token has it; or if there are too many tokens.
+            If the name is not allowed or taken, or if there are too many tokens.
         Unauthorized
-            If the token that asks for it is void by now.
+            If `parent` has become invalid.
         """
         if name is not None and not _is_name(name):
             raise BadRequest("name: 1 to 255 printable characters are allowed", field="name")
@@ -308,7 +351,7 @@ class Accounts:
             if parent is not None and parent.id not in {
                 one.id for one in rows.tokens_of(connection, user, moment)
             }:
-                raise Unauthorized("invalid token")  # this process may not have noticed yet
+                raise Unauthorized("invalid token")  # this process may still remember it
             self._check_room(connection, user, name, moment)
             expires = None if lifetime is None else int(moment + lifetime)
             rows.add_token(
@@ -343,27 +386,32 @@ class Accounts:
         lifetime: float | None = None,
         source: str | None = None,
     ) -> str:
-        """Make a token in the name of another one, which does nothing that this one does not.
+        """Create a token with at most the rights of another one.
 
         Parameters
         ----------
         parent : StoredToken
-            The token that asks for it.
+            The token that authorized the request.
         name : str
-            What it is called.
+            Name of the new token.
         scope : str, optional
-            `READ` for one that changes nothing.
+            `READ` for a read-only token.
         lifetime : float, optional
-            Seconds until it is void; by default as long as that of the other one.
+            Seconds until it expires; by default it expires with `parent`.
         source : str, optional
-            Where the request came from.
+            Address of the client, for the audit log.
+
+        Returns
+        -------
+        str
+            The token.
 
         Raises
         ------
         Forbidden
-            If it would change what the other one may not, or be good for longer.
+            If `parent` is read-only or was issued to a program, or if the new token would outlive it.
         BadRequest, Conflict
-            If the name cannot be one, or another token has it; or if there are too many tokens.
+            If the name is not allowed or taken, or if there are too many tokens.
         """
         if parent.read_only or parent.kind == OAUTH:
             raise Forbidden("this token cannot make tokens")
@@ -384,10 +432,17 @@ class Accounts:
         )
 
     def lasting_token(self, presented: str, *, source: str | None = None) -> str:
-        """Return what a program should keep to sign in with: the token that it came with, or a better one.
+        """Return the token that a client should store: the presented one, or one that does not expire.
 
-        A sign-in with the password can be exchanged once for a token that stays until the password changes,
-        since published clients ask for that; no other token gets one that lasts longer than itself.
+        The token from a sign-in with the password can be exchanged once for a token that is valid until the
+        password changes, because published clients rely on that. Every other token is returned as it is.
+
+        Parameters
+        ----------
+        presented : str
+            The token that authorized the request.
+        source : str, optional
+            Address of the client, for the audit log.
         """
         digest = token_digest(presented)
         with self._database.read() as connection:
@@ -404,18 +459,32 @@ class Accounts:
         return token
 
     def tokens(self, user: User) -> list[StoredToken]:
-        """Return the tokens that sign a user in, the oldest first."""
+        """Return the valid tokens of a user, the oldest first."""
         self._uses.flush()
         with self._database.read() as connection:
             return rows.tokens_of(connection, user, self._database.moment(connection))
 
     def end_token(self, user: User, called: str | int, *, source: str | None = None) -> StoredToken:
-        """Make a token of a user void, which is known by its number or name, and return what it was.
+        """Revoke a token of a user by its name or number.
+
+        Parameters
+        ----------
+        user : User
+            The user.
+        called : str or int
+            Name or number of the token.
+        source : str, optional
+            Address of the client, for the audit log; by default the command line.
+
+        Returns
+        -------
+        StoredToken
+            The token that was revoked.
 
         Raises
         ------
         NotFound
-            If the user has none of that name or number.
+            If the user has no token with that name or number.
         """
         with self._database.write(user.id) as connection:
             present = rows.tokens_of(connection, user, self._database.moment(connection))
@@ -430,12 +499,12 @@ class Accounts:
         return found
 
     def revoke_token(self, token: str, *, source: str | None = None) -> bool:
-        """Make a token void; nothing happens if it is already.
+        """Revoke a token; unknown tokens are ignored.
 
         Returns
         -------
         bool
-            False, and nothing happens, if it is the primary one of a user, or was granted to a program.
+            False if the token is a primary one, or was issued to a program; it stays valid then.
         """
         digest = token_digest(token)
         with self._database.read() as connection:
@@ -456,19 +525,19 @@ class Accounts:
     # Signing in
 
     def authenticate(self, token: str, *, granted: bool = False) -> StoredToken:
-        """Return what a token is good for, and whom it signs in.
+        """Return the user and the rights of a token.
 
         Parameters
         ----------
         token : str
             The token.
         granted : bool
-            Whether tokens that programs were given count: those open datapacks, and nothing else.
+            Whether to accept tokens that were issued to programs; they are for datapacks only.
 
         Raises
         ------
         Unauthorized
-            If it is nobody's, or expired.
+            If the token is unknown or expired.
         """
         digest = token_digest(token)
         with self._database.read() as connection:
@@ -485,41 +554,50 @@ class Accounts:
         return found
 
     def log_in(self, username: str, password: str, address: str) -> User:
-        """Return the user whom a name and a password sign in. Takes a tenth of a second of one core.
+        """Check a name and a password, which takes about 0.1 s of one core.
 
         Parameters
         ----------
         username, password : str
-            As they were typed; an e-mail address does in place of the name, if no other account has it.
+            As entered. An e-mail address is accepted as the name if only one user has it.
         address : str
-            Where the attempt comes from; too many wrong ones from there have to wait.
+            Address of the client; attempts are limited per address too.
+
+        Returns
+        -------
+        User
+            The user.
 
         Raises
         ------
         Unauthorized
-            If the two do not belong together; an unknown name looks and costs the same.
+            If the password is wrong. Unknown names get the same answer after the same time.
         TooManyRequests
-            If there were too many wrong attempts lately.
+            If there were too many wrong passwords recently.
         """
         return self.with_password(username, password, address, lambda _connection, user: user)
 
     def with_password(
         self, username: str, password: str, address: str, act: Callable[[Connection, User], T]
     ) -> T:
-        """Do something in the transaction in which a name and a password sign a user in.
+        """Check a name and a password as `log_in` does, and run a function in the same transaction.
 
-        So nothing comes of a password that is no longer the one of the account by then. The other parameters
-        and the errors are those of `log_in`.
+        So the function has no effect if the password has been changed meanwhile.
 
         Parameters
         ----------
         username, password, address : str
             As for `log_in`.
         act : callable
-            What to do, with the user; what it returns is returned.
+            The function, which is called with the connection and the user.
+
+        Returns
+        -------
+        object
+            What the function returns.
         """
         if len(username) > _LONGEST_NAME or len(password) > LONGEST:
-            raise Unauthorized(_WRONG)  # nobody has such a name, and nothing of it is kept
+            raise Unauthorized(_WRONG)  # too long for any account, and not stored in the throttle
         with self._database.read() as connection:
             username = rows.name_of(connection, username)
             stored = rows.password_of(connection, username)
@@ -532,20 +610,25 @@ class Accounts:
                     self._throttle.succeed(connection, attempt)
                     return act(connection, user)
         with self._database.write() as connection:
-            # What was typed in place of a name that is none may be a password.
+            # An unknown name is not logged: it may be a password, entered in the wrong field.
             name = None if user is None else user.username
             self._database.note(connection, AuditEvent.SIGN_IN_FAILED, name, address)
         raise Unauthorized(_WRONG)
 
     def access_token(self, username: str, password: str, address: str, *, lifetime: float) -> str:
-        """Return a token for a name and a password, which ends with that; see `log_in`.
+        """Check a name and a password as `log_in` does, and create a token.
 
         Parameters
         ----------
         username, password, address : str
             As for `log_in`.
         lifetime : float
-            Seconds until it is void.
+            Seconds until the token expires. It becomes invalid before that if the password changes.
+
+        Returns
+        -------
+        str
+            The token.
         """
 
         def make(connection: Connection, user: User) -> str:
@@ -576,5 +659,5 @@ def _called(present: list[StoredToken], called: str | int) -> StoredToken | None
 
 
 def token_digest(token: str) -> str:
-    """Return what is kept of a token."""
+    """Return the hash by which the database knows a token."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).hexdigest()

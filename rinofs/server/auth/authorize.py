@@ -1,4 +1,4 @@
-"""The page on which a user signs in, and lets a program act in the user's name, or not."""
+"""The authorization page of OAuth2: users sign in, and allow or deny a program access."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ COOKIE = "rinofs_session"
 PATH = "/oauth/authorize"
 
 _SIGNED_OUT = "You were signed out meanwhile. Nothing has been done."
-_STALE = "This form had been open for too long, or was sent already. Please try again."
+_STALE = "This form was open for too long, or was already sent. Please try again."
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a program asks for, checked."""
+    """A valid authorization request of a program."""
 
     uri: str
     client: Client
@@ -51,7 +51,7 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What a page tells beside its form."""
+    """What a page shows besides its form."""
 
     status: int = 200
     problem: str = ""
@@ -63,7 +63,7 @@ _NOTHING = _Told()
 
 
 class _RefusedPageError(Exception):
-    """The request cannot go on; the page says why."""
+    """The request is refused, with a page that says why."""
 
     def __init__(self, answer: Response) -> None:
         super().__init__()
@@ -71,14 +71,14 @@ class _RefusedPageError(Exception):
 
 
 class AuthorizePage:
-    """``/oauth/authorize``: shown to users, and sent back by them.
+    """The authorization endpoint, ``/oauth/authorize``.
 
     Parameters
     ----------
     accounts : Accounts
         Users.
     sessions : Sessions
-        Their browsers.
+        Browser sessions.
     provider : Provider
         The rules of the flow.
     """
@@ -89,7 +89,7 @@ class AuthorizePage:
         self._sessions = sessions
 
     async def endpoint(self, request: Request) -> Response:
-        """Answer one request for the page."""
+        """Answer a request for the page, or a form sent from it."""
         try:
             asked = await to_thread.run_sync(self._asked, request)
             if request.method == "POST":
@@ -103,7 +103,7 @@ class AuthorizePage:
         try:
             scopes, found = self._provider.validate_authorization_request(uri)
         except FatalClientError as error:
-            # Nobody knows that the place to go back to is the program's own: the user stays here.
+            # The redirect URI may not belong to the program, so the user is not sent there.
             _refuse(error.description or error.error or "The request is not valid.")
         except OAuth2Error as error:
             told = add_params_to_uri(error.redirect_uri, error.twotuples)
@@ -164,7 +164,7 @@ class AuthorizePage:
             problem = "The server is busy. Please wait a moment and try again."
             told = _Told(503, problem, username, dict(error.headers))
         else:
-            # A new value, so that who knew the one from before is not signed in as well.
+            # A new cookie prevents session fixation: the former one may be known to somebody else.
             return _with_session(request, _here(request), session)
         return await to_thread.run_sync(self._shown, request, asked, told)
 
@@ -208,7 +208,7 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 def _refuse_foreign(request: Request) -> None:
-    """Refuse a form that another site has sent, as far as the browser says."""
+    """Refuse a form sent from another site, if the browser tells."""
     origin = request.headers.get("origin")
     site = request.headers.get("sec-fetch-site", "same-origin")
     if not (origin is None or _same_host(origin, request.headers["host"])) or site not in {
@@ -220,9 +220,9 @@ def _refuse_foreign(request: Request) -> None:
 
 
 def _same_host(origin: str, host: str) -> bool:
-    """Tell whether an origin is the host of a request, as far as proxies pass that on.
+    """Return whether an origin has the host of the request.
 
-    The scheme is the proxy's, where there is one that encrypts, and so may the port be.
+    Schemes are not compared, and ports only if both have one: a proxy in front may change them.
     """
     try:
         one, other = urlsplit(origin), urlsplit(f"//{host}")

@@ -1,7 +1,7 @@
-"""What users have granted to programs that act in their name.
+"""OAuth2 grants: authorization codes, access tokens and refresh tokens of programs.
 
-Codes and tokens are kept as digests only. All tokens that follow from one consent belong to one grant,
-and end with it.
+The database has only digests of codes and tokens. All tokens from one consent belong to one grant, and are
+revoked with it.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
 __all__ = ["ACCESS_LIFETIME", "CODE_LIFETIME", "Grant", "Grants", "family_of", "new_refresh_token"]
 
 CODE_LIFETIME = 60.0
-"""Seconds in which a code has to be exchanged."""
+"""Seconds until an authorization code expires."""
 ACCESS_LIFETIME = 3600
-"""Seconds for which an access token is good."""
+"""Seconds until an access token expires."""
 GRANT_LIFETIME = 90 * 24 * 3600.0
-"""Seconds after which a grant ends that is not used."""
+"""Seconds until an unused grant expires."""
 GRACE = 30.0
-"""Seconds for which a refresh token may be exchanged again: the first answer may have been lost."""
+"""Seconds in which a refresh token may be exchanged again, in case the first answer was lost."""
 MOST_SIBLINGS = 64
-"""Refresh tokens that are given for one, and are good side by side until one of them is exchanged."""
+"""Maximum number of tokens issued for one refresh token; all are valid until one of them is exchanged."""
 
 _PREFIX = "rino_"
 _PART = 43  # characters of 256 random bits
@@ -42,14 +42,14 @@ _PART = 43  # characters of 256 random bits
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a user has granted to a program, as a good refresh token shows it.
+    """A grant, found by a valid refresh token.
 
     Attributes
     ----------
     stored : StoredGrant
-        What is known of it.
+        The grant as stored.
     repeated : bool
-        Whether its refresh token was exchanged just before, and the answer may have been lost.
+        Whether the refresh token was exchanged a moment ago; that answer may have been lost.
     """
 
     stored: StoredGrant
@@ -57,22 +57,22 @@ class Grant:
 
     @property
     def user(self) -> User:
-        """Who granted it."""
+        """The user who granted it."""
         return self.stored.user
 
     @property
     def scope(self) -> str:
-        """What for."""
+        """The scope."""
         return self.stored.scope
 
 
 class Grants:
-    """What the users of a server have granted to programs.
+    """The OAuth2 grants of a server.
 
     Parameters
     ----------
     database : Database
-        Where all that is kept.
+        The database.
     """
 
     def __init__(self, database: Database) -> None:
@@ -89,16 +89,16 @@ class Grants:
         challenge: str | None,
         check: Callable[[Connection], None] | None = None,
     ) -> None:
-        """Keep a code that a program may exchange for tokens.
+        """Store an authorization code.
 
         Parameters
         ----------
         code : str
             The code.
         user : User
-            Who consented.
+            The user who consented.
         client_id, redirect_uri, scope : str
-            To what.
+            The authorization request that the user consented to.
         challenge : str or None
             The PKCE challenge (S256).
         check : callable, optional
@@ -113,9 +113,9 @@ class Grants:
             self._note(connection, AuditEvent.GRANT, user, client=client_id, scope=scope)
 
     def code(self, code: str, client_id: str) -> Code | None:
-        """Return what a code stands for; None where it is none that the program may still exchange.
+        """Return an authorization code; None if the program cannot exchange it.
 
-        Whoever sends a code that was exchanged already ends what it was exchanged for.
+        A code that is presented again after its exchange revokes the grant (RFC 6749, section 4.1.2).
         """
         with self._database.read() as connection:
             found = rows.find_code(connection, token_digest(code))
@@ -128,19 +128,19 @@ class Grants:
         return found if found.expires > moment else None
 
     def redeem(self, code: str, *, access: str, refresh: str) -> bool:
-        """Exchange a code for tokens.
+        """Exchange an authorization code for tokens.
 
         Parameters
         ----------
         code : str
             The code.
         access, refresh : str
-            Fresh tokens, which are good from now on.
+            New tokens, valid from now on.
 
         Returns
         -------
         bool
-            Whether this was the first to exchange the code; otherwise, all that it stood for has ended.
+            Whether the code was valid. If it was exchanged before, the grant is revoked.
         """
         digest = token_digest(code)
         with self._database.read() as connection:
@@ -170,9 +170,9 @@ class Grants:
             return True
 
     def refreshable(self, refresh: str, client_id: str) -> Grant | None:
-        """Return the grant of a refresh token; None where it is none that the program may exchange.
+        """Return the grant of a refresh token; None if the program cannot exchange it.
 
-        Whoever sends one that was exchanged long ago ends the grant.
+        A token that was exchanged before, and not just now, revokes the grant (RFC 9700, section 4.14.2).
         """
         owner = self._owner(refresh, client_id)
         if owner is None:
@@ -181,7 +181,7 @@ class Grants:
             return self._refreshable(connection, refresh, client_id)
 
     def rotate(self, former: str, client_id: str, *, access: str, refresh: str) -> bool:
-        """Exchange a refresh token for fresh tokens.
+        """Exchange a refresh token for new tokens.
 
         Parameters
         ----------
@@ -190,12 +190,12 @@ class Grants:
         client_id : str
             The program that sends it.
         access, refresh : str
-            The tokens that are good from now on, the latter of the same family.
+            The new tokens; the refresh token is of the same family.
 
         Returns
         -------
         bool
-            Whether it was good.
+            Whether the refresh token was valid.
         """
         owner = self._owner(former, client_id)
         if owner is None:
@@ -214,7 +214,7 @@ class Grants:
             return True
 
     def revoke(self, token: str, client_id: str) -> None:
-        """Make a token of a program void: an access token alone, a refresh token with all of its grant."""
+        """Revoke a token of a program: only an access token, or the whole grant of a refresh token."""
         family, owner = family_of(token), self._owner(token, client_id)
         with self._database.write(owner) as connection:
             rows.remove_client_token(connection, token_digest(token), client_id)
@@ -224,7 +224,7 @@ class Grants:
                     self._note(connection, AuditEvent.GRANT_ENDED, user, client=client_id, reason="revoked")
 
     def _owner(self, refresh: str, client_id: str) -> int | None:
-        """Return who granted what a refresh token may belong to; None where it cannot be one."""
+        """Return the id of the user who may have granted a refresh token, or None."""
         family = family_of(refresh)
         if family is None:
             return None
@@ -277,13 +277,13 @@ class Grants:
 
 
 def new_refresh_token(former: str | None = None) -> str:
-    """Return a fresh refresh token; where one is given that it replaces, both are of one family."""
+    """Return a new refresh token, of the family of the one that it replaces."""
     family = family_of(former) if former else None
     return f"{_PREFIX}{family or secrets.token_urlsafe(32)}{secrets.token_urlsafe(32)}"
 
 
 def family_of(refresh: str) -> str | None:
-    """Return the part of a refresh token that all of its family share; None for what cannot be one."""
+    """Return the part that all refresh tokens of a grant share; None if this is not a refresh token."""
     if not refresh.startswith(_PREFIX) or len(refresh) != len(_PREFIX) + 2 * _PART:
         return None
     return refresh[len(_PREFIX) : len(_PREFIX) + _PART]

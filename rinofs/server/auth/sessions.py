@@ -1,4 +1,4 @@
-"""Browser sessions of the login pages."""
+"""Browser sessions of the login pages, and protection of their forms against forgery (CSRF)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["LIFETIME", "Sessions", "SignedOutError"]
 
 LIFETIME = 3600
-"""Seconds for which a browser stays signed in, and a form may be sent."""
+"""Seconds until a session, or a form, expires."""
 
 
 class SignedOutError(Exception):
@@ -25,30 +25,35 @@ class SignedOutError(Exception):
 
 
 class Sessions:
-    """What is known about the browsers that look at the pages.
+    """Sessions of browsers, each identified by a random cookie.
 
-    A browser is known by a random value in a cookie, of which a digest is kept once somebody signed in.
+    The database has the digests of the cookies with which somebody has signed in.
 
     Parameters
     ----------
     database : Database
-        Where that is kept.
+        The database.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def sign_in(self, connection: Connection, user: User, *, source: str) -> str:
-        """Return a fresh value for the cookie of a browser with which a user has signed in.
+        """Begin the session of a user.
 
         Parameters
         ----------
         connection : Connection
-            The transaction in which the user has.
+            The transaction in which the user signs in.
         user : User
-            Who it is.
+            The user.
         source : str
-            The address of the browser.
+            Address of the browser, for the audit log.
+
+        Returns
+        -------
+        str
+            The value of the cookie.
         """
         session = secrets.token_urlsafe(32)
         expires = int(self._database.moment(connection) + LIFETIME)
@@ -57,7 +62,7 @@ class Sessions:
         return session
 
     def user(self, session: str) -> User | None:
-        """Return who is signed in, or None."""
+        """Return the user who is signed in, or None."""
         if not session:
             return None
         with self._database.read() as connection:
@@ -75,19 +80,19 @@ class Sessions:
             raise SignedOutError
 
     def sign_out(self, session: str) -> None:
-        """Forget who is signed in."""
+        """End a session."""
         with self._database.write() as connection:
             rows.end_session(connection, _digest(session))
 
     def form_token(self, session: str, purpose: str) -> str:
-        """Return what a form has to carry to count as sent by the browser that it was shown to.
+        """Return the token of a form, which proves that the browser it was shown to has sent it.
 
         Parameters
         ----------
         session : str
-            The cookie of the browser, which is the secret that forms are sealed with.
+            The cookie of the browser; it is the key of the token's HMAC.
         purpose : str
-            What exactly the form is for.
+            What the form is for; a token is valid for one purpose.
         """
         with self._database.read() as connection:
             moment = self._database.moment(connection)
@@ -95,12 +100,12 @@ class Sessions:
         return f"{head}.{_mac(session, purpose, head)}"
 
     def is_good(self, token: str, session: str, purpose: str) -> bool:
-        """Tell whether a form comes from the browser that it was shown to; each may be sent once."""
+        """Return whether the token of a form is valid; each is valid once."""
         head, _, mac = token.rpartition(".")
         if not token.isascii() or not hmac.compare_digest(mac, _mac(session, purpose, head)):
             return False
         begun = head.partition(".")[0]
-        if not begun.isdigit() or len(begun) > 15:  # whoever knows the session can seal anything
+        if not begun.isdigit() or len(begun) > 15:  # the browser has the key, and can sign anything
             return False
         with self._database.write() as connection:
             moment = self._database.moment(connection)

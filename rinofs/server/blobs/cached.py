@@ -20,8 +20,7 @@ from uuid import uuid4
 
 from blake3 import blake3
 
-from rinofs.server.blobs.disk import FileRange
-from rinofs.server.blobs.store import BlobReader, BlobUpload
+from rinofs.server.blobs.store import BlobReader, BlobUpload, FileRange
 from rinofs.server.errors import ApiError, Unavailable, refuse_full
 
 if TYPE_CHECKING:

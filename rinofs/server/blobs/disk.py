@@ -14,6 +14,9 @@ Many small contents are made durable together. The disk takes about as long for 
 wait for it at the same time: all are written, and on their way, before the first of them is waited for; they
 are waited for by several threads, whose commands to empty the disk's cache become one; and each folder is
 waited for once.
+
+The locks are in this module, and not beside it: every upload takes them, and they mean nothing without the
+names above.
 """
 
 from __future__ import annotations
@@ -39,6 +42,7 @@ from rinofs.server.blobs.store import (
     BlobReader,
     BlobUpload,
     Collected,
+    FileRange,
     Verified,
     chunks,
     verify,
@@ -168,23 +172,6 @@ class DiskBlobUpload(BlobUpload):
         with suppress(OSError):
             self._temporary.unlink(missing_ok=True)
         self.release()
-
-
-class FileRange(BlobReader):
-    """A range of an open file."""
-
-    def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
-        self._file = file
-        self._left = stop - start
-        file.seek(start)
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._file.read(self._left if size < 0 else min(size, self._left))
-        self._left -= len(data)
-        return data
-
-    def close(self) -> None:
-        self._file.close()
 
 
 class DiskBlobStore:

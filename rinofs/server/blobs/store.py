@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeAlias
 
 import blake3
 
@@ -36,6 +36,7 @@ __all__ = [
     "ContentHasher",
     "Data",
     "Digests",
+    "FileRange",
     "SignedUrl",
     "Verified",
     "chunks",
@@ -232,6 +233,25 @@ class BlobReader(Protocol):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class FileRange(BlobReader):
+    """A range of an open file."""
+
+    def __init__(self, file: BinaryIO, start: int, stop: int) -> None:
+        self._file = file
+        self._left = stop - start
+        file.seek(start)
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Return the next bytes; see `BlobReader`."""
+        data = self._file.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 class BlobStore(Protocol):
