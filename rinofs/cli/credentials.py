@@ -48,7 +48,7 @@ lifetime_option = click.option(
     "lifetime",
     callback=_seconds,
     metavar="SPAN",
-    help="When it ends, as in 12h, 30d or 52w. By default it does not.",
+    help="When the token expires, as in 12h, 30d or 52w. By default it does not.",
 )
 
 

@@ -66,7 +66,7 @@ def _row(option: click.Parameter, context: click.Context) -> str | None:
     default = option.default if option.show_default else None
     said = "" if default is None or option.is_flag else f" By default `{default}`."
     if option.show_envvar:
-        said += f" The environment variable `{option.envvar}` says so too."
+        said += f" Environment variable: `{option.envvar}`."
     needed = " Required." if option.required else ""
     return f"| {names}{takes} | {help_text}{said}{needed} |"
 

@@ -137,12 +137,12 @@ def token() -> None:
 
 @token.command("add")
 @click.argument("name")
-@click.option("--read-only", is_flag=True, help="Let it change nothing.")
+@click.option("--read-only", is_flag=True, help="Allow the token to read only.")
 @lifetime_option
 def add_token(name: str, read_only: bool, lifetime: int | None) -> None:
     """Create a token called NAME, and print it as JSON. It is not shown again.
 
-    It can do no more than the token that you are logged in with, and ends no later.
+    It has at most the rights of the token that you are logged in with, and expires no later.
     """
     made = _own_tokens().add(name, read_only=read_only, lifetime=lifetime)
     write_lines([json.dumps({"name": name, "token": made})])
@@ -151,7 +151,7 @@ def add_token(name: str, read_only: bool, lifetime: int | None) -> None:
 @token.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document: a list.")
 def list_tokens(as_json: bool) -> None:
-    """List your tokens: names, ends, last uses. The tokens themselves are not stored."""
+    """List your tokens: name, expiry, last use. The tokens themselves are not stored."""
     show_tokens(_own_tokens().list(), as_json=as_json)
 
 
@@ -167,13 +167,13 @@ def revoke_token(name_or_id: str) -> None:
 @click.option(
     "--passwords-file",
     metavar="FILE",
-    help="Read the present and the new password from two lines of a file; - is standard input.",
+    help="Read the current and the new password from two lines of a file; - is standard input.",
 )
 def passwd(passwords_file: str | None) -> None:
     """Change your password at a server of rinofs.
 
-    That ends your browser sessions, the access that programs have, and tokens from earlier password logins. A
-    stored login that ends with it is replaced by a new one.
+    This ends your browser sessions, the access of programs, and tokens from earlier password logins. A stored
+    login that ends with them is replaced by a new one.
     """
     from rinofs.rinocloud.login import account_of, log_in
     from rinofs.rinocloud.tokens import UserTokens

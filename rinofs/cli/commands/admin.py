@@ -1,4 +1,4 @@
-"""``rinofs admin``: looking after a folder that is served, also while it is."""
+"""``rinofs admin``: administration of a server's data, also while the server runs."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ _data = click.option(
     "data_dir",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The folder that `rinofs serve` keeps everything in.",
+    help="The data folder of `rinofs serve`.",
 )
 
 
 def data_option(command: F) -> F:
-    """Add the options that name what a server keeps."""
+    """Add the options that name the data of a server."""
     return _data(database_option(command))
 
 
@@ -60,15 +60,15 @@ gc_delay_option = click.option(
     show_default=True,
     metavar="SECONDS",
     type=click.FloatRange(0),
-    help="How long an object of an S3 store stays after nothing refers to it any more. "
-    "A backup of the database that is not older finds all contents.",
+    help="How long to keep an object in an S3 store after nothing refers to it any more. "
+    "A backup of the database that is not older finds all its contents.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
 @click.group()
 def admin() -> None:
-    """Look after a served folder. All of it may be done while a server runs."""
+    """Administer the data of a server, also while it runs."""
 
 
 admin.add_command(backup)
@@ -79,24 +79,26 @@ admin.add_command(copy_to_database)
 
 
 @admin.command()
-@click.option("--username", default="rino", show_default=True, help="The first user, made where missing.")
+@click.option("--username", default="rino", show_default=True, help="The first user, created if missing.")
 @click.option(
     "--token-file",
     metavar="FILE",
-    help="Read the API token of the first user from a file; - is standard input. By default it keeps the one "
-    "that it has, or gets a random one.",
+    help="Read the API token of the first user from a file; - is standard input. By default the user keeps "
+    "its token, or gets a random one.",
 )
 @password_options
-@click.option("--finish", is_flag=True, help="Apply what only workers of this release can work with.")
+@click.option(
+    "--finish", is_flag=True, help="Apply the changes that only workers of this release can work with."
+)
 @database_option
 def init(
     username: str, token_file: str | None, password_file: str | None, ask_password: bool, finish: bool
 ) -> None:
-    """Make the tables of a PostgreSQL database, or bring them up to date.
+    """Create or upgrade the tables of a PostgreSQL database.
 
-    Also while workers run, and from several places at once. Workers of the release before go on; once all are
-    of this release, --finish ends that. Prints what is new as JSON: the token and the password of the first
-    user are not shown again.
+    It is safe while workers run, and from several places at once. Workers of the previous release go on; run
+    it again with --finish once all workers are of this release. Prints JSON with the new token and password
+    of the first user, which are not shown again.
     """
     if database_url() is None:
         raise click.UsageError(
@@ -121,7 +123,7 @@ def init(
 
 @admin.group()
 def user() -> None:
-    """Users."""
+    """Add, list and remove users, and set passwords."""
 
 
 @user.command("add")
@@ -148,7 +150,7 @@ def add_user(
 @data_option
 @json_option
 def list_users(data_dir: Path, as_json: bool) -> None:
-    """List the users, and what each has."""
+    """List the users: whether they have a password, and how many tokens, objects and datapacks."""
     with opened(data_dir) as services:
         found = services.accounts.summaries()
     if as_json:
@@ -178,7 +180,7 @@ def list_users(data_dir: Path, as_json: bool) -> None:
 @click.option("--with-data", is_flag=True, help="Remove all objects and datapacks of the user as well.")
 @data_option
 def remove_user(name: str, with_data: bool, data_dir: Path) -> None:
-    """Remove a user. Refused for one who has data, unless they are to go, too. This cannot be undone."""
+    """Remove a user; one who has data only with --with-data. This cannot be undone."""
     with opened(data_dir) as services:
         found = _user(services, name)
         try:
@@ -195,8 +197,8 @@ def remove_user(name: str, with_data: bool, data_dir: Path) -> None:
 def set_password(name: str, password_file: str | None, ask_password: bool, data_dir: Path) -> None:
     """Set the password of a user. Without an option, asks for it.
 
-    The user's browser sessions, the access that programs were granted, and the tokens that came of a
-    sign-in with the password before end.
+    This ends the user's browser sessions, the access of programs, and tokens from sign-ins with the former
+    password.
     """
     ask = ask_password or (password_file is None and sys.stdin.isatty())
     password = chosen_secret("password", file=password_file, ask=ask)
@@ -215,11 +217,11 @@ def token() -> None:
 @token.command("add")
 @click.argument("username")
 @click.argument("name")
-@click.option("--read-only", is_flag=True, help="Let it change nothing.")
+@click.option("--read-only", is_flag=True, help="Allow the token to read only.")
 @lifetime_option
 @data_option
 def add_token(username: str, name: str, read_only: bool, lifetime: int | None, data_dir: Path) -> None:
-    """Make a token called NAME for a user, and print it as JSON. It is not shown again."""
+    """Create a token called NAME for a user, and print it as JSON. It is not shown again."""
     with opened(data_dir) as services:
         made = services.accounts.mint_token(
             _user(services, username), name=name, scope=READ if read_only else None, lifetime=lifetime
@@ -232,7 +234,7 @@ def add_token(username: str, name: str, read_only: bool, lifetime: int | None, d
 @data_option
 @json_option
 def list_tokens(username: str, data_dir: Path, as_json: bool) -> None:
-    """List the tokens of a user: names, ends, last uses. The tokens themselves are not stored."""
+    """List the tokens of a user: name, expiry, last use. The tokens themselves are not stored."""
     with opened(data_dir) as services:
         found = services.accounts.tokens(_user(services, username))
     show_tokens([one.to_json() for one in found], as_json=as_json)
@@ -243,7 +245,7 @@ def list_tokens(username: str, data_dir: Path, as_json: bool) -> None:
 @click.argument("name_or_id")
 @data_option
 def revoke_token(username: str, name_or_id: str, data_dir: Path) -> None:
-    """Make a token of a user void. A server that runs takes note within seconds."""
+    """Revoke a token of a user. A running server notices within seconds."""
     with opened(data_dir) as services:
         ended = services.accounts.end_token(_user(services, username), name_or_id)
     click.echo(f"Revoked the token {visible(ended.name or str(ended.id))} of {visible(username)}.")
@@ -251,7 +253,7 @@ def revoke_token(username: str, name_or_id: str, data_dir: Path) -> None:
 
 @admin.group()
 def client() -> None:
-    """Programs that may ask users to let them work with their datapacks."""
+    """Register programs (OAuth2 clients), which may ask users for access to their datapacks."""
 
 
 @client.command("add")
@@ -262,9 +264,9 @@ def client() -> None:
     required=True,
     multiple=True,
     metavar="URI",
-    help="Where users are sent back to, to the letter; may be repeated.",
+    help="Where users are sent back to; compared exactly. May be repeated.",
 )
-@click.option("--public", is_flag=True, help="Give it no secret, since it cannot keep one.")
+@click.option("--public", is_flag=True, help="Give the program no secret, since it cannot keep one.")
 @data_option
 def add_client(name: str, redirect_uris: tuple[str, ...], public: bool, data_dir: Path) -> None:
     """Register a program, and print its id and secret as JSON. The secret is not shown again."""
@@ -302,7 +304,7 @@ def list_clients(data_dir: Path, as_json: bool) -> None:
 @click.argument("client_id")
 @data_option
 def remove_client(client_id: str, data_dir: Path) -> None:
-    """Remove a program; the tokens that users let it have are void at once."""
+    """Remove a program; its tokens become invalid at once."""
     with opened(data_dir) as services:
         removed = services.clients.remove(client_id)
     if not removed:
@@ -318,9 +320,9 @@ def index() -> None:
 @click.argument("field")
 @data_option
 def add_index(field: str, data_dir: Path) -> None:
-    """Make an index on FIELD, for the objects of all users.
+    """Create an index on FIELD, for the objects of all users.
 
-    Queries use it for equality, ranges, `in` and sorting. A server that runs answers reads meanwhile, on
+    Queries use it for equality, ranges, `in` and sorting. A running server answers reads meanwhile, on
     PostgreSQL also writes, and uses the index within seconds. Ctrl-C removes what was made so far.
     """
     with opened(data_dir) as services:
@@ -346,7 +348,7 @@ def list_indexes(data_dir: Path, as_json: bool) -> None:
 @click.argument("field")
 @data_option
 def drop_index(field: str, data_dir: Path) -> None:
-    """Remove the index on FIELD. Queries find the same without it."""
+    """Remove the index on FIELD. Queries return the same results without it."""
     with opened(data_dir) as services:
         removed = FieldIndexes(services.database).drop(field)
         _note(services, "index drop", field=removed)
@@ -354,12 +356,16 @@ def drop_index(field: str, data_dir: Path) -> None:
 
 
 @admin.command()
-@click.option("--user", "username", help="Only what is about this user.")
+@click.option("--user", "username", help="Only entries about this user.")
 @click.option(
     "--event", type=click.Choice([event.value for event in AuditEvent]), help="Only events of this kind."
 )
 @click.option(
-    "--limit", default=100, show_default=True, type=click.IntRange(1), help="The last so many entries."
+    "--limit",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1),
+    help="How many of the latest entries to show.",
 )
 @data_option
 @json_option
@@ -382,7 +388,7 @@ def audit(username: str | None, event: str | None, limit: int, data_dir: Path, a
 @data_option
 @json_option
 def gc(gc_delay: float, data_dir: Path, as_json: bool) -> None:
-    """Remove contents that nobody refers to any more."""
+    """Remove contents that nothing refers to any more."""
     with opened(data_dir, gc_delay=gc_delay) as services:
         report = maintenance.gc(services)
         _note(services, "gc", blobs_removed=report.blobs_removed)
@@ -397,9 +403,10 @@ def gc(gc_delay: float, data_dir: Path, as_json: bool) -> None:
 @data_option
 @json_option
 def fsck(data_dir: Path, as_json: bool) -> None:
-    """Read and check everything. Exits with 1 if anything is wrong.
+    """Check the database, and read all contents. Exits with 1 if anything is wrong.
 
-    It repairs nothing. Contents of earlier versions get their BLAKE3, and those stored twice are merged.
+    It repairs nothing. Contents stored by earlier releases get their BLAKE3, and those stored twice are
+    merged.
     """
     with opened(data_dir) as services:
         report = maintenance.fsck(services)
@@ -419,7 +426,7 @@ def fsck(data_dir: Path, as_json: bool) -> None:
 
 @contextmanager
 def opened(data_dir: Path, gc_delay: float = GC_DELAY) -> Iterator[Services]:
-    """Open a served folder beside the server; what it refuses becomes the command's error."""
+    """Open the data of a server, which may be running; refusals become errors of the command."""
     settings = ServerSettings(data_dir.absolute(), database_url=database_url(), gc_delay=gc_delay)
     with private_files():
         try:
@@ -439,7 +446,7 @@ def opened(data_dir: Path, gc_delay: float = GC_DELAY) -> Iterator[Services]:
 
 @contextmanager
 def _opened_database() -> Iterator[Database]:
-    """Open the database that workers share, with tables or without."""
+    """Open the database that workers share, whether or not it has tables."""
     settings = ServerSettings(Path(), database_url=database_url())
     try:
         database = open_database(settings, has_tables=False)

@@ -49,7 +49,7 @@ _data = click.option(
     "data_dir",
     required=True,
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The folder that `rinofs serve` keeps everything in.",
+    help="The data folder of `rinofs serve`.",
 )
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
@@ -58,16 +58,18 @@ _FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.command()
 @click.argument("destination", metavar="DEST", type=_FOLDER)
 @_data
-@click.option("--copy", is_flag=True, help="Copy contents on the same disk too, in place of hard links.")
-@click.option("--verify", is_flag=True, help="Read again what earlier backups have copied.")
+@click.option(
+    "--copy", is_flag=True, help="Copy contents on the same disk too, instead of making hard links."
+)
+@click.option("--verify", is_flag=True, help="Verify the contents of earlier backups again.")
 @_quiet
 @_json
 def backup(destination: Path, data_dir: Path, copy: bool, verify: bool, quiet: bool, as_json: bool) -> None:
     """Back up everything to the folder DEST, also while the server runs.
 
-    The same command again copies only what is new, and replaces the backup when all of it is there.
-    Until then, the earlier one stays whole. A backup that was interrupted continues. Contents in an S3
-    store are not copied. Exits with 1 if a content is missing or damaged.
+    Run again, it copies only what is new, and replaces the former backup when the new one is complete. An
+    interrupted backup continues when it is run again. Contents in an S3 store are not copied. Exits with 1 if
+    a content is missing or damaged.
     """
     refuse_shared_database("back it up with pg_dump, and then the contents")
     with _reported(), Progress("backing up", 0, shown=_watched(quiet, as_json=as_json)) as progress:
@@ -81,10 +83,10 @@ def backup(destination: Path, data_dir: Path, copy: bool, verify: bool, quiet: b
 @_quiet
 @_json
 def restore(source: Path, data_dir: Path, quiet: bool, as_json: bool) -> None:
-    """Make the new folder DATA, to be served, of a BACKUP.
+    """Restore a BACKUP to the new folder DATA.
 
-    Everything is read and checked. Exits with 1 if anything is missing or damaged; the rest is restored. A
-    restore that was interrupted continues.
+    Everything is read and checked. Exits with 1 if anything is missing or damaged; the rest is restored. An
+    interrupted restore continues when it is run again.
     """
     refuse_shared_database("restore the contents, and then the database with pg_restore")
     with _reported(), Progress("restoring", 0, shown=_watched(quiet, as_json=as_json)) as progress:
@@ -130,11 +132,11 @@ def _show(report: BackupReport, done: str, *, as_json: bool, more: Sequence[str]
 @click.argument("url", metavar="URL")
 @_json
 def check_storage(url: str, as_json: bool) -> None:
-    """Try all that a server needs of the S3 store at URL, s3://BUCKET/PREFIX.
+    """Check that the S3 store at URL, s3://BUCKET/PREFIX, does all that a server needs.
 
-    The store is found by AWS's own variables (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
-    AWS_REGION). What is written for it is deleted again. Exits with 1 if anything fails, at the first such
-    thing.
+    The store is configured by AWS's own variables (AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID,
+    AWS_SECRET_ACCESS_KEY, AWS_REGION). Objects that the check writes are deleted again. It stops at the first
+    failure, and exits with 1.
     """
     try:
         found = list(checked(url))
@@ -159,15 +161,15 @@ def check_storage(url: str, as_json: bool) -> None:
     "target",
     required=True,
     metavar="URL",
-    help="The S3 store, s3://BUCKET/PREFIX; or `folder`, to bring contents back.",
+    help="The S3 store, s3://BUCKET/PREFIX; or `folder`, to move contents back.",
 )
 @_quiet
 @_json
 def copy_blobs(data_dir: Path, target: str, quiet: bool, as_json: bool) -> None:
-    """Move the contents of a served folder to an S3 store, or back, and verify each.
+    """Move the contents of a data folder to an S3 store, or back, and verify each.
 
-    A server may run meanwhile, if it was started with `--blobs` and the same place. A move that was
-    interrupted continues. Exits with 1 if a content was left where it was.
+    A server may run meanwhile if it was started with `--blobs` and the same place. An interrupted move
+    continues when it is run again. Exits with 1 if a content was left where it was.
     """
     with ExitStack() as stack:
         stack.enter_context(private_files())
@@ -203,7 +205,7 @@ def copy_blobs(data_dir: Path, target: str, quiet: bool, as_json: bool) -> None:
     required=True,
     metavar="DIR",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="The folder, which no server serves meanwhile.",
+    help="The data folder, on which no server may run meanwhile.",
 )
 @target_database_option
 @_quiet
@@ -212,8 +214,8 @@ def copy_to_database(data_dir: Path, quiet: bool, as_json: bool) -> None:
     """Copy the database of a folder to PostgreSQL, and check everything.
 
     All ids, versions, tokens and datapacks stay as they are. Contents stay where they are: in the folder, or
-    in the S3 store that `rinofs admin copy-blobs` has moved them to. A copy that was interrupted continues.
-    Exits with 1 if the check finds anything wrong.
+    in the S3 store that `rinofs admin copy-blobs` has moved them to. An interrupted copy continues when
+    it is run again. Exits with 1 if the check finds anything wrong.
     """
     shown = _watched(quiet, as_json=as_json)
     data_dir, url = data_dir.absolute(), database_url()

@@ -56,7 +56,7 @@ USERNAME = "rino"
     "data_dir",
     required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="The folder that keeps everything: new, empty, or of an earlier run.",
+    help="The folder for all data: new, empty, or from an earlier run.",
 )
 @database_option
 @click.option(
@@ -65,7 +65,7 @@ USERNAME = "rino"
     show_default=True,
     metavar="COUNT",
     type=click.IntRange(2, 1000),
-    help="How many connections to PostgreSQL to keep open at most.",
+    help="The maximum number of connections to PostgreSQL.",
 )
 @click.option(
     "--blobs",
@@ -73,9 +73,9 @@ USERNAME = "rino"
     metavar="URL",
     envvar="RINOFS_BLOBS",
     show_envvar=True,
-    help="Keep new contents in an S3 store, s3://BUCKET/PREFIX, found by AWS's own variables "
-    "(AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, ...), or again in the folder (`folder`). By default where they "
-    "were kept before.",
+    help="Where to store new contents: an S3 store, s3://BUCKET/PREFIX, configured by AWS's own variables "
+    "(AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID, ...), or the folder (`folder`). By default, where they were "
+    "stored before.",
 )
 @click.option(
     "--cache-size",
@@ -83,7 +83,7 @@ USERNAME = "rino"
     show_default=True,
     metavar="BYTES",
     type=click.IntRange(0),
-    help="How much of the folder copies of contents in an S3 store may take.",
+    help="The maximum size of local copies of contents in an S3 store.",
 )
 @gc_delay_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
@@ -98,7 +98,7 @@ USERNAME = "rino"
     "--token-file",
     metavar="FILE",
     help="Read the API token of the user rino from a file; - is standard input. "
-    "By default it keeps the one that it has, or gets a random one.",
+    "By default the user keeps its token, or gets a random one.",
 )
 @password_options
 @click.option(
@@ -111,7 +111,7 @@ USERNAME = "rino"
     "--password",
     envvar="RINOFS_PASSWORD",
     show_envvar=True,
-    help="The password of the user rino itself, for tests, as --token.",
+    help="The password of the user rino itself, for tests; as visible as --token.",
 )
 @click.option(
     "--allowed-host",
@@ -146,20 +146,20 @@ USERNAME = "rino"
     type=click.Choice(FORMATS),
     default="text",
     show_default=True,
-    help="How messages are written to standard error: json for a line of JSON each.",
+    help="The format of messages on standard error; json is one JSON document per line.",
 )
 @click.option(
     "--metrics-port",
     metavar="PORT",
     type=click.IntRange(0, 65535),
-    help="Answer Prometheus on a port of its own; 0 for a free one. Needs the extra metrics.",
+    help="Serve metrics for Prometheus on this port; 0 for a free one. Needs the extra metrics.",
 )
 @click.option(
     "--metrics-host",
     default="127.0.0.1",
     show_default=True,
     metavar="HOST",
-    help="The address to listen on for Prometheus. Figures hold no names of files or users.",
+    help="The address to listen on for Prometheus. Metrics contain no names of files or users.",
 )
 @click.option(
     "--shutdown-delay",
@@ -167,7 +167,7 @@ USERNAME = "rino"
     show_default=True,
     metavar="SECONDS",
     type=click.FloatRange(0, 3600),
-    help="When told to end, answer requests for so long while /ready says 503: "
+    help="When told to stop, go on answering requests for this long while /ready returns 503: "
     "as long as a load balancer takes to notice.",
 )
 @click.option(
@@ -176,10 +176,10 @@ USERNAME = "rino"
     show_default=True,
     metavar="SECONDS",
     type=click.FloatRange(0, 3600),
-    help="Then let requests under way end for so long, and cut those that have not.",
+    help="Then wait this long for running requests, and cut off those that have not ended.",
 )
-@click.option("--allow-insecure", is_flag=True, help="Listen on other addresses than loopback, unencrypted.")
-@click.option("--no-extensions", is_flag=True, help="Speak the published APIs and nothing more.")
+@click.option("--allow-insecure", is_flag=True, help="Listen on addresses other than loopback, unencrypted.")
+@click.option("--no-extensions", is_flag=True, help="Serve the published APIs and nothing more.")
 def serve(
     data_dir: Path,
     database_connections: int,
@@ -207,10 +207,10 @@ def serve(
 ) -> None:
     """Run a server that keeps its data in a folder, until SIGTERM or Ctrl-C.
 
-    It speaks the APIs of Rinocloud and repovizz2. The folder is new, empty, or that of an earlier run.
-    A second SIGTERM or Ctrl-C ends it at once, and cuts requests under way.
-    Contents may be in an S3 store instead (--blobs), and the database in PostgreSQL (--database): then this
-    is one worker of any number. `rinofs admin init` prepares the database.
+    It serves the APIs of Rinocloud and repovizz2. The folder is new, empty, or from an earlier run.
+    A second SIGTERM or Ctrl-C stops it at once, and cuts off running requests.
+    Contents can be in an S3 store instead (--blobs), and the database in PostgreSQL (--database): then this
+    is one of any number of workers. `rinofs admin init` prepares the database.
     """
     if token_file == password_file == "-":  # noqa: S105 (a place)
         raise click.UsageError("standard input holds one secret: the token or the password")
@@ -275,7 +275,7 @@ def _own_folder(settings: ServerSettings) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """The secrets that the command was given, and whether it may print the token again."""
+    """The secrets on the command line, and whether the token may be printed."""
 
     token: str | None = field(repr=False)
     password: str | None = field(repr=False)
@@ -284,7 +284,7 @@ class _Given:
 
 @dataclass(frozen=True, slots=True)
 class _Reports:
-    """What the process tells of itself, and where."""
+    """The options for logs and metrics."""
 
     access_log: str | None
     log_format: str
@@ -323,7 +323,7 @@ def _run(
 
 
 def _first_user(accounts: Accounts, given: _Given) -> InitialCredentials:
-    """Let the first user in; return what may be printed of that."""
+    """Create the first user if missing; return the credentials that may be printed."""
     try:
         known = prepare_user(accounts, USERNAME, token=given.token, password=given.password)
     except ApiError as error:
