@@ -1,4 +1,8 @@
-"""The fsspec filesystem over any backend: every method, in fsspec's order."""
+"""The fsspec filesystem over any backend: every method, in fsspec's order.
+
+The module is long because fsspec has many methods with many parameters. Each has at most ten statements, and
+hands its work to `browse`, `reading`, `writing` or `changing`.
+"""
 
 from __future__ import annotations
 
@@ -182,10 +186,6 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
     def url(self, path: str) -> str:
         """Return the URL of a path, for messages."""
         return self.unstrip_protocol(path)
-
-    @classmethod
-    def _parent(cls, path: str) -> str:
-        return str(cls._strip_protocol(path)).rpartition("/")[0]
 
     def _path(self, path: Any, given: Mapping[str, Any]) -> str:
         """Return the path without protocol; ``refresh=True`` clears the caches for it."""
@@ -583,6 +583,10 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         """Remove files and folder trees; if a path does not exist, nothing is removed."""
         paths = path if isinstance(path, list) else [os.fspath(path)]
         self._changing.rm(paths, recursive=recursive, maxdepth=maxdepth)
+
+    @classmethod
+    def _parent(cls, path: str) -> str:
+        return str(cls._strip_protocol(path)).rpartition("/")[0]
 
     # Opening
 

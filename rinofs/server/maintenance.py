@@ -1,6 +1,6 @@
-"""Looking after what a server keeps: removing what nobody refers to, and checking what somebody does.
+"""Maintenance: garbage collection, consistency checks, and digests that are computed after an upload.
 
-Both may run beside a serving process. Digests that uploads were not kept waiting for are taken here too.
+All of it may run while a server does.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["FsckReport", "GcReport", "check_catalog", "fsck", "gc", "gc_in_turn", "take_sha256s"]
 
 LOOK_EVERY = 600.0
-"""Seconds between two looks for contents without SHA-256, which another process may have left."""
+"""Seconds between two searches for contents without SHA-256, which another process may have left."""
 _PAUSE = 5.0  # seconds after a failure
 _PIECE = 1024 * 1024
 
@@ -37,16 +37,16 @@ _log = logging.getLogger("rinofs.server")
 
 @dataclass(frozen=True, slots=True)
 class GcReport:
-    """What a collection removed.
+    """Result of a garbage collection.
 
     Attributes
     ----------
     blobs_removed : int
-        Contents that nobody referred to.
+        Number of unreferenced contents that were removed.
     bytes_removed : int
-        Their bytes.
+        Their size.
     temporary_removed : int
-        Temporary files of processes that are gone.
+        Number of temporary files of ended processes that were removed.
     """
 
     blobs_removed: int
@@ -56,7 +56,7 @@ class GcReport:
 
 @dataclass(frozen=True, slots=True)
 class FsckReport:
-    """What a check found.
+    """Result of a consistency check.
 
     Attributes
     ----------
@@ -67,13 +67,13 @@ class FsckReport:
     blobs_checked : int
         Contents that were read and hashed.
     bytes_checked : int
-        Their bytes.
+        Their size.
     problems : tuple of str
-        What is wrong, each with the objects that it is about; empty where all is well.
+        The problems found, each with the objects concerned.
     blobs_filled : int
-        Contents of which digests were noted that were not known before.
+        Contents whose missing digests were stored.
     blobs_merged : int
-        Contents that were stored twice, and are not any more.
+        Contents that were stored twice, and have been merged.
     """
 
     objects_checked: int
@@ -86,14 +86,14 @@ class FsckReport:
 
 
 def gc(services: Services) -> GcReport:
-    """Remove contents that nobody refers to, and what killed processes left behind.
+    """Remove unreferenced contents, and what killed processes left behind.
 
-    A content that an upload is about to refer to stays, in whatever process that is.
+    The content of an upload in progress stays, whichever process receives it.
 
     Parameters
     ----------
     services : Services
-        Whose contents they are.
+        The services of the server.
     """
     remove_expired(services.database)
     services.datapacks.forget_unlinked()
@@ -108,16 +108,16 @@ def gc(services: Services) -> GcReport:
 
 
 def gc_in_turn(services: Services, every: float) -> GcReport:
-    """Collect as `gc` does, unless another process on the same database has begun to of late.
+    """Collect garbage as `gc` does, unless another process on the same database has done so recently.
 
-    Then only what this process has left behind is removed, which is not known to others.
+    Then only what this process itself has left behind is removed, which others do not know.
 
     Parameters
     ----------
     services : Services
-        Whose contents they are.
+        The services of the server.
     every : float
-        Seconds from one collection to the next.
+        Seconds between two collections.
     """
     database = services.database
     if services.workers is not None:
@@ -130,20 +130,19 @@ def gc_in_turn(services: Services, every: float) -> GcReport:
 
 
 def check_catalog(services: Services) -> list[str]:
-    """Check the database alone, and return what is wrong with it."""
+    """Check the database only, and return the problems."""
     return [*integrity.check_rows(services.database)[1], *integrity.check_datapacks(services.database)[1]]
 
 
 def fsck(services: Services) -> FsckReport:
     """Check the database, and read every content that it refers to.
 
-    Digests that were not known are noted, and contents that turn out to be stored twice are merged; nothing
-    else is changed.
+    Missing digests are stored, and contents that are stored twice are merged; nothing else is changed.
 
     Parameters
     ----------
     services : Services
-        What to check.
+        The services of the server.
     """
     objects, problems = integrity.check_rows(services.database)
     datapacks, found = integrity.check_datapacks(services.database)
@@ -162,7 +161,7 @@ def fsck(services: Services) -> FsckReport:
 
 
 def _merge(services: Services, row: BlobRow, other: BlobRow, found: Digests) -> bool:
-    """Give up one of two rows of the same content: the other one stays if its content is whole."""
+    """Merge two rows of the same content into one whose content is whole."""
     whole = services.blobs.verify(other.key).problem_of(blake3=other.blake3, sha256=other.sha256) is None
     kept, given_up = (other, row) if whole else (row, other)
     with services.blobs.keep(kept.key, kept.size) as there:
@@ -173,16 +172,16 @@ def _merge(services: Services, row: BlobRow, other: BlobRow, found: Digests) -> 
 
 
 def take_sha256s(services: Services, stopping: threading.Event) -> None:
-    """Take the SHA-256 of contents that were stored without, whenever there are some, until told to stop.
+    """Compute the SHA-256 of contents that were stored without one, until `stopping` is set.
 
-    That a content has none yet is in the database, so a server that was killed goes on at its next start.
+    Rows without SHA-256 are the work to do, so a server that was killed continues at its next start.
 
     Parameters
     ----------
     services : Services
-        Whose contents they are.
+        The services of the server.
     stopping : Event
-        Tells when to stop, also in the middle of a content; `Services.without_sha256` is to be set then too.
+        Stops the function, even in the middle of a content; set `Services.without_sha256` too, to wake it.
     """
     unreadable: set[int] = set()
     while True:
@@ -201,7 +200,7 @@ def take_sha256s(services: Services, stopping: threading.Event) -> None:
 
 
 def _take_sha256(services: Services, row: BlobRow, stopping: threading.Event) -> bool:
-    """Take the SHA-256 of a content; return False if it cannot be read, or is damaged."""
+    """Compute the SHA-256 of a content; return False if it cannot be read, or is damaged."""
     sha256, check = hashlib.sha256(), blake3.blake3()
     try:
         with services.blobs.open_range(row.key, row.size) as reader:

@@ -41,19 +41,19 @@ __all__ = [
 ]
 
 BLOBS_URL, INSTALLATION, NEW_CONTENTS = "blobs_url", "installation", "new_contents"
-"""Properties of the database: the object store with contents, the name that its bucket has, and which of the
-two following ones new contents go to."""
+"""Properties of the database: the URL of the object store, the name of this installation in its bucket, and
+where new contents go, one of the two following values."""
 FOLDER, OBJECT_STORE = "folder", "object store"
 
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that handlers use.
+    """What request handlers use.
 
     Attributes
     ----------
     settings : ServerSettings
-        As the server was started.
+        Settings of the server.
     database : Database
         Transactions.
     store : Store
@@ -63,15 +63,15 @@ class Services:
     accounts : Accounts
         Users and their tokens.
     clients : Clients
-        Programs that may ask users for access.
+        Registered programs (OAuth2 clients).
     grants : Grants
-        What users have granted to them.
+        Access that users granted to them.
     blobs : BlobStore
         Contents.
     workers : DatabaseRegistry or None
-        The processes that share the database; None where it is a file.
+        The processes that share the database; None if it is the file of a data folder.
     without_sha256 : Event
-        Set when contents have come whose SHA-256 is to be taken later.
+        Set when a content was stored whose SHA-256 is computed later.
     """
 
     settings: ServerSettings
@@ -86,11 +86,11 @@ class Services:
     without_sha256: threading.Event = field(default_factory=threading.Event)
 
     def remove(self, keys: Iterable[str]) -> None:
-        """Remove those of some contents that nothing refers to any more."""
+        """Remove the contents among `keys` that nothing refers to any more."""
         self.blobs.remove(keys, partial(blob_rows.referred, self.database))
 
     def close(self) -> None:
-        """Let go of files and threads."""
+        """Close files, connections and threads."""
         self.accounts.close()
         self.blobs.close()
         if self.workers is not None:
@@ -99,24 +99,24 @@ class Services:
 
 
 def open_services(settings: ServerSettings, *, blobs: BlobStore | None = None) -> Services:
-    """Open, and where needed make or upgrade, what is kept in a server's folder.
+    """Open the data of a server; what a data folder lacks is created or upgraded.
 
     Parameters
     ----------
     settings : ServerSettings
-        Where it is.
+        Settings of the server.
     blobs : BlobStore, optional
-        Where contents are kept; by default in the folder. Closed with the services.
+        Store for contents; by default that of the settings. It is closed with the services.
 
     Returns
     -------
     Services
-        To be closed by the caller. Several processes may have the same ones open.
+        The services, which the caller has to close. Several processes may open the same data.
 
     Raises
     ------
     UnusableDatabaseError
-        If there is no such database, or a server cannot use it.
+        If the database does not exist, or does not meet the requirements.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     close_to_others(settings.data_dir, make_database=settings.has_own_database)
@@ -142,19 +142,19 @@ def open_services(settings: ServerSettings, *, blobs: BlobStore | None = None) -
 
 
 def open_database(settings: ServerSettings, *, has_tables: bool = True) -> Database:
-    """Open the database of a server, and see whether it can be used.
+    """Open the database of a server, and check it.
 
     Parameters
     ----------
     settings : ServerSettings
-        Where it is.
+        Settings of the server.
     has_tables : bool
-        Whether it has to have tables that this release can work with; those of a folder are made or upgraded.
+        Whether to require tables that this release can work with. Those of a folder are created or upgraded.
 
     Raises
     ------
     UnusableDatabaseError
-        If there is no such database, or a server cannot use it.
+        If the database does not exist, or does not meet the requirements.
     """
     database = Database(
         settings.database_url or settings.data_dir / DATABASE,
@@ -177,7 +177,7 @@ def _open_blobs(
     known: Mapping[str, str],
     workers: DatabaseRegistry | None,
 ) -> BlobStore:
-    """Open the store that is asked for, or that was last; note it when it turns out to be usable.
+    """Open the store in the settings, or else the one used last; remember it if it works.
 
     `known` are the properties of the database.
     """
@@ -223,7 +223,7 @@ def _open_blobs(
 
 
 def _claim_folder(settings: ServerSettings, workers: DatabaseRegistry | None) -> None:
-    """Keep contents in a folder that the database knows, if it does not know one of another machine."""
+    """Register the folder for contents in a shared database, which allows one folder on one machine."""
     if workers is not None:
         folder, machine = blobs_folder(settings.data_dir), Machine.here()
         workers.enter(str(machine), lambda connection, now: claim_folder(connection, folder, machine, now))

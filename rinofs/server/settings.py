@@ -12,81 +12,81 @@ __all__ = ["CACHE_SIZE", "GC_DELAY", "ServerSettings"]
 
 MIB = 1024 * 1024
 CACHE_SIZE = 1024 * MIB
-"""Bytes of copies of contents in an object store, by default, when a folder is served."""
+"""Default size of local copies of contents in an object store, in bytes."""
 GC_DELAY = 24 * 3600.0
-"""Seconds for which a backup of the database finds all contents in the object store."""
+"""Default time in seconds to keep unreferenced objects; backups of the database find them for that long."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerSettings:
-    """The settings of one server; they hold for as long as it runs.
+    """The settings of a server while it runs.
 
     Parameters
     ----------
     data_dir : Path
-        Where everything is kept: the database, the contents, the lock.
+        Folder of the database, the contents and the lock.
     database_url : str, optional
         ``postgresql://USER@HOST/NAME`` for a database that workers share; by default an SQLite file in
         `data_dir`.
     database_connections : int
-        Connections to PostgreSQL that are open at the same time.
+        Maximum number of open connections to PostgreSQL.
     blobs_url : str, optional
         Where new contents go: ``s3://BUCKET/PREFIX`` for an object store, or ``folder``. By default where
         they went when the folder was served before, or else the folder.
     cache_size : int
-        Bytes of the folder that copies of contents in an object store may take.
+        Maximum size of local copies of contents in an object store, in bytes.
     store_timeout : float
-        Seconds that an object store may take for one request.
+        Seconds until a request to the object store fails.
     gc_delay : float
-        Seconds until an object is deleted that no content refers to any more.
+        Seconds to keep an object in the object store that nothing refers to any more.
     worker_lease : float
-        Seconds after which a process on a shared database is taken to be gone that does not say otherwise.
+        Seconds after which a worker that has not renewed its lease counts as gone.
     extensions : bool
-        False for the published Rinocloud API and nothing more.
+        Whether to offer extensions of the Rinocloud API.
     repovizz_extensions : bool
-        False for the published repovizz2 API and nothing more.
+        Whether to offer extensions of the repovizz2 API.
     allowed_hosts : tuple of str
-        Names that requests may be addressed to, beside those of the loopback interface; ports do not count.
+        Host names that are accepted in requests, besides those of the loopback interface; ports are ignored.
     trusted_proxies : tuple of str
-        Addresses and networks of proxies that are believed what they say of their clients.
+        Addresses and networks of proxies whose headers about their clients are trusted.
     root_path : str
         The path below which a proxy serves this server, such as ``/lab``; empty for none.
     max_json_bytes : int
-        Bytes of a JSON document or a form.
+        Maximum size of a JSON document or a form, in bytes.
     max_structure_bytes : int
-        Bytes of a request that holds the document of a datapack.
+        Maximum size of a request with the document of a datapack, in bytes.
     max_body_bytes : int
-        Bytes of bodies that are in memory at the same time; a quarter of them of one user.
+        Maximum size of all bodies in memory, in bytes; a quarter of it for one user.
     max_json_depth : int
-        Levels of lists and objects in a JSON document.
+        Maximum nesting of a JSON document.
     max_header_bytes : int
-        Bytes of a request line with all headers.
+        Maximum size of the request line and all headers, in bytes.
     max_connections : int
-        Connections that are open at the same time; three quarters of them for one address.
+        Maximum number of open connections; three quarters of it for one address.
     max_unsent_bytes : int
-        Bytes of answers that wait for their clients to take them.
+        Maximum size of answers that wait for their clients, in bytes.
     max_content_bytes : int, optional
-        Bytes of one uploaded content; no limit by default.
+        Maximum size of an uploaded content, in bytes; no limit by default.
     header_timeout : float
-        Seconds until the headers of a request must be complete, from the first byte or the connection on.
+        Seconds from the connection, or the first byte of a request, until its headers must be complete.
     idle_timeout : float
-        Seconds that a connection may rest between two requests; longer than proxies keep theirs, which would
-        else send requests into connections that are being closed.
+        Seconds until an idle connection is closed. It is longer than what proxies use, which could otherwise
+        send a request on a connection that is being closed.
     body_timeout : float
-        Seconds without one byte of a body that the server waits for.
+        Seconds without a byte of a body until the request fails.
     body_min_rate : int
-        Bytes per second that a body must bring on average over each `body_timeout`.
+        Minimum rate of a body in bytes per second, on average over each `body_timeout`.
     write_timeout : float
-        Seconds in which a client must take something of an answer that waits for it.
+        Seconds without progress until a connection is closed whose client does not read the answer.
     parse_timeout : float
-        Seconds of processor time that it may take to read and check what a request says.
+        Maximum processor time for parsing and checking a request, in seconds.
     statement_timeout : float
-        Seconds of processor time that the database may take for a request that reads.
+        Maximum processor time of the database for a request that reads, in seconds.
     shutdown_delay : float
-        Seconds for which requests are still answered when the server is told to stop, while it says that it
-        is not ready: a load balancer has to notice before connections are refused.
+        Seconds for which a server that is told to stop still answers requests, while ``/ready`` returns 503:
+        a load balancer has to notice before connections are refused.
     shutdown_timeout : float
-        Seconds that requests under way then have to end.
+        Seconds that running requests then have to end.
     """
 
     data_dir: Path

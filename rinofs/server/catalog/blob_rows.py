@@ -146,7 +146,7 @@ def with_row(database: Database, keys: Sequence[str]) -> set[str]:
 
 
 def referred(database: Database, keys: Sequence[str]) -> set[str]:
-    """Return those of some keys that have a row, or had one of late."""
+    """Return the keys that have a row, or had one until recently."""
     found = union_all(
         select(blobs.c.key).where(blobs.c.key.in_(keys)), select(doomed.c.key).where(doomed.c.key.in_(keys))
     )
@@ -194,7 +194,7 @@ def has_objects(database: Database) -> bool:
 
 
 def all_rows(database: Database) -> Iterator[BlobRow]:
-    """Yield what is known about every content, each as it is when its turn comes, about."""
+    """Yield the rows of all contents, in batches, each batch as of the moment when it is read."""
     last = 0
     while True:
         wanted = select(*_COLUMNS).where(blobs.c.id > last).order_by(blobs.c.id).limit(_CHUNK)

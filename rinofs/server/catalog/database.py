@@ -1,8 +1,8 @@
-"""Transactions: what their failures mean to a client, and what of them is remembered.
+"""Transactions of the catalog, the errors that clients see, and requests that are repeated.
 
-A client that never saw the answer to a request sends it again, with the same key. What came of the first one
-is kept, as data, in the transaction that does the work (`Database.once`): it is there if and only if the work
-is done. Answers are rendered from it after the commit.
+A client that did not get the answer to a request repeats it with the same idempotency key. The outcome of the
+first request is stored, as data, in the transaction that does the work (`Database.once`): it is there if and
+only if the work is done. Answers are rendered from it after the commit.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ CONNECTIONS = 20
 """Connections of one process to a database that is a server of its own."""
 
 OUTCOME_LIFETIME = 24 * 3600.0
-"""Seconds for which a request of the same key is answered from the outcome of the first."""
+"""Seconds for which outcomes of requests with an idempotency key are kept."""
 
 # Below this level it writes down parameters and rows, with digests of secrets and all that users keep.
 logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
@@ -81,14 +81,14 @@ _PRESENT = select(outcomes.c.request, outcomes.c.outcome).where(
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """What a request is known by when it is sent again.
+    """Identifies a request that may be repeated.
 
     Attributes
     ----------
     key : str
-        The key that the client gave it.
+        The idempotency key.
     digest : str
-        A digest of all that it says: another request must not have the same key.
+        Digest of the request: a different request must not use the same key.
     """
 
     key: str
@@ -96,12 +96,12 @@ class RequestKey:
 
 
 class Repeated(Exception):  # noqa: N818 (no failure: the work is done already)
-    """A request with this key was carried out before.
+    """A request with this idempotency key was carried out before.
 
     Attributes
     ----------
     outcome : object
-        What came of it: the JSON value that `Unit.keep` was given.
+        Its outcome: the JSON value that was passed to `Unit.keep`.
     """
 
     def __init__(self, outcome: Any) -> None:
@@ -125,7 +125,7 @@ class Unit:
         self._moment = moment
 
     def begin(self) -> None:
-        """Look whether a request of this key was carried out before.
+        """Check whether a request with this key was carried out before.
 
         Raises
         ------
@@ -145,7 +145,7 @@ class Unit:
         raise Repeated(orjson.loads(row.outcome))
 
     def keep(self, outcome: object) -> None:
-        """Remember what came of the request, if it has a key: any value that `orjson` can write."""
+        """Store the outcome of the request, if it has a key: any value that `orjson` can write."""
         if self._key is None:
             return
         row = {
@@ -177,7 +177,7 @@ class Database:
     connections : int
         How many connections to PostgreSQL are open at the same time.
     clock : callable, optional
-        Seconds since 1970; by default those of the database, for all that several processes compare.
+        Returns Unix time; by default that of the database, for times that processes compare.
 
     Attributes
     ----------
@@ -216,26 +216,26 @@ class Database:
         return self.clock() if self._timed_by_caller else database_time(connection)
 
     def properties(self) -> dict[str, str]:
-        """Return all that there is one of in the database and was set, by name."""
+        """Return all properties of the database by name, such as the store of its contents."""
         with self.read() as connection:
             return dict(map(tuple, connection.execute(select(properties))))
 
     def get_property(self, name: str) -> str | None:
-        """Return something that there is one of in the database; None where it was not set."""
+        """Return a property of the database; None if it is not set."""
         with self.read() as connection:
             return connection.scalar(select(properties.c.value).where(properties.c.name == name))
 
     def set_property(self, name: str, value: str | None, *, only_first: bool = False) -> None:
-        """Set, or remove, something that there is one of in the database.
+        """Set or remove a property of the database.
 
         Parameters
         ----------
         name : str
-            What it is called.
+            Name of the property.
         value : str, optional
             None to remove it.
         only_first : bool
-            Whether it stays as it is where it was set before.
+            Whether to keep the value if it is set already.
         """
         with self.write() as connection:
             if value is None:
@@ -336,7 +336,7 @@ class Database:
         owner : int
             The user who sent it.
         key : RequestKey or None
-            What it is known by; None for a request that counts each time.
+            Identifies the request; None for one that is carried out each time.
 
         Raises
         ------

@@ -99,7 +99,7 @@ class NewObject:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A change of what an object is called and known for; None leaves a thing as it is.
+    """A change of an object's name, tags and metadata; None leaves a field as it is.
 
     Attributes
     ----------
@@ -251,7 +251,7 @@ def known_digests(blake3: str | None, sha256: str | None) -> dict[str, str]:
 
 
 def now() -> str:
-    """Return the present time as it is stored and shown."""
+    """Return the current time as it is stored and shown."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 

@@ -1,4 +1,4 @@
-"""Users, and the tokens that they sign in with, as rows: of tokens and passwords only hashes."""
+"""Rows of users and their tokens. Tokens and passwords are stored as hashes only."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ __all__ = [
 ]
 
 PRIMARY = "primary"
-"""The token that a user was given when the account was made, or that took its place."""
+"""The token from when the user was created, or its replacement."""
 API = "api"
-"""A further token that does not expire."""
+"""An additional token."""
 ACCESS = "access"
-"""A token that was given for a password, and expires."""
+"""A token from a sign-in with the password; it expires."""
 EXCHANGED = "exchanged"
-"""An `ACCESS` token that a lasting one was given for."""
+"""An `ACCESS` token that was exchanged for one that does not expire."""
 OAUTH = "oauth"
-"""A token that was given to a program which the user has granted access to datapacks."""
+"""A token of a program to which the user has granted access to datapacks."""
 
 READ = "read"
-"""The scope of tokens that change nothing; those without a scope do all that the user may."""
+"""The scope of read-only tokens; those without a scope have all rights of the user."""
 
 USER = (users.c.id, users.c.username, users.c.email, users.c.project)
 """The columns of a `User`, in its order."""
@@ -75,28 +75,28 @@ _TOKEN = select(
 
 @dataclass(frozen=True, slots=True)
 class StoredToken:
-    """A token, as it is known by its digest.
+    """A token as stored, without the token itself.
 
     Attributes
     ----------
     user : User
-        Whom it signs in.
+        The user whom it signs in.
     id : int
-        Its number.
+        Number of the token.
     kind : str
-        What sort of token it is.
+        One of the kinds in this module.
     read_only : bool
-        Whether it changes nothing.
+        Whether it allows reading only.
     expires : int or None
-        The second since 1970 from which on it is void.
+        Unix time at which it expires.
     name : str or None
-        What its owner calls it.
+        Name given by the user.
     used : int or None
-        The second since 1970 of its last use, to the hour.
+        Unix time of its last use, to the hour.
     by_password : bool
-        Whether it came of a sign-in with the password, and ends with it.
+        Whether it comes from a sign-in with the password, and becomes invalid when that changes.
     created_on : str
-        When it was made.
+        When it was created.
     """
 
     user: User
@@ -110,7 +110,7 @@ class StoredToken:
     created_on: str = ""
 
     def to_json(self) -> dict[str, object]:
-        """Return what its owner is shown."""
+        """Return the token as users see it in lists."""
         return {
             "id": self.id,
             "name": self.name,
@@ -131,11 +131,11 @@ class UserSummary:
     user : User
         The user.
     created_on : str
-        When the account was made.
+        When the user was created.
     has_password : bool
-        Whether a password opens it.
+        Whether the user has a password.
     tokens, objects, datapacks : int
-        How many there are of each.
+        Numbers of each.
     """
 
     user: User
@@ -147,7 +147,7 @@ class UserSummary:
 
 
 def add_user(connection: Connection, username: str, email: str, project: str, password: str | None) -> User:
-    """Make an account; `password` is a hash.
+    """Create a user; `password` is a hash.
 
     Raises
     ------
@@ -168,15 +168,15 @@ def add_user(connection: Connection, username: str, email: str, project: str, pa
 
 
 def find_user(connection: Connection, username: str) -> User | None:
-    """Return the user of a name, or None."""
+    """Return the user with a name, or None."""
     row = connection.execute(select(*USER).where(users.c.username == username)).one_or_none()
     return None if row is None else User(*row)
 
 
 def name_of(connection: Connection, called: str) -> str:
-    """Return the name of the account that somebody signs in to by its name or its e-mail address.
+    """Return the name of the user with a name or an e-mail address.
 
-    An address that several accounts have leads to none of them.
+    An address that several users have is not accepted. Then, and for unknown names, `called` is returned.
     """
     if find_user(connection, called) is not None or "@" not in called:
         return called
@@ -186,15 +186,15 @@ def name_of(connection: Connection, called: str) -> str:
 
 
 def password_of(connection: Connection, username: str) -> str | None:
-    """Return the hash of the password that opens an account; None where nothing does."""
+    """Return the hash of a user's password; None if the user has none, or does not exist."""
     found: str | None = connection.scalar(select(users.c.password).where(users.c.username == username))
     return found
 
 
 def set_password(connection: Connection, user: User, password: str) -> int:
-    """Let another password, given as its hash, open an account; return how many tokens that ended.
+    """Set the hash of a user's password; return the number of tokens that this removed.
 
-    The tokens that came of the one before are void.
+    These are the tokens from sign-ins with the former password.
     """
     connection.execute(update(users).where(users.c.id == user.id).values(password=password))
     mine = (tokens.c.user == user.id, tokens.c.by_password)
@@ -202,7 +202,7 @@ def set_password(connection: Connection, user: User, password: str) -> int:
 
 
 def summaries(connection: Connection) -> list[UserSummary]:
-    """Return all users, by name."""
+    """Return a summary of each user, sorted by name."""
 
     def count(table: Table, owner: Column[int]) -> ScalarSelect[int]:
         return select(func.count()).select_from(table).where(owner == users.c.id).scalar_subquery()
@@ -218,7 +218,7 @@ def summaries(connection: Connection) -> list[UserSummary]:
 
 
 def remove_user(connection: Connection, user: User) -> None:
-    """Remove an account with all that is stored in it; its grants and sessions have ended by then."""
+    """Remove a user with all data; grants and sessions have to be removed before."""
     mine = select(datapacks.c.id).where(datapacks.c.owner == user.id)
     connection.execute(delete(datapack_contents).where(datapack_contents.c.datapack.in_(mine)))
     connection.execute(delete(datapacks).where(datapacks.c.owner == user.id))
@@ -229,12 +229,12 @@ def remove_user(connection: Connection, user: User) -> None:
 
 
 def set_primary_token(connection: Connection, user: User, digest: str) -> None:
-    """Make a token the primary one of a user; the one that was it is void.
+    """Set the primary token of a user; the former one is removed.
 
     Raises
     ------
     Conflict
-        If the token is another user's.
+        If the token belongs to another user.
     """
     holder = connection.scalar(select(tokens.c.user).where(tokens.c.sha256 == digest))
     if holder not in {None, user.id}:
@@ -265,7 +265,7 @@ def add_token(
     name: str | None = None,
     by_password: bool = False,
 ) -> int:
-    """Keep a further token of a user, and return its number."""
+    """Add a token of a user, and return its number."""
     row = {
         "sha256": digest,
         "user": user.id,
@@ -283,13 +283,13 @@ def add_token(
 
 
 def find_token(connection: Connection, digest: str) -> StoredToken | None:
-    """Return a token, void or not; None where there is none."""
+    """Return a token, even if it has expired; None if there is none."""
     row = connection.execute(_TOKEN.where(tokens.c.sha256 == digest)).one_or_none()
     return None if row is None else StoredToken(User(*row[:4]), *row[4:])
 
 
 def tokens_of(connection: Connection, user: User, moment: float) -> list[StoredToken]:
-    """Return the tokens that sign a user in, the oldest first, without those that programs were granted."""
+    """Return the valid tokens of a user, the oldest first, without those of programs."""
     good = or_(tokens.c.expires.is_(None), tokens.c.expires > int(moment))
     mine = (tokens.c.user == user.id, tokens.c.kind != OAUTH, good)
     rows = connection.execute(_TOKEN.where(*mine).order_by(tokens.c.id))
@@ -297,18 +297,18 @@ def tokens_of(connection: Connection, user: User, moment: float) -> list[StoredT
 
 
 def note_uses(connection: Connection, used: Mapping[int, int]) -> None:
-    """Keep when tokens, by their numbers, were used last; not of those that are being changed."""
+    """Store when tokens were last used, by their numbers; skips those that are being changed."""
     free = select(tokens.c.id).where(tokens.c.id.in_(sorted(used))).with_for_update(skip_locked=True)
     for number in connection.scalars(free).all():
         connection.execute(update(tokens).where(tokens.c.id == number).values(used=used[number]))
 
 
 def mark_exchanged(connection: Connection, token: StoredToken) -> bool:
-    """Note that a lasting token was given for an access token; tell whether it is the first one."""
+    """Mark an access token as exchanged; return whether it was not before."""
     mine = (tokens.c.id == token.id, tokens.c.kind == ACCESS)
     return connection.execute(update(tokens).where(*mine).values(kind=EXCHANGED)).rowcount > 0
 
 
 def remove_token(connection: Connection, number: int) -> None:
-    """Make a token void. Nothing happens if it is already."""
+    """Remove a token, if it exists."""
     connection.execute(delete(tokens).where(tokens.c.id == number))

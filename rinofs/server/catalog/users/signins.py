@@ -1,4 +1,4 @@
-"""What is kept about signing in, as rows: wrong passwords of late, browsers that are signed in, sent forms.
+"""Rows about signing in: recent wrong passwords, sessions of browsers, and forms that were sent.
 
 All parameters that are called digests are what `rinofs.server.auth` keeps of names, addresses and cookies.
 """
