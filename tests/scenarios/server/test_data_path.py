@@ -54,7 +54,8 @@ class Trace:
             self.files.add(frame.f_code.co_filename)
 
     def modules(self) -> list[str]:
-        inside = [Path(file).relative_to(SERVER) for file in self.files if Path(file).is_relative_to(SERVER)]
+        files = map(Path, self.files.copy())  # threads of the server may add to it meanwhile
+        inside = [file.relative_to(SERVER) for file in files if file.is_relative_to(SERVER)]
         return sorted(str(path.with_suffix("")) for path in inside if path.stem not in UNCOUNTED)
 
 
