@@ -18,8 +18,8 @@ from PIL import Image
 
 from rinofs.cli.experiment import make_experiment
 from rinofs.cli.main import main
-from rinofs.testing import server_process
 from tests.cli.conftest import contents
+from tests.forkserver import server_process
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Run, Start

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import pytest
 from rinofs.errors import PreconditionError
 from rinofs.testing import live_server
 from tests.campaign import rounds
+from tests.forkserver import CONTEXT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def lines(fs: Any, path: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def processes() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(2, mp_context=CONTEXT) as pool:
         yield pool
 
 
@@ -73,7 +73,7 @@ def test_eight_threads(fs: Any) -> None:
     path = "pack/eight threads.txt"
     fs.pipe_file(path, b"start\n")
     with ThreadPoolExecutor(8) as pool:
-        said = list(pool.map(lambda who: append(fs, path, who, 4), range(8)))
+        said = list(pool.map(lambda who: append(fs, path, who, rounds(2, 8)), range(8)))
     assert lines(fs, path) == sorted(["start\n", *(line for one in said for line in one)])
 
 
