@@ -18,7 +18,7 @@ from starlette.responses import Response
 from rinofs.protocol.extensions import IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED
 from rinofs.server.budgets import HELD, BodyMemory, FairQueue
 from rinofs.server.catalog.database import Repeated, RequestKey, WouldWait
-from rinofs.server.catalog.objects import stored_elsewhere
+from rinofs.server.catalog.objects import stored_elsewhere, stored_under
 from rinofs.server.errors import BadRequest, Forbidden, Unauthorized
 from rinofs.server.web.bodies import in_time, read_fields
 from rinofs.server.web.responses import SENDER, json_response
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
 
     from rinofs.server.blobs.store import Blob
+    from rinofs.server.catalog.database import Database
     from rinofs.server.catalog.records import Record, User
     from rinofs.server.catalog.users.accounts import StoredToken
     from rinofs.server.services import Services
@@ -257,8 +258,7 @@ def known_contents(services: Services, contents: Sequence[Blob]) -> Iterator[lis
     list of Blob
         The same contents. Refer to them in the database before the context ends.
     """
-    with services.database.read() as connection:
-        elsewhere = stored_elsewhere(connection, contents)
+    elsewhere = _stored_elsewhere(services.database, contents)
     with ExitStack() as kept:
         found: list[Blob] = []
         for blob in contents:
@@ -272,6 +272,20 @@ def known_contents(services: Services, contents: Sequence[Blob]) -> Iterator[lis
         yield found
     if any(blob.sha256 is None for blob in contents):
         services.without_sha256.set()
+
+
+def _stored_elsewhere(database: Database, contents: Sequence[Blob]) -> dict[str, tuple[str, int]]:
+    if len(contents) != 1:
+        with database.read() as connection:
+            return stored_elsewhere(connection, contents)
+    (content,) = contents
+    try:
+        with database.look() as reader:  # a quarter of the time of a small upload is saved
+            other = stored_under(reader, content)
+    except WouldWait:
+        with database.lookups() as reader:
+            other = stored_under(reader, content)
+    return {} if other is None else {content.blake3: other}
 
 
 async def run_in_thread(work: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> T:

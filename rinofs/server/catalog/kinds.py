@@ -17,8 +17,9 @@ from rinofs.server.catalog.postgres.functions import POSTGRESQL
 from rinofs.server.catalog.postgres.requirements import check_requirements
 from rinofs.server.catalog.postgres.transactions import PostgresqlTransactions
 from rinofs.server.catalog.sharing.locks import is_dangling
+from rinofs.server.catalog.sqlite.database_file import file_problems
 from rinofs.server.catalog.sqlite.functions import SQLITE, is_json
-from rinofs.server.catalog.sqlite.transactions import SqliteTransactions, file_problems
+from rinofs.server.catalog.sqlite.transactions import SqliteTransactions
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -58,6 +58,7 @@ __all__ = [
     "row_of",
     "set_values",
     "stored_elsewhere",
+    "stored_under",
     "supersede",
     "take_place",
 ]
@@ -115,27 +116,33 @@ _ONE_BY_DIGEST_OR_KEY = shared(
         )
     )
 )
-_ONE_BY_DIGEST = _CONTENTS.where(
-    or_(
-        blobs.c.blake3 == bindparam("digest"),
-        and_(blobs.c.sha256 == bindparam("by_sha256"), blobs.c.blake3.is_(None)),
+_ONE_BY_DIGEST = (
+    select(blobs.c.key, blobs.c.size)
+    .where(
+        or_(
+            blobs.c.blake3 == bindparam("digest"),
+            and_(blobs.c.sha256 == bindparam("by_sha256"), blobs.c.blake3.is_(None)),
+        )
     )
+    .order_by(blobs.c.blake3.is_(None))
 )
 _ADD_CONTENT = insert(blobs).returning(blobs.c.id, blobs.c.blake3)
 _ADD_UNLESS_PRESENT = add_unless_present(blobs, "blake3", "sha256", "size", "etag", "key")
 
 
+def stored_under(reader: Reader, content: Blob) -> tuple[str, int] | None:
+    """Return key and size of a content that the database knows under another key, else None."""
+    one = {"digest": content.blake3, "by_sha256": content.sha256}
+    row = reader.execute(_ONE_BY_DIGEST, one).first()
+    return None if row is None or row[0] == content.key else (row[0], row[1])
+
+
 def stored_elsewhere(connection: Connection, contents: Collection[Blob]) -> dict[str, tuple[str, int]]:
-    """Return keys and sizes of contents that the database knows under other keys, by BLAKE3."""
+    """Return keys and sizes of those of some contents that the database knows under other keys, by BLAKE3."""
     by_sha256 = {blob.sha256: blob for blob in contents if blob.sha256 is not None}
     wanted = {blob.blake3: blob for blob in contents}
-    if len(wanted) == 1:
-        (blob,) = wanted.values()
-        one = {"digest": blob.blake3, "by_sha256": blob.sha256}
-        rows = connection.execute(_ONE_BY_DIGEST, one).all()
-    else:
-        values = {"digests": list(wanted), "sha256s": list(by_sha256)}
-        rows = connection.execute(_BY_DIGEST, values).all()
+    values = {"digests": list(wanted), "sha256s": list(by_sha256)}
+    rows = connection.execute(_BY_DIGEST, values).all()
     found: dict[str, tuple[str, int]] = {}
     for row in sorted(rows, key=lambda row: row.blake3 is not None):  # those known by it come last, and win
         same = wanted.get(row.blake3) or by_sha256.get(row.sha256)

@@ -25,6 +25,9 @@ class RowResult(Protocol):
     def one_or_none(self) -> Any:
         """Return the row, if there is one."""
 
+    def first(self) -> Any:
+        """Return the first row, if there is one."""
+
 
 class Reader(Protocol):
     """Looks up rows: a connection of SQLAlchemy's, or what takes less time than one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import uuid
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -146,6 +147,18 @@ def test_a_small_content_of_an_earlier_version_is_found_by_its_sha256(services: 
     assert gc(services).blobs_removed == 1
     assert fsck(services).problems == ()
     assert read(services, again) == CONTENT
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_of_two_rows_of_a_content_the_one_with_its_blake3_is_used(
+    services: Services, user: User, busy: bool
+) -> None:
+    before = stored_before(services, user, "a", CONTENT)
+    with services.database.look() if busy else nullcontext():  # one at a time, and nobody waits
+        new = store(services, user, "b", CONTENT)
+        again = store(services, user, "c", CONTENT, sha256=True)
+    assert new.blob != before.blob
+    assert (again.blob, again.key) == (new.blob, new.key)
 
 
 @pytest.mark.parametrize("damaged", ["neither", "the new one", "the old one"])

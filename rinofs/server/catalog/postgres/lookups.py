@@ -17,13 +17,15 @@ __all__ = ["RowReader"]
 
 
 class _FoundRow:
-    """At most one row; statements that it runs find no more."""
+    """At most one row, the first one."""
 
     def __init__(self, row: tuple[Any, ...] | None) -> None:
         self._row = row
 
     def one_or_none(self) -> tuple[Any, ...] | None:
         return self._row
+
+    first = one_or_none
 
 
 class RowReader:
@@ -43,7 +45,7 @@ class RowReader:
         self._compiled: dict[Select[Any], bytes] = {}
 
     def execute(self, statement: Select[Any], parameters: Mapping[str, Any], /) -> RowResult:
-        """Run a statement that finds one row at most; one of a few, which are kept for ever."""
+        """Run a statement of which the first row matters; one of a few, which are kept for ever."""
         sql = self._compiled.get(statement)
         if sql is None:
             sql = self._compiled[statement] = str(statement.compile(dialect=self._engine.dialect)).encode()

@@ -1,4 +1,4 @@
-"""Connections to SQLite, and transactions on them that are committed together.
+"""Transactions on SQLite: those that write are committed together, and single rows are found without any.
 
 What is committed has to be on the disk, and the disk takes as long for one transaction as for twenty. So
 transactions that wait for each other anyway run within one of SQLite's, each in a savepoint of its own; the
@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, create_engine, event, text
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
-from rinofs.server.budgets import is_over, limited
-from rinofs.server.catalog.sqlite.functions import python_functions
-from rinofs.server.catalog.sqlite.inline_reader import InlineReader
+from rinofs.server.budgets import limited
+from rinofs.server.catalog.sqlite.database_file import is_busy, sqlite_engine
 from rinofs.server.catalog.transactions import WouldWait
 from rinofs.server.errors import (
     database_busy,
@@ -30,22 +28,20 @@ from rinofs.server.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import AbstractContextManager
 
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import URL, Connection, Select
 
-    from rinofs.server.catalog.transactions import Reader
+    from rinofs.server.catalog.transactions import Reader, RowResult
     from rinofs.server.errors import ApiError
 
 __all__ = [
     "CommitError",
     "GroupCommit",
+    "InlineReader",
     "SqliteTransactions",
     "driver_of",
-    "file_problems",
-    "is_busy",
-    "sqlite_engine",
 ]
 
 _IMMEDIATE = {"rinofs_write": True}  # execution options of a connection whose transactions write
@@ -53,47 +49,12 @@ _IMMEDIATE = {"rinofs_write": True}  # execution options of a connection whose t
 _WRITES = 3
 """How many times longer a transaction that writes may take: deleting or copying a large folder is one."""
 
-_LONGEST_SWITCH = 5.0  # seconds
-
 LARGEST_GROUP = 64
 """Transactions that are committed at once, so that the first of them need not wait for long."""
 
+_NAMED = sqlite.dialect(paramstyle="named")
+
 _RECHECK = 0.05  # seconds after which one looks whether the commit was left to somebody who gave up
-
-_STEPS = 10_000  # of SQLite's virtual machine between two looks at the time: a fraction of a millisecond
-
-
-def sqlite_engine(url: str | URL, busy_timeout: float, *, keep_sql: bool, begins: bool) -> Engine:
-    """Make an engine whose commits are durable.
-
-    Parameters
-    ----------
-    url : str or URL
-        An SQLAlchemy URL of a file.
-    busy_timeout : float
-        Seconds that a transaction waits for those of other processes.
-    keep_sql : bool
-        Whether compiled statements are kept for the next time.
-    begins : bool
-        Whether SQLAlchemy begins transactions; if not, the caller does.
-    """
-    arguments = {
-        "check_same_thread": False,
-        "timeout": busy_timeout,
-        "cached_statements": 128 if keep_sql else 0,
-    }
-    engine = create_engine(
-        url,
-        connect_args=arguments,
-        pool_size=8 if keep_sql else 1,
-        max_overflow=-1,
-        query_cache_size=500 if keep_sql else 0,
-        hide_parameters=True,
-    )
-    event.listen(engine, "connect", _set_up)
-    if begins:
-        event.listen(engine, "begin", _begin)
-    return engine
 
 
 def driver_of(connection: Connection) -> sqlite3.Connection:
@@ -101,57 +62,6 @@ def driver_of(connection: Connection) -> sqlite3.Connection:
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
     return driver
-
-
-def is_busy(error: BaseException | None) -> bool:
-    """Tell whether a failure means that somebody else holds the lock."""
-    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
-
-
-def file_problems(connection: Connection) -> Iterator[str]:
-    """Yield what SQLite finds wrong with its file, and with references between rows."""
-    for (line,) in connection.execute(text("PRAGMA integrity_check")):
-        if line != "ok":
-            yield f"database: {line}"
-    for row in connection.execute(text("PRAGMA foreign_key_check")):
-        yield f"database: row {row[1]} of {row[0]} refers to a missing row of {row[2]}"
-
-
-def _set_up(connection: Any, _record: object) -> None:
-    # The driver would begin transactions by its own rules, and only before writes.
-    connection.isolation_level = None
-    connection.set_progress_handler(is_over, _STEPS)
-    for name, function in python_functions().items():
-        connection.create_function(name, 2, function, deterministic=True)
-    cursor = connection.cursor()
-    _switch_to_wal(cursor)
-    for pragma in ("synchronous=FULL", "foreign_keys=ON", "cache_size=-8192"):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
-    """Switch to the write-ahead log, once in the life of a file; processes that start together take turns.
-
-    SQLite does not wait for the others here, whatever its busy timeout is: https://www.sqlite.org/wal.html
-    """
-    deadline = time.monotonic() + _LONGEST_SWITCH
-    while True:
-        try:
-            cursor.execute("PRAGMA journal_mode=WAL")
-        except sqlite3.OperationalError as error:
-            if not is_busy(error) or time.monotonic() >= deadline:
-                raise
-            time.sleep(0.01)
-        else:
-            return
-
-
-def _begin(connection: Connection) -> None:
-    # A transaction that reads first and then writes fails at once if another one wrote in between:
-    # https://www.sqlite.org/lang_transaction.html
-    immediate = connection.get_execution_options().get("rinofs_write", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
 class CommitError(Exception):
@@ -305,6 +215,86 @@ class GroupCommit:
                     self._turn.release()
         if batch.failure is not None:
             raise CommitError(batch.failure)
+
+
+class _Row:
+    """At most one row, the first one."""
+
+    def __init__(self, row: tuple[Any, ...] | None) -> None:
+        self._row = row
+
+    def one_or_none(self) -> tuple[Any, ...] | None:
+        return self._row
+
+    first = one_or_none
+
+
+class InlineReader:
+    """One connection for threads that must not wait, and for others while it is free.
+
+    To find a row in a file takes less time than to hand the question to another thread, and SQLite's writers
+    keep no reader waiting. What SQLAlchemy does around a statement takes longer than both: so a statement is
+    compiled once and runs without it, its columns and parameters being numbers and text as SQLite has them.
+
+    Parameters
+    ----------
+    connect : callable
+        Opens the connection, on which nothing begins by itself and nothing waits.
+    """
+
+    def __init__(self, connect: Callable[[], Connection]) -> None:
+        self._connect = connect
+        self._turn = threading.Lock()
+        self._connection: Connection | None = None
+        self._driver: sqlite3.Connection | None = None
+        self._compiled: dict[Select[Any], str] = {}
+
+    @contextmanager
+    def look(self) -> Iterator[Reader]:
+        """Look up a few rows, in one state of everything.
+
+        Raises
+        ------
+        WouldWait
+            If somebody else is looking, or the database is busy or fails.
+        """
+        if not self._turn.acquire(blocking=False):
+            raise WouldWait
+        try:
+            driver = self._driver or self._opened()
+            driver.execute("BEGIN")
+            try:
+                yield self
+            finally:
+                driver.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise WouldWait from error
+        finally:
+            self._turn.release()
+
+    def execute(self, statement: Select[Any], parameters: Mapping[str, Any], /) -> RowResult:
+        """Run a statement of which the first row matters; one of a few, which are kept for ever."""
+        text = self._compiled.get(statement)
+        if text is None:
+            text = self._compiled[statement] = str(statement.compile(dialect=_NAMED))
+        assert self._driver is not None
+        row: tuple[Any, ...] | None = self._driver.execute(text, parameters).fetchone()
+        return _Row(row)
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._turn:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection.engine.dispose()
+            self._connection = self._driver = None
+
+    def _opened(self) -> sqlite3.Connection:
+        self._connection = self._connect()
+        driver = self._connection.connection.driver_connection
+        assert isinstance(driver, sqlite3.Connection)
+        self._driver = driver
+        return driver
 
 
 class SqliteTransactions:
