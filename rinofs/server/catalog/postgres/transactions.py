@@ -149,17 +149,19 @@ class PostgresqlTransactions:
         Nobody waits inside a statement, with a snapshot: its end is what others may wait for meanwhile.
         """
         begin = [_WRITE, "SET LOCAL idle_in_transaction_session_timeout = 0"]
-        connection = self._connection(begin)[0]
-        try:
-            pause = 0.05
-            # Without parameters: with some, the statement would keep its snapshot until the next one.
-            lock = f"SELECT pg_try_advisory_xact_lock({number})".encode()
-            while driver_of(connection).execute(lock).fetchone() != (True,):
-                time.sleep(pause)
-                pause = min(2 * pause, 1.0)
-            yield
-        finally:
-            connection.close()
+        # Without parameters: with some, the statement would keep its snapshot until the next one.
+        begin.append(f"SELECT pg_try_advisory_xact_lock({number})")
+        pause = 0.05
+        while True:
+            connection, (is_mine,) = self._connection(begin)
+            try:
+                if is_mine:
+                    yield
+                    return
+            finally:
+                connection.close()
+            time.sleep(pause)
+            pause = min(2 * pause, 1.0)
 
     def refuse_full(self) -> None:
         """Refuse nothing: how full the disk is, the database itself tells."""
