@@ -16,6 +16,7 @@ _FOLDER = "is about a folder with a database of its own"
 _PROCESS = "runs processes on folders; tests/cluster has those on PostgreSQL"
 _CONNECTION = "counts connections to the server itself, which are nginx's here"
 _TWO = "has an nginx that encrypts in front of this one, which says that nobody does"
+_SLOW = "is about clients that stop in the middle, for which nginx has limits of its own"
 _HOST = "sends what nginx refuses itself"
 
 ON_POSTGRESQL = {
@@ -37,7 +38,10 @@ ON_POSTGRESQL = {
     "tests/server/catalog/test_idempotency.py::test_a_killed_server_remembers": _PROCESS,
     "tests/server/catalog/test_idempotency.py::test_answers_are_kept_for_a_day": _FILE,
     "tests/server/catalog/test_migrations.py": _FILE,
+    "tests/server/catalog/test_store.py::test_a_file_is_looked_up_by_name_and_parent_in_an_index": _FILE,
+    "tests/server/catalog/test_store.py::test_a_full_database_is_an_answer": _FILE,
     "tests/server/catalog/test_store.py::test_a_locked_database_is_an_answer_and_reading_goes_on": _FILE,
+    "tests/server/catalog/test_store.py::test_listing_a_folder_reads_only_what_it_shows": _FILE,
     "tests/server/catalog/test_upgrade.py": _FOLDER,
     "tests/server/test_backups.py": _FOLDER,
     "tests/server/test_copy_blobs.py": _FOLDER,
@@ -57,6 +61,7 @@ BEHIND_NGINX = {
     "tests/server/test_nginx.py::test_files_datapacks_and_logins": _TWO,
     "tests/server/web/test_connections.py::test_one_address_leaves_room_for_others": _CONNECTION,
     "tests/server/web/test_connections.py::test_the_oldest_idle_connection_makes_room[silent]": _CONNECTION,
+    "tests/server/web/test_guard.py": _SLOW,
     "tests/server/web/test_hosts.py::test_whoever_checks_the_health_needs_no_name[hosts1]": _HOST,
     "tests/server/web/test_hosts.py::test_whoever_checks_the_health_needs_no_name[hosts2]": _HOST,
     "tests/server/web/test_hosts.py::test_whoever_checks_the_health_needs_no_name[hosts4]": _HOST,
