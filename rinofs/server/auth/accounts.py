@@ -1,4 +1,8 @@
-"""Users, tokens and passwords."""
+"""Users, their passwords and their tokens.
+
+Tokens are not in a module of their own: a sign-in creates one, and a new password or the removal of a user
+ends them, each in one transaction. The module is long because it is documented in full.
+"""
 
 from __future__ import annotations
 
