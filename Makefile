@@ -20,6 +20,9 @@ ON_S3 := tests/scenarios/rinocloud/test_abstract.py tests/scenarios/repovizz/tes
 	tests/scenarios/test_appends.py
 NEED_S3 = $(PYTEST) $(PARALLEL) -m s3 $(shell grep -rlE "s3_url|seaweed" --include "test_*.py" tests)
 
+# A page whose examples start an S3 store and PostgreSQL.
+DEPLOYMENT := "tests/docs/test_pages.py::test_the_examples_of_a_page_work[docs/deploy.md]"
+
 # What runs on PostgreSQL as well, and there as several workers.
 CLUSTERED := tests/server tests/rinocloud tests/repovizz tests/scenarios
 ON_POSTGRESQL := RINOFS_TEST_DATABASE=postgresql $(PYTEST) $(PARALLEL)
@@ -40,7 +43,7 @@ demo: $(VENV)/demo.done  ## the main job: a server, an experiment, and reading i
 	$(BIN)/rinofs demo
 
 test: $(VENV)/test.done  ## the whole suite without an S3 store, campaigns in short
-	$(PYTEST) $(PARALLEL) -m "not s3" --ignore tests/browser --ignore tests/cluster
+	$(PYTEST) $(PARALLEL) -m "not s3" --ignore tests/browser --ignore tests/cluster --deselect $(DEPLOYMENT)
 
 test-core: $(VENV)/core.done  ## the quick core of the suite
 	$(PYTEST) $(CORE)
@@ -60,12 +63,12 @@ test-s3-quick: $(VENV)/test.done  ## all tests that need an S3 store, and a part
 	RINOFS_TEST_S3=1 $(PYTEST) $(PARALLEL) $(ON_S3)
 
 test-cluster: $(VENV)/test.done  ## the suite of server and client on PostgreSQL, and there with S3 and two workers
-	$(PYTEST) $(PARALLEL) tests/cluster
+	$(PYTEST) $(PARALLEL) tests/cluster $(DEPLOYMENT)
 	$(ON_POSTGRESQL) $(CLUSTERED)
 	$(AS_WORKERS) $(CLUSTERED)
 
 test-cluster-quick: $(VENV)/test.done  ## several workers, killed and upgraded, and a part of test-cluster
-	$(PYTEST) $(PARALLEL) tests/cluster "tests/docs/test_pages.py::test_the_examples_of_a_page_work[docs/deploy.md]"
+	$(PYTEST) $(PARALLEL) tests/cluster $(DEPLOYMENT)
 	$(ON_POSTGRESQL) tests/server/api/test_rinocloud_endpoints.py tests/server/api/test_rinocloud_extensions.py \
 		tests/server/api/test_upload_many.py tests/server/api/repovizz/test_endpoints.py \
 		tests/server/auth/test_accounts.py tests/server/auth/test_grants.py

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 MIB = 1024 * 1024
-REQUESTS = rounds(2_000, 100_000)
+REQUESTS = rounds(1_000, 100_000)
 SECONDS = float(rounds(3, 60))
 ALLOWED = 100 * MIB
 
