@@ -198,8 +198,8 @@ def seaweed(folder: Path) -> Iterator[Clocked]:
         wait_until(lambda: _has_bucket(f"{url}/bench"))
         yield Clocked(url, process.pid)
     finally:
-        process.terminate()
-        process.wait(30)
+        process.kill()  # in order, it may take a minute, for what nobody needs any more
+        process.wait()
 
 
 def _has_bucket(url: str) -> bool:
