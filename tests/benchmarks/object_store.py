@@ -131,7 +131,11 @@ def _put(place: Place) -> Work:
 def _put_alone(place: Place) -> Work:
     store = _bucket(place.s3)
     obstore.head(store, "half")
-    return lambda: obstore.put(store, f"put-{os.getpid()}", Path(place.folder) / "half")
+
+    def work() -> None:  # what `put` returns is no figure
+        obstore.put(store, f"put-{os.getpid()}", Path(place.folder) / "half")
+
+    return work
 
 
 WORK: dict[tuple[str, str], Callable[[Place], Work]] = {
