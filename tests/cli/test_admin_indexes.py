@@ -47,3 +47,14 @@ def test_indexes_are_added_listed_and_dropped(capsys: pytest.CaptureFixture[str]
     capsys.readouterr()
     assert admin("index", "list", data=tmp_path / "restored")[1] == "metadata.name\nrun\n"
     assert admin("fsck", data=tmp_path / "restored")[0] == 0
+
+
+@pytest.mark.parametrize("command", ["fsck", "gc", "user list"])
+def test_a_folder_without_a_database_is_not_taken_for_an_empty_server(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, command: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main.main(["admin", *command.split(), "--data", str(tmp_path)])
+    assert ended.value.code == 1
+    assert f"{tmp_path}: there is no database in this folder" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

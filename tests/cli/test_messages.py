@@ -142,8 +142,8 @@ def test_a_message_speaks_of_options_and_not_of_arguments(run: Run, server: Live
         assert line.startswith("rino://exp")
 
 
-def test_a_missing_program_of_the_server(run: Run, tmp_path: Path) -> None:
-    assert said(run, "admin", "client", "remove", "nobody", "--data", str(tmp_path)) == (
+def test_a_missing_program_of_the_server(run: Run, server: LiveServer) -> None:
+    assert said(run, "admin", "client", "remove", "nobody", "--data", str(server.data_dir)) == (
         "nobody: no such program; `rinofs admin client list` shows them all"
     )
 

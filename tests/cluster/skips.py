@@ -58,6 +58,8 @@ ON_POSTGRESQL = {
     ),
     "tests/server/test_maintenance.py::test_rows_that_make_no_sense_are_named": _FILE,
     "tests/server/test_readiness.py": _FILE,
+    "tests/server/test_s3_serving.py::test_contents_are_in_the_bucket_and_the_rest_in_the_folder": _PROCESS,
+    "tests/server/test_s3_serving.py::test_what_is_deleted_leaves_the_bucket_after_the_delay": _PROCESS,
     "tests/server/test_serve.py": _PROCESS,
     "tests/server/test_shutdown.py": _PROCESS,
 }

@@ -65,7 +65,7 @@ from rinofs.server import maintenance
 from rinofs.server.services import open_services
 from rinofs.server.settings import ServerSettings
 
-services = open_services(ServerSettings(Path(sys.argv[1])))
+services = open_services(ServerSettings(Path(sys.argv[1]), database_url=sys.argv[2] or None))
 pieces = 0
 
 class Killing:
@@ -88,7 +88,7 @@ maintenance.take_sha256s(services, threading.Event())
 def test_a_server_that_was_killed_goes_on_at_its_next_start(services: Services, user: User) -> None:
     data_dir = services.settings.data_dir
     store(services, user, "large", LARGE)
-    command = [sys.executable, "-c", KILLED, str(data_dir)]
+    command = [sys.executable, "-c", KILLED, str(data_dir), services.settings.database_url or ""]
     assert subprocess.run(command, timeout=120, check=False).returncode == -signal.SIGKILL
     assert taken(services, user, "large") is None
     with live_server(data_dir=data_dir):

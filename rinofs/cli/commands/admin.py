@@ -27,7 +27,7 @@ from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
 from rinofs.server.catalog.queries.indexes import FieldIndexes, indexed, shown
 from rinofs.server.catalog.users.audit import AuditEvent, entries
 from rinofs.server.errors import ApiError, Conflict
-from rinofs.server.folder import DataDirError, prepare_folder, private_files
+from rinofs.server.folder import DATABASE, DataDirError, prepare_folder, private_files
 from rinofs.server.services import open_database, open_services
 from rinofs.server.settings import GC_DELAY, ServerSettings
 
@@ -431,6 +431,7 @@ def opened(data_dir: Path, gc_delay: float = GC_DELAY) -> Iterator[Services]:
     with private_files():
         try:
             prepare_folder(settings.data_dir, has_database=settings.has_own_database)
+            _check_database(settings)
             services = open_services(settings)
         except DataDirError as error:
             raise CommandError(str(error)) from error
@@ -442,6 +443,13 @@ def opened(data_dir: Path, gc_delay: float = GC_DELAY) -> Iterator[Services]:
             raise CommandError(error.message) from error
         finally:
             services.close()
+
+
+def _check_database(settings: ServerSettings) -> None:
+    # A server would make one, and there would be nothing wrong with it.
+    if settings.has_own_database and not (settings.data_dir / DATABASE).exists():
+        hint = "name the folder of a server, or set RINOFS_DATABASE as its workers do"
+        raise CommandError("there is no database in this folder", str(settings.data_dir), hint)
 
 
 @contextmanager

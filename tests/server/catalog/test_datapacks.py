@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from blake3 import blake3
+from sqlalchemy import text
 
 from rinofs.server.catalog.datapacks import KEPT, DatapackStore, ExpectedState
 from rinofs.server.catalog.structures import Structure, structure_of
@@ -176,7 +177,7 @@ def test_fsck_reads_datapacks_too(services: Services, user: User) -> None:
     services.blobs.local_path(damaged).write_bytes(b"demaged")
     whole = json.dumps(pack("pack", {"class": "data", "name": "n", "text": ""}))
     with services.database.write() as connection:
-        connection.exec_driver_sql("UPDATE datapacks SET structure = ?", (whole,))
+        connection.execute(text("UPDATE datapacks SET structure = :whole"), {"whole": whole})
         connection.exec_driver_sql("UPDATE datapack_contents SET size = 1 WHERE size = 5")
     first, second, third = sorted(fsck(services).problems)
     assert first.startswith(f"content {damaged} (of datapack {identifier}) is damaged")

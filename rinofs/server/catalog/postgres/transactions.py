@@ -52,6 +52,7 @@ _END = (
 )
 _INDEXING = 0x72696E71  # the number of an advisory lock
 
+_LARGEST = 2**31 - 1  # milliseconds that a limit can have
 _PATIENCE = 3.0  # seconds after which a transaction whose COMMIT was lost is ended
 _LONGEST = 20.0  # seconds in which its outcome has to be known
 _UNKNOWN_ID = "22023"  # of a database that has lost the transaction
@@ -176,7 +177,7 @@ class PostgresqlTransactions:
 
     def _limits(self, timeout: float) -> list[str]:
         """Return what limits a transaction; what nobody waits for takes as long as it takes."""
-        longest = 0 if CLIENT_GONE.get() is None else int(timeout * 1000)
+        longest = 0 if CLIENT_GONE.get() is None else min(int(timeout * 1000), _LARGEST)
         return [
             f"SET LOCAL lock_timeout = {int(self._lock_timeout * 1000)}",
             f"SET LOCAL statement_timeout = {longest}",
