@@ -38,6 +38,9 @@ ON_POSTGRESQL = {
     "tests/scenarios/server/": _PROCESS,
     "tests/scenarios/test_previous_release.py": _PROCESS,
     "tests/scenarios/test_sync.py::test_of_many_files_only_the_changed_ones_are_sent": _FILE,
+    "tests/server/catalog/test_blob_rows.py::test_of_two_rows_of_a_content_the_one_with_its_blake3_is_used": (
+        _FILE
+    ),
     "tests/server/catalog/test_commits.py": _FILE,
     "tests/server/catalog/test_database.py": _FILE,
     "tests/server/catalog/test_idempotency.py::test_a_killed_server_remembers": _PROCESS,
