@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,11 +38,13 @@ def modules_entered(work: Callable[[], object]) -> list[str]:
 
     gc.collect()
     gc.disable()  # it would call finalizers of what other tests left, here and now
+    logging.disable()  # others may have turned it on, which takes further modules
     sys.setprofile(note)
     try:
         work()
     finally:
         sys.setprofile(None)
+        logging.disable(logging.NOTSET)
         gc.enable()
     return list(found)
 

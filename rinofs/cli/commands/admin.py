@@ -140,7 +140,7 @@ def add_user(
     """
     password = chosen_secret("password", file="-" if password_stdin else password_file, ask=ask_password)
     token = new_token()
-    with opened(data_dir) as services:
+    with opened(data_dir, may_be_new=True) as services:
         made = services.accounts.add_user(name, password=password)
         services.accounts.set_token(made, token)
     write_lines([json.dumps({"username": name, "token": token})])
@@ -425,13 +425,17 @@ def fsck(data_dir: Path, as_json: bool) -> None:
 
 
 @contextmanager
-def opened(data_dir: Path, gc_delay: float = GC_DELAY) -> Iterator[Services]:
-    """Open the data of a server, which may be running; refusals become errors of the command."""
+def opened(data_dir: Path, gc_delay: float = GC_DELAY, *, may_be_new: bool = False) -> Iterator[Services]:
+    """Open the data of a server, which may be running; refusals become errors of the command.
+
+    With `may_be_new`, a database is made where there is none.
+    """
     settings = ServerSettings(data_dir.absolute(), database_url=database_url(), gc_delay=gc_delay)
     with private_files():
         try:
             prepare_folder(settings.data_dir, has_database=settings.has_own_database)
-            _check_database(settings)
+            if not may_be_new:
+                _check_database(settings)
             services = open_services(settings)
         except DataDirError as error:
             raise CommandError(str(error)) from error

@@ -84,7 +84,7 @@ class BufferRing:
 class SharedBuffer:
     """A buffer that returns to its ring when all that use it are done."""
 
-    def __init__(self, ring: BufferRing, view: memoryview | None, users: int) -> None:
+    def __init__(self, ring: BufferRing | None, view: memoryview | None, users: int) -> None:
         self._ring = ring
         self._view = view
         self._users = users
@@ -95,5 +95,5 @@ class SharedBuffer:
         with self._lock:
             self._users -= 1
             last = not self._users
-        if last and self._view is not None:
+        if last and self._ring is not None and self._view is not None:
             self._ring.put(self._view)

@@ -123,12 +123,15 @@ class SideDigests:
         alone = self._inline and not self._write_thread
         self._lanes: dict[int, _Lane] = {}
         self._more = 0 if alone else budget.take(MORE_BUFFERS)
-        self._ring = BufferRing(1 if alone else _BUFFERS + self._more)
+        self._buffers = 1 if alone else _BUFFERS + self._more
+        self._ring: BufferRing | None = None
         self._finalizer = weakref.finalize(self, _drop, self._lanes, self._more)
         self._finalizer.atexit = False
 
     def buffer(self) -> memoryview:
         """Return a free buffer; waits while all are being hashed. Pass it to `feed`, or it is lost."""
+        if self._ring is None:
+            self._ring = BufferRing(self._buffers)
         return self._ring.get()
 
     def feed(
@@ -136,7 +139,7 @@ class SideDigests:
     ) -> None:
         """Hash the next bytes, and write them; see `Verifier.feed`."""
         view = memoryview(data)
-        own = self._ring.find(data)
+        own = None if self._ring is None else self._ring.find(data)
         threads = not self._inline or (write is not None and self._write_thread)
         if own is None and not stable and threads and not isinstance(view.obj, bytes):
             view = memoryview(bytes(view))
@@ -144,6 +147,10 @@ class SideDigests:
         if write is not None and len(view):
             # First if in a thread, so that it begins at once; last if not, so that the others do.
             tasks.insert(0 if self._write_thread else len(tasks), (write, view, _WRITES))
+        if self._ring is None and not threads:
+            for update, part, _ in tasks:
+                update(part)
+            return
         share = SharedBuffer(self._ring, own, len(tasks))
         for update, part, number in tasks:
             if self._write_thread if number == _WRITES else not self._inline:
@@ -153,7 +160,7 @@ class SideDigests:
             else:
                 update(part)
                 share.done()
-        if own is not None and not tasks:
+        if self._ring is not None and own is not None and not tasks:
             self._ring.put(own)
 
     def finish_writes(self) -> None:
@@ -216,7 +223,8 @@ def _drop(lanes: dict[int, _Lane], more: int) -> None:
     for lane in lanes.values():
         lane.drop()
     lanes.clear()
-    budget.give(more)
+    if more:
+        budget.give(more)
 
 
 ETAG = "etag"
