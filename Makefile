@@ -26,7 +26,8 @@ DEPLOYMENT := "tests/docs/test_pages.py::test_the_examples_of_a_page_work[docs/d
 # What runs on PostgreSQL as well, and there as several workers.
 CLUSTERED := tests/server tests/rinocloud tests/repovizz tests/scenarios
 ON_POSTGRESQL := RINOFS_TEST_DATABASE=postgresql $(PYTEST) $(PARALLEL)
-AS_WORKERS := RINOFS_TEST_S3=1 RINOFS_TEST_WORKERS=2 $(ON_POSTGRESQL)
+# Tests that bring a store of their own are in test-s3-quick.
+AS_WORKERS := RINOFS_TEST_S3=1 RINOFS_TEST_WORKERS=2 $(ON_POSTGRESQL) -m "not s3"
 
 SOAKS := soak-cases soak-kill soak-faults soak-s3 soak-cluster soak-machines soak-input soak-hostile soak-uploads \
 	soak-sync soak-memory

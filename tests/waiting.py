@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,13 @@ if TYPE_CHECKING:
 
 PATIENCE = 120.0
 """Seconds after which something is taken for never to happen; nothing that works comes near it."""
+
+
+def soon(condition: Callable[[], bool]) -> None:
+    """Assert a condition, where several workers answer a moment after it was made true by one of them."""
+    if int(os.environ.get("RINOFS_TEST_WORKERS", "1")) > 1:
+        wait_until(condition)
+    assert condition()
 
 
 def wait_until(condition: Callable[[], bool]) -> None:

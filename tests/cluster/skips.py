@@ -14,10 +14,15 @@ if TYPE_CHECKING:
 _FILE = "looks into the file of an SQLite database, breaks it, or speaks its SQL"
 _FOLDER = "is about a folder with a database of its own"
 _PROCESS = "runs processes on folders; tests/cluster has those on PostgreSQL"
-_CONNECTION = "counts connections to the server itself, which are nginx's here"
+_CONNECTION = "depends on connections to the server itself, which are nginx's here"
 _TWO = "has an nginx that encrypts in front of this one, which says that nobody does"
 _SLOW = "is about clients that stop in the middle, for which nginx has limits of its own"
 _HOST = "sends what nginx refuses itself"
+_ENDS = "ends a query within SQLite, when its client leaves; PostgreSQL goes on with it up to its limit"
+_EACH = "counts what each worker bounds for itself"
+_CONTENTS = (
+    "looks into files of contents, which are in the store here, or into what a folder alone does later"
+)
 
 ON_POSTGRESQL = {
     "tests/rinocloud/test_long_listings.py": _FILE,
@@ -52,6 +57,9 @@ ON_POSTGRESQL = {
     "tests/server/catalog/test_store.py::test_listing_a_folder_reads_only_what_it_shows": _FILE,
     "tests/server/catalog/test_upgrade.py": _FOLDER,
     "tests/server/test_backups.py": _FOLDER,
+    "tests/server/test_budgets.py::test_a_query_ends_when_its_client_leaves": _ENDS,
+    "tests/server/test_budgets.py::test_queries_of_one_user_leave_room_for_others": _ENDS,
+    "tests/server/test_budgets.py::test_who_sends_too_much_at_once_is_told_when_to_come_back": _ENDS,
     "tests/server/test_copy_blobs.py": _FOLDER,
     "tests/server/test_folder.py": _FOLDER,
     "tests/server/test_full_disk.py": _FOLDER,
@@ -68,9 +76,17 @@ ON_POSTGRESQL = {
 }
 
 BEHIND_NGINX = {
+    "tests/rinocloud/test_browsing.py::test_trouble_is_not_absence": _CONNECTION,
+    "tests/rinocloud/test_parallel_ranges.py::test_what_is_damaged_in_a_part_is_found": _CONTENTS,
+    "tests/rinocloud/test_reading.py::test_damaged_content_is_refused": _CONTENTS,
+    "tests/server/api/repovizz/test_endpoints.py::test_the_same_content_is_stored_once": _CONTENTS,
+    "tests/server/catalog/test_idempotency.py::test_a_lost_answer_can_be_asked_for_again": _CONNECTION,
+    "tests/server/test_budgets.py::test_bodies_that_are_kept_in_memory_are_bounded": _EACH,
+    "tests/server/test_growth.py::test_whatever_is_named_in_the_code": _CONNECTION,
     "tests/server/test_nginx.py::test_files_datapacks_and_logins": _TWO,
     "tests/server/web/test_connections.py::test_one_address_leaves_room_for_others": _CONNECTION,
-    "tests/server/web/test_connections.py::test_the_oldest_idle_connection_makes_room[silent]": _CONNECTION,
+    "tests/server/test_sha256.py::test_it_comes_later_and_nothing_else_changes": _CONTENTS,
+    "tests/server/web/test_connections.py::test_the_oldest_idle_connection_makes_room": _CONNECTION,
     "tests/server/web/test_guard.py": _SLOW,
     "tests/server/web/test_hosts.py::test_whoever_checks_the_health_needs_no_name[hosts1]": _HOST,
     "tests/server/web/test_hosts.py::test_whoever_checks_the_health_needs_no_name[hosts2]": _HOST,
