@@ -34,8 +34,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 _NO_FILE = (*ABSENT, IsADirectoryError)  # all else is raised: zarr fills in what it takes for missing
-_BUNDLE = BatchLimits(items=MAX_BUNDLE_UPLOAD, size=MAX_BUNDLE, calls=4)
-_WRITES = BatchLimits(items=MAX_BUNDLE_UPLOAD, size=MAX_BUNDLE, calls=4, patience=0.01)
+_BUNDLE = BatchLimits(items=MAX_BUNDLE_UPLOAD, size=MAX_BUNDLE, calls=4, patience=0.01)
 _RANGES = BatchLimits(items=1024, size=16 * 1024 * 1024, calls=4)
 _ONE = BatchLimits(items=1, size=0, calls=8)
 _MOST_ARRAYS = 1000
@@ -84,7 +83,7 @@ class RinoStore(Store):
         self._contents: Batcher[str, bytes | None] = Batcher(self._small, _BUNDLE)
         self._large: Batcher[str, bytes] = Batcher(self._alone, _ONE)
         self._ranges: Batcher[Span, bytes] = Batcher(self._parts, _RANGES, _length)
-        self._writes: Batcher[tuple[str, Buffer], None] = Batcher(self._write, _WRITES, _size)
+        self._writes: Batcher[tuple[str, Buffer], None] = Batcher(self._write, _BUNDLE, _size)
         self._large_writes: Batcher[tuple[str, Buffer], None] = Batcher(self._write, _ONE)
 
     @classmethod
