@@ -105,8 +105,10 @@ nothing else is said.
 
 
 NOTES = """
-### Where a bar is missed
+The rows of workers, of xr.open_zarr and of queries have 3 to 5 rounds, which had the cores to themselves by
+realtime priority while other programs ran; those without SHA instructions have 5 rounds.
 
+### Where a bar is missed
 
 - **Downloading into a file, CPU**: BLAKE3 of 512 MiB takes 0.15 s of one core. Receiving takes less than
   before, since buffers start at a page, so the digest is a larger part of it.

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rinofs.errors import ContentMismatchError
-from rinofs.http.content.buffers import MORE_BUFFERS, BufferRing, SharedBuffer, budget
+from rinofs.http.content.buffers import MORE_BUFFERS, Buffer, BufferRing, SharedBuffer, budget
 from rinofs.protocol.digests import (
     BLAKE3,
     PART_SIZE,
@@ -30,8 +30,6 @@ from rinofs.protocol.extensions import REPR_DIGEST
 if TYPE_CHECKING:
     import io
     from collections.abc import Mapping
-
-Buffer = bytes | bytearray | memoryview
 
 INLINE = 1024 * 1024
 """Contents up to this size in bytes are hashed without threads: starting one would take longer."""
