@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 from anyio import to_thread
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from rinofs.server.budgets import CLIENT_ADDRESS, CLIENT_GONE
@@ -296,6 +297,11 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Count the bytes of the body."""
         self._body_bytes += len(body)
+        cycle: Any = self.cycle
+        if len(body) > HIGH_WATER_LIMIT and not cycle.body and not cycle.response_complete:
+            cycle.body, body = body, b""  # as it is: uvicorn would copy it twice
+        elif isinstance(cycle.body, bytes):
+            cycle.body = bytearray(cycle.body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:

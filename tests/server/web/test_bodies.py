@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from starlette.routing import Route
 
 from rinofs.protocol.digests import EtagHasher, new_hasher
+from rinofs.protocol.extensions import RINOCLOUD_PAYLOAD
 from rinofs.server.blobs.disk import DiskBlobStore
 from rinofs.server.web.bodies import read_fields
 from rinofs.server.web.responses import json_response
@@ -219,6 +220,23 @@ def test_json_that_is_refused(url: str, body: bytes) -> None:
 )
 def test_json_at_the_bounds(url: str, text: str) -> None:
     assert post(f"{url}/fields", text).json() == json.loads(text)
+
+
+@on_server
+@given(lengths=st.lists(st.sampled_from([1, 1000, 65_000, 70_000, 200_000]), min_size=1, max_size=30))
+def test_chunks_of_any_length(url: str, lengths: list[int]) -> None:
+    chunks = [os.urandom(length) for length in lengths]
+    body = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in [*chunks, b""])
+    parts = urlsplit(f"{url}/binary")
+    head = (
+        f"POST {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n{RINOCLOUD_PAYLOAD}: {{}}\r\n"
+        "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    )
+    with socket.create_connection((parts.hostname, parts.port), timeout=10) as client:
+        client.sendall(head.encode() + body)  # so that the server reads many of them at once
+        with client.makefile("rb") as answer:
+            stored = json.loads(answer.read().partition(b"\r\n\r\n")[2])
+    assert stored["blake3"] == blake3(b"".join(chunks)).hexdigest()
 
 
 @pytest.mark.parametrize("kind", ["application/json", FORM, FORM_DATA])
