@@ -112,7 +112,7 @@ class RinocloudBackend(Backend):
     def list_folder(self, path: str) -> list[Info]:
         """List a folder."""
         children = self.resolver.children(path, self.options.listing_age)
-        return [info_of(where, record) for where, record in children.items()]
+        return _described(children)
 
     def entries(self, path: str) -> Iterator[ListedEntry]:
         """Iterate over a folder's children."""
@@ -125,7 +125,7 @@ class RinocloudBackend(Backend):
     def descendants(self, path: str) -> list[Info] | None:
         """Describe everything below a folder in one request; None if the server cannot."""
         tree = self.resolver.tree(path)
-        return None if tree is None else [info_of(where, record) for where, record in tree.items()]
+        return None if tree is None else _described(tree)
 
     def digests_of(self, info: Info) -> dict[str, str]:
         """Return the digests in an info."""
@@ -330,3 +330,8 @@ def info_of(path: str, record: Record) -> dict[str, Any]:
     if record.modified is not None:
         info["mtime"] = record.modified.timestamp()
     return info
+
+
+def _described(records: dict[str, Record]) -> list[Info]:
+    """Describe records by path, and take each out: what is not cached is not held beside its description."""
+    return [info_of(path, records.pop(path)) for path in list(records)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from sys import intern
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rinofs.errors import ProtocolError
@@ -169,10 +171,14 @@ def parse_record(data: object, where: str) -> Record:
 def _parse(data: Mapping[str, Any]) -> Record:
     kind = LOCAL_TYPES.get(data["type"], "other")
     metadata = data.get("metadata")
-    path = data.get("path")
+    name = _text(data["name"])
+    path = names if isinstance(names := data.get("path"), list) else ()
+    created, modified = data.get("created_on"), data.get("updated_on") or data.get("created_on")
+    made = _optional(created, _moment)
+    # Equal values are one object where many records have them: a listing may have a million.
     return Record(
         id=_whole(data["id"]),
-        name=_text(data["name"]),
+        name=name,
         type=kind,
         size=_optional(data.get("size"), _whole) if kind == "file" else 0,
         parent=_optional(data.get("parent"), _whole),
@@ -182,15 +188,22 @@ def _parse(data: Mapping[str, Any]) -> Record:
         metadata=metadata if isinstance(metadata, dict) else {},
         tags=tuple(data.get("tags") or ()),
         versions=tuple(sorted(map(_whole, data.get("versions") or ()))),
-        owner=data.get("owner"),
-        created=_optional(data.get("created_on"), _moment),
-        modified=_optional(data.get("updated_on") or data.get("created_on"), _moment),
-        path=tuple(map(_text, path)) if isinstance(path, list) else (),
+        owner=_shared(data.get("owner")),
+        created=made,
+        modified=made if modified == created else _optional(modified, _moment),
+        path=tuple(name if part == name else intern(_text(part)) for part in path),
         project=data.get("project"),
-        project_name=data.get("project_name"),
+        project_name=_shared(data.get("project_name")),
         shared=data.get("shared"),
-        more={known.name: data.get(known.name) for known in _MORE} if _MORE else {},
+        more={known.name: data.get(known.name) for known in _MORE} if _MORE else _NOTHING,
     )
+
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def _shared(value: Any) -> Any:
+    return intern(value) if type(value) is str else value
 
 
 def _optional(value: Any, read: Any) -> Any:

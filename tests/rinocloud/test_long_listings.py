@@ -10,6 +10,7 @@ import pytest
 
 from rinofs import RinoFileSystem
 from rinofs.errors import ProtocolError
+from rinofs.fs import listings
 from rinofs.protocol.extensions import RinocloudExtension
 from rinofs.rinocloud import children, client, records
 from rinofs.testing import live_server
@@ -158,3 +159,28 @@ def test_names_alone_are_sent_and_held(way: str, wide: LiveServer, monkeypatch: 
     assert peak - held < 1000 * NAMES + MANY * 40
     assert len(wide.requests) <= 3 + 2 + MANY // NAMES + 2
     assert sum(request.bytes_out for request in wide.requests) < 80 * MANY + 2 * 500 * 700
+
+
+DETAILED: dict[str, Callable[[RinoFileSystem], Any]] = {
+    "ls": lambda fs: fs.ls("wide/one", detail=True),
+    "find": lambda fs: fs.find("wide", detail=True),
+}
+
+
+@pytest.mark.parametrize("way", list(DETAILED))
+def test_what_is_too_long_for_the_cache_is_held_once(
+    way: str, wide: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listings, "MAX_LISTED", 1000)
+    for module in (client, records):
+        monkeypatch.setattr(module, "CLIENT_PAGE", 500)
+    fs = RinoFileSystem(endpoint_url=wide.endpoint_url, token=wide.token)
+    fs.ls("")
+    gc.collect()
+    tracemalloc.start()
+    try:
+        found = DETAILED[way](fs)
+        held, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak - held < 150 * len(found)  # a record takes some 550
