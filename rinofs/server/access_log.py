@@ -1,4 +1,4 @@
-"""The access log: one line of JSON for each request that was answered."""
+"""The access log: one line of JSON for each request."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _LONGEST_PATH = 2000
 
 
 def writes_access_log(place: str, secrets: Collection[str] = ()) -> Callable[[Exchange], None]:
-    """Return what writes down each request: what was asked for, by whom, and what came of it.
+    """Return a function that logs a request: what was requested, by whom, and the outcome.
 
-    A line has neither the query nor headers, in which secrets may be.
+    A line contains neither the query nor headers, since they may contain secrets.
 
     Parameters
     ----------
     place : str
-        A file, which may be renamed meanwhile, or ``-`` for standard output.
+        A file, which may be rotated by renaming, or ``-`` for standard output.
     secrets : collection of str
-        Secrets that cannot be told by their looks, such as a token that was chosen by the user.
+        Secrets without a recognisable format, such as a token chosen by the user.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def writes_access_log(place: str, secrets: Collection[str] = ()) -> Callable[[Ex
 
 
 def _line(exchange: Exchange, secrets: Collection[str]) -> str:
-    """Return a line in which nothing can be mistaken for another one, or do anything to a terminal."""
+    """Return a log line that cannot forge other lines or control a terminal."""
     began = datetime.now(UTC) - timedelta(seconds=exchange.seconds)
     entry = {
         "time": began.isoformat(timespec="milliseconds"),

@@ -1,7 +1,7 @@
-"""What one request may cost, and how users and addresses share what there is.
+"""Limits on the cost of a request, and fair sharing of resources between users and addresses.
 
-Every layer knows two things of a request by its context, so that nobody in between hands them on: whether its
-client has left, and the client's address.
+Context variables tell every layer two things about a request, so that no layer has to pass them on: whether
+its client has left, and the client's address.
 """
 
 from __future__ import annotations
@@ -42,28 +42,28 @@ __all__ = [
 ]
 
 CLIENT_GONE: ContextVar[Callable[[], bool] | None] = ContextVar("rinofs_client_gone", default=None)
-"""Tells whether the client of the request that is being answered has left. `web.connections` sets it for each
-request; `is_over` asks it while work is done for which nobody would wait."""
+"""Returns whether the client of the current request has left. `web.connections` sets it for each request;
+`is_over` calls it during work that is pointless once the client has left."""
 
 CLIENT_ADDRESS: ContextVar[str | None] = ContextVar("rinofs_client_address", default=None)
-"""The address of the client of the request that is being answered, for the audit log. `web.connections` sets
-it, and `web.proxies` where a trusted proxy tells another one."""
+"""The address of the current request's client, for the audit log. `web.connections` sets it, and
+`web.proxies` replaces it if a trusted proxy names another one."""
 
 SMALL_BODY = 16 * 1024
-"""Bytes of a body that are taken whatever else is in memory."""
+"""Bytes of a body that are accepted regardless of the memory in use."""
 
 HELD = "rinofs.held"
-"""Where the scope of a request of a user has its `HeldMemory`."""
+"""Key in the scope of a user's request for its `HeldMemory`."""
 
 PATIENCE = 3
-"""How many times its processor time some work may take by the clock: a busy machine lets it wait."""
+"""Ratio of the wall-clock limit to the limit of CPU time: on a busy machine, work has to wait."""
 
 
 # Time
 
 
 class _Limits(threading.local):
-    """What ends the work that this thread does; nothing does by default."""
+    """The limits of this thread's current work; none by default."""
 
     processor = clock = float("inf")
     ends_with_client = False
@@ -74,16 +74,16 @@ _limits = _Limits()
 
 @contextmanager
 def limited(seconds: float, *, ends_with_client: bool) -> Iterator[None]:
-    """End work of this thread that takes too long, if it is done for a request.
+    """Limit the time of this thread's work, if it is done for a request.
 
-    What an administrator or the collector asks for takes as long as it takes.
+    Work for an administrator or the garbage collection has no limit.
 
     Parameters
     ----------
     seconds : float
-        Processor time that the work may take, and a third of what it may take by the clock.
+        Limit of the CPU time; `PATIENCE` times as much is the limit of the wall-clock time.
     ends_with_client : bool
-        Whether it also ends when nobody waits for the answer any more.
+        Whether the work also ends when the client has left.
     """
     if CLIENT_GONE.get() is None:
         yield
@@ -99,7 +99,7 @@ def limited(seconds: float, *, ends_with_client: bool) -> Iterator[None]:
 
 
 def is_over() -> bool:
-    """Tell whether the work that this thread does has to end."""
+    """Return whether this thread's work has to end."""
     if time.thread_time() > _limits.processor or time.monotonic() > _limits.clock:
         return True
     gone = CLIENT_GONE.get() if _limits.ends_with_client else None
@@ -107,7 +107,7 @@ def is_over() -> bool:
 
 
 def check_time() -> None:
-    """Refuse a request whose body takes too long to be read and checked; called at each step of that.
+    """Reject a request whose body takes too long to parse and check. Called at each step of that work.
 
     Raises
     ------
@@ -122,16 +122,16 @@ def check_time() -> None:
 
 
 class Remembered(Generic[V]):
-    """What secrets, such as tokens, were found to stand for a moment ago, so that no request looks it up.
+    """A short-lived cache of what secrets, such as tokens, stand for, so that most requests need no look-up.
 
-    It holds digests of them alone. Threads may share it.
+    It stores only hashes of the secrets, and is thread-safe.
 
     Parameters
     ----------
     seconds : float
-        How long it is remembered.
+        How long an entry is kept.
     timer : callable
-        Seconds, by any clock.
+        Returns the seconds of any clock.
     """
 
     def __init__(self, seconds: float, timer: Callable[[], float] = time.monotonic) -> None:
@@ -139,7 +139,7 @@ class Remembered(Generic[V]):
         self._lock = threading.Lock()
 
     def get(self, secret: str) -> V | None:
-        """Return what was kept for a secret, or None."""
+        """Return the value of a secret, or None."""
         with self._lock:
             return self._known.get(_digest(secret))
 
@@ -149,7 +149,7 @@ class Remembered(Generic[V]):
             self._known[_digest(secret)] = value
 
     def forget(self) -> None:
-        """Forget everything, as something has changed."""
+        """Clear the cache, after something has changed."""
         with self._lock:
             self._known.clear()
 
@@ -162,16 +162,16 @@ def _digest(secret: str) -> bytes:
 
 
 class BodyMemory:
-    """How many bytes of bodies are in memory, in all and of each user, and how many may be.
+    """The memory budget for request bodies: in total, and for each user.
 
-    Used in the thread of the event loop alone.
+    Only the thread of the event loop may use it.
 
     Parameters
     ----------
     total : int
-        Bytes in all.
+        Maximum number of bytes in total.
     each : int
-        Bytes of one user.
+        Maximum number of bytes of one user.
     """
 
     def __init__(self, total: int, each: int) -> None:
@@ -181,24 +181,24 @@ class BodyMemory:
         self._used: Counter[int] = Counter()
 
     def held_by(self, user: int) -> HeldMemory:
-        """Begin to count what one request of a user holds."""
+        """Return a new counter for one request of a user."""
         return HeldMemory(self, user)
 
     def take(self, user: int, size: int) -> None:
-        """Count some more bytes of a user, or, where `size` is negative, fewer."""
+        """Add to the bytes of a user; a negative `size` frees memory."""
         self._free -= size
         self._used[user] += size
         if not self._used[user]:
             del self._used[user]
 
     def is_scarce(self, user: int, size: int, share: int = 1) -> bool:
-        """Tell whether so many more bytes are beyond what there is, or beyond a fraction of it."""
+        """Return whether `size` more bytes would exceed the budget divided by `share`."""
         taken = self._total - self._free
         return taken + size > self._total // share or self._used[user] + size > self._each // share
 
 
 class HeldMemory:
-    """What one request holds of `BodyMemory`, until it is answered."""
+    """The part of `BodyMemory` that one request holds until it has ended."""
 
     __slots__ = ("_memory", "_size", "_user")
 
@@ -208,12 +208,12 @@ class HeldMemory:
         self._size = 0
 
     def add(self, size: int) -> None:
-        """Hold some more bytes; a few are always allowed, so that small requests go on.
+        """Hold more bytes; a few are always allowed, so that small requests still succeed.
 
         Raises
         ------
         Unavailable
-            If there are too many bytes of bodies in memory.
+            If the memory budget is exhausted.
         """
         if self._size + size > SMALL_BODY and self._memory.is_scarce(self._user, size):
             message = "too many large requests are being sent; send fewer at the same time"
@@ -221,17 +221,17 @@ class HeldMemory:
         self.note(size)
 
     def note(self, size: int) -> None:
-        """Count some more bytes, however many there are; where `size` is negative, they are let go of."""
+        """Count more bytes without checking the budget; a negative `size` releases some."""
         self._memory.take(self._user, size)
         self._size += size
 
     @property
     def is_scarce(self) -> bool:
-        """Whether half of what there is is used up, so that what can be let go of early had better be."""
+        """Whether half of the budget is used up, so that memory should be released early."""
         return self._memory.is_scarce(self._user, 0, share=2)
 
     def release(self) -> None:
-        """Hold nothing any more."""
+        """Release all memory of the request."""
         if self._size:
             self.note(-self._size)
 
@@ -240,22 +240,22 @@ class HeldMemory:
 
 
 class FairQueue(Generic[K]):
-    """Worker threads that users, or addresses, share: those who wait take turns, however much one asks for.
+    """Worker threads shared fairly: waiting users or addresses take turns, however many requests each sends.
 
-    Used in the thread of the event loop alone.
+    Only the thread of the event loop may use it.
 
     Parameters
     ----------
     total : int
-        How many work at the same time.
+        Maximum number of threads.
     each : int
-        How many of them for one user or address.
+        Maximum number of threads for one user or address.
     most_waiting, most_waiting_each : int
-        How many wait for a thread, in all and of one; further ones are refused at once.
+        Maximum length of the queue, in total and for each; further requests are rejected immediately.
     longest_wait : float
-        Seconds that one waits: less than clients wait for an answer.
+        Maximum wait in seconds: less than clients wait for a response.
     refusal : str
-        What those are told who are refused.
+        Error message for rejected requests.
     """
 
     def __init__(
@@ -276,24 +276,24 @@ class FairQueue(Generic[K]):
         self._each = each
         self._refusal = refusal
         self._working: Counter[K] = Counter()
-        self._waiting: dict[K, deque[asyncio.Future[None]]] = {}  # whose turn is next comes first
+        self._waiting: dict[K, deque[asyncio.Future[None]]] = {}  # the next turn comes first
         self._size = 0
         self._threads: CapacityLimiter | None = None
 
     @property
     def is_idle(self) -> bool:
-        """Whether nobody works or waits, and nothing is left of those who did."""
+        """Whether nothing is running or waiting, and all bookkeeping is empty."""
         return self._free == self._total and not (self._working or self._waiting or self._size)
 
     async def run(self, key: K, work: Callable[[], T]) -> T:
-        """Call something that blocks in a worker thread, once it is the turn of a user or address.
+        """Run blocking work in a worker thread when it is the turn of a user or address.
 
         Raises
         ------
         Unavailable
-            If too many wait already, or it takes too long until there is a thread.
+            If the queue is full, the wait takes too long, or the client left meanwhile.
         """
-        if self._threads is None:  # a queue never waits for the threads of others; needs an event loop
+        if self._threads is None:  # own threads, so that it never waits for others'; needs an event loop
             self._threads = CapacityLimiter(self._total)
         if self._free and self._working[key] < self._each:
             self._take(key)
@@ -327,7 +327,7 @@ class FairQueue(Generic[K]):
                 await turn
         except BaseException as error:
             if turn.done() and not turn.cancelled():
-                self._give_back(key)  # the turn had come already
+                self._give_back(key)  # it already had its turn
             else:
                 self._forget(key, turn)
             if isinstance(error, TimeoutError):
@@ -346,12 +346,12 @@ class FairQueue(Generic[K]):
             if turn is None:
                 continue
             if key in self._waiting:
-                self._waiting[key] = self._waiting.pop(key)  # its next turn comes after the others'
+                self._waiting[key] = self._waiting.pop(key)  # to the end of the queue
             self._take(key)
             turn.set_result(None)
 
     def _next(self, key: K) -> asyncio.Future[None] | None:
-        """Take the first of those who wait out of the queue, but for who has given up."""
+        """Remove and return the first waiting turn of a user or address that was not given up."""
         while key in self._waiting:
             turn = self._waiting[key][0]
             self._forget(key, turn)

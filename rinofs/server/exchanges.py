@@ -1,8 +1,8 @@
-"""Requests and their answers, as the logs and the metrics see them: who, what, how much, how long.
+"""Requests and their responses, as the logs and metrics see them: who, what, how much, how long.
 
-`Observed` stands in front of the whole application and gives each request the id by which logs, answer and
-error messages name it. What becomes of a request is told, once it is answered, to those who want to know. All
-of this is done for every request, so that a microsecond counts.
+`Observed` wraps the whole application and gives each request the id that logs, response and error messages
+use for it. It notifies observers when a request has ended. All of this runs for every request, so every
+microsecond counts.
 """
 
 from __future__ import annotations
@@ -29,40 +29,40 @@ if TYPE_CHECKING:
 __all__ = ["Exchange", "Observed", "UnderWay"]
 
 ID_HEADER = b"x-request-id"
-"""Names a request: as the client, or a proxy, calls it, or else by a name that no other request has."""
+"""Header with the id of a request: the one from the client or a proxy, or else a unique one."""
 
 _GOOD_ID = re.compile(rb"(?!.*rino_)[A-Za-z0-9._-]{1,64}")  # not a token of this server
 _PROCESS, _NUMBERS = (
     os.urandom(8).hex().encode(),
     count(1),
-)  # asking the system for each id takes longer than the rest
+)  # random bytes from the system for each id would take longer than the rest
 _EXCHANGE = "rinofs.exchange"
 
 
 class Exchange:
-    """A request, and what has become of it.
+    """A request and its outcome.
 
     Attributes
     ----------
     name : bytes
-        What it is named by.
+        The id of the request.
     method, path : str
-        What was asked for.
+        Its method and path.
     user : list of str
-        Who sent it, if that is known.
+        The user who sent it, if known.
     route : str or None
-        The template of its path, such as ``/api/1/files/download/``; None for a path that does not exist, and
-        where `Observed.note_routes` was not called.
+        The template of its path, such as ``/api/1/files/download/``; None for a path that does not exist, or
+        if `Observed.note_routes` was not called.
     status : int or None
-        The status of its answer; None if there was none.
+        HTTP status of the response; None if there was none.
     received, sent : int
-        Bytes of the bodies.
+        Sizes of the bodies in bytes.
     began : float
         When it began, by `time.monotonic`.
     seconds : float
-        How long it took, once it is over.
+        How long it took, once it has ended.
     innermost : mapping or None
-        The scope of the innermost layer, while it is being answered.
+        The scope of the innermost layer, until the request ends.
     """
 
     __slots__ = (
@@ -92,24 +92,24 @@ class Exchange:
         self.received = self.sent = 0
 
     def end(self) -> None:
-        """Take note that it is over."""
+        """Record the end of the request."""
         self.seconds = time.monotonic() - self.began
         if self.innermost is not None:
             self.route = getattr(self.innermost.get("route"), "path", None)
-            # It refers to this: a circle, which the garbage collector would have to find.
+            # It refers back to this exchange: a cycle that the garbage collector would have to find.
             self.innermost = None
 
 
 @dataclass(slots=True)
 class UnderWay:
-    """What is being answered; changed in the thread of the event loop alone.
+    """Counts of requests in progress. Only the thread of the event loop may change them.
 
     Attributes
     ----------
     requests : int
-        Requests that are not answered yet.
+        Requests in progress.
     bodies : int
-        Those of them whose body is being received.
+        Those whose body is being received.
     """
 
     requests: int = 0
@@ -117,19 +117,19 @@ class UnderWay:
 
 
 class Observed:
-    """An application whose requests are named and observed.
+    """An application that gives its requests ids and reports them to observers.
 
     Parameters
     ----------
     app : Starlette
-        What answers; not started yet.
+        The application, not started yet.
 
     Attributes
     ----------
     observers : list of callable
-        Are called with each `Exchange` once it has ended; they must not block.
+        Called with each `Exchange` once it has ended; they must not block.
     under_way : UnderWay
-        What is being answered now.
+        The requests in progress.
     """
 
     def __init__(self, app: Starlette) -> None:
@@ -138,12 +138,12 @@ class Observed:
         self.under_way = UnderWay()
 
     def note_routes(self) -> None:
-        """Have `Exchange.route` filled in."""
-        # By the innermost layer, since only there is known which route was taken.
+        """Enable `Exchange.route`."""
+        # The innermost layer records it, since only that layer knows which route was taken.
         self._app.user_middleware.append(Middleware(_RouteNoted))
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Answer, and tell the observers."""
+        """Call the application, and notify the observers."""
         if scope["type"] != "http":
             return self._app(scope, receive, send)
         name = _name_of(scope)
@@ -195,7 +195,7 @@ class Observed:
 
 
 def _name_of(scope: Scope) -> bytes:
-    """Return what its client calls a request, if it does, or else a name that no other request has."""
+    """Return the id that the client gave the request, if it is valid, or else a unique one."""
     for name, value in scope["headers"]:
         if name == ID_HEADER and _GOOD_ID.fullmatch(value):
             return bytes(value)
@@ -203,7 +203,7 @@ def _name_of(scope: Scope) -> bytes:
 
 
 class _RouteNoted:
-    """Lets an exchange have the scope in which the route is put down."""
+    """Middleware that gives an exchange the scope in which the router records the route."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

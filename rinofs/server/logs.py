@@ -1,4 +1,4 @@
-"""Logging of the server, without secrets."""
+"""The server's logging, without secrets."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 __all__ = ["CURRENT_REQUEST", "FORMATS", "RedactingFilter", "configure_logging", "redact"]
 
 CURRENT_REQUEST: ContextVar[bytes] = ContextVar("rinofs_current_request", default=b"")
-"""The id of the request that is being answered, in the task and the threads that work for it."""
+"""The id of the current request, in its task and in the threads that work for it."""
 
 FORMATS = ("text", "json")
-"""How messages can be written: for people, or as a line of JSON each."""
+"""Formats of log messages: text for people, or one line of JSON each."""
 
 _HIDDEN = "[hidden]"
 _LOGGERS = ("rinofs", "uvicorn", "sqlalchemy", "alembic", "asyncio")
 
-# What a secret looks like wherever it stands; the part before it stays.
+# Patterns of secrets anywhere in a text; the part before the secret is kept.
 _SECRETS = re.compile(
     r"""
     # a token of this server
@@ -46,14 +46,14 @@ _SECRETS = re.compile(
 
 
 def redact(text: str, secrets: Collection[str] = ()) -> str:
-    """Return a text with everything hidden that looks like a secret, or is one.
+    """Return a text with everything hidden that is a secret or looks like one.
 
     Parameters
     ----------
     text : str
         Any text.
     secrets : collection of str
-        Secrets that cannot be told by their looks.
+        Secrets without a recognisable format.
     """
     for secret in secrets:
         text = text.replace(secret, _HIDDEN)
@@ -61,12 +61,12 @@ def redact(text: str, secrets: Collection[str] = ()) -> str:
 
 
 class RedactingFilter(logging.Filter):
-    """Hide secrets in whatever passes a handler, tracebacks included.
+    """Hides secrets in all records of a handler, including tracebacks.
 
     Parameters
     ----------
     secrets : collection of str
-        Secrets that cannot be told by their looks.
+        Secrets without a recognisable format.
     """
 
     def __init__(self, secrets: Collection[str] = ()) -> None:
@@ -74,19 +74,19 @@ class RedactingFilter(logging.Filter):
         self._secrets = tuple(secret for secret in secrets if secret)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Let every record pass, redacted, with the id of the request that it is about."""
+        """Redact the record, add the id of the current request, and let it pass."""
         record.request_id = redact(CURRENT_REQUEST.get().decode(), self._secrets)
         record.msg = redact(record.getMessage(), self._secrets)
         record.args = None
         if record.exc_info:
             trace = "".join(traceback.format_exception(*record.exc_info)).rstrip("\n")
-            # Formatters take this text where it is set, and so do not write the traceback themselves.
+            # If this text is set, formatters use it instead of formatting the traceback themselves.
             record.exc_text = redact(trace, self._secrets)
         return True
 
 
 def _shorten(record: logging.LogRecord) -> bool:
-    """Say in a line that a request was cancelled, which only the end of the server does."""
+    """Log the cancellation of a request in one line: only the server's shutdown cancels requests."""
     if record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError):
         record.msg, record.args = "the server's end ended a request that was under way", None
         record.exc_info = record.exc_text = None
@@ -95,7 +95,7 @@ def _shorten(record: logging.LogRecord) -> bool:
 
 
 class _TextFormatter(logging.Formatter):
-    """Messages for people."""
+    """Formats messages for people."""
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s%(of_request)s: %(message)s")
@@ -107,7 +107,7 @@ class _TextFormatter(logging.Formatter):
 
 
 class _JsonFormatter(logging.Formatter):
-    """Messages as objects of JSON, whatever they hold a line each."""
+    """Formats each message as one line with a JSON object, whatever it contains."""
 
     def format(self, record: logging.LogRecord) -> str:
         entry = {
@@ -129,7 +129,7 @@ def configure_logging(level: str, secrets: Collection[str] = (), *, form: str = 
     level : str
         ``debug``, ``info``, ``warning`` or ``error``.
     secrets : collection of str
-        Secrets that cannot be told by their looks, such as a token that was chosen by the user.
+        Secrets without a recognisable format, such as a token chosen by the user.
     form : str
         One of `FORMATS`.
     """

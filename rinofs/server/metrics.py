@@ -1,6 +1,6 @@
-"""Figures for Prometheus: requests, bodies, commits, failures of the storage.
+"""Metrics for Prometheus: requests, bodies, commits, storage failures.
 
-Counting takes about a microsecond a request; the rest happens when Prometheus asks, in a thread of its own.
+Counting takes about a microsecond per request; the rest happens in a thread of its own, at each scrape.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
 __all__ = ["ServerMetrics", "serve_metrics"]
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
-"""Seconds of which is counted how many requests took no longer."""
+"""Upper bounds of the histogram's buckets in seconds."""
 
 UNKNOWN = "unknown"
-"""The route of paths that do not exist, and the method that no route has: clients can make up many."""
+"""Label for paths that do not exist and for unknown methods: clients can make up any number of them."""
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"})
 _LABELS = ("route", "method", "status")
@@ -40,7 +40,7 @@ _LABELS = ("route", "method", "status")
 
 @dataclass(slots=True)
 class _Tally:
-    """What is known of the requests with the same labels."""
+    """Totals of the requests with the same labels."""
 
     counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS) + 1))
     seconds: float = 0.0
@@ -49,14 +49,14 @@ class _Tally:
 
 
 class ServerMetrics(Collector):
-    """Counts what a server does, and tells Prometheus.
+    """Collects the metrics of a server for Prometheus.
 
     Parameters
     ----------
     observed : Observed
         The application.
     services : Services
-        What it works with.
+        Its services.
     """
 
     def __init__(self, observed: Observed, services: Services) -> None:
@@ -67,7 +67,7 @@ class ServerMetrics(Collector):
         observed.observers.append(self.count)
 
     def count(self, exchange: Exchange) -> None:
-        """Count a request that has ended; in the thread of the event loop alone."""
+        """Count a request that has ended. Only the thread of the event loop may call this."""
         method = exchange.method
         labels = (
             exchange.route or UNKNOWN,
@@ -83,7 +83,7 @@ class ServerMetrics(Collector):
         tally.sent += exchange.sent
 
     def collect(self) -> Iterator[Metric]:
-        """Yield what there is to tell."""
+        """Yield all metrics."""
         yield from self._of_requests()
         under_way = self._under_way
         yield GaugeMetricFamily(
@@ -136,12 +136,12 @@ class ServerMetrics(Collector):
 
 
 def serve_metrics(metrics: ServerMetrics, host: str, port: int) -> str:
-    """Answer Prometheus in a thread until the process ends, and return the URL.
+    """Serve metrics to Prometheus in a thread until the process ends, and return the URL.
 
     Parameters
     ----------
     metrics : ServerMetrics
-        What is told, beside the processor time, memory and files of the process.
+        The metrics to serve, besides the CPU time, memory and files of the process.
     host : str
         The address to listen on.
     port : int
@@ -150,7 +150,7 @@ def serve_metrics(metrics: ServerMetrics, host: str, port: int) -> str:
     Raises
     ------
     PortBusyError
-        If the address cannot be listened on.
+        If the server cannot listen on the address.
     """
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)

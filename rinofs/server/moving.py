@@ -1,4 +1,4 @@
-"""Moving what a folder has: contents to an object store, or back, and the database to PostgreSQL."""
+"""Move the data of a folder: contents to an object store or back, and the database to PostgreSQL."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ _PIECE = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class MoveReport:
-    """What came of a move.
+    """The result of a move.
 
     Attributes
     ----------
     moved : int
-        Contents that are in the other place now.
+        Number of contents that were moved.
     bytes_moved : int
-        Their bytes.
+        Their total size in bytes.
     left : int
-        Contents that are still where they were.
+        Number of contents that were not moved.
     problems : tuple of str
-        Why; empty where all is well.
+        Why they were not moved; empty if there were no problems.
     """
 
     moved: int
@@ -60,19 +60,19 @@ class MoveReport:
 
 
 def move_contents(services: Services, watcher: Watcher, *, to_objects: bool) -> MoveReport:
-    """Move all contents that are not in one place to that place; another call continues.
+    """Move all contents to the object store or to the folder; another call continues an interrupted move.
 
-    Each is read, compared with its digests, stored durably, and only then looked for in the other place. What
-    it was read from is removed as if nothing referred to it any more.
+    Each content is read, verified by its digests and stored durably before the database refers to the new
+    place. The old copy is then removed like any content without references.
 
     Parameters
     ----------
     services : Services
-        Whose contents they are, with an object store opened.
+        Services of the server, with an object store opened.
     watcher : Watcher
-        Is told how far it is.
+        Receives the progress in bytes.
     to_objects : bool
-        Whether they go to the object store; to the folder otherwise.
+        Whether to move contents to the object store, or to the folder.
     """
     blobs = services.blobs
     assert isinstance(blobs, MixedBlobStore)
@@ -96,7 +96,7 @@ def move_contents(services: Services, watcher: Watcher, *, to_objects: bool) -> 
 
 
 def _move(services: Services, row: BlobRow, target: BlobStore, watcher: Watcher) -> str | None:
-    """Move a content; return why not, as the end of a sentence about it."""
+    """Move a content; return why that failed, as the end of a sentence about it, or None."""
     with services.blobs.open_range(row.key, row.size) as reader, target.new_upload(sha256=True) as upload:
         while data := reader.read(_PIECE):
             upload.write(data)
@@ -111,7 +111,7 @@ def _move(services: Services, row: BlobRow, target: BlobStore, watcher: Watcher)
 
 
 def copy_folder(data_dir: Path, url: str, watcher: Watcher) -> CopyReport:
-    """Copy the database of a folder that is not served to PostgreSQL; another call continues.
+    """Copy the database of a folder, without a running server, to PostgreSQL; another call continues.
 
     Parameters
     ----------
@@ -120,26 +120,26 @@ def copy_folder(data_dir: Path, url: str, watcher: Watcher) -> CopyReport:
     url : str
         The database, which has the schema of this release and nothing else.
     watcher : Watcher
-        Is told how far it is, in rows.
+        Receives the progress in rows.
 
     Raises
     ------
     DatabaseCopyError, UnusableDatabaseError
-        If that cannot be done.
+        If the copy is not possible.
     """
     if not (data_dir / DATABASE).is_file():
         raise DatabaseCopyError(f"{data_dir}: not a data folder of `rinofs serve`")
     settings = ServerSettings(data_dir, database_url=url)
     with closing(Database(data_dir / DATABASE)) as source, closing(open_database(settings)) as target:
         upgrade(source)
-        with target.write() as connection:  # the folder becomes the one that the database has its contents in
+        with target.write() as connection:  # the folder becomes the one with the database's contents
             now = target.moment(connection)
             claim_folder(connection, blobs_folder(data_dir), Machine.here(), now)
         return copy_database(source, target, watcher)
 
 
 def check_copy(data_dir: Path, url: str, report: CopyReport) -> FsckReport:
-    """Check a database that was copied, with all contents, and note the copy in its audit log."""
+    """Check a copied database and all contents, and record the copy in its audit log."""
     with closing(open_services(ServerSettings(data_dir, database_url=url))) as services:
         with services.database.write() as connection:
             told = {"action": "copy", "rows": report.rows}

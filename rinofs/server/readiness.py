@@ -1,7 +1,7 @@
-"""Whether requests can be answered now: what ``GET /ready`` tells a proxy or a supervisor.
+"""The readiness check: ``GET /ready`` tells a proxy or a supervisor whether the server can handle requests.
 
-``GET /health`` answers as long as the process does. This looks at what answers depend on: the database, its
-schema and the place of the contents. The reasons that it gives name no paths; the log has the details.
+``GET /health`` succeeds as long as the process responds. This checks what requests depend on: the database,
+its schema, and the storage of contents. Responses contain no paths; the log has the details.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 __all__ = ["READY", "Readiness"]
 
 READY = "/ready"
-"""The path that tells whether requests can be answered."""
+"""Path of the readiness check."""
 
 KEPT = 1.0
-"""Seconds for which a result is given again: anybody may ask, as often as they like."""
+"""Seconds for which a result is reused: anyone may request it, as often as they like."""
 
 LONGEST = 5.0
-"""Seconds that database and storage have to answer."""
+"""Timeout in seconds of the database and the storage."""
 
 _RETRY = {"Retry-After": "5"}
-_ABSENT = "c/absent"  # the key of a content that no store has; one of an object store, if there is one
+_ABSENT = "c/absent"  # key that no store has; it is looked up in the object store, if there is one
 _STOPPING = "the server is stopping"
 _SILENT = f"the database or the storage did not answer within {LONGEST:g} seconds"
 
@@ -44,12 +44,12 @@ _log = logging.getLogger("rinofs.server")
 
 
 class Readiness:
-    """Looks whether a server can answer requests, at most once a second.
+    """Checks whether a server can handle requests, at most once a second.
 
     Parameters
     ----------
     services : Services
-        What the server works with.
+        Services of the server.
     """
 
     def __init__(self, services: Services) -> None:
@@ -58,24 +58,24 @@ class Readiness:
         self._check: asyncio.Task[str | None] | None = None
         self._checked_at = float("-inf")
         self._logged: str | None = None
-        # A thread of its own: when others wait for a storage that hangs, this has to say so.
+        # A thread of its own, to report a hanging storage even if all other threads wait for it.
         self._thread = CapacityLimiter(1)
 
     def stop(self) -> None:
-        """Answer from now on that the server is not ready, since it is about to end."""
+        """Report from now on that the server is not ready, since it is stopping."""
         self._stopping = True
 
     async def answer(self, _request: Request) -> Response:
-        """Answer a request for `READY`."""
+        """Respond to a request for `READY`."""
         reason = _STOPPING if self._stopping else await self._reason()
         if reason is None:
             return json_response({"status": "ready"})
         return error_response(503, reason, _RETRY)
 
     async def _reason(self) -> str | None:
-        """Return why requests cannot be answered; None if they can."""
+        """Return why the server cannot handle requests; None if it can."""
         if self._check is None or (self._check.done() and time.monotonic() > self._checked_at + KEPT):
-            # Everybody who asks meanwhile waits for the same look, which must not end with one who leaves.
+            # Concurrent requests wait for the same check, which must go on if one of their clients leaves.
             self._check = asyncio.create_task(self._look(), context=Context())
         try:
             return await asyncio.wait_for(asyncio.shield(self._check), LONGEST)
@@ -90,7 +90,7 @@ class Readiness:
         return reason
 
     def _report(self, reason: str | None, error: Exception | None) -> None:
-        """Write down a change."""
+        """Log a change of the state."""
         if reason == self._logged:
             return
         self._logged = reason
@@ -101,25 +101,25 @@ class Readiness:
 
 
 def _problem(services: Services) -> tuple[str | None, Exception | None]:
-    """Return what keeps requests from being answered, and the exception that showed it."""
+    """Return why the server cannot handle requests, and the exception that showed it."""
     try:
         with services.database.read() as connection:
             problem = schema_problem(connection)
-    except Exception as error:  # noqa: BLE001 (whatever it is, requests would fail with it too)
+    except Exception as error:  # noqa: BLE001 (whatever it is, requests would fail too)
         return "the database cannot be used", error
     if problem is not None:
         return "the schema of the database is of another release; restart the server with that release", None
     try:
         _try_storage(services)
     except InsufficientStorage:
-        pass  # reading goes on, and so does deleting, which makes room
+        pass  # reading still works, and so does deleting, which frees space
     except Exception as error:  # noqa: BLE001
         return "the storage of contents cannot be used", error
     return None, None
 
 
 def _try_storage(services: Services) -> None:
-    """Look for a content, and begin one that is given up."""
+    """Look up a content, and start an upload that is aborted."""
     services.blobs.size(_ABSENT)
     with services.blobs.new_upload() as upload:
         upload.write(b"ready")

@@ -1,4 +1,4 @@
-"""Contents, kept by keys: the `BlobStore` protocol, and the stores that implement it.
+"""Contents stored under keys: the `BlobStore` protocol, and the stores that implement it.
 
-Serves `web`, `catalog`, `services` and `maintenance`.
+Used by `web`, `catalog`, `services` and `maintenance`.
 """

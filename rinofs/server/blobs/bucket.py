@@ -1,6 +1,6 @@
-"""A part of a bucket in an S3 store: reading and writing objects, and what the store's failures mean.
+"""Reading and writing the objects of an S3 bucket below a prefix, and interpreting the store's errors.
 
-obstore takes the address of the store and the credentials from the variables that AWS's own tools read.
+obstore reads the store's address and credentials from the same environment variables as AWS's own tools.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ __all__ = [
 
 MIB = 1024 * 1024
 PART_SIZE = 16 * MIB
-"""Bytes of each part of a large object, except the last one."""
+"""Size in bytes of each part of a large object, except the last one."""
 MAX_PARTS = 10_000
-"""Parts that S3 allows an object to have."""
+"""Maximum number of parts of an object in S3."""
 INSTALLATION = "rinofs-installation.json"
-"""The object that names the installation whose contents are in a bucket."""
+"""Key of the object that names the installation to which a bucket belongs."""
 
 _TRIMMED_AFTER = 3.0  # seconds
 _M_MMAP_THRESHOLD = -3  # of malloc.h
-_MAPPED = 8 * MIB  # and more: mapped by itself
+_MAPPED = 8 * MIB  # malloc maps blocks of at least this size separately
 _PARTS_AT_ONCE = 2  # each takes PART_SIZE of memory
 
 _BINARY = {"Content-Type": "application/octet-stream"}
@@ -63,19 +63,19 @@ _FULL = frozenset({"QuotaExceeded", "StorageFull", "XMinioStorageFull", "XMinioA
 _RETRY_AFTER = {"Retry-After": "5"}
 
 
-class Refusal(Exception):  # noqa: N818 (it becomes an answer, or a `BucketError`)
-    """A request that the store did not fulfil.
+class Refusal(Exception):  # noqa: N818 (it becomes a response, or a `BucketError`)
+    """A request that failed in the store.
 
     Attributes
     ----------
     status : int or None
-        The status of its answer; None where there was none.
+        HTTP status of the response; None if there was none.
     code : str or None
-        The store's own word for what is wrong.
+        The store's error code, if it sent one.
     """
 
     def __init__(self, error: BaseException) -> None:
-        # The text of the error is kept out of logs: stores quote parts of the request in their answers.
+        # Keep the text of the error out of the logs: stores quote parts of the request in their responses.
         text = str(error)
         status, code = _STATUS.search(text), _CODE.search(text)
         self.status = int(status[1]) if status else None
@@ -84,7 +84,7 @@ class Refusal(Exception):  # noqa: N818 (it becomes an answer, or a `BucketError
         super().__init__(reason)
 
     def answer(self) -> ApiError:
-        """Return what a client is told."""
+        """Return the error that the client receives."""
         full = self.status == 507 or self.code in _FULL
         count_failure("contents", "full" if full else "failed")
         if full:
@@ -93,11 +93,11 @@ class Refusal(Exception):  # noqa: N818 (it becomes an answer, or a `BucketError
 
 
 class _FreedMemory:
-    """Returns freed memory to the system, some seconds after large buffers were used.
+    """Returns freed memory to the system a few seconds after large buffers were used.
 
-    obstore allocates a buffer for each piece and each part, and glibc keeps what was freed in the arenas of
-    its threads: 170 MiB after a few transfers. Parts are mapped one by one, so that they do not leave holes
-    there. Doing so with pieces too would double the processor time of a download.
+    obstore allocates a buffer for each piece and each part, and glibc keeps freed memory in the arenas of its
+    threads: 170 MiB after a few transfers. Parts are mapped separately, so that they leave no holes in the
+    arenas. Doing the same with pieces would double the CPU time of a download.
     """
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class _FreedMemory:
         self._timer: threading.Timer | None = None
 
     def later(self) -> None:
-        """Return what will have been freed by then."""
+        """Schedule the return of freed memory, unless it is already scheduled."""
         with self._lock:
             if self._timer is None and self._trim is not None:
                 self._timer = threading.Timer(_TRIMMED_AFTER, self._return)
@@ -134,14 +134,14 @@ class Bucket:
     url : str
         ``s3://BUCKET`` or ``s3://BUCKET/PREFIX``.
     timeout : float
-        Seconds that one request to the store may take.
+        Timeout in seconds of one request to the store.
     retries : int
-        How often a request is repeated that the store did not answer, or with a 5xx.
+        How often to retry a request that got no response, or a 5xx.
 
     Raises
     ------
     BucketError
-        If the URL is malformed, or the address of the store is one that would send contents in the clear.
+        If the URL is malformed, or contents would cross a network unencrypted.
     """
 
     def __init__(self, url: str, *, timeout: float = 30.0, retries: int = 3) -> None:
@@ -167,12 +167,12 @@ class Bucket:
         )
 
     def put(self, key: str, content: bytes | bytearray) -> None:
-        """Write a small object by one request, whose SHA-256 the store compares."""
+        """Write a small object in one request; the store verifies its SHA-256."""
         with _refusals():
             obstore.put(self._store, key, content, attributes=_BINARY, use_multipart=False)
 
     def put_parts(self, key: str, pieces: Iterable[bytes]) -> None:
-        """Write a large object by several requests; nothing is there where the pieces end by an exception."""
+        """Write a large object in several requests; if `pieces` raises an exception, nothing is stored."""
         with _refusals():
             obstore.put(
                 self._store,
@@ -186,12 +186,12 @@ class Bucket:
         _freed_memory.later()
 
     def get(self, key: str, start: int, stop: int) -> tuple[memoryview, int]:
-        """Return a range, which must not be empty, and the bytes of the whole object.
+        """Return a range, which must not be empty, and the size of the whole object in bytes.
 
         Raises
         ------
         FileNotFoundError
-            If there is no such object.
+            If the object does not exist.
         """
         if stop - start > MIB:
             _freed_memory.later()
@@ -200,36 +200,36 @@ class Bucket:
             return memoryview(answer.bytes()), answer.meta["size"]
 
     def describe(self, key: str) -> ObjectMeta | None:
-        """Return what the store says of an object; None where there is none."""
+        """Return the metadata of an object; None if it does not exist."""
         with suppress(FileNotFoundError), _refusals():
             return obstore.head(self._store, key)
         return None
 
     def size(self, key: str) -> int | None:
-        """Return the bytes of an object; None where there is none."""
+        """Return the size of an object in bytes; None if it does not exist."""
         found = self.describe(key)
         return None if found is None else found["size"]
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects; those that are not there count as deleted."""
+        """Delete objects; missing ones count as deleted."""
         if keys:
             with _refusals():
                 obstore.delete(self._store, keys)
 
     def objects(self, prefix: str) -> Iterator[tuple[str, int, datetime]]:
-        """List what is below a folder: key, bytes, and when it was written by the store's clock."""
+        """List the objects below a folder: key, size in bytes, and time of writing by the store's clock."""
         with _refusals():
             for page in obstore.list(self._store, prefix, chunk_size=1000):
                 yield from ((one["path"], one["size"], one["last_modified"]) for one in page)
 
     def folders(self, prefix: str) -> list[str]:
-        """List the names of the folders right below one."""
+        """List the names of the folders directly below a folder."""
         with _refusals():
             found = obstore.list_with_delimiter(self._store, prefix)
         return [path.rpartition("/")[2] for path in found["common_prefixes"]]
 
     def installation(self) -> str | None:
-        """Return the name of the installation whose contents are here; None where none is named."""
+        """Return the name of the installation to which the bucket belongs; None if it has no owner."""
         try:
             text, _ = self.get(INSTALLATION, 0, 1024)
         except FileNotFoundError:
@@ -241,11 +241,11 @@ class Bucket:
         return str(name)
 
     def claim(self, installation: str) -> None:
-        """Give the bucket the name of an installation."""
+        """Record that the bucket belongs to an installation."""
         self.put(INSTALLATION, json.dumps({"installation": installation}).encode())
 
     def signed_url(self, key: str, lifetime: timedelta) -> str:
-        """Return a URL by which anybody can read an object for some time."""
+        """Return a URL with which anyone can read an object for a limited time."""
         with _refusals():
             return obstore.sign(self._store, "GET", key, lifetime)
 
@@ -256,7 +256,7 @@ def parse_url(url: str) -> tuple[str, str]:
     Raises
     ------
     BucketError
-        If it is not one. What a URL has as a user or a password is not repeated.
+        If it is not one. The message never repeats a user or a password from the URL.
     """
     parts = urlsplit(url)
     expected = "expected s3://BUCKET or s3://BUCKET/PREFIX"
@@ -276,12 +276,12 @@ def parse_url(url: str) -> tuple[str, str]:
 
 
 def endpoint_url() -> str:
-    """Return the address of the store, empty for AWS's own.
+    """Return the address of the store; empty for AWS itself.
 
     Raises
     ------
     BucketError
-        If contents would cross a network in the clear.
+        If the address is malformed, or contents would cross a network unencrypted.
     """
     names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
     name, address = next(((name, os.environ[name]) for name in names if os.environ.get(name)), ("", ""))

@@ -1,7 +1,7 @@
-"""A store with copies of its contents on the local disk: what is read again does not cross the network.
+"""A cache on the local disk for another store, so that repeated reads do not cross the network.
 
-A content never changes under its key, so a copy is never stale. Copies are compared with the digest of the
-content before they are used; they are not synced, and the folder is emptied at the start.
+The content under a key never changes, so a copy is never stale. A copy is verified by its digest before its
+first use. Copies are not synced, and the folder is emptied at startup.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 __all__ = ["READS", "CachedBlobStore"]
 
 READS: Counter[str] = Counter()
-"""How often contents were read since the process began: from a copy (``hit``) or not (``miss``)."""
+"""Number of reads since the process started: from a copy (``hit``) or from the store (``miss``)."""
 
 MIB = 1024 * 1024
 SMALL = MIB
-"""Bytes up to which a content is copied whole by the first read, or while it is stored."""
+"""Maximum size in bytes of contents that are copied by the first read, or when they are stored."""
 LARGEST = 8
-"""A content that takes more than one part in so many of the cache is not copied."""
+"""A content larger than the size of the cache divided by this number is not copied."""
 
-_IN_USE = 10.0  # seconds for which a file stays whose path was given out
-_COUNTED = 10_000  # contents of which is known how much of them was read
+_IN_USE = 10.0  # seconds for which a file stays after its path was returned
+_COUNTED = 10_000  # contents for which the bytes read are counted
 
 
 @dataclass(slots=True)
@@ -54,7 +54,7 @@ class _Copy:
 
 
 class _Copies:
-    """Files of a folder, the least recently used first."""
+    """The copies in a folder, the least recently used first."""
 
     def __init__(self, folder: Path, limit: int) -> None:
         self._folder = folder
@@ -66,7 +66,7 @@ class _Copies:
         folder.mkdir(mode=0o700, parents=True)
 
     def takes(self, size: int) -> bool:
-        """Tell whether a content is small enough, and the disk has room for a copy."""
+        """Return whether a content is small enough for a copy, and the disk has room for it."""
         if size > self._limit // LARGEST:
             return False
         try:
@@ -76,7 +76,7 @@ class _Copies:
         return True
 
     def path(self, key: str) -> Path | None:
-        """Return the copy of a content; it stays for some seconds at least."""
+        """Return the path of a copy, which stays for at least a few seconds; None if there is none."""
         with self._lock:
             copy = self._copies.get(key)
             if copy is None:
@@ -87,11 +87,11 @@ class _Copies:
             return copy.path
 
     def new_file(self) -> Path:
-        """Return a name for a copy that is being made."""
+        """Return a path for a new copy."""
         return self._folder / uuid4().hex
 
     def add(self, key: str, path: Path, size: int) -> None:
-        """Keep a whole copy, if those that make room for it are not in use; remove it otherwise."""
+        """Keep a complete copy; remove it if that would evict copies in use."""
         with self._lock:
             fits = key not in self._copies and self._make_room(size)
             if fits:
@@ -122,7 +122,7 @@ class _Copies:
 
 
 class _Filling(BlobReader):
-    """A content that is copied as it is read from its start to its end."""
+    """Copies a content while it is read from start to end."""
 
     def __init__(self, source: BlobReader, path: Path, size: int, done: Callable[[str], None]) -> None:
         self._source = source
@@ -138,7 +138,7 @@ class _Filling(BlobReader):
         if self._file is not None:
             try:
                 self._file.write(data)
-            except OSError:  # a full disk, say: the content is read all the same
+            except OSError:  # such as a full disk: reading continues
                 self._give_up()
             else:
                 self._hasher.update(data)
@@ -177,7 +177,7 @@ def _opened(path: Path, size: int, start: int, stop: int) -> BlobReader:
 
 
 class _CopiedUpload(BlobUpload):
-    """An upload of which a copy is kept if it is small."""
+    """An upload that is copied to the cache if it is small."""
 
     def __init__(self, upload: BlobUpload, keep: Callable[[str, bytes], None]) -> None:
         self._upload = upload
@@ -213,18 +213,18 @@ class _CopiedUpload(BlobUpload):
 
 
 class CachedBlobStore:
-    """Contents of another store, with copies of those that were read or stored of late.
+    """Contents of another store, with copies of those recently read or stored.
 
     Parameters
     ----------
     store : ObjectBlobStore
-        The other store; closed with this one.
+        The other store, which is closed with this one.
     folder : Path
-        Where the copies are; emptied at the start. No other process may use it.
+        Folder for the copies, emptied at startup. No other process may use it.
     limit : int
-        Bytes that all copies may have together.
+        Maximum total size of the copies in bytes.
     blake3_of : callable
-        Takes a key and returns the digest of its content; None where it is not known.
+        Takes a key and returns the BLAKE3 of its content; None if it is not known.
     """
 
     def __init__(
@@ -238,12 +238,12 @@ class CachedBlobStore:
         self._read: OrderedDict[str, int] = OrderedDict()
 
     def new_upload(self, *, sha1: bool = False, sha256: bool = False) -> BlobUpload:
-        """Begin a new content; see `BlobStore`."""
+        """Start an upload; see `BlobStore`."""
         return _CopiedUpload(self._store.new_upload(sha1=sha1, sha256=sha256), self._copy)
 
     @contextmanager
     def write_many(self, contents: Mapping[Digests, Data]) -> Iterator[dict[Digests, Blob]]:
-        """Store contents, and keep them until the context is left; see `BlobStore`."""
+        """Store contents, and hold leases on them until the context ends; see `BlobStore`."""
         with self._store.write_many(contents) as stored:
             for digests, blob in stored.items():
                 if blob.size <= SMALL:
@@ -271,15 +271,15 @@ class CachedBlobStore:
         return reader
 
     def local_path(self, key: str) -> Path | None:
-        """Return the copy of a content; None where there is none."""
+        """Return the path of a content's copy; None if there is none."""
         return self._copies.path(key)
 
     def signed_url(self, key: str, size: int, lifetime: timedelta) -> SignedUrl | None:
-        """Return where anybody can read a content for some time, past the server."""
+        """Return a URL for reading a content directly from the store; see `ObjectBlobStore`."""
         return self._store.signed_url(key, size, lifetime)
 
     def size(self, key: str) -> int | None:
-        """Return the bytes of a content; None where the other store does not have it."""
+        """Return the size of a content in bytes; None if the other store does not have it."""
         return self._store.size(key)
 
     def stored(self) -> Iterator[tuple[str, int]]:
@@ -288,32 +288,32 @@ class CachedBlobStore:
 
     @contextmanager
     def keep(self, key: str, size: int) -> Iterator[bool]:
-        """Keep a content from being collected until the context is left; tell whether it is stored whole."""
+        """Hold a lease on a content until the context ends; yield whether it is stored completely."""
         with self._store.keep(key, size) as there:
             yield there
 
     def collect(self, referred: Callable[[Sequence[str]], set[str]], *, own: bool = False) -> Collected:
-        """Remove what nothing refers to and no upload keeps; see `BlobStore`."""
+        """Remove contents without references or leases; see `BlobStore`."""
         return self._store.collect(referred, own=own)
 
     def remove(self, keys: Iterable[str], referred: Callable[[Sequence[str]], set[str]]) -> None:
-        """Remove those of some contents that nothing refers to and no upload keeps."""
+        """Remove those of the given contents that have no references or leases."""
         removed = list(keys)
         self._store.remove(removed, referred)
         for key in removed:
             self._copies.remove(key)
 
     def verify(self, key: str) -> Verified:
-        """Read a content of the other store whole, and take all its digests."""
+        """Read a content completely from the other store, and compute all its digests."""
         return self._store.verify(key)
 
     def close(self) -> None:
-        """Let go of threads, and close the other store."""
+        """Stop the threads, and close the other store."""
         self._threads.shutdown(cancel_futures=True)
         self._store.close()
 
     def _fetch(self, key: str, size: int) -> bytes:
-        """Read a small content whole, and keep a copy if its digest is right."""
+        """Read a small content, and keep a copy if its digest is right."""
         with self._store.open_range(key, size) as reader:
             content = b"".join(iter(lambda: reader.read(SMALL), b""))
         if len(content) != size:
@@ -328,7 +328,7 @@ class CachedBlobStore:
         path = self._copies.new_file()
         try:
             path.write_bytes(content)
-        except OSError:  # a full disk, say
+        except OSError:  # such as a full disk
             path.unlink(missing_ok=True)
         else:
             self._copies.add(key, path, len(content))
@@ -348,7 +348,7 @@ class CachedBlobStore:
             return reader
 
     def _fill(self, key: str, size: int) -> None:
-        """Copy a content of which parts were read again and again."""
+        """Copy a content of which parts have been read repeatedly."""
         if self._copies.path(key) is not None:
             return
         with suppress(ApiError), self._filling(self._store.open_range(key, size), key, size) as reader:
@@ -356,7 +356,7 @@ class CachedBlobStore:
                 pass
 
     def _was_read(self, key: str, size: int) -> int:
-        """Count what was read of a content; return how much that is by now."""
+        """Add to the number of bytes read from a content, and return the total."""
         with self._lock:
             total = self._read.pop(key, 0) + size
             self._read[key] = total

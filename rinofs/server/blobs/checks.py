@@ -1,4 +1,4 @@
-"""Whether a bucket can be used: what the store must be able to do, and whose contents are in the bucket."""
+"""Check whether a bucket is usable: what the store supports, and which installation the bucket belongs to."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 __all__ = ["Check", "check_storage", "claim", "open_bucket"]
 
 MAX_CLOCK_ERROR = 300.0
-"""Seconds that the clocks of server and store may differ by: signatures hold for 15 minutes."""
+"""Maximum difference in seconds between the clocks of server and store: signatures hold for 15 minutes."""
 
 _CHECKS = "rinofs-check"
 PATIENCE = 2.0
-"""Seconds for a request while somebody waits for the server to start: one that fails, and cleaning up."""
+"""Timeout in seconds of a request at startup. At most two reach it: the one that fails, and the cleanup."""
 _WRONG_KEY = frozenset({"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"})
 _SMALL = b"rinofs checks this store"
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was tried.
+    """The result of one check.
 
     Attributes
     ----------
     name : str
-        What it is.
+        What was checked.
     problem : str or None
-        What is wrong; None where nothing is.
+        What is wrong; None if nothing is.
     seconds : float
         How long it took.
     """
@@ -48,27 +48,27 @@ class Check:
 
 
 class _WrongAnswerError(Exception):
-    """The store answered, but not what it should."""
+    """The store sent an unexpected response."""
 
 
 def open_bucket(url: str, installation: str, *, fresh: bool, timeout: float = 30.0) -> Bucket:
-    """Open the bucket of a server after a look at whether it can be used.
+    """Open the bucket of a server after checking that it is usable.
 
     Parameters
     ----------
     url : str
         The bucket.
     installation : str
-        Names the installation; a bucket without contents is given this name.
+        Name of the installation, which claims a bucket without contents.
     fresh : bool
-        Whether the installation has no contents in a bucket so far.
+        Whether the installation has no contents in a bucket yet.
     timeout : float
-        Seconds that a request may take later on.
+        Timeout in seconds of requests after the checks.
 
     Raises
     ------
     BucketError
-        If it cannot be used, within seconds.
+        If the bucket is not usable; raised within seconds.
     """
     trial = Bucket(url, timeout=PATIENCE, retries=0)
     for check in check_storage(trial, parts=False):
@@ -82,12 +82,12 @@ def open_bucket(url: str, installation: str, *, fresh: bool, timeout: float = 30
 
 
 def claim(bucket: Bucket, installation: str, *, fresh: bool = True) -> None:
-    """Give a bucket the name of an installation, unless it has that of another one.
+    """Claim a bucket for an installation.
 
     Raises
     ------
     BucketError
-        If it has, or if it has contents and no name.
+        If it belongs to another installation, has contents but no owner, or is empty without `fresh`.
     """
     found = bucket.installation()
     if found is None:
@@ -110,14 +110,14 @@ def claim(bucket: Bucket, installation: str, *, fresh: bool = True) -> None:
 
 
 def check_storage(bucket: Bucket, *, parts: bool = True) -> Iterator[Check]:
-    """Try what a server needs of a store; ends with the first thing that fails.
+    """Try everything that a server needs from a store; stop at the first failure.
 
     Parameters
     ----------
     bucket : Bucket
-        Where; objects that it makes are deleted.
+        The bucket; objects created in it are deleted.
     parts : bool
-        Whether an object of several parts is written too, of 16 MiB.
+        Whether to write an object of several parts as well, of 16 MiB.
     """
     trial = _Trial(bucket)
     steps = [
@@ -154,7 +154,7 @@ def _tried(bucket: Bucket, name: str, step: Callable[[], None]) -> Check:
 
 
 class _Trial:
-    """Objects that are made to see what a store can do."""
+    """Objects created to test what a store can do."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
@@ -205,7 +205,7 @@ class _Trial:
             _expect(self._bucket.size(key) is None, "an object that was deleted is still there")
 
     def clean(self) -> None:
-        with suppress(Refusal):  # what is wrong was told already
+        with suppress(Refusal):  # the problem has been reported already
             self._bucket.delete([self._small, self._large])
 
 

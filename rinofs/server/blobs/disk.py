@@ -1,22 +1,20 @@
 """Contents on the local disk.
 
-A content is written to a temporary file while its digests are taken, and then linked to the name that its
-BLAKE3 gives it, below ``b3/``. What an earlier version stored by SHA-256 stays below ``contents/``, where it
-is. What makes removing safe while other threads and processes store contents:
+A content is written to a temporary file while its digests are computed, and then linked to a name below
+``b3/``, which is its BLAKE3. Contents that an earlier version stored by SHA-256 stay below ``contents/``. Two
+rules make removal safe while other threads and processes store contents:
 
-- A writer holds a shared lock on the file that it stores, from its first byte until `DiskBlobUpload.release`.
-  The kernel lets go of it when the process dies.
-- A name is only ever made where there is none, by a link, and only taken away by one who holds the exclusive
-  lock on the very file behind the name. So nothing is removed that an upload is about to refer to, and
-  whoever gets the exclusive lock on a temporary file knows that its writer is gone.
+- A writer holds a shared lock, its lease, on the file that it stores, from the first byte until
+  `DiskBlobUpload.release`. The kernel releases the lock when the process dies.
+- A name is only created by a link, where none exists, and only removed under the exclusive lock on the file
+  behind it. So nothing is removed that an upload is about to refer to, and whoever gets the exclusive lock on
+  a temporary file knows that its writer is gone.
 
-Many small contents are made durable together. The disk takes about as long for one content as for many that
-wait for it at the same time: all are written, and on their way, before the first of them is waited for; they
-are waited for by several threads, whose commands to empty the disk's cache become one; and each folder is
-waited for once.
+Many small contents are made durable together, since the disk takes about as long for one as for many at the
+same time. All files are written, and their writeback has started, before the first fsync; several threads
+run fsync, so that their flushes of the disk's cache are merged; and each folder is synced once.
 
-The locks are in this module, and not beside it: every upload takes them, and they mean nothing without the
-names above.
+The locks are in this module because every upload takes them, and they mean nothing without the names above.
 """
 
 from __future__ import annotations
@@ -62,15 +60,15 @@ T = TypeVar("T")
 _FOLDER, _CONTENT, _TEMPORARY = (re.compile(f"[0-9a-f]{{{length}}}") for length in (2, 64, 32))
 
 BY_BLAKE3 = "b3"
-"""The folder of contents by their BLAKE3, and the first part of their keys."""
+"""Folder of the contents named by BLAKE3, and the first part of their keys."""
 BY_SHA256 = "contents"
-"""The folder of contents by their SHA-256, which is their whole key."""
+"""Folder of the contents named by SHA-256, which is their whole key."""
 
 SHA1 = "sha1"
 
-# Below this many bytes, handing a digest to another thread costs more than taking it.
+# For fewer bytes, handing a hash to another thread costs more than computing it.
 _PARALLEL_FROM = 64 * 1024
-_BATCHES = 4  # that are written at once: each content takes a file descriptor, and a process often has 1024
+_BATCHES = 4  # written concurrently: each content takes a file descriptor, and a process often has 1024
 _SYNC_THREADS = 8
 
 
@@ -79,7 +77,7 @@ class UnsuitableDiskError(Unavailable):
 
 
 class DiskBlobUpload(BlobUpload):
-    """A content on its way to a folder; made by `DiskBlobStore.new_upload`."""
+    """An upload to a folder; created by `DiskBlobStore.new_upload`."""
 
     def __init__(self, store: DiskBlobStore, *, sha1: bool = False, sha256: bool = False) -> None:
         self._store = store
@@ -94,7 +92,7 @@ class DiskBlobUpload(BlobUpload):
         self._lease: BinaryIO | None = self._file
 
     def write(self, data: Data) -> None:
-        """Add the next bytes of the content, unless they would use up the reserve of the disk.
+        """Append bytes to the content, unless they would use up the disk's reserve.
 
         Raises
         ------
@@ -108,13 +106,13 @@ class DiskBlobUpload(BlobUpload):
                 hasher.update(data)
             self._append(data)
             return
-        # md5 is by far the slowest, so the rest has time to run in one other thread.
+        # MD5 is by far the slowest, so everything else runs in other threads meanwhile.
         beside = [self._store.beside(hasher.update, data) for hasher in self._hashers.values()]
         beside.append(self._store.beside(self._append, data))
         try:
             self._etag.update(data)
         finally:
-            wait(beside)  # the buffer is the caller's again on return, also after a failure
+            wait(beside)  # the caller may reuse the buffer on return, also after a failure
         for work in beside:
             work.result()
 
@@ -123,11 +121,11 @@ class DiskBlobUpload(BlobUpload):
             _write_through(self._file, data)
 
     def blake3(self) -> str:
-        """Return the BLAKE3 of what was written so far, in hex."""
+        """Return the BLAKE3 of the bytes written so far, in hex."""
         return self._hashers[BLAKE3].hexdigest()
 
     def sha256(self) -> str:
-        """Return the SHA-256 of what was written so far, in hex; see `BlobUpload`."""
+        """Return the SHA-256 of the bytes written so far, in hex; see `BlobUpload`."""
         if self._sha256 is None and SHA256 in self._hashers:
             return self._hashers[SHA256].hexdigest()
         if self._sha256 is None:
@@ -136,12 +134,12 @@ class DiskBlobUpload(BlobUpload):
         return self._sha256
 
     def finish(self) -> Blob:
-        """Store the content durably, and keep it from being collected until `release`.
+        """Store the content durably, and hold a lease on it until `release`.
 
         Returns
         -------
         Blob
-            What the content is known by from now on.
+            The key and the digests of the content.
         """
         digests = {name: hasher.hexdigest() for name, hasher in self._hashers.items()}
         blob = Blob(
@@ -160,13 +158,13 @@ class DiskBlobUpload(BlobUpload):
         return blob
 
     def release(self) -> None:
-        """Allow the content to be collected if nothing refers to it."""
+        """Release the lease, so that the content can be garbage collected if nothing refers to it."""
         if self._lease is not None:
             self._lease.close()
             self._lease = None
 
     def discard(self) -> None:
-        """Give up; nothing stays behind."""
+        """Abort the upload, and remove its temporary file."""
         with suppress(OSError):
             self._temporary.unlink(missing_ok=True)
         self.release()
@@ -178,12 +176,12 @@ class DiskBlobStore:
     Parameters
     ----------
     root : Path
-        The folder; made where missing.
+        The folder; created if missing.
 
     Raises
     ------
     UnsuitableDiskError
-        If the disk lacks what the store relies on.
+        If the disk lacks a feature that the store relies on.
     """
 
     def __init__(self, root: Path) -> None:
@@ -200,32 +198,32 @@ class DiskBlobStore:
         self._sync_threads = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="rinofs-sync")
 
     def new_upload(self, *, sha1: bool = False, sha256: bool = False) -> DiskBlobUpload:
-        """Begin a new content.
+        """Start an upload.
 
         Parameters
         ----------
         sha1, sha256 : bool
-            Which digests will be asked for beside the BLAKE3 and the etag; each takes time to find out.
+            Which digests are needed besides the BLAKE3 and the etag; each takes time to compute.
 
         Raises
         ------
         InsufficientStorage, Unavailable
-            If no file can be made.
+            If no file can be created.
         """
         with storage_failures():
             return DiskBlobUpload(self, sha1=sha1, sha256=sha256)
 
     def refuse_full(self, size: int) -> None:
-        """Refuse to store a number of bytes that would use up the reserve of the disk."""
+        """Raise an error if storing `size` bytes would use up the disk's reserve."""
         refuse_full(self._temporary, size)
 
     def local_path(self, key: str) -> Path:
         """Return the file that holds, or would hold, a content."""
-        # Asked for with every download; joining takes three times as long.
+        # Called for every download; joining paths takes three times as long.
         return Path(f"{self._root}/{path_below(key)}")
 
     def size(self, key: str) -> int | None:
-        """Return the bytes of a content; None where it is not stored."""
+        """Return the size of a content in bytes; None if it is not stored."""
         with storage_failures():
             try:
                 return self.local_path(key).stat().st_size
@@ -238,16 +236,16 @@ class DiskBlobStore:
         Parameters
         ----------
         key : str
-            What it is known by.
+            Key of the content.
         size : int
-            Bytes of the whole content.
+            Size of the whole content in bytes.
         start, stop : int
-            What of it is wanted; all by default.
+            Range of bytes, `stop` exclusive; the whole content by default.
 
         Raises
         ------
         Unavailable
-            If it is not there, or not whole; ``rinofs admin fsck`` tells more.
+            If the content is missing or incomplete; ``rinofs admin fsck`` tells more.
         """
         with storage_failures():
             file = self.local_path(key).open("rb", buffering=0)
@@ -257,50 +255,50 @@ class DiskBlobStore:
         return FileRange(file, start, size if stop is None else stop)
 
     def verify(self, key: str) -> Verified:
-        """Read a content whole, and take all its digests."""
+        """Read a content completely, and compute all its digests."""
         return verify(lambda: self.local_path(key).open("rb", buffering=0))
 
     def close(self) -> None:
-        """Let go of the threads that take digests and wait for the disk."""
+        """Stop the threads that compute digests and run fsync."""
         self._threads.shutdown()
         self._sync_threads.shutdown()
 
     def beside(self, work: Callable[[Data], object], data: Data) -> Future[object]:
-        """Begin some work on a piece of content in another thread."""
+        """Start work on a piece of content in another thread."""
         return self._threads.submit(work, data)
 
     def temporary_file(self) -> tuple[Path, BinaryIO]:
-        """Make a file that is known to be in use."""
+        """Create a temporary file, with a shared lock that marks it as in use."""
         while True:
             path = self._temporary / secrets.token_hex(16)
             file = path.open("xb", buffering=0)
             fcntl.flock(file, fcntl.LOCK_SH)
-            # Between its making and the lock, a collection may have taken it for a dead one.
+            # Before it was locked, a garbage collection may have removed it as abandoned.
             if is_behind(file, path):
                 return path, file
             file.close()
 
     def settle(self, temporary: Path, file: BinaryIO, blob: Blob) -> BinaryIO:
-        """Give a whole temporary file its name, or let go of it where the content is there already.
+        """Make a complete temporary file durable, and link it to its name unless the content exists already.
 
         Returns
         -------
         BinaryIO
-            The file behind the name, locked against collection.
+            The file behind the name, with a shared lock against garbage collection.
         """
         target = self.local_path(blob.key)
         self.make_folders([target.parent])
         os.fsync(file.fileno())
         with ExitStack() as spare:
             lease = self.link(temporary, file, target, blob.size, spare)
-            # Also where another upload made the name: its own sync may not have happened yet.
+            # Also if another upload created the name: its own sync may not have happened yet.
             sync_folder(target.parent)
         temporary.unlink(missing_ok=True)
         return lease
 
     def make_folders(self, paths: Iterable[Path]) -> None:
-        """Make those folders that contents go into which are missing, and have the names of all last."""
-        # One that is there may be another upload's: its sync may not have happened yet, or never will.
+        """Create the folders that are missing, and make the names of all of them durable."""
+        # An existing one may be another upload's, whose sync has not happened yet, or never will.
         fresh = [path for path in paths if path not in self._durable]
         for path in fresh:
             path.mkdir(exist_ok=True)
@@ -309,10 +307,10 @@ class DiskBlobStore:
             self._durable.update(fresh)
 
     def link(self, temporary: Path, file: BinaryIO, target: Path, size: int, spare: ExitStack) -> BinaryIO:
-        """Give a durable temporary file its name, unless there is one of it; return what `settle` does.
+        """Link a durable temporary file to its name unless the content exists; return the same as `settle`.
 
-        What is there already takes the same work, so that no time tells what others have stored: the file
-        gets a spare name then, which `spare` takes away once the folder is durable.
+        An existing content takes the same work, so that timing does not reveal what others have stored: the
+        file then gets a spare name, which `spare` removes once the folder is durable.
         """
         while True:
             lease = self.existing(target, size)
@@ -326,7 +324,7 @@ class DiskBlobStore:
                 return file
 
     def existing(self, target: Path, size: int) -> BinaryIO | None:
-        """Lock the file that has a content already; None where there is none, or a damaged one."""
+        """Return the locked file of an existing content, or None; remove a damaged one."""
         lease = _leased(target, size)
         if lease is None:
             with exclusive(target, wait=True) as mine:
@@ -336,7 +334,7 @@ class DiskBlobStore:
 
     @contextmanager
     def keep(self, key: str, size: int) -> Iterator[bool]:
-        """Keep a content from being collected until the context is left; tell whether it is stored whole."""
+        """Hold a lease on a content until the context ends; yield whether it is stored completely."""
         with storage_failures():
             lease = _leased(self.local_path(key), size)
         try:
@@ -347,7 +345,7 @@ class DiskBlobStore:
 
     @contextmanager
     def write_many(self, contents: Mapping[Digests, Data]) -> Iterator[dict[Digests, Blob]]:
-        """Store contents durably, and keep them from being collected until the context is left.
+        """Store contents durably, and hold leases on them until the context ends.
 
         Parameters
         ----------
@@ -357,12 +355,12 @@ class DiskBlobStore:
         Yields
         ------
         dict
-            What each is known by from now on.
+            The key and the digests of each.
 
         Raises
         ------
         InsufficientStorage, Unavailable
-            If they cannot be stored. What was begun of them goes with the next collection at the latest.
+            If they cannot be stored. The next garbage collection removes what remains of them.
         """
         self.refuse_full(sum(digests.size for digests in contents))
         blobs = {digests: digests.stored(key_of(digests.blake3)) for digests in contents}
@@ -387,24 +385,24 @@ class DiskBlobStore:
                 lease = leases.enter_context(self.link(temporary, file, target, size, temporaries))
                 if lease is not file:
                     file.close()
-            # Also where another upload made the name: its own sync may not have happened yet.
+            # Also if another upload created the name: its own sync may not have happened yet.
             self._each(sync_folder, folders)
 
     def _each(self, sync: Callable[[T], None], things: Iterable[T]) -> None:
         waiting = [self._sync_threads.submit(sync, thing) for thing in things]
-        wait(waiting)  # also after a failure: what is being synced must not be closed
+        wait(waiting)  # also after a failure: files must not be closed while they are synced
         for done in waiting:
             done.result()
 
     def stored(self) -> Iterator[tuple[str, int]]:
-        """List the contents: keys and bytes on the disk."""
+        """List the contents: keys and sizes on the disk in bytes."""
         for key in keys_below(self._root):
             with suppress(FileNotFoundError):
                 yield key, self.local_path(key).stat().st_size
 
     def collect(self, referred: Callable[[Sequence[str]], set[str]], *, own: bool = False) -> Collected:
-        """Remove what nothing refers to and no upload keeps, and what killed processes left behind."""
-        if own:  # what this process left behind is as that of others
+        """Remove contents without references or leases, and temporary files of killed processes."""
+        if own:  # what this process left behind cannot be told from that of others
             return Collected(0, 0, 0)
         temporary = self.remove_abandoned()
         removed = size = 0
@@ -416,25 +414,25 @@ class DiskBlobStore:
         return Collected(removed, size, temporary)
 
     def remove(self, keys: Iterable[str], referred: Callable[[Sequence[str]], set[str]]) -> None:
-        """Remove those of some contents that nothing refers to and no upload keeps."""
+        """Remove those of the given contents that have no references or leases."""
         for key in keys:
             with storage_failures():
                 self.remove_unless(key, lambda one: bool(referred([one])))
 
     def remove_unless(self, key: str, wanted: Callable[[str], bool]) -> bool:
-        """Remove a content that nobody is about to refer to; nothing while a backup is being made.
+        """Remove a content without references or leases; do nothing while a backup is being made.
 
         Parameters
         ----------
         key : str
-            What it is known by.
+            Key of the content.
         wanted : callable
-            Asked while no upload can hold the content: is it referred to?
+            Called while no upload can lease the content; returns whether anything refers to it.
 
         Returns
         -------
         bool
-            Whether it was removed.
+            Whether the content was removed.
         """
         path = self.local_path(key)
         with may_remove(self._root) as allowed, exclusive(path, wait=False) as mine:
@@ -444,7 +442,7 @@ class DiskBlobStore:
             return True
 
     def remove_abandoned(self) -> int:
-        """Remove the temporary files of processes that are gone; return how many there were."""
+        """Remove the temporary files of processes that are gone; return their number."""
         removed = 0
         spare = (path for folder in folders_below(self._root / BY_BLAKE3) for path in folder.iterdir())
         for path in chain(self._temporary.iterdir(), spare):
@@ -463,18 +461,18 @@ def key_of(blake3: str) -> str:
 
 
 def path_below(key: str) -> str:
-    """Return where a content is, below a folder of contents."""
+    """Return the path of a content relative to a folder of contents."""
     digest = key.removeprefix(f"{BY_BLAKE3}/")
     return f"{BY_SHA256 if digest == key else BY_BLAKE3}/{digest[:2]}/{digest}"
 
 
 def folders_below(path: Path) -> list[Path]:
-    """Return the folders that contents are in; others are not the store's."""
+    """Return the folders that hold contents; others do not belong to the store."""
     return [one for one in sorted(path.iterdir()) if _FOLDER.fullmatch(one.name) and one.is_dir()]
 
 
 def keys_below(root: Path) -> Iterator[str]:
-    """Yield the keys of what is in a folder of contents; files that are not contents are passed over."""
+    """Yield the keys of the contents in a folder; other files are skipped."""
     for kind, prefix in ((BY_BLAKE3, f"{BY_BLAKE3}/"), (BY_SHA256, "")):
         for folder in folders_below(root / kind):
             for file in sorted(folder.iterdir()):
@@ -483,7 +481,7 @@ def keys_below(root: Path) -> Iterator[str]:
 
 
 def probe(folder: Path) -> None:
-    """Try all that the safety of contents relies on.
+    """Test everything that the safety of contents relies on.
 
     Raises
     ------
@@ -510,7 +508,7 @@ def probe(folder: Path) -> None:
             sync_folder(folder)
     except OSError as error:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            return  # that is for requests to find out
+            return  # requests will find that out
         message = f"{folder}: this disk does not support {needed}, without which contents could be lost"
         raise UnsuitableDiskError(f"{message}; keep the data on a local disk") from error
     finally:
@@ -519,13 +517,13 @@ def probe(folder: Path) -> None:
 
 
 def _write_through(file: BinaryIO, data: Data) -> None:
-    """Append data, and have the disk begin with it, so that little is left when the file is made durable."""
+    """Append data and start its writeback, so that little is left to write when the file is synced."""
     start = file.tell()
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
     if hasattr(os, "posix_fadvise"):  # not on every system
-        # Linux begins to write what is dirty, and forgets only what is not: none of this.
+        # Linux starts to write dirty pages, and drops only clean ones from the cache: none of these.
         os.posix_fadvise(file.fileno(), start, len(data), os.POSIX_FADV_DONTNEED)
 
 
@@ -535,7 +533,7 @@ def _remove(temporary: Path) -> None:
 
 
 def _leased(path: Path, size: int) -> BinaryIO | None:
-    """Open a file and lock it against collection; None where it is missing or has another size."""
+    """Open a file and lock it against garbage collection; None if it is missing or has another size."""
     try:
         file = path.open("rb", buffering=0)
     except FileNotFoundError:
@@ -549,7 +547,7 @@ def _leased(path: Path, size: int) -> BinaryIO | None:
 
 @contextmanager
 def exclusive(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold the exclusive lock on the file behind a name; tell whether it was to be had."""
+    """Hold the exclusive lock on the file behind a name; yield whether it was acquired."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
@@ -565,7 +563,7 @@ def exclusive(path: Path, *, wait: bool) -> Iterator[bool]:
 
 
 def is_behind(file: BinaryIO, path: Path) -> bool:
-    """Tell whether a name still stands for an open file."""
+    """Return whether a path still refers to an open file."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), path.stat())
     except FileNotFoundError:
@@ -574,7 +572,7 @@ def is_behind(file: BinaryIO, path: Path) -> bool:
 
 @contextmanager
 def may_remove(root: Path) -> Iterator[bool]:
-    """Tell whether contents may be removed from a folder at the moment: not while a backup of it is made."""
+    """Yield whether contents may be removed from a folder now: not while it is being backed up."""
     with opened_folder(root / BY_SHA256) as descriptor:
         yield lock_at_once(descriptor, fcntl.LOCK_SH)
 
@@ -587,7 +585,7 @@ def sync_folder(path: Path) -> None:
 
 @contextmanager
 def opened_folder(path: Path) -> Iterator[int]:
-    """Open a folder, to lock it or make it durable."""
+    """Open a folder to lock or sync it."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         yield descriptor
@@ -596,7 +594,7 @@ def opened_folder(path: Path) -> Iterator[int]:
 
 
 def lock_at_once(descriptor: int, kind: int) -> bool:
-    """Lock an open file or folder, and tell whether that was possible without waiting."""
+    """Lock an open file or folder without waiting; return whether that succeeded."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,4 +1,4 @@
-"""Folders of contents by their keys: verified copies for backups, and what keeps others away meanwhile."""
+"""Folders of contents by key: verified copies for backups, and the locks held meanwhile."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 __all__ = ["ContentFolder", "Expected", "FolderInUseError", "keeping_all", "only_user"]
 
-_PATIENCE = 10.0  # seconds for which those that remove a content at the moment are waited for
+_PATIENCE = 10.0  # seconds to wait for processes that are removing a content
 
 
 class FolderInUseError(Exception):
-    """Another process works with a folder."""
+    """Another process is using a folder."""
 
 
 @contextmanager
 def keeping_all(root: Path) -> Iterator[None]:
-    """Have nothing removed from a folder of contents, by whatever process, until the context is left.
+    """Keep all processes from removing anything from a folder of contents until the context ends.
 
     Raises
     ------
     FolderInUseError
-        If another process does so already.
+        If another process already does so.
     """
     deadline = time.monotonic() + _PATIENCE
-    with opened_folder(root / BY_SHA256) as descriptor:  # it is there in folders of every version
+    with opened_folder(root / BY_SHA256) as descriptor:  # exists in folders of every version
         while not lock_at_once(descriptor, fcntl.LOCK_EX):
             if time.monotonic() > deadline:
                 raise FolderInUseError(f"{root}: another backup of it is being made")
@@ -53,12 +53,12 @@ def keeping_all(root: Path) -> Iterator[None]:
 
 @contextmanager
 def only_user(folder: Path) -> Iterator[None]:
-    """Keep other processes that ask in the same way away from a folder.
+    """Lock a folder against other processes that use this function.
 
     Raises
     ------
     FolderInUseError
-        If another process has it.
+        If another process has locked it.
     """
     with opened_folder(folder) as descriptor:
         if not lock_at_once(descriptor, fcntl.LOCK_EX):
@@ -73,11 +73,11 @@ class Expected:
     Attributes
     ----------
     key : str
-        What it is known by.
+        Its key.
     size : int
-        Its bytes.
+        Its size in bytes.
     blake3, sha256 : str or None
-        Its digests, one of which is known.
+        Its digests, at least one of which is known.
     """
 
     key: str
@@ -87,12 +87,12 @@ class Expected:
 
 
 class ContentFolder:
-    """A folder of contents, laid out as that of a server, each verified before it gets its name.
+    """A folder of contents with the layout of a server's. Each content is verified before it gets its name.
 
     Parameters
     ----------
     root : Path
-        The folder; made where missing.
+        The folder; created if missing.
     """
 
     def __init__(self, root: Path) -> None:
@@ -109,35 +109,35 @@ class ContentFolder:
         return self._root / path_below(key)
 
     def size(self, key: str) -> int | None:
-        """Return the bytes of a content; None where it is not there."""
+        """Return the size of a content in bytes; None if it is missing."""
         with suppress(FileNotFoundError):
             return self.path(key).stat().st_size
         return None
 
     def keys(self) -> Iterator[str]:
-        """Yield the keys of what is there; files that are not contents are passed over."""
+        """Yield the keys of all contents; other files are skipped."""
         return keys_below(self._root)
 
     def add(
         self, content: Expected, source: Path, *, link: bool, count: Callable[[int], object]
     ) -> str | None:
-        """Copy a content, reading it whole; it is there only if its digest is right.
+        """Copy a content, reading all of it; keep the copy only if its digest is right.
 
         Parameters
         ----------
         content : Expected
-            What it has to be.
+            The expected content.
         source : Path
             The file to copy.
         link : bool
-            Whether a hard link will do, where one can be made.
+            Whether to use a hard link instead of a copy where possible.
         count : callable
             Called with the number of bytes of every piece.
 
         Returns
         -------
         str or None
-            What is wrong with it, as the end of a sentence about it.
+            What is wrong with the content, as the end of a sentence about it.
         """
         target = self.path(content.key)
         target.parent.mkdir(mode=0o700, exist_ok=True)
@@ -160,7 +160,7 @@ class ContentFolder:
         return problem
 
     def problem_of(self, content: Expected, count: Callable[[int], object]) -> str | None:
-        """Read a content whole, and return what is wrong with it, as `add` does."""
+        """Read a content completely, and return what is wrong with it, as `add` does."""
         read = verify(lambda: _Copying(self.path(content.key).open("rb", buffering=0), None, count))
         return read.problem_of(blake3=content.blake3, sha256=content.sha256)
 
@@ -169,7 +169,7 @@ class ContentFolder:
         self.path(key).unlink(missing_ok=True)
 
     def sync(self) -> None:
-        """Make the names of what was added durable."""
+        """Make the names of added contents durable."""
         for folder in sorted(self._changed, reverse=True):
             sync_folder(folder)
         self._changed = {self._root}
@@ -178,13 +178,13 @@ class ContentFolder:
 def _linked(source: Path, target: Path) -> bool:
     try:
         os.link(source, target)
-    except OSError:  # another disk, or one without hard links; what else it is shows when it is copied
+    except OSError:  # another disk, or no hard links; copying reports any other problem
         return False
     return True
 
 
 class _Copying(BlobReader):
-    """A file that is copied as it is read."""
+    """Copies a file while it is read."""
 
     def __init__(self, source: BinaryIO, target: BinaryIO | None, count: Callable[[int], object]) -> None:
         self._source = source

@@ -1,6 +1,6 @@
 """Contents in memory: for tests, and the smallest example of a `BlobStore`.
 
-What it keeps ends with the process, whatever is written to the database.
+The contents are lost when the process ends, even if the database still refers to them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["MemoryBlobStore", "MemoryBlobUpload"]
 
 
 class MemoryBlobUpload(BlobUpload):
-    """A content on its way to memory; made by `MemoryBlobStore.new_upload`."""
+    """An upload to memory; created by `MemoryBlobStore.new_upload`."""
 
     def __init__(self, store: MemoryBlobStore, *, sha1: bool, sha256: bool) -> None:
         self._store = store
@@ -34,23 +34,23 @@ class MemoryBlobUpload(BlobUpload):
         self._kept: str | None = None
 
     def write(self, data: Data) -> None:
-        """Add the next bytes of the content."""
+        """Append bytes to the content."""
         self._hasher.update(data)
         self._content += data
 
     def blake3(self) -> str:
-        """Return the BLAKE3 of what was written so far, in hex."""
+        """Return the BLAKE3 of the bytes written so far, in hex."""
         return self._hasher.blake3()
 
     def sha256(self) -> str:
-        """Return the SHA-256 of what was written so far, in hex."""
+        """Return the SHA-256 of the bytes written so far, in hex."""
         taken = self._hasher.sha256()
         if taken is None:
             taken = self._sha256 = hashlib.sha256(self._content).hexdigest()
         return taken
 
     def finish(self) -> Blob:
-        """Store the content, and keep it from being collected until `release`."""
+        """Store the content, and hold a lease on it until `release`."""
         digests = self._hasher.digests()
         digests = replace(digests, sha256=digests.sha256 or self._sha256)
         blob = digests.stored(self._store.key_of(digests))
@@ -59,13 +59,13 @@ class MemoryBlobUpload(BlobUpload):
         return blob
 
     def release(self) -> None:
-        """Allow the content to be collected if nothing refers to it."""
+        """Release the lease, so that the content can be garbage collected if nothing refers to it."""
         if self._kept is not None:
             self._store.release(self._kept)
             self._kept = None
 
     def discard(self) -> None:
-        """Give up; nothing stays behind."""
+        """Abort the upload, and free its memory."""
         self._content.clear()
         self.release()
 
@@ -83,12 +83,12 @@ class MemoryBlobStore:
         return digests.blake3
 
     def new_upload(self, *, sha1: bool = False, sha256: bool = False) -> MemoryBlobUpload:
-        """Begin a new content; see `BlobStore`."""
+        """Start an upload; see `BlobStore`."""
         return MemoryBlobUpload(self, sha1=sha1, sha256=sha256)
 
     @contextmanager
     def write_many(self, contents: Mapping[Digests, Data]) -> Iterator[dict[Digests, Blob]]:
-        """Store contents, and keep them until the context is left; see `BlobStore`."""
+        """Store contents, and hold leases on them until the context ends; see `BlobStore`."""
         blobs = {digests: digests.stored(self.key_of(digests)) for digests in contents}
         for digests, blob in blobs.items():
             self.put(blob.key, bytes(contents[digests]))
@@ -109,7 +109,7 @@ class MemoryBlobStore:
         """Return None: there are no files."""
 
     def size(self, key: str) -> int | None:
-        """Return the bytes of a content; None where it is not stored."""
+        """Return the size of a content in bytes; None if it is not stored."""
         content = self._contents.get(key)
         return None if content is None else len(content)
 
@@ -120,7 +120,7 @@ class MemoryBlobStore:
 
     @contextmanager
     def keep(self, key: str, size: int) -> Iterator[bool]:
-        """Keep a content from being collected until the context is left; tell whether it is stored whole."""
+        """Hold a lease on a content until the context ends; yield whether it is stored completely."""
         with self._lock:
             there = self.size(key) == size
             self._leases[key] = self._leases.get(key, 0) + 1
@@ -133,9 +133,9 @@ class MemoryBlobStore:
         self,
         referred: Callable[[Sequence[str]], set[str]],
         *,
-        own: bool = False,  # noqa: ARG002 (there are no others)
+        own: bool = False,  # noqa: ARG002 (there are no other processes)
     ) -> Collected:
-        """Remove what nothing refers to and no upload keeps."""
+        """Remove contents without references or leases."""
         removed = size = 0
         for key, length in self.stored():
             with self._lock:
@@ -146,14 +146,14 @@ class MemoryBlobStore:
         return Collected(removed, size, 0)
 
     def remove(self, keys: Iterable[str], referred: Callable[[Sequence[str]], set[str]]) -> None:
-        """Remove those of some contents that nothing refers to and no upload keeps."""
+        """Remove those of the given contents that have no references or leases."""
         for key in keys:
             with self._lock:
                 if key not in self._leases and not referred([key]):
                     self._contents.pop(key, None)
 
     def verify(self, key: str) -> Verified:
-        """Read a content whole, and take all its digests."""
+        """Read a content completely, and compute all its digests."""
 
         def opened() -> BlobReader:
             try:
@@ -164,13 +164,13 @@ class MemoryBlobStore:
         return verify(opened)
 
     def put(self, key: str, content: bytes) -> None:
-        """Store a content, in place of a damaged one, and keep it until it is released."""
+        """Store a content, in place of a damaged one, and hold a lease on it until `release`."""
         with self._lock:
             self._contents[key] = content
             self._leases[key] = self._leases.get(key, 0) + 1
 
     def release(self, key: str) -> None:
-        """Let go of a content that was put or kept."""
+        """Release a lease from `put` or `keep`."""
         with self._lock:
             self._leases[key] -= 1
             if not self._leases[key]:

@@ -1,4 +1,4 @@
-"""Contents in two stores at once: while a server moves from a folder to an object store, or back."""
+"""Contents in two stores at once, while a server moves from a folder to an object store, or back."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ __all__ = ["MixedBlobStore", "ObjectBlobStore"]
 
 
 class ObjectBlobStore(BlobStore, Protocol):
-    """A store whose contents can be read past the server."""
+    """A store whose contents clients can read directly."""
 
     def signed_url(self, key: str, size: int, lifetime: timedelta) -> SignedUrl | None:
-        """Return where anybody can read a content for some time; None where it is missing or not whole."""
+        """Return a URL with which anyone can read a content for a limited time; None if it is not whole."""
 
 
 class MixedBlobStore:
-    """An object store and a folder, one of them for new contents. Keys tell where each is.
+    """An object store and a folder, one of them for new contents. The key of a content tells where it is.
 
     Parameters
     ----------
     objects : ObjectBlobStore
         The object store.
     folder : BlobStore
-        Where contents are whose keys are not those of an object store. Both are closed with this one.
+        The store of contents whose keys are not an object store's. Both are closed with this one.
     new_in_folder : bool
         Whether new contents go to the folder.
     """
@@ -47,7 +47,7 @@ class MixedBlobStore:
         return self.objects if is_object_key(key) else self.folder
 
     def new_upload(self, *, sha1: bool = False, sha256: bool = False) -> BlobUpload:
-        """Begin a new content; see `BlobStore`."""
+        """Start an upload; see `BlobStore`."""
         return self._new.new_upload(sha1=sha1, sha256=sha256)
 
     def write_many(self, contents: Mapping[Digests, Data]) -> AbstractContextManager[dict[Digests, Blob]]:
@@ -59,15 +59,15 @@ class MixedBlobStore:
         return self._of(key).open_range(key, size, start, stop)
 
     def local_path(self, key: str) -> Path | None:
-        """Return the local file that holds, or would hold, a content; None where there is none."""
+        """Return the local file that holds, or would hold, a content; None if there is none."""
         return self._of(key).local_path(key)
 
     def signed_url(self, key: str, size: int, lifetime: timedelta) -> SignedUrl | None:
-        """Return where to read a content for some time, past the server; None where that is nowhere."""
+        """Return a URL for reading a content directly from the store; None if that is not possible."""
         return self.objects.signed_url(key, size, lifetime) if is_object_key(key) else None
 
     def size(self, key: str) -> int | None:
-        """Return the bytes of a content; None where it is not stored."""
+        """Return the size of a content in bytes; None if it is not stored."""
         return self._of(key).size(key)
 
     def stored(self) -> Iterator[tuple[str, int]]:
@@ -77,19 +77,19 @@ class MixedBlobStore:
 
     @contextmanager
     def keep(self, key: str, size: int) -> Iterator[bool]:
-        """Keep a content from being collected until the context is left; tell whether it is stored whole."""
+        """Hold a lease on a content until the context ends; yield whether it is stored completely."""
         with self._of(key).keep(key, size) as there:
             yield there
 
     def collect(self, referred: Callable[[Sequence[str]], set[str]], *, own: bool = False) -> Collected:
-        """Remove from both stores what nothing refers to and no upload keeps."""
+        """Remove contents without references or leases from both stores."""
         first, second = (store.collect(referred, own=own) for store in (self.folder, self.objects))
         return Collected(
             first.blobs + second.blobs, first.bytes + second.bytes, first.temporary + second.temporary
         )
 
     def remove(self, keys: Iterable[str], referred: Callable[[Sequence[str]], set[str]]) -> None:
-        """Remove those of some contents that nothing refers to and no upload keeps."""
+        """Remove those of the given contents that have no references or leases."""
         of_objects: list[str] = []
         of_folder: list[str] = []
         for key in keys:
@@ -99,7 +99,7 @@ class MixedBlobStore:
                 store.remove(own, referred)
 
     def verify(self, key: str) -> Verified:
-        """Read a content whole, and take all its digests."""
+        """Read a content completely, and compute all its digests."""
         return self._of(key).verify(key)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Opening the places where a server keeps contents: its folder alone, or an object store beside it."""
+"""Open the stores of a server's contents: its folder alone, or an object store as well."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def _needs_obstore() -> Iterator[None]:
 
 
 def checked(url: str) -> Iterator[Check]:
-    """Try what a server needs of an object store; see `rinofs.server.blobs.checks.check_storage`.
+    """Try everything a server needs from an object store; see `rinofs.server.blobs.checks.check_storage`.
 
     Raises
     ------
     BucketError
-        If the URL is not one of a store.
+        If the URL is not that of a store, or obstore is not installed.
     """
     with _needs_obstore():
         from rinofs.server.blobs.bucket import Bucket
@@ -45,12 +45,12 @@ def checked(url: str) -> Iterator[Check]:
 
 
 def open_folder(data_dir: Path) -> DiskBlobStore:
-    """Open the folder of a server for contents."""
+    """Open the contents folder of a server."""
     return DiskBlobStore(blobs_folder(data_dir))
 
 
 def blobs_folder(data_dir: Path) -> Path:
-    """Return the folder for contents in that of a server."""
+    """Return the contents folder in the data folder of a server."""
     return data_dir / "blobs"
 
 
@@ -66,34 +66,34 @@ def open_object_store(
     blake3_of: Callable[[str], str | None],
     workers: WorkerRegistry | None = None,
 ) -> MixedBlobStore:
-    """Open an object store for contents, and the folder of the server beside it.
+    """Open an object store for contents, and the contents folder of the server.
 
     Parameters
     ----------
     data_dir : Path
-        The folder.
+        The data folder of the server.
     url : str
         The object store, ``s3://BUCKET/PREFIX``.
     installation : str
-        What the bucket is known to belong to.
+        Name of the installation to which the bucket has to belong.
     fresh : bool
-        Whether nothing was stored in an object store so far.
+        Whether nothing has been stored in an object store yet.
     new_in_folder : bool
         Whether new contents go to the folder.
     timeout : float
-        Seconds that the store may take for one request.
+        Timeout in seconds of one request to the store.
     cache_size : int
-        Bytes of the folder that copies of objects may take; none are made for 0. Where copies are made, only
-        one process may have the folder open.
+        Maximum size in bytes of the cache in the folder; 0 for no cache. With a cache, only one process may
+        have the folder open.
     blake3_of : callable
-        Takes a key and returns the digest of its content; None where it is not known.
+        Takes a key and returns the BLAKE3 of its content; None if it is not known.
     workers : WorkerRegistry, optional
         The processes that store contents there; by default those that share the folder.
 
     Raises
     ------
     BucketError
-        If the store cannot be used; within seconds.
+        If the store is not usable; raised within seconds.
     """
     with _needs_obstore():
         from rinofs.server.blobs.checks import open_bucket

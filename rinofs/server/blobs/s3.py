@@ -1,9 +1,9 @@
 """Contents in an S3 store.
 
-Each content gets a key of its own, ``c/<worker>/<uuid>``, which is written once and never used again. So
-removing an object can never hit a content that is being stored: an upload of the same bytes has another key.
-A worker is a process that stores contents. Which objects belong to no content is known of a worker that is
-gone, and of the keys that this one has let go of; objects of other workers are left to them.
+Each content gets a key of its own, ``c/<worker>/<uuid>``, which is written once and never reused. So deleting
+an object can never hit a content that is being stored: an upload of the same bytes has another key. A worker
+is a process that stores contents. Garbage collection covers the objects of workers that are gone, and the
+keys that this worker has released; objects of other workers are left to them.
 """
 
 from __future__ import annotations
@@ -42,22 +42,22 @@ T = TypeVar("T")
 
 MIB = 1024 * 1024
 ONE_REQUEST = 8 * MIB
-"""Bytes that are written by one request; larger contents are sent in parts while they come in."""
+"""Maximum size in bytes of contents written in one request; larger ones are sent in parts as they arrive."""
 
-_FIRST_PIECE, _PIECE = MIB, 4 * MIB  # the first is small, since somebody waits for it
+_FIRST_PIECE, _PIECE = MIB, 4 * MIB  # the first is small, since a client waits for it
 _PIECES_AHEAD = 16  # of all readers together: each takes _PIECE of memory
 _THREADS = 16
 _QUEUED = 2  # pieces of an upload that wait for the store, 1 MiB each
-_LET_GO = 100_000  # keys that are remembered until the next collection; the rest waits for the worker's end
+_LET_GO = 100_000  # keys remembered until the next collection; others wait for the worker's end
 _DELETED_AT_ONCE = 1000
 
 
 class _GivenUpError(Exception):
-    """An upload ends without its content being stored."""
+    """An upload was aborted."""
 
 
 class _Parts:
-    """An object on its way to the store, in parts, which a thread sends."""
+    """An upload of an object in parts, which a thread sends."""
 
     def __init__(self, bucket: Bucket, key: str) -> None:
         self._changed = threading.Condition()
@@ -68,7 +68,7 @@ class _Parts:
         sender.start()
 
     def feed(self, piece: bytes) -> None:
-        """Hand over the next bytes, when there is room for them."""
+        """Queue the next bytes, once there is room for them."""
         with self._changed:
             while len(self._pieces) >= _QUEUED and not self._result.done():
                 self._changed.wait()
@@ -78,14 +78,14 @@ class _Parts:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Have the object made of what was handed over, and wait for it."""
+        """Complete the object from the queued bytes, and wait until it is stored."""
         with self._changed:
             self._whole = True
             self._changed.notify_all()
         self._result.result()
 
     def give_up(self) -> None:
-        """Have nothing made of what was handed over."""
+        """Abort the upload, and wait for the thread."""
         with self._changed:
             self._given_up = True
             self._changed.notify_all()
@@ -95,7 +95,7 @@ class _Parts:
     def _send(self, bucket: Bucket, key: str) -> None:
         try:
             bucket.put_parts(key, self._taken())
-        except BaseException as error:  # noqa: BLE001 (raised where the content comes from)
+        except BaseException as error:  # noqa: BLE001 (raised by `feed` or `close`)
             self._result.set_exception(error)
         else:
             self._result.set_result(None)
@@ -117,12 +117,12 @@ class _Parts:
 
 
 class S3BlobUpload(BlobUpload):
-    """A content on its way to an S3 store; made by `S3BlobStore.new_upload`."""
+    """An upload to an S3 store; created by `S3BlobStore.new_upload`."""
 
     def __init__(self, store: S3BlobStore, *, sha1: bool) -> None:
         self._store = store
         self._key = store.new_key()
-        # The SHA-256 too: reading it again from the store would take far longer than taking it now.
+        # The SHA-256 too: reading the content from the store later would take far longer.
         self._hasher = ContentHasher(sha1=sha1, sha256=True)
         self._start = bytearray()
         self._parts: _Parts | None = None
@@ -130,18 +130,18 @@ class S3BlobUpload(BlobUpload):
         self._written = False
 
     def write(self, data: Data) -> None:
-        """Add the next bytes of the content.
+        """Append bytes to the content.
 
         Raises
         ------
         InsufficientStorage, Unavailable
-            If the store refuses them.
+            If the store rejects them.
         TooLarge
-            If no object of the store can hold so much.
+            If the content becomes too large for an object of the store.
         """
         if self._hasher.etag.size + len(data) > MAX_PARTS * PART_SIZE:
             raise TooLarge(f"the store of the server takes contents of at most {MAX_PARTS * PART_SIZE} bytes")
-        # Before the digests are taken, so that the store works meanwhile.
+        # Before computing the digests, so that the store works meanwhile.
         if self._parts is not None:
             self._feed(self._parts, bytes(data))
         else:
@@ -158,25 +158,25 @@ class S3BlobUpload(BlobUpload):
             parts.feed(piece)
 
     def blake3(self) -> str:
-        """Return the BLAKE3 of what was written so far, in hex."""
+        """Return the BLAKE3 of the bytes written so far, in hex."""
         return self._hasher.blake3()
 
     def sha256(self) -> str:
-        """Return the SHA-256 of what was written so far, in hex."""
+        """Return the SHA-256 of the bytes written so far, in hex."""
         taken = self._hasher.sha256()
         assert taken is not None
         return taken
 
     def finish(self) -> Blob:
-        """Store the content durably, and keep it from being collected until `release`.
+        """Store the content durably, and hold a lease on it until `release`.
 
         Returns
         -------
         Blob
-            What the content is known by from now on.
+            The key and the digests of the content.
         """
         digests = self._hasher.digests()
-        self._written = True  # perhaps, whatever the answer will be
+        self._written = True  # perhaps, whatever the response
         with answered():
             if self._parts is None:
                 self._store.bucket.put(self._key, self._start)
@@ -184,19 +184,19 @@ class S3BlobUpload(BlobUpload):
             else:
                 self._parts.close()
                 self._parts = None
-                # No checksum of the whole comes back for an object that was made of parts.
+                # The store returns no checksum of the whole object if it was written in parts.
                 if self._store.bucket.size(self._key) != digests.size:
                     raise Unavailable("the store that keeps the contents did not store all of it")
         return digests.stored(self._key)
 
     def release(self) -> None:
-        """Allow the content to be collected if nothing refers to it."""
+        """Release the lease, so that the content can be garbage collected if nothing refers to it."""
         if self._held:
             self._held = False
             self._store.let_go(self._key, written=self._written)
 
     def discard(self) -> None:
-        """Give up; nothing stays behind."""
+        """Abort the upload, and release its key."""
         if self._parts is not None:
             self._parts.give_up()
             self._parts = None
@@ -205,13 +205,13 @@ class S3BlobUpload(BlobUpload):
 
 
 class _ObjectRange(BlobReader):
-    """A range of an object, read in pieces: no connection is kept open for a client that is slow."""
+    """A range of an object, read in pieces, so that a slow client keeps no connection to the store open."""
 
     def __init__(self, store: S3BlobStore, key: str, size: int, start: int, stop: int) -> None:
         self._store = store
         self._key = key
         self._size = size
-        self._position = start  # of what was asked for, or is being asked for
+        self._position = start  # end of the bytes requested so far
         self._stop = stop
         self._ahead: Future[memoryview] | None = None
         self._piece = self._next(_FIRST_PIECE) if start < stop else self._nothing()
@@ -257,16 +257,16 @@ class _ObjectRange(BlobReader):
 
 
 class S3BlobStore:
-    """Contents in a part of a bucket.
+    """Contents in a bucket below a prefix.
 
     Parameters
     ----------
     bucket : Bucket
-        Where they are.
+        The bucket.
     workers : WorkerRegistry
-        This process and the others that store contents there.
+        The processes that store contents there, including this one.
     installation : str
-        What the bucket has to belong to while anything is removed from it.
+        Name of the installation to which the bucket must belong whenever objects are deleted.
     """
 
     def __init__(self, bucket: Bucket, workers: WorkerRegistry, installation: str) -> None:
@@ -280,12 +280,12 @@ class S3BlobStore:
         self._let_go: set[str] = set()
 
     def new_upload(self, *, sha1: bool = False, sha256: bool = False) -> S3BlobUpload:  # noqa: ARG002
-        """Begin a new content, whose SHA-256 is taken in any case; see `BlobStore`."""
+        """Start an upload, whose SHA-256 is always computed; see `BlobStore`."""
         return S3BlobUpload(self, sha1=sha1)
 
     @contextmanager
     def write_many(self, contents: Mapping[Digests, Data]) -> Iterator[dict[Digests, Blob]]:
-        """Store contents, and keep them until the context is left; see `BlobStore`."""
+        """Store contents, and hold leases on them until the context ends; see `BlobStore`."""
         stored = {digests: digests.stored(self.new_key()) for digests in contents}
         writing = [
             self._threads.submit(self.bucket.put, stored[digests].key, bytes(content))
@@ -305,7 +305,7 @@ class S3BlobStore:
         """Return None: there are no files."""
 
     def signed_url(self, key: str, size: int, lifetime: timedelta) -> SignedUrl | None:
-        """Return where anybody can read a content for some time; None where it is missing or not whole."""
+        """Return a URL with which anyone can read a content for a limited time; None if it is not whole."""
         with answered():
             found = self.bucket.describe(key)
             if found is None or found["size"] != size or not found["e_tag"]:
@@ -313,7 +313,7 @@ class S3BlobStore:
             return SignedUrl(self.bucket.signed_url(key, lifetime), found["e_tag"].strip('"'))
 
     def size(self, key: str) -> int | None:
-        """Return the bytes of a content; None where it is not stored."""
+        """Return the size of a content in bytes; None if it is not stored."""
         with answered():
             return self.bucket.size(key)
 
@@ -322,13 +322,13 @@ class S3BlobStore:
         return _ObjectRange(self, key, size, start, size if stop is None else stop)
 
     def stored(self) -> Iterator[tuple[str, int]]:
-        """List the contents: key and bytes."""
+        """List the contents: keys and sizes in bytes."""
         with answered():
             yield from ((key, size) for key, size, _ in self.bucket.objects(OBJECTS))
 
     @contextmanager
     def keep(self, key: str, size: int) -> Iterator[bool]:
-        """Keep a content from being collected until the context is left; tell whether it is stored whole."""
+        """Hold a lease on a content until the context ends; yield whether it is stored completely."""
         with self._lock:
             self._held[key] += 1
         try:
@@ -337,7 +337,7 @@ class S3BlobStore:
             self.let_go(key)
 
     def collect(self, referred: Callable[[Sequence[str]], set[str]], *, own: bool = False) -> Collected:
-        """Remove what nothing refers to of what this process let go of, and of workers that are gone."""
+        """Delete unreferenced objects among the keys released here, and those of workers that are gone."""
         deleted: list[int] = []
         with self._lock:
             let_go = sorted(self._let_go)
@@ -354,19 +354,19 @@ class S3BlobStore:
         return Collected(len(deleted), sum(deleted), 0)
 
     def remove(self, keys: Iterable[str], referred: Callable[[Sequence[str]], set[str]]) -> None:
-        """Remove those of some contents that nothing refers to and no upload keeps."""
+        """Remove those of the given contents that have no references or leases."""
         for chunk in _in_chunks(keys):
             self._delete([(key, 0) for key in chunk], referred)
 
     def _delete(
         self, found: list[tuple[str, int]], referred: Callable[[Sequence[str]], set[str]]
     ) -> list[int]:
-        """Delete what nothing needs of some objects; return the bytes of each that was deleted."""
+        """Delete those of the given objects that nothing needs; return the size of each deleted one."""
         if not found:
             return []
         with self._lock:
             held = {key for key, _ in found if key in self._held}
-        # In this order: what an upload has let go of, the database knows by then, or never will.
+        # In this order: once an upload has released a key, the database knows the key, or never will.
         kept = held | referred([key for key, _ in found if key not in held])
         gone = [(key, length) for key, length in found if key not in kept]
         with answered():
@@ -376,7 +376,7 @@ class S3BlobStore:
         return [length for _, length in gone]
 
     def verify(self, key: str) -> Verified:
-        """Read a content whole, and take all its digests."""
+        """Read a content completely, and compute all its digests."""
 
         def opened() -> BlobReader:
             size = self.size(key)
@@ -387,19 +387,19 @@ class S3BlobStore:
         return verify(opened)
 
     def close(self) -> None:
-        """Let go of threads, and be gone for the next collection."""
+        """Stop the threads, and unregister this worker, so that the next collection covers its objects."""
         self._threads.shutdown()
         self._workers.close()
 
     def new_key(self) -> str:
-        """Return a key that was never used, and hold it until `let_go`."""
+        """Return a new key, with a lease on it until `let_go`."""
         key = f"{OBJECTS}/{self._workers.own}/{uuid4().hex}"
         with self._lock:
             self._held[key] += 1
         return key
 
     def let_go(self, key: str, *, written: bool = True) -> None:
-        """Let a key be collected that was held, if there may be an object."""
+        """Release a lease on a key; garbage collection considers the key if an object may exist."""
         with self._lock:
             self._held[key] -= 1
             if not self._held[key]:
@@ -420,20 +420,20 @@ class S3BlobStore:
         return data
 
     def read_ahead(self, key: str, size: int, start: int, stop: int) -> Future[memoryview] | None:
-        """Begin to read a range if there is memory for it, until `forget_ahead`."""
+        """Start to read a range if the memory budget allows it; `forget_ahead` frees its share."""
         if not self._room_ahead.acquire(blocking=False):
             return None
         return self._threads.submit(self.read, key, size, start, stop)
 
     def forget_ahead(self, ahead: Future[memoryview]) -> None:
-        """Let another range be read ahead."""
+        """Cancel a read started by `read_ahead`, and allow another one."""
         ahead.cancel()
         self._room_ahead.release()
 
 
 @contextmanager
 def answered() -> Iterator[None]:
-    """Turn what the store refuses into answers."""
+    """Turn errors of the store into responses."""
     try:
         yield
     except Refusal as refusal:

@@ -1,10 +1,10 @@
-"""Contents, kept by keys: what the server wants of whatever keeps them.
+"""Contents stored under keys: the interface between the server and its stores.
 
-A key is the store's own name of a content; the table ``blobs`` of the database maps digests to keys. In a
-store outside the data folder, keys are ``c/WORKER/NAME``, with a name of the worker from
-`WorkerRegistry.own`: that is how deletion, backup and leases know them. Otherwise a key is opaque to
-everybody else. `BlobStore` knows no paths, except where a store has some to offer (`BlobStore.local_path`).
-"Where to make common changes" in docs/architecture.md says what another store needs.
+A key is the store's own name for a content; the table ``blobs`` of the database maps digests to keys. In a
+store outside the data folder, keys are ``c/WORKER/NAME``, with the worker's name from `WorkerRegistry.own`:
+deletion, backups and leases recognise them by this form. Otherwise keys are opaque to everything but the
+store. `BlobStore` has no paths, except for stores that offer them (`BlobStore.local_path`). "Where to make
+common changes" in docs/architecture.md says what another store needs.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ __all__ = [
 ]
 
 SHA256_AT_ONCE = 1024 * 1024
-"""Bytes of the largest contents whose SHA-256 is taken while they come in; that of others is taken later."""
+"""Maximum size in bytes of contents whose SHA-256 is computed on arrival; others get theirs later."""
 
 OBJECTS = "c"
-"""The first part of keys in an object store, which no other store has."""
+"""First part of the keys in an object store; no other store uses it."""
 
 _READ_SIZE = 1024 * 1024
 _CHUNK = 500
@@ -59,25 +59,25 @@ Data: TypeAlias = bytes | bytearray | memoryview
 
 
 class BucketError(Exception):
-    """An object store cannot be used as it is set up; the message says why and what to do."""
+    """An object store is not usable as configured; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digests:
-    """What a content is known by, wherever it is.
+    """The digests and the size of a content, independent of where it is stored.
 
     Attributes
     ----------
     blake3 : str
         Its BLAKE3, in hex.
     size : int
-        Bytes.
+        Its size in bytes.
     etag : str
-        The etag by which Rinocloud names the content.
+        The etag that Rinocloud uses for the content.
     sha256 : str or None
-        Its SHA-256, in hex; None while it was not taken.
+        Its SHA-256, in hex; None until it is computed.
     taken_sha1 : str or None
-        Another digest, which only links in datapacks need; None where nobody asked for it.
+        Its SHA-1, in hex, which only links in datapacks need; None if it was not requested.
     """
 
     blake3: str
@@ -88,19 +88,19 @@ class Digests:
 
     @property
     def sha1(self) -> str:
-        """Return the digest that datapacks link to.
+        """Return the SHA-1, which links in datapacks use.
 
         Raises
         ------
         ValueError
-            If it was not asked for.
+            If it was not requested.
         """
         if self.taken_sha1 is None:
             raise ValueError("the sha-1 of this content was not taken")
         return self.taken_sha1
 
     def stored(self, key: str) -> Blob:
-        """Return the content as one that is stored under a key."""
+        """Return the `Blob` of this content under a key."""
         return Blob(
             key=key,
             blake3=self.blake3,
@@ -118,12 +118,12 @@ class Blob(Digests):
     Attributes
     ----------
     key : str
-        The store's name of it.
+        Its key in the store.
     known_key : str or None
-        Another name under which the store has the same bytes, whole, since an earlier upload. It is used if
-        the database has it still.
+        Another key under which the store has all of the same bytes, from an earlier upload. It is used if the
+        database still has it.
     lost_key : str or None
-        The name that the database had for the same bytes, which the store does not have whole under it.
+        The key that the database had for the same bytes, under which the store does not have all of them.
     """
 
     key: str
@@ -133,14 +133,14 @@ class Blob(Digests):
 
 @dataclass(frozen=True, slots=True)
 class SignedUrl:
-    """Where anybody can read a content for some time, past the server.
+    """A URL with which anyone can read a content directly from an object store for a limited time.
 
     Attributes
     ----------
     url : str
-        The address in the object store; as good as a password for this content.
+        The URL; as good as a password for this content.
     etag : str
-        What the object store names the object by.
+        The object store's etag of the object.
     """
 
     url: str = field(repr=False)
@@ -149,7 +149,7 @@ class SignedUrl:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a collection removed: contents, their bytes, and what aborted uploads left behind."""
+    """What a garbage collection removed: contents, their size in bytes, and temporary files."""
 
     blobs: int
     bytes: int
@@ -158,21 +158,21 @@ class Collected:
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What reading a content showed.
+    """The result of reading a content.
 
     Attributes
     ----------
     found : Digests
-        What was read, with all its digests.
+        All digests of the bytes that were read.
     problem : str or None
-        Why it could not be read, as the end of a sentence about the content; None where it could.
+        Why the content could not be read, as the end of a sentence about it; None if it could.
     """
 
     found: Digests
     problem: str | None
 
     def problem_of(self, *, blake3: str | None, sha256: str | None) -> str | None:
-        """Return what is wrong with a content that should have some digests, as far as they are known."""
+        """Return what is wrong with a content that should have the given digests; None skips a digest."""
         if self.problem is not None:
             return self.problem
         for wanted, found in ((blake3, self.found.blake3), (sha256, self.found.sha256)):
@@ -182,29 +182,29 @@ class Verified:
 
 
 class BlobUpload(Protocol):
-    """A content on its way in. Used by one thread at a time."""
+    """An upload of a content. Only one thread may use it at a time."""
 
     def write(self, data: Data) -> None:
-        """Add the next bytes; the buffer may be reused on return."""
+        """Append bytes; the caller may reuse the buffer on return."""
 
     def blake3(self) -> str:
-        """Return the BLAKE3 of what was written so far, in hex."""
+        """Return the BLAKE3 of the bytes written so far, in hex."""
 
     def sha256(self) -> str:
-        """Return the SHA-256 of what was written so far, in hex.
+        """Return the SHA-256 of the bytes written so far, in hex.
 
-        Where it was not asked for at the start, all of it is read again; a store that could not do that takes
-        it in any case.
+        If it was not requested at the start, all bytes are read again; a store that cannot do that always
+        computes it.
         """
 
     def finish(self) -> Blob:
-        """Store the content durably, and keep it from being collected until `release`."""
+        """Store the content durably, and hold a lease on it until `release`."""
 
     def release(self) -> None:
-        """Allow the content to be collected if nothing refers to it. Harmless when repeated."""
+        """Release the lease; the content can be garbage collected if nothing refers to it. Idempotent."""
 
     def discard(self) -> None:
-        """Give up before `finish`; nothing stays behind. Harmless afterwards and when repeated."""
+        """Abort the upload, leaving nothing behind; after `finish`, only release the lease. Idempotent."""
 
     def __enter__(self) -> Self:
         """Return the upload itself; leaving the context discards and releases."""
@@ -217,13 +217,13 @@ class BlobUpload(Protocol):
 
 
 class BlobReader(Protocol):
-    """A range of a content, read from its start to its end. Used by one thread at a time."""
+    """A range of a content, read from start to end. Only one thread may use it at a time."""
 
     def read(self, size: int = -1, /) -> bytes:
-        """Return the next bytes, at most `size` where that is given; none at the end."""
+        """Return the next bytes, at most `size` if it is given; none at the end."""
 
     def close(self) -> None:
-        """Let go of what it reads from."""
+        """Release the resources of the reader."""
 
     def __enter__(self) -> Self:
         """Return the reader itself; leaving the context closes it."""
@@ -255,71 +255,71 @@ class FileRange(BlobReader):
 
 
 class BlobStore(Protocol):
-    """Where contents are kept. Methods block, and may be called from several threads.
+    """A store of contents. Its methods block, and are thread-safe.
 
-    A failure of the storage is raised as `Unavailable`, a full one as `InsufficientStorage`.
+    They raise `Unavailable` if the storage fails, and `InsufficientStorage` if it is full.
     """
 
     def new_upload(self, *, sha1: bool = False, sha256: bool = False) -> BlobUpload:
-        """Begin a new content; its BLAKE3 and etag are always taken, other digests where they are wanted."""
+        """Start an upload. Its BLAKE3 and etag are always computed, other digests on request."""
 
     def write_many(self, contents: Mapping[Digests, Data]) -> AbstractContextManager[dict[Digests, Blob]]:
-        """Store at most `MAX_BUNDLE_UPLOAD` contents durably, and keep them until the context is left.
+        """Store at most `MAX_BUNDLE_UPLOAD` contents durably, and hold leases on them until the context ends.
 
-        The context has what each of them is known by from now on.
+        The context yields the key and the digests of each.
         """
 
     def open_range(self, key: str, size: int, start: int = 0, stop: int | None = None) -> BlobReader:
         """Open the bytes from `start` up to `stop` of a content, which must have `size` bytes."""
 
     def local_path(self, key: str) -> Path | None:
-        """Return the local file that holds, or would hold, a content; None where the store has none."""
+        """Return the local file that holds, or would hold, a content; None if the store has no files."""
 
     def size(self, key: str) -> int | None:
-        """Return the bytes of a content; None where it is not stored."""
+        """Return the size of a content in bytes; None if it is not stored."""
 
     def stored(self) -> Iterator[tuple[str, int]]:
-        """List the contents: keys and bytes."""
+        """List the contents: keys and sizes in bytes."""
 
     def keep(self, key: str, size: int) -> AbstractContextManager[bool]:
-        """Keep a content from being collected until the context is left; tell whether it is stored whole."""
+        """Hold a lease on a content until the context ends; yield whether it is stored completely."""
 
     def collect(self, referred: Callable[[Sequence[str]], set[str]], *, own: bool = False) -> Collected:
-        """Remove what nothing refers to and no upload keeps, and what aborted uploads left behind.
+        """Remove contents without references or leases, and what aborted uploads left behind.
 
-        `referred` returns those of some keys that the database knows. With `own`, only what this process has
-        left behind is looked for.
+        `referred` returns those of the given keys that the database refers to. With `own`, only what this
+        process has left behind is collected.
         """
 
     def remove(self, keys: Iterable[str], referred: Callable[[Sequence[str]], set[str]]) -> None:
-        """Remove those of some contents that nothing refers to and no upload keeps; see `collect`."""
+        """Remove those of the given contents that have no references or leases; see `collect`."""
 
     def verify(self, key: str) -> Verified:
-        """Read a content whole, and take all its digests."""
+        """Read a content completely, and compute all its digests."""
 
     def close(self) -> None:
-        """Let go of threads."""
+        """Stop the threads of the store."""
 
 
 def is_object_key(key: str) -> bool:
-    """Tell whether a key is an object store's: written once, and deleted some time after its row."""
+    """Return whether a key is an object store's: written once, and deleted some time after its row."""
     return key.startswith(f"{OBJECTS}/")
 
 
 class ContentHasher:
-    """Takes the digests of a content from pieces of any size.
+    """Computes the digests of a content from pieces of any size.
 
     Parameters
     ----------
     sha1, sha256 : bool
-        Which digests are taken beside the BLAKE3 and the etag.
+        Which digests to compute besides the BLAKE3 and the etag.
 
     Attributes
     ----------
     etag : EtagHasher
-        By far the slowest.
+        The hasher of the etag, by far the slowest.
     fast : list
-        All others, as objects of `hashlib` are.
+        All other hashers, with the interface of `hashlib`.
     """
 
     def __init__(self, *, sha1: bool = False, sha256: bool = False) -> None:
@@ -332,7 +332,7 @@ class ContentHasher:
         ]
 
     def update(self, data: Data) -> None:
-        """Add the next bytes of the content."""
+        """Append bytes to the content."""
         self.etag.update(data)
         for hasher in self.fast:
             hasher.update(data)
@@ -342,11 +342,11 @@ class ContentHasher:
         return self._blake3.hexdigest()
 
     def sha256(self) -> str | None:
-        """Return the SHA-256 of the bytes so far, in hex; None where it is not taken."""
+        """Return the SHA-256 of the bytes so far, in hex; None if it is not computed."""
         return None if self._sha256 is None else self._sha256.hexdigest()
 
     def digests(self) -> Digests:
-        """Return what the bytes so far are known by."""
+        """Return the digests of the bytes so far."""
         return Digests(
             blake3=self.blake3(),
             size=self.etag.size,
@@ -357,14 +357,14 @@ class ContentHasher:
 
 
 def digests_of(content: Data) -> Digests:
-    """Return what a content is known by, its SHA-256 included up to `SHA256_AT_ONCE` bytes."""
+    """Return the digests of a content, including its SHA-256 up to `SHA256_AT_ONCE` bytes."""
     hasher = ContentHasher(sha256=len(content) <= SHA256_AT_ONCE)
     hasher.update(content)
     return hasher.digests()
 
 
 def verify(opened: Callable[[], BlobReader]) -> Verified:
-    """Read a content whole, from what `opened` returns, and take all its digests."""
+    """Read all of the content that `opened` returns, and compute all its digests."""
     hasher = ContentHasher(sha1=True, sha256=True)
     problem = None
     try:
@@ -381,7 +381,7 @@ def verify(opened: Callable[[], BlobReader]) -> Verified:
 
 
 def chunks(pairs: Iterable[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:
-    """Cut a listing of contents into lists of bounded length."""
+    """Split a listing of contents into lists of bounded length."""
     chunk: list[tuple[str, int]] = []
     for pair in pairs:
         chunk.append(pair)

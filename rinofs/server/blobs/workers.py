@@ -1,8 +1,8 @@
 """The processes that store contents in the same object store, and which of them are gone.
 
-Where they share a folder, each has a file there, and holds a lock on it, which the kernel lets go of when the
-process dies. So nobody has to guess by a clock whether a process still lives. Where they share a database,
-`rinofs.server.catalog.sharing.leases` has the same for them.
+Processes that share a folder each hold a lock on a file there, which the kernel releases when the process
+dies. So no clock is needed to guess whether a process is alive. For processes that share a database,
+`rinofs.server.catalog.sharing.leases` does the same.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ _NAME = re.compile("[0-9a-f]{32}")
 
 
 class WorkerRegistry(Protocol):
-    """The processes that store contents, this one among them."""
+    """The processes that store contents, including this one."""
 
     @property
     def own(self) -> str:
-        """The name of this process, which no other one ever had. It may get another one at any time."""
+        """The name of this process, never used by another. It may change at any time."""
 
     def gone(self) -> Iterator[str]:
-        """Yield the processes that add no contents any more, and may have left some; see `FolderRegistry`."""
+        """Yield the processes that no longer add contents, and may have left some; see `FolderRegistry`."""
 
     def left_behind(self, worker: str) -> None:
-        """Take note that this process has stored something under a name that may be gone."""
+        """Record that this process has stored something under a name that it may no longer have."""
 
     def close(self) -> None:
-        """Be gone."""
+        """Unregister this process."""
 
 
 class FolderRegistry:
@@ -48,7 +48,7 @@ class FolderRegistry:
     Parameters
     ----------
     folder : Path
-        Where their files are; made where missing.
+        Folder of the files; created if missing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -60,7 +60,7 @@ class FolderRegistry:
 
     @property
     def own(self) -> str:
-        """The name of this process, which no other one ever had. It gets one when it needs one."""
+        """The name of this process, never used by another. It is assigned on first use."""
         with self._lock:
             while self._file is None:
                 with storage_failures():
@@ -72,7 +72,7 @@ class FolderRegistry:
         file = path.open("xb")
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            # Between its making and the lock, a collection may have taken it for that of a dead process.
+            # Before it was locked, a garbage collection may have removed it as that of a dead process.
             mine = is_behind(file, path)
         except BlockingIOError:
             mine = False
@@ -83,21 +83,21 @@ class FolderRegistry:
         self._file, self._own = file, name
 
     def gone(self) -> Iterator[str]:
-        """Yield the processes that are gone; each is forgotten when the next one is asked for."""
+        """Yield the processes that are gone; each is forgotten when the next one is requested."""
         for path in sorted(self._folder.iterdir()):
             if not _NAME.fullmatch(path.name):
                 continue
-            # The lock is kept meanwhile: a process that is just starting must not take the name.
+            # Hold the lock meanwhile: a process that is just starting must not take the name.
             with exclusive(path, wait=False) as mine:
                 if mine:
                     yield path.name
                     path.unlink()
 
     def left_behind(self, worker: str) -> None:
-        """Do nothing: no process is taken to be gone that is not."""
+        """Do nothing: a live process never counts as gone."""
 
     def close(self) -> None:
-        """Be gone."""
+        """Unregister this process."""
         with self._lock:
             if self._file is not None:
                 self._file.close()

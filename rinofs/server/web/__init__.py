@@ -1,4 +1,5 @@
-"""HTTP without any service: connections, middleware, reading requests, responses with JSON and with content.
+"""HTTP, independent of any service: connections, middleware, requests, responses with JSON and content.
 
-It imports the server's `errors` and `settings`, and the protocol of `blobs`. It serves `auth` and `api`.
+It imports the server's `errors`, `settings` and `budgets`, and the protocol of `blobs`. `auth` and `api` use
+it.
 """

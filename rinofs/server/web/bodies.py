@@ -1,6 +1,6 @@
 """Read request bodies within limits: raw bytes, JSON documents, forms and multipart bodies.
 
-Fields and streams share a module, since an upload is to pass few of them: see "The data's way" in
+Fields and streams share a module, so that an upload passes through few modules: see "The data's way" in
 `docs/architecture.md`.
 """
 
@@ -192,7 +192,7 @@ async def body_stream(request: Request, limit: int | None, *, kept: bool = False
     limit : int or None
         Maximum length of the body in bytes.
     kept : bool
-        Whether the caller keeps the whole body in memory, which then counts against the budget for that.
+        Whether the caller keeps the whole body in memory; it then counts against the memory budget.
 
     Raises
     ------

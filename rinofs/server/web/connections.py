@@ -158,7 +158,7 @@ class Connections:
 
 
 def network_of(address: str) -> str:
-    """Return the key that an address is counted by: for IPv6 the /64 network, which one customer has."""
+    """Return the key under which an address counts: for IPv6 its /64 network, which one customer has."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -198,7 +198,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_body = False
         self._head_bytes = 0
         self._served = False  # this connection has had a response
-        self._waiting_since = 0.0  # the headers, or the next request
+        self._waiting_since = 0.0  # start of waiting for the headers or the next request
         self._body_bytes = 0
         self._beside_body = 0  # bytes of trailers or chunk framing since the last byte of a body
         self._seen_bytes = 0
@@ -208,7 +208,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._sending = 0  # bytes of a file that the kernel sends, bypassing the transport
         self._unsent = 0
         self._ended_at: float | None = None  # when the client closed its side
-        self.taken_at = 0.0  # when the client last read some of the data that waits for it
+        self.taken_at = 0.0  # when the client last read some of the pending data
 
     # Events of the connection and the parser
 
@@ -240,7 +240,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse received bytes, and refuse headers beyond the size limit."""
+        """Parse received bytes, and reject headers beyond the size limit."""
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > self.settings.max_header_bytes + len(data):
@@ -258,7 +258,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.send_400_response("")
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
-        """Keep the connection open for a response under way, after the client has closed its side."""
+        """Keep the connection open for a response in progress after the client has closed its side."""
         if self._in_body and not self.cycle.response_started:
             self.send_400_response(
                 f"The body ended after {self._body_bytes} bytes, before its announced end."
@@ -299,7 +299,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._body_bytes += len(body)
         cycle: Any = self.cycle
         if len(body) > HIGH_WATER_LIMIT and not cycle.body and not cycle.response_complete:
-            cycle.body, body = body, b""  # as it is: uvicorn would copy it twice
+            cycle.body, body = body, b""  # unchanged: uvicorn would copy it twice
         elif isinstance(cycle.body, bytes):
             cycle.body = bytearray(cycle.body)
         super().on_body(body)
@@ -318,7 +318,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self.all_connections.idle(self)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse data that is not HTTP or exceeds a limit, and close, after any response under way."""
+        """Reject data that is not HTTP or exceeds a limit, and close after any response in progress."""
         if self._answering() and not self._in_body:
             self.cycle.keep_alive = False
             return
@@ -415,7 +415,7 @@ class GuardedProtocol(HttpToolsProtocol):
 EXTENSION = "http.response.zerocopysend"
 """Type of the messages, and the key in ``scope["extensions"]`` that announces them."""
 
-POLL_MS = 2  # milliseconds for which a thread waits until the client can take more
+POLL_MS = 2  # milliseconds that a thread waits for the client to accept more
 MAX_HOLD = 0.05  # seconds after which a slow client has to give up its thread
 RECHECK = 0.25  # seconds between checks whether a client that reads nothing is still connected
 
@@ -431,7 +431,7 @@ class ZeroCopy:
     app : ASGIApp
         The application.
     waiting : callable
-        Called with the number of bytes that the kernel has still to send, whenever it changes.
+        Called with the number of bytes that the kernel still has to send, whenever it changes.
     """
 
     def __init__(self, app: ASGIApp, waiting: Callable[[int], object]) -> None:
@@ -503,7 +503,7 @@ async def _written(cycle: RequestResponseCycle) -> None:
 
 
 def _check(cycle: RequestResponseCycle) -> None:
-    # Of several requests on a connection, uvicorn tells only the last one that it is lost.
+    # If a connection with several requests is lost, uvicorn tells only the last request.
     if cycle.disconnected or cycle.transport.is_closing():
         raise BrokenPipeError(errno.EPIPE, "the client is gone")
 

@@ -50,7 +50,7 @@ def failed_precondition(method: str, headers: Headers, etag: str, modified: date
 
 
 def expected_tags(headers: Headers) -> tuple[frozenset[str] | None, frozenset[str]]:
-    """Return the etags of which an object must have one to be changed, or None, and those it must not have.
+    """Return the etags one of which an object needs to be changed (None: any), and those it must not have.
 
     For ``If-Unmodified-Since``, every object counts as modified just now: dates cannot tell changes within a
     second apart.

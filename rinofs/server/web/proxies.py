@@ -1,6 +1,6 @@
-"""Requests through a proxy: the client's address from a trusted proxy, and the path that the server is below.
+"""Requests through a proxy: the client's address from a trusted proxy, and the root path of the server.
 
-Both are plain ASGI and the outermost middleware: everything else sees the client's own address, scheme and
+Both are plain ASGI, and the outermost middleware: everything else sees the client's own address, scheme and
 host, and the paths of the API.
 """
 
@@ -49,7 +49,7 @@ def check_root_path(text: str) -> str:
     Raises
     ------
     ValueError
-        If the path is not valid for that.
+        If the path is not valid as a root path.
     """
     path = text.rstrip("/")
     if path and not _ROOT.fullmatch(path):
@@ -135,7 +135,7 @@ def _parts(values: Iterable[str]) -> list[str]:
 
 
 def _at(values: list[str], steps: int) -> str:
-    """Return the value from the proxy at a distance in hops; a single value holds for all of them."""
+    """Return the value from the proxy at a distance in hops; a single value applies to all of them."""
     return values[-min(steps, len(values))] if values else ""
 
 
@@ -169,7 +169,7 @@ def _address(text: str) -> Address | None:
 
 
 class BelowPath:
-    """Middleware that serves an application below a path too, for proxies that do not strip the path.
+    """Middleware that also serves an application below a path, for proxies that do not strip the path.
 
     Parameters
     ----------

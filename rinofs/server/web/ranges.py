@@ -42,7 +42,7 @@ def parse_ranges(header: str | None, size: int) -> list[ByteRange] | None:
     -------
     list of ByteRange or None
         The satisfiable ranges, in the order of the request; an empty list if there are none, for a response
-        with 416. None if the header is to be ignored: it is absent, malformed, has another unit, or asks for
+        with 416. None if the header must be ignored: it is absent, malformed, has another unit, or requests
         unreasonably many ranges or bytes.
     """
     specs = _split(header)

@@ -122,7 +122,7 @@ class JsonList(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the response; a list of one page is sent in one piece, with its length."""
-        # Nothing else may keep the data in memory: a slow client keeps it for long enough.
+        # Keep no other reference to the data: a slow client keeps it in memory for long enough.
         pages = await self._run(self._first_pages)
         if len(pages) < 2:
             self.body = b"".join([self._head, *pages, self._tail])
@@ -199,7 +199,7 @@ class AnswerFailures:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Call the application, and respond with 500 if it fails."""
         started = False
 
         async def noting(message: Message) -> None:
@@ -236,7 +236,7 @@ class MergeSlashes:
         self._below = below
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on."""
+        """Call the application with the merged path."""
         if scope["type"] == "http" and "//" in scope["path"]:
             path = _SLASHES.sub("/", scope["path"])
             if path.startswith(self._below):
@@ -248,7 +248,7 @@ _HOST = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::\d{1,5})?", re.ASCII)
 
 
 class HostGuard:
-    """Middleware that refuses requests for other hosts with 421, and those without a host with 400.
+    """Middleware that rejects requests for other hosts with 421, and those without a host with 400.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ class HostGuard:
     allowed : collection of str
         Allowed names and addresses, besides those of the loopback interface; ports are ignored.
     exempt : collection of str
-        Paths that any host may be used for, since their responses are useless to other web pages.
+        Paths that accept any host, since their responses are useless to other web pages.
     """
 
     def __init__(self, app: ASGIApp, allowed: Collection[str], exempt: Collection[str] = ()) -> None:
@@ -267,7 +267,7 @@ class HostGuard:
         self._known: set[bytes] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Call the application, or refuse the request."""
+        """Call the application, or reject the request."""
         if scope["type"] != "http" or scope["path"] in self._exempt:
             await self._app(scope, receive, send)
             return

@@ -68,7 +68,7 @@ async def receive_upload(
     Parameters
     ----------
     request : Request
-        The request; its body was not read yet.
+        The request, whose body has not been read.
     blobs : BlobStore
         Store for the content.
     any_part : bool
@@ -119,7 +119,7 @@ async def read_upload(request: Request, limit: int) -> tuple[dict[str, object], 
     Parameters
     ----------
     request : Request
-        The request; its body was not read yet.
+        The request, whose body has not been read.
     limit : int
         Maximum size of the content in bytes.
 
@@ -162,7 +162,7 @@ async def receive_binary(request: Request, blobs: BlobStore) -> AsyncIterator[Re
     Parameters
     ----------
     request : Request
-        The request; its body was not read yet.
+        The request, whose body has not been read.
     blobs : BlobStore
         Store for the content.
 
