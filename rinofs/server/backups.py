@@ -1,9 +1,9 @@
 """Backups of a data folder, made while it is served, and restoring them.
 
-A backup is a folder with ``b3/`` and ``contents/``, as ``blobs/`` of a data folder has them, a copy of the
+A backup is a folder with ``b3/`` and ``contents/``, as in ``blobs/`` of a data folder, a copy of the
 database, and ``backup.json``, which names that copy and is replaced last: until then the earlier backup is
-whole. Contents are kept by their digest, so that the next backup copies only new ones, and one that was
-interrupted continues.
+intact. Contents are stored by digest, so that the next backup copies only new ones, and an interrupted one
+can be continued.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DATABASE = "rinofs.sqlite3"
 MANIFEST = "backup.json"
 FORMAT = 2
 BEFORE = 1
-"""The format without contents by BLAKE3, which this version reads and brings up to date."""
+"""The format without contents by BLAKE3, which this version reads and upgrades."""
 _RESTORING = "restore-unfinished"
 
 
@@ -46,10 +46,10 @@ class BackupError(Exception):
 
 
 class Watcher(Protocol):
-    """What is told how far a backup is, and may raise to end it."""
+    """Receives the progress of a backup, and may raise to abort it."""
 
     def expect(self, total: int) -> None:
-        """Expect so many bytes of contents."""
+        """Expect this many bytes of contents."""
 
     def add(self, size: int) -> None:
         """Count bytes as done."""
@@ -62,17 +62,17 @@ class BackupReport:
     Attributes
     ----------
     contents : int
-        Contents in it.
+        Number of contents.
     bytes : int
-        Their bytes.
+        Their size.
     copied : int
-        Contents that were not there before.
+        Number of contents that were not there before.
     bytes_copied : int
-        Their bytes.
+        Their size.
     problems : tuple of str
-        What is missing or damaged; empty where all is well.
+        What is missing or damaged; empty if nothing is.
     in_object_store : int
-        Contents that the database finds in an object store, and that are not in the backup.
+        Number of contents that are in an object store, and so not in the backup.
     """
 
     contents: int
@@ -86,28 +86,28 @@ class BackupReport:
 def back_up(
     data_dir: Path, destination: Path, watcher: Watcher, *, link: bool = True, verify: bool = False
 ) -> BackupReport:
-    """Bring a backup of a data folder up to date, while it may be served.
+    """Update a backup of a data folder, which may be served meanwhile.
 
-    Everything that was acknowledged before the call is in it. Until it is done, nothing is removed from the
-    data folder, and the backup that was there before stays whole.
+    The backup has everything that was acknowledged before the call. Until it is done, nothing is removed from
+    the data folder, and the previous backup stays intact.
 
     Parameters
     ----------
     data_dir : Path
         The folder of a server.
     destination : Path
-        The folder of the backup; made where missing.
+        The folder of the backup; created if missing.
     watcher : Watcher
-        Is told how far it is.
+        Receives the progress.
     link : bool
-        Whether contents on the same disk may be hard links in place of copies.
+        Whether contents on the same disk may be hard links instead of copies.
     verify : bool
-        Whether contents that are in the backup already are read again.
+        Whether contents that are already in the backup are read again.
 
     Raises
     ------
     BackupError, FolderInUseError
-        If it cannot be made there.
+        If the backup cannot be made there.
     """
     data_dir, destination = data_dir.resolve(), destination.resolve()
     if not (data_dir / DATABASE).is_file():
@@ -133,9 +133,9 @@ def back_up(
 
 
 def restore(backup: Path, data_dir: Path, watcher: Watcher) -> BackupReport:
-    """Make a data folder of a backup, for a server to be started on.
+    """Make a data folder from a backup, on which a server can be started.
 
-    Every content is read and compared with its digest. A call that was interrupted is continued by another.
+    Every content is read and compared with its digest. Another call continues an interrupted one.
 
     Parameters
     ----------
@@ -144,12 +144,12 @@ def restore(backup: Path, data_dir: Path, watcher: Watcher) -> BackupReport:
     data_dir : Path
         The new folder, which must be missing or empty.
     watcher : Watcher
-        Is told how far it is.
+        Receives the progress.
 
     Raises
     ------
     BackupError, FolderInUseError
-        If that cannot be done.
+        If the backup cannot be restored there.
     """
     if not (backup / MANIFEST).is_file():
         raise BackupError(f"{backup}: not a backup; `rinofs admin backup` makes them")
@@ -204,7 +204,7 @@ def _copy(
 
 
 def _prepare(destination: Path) -> None:
-    """Make the folder of a backup, or refuse one that holds something else."""
+    """Create the folder of a backup, or reject one that holds something else."""
     if (destination / MANIFEST).exists():
         return
     if destination.exists() and any(destination.iterdir()):
@@ -260,7 +260,7 @@ def _digest(path: Path) -> str:
 
 
 def _place_database(source: Path, data_dir: Path) -> None:
-    """Copy the database last: a folder without it is served by nobody."""
+    """Copy the database, as the last step: no server serves a folder without it."""
     temporary = data_dir / f"{DATABASE}.partial"
     with suppress(FileNotFoundError):
         temporary.unlink()

@@ -1,4 +1,4 @@
-"""The data folder: whose it is, and who else of the machine can get into it."""
+"""The data folder: whose it is, and who else on the machine can access it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["DATABASE", "LOCK", "DataDirError", "close_to_others", "prepare_folde
 DATABASE = "rinofs.sqlite3"
 """The name of the database in the folder."""
 LOCK = "serve.lock"
-"""The name of the file that keeps a second server off the folder."""
+"""The name of the lock file that keeps a second server off the folder."""
 
 _BLOBS = "blobs"
 _OWN_FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCK)
@@ -25,11 +25,11 @@ _CONTENTS = frozenset({_BLOBS, "workers", "cache"})
 
 
 class DataDirError(Exception):
-    """A folder cannot be, or must not be, a server's."""
+    """A folder cannot, or must not, be used by a server."""
 
 
 def prepare_folder(data_dir: Path, *, has_database: bool = True) -> list[str]:
-    """Make a folder where it is missing, and see that it is the server's own, and not everybody's.
+    """Create a folder if it is missing, and check that it is the server's own, and not world-writable.
 
     Parameters
     ----------
@@ -41,12 +41,12 @@ def prepare_folder(data_dir: Path, *, has_database: bool = True) -> list[str]:
     Returns
     -------
     list of str
-        What the administrator should know about it.
+        Warnings for the administrator.
 
     Raises
     ------
     DataDirError
-        If it has other things in it, or everybody on the machine can write there.
+        If it holds other files, or is world-writable.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     _check_own(data_dir, _NO_DATA if has_database else _NO_DATA | _CONTENTS)
@@ -74,19 +74,19 @@ def _check_rights(data_dir: Path) -> list[str]:
 
 
 def close_to_others(data_dir: Path, *, make_database: bool = True) -> None:
-    """Make the database and all that is stored readable by the owner alone.
+    """Make the database and everything that is stored readable by the owner only.
 
     Parameters
     ----------
     data_dir : Path
         The folder.
     make_database : bool
-        Whether to make an empty one where it is missing, so that it is closed from the start.
+        Whether to create an empty one if it is missing, so that it is private from the start.
 
     Raises
     ------
     DataDirError
-        If a symbolic link is in place of one of them.
+        If one of them is a symbolic link.
     """
     for name in _OWN_FILES:
         _close_file(data_dir / name, make=make_database and name == DATABASE)
@@ -95,7 +95,7 @@ def close_to_others(data_dir: Path, *, make_database: bool = True) -> None:
         raise _link(blobs)
     blobs.mkdir(mode=0o700, exist_ok=True)
     if blobs.stat().st_mode & 0o077:
-        # What is below may be open as well; the folder itself comes last, so that a restart goes on here.
+        # What is below may be open as well; the folder itself comes last, so that a restart continues here.
         for path in _all_below(blobs):
             path.chmod(0o700 if path.is_dir() else 0o600)
         blobs.chmod(0o700)
@@ -103,7 +103,7 @@ def close_to_others(data_dir: Path, *, make_database: bool = True) -> None:
 
 @contextmanager
 def private_files() -> Iterator[None]:
-    """Have this process make files that the owner alone can read, whatever the shell's umask is."""
+    """Make this process create files that only the owner can read, whatever the shell's umask is."""
     before = os.umask(0o077)
     try:
         yield

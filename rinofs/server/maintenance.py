@@ -1,6 +1,6 @@
 """Maintenance: garbage collection, consistency checks, and digests that are computed after an upload.
 
-All of it may run while a server does.
+All of it may run while a server is running.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class FsckReport:
     blobs_filled : int
         Contents whose missing digests were stored.
     blobs_merged : int
-        Contents that were stored twice, and have been merged.
+        Contents that were stored twice, and were merged.
     """
 
     objects_checked: int
@@ -110,7 +110,7 @@ def gc(services: Services) -> GcReport:
 def gc_in_turn(services: Services, every: float) -> GcReport:
     """Collect garbage as `gc` does, unless another process on the same database has done so recently.
 
-    Then only what this process itself has left behind is removed, which others do not know.
+    In that case, only what this process itself left behind is removed: others do not know about it.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def fsck(services: Services) -> FsckReport:
 
 
 def _merge(services: Services, row: BlobRow, other: BlobRow, found: Digests) -> bool:
-    """Merge two rows of the same content into one whose content is whole."""
+    """Merge two rows of the same content into one whose content is intact."""
     whole = services.blobs.verify(other.key).problem_of(blake3=other.blake3, sha256=other.sha256) is None
     kept, given_up = (other, row) if whole else (row, other)
     with services.blobs.keep(kept.key, kept.size) as there:
@@ -186,7 +186,7 @@ def take_sha256s(services: Services, stopping: threading.Event) -> None:
     unreadable: set[int] = set()
     while True:
         services.without_sha256.clear()
-        if stopping.is_set():  # perhaps since a moment ago, and then nobody sets the other one again
+        if stopping.is_set():  # if it was set just before `clear`, nobody sets the other again
             return
         try:
             row = blob_rows.without_sha256(services.database, unreadable)

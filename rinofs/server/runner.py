@@ -1,4 +1,4 @@
-"""Running the server: its folder, its port, its process."""
+"""Running the server: folder lock, port, and process."""
 
 from __future__ import annotations
 
@@ -46,28 +46,28 @@ __all__ = [
 ]
 
 SWITCH_INTERVAL = 0.001
-"""Seconds that a thread may hold Python's lock while others wait for it."""
+"""Seconds that a thread may hold the GIL while others wait for it."""
 
 _WILDCARDS = frozenset({"0.0.0.0", "::", ""})  # noqa: S104 (recognised, not bound)
 
 CLEANUP = 10.0
-"""Seconds after which a process ends that has stopped to answer, whatever its threads still do."""
+"""Seconds after which a process that has stopped serving exits, whatever its threads still do."""
 
 CLEANUP_AT_ONCE = 1.0
-"""The same where it was told to end a second time."""
+"""The same after a second signal to stop."""
 
 
 class DataDirBusyError(Exception):
-    """Another process serves the folder."""
+    """Another process is serving the folder."""
 
 
 class PortBusyError(Exception):
-    """The address cannot be listened on."""
+    """The server cannot listen on the address."""
 
 
 @contextmanager
 def exclusive(data_dir: Path) -> Iterator[None]:
-    """Keep other servers off a folder, which is made where missing.
+    """Keep other servers off a folder, which is created if missing.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def exclusive(data_dir: Path) -> Iterator[None]:
     Raises
     ------
     DataDirBusyError
-        If another process, or another server of this one, serves it.
+        If another process, or another server in this one, is serving it.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = FileLock(data_dir / LOCK, blocking=False, mode=0o600)
@@ -92,19 +92,19 @@ def exclusive(data_dir: Path) -> Iterator[None]:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Begin to listen.
+    """Open a listening socket.
 
     Parameters
     ----------
     host : str
         Name or address of an interface.
     port : int
-        The port; 0 for one that is free.
+        The port; 0 for any free one.
 
     Raises
     ------
     PortBusyError
-        If that cannot be done, most often because another process listens there.
+        If that fails, usually because another process listens there.
     """
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -113,22 +113,22 @@ def listen(host: str, port: int) -> socket.socket:
     except socket.gaierror as error:
         raise PortBusyError(f"cannot listen on {host}: {error.strerror}") from error
     except OSError as error:
-        # Its own text says the address once more.
+        # The error's own text would repeat the address.
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise PortBusyError(f"cannot listen on {host} port {port}: {reason}") from error
 
 
 def endpoint_url(listener: socket.socket, host: str, allowed_hosts: tuple[str, ...] = ()) -> str:
-    """Return the URL under which a server can be reached.
+    """Return the URL at which a server can be reached.
 
     Parameters
     ----------
     listener : socket
-        What it listens on.
+        The socket that it listens on.
     host : str
         The name or address that it was told to listen on.
     allowed_hosts : tuple of str
-        Names that it answers for; the first stands for all interfaces.
+        Names that it answers to; the first is used if it listens on all interfaces.
     """
     name = host
     if host in _WILDCARDS:
@@ -138,20 +138,20 @@ def endpoint_url(listener: socket.socket, host: str, allowed_hosts: tuple[str, .
 
 
 class Server(uvicorn.Server):
-    """One process that answers on one socket.
+    """One process that serves one socket.
 
     Parameters
     ----------
     app : ASGIApp
-        What answers.
+        The application.
     settings : ServerSettings
-        Where deadlines come from.
+        The source of timeouts.
     on_ready : callable, optional
-        Called when requests are answered.
+        Called once the server answers requests.
     on_stop : callable, optional
-        Called when a signal tells the process to end, while requests are still answered.
+        Called when a signal tells the process to stop, while requests are still answered.
     protocol : type, optional
-        What talks to clients in place of the guarded protocol of these settings.
+        Used with clients instead of the guarded protocol of these settings.
     """
 
     def __init__(
@@ -182,36 +182,36 @@ class Server(uvicorn.Server):
         self._on_ready = on_ready
         self._on_stop = on_stop
         self._delay = settings.shutdown_delay
-        self._stops_at: float | None = None  # when it no longer listens
-        self._cut = asyncio.Event()  # requests under way are not waited for
+        self._stops_at: float | None = None  # when it stops listening
+        self._cut = asyncio.Event()  # set to stop waiting for requests in progress
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._ends = SimpleQueue[float]()  # seconds after which the process ends, whatever happens
+        self._ends = SimpleQueue[float]()  # seconds after which the process exits, whatever happens
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to answer."""
+        """Start to answer requests."""
         self._loop = asyncio.get_running_loop()
         await super().startup(sockets)
         if self._on_ready is not None:
             self._on_ready()
 
     async def on_tick(self, counter: int) -> bool:
-        """Tell, ten times a second, whether to stop."""
+        """Return whether to stop; called ten times a second."""
         late = self._stops_at is not None and time.monotonic() >= self._stops_at
         return await super().on_tick(counter) or late
 
     def stop(self) -> None:
-        """Have the server end, from any thread."""
+        """Stop the server; may be called from any thread."""
         self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (as signal handlers are)
-        """Begin to end; on a second signal, end at once."""
+        """Begin to stop; on a second signal, stop at once."""
         # Nothing here may wait for a lock: a handler interrupts whatever the main thread does.
         if self._stops_at is None:
             self._stops_at = time.monotonic() + self._delay
             self._ends.put(self._delay + (self.config.timeout_graceful_shutdown or 0) + CLEANUP)
             if self._on_stop is not None:
                 self._on_stop()
-            # Clients and proxies that keep connections turn elsewhere before this one is refused to them.
+            # Clients and proxies that keep connections switch to other servers before this one refuses them.
             closing = (b"connection", b"close")
             self.config.encoded_headers.append(closing)
             self.server_state.default_headers = [*self.server_state.default_headers, closing]
@@ -222,23 +222,23 @@ class Server(uvicorn.Server):
                 self._loop.call_soon_threadsafe(self._cut.set)
 
     async def _wait_tasks_to_complete(self) -> None:
-        """Wait for requests under way, unless they shall be cut."""
+        """Wait for requests in progress, unless they are to be cut off."""
         waiting = asyncio.ensure_future(super()._wait_tasks_to_complete())
         cut = asyncio.ensure_future(self._cut.wait())
         try:
             await asyncio.wait((waiting, cut), return_when=asyncio.FIRST_COMPLETED)
             if not waiting.done():
-                raise TimeoutError  # uvicorn cancels them, as when their time is over
+                raise TimeoutError  # uvicorn cancels them, as after the timeout
             waiting.result()
         finally:
             waiting.cancel()
             cut.cancel()
 
     def run_until_signalled(self, listener: socket.socket) -> None:
-        """Answer until the process is told to end by SIGTERM or Ctrl-C, then return.
+        """Serve until SIGTERM or Ctrl-C, then return.
 
-        Requests are answered for ``settings.shutdown_delay`` more seconds, and those under way then have
-        ``settings.shutdown_timeout`` to end. A second signal ends both.
+        Requests are answered for ``settings.shutdown_delay`` more seconds; those in progress then have
+        ``settings.shutdown_timeout`` to finish. A second signal cuts both short.
 
         Parameters
         ----------
@@ -246,11 +246,9 @@ class Server(uvicorn.Server):
             What to listen on; closed at the end.
         """
         raise_file_limit()
-        # What computes for long lets others have their turn more often than every 5 ms: each request needs
-        # several turns.
+        # Make long computations yield more often than every 5 ms: each request needs several turns.
         sys.setswitchinterval(SWITCH_INTERVAL)
-        # What was loaded until here stays; looking through it for garbage again and again would take longer
-        # than answering.
+        # What is loaded by now stays; scanning it for garbage again and again would take longer than serving.
         gc.collect()
         gc.freeze()
         self.config.load()
@@ -261,12 +259,12 @@ class Server(uvicorn.Server):
 
 
 def _end_in_time(ends: SimpleQueue[float]) -> None:
-    """End this process when it is time, even if a thread hangs: what was acknowledged is on the disk.
+    """Exit this process in time, even if a thread hangs: what was acknowledged is on the disk.
 
     Parameters
     ----------
     ends : SimpleQueue of float
-        Seconds from now; the earliest end counts. Unlike other queues, it can be filled by a signal handler.
+        Seconds from now; the earliest counts. Unlike other queues, it can be filled by a signal handler.
     """
     deadline = time.monotonic() + ends.get()
     while (left := deadline - time.monotonic()) > 0:
@@ -276,17 +274,17 @@ def _end_in_time(ends: SimpleQueue[float]) -> None:
 
 
 def raise_file_limit() -> None:
-    """Let the process have as many files and connections open as the system allows it."""
+    """Let the process open as many files and connections as the system allows."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # macOS allows less than it says
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def is_wildcard(host: str) -> bool:
-    """Tell whether listening on a host means listening on all interfaces."""
+    """Return whether listening on a host means listening on all interfaces."""
     return host in _WILDCARDS
 
 
 def is_exposed(host: str) -> bool:
-    """Tell whether listening on a host lets other machines in."""
+    """Return whether listening on a host exposes the server to other machines."""
     return is_wildcard(host) or not is_loopback(host)

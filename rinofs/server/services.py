@@ -99,7 +99,7 @@ class Services:
 
 
 def open_services(settings: ServerSettings, *, blobs: BlobStore | None = None) -> Services:
-    """Open the data of a server; what a data folder lacks is created or upgraded.
+    """Open the data of a server; create or upgrade what a data folder lacks.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ def _open_blobs(
                 f"contents of this database are in {stored}; name that: --blobs, or RINOFS_BLOBS"
             )
         if asked == FOLDER:
-            cache_size = 0  # workers share the folder, which those who keep copies there may not
+            cache_size = 0  # workers share the folder, but could not share one with a cache in it
     url = stored if asked in {None, FOLDER} else asked
     if url is None:
         _claim_folder(settings, workers)

@@ -27,7 +27,7 @@ LONGEST_WAIT = 300
 LONGEST_SHARED_WAIT = 60
 """The same if others may have caused the wait."""
 KNOWN_FOR = 30 * 24 * 3600
-"""Seconds for which an address that signed in to an account is spared what others do to that account."""
+"""Seconds for which an address that signed in to an account is exempt from the limit per account."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class SignInThrottle:
         self._database = database
 
     def begin(self, attempt: Attempt) -> None:
-        """Count an attempt as a failure, before its password is checked; `succeed` takes that back.
+        """Count an attempt as a failure, before its password is checked; `succeed` undoes that.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class SignInThrottle:
         with self._database.write() as connection:
             limits = self._limits(connection, attempt)
             signins.lock(connection, (limit.digest for limit in limits))
-            moment = self._database.moment(connection)  # not before what others have counted meanwhile
+            moment = self._database.moment(connection)  # after locking, so not before what others counted
             left = signins.seconds_to_wait(connection, limits, moment)
             if left <= 0:
                 signins.count_attempt(connection, limits, moment)

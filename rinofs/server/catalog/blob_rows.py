@@ -1,7 +1,7 @@
-"""Rows of contents: filling in digests that are taken later, merging and removing them.
+"""Rows of contents: filling in digests that are computed later, merging and removing them.
 
-A content is removed in two steps. Within one transaction its row goes, if nothing refers to it any more; then
-the store is told the key. A crash in between leaves a content without a row, which a collection finds.
+A content is removed in two steps. One transaction deletes its row, if nothing refers to it any more; then the
+store removes the key. A crash in between leaves a content without a row, which garbage collection finds.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ class BlobRow:
     id : int
         Its number.
     key : str
-        What the store knows it by.
+        Its key in the store.
     size : int
-        Bytes.
+        Size in bytes.
     etag : str
         Its etag.
     blake3, sha256 : str or None
-        Its digests, in hex, as far as they were taken.
+        Its digests, in hex, as far as computed.
     """
 
     id: int
@@ -71,19 +71,19 @@ _UNREFERENCED = and_(*(~exists().where(column == blobs.c.id) for column in BLOB_
 
 
 def drop_unreferenced(connection: Connection, numbers: Iterable[int]) -> set[str]:
-    """Remove those of some rows that nothing refers to any more.
+    """Remove those rows that nothing refers to any more.
 
     Returns
     -------
     set of str
-        Their keys, without those that are deleted from an object store later.
+        Their keys, except those that are deleted from an object store later.
     """
     left = sorted(set(numbers))
     keys: set[str] = set()
     for start in range(0, len(left), _CHUNK):
         chunk = left[start : start + _CHUNK]
-        # What somebody is about to refer to is left alone. Who refers to one of the others has done so by
-        # now, which the next statement sees, or waits, and finds it gone.
+        # Skip rows that another transaction is about to refer to. One that refers to the others has either
+        # done so by now, which the next statement sees, or waits, and finds the row gone.
         free = select(blobs.c.id).where(blobs.c.id.in_(chunk)).with_for_update(skip_locked=True)
         gone = delete(blobs).where(blobs.c.id.in_(connection.scalars(free).all()), _UNREFERENCED)
         keys.update(connection.scalars(gone.returning(blobs.c.key)))
@@ -105,14 +105,14 @@ def remove_unreferenced(database: Database) -> None:
 
 
 def doom(connection: Connection, keys: Iterable[str]) -> set[str]:
-    """Note those of some keys that are an object store's, whose objects nothing needs after a while.
+    """Mark the keys that belong to an object store, so that their objects are deleted after a while.
 
-    Until then, an earlier state of the database finds them, and so does who has just looked them up.
+    Until then, earlier states of the database and readers that have just looked them up can use them.
 
     Returns
     -------
     set of str
-        These keys.
+        The marked keys.
     """
     mine = {key for key in keys if is_object_key(key)}
     if mine:
@@ -122,7 +122,7 @@ def doom(connection: Connection, keys: Iterable[str]) -> set[str]:
 
 
 def due(database: Database, delay: float) -> Iterator[list[str]]:
-    """Yield keys that were doomed some seconds ago; each list has to be forgotten before the next one."""
+    """Yield keys that were doomed at least `delay` seconds ago; forget each list before taking the next."""
     while True:
         with database.read() as connection:
             before = database.moment(connection) - delay
@@ -134,13 +134,13 @@ def due(database: Database, delay: float) -> Iterator[list[str]]:
 
 
 def forget_doomed(database: Database, keys: Sequence[str]) -> None:
-    """Take note that the objects of doomed keys are deleted."""
+    """Remove doomed keys whose objects were deleted."""
     with database.write() as connection:
         connection.execute(delete(doomed).where(doomed.c.key.in_(keys)))
 
 
 def with_row(database: Database, keys: Sequence[str]) -> set[str]:
-    """Return those of some keys that have a row."""
+    """Return the keys that have a row."""
     with database.read() as connection:
         return set(connection.scalars(select(blobs.c.key).where(blobs.c.key.in_(keys))))
 
@@ -155,13 +155,13 @@ def referred(database: Database, keys: Sequence[str]) -> set[str]:
 
 
 def blake3_of(database: Database, key: str) -> str | None:
-    """Return the digest of a content, in hex; None where it is not known."""
+    """Return the BLAKE3 of a content, in hex; None if it is not known."""
     with database.read() as connection:
         return connection.scalar(select(blobs.c.blake3).where(blobs.c.key == key))
 
 
 def size_of(database: Database, *, in_objects: bool) -> int:
-    """Return the bytes of all contents that are in an object store, or of all others."""
+    """Return the total size of all contents in an object store, or of all others."""
     there = blobs.c.key.like(f"{OBJECTS}/%")
     with database.read() as connection:
         found = connection.scalar(select(func.sum(blobs.c.size)).where(there if in_objects else ~there))
@@ -169,12 +169,12 @@ def size_of(database: Database, *, in_objects: bool) -> int:
 
 
 def move(database: Database, row: BlobRow, blob: Blob) -> bool:
-    """Have a content looked for under another key, where all of it is stored.
+    """Change the key of a content to another one, under which all of it is stored.
 
     Returns
     -------
     bool
-        Whether its row was still there, with the key that it had.
+        Whether its row still existed, with its old key.
     """
     with database.write() as connection:
         hold_workers(connection, [blob.key])
@@ -186,7 +186,7 @@ def move(database: Database, row: BlobRow, blob: Blob) -> bool:
 
 
 def has_objects(database: Database) -> bool:
-    """Tell whether any content is in an object store, or waits to be deleted there."""
+    """Return whether any content is in an object store, or waits to be deleted there."""
     in_store = select(blobs.c.id).where(blobs.c.key.like(f"{OBJECTS}/%")).limit(1)
     with database.read() as connection:
         found = connection.scalar(in_store) or connection.scalar(select(doomed.c.key).limit(1))
@@ -194,7 +194,7 @@ def has_objects(database: Database) -> bool:
 
 
 def all_rows(database: Database) -> Iterator[BlobRow]:
-    """Yield the rows of all contents, in batches, each batch as of the moment when it is read."""
+    """Yield the rows of all contents, in batches, each as of the time when it is read."""
     last = 0
     while True:
         wanted = select(*_COLUMNS).where(blobs.c.id > last).order_by(blobs.c.id).limit(_CHUNK)
@@ -207,7 +207,7 @@ def all_rows(database: Database) -> Iterator[BlobRow]:
 
 
 def without_sha256(database: Database, passed_over: Collection[int] = ()) -> BlobRow | None:
-    """Return a content whose SHA-256 was not taken yet; None where there is none."""
+    """Return a content without SHA-256, or None."""
     wanted = select(*_COLUMNS).where(blobs.c.sha256.is_(None), blobs.c.blake3.is_not(None))
     wanted = wanted.where(blobs.c.id.not_in(sorted(passed_over))).order_by(blobs.c.id).limit(1)
     with database.read() as connection:
@@ -216,19 +216,19 @@ def without_sha256(database: Database, passed_over: Collection[int] = ()) -> Blo
 
 
 def set_sha256(database: Database, row: BlobRow, sha256: str) -> None:
-    """Note the SHA-256 of a content; nothing else that is known of it changes."""
+    """Store the SHA-256 of a content; change nothing else."""
     same = (blobs.c.id == row.id) & (blobs.c.blake3 == row.blake3)
     with database.write() as connection:
         connection.execute(update(blobs).where(same).values(sha256=sha256))
 
 
 def fill(database: Database, row: BlobRow, found: Digests) -> BlobRow | None:
-    """Note the digests of a content that was read, as far as they were not known.
+    """Store the missing digests of a content that was read.
 
     Returns
     -------
     BlobRow or None
-        Another row of the same content, where there is one: then nothing was noted; see `merge`.
+        Another row of the same content, if there is one: then nothing was stored; see `merge`.
     """
     same = select(*_COLUMNS).where(blobs.c.blake3 == found.blake3, blobs.c.id != row.id)
     present = and_(blobs.c.id == row.id, blobs.c.key == row.key)
@@ -245,7 +245,7 @@ def fill(database: Database, row: BlobRow, found: Digests) -> BlobRow | None:
 
 
 class _StoredAgainError(Exception):
-    """The same content was stored once more at this moment."""
+    """The same content has just been stored again."""
 
 
 def _fill(connection: Connection, change: Update) -> None:
@@ -256,23 +256,23 @@ def _fill(connection: Connection, change: Update) -> None:
 
 
 def merge(database: Database, kept: BlobRow, given_up: BlobRow, found: Digests) -> bool:
-    """Have all that refers to one of two rows of the same content refer to the other one.
+    """Redirect all references from one of two rows of the same content to the other one.
 
     Parameters
     ----------
     database : Database
-        Where the rows are.
+        The database.
     kept : BlobRow
-        The row that stays; the caller keeps its content, which is whole, from being collected.
+        The row that stays; the caller keeps its content, which is intact, from being collected.
     given_up : BlobRow
-        The row that goes.
+        The row that is deleted.
     found : Digests
-        What the content is known by.
+        The digests of the content.
 
     Returns
     -------
     bool
-        Whether the rows were still as they are given; nothing is changed otherwise.
+        Whether the rows were still as given; otherwise nothing is changed.
     """
     with database.write() as connection:
         wanted = select(*_COLUMNS).where(blobs.c.id.in_([kept.id, given_up.id])).order_by(blobs.c.id)

@@ -1,8 +1,8 @@
-"""Transactions of the catalog, the errors that clients see, and requests that are repeated.
+"""Transactions of the catalog, the errors that clients see, and repeated requests.
 
-A client that did not get the answer to a request repeats it with the same idempotency key. The outcome of the
-first request is stored, as data, in the transaction that does the work (`Database.once`): it is there if and
-only if the work is done. Answers are rendered from it after the commit.
+A client that did not get the response to a request repeats it with the same idempotency key. The outcome of
+the first request is stored, as data, in the transaction that does the work (`Database.once`): it exists if
+and only if the work is done. Responses are rendered from it after the commit.
 """
 
 from __future__ import annotations
@@ -58,16 +58,16 @@ STATEMENT_TIMEOUT = 20.0
 """Seconds of processor time that the statements of one transaction may take."""
 
 CONNECTIONS = 20
-"""Connections of one process to a database that is a server of its own."""
+"""Connections of one process to a database server."""
 
 OUTCOME_LIFETIME = 24 * 3600.0
 """Seconds for which outcomes of requests with an idempotency key are kept."""
 
-# Below this level it writes down parameters and rows, with digests of secrets and all that users keep.
+# Below this level it logs parameters and rows, including digests of secrets and users' data.
 logging.getLogger("sqlalchemy.engine").setLevel(logging.WARNING)
 
-# Putting statements together takes longer than running them.
-# One of the same key that is kept no longer may be there still.
+# Building statements takes longer than running them, so they are built once.
+# An expired outcome with the same key may still exist; it is overwritten.
 _OUTCOME = ("owner", "key", "request", "outcome", "created")
 _REMEMBER = put(outcomes, *_OUTCOME, changed=_OUTCOME[2:])
 _SET = put(properties, "name", "value", changed=("value",))
@@ -95,7 +95,7 @@ class RequestKey:
     digest: str
 
 
-class Repeated(Exception):  # noqa: N818 (no failure: the work is done already)
+class Repeated(Exception):  # noqa: N818 (not a failure: the work is already done)
     """A request with this idempotency key was carried out before.
 
     Attributes
@@ -145,7 +145,7 @@ class Unit:
         raise Repeated(orjson.loads(row.outcome))
 
     def keep(self, outcome: object) -> None:
-        """Store the outcome of the request, if it has a key: any value that `orjson` can write."""
+        """Store the outcome of the request, if it has a key: any value that `orjson` can serialize."""
         if self._key is None:
             return
         row = {
@@ -163,7 +163,7 @@ class Unit:
 
 
 class Database:
-    """A database, opened.
+    """An open database.
 
     Parameters
     ----------
@@ -172,22 +172,22 @@ class Database:
     busy_timeout : float
         Seconds that a transaction waits for others to end.
     statement_timeout : float
-        Seconds of processor time that the statements of a transaction may take that reads; one that writes
-        has three times as many. PostgreSQL limits each statement, by the clock.
+        Seconds of processor time that the statements of a reading transaction may take; a writing one has
+        three times as many. PostgreSQL limits each statement, by elapsed time.
     connections : int
-        How many connections to PostgreSQL are open at the same time.
+        Maximum number of open connections to PostgreSQL.
     clock : callable, optional
-        Returns Unix time; by default that of the database, for times that processes compare.
+        Returns Unix time; by default, times that processes compare come from the database.
 
     Attributes
     ----------
     kind : DatabaseKind
-        SQLite or PostgreSQL, and what that means.
+        SQLite or PostgreSQL, with its specifics.
 
     Raises
     ------
     UnusableDatabaseError
-        If there is no such database.
+        If the URL is of no supported database, or its driver is not installed.
     """
 
     def __init__(
@@ -212,7 +212,7 @@ class Database:
         )
 
     def moment(self, connection: Connection) -> float:
-        """Return the seconds since 1970 by the clock of the database, which all processes share."""
+        """Return the Unix time by the clock of the database, which all processes share."""
         return self.clock() if self._timed_by_caller else database_time(connection)
 
     def properties(self) -> dict[str, str]:
@@ -254,7 +254,7 @@ class Database:
     ) -> None:
         """Add an entry to the audit log, in a writing transaction; see `rinofs.server.catalog.users.audit`.
 
-        Where `source` is None, the entry names the address of the request that is being answered, if any.
+        If `source` is None, the entry names the client address of the current request, if any.
         """
         if source is None:
             source = CLIENT_ADDRESS.get()
@@ -262,13 +262,13 @@ class Database:
 
     @contextmanager
     def read(self, *, keep_sql: bool = True) -> Iterator[Connection]:
-        """Run a transaction that sees one state of everything and changes nothing.
+        """Run a read-only transaction that sees one consistent snapshot.
 
         Parameters
         ----------
         keep_sql : bool
-            Whether statements are kept, compiled, for the next time. Large ones that clients put together
-            had better not be: what they compile to has megabytes, and no two need be alike.
+            Whether compiled statements are cached. Large ones that clients compose should not be: they
+            compile to megabytes, and rarely recur.
 
         Raises
         ------
@@ -282,7 +282,7 @@ class Database:
 
     @contextmanager
     def lookups(self) -> Iterator[Reader]:
-        """Look up rows one by one, each in the state of its moment: what takes the least time.
+        """Look up rows one by one, each in a snapshot of its own: the fastest way.
 
         Raises
         ------
@@ -293,25 +293,25 @@ class Database:
             yield reader
 
     def look(self) -> AbstractContextManager[Reader]:
-        """Look up a few rows, in one state of everything, in a thread that must not wait.
+        """Look up a few rows, in one consistent snapshot, in a thread that must not wait.
 
         Raises
         ------
         WouldWait
-            If the database is not an SQLite file, or is busy: use `read` then.
+            If the database is not an SQLite file, or is busy: then use `read`.
         """
         return self.transactions.look()
 
     @contextmanager
     def write(self, owner: int | None = None, *, grows: bool = False) -> Iterator[Connection]:
-        """Run a transaction that is durable once the context is left, or else never was.
+        """Run a transaction that is durable once the context exits, or else has no effect.
 
         Parameters
         ----------
         owner : int, optional
-            The user whose things it changes: such changes happen one after the other.
+            The user whose data it changes: such changes run one at a time.
         grows : bool
-            Whether it stores more than it removes, for which the reserve of the disk is not there.
+            Whether it stores more than it removes, which must not use up the disk reserve.
 
         Raises
         ------
@@ -364,10 +364,10 @@ class Database:
 
     @contextmanager
     def index_changes(self) -> Iterator[Connection]:
-        """Make or remove indexes, one process after the other, so that reading and writing go on.
+        """Make or remove indexes, one process at a time.
 
-        On PostgreSQL each statement is a transaction of its own, without a limit of time. In a file, all of
-        them are one transaction.
+        On PostgreSQL each statement is a transaction of its own, without a time limit, so that reading and
+        writing go on. On SQLite, all of them are one transaction.
 
         Raises
         ------
@@ -379,27 +379,27 @@ class Database:
 
     @property
     def engine(self) -> Engine:
-        """What opens connections."""
+        """The engine, which opens connections."""
         return self.transactions.engine
 
     @property
     def name(self) -> str:
-        """What messages call it: its URL, without what is secret."""
+        """Name of the database in messages: a path, or a URL without secrets."""
         return self.transactions.name
 
     def check(self) -> None:
-        """Refuse a database that a server cannot use.
+        """Reject a database that a server cannot use.
 
         Raises
         ------
         UnusableDatabaseError
-            Naming the reason.
+            With the reason.
         """
         self.kind.check(self.transactions)
 
     @property
     def commits(self) -> int:
-        """How many transactions have become durable, those that were committed together counting as one."""
+        """Number of transactions that became durable; those committed together count as one."""
         return self.transactions.commits
 
     def close(self) -> None:
@@ -424,10 +424,10 @@ class Database:
 
 
 def database_time(connection: Connection) -> float:
-    """Return the seconds since 1970 by the clock of a database."""
+    """Return the Unix time by the clock of a database."""
     return float(connection.scalar(kind_of(connection).clock))
 
 
 def kind_of(connection: Connection) -> DatabaseKind:
-    """Return the kind of database that a connection leads to."""
+    """Return the kind of database that a connection belongs to."""
     return KINDS[connection.dialect.name]

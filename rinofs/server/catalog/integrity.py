@@ -1,4 +1,4 @@
-"""Integrity checks of the database and of what it says about contents: the statements for fsck."""
+"""Integrity checks of the database and of its records about contents: the statements for fsck."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _NAMED = 5
 
 
 def check_rows(database: Database) -> tuple[int, list[str]]:
-    """Count the objects; return what is wrong with the database and with rows of it."""
+    """Count the objects; return the problems of the database and its rows."""
     with database.read() as connection:
         problems = [*database.kind.problems(connection), *_row_problems(connection)]
         return connection.scalar(select(func.count()).select_from(objects)) or 0, problems
 
 
 def check_datapacks(database: Database) -> tuple[int, list[str]]:
-    """Count the datapacks, and read their documents one by one; return what is wrong with them."""
+    """Count the datapacks, and read their documents one by one; return their problems."""
     with database.read() as connection:
         ids = connection.scalars(select(datapacks.c.id)).all()
     problems = []
@@ -47,13 +47,13 @@ def check_datapacks(database: Database) -> tuple[int, list[str]]:
 
 
 def check_content(database: Database, row: BlobRow, read: Verified) -> list[str]:
-    """Return what is wrong with a content that was read, and with what is said about it elsewhere."""
+    """Return the problems of a content that was read, and of other records about it."""
     problem = read.problem_of(blake3=row.blake3, sha256=row.sha256)
     with database.read() as connection:
         if problem is None:
             return _contradictions(connection, row, read.found)
         holders = ", ".join(_holders(connection, row.id))
-    # Where nothing has it, what it belonged to was deleted meanwhile.
+    # Without holders, whatever it belonged to was deleted meanwhile.
     return [f"content {row.key} (of {holders}) {problem}"] if holders else []
 
 
@@ -84,7 +84,7 @@ def _unreachable() -> Select[tuple[int]]:
 
 
 def _holders(connection: Connection, number: int) -> Iterator[str]:
-    """Name some of what a content belongs to."""
+    """Name some objects and datapacks that a content belongs to."""
     numbers = select(objects.c.id).where(objects.c.blob == number).limit(_NAMED)
     packs = select(datapack_contents.c.datapack).where(datapack_contents.c.blob == number).limit(_NAMED)
     yield from (f"object {identifier}" for identifier in connection.scalars(numbers))
@@ -92,7 +92,7 @@ def _holders(connection: Connection, number: int) -> Iterator[str]:
 
 
 def _contradictions(connection: Connection, row: BlobRow, found: Digests) -> list[str]:
-    """Compare what rows say about a content with what it is."""
+    """Compare what rows record about a content with the content itself."""
     of_packs = datapack_contents.c
     other = or_(of_packs.size != found.size, of_packs.etag != found.etag, of_packs.sha1 != found.sha1)
     packs = select(of_packs.datapack).where(of_packs.blob == row.id, other)

@@ -1,7 +1,7 @@
-"""The two kinds of database, and all in which they differ for the rest of the server.
+"""The two kinds of database, and all their differences that matter to the rest of the server.
 
-A data folder has an SQLite file of its own; workers share a PostgreSQL database. What takes more than a few
-lines is in the room of the kind, `catalog.sqlite` or `catalog.postgres`.
+A data folder has an SQLite file of its own; workers share a PostgreSQL database. Code of more than a few
+lines is in the package of the kind, `catalog.sqlite` or `catalog.postgres`.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class DatabaseKind(ABC):
     Attributes
     ----------
     is_shared : bool
-        Whether workers on several machines share it. Then they hold leases in it (`sharing.leases`), take
-        turns at collecting, write at the same time, and leave changes of tables to `rinofs admin init`. A
-        database that is not shared has one transaction that writes at a time.
+        Whether workers on several machines share it. If so, they hold leases in it (`sharing.leases`), take
+        turns at garbage collection, write concurrently, and leave schema changes to `rinofs admin init`. A
+        database that is not shared has one writing transaction at a time.
     clock : TextClause
-        The statement for the seconds since 1970, by the clock of the database.
+        The statement for the Unix time, by the clock of the database.
     queries : QueryDialect
-        Its SQL for queries of users.
+        Its dialect for users' queries.
     """
 
     is_shared: ClassVar[bool]
@@ -60,25 +60,25 @@ class DatabaseKind(ABC):
 
     @abstractmethod
     def check(self, transactions: Transactions) -> None:
-        """Refuse a database that a server cannot keep its promises on.
+        """Reject a database on which a server cannot keep its guarantees.
 
         Raises
         ------
         UnusableDatabaseError
-            Naming the reason.
+            With the reason.
         """
 
     @abstractmethod
     def is_conflict(self, error: IntegrityError) -> bool:
-        """Tell whether a row was refused for what another process has changed, which a second try finds."""
+        """Return whether a row was rejected because of another process's change, which a retry will see."""
 
     @abstractmethod
     def lock_tables(self, connection: Connection, number: int) -> None:
-        """Wait until no other process changes tables under the same number; then keep them waiting."""
+        """Wait until no other process changes tables under the same number; then make others wait."""
 
     @abstractmethod
     def problems(self, connection: Connection) -> Iterator[str]:
-        """Yield what is wrong with the files of the database, as far as it can tell."""
+        """Yield the problems of the database's files, as far as it can detect them."""
 
     @abstractmethod
     def not_json(self, connection: Connection, key: Column[int], column: Column[str]) -> Iterator[int]:
@@ -86,7 +86,7 @@ class DatabaseKind(ABC):
 
 
 class _Sqlite(DatabaseKind):
-    """A file in the data folder, which the processes of one machine work on."""
+    """A file in the data folder, used by the processes of one machine."""
 
     is_shared = False
     clock = text("SELECT (julianday('now') - 2440587.5) * 86400.0")
@@ -103,10 +103,10 @@ class _Sqlite(DatabaseKind):
         return SqliteTransactions(make_url(url), busy_timeout, statement_timeout)
 
     def check(self, transactions: Transactions) -> None:
-        """Refuse none: the server itself makes the file, and sets it up."""
+        """Accept any: the server itself creates the file, and sets it up."""
 
     def is_conflict(self, error: IntegrityError) -> bool:
-        return is_dangling(error)  # all else was looked up under the same lock
+        return is_dangling(error)  # all else was checked under the same lock
 
     def lock_tables(self, connection: Connection, number: int) -> None:
         """Do nothing: SQLite has one writer at a time anyway."""
@@ -140,10 +140,10 @@ class _Postgresql(DatabaseKind):
         connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": number})
 
     def problems(self, connection: Connection) -> Iterator[str]:  # noqa: ARG002
-        return iter(())  # amcheck and checksums are for those who look after the database
+        return iter(())  # amcheck and checksums are up to the database administrator
 
     def not_json(self, connection: Connection, key: Column[int], column: Column[str]) -> Iterator[int]:
-        # PostgreSQL tells from version 16 on without failing.
+        # Only from version 16 on can PostgreSQL test this without failing.
         wanted = select(key, column).where(column.not_in(["{}", "[]"]))
         for number, value in connection.execute(wanted, execution_options={"yield_per": 50}):
             try:
@@ -153,9 +153,9 @@ class _Postgresql(DatabaseKind):
 
 
 KINDS: dict[str, DatabaseKind] = {"sqlite": _Sqlite(), "postgresql": _Postgresql()}
-"""The kinds, by what SQLAlchemy calls their dialects."""
+"""The kinds, by the names of their SQLAlchemy dialects."""
 
 
 def kind_for(url: str | URL) -> DatabaseKind:
-    """Return the kind of database that a URL names; whatever is not SQLite's has to be PostgreSQL's."""
+    """Return the kind of database that a URL names; any URL that is not SQLite's must be PostgreSQL's."""
     return KINDS["sqlite" if str(url).startswith("sqlite:") else "postgresql"]

@@ -1,4 +1,4 @@
-"""Moving, copying and deleting objects with all that is below them, within one transaction."""
+"""Moving, copying and deleting objects with everything below them, within one transaction."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def move(
     *,
     replace: bool = False,
 ) -> list[Record]:
-    """Put objects into a folder, under another name where one is given.
+    """Move objects into a folder, under another name if one is given.
 
     Parameters
     ----------
@@ -62,14 +62,14 @@ def move(
     name : str or None
         The name, for one object.
     replace : bool
-        Whether what has the name, if neither of the two is a folder, becomes an earlier version.
+        Whether an existing object of that name becomes an earlier version, if neither of the two is a folder.
 
     Raises
     ------
     NotFound
-        If an object or the folder is not there.
+        If an object or the folder does not exist.
     BadRequest
-        If a folder would come to be below itself, or several objects are to have one name.
+        If a folder would end up below itself, or several objects would get one name.
     Conflict
         If a name is taken.
     """
@@ -95,9 +95,9 @@ def copy(
     *,
     replace: bool = False,
 ) -> list[Record]:
-    """Copy objects, folders with all below them, into a folder; the parameters are those of `move`.
+    """Copy objects, folders with everything below them, into a folder; the parameters are those of `move`.
 
-    Contents are shared, metadata and tags kept, earlier versions left behind.
+    Copies share contents and keep metadata and tags, but not earlier versions.
 
     Raises
     ------
@@ -121,7 +121,7 @@ def copy(
 
 
 def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact: bool) -> set[int]:
-    """Delete objects with their earlier versions and all that is below them; all of them, or none.
+    """Delete objects with their earlier versions and everything below them; all of them, or none.
 
     Returns the numbers of their contents.
 
@@ -134,12 +134,12 @@ def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact:
     numbers : sequence of int
         Ids of the objects, or of earlier versions of them.
     exact : bool
-        Whether the id of an earlier version means that, which goes only together with its current object.
+        Whether the id of an earlier version means that version, deletable only with its current object.
 
     Raises
     ------
     NotFound
-        If one is not there.
+        If one does not exist.
     Conflict
         If an earlier version is meant, and its current object is not among them.
     """
@@ -156,7 +156,7 @@ def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact:
         inner = table.alias()
         below = select(inner.c.id).join(doomed, inner.c.parent == doomed.c.id)
         doomed = doomed.union(below.where(inner.c.owner == user.id))
-        # One statement, since a row that others refer to can only go together with them.
+        # One statement, since a row that others refer to can only be deleted together with them.
         gone = sql_delete(table).where(table.c.id.in_(select(doomed.c.id))).returning(table.c.blob)
         contents.update(number for number in connection.scalars(gone) if number is not None)
     return contents
@@ -170,7 +170,7 @@ def prune(connection: Connection, user: User, numbers: Sequence[int]) -> set[int
     Raises
     ------
     NotFound
-        If one is not there.
+        If one does not exist.
     Conflict
         If one is a current object.
     """
@@ -201,9 +201,9 @@ def _targets(
     *,
     replace: bool,
 ) -> Iterator[tuple[Record, str, Record | None]]:
-    """Yield each object with its name in a folder, and what it takes the place of there.
+    """Yield each object with its name in a folder, and the object that it replaces there.
 
-    Looks one at a time: what was moved before may have the name, and is not replaced.
+    Looks them up one at a time: an object moved before may have the name, and is not replaced.
     """
     taken: set[str] = set()
     for record in records:
@@ -216,7 +216,7 @@ def _targets(
 def _replaceable(
     connection: Connection, user: User, record: Record, parent: int | None, name: str
 ) -> Record | None:
-    """Return what an object can take the place of; None where nothing else has the name."""
+    """Return the object that another one can replace; None if nothing else has the name."""
     present = objects.child(connection, user, parent, name)
     if present is None or present.id == record.id:
         return None

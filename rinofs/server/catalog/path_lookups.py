@@ -1,4 +1,4 @@
-"""Finding objects by their paths, one or many at once, within one transaction."""
+"""Finding objects by their paths, one or many at a time, within one transaction."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SOME_IN_FOLDER = _BY_NAMES.where(table.c.parent == bindparam("folder"))
 _IN_SOME_FOLDERS = _BY_NAMES.where(table.c.parent.in_(bindparam("folders", expanding=True)))
 
 _MOST_COMBINATIONS = 1024
-"""Folders times names that one statement looks up; looking up a hundred takes as long as a statement."""
+"""Maximum of folders times names in one statement; a hundred lookups take as long as another statement."""
 
 
 def locate(reader: Reader, user: User, path: Sequence[str]) -> Record:
@@ -39,7 +39,7 @@ def locate(reader: Reader, user: User, path: Sequence[str]) -> Record:
     Raises
     ------
     NotFound
-        Naming the first part that is missing.
+        With the first part that is missing.
     """
     found: Record | None = None
     for depth, name in enumerate(path):
@@ -59,7 +59,7 @@ def locate(reader: Reader, user: User, path: Sequence[str]) -> Record:
 def locate_many(connection: Connection, user: User, paths: Sequence[Sequence[str]]) -> list[Record | None]:
     """Return the current objects at some paths, None where there is none.
 
-    What is at one depth of all paths is looked up together: chunks of arrays are in a folder each.
+    Each level of all paths is looked up together: chunks of arrays are in a folder each.
     """
     found: list[Record | None] = [None] * len(paths)
     followed = [number for number, path in enumerate(paths) if path]
@@ -80,7 +80,7 @@ def locate_many(connection: Connection, user: User, paths: Sequence[Sequence[str
 
 
 def locate_few(reader: Reader, user: User, paths: Sequence[Sequence[str]]) -> list[Record | None]:
-    """Return what `locate_many` returns, by a statement for each folder and object that is on the way."""
+    """Return what `locate_many` returns, with one statement for each folder and object along the paths."""
     steps: dict[tuple[int | None, str], Record | None] = {}
     found: list[Record | None] = []
     for path in paths:
@@ -104,7 +104,7 @@ def _id_of(record: Record | None) -> int | None:
 def in_folders(
     connection: Connection, user: User, places: Iterable[tuple[int | None, str]]
 ) -> dict[tuple[int | None, str], Record]:
-    """Return the current objects of some names in some folders, by folder and name."""
+    """Return the current objects with some names in some folders, by folder and name."""
     below: dict[int | None, set[str]] = {}
     for folder, name in places:
         below.setdefault(folder, set()).add(name)
@@ -124,7 +124,7 @@ def in_folders(
 def _children(
     connection: Connection, user: User, parent: int | None, names: Collection[str]
 ) -> dict[str, Record]:
-    """Return the current objects of some names in a folder, by name."""
+    """Return the current objects with some names in a folder, by name."""
     if len(names) == 1:
         [name] = names
         record = objects.child(connection, user, parent, name)

@@ -1,4 +1,4 @@
-"""Transactions, as `rinofs.server.catalog.database` uses them: SQLite's and PostgreSQL's are made alike."""
+"""The interface that `rinofs.server.catalog.database` uses for transactions on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 __all__ = ["Reader", "RowResult", "Transactions", "WouldWait"]
 
 
-class WouldWait(Exception):  # noqa: N818 (no failure: the question is for where waiting is allowed)
+class WouldWait(Exception):  # noqa: N818 (not a failure: ask where waiting is allowed)
     """The database cannot answer at once."""
 
 
 class RowResult(Protocol):
-    """What a statement has found."""
+    """The result of a statement."""
 
     def one_or_none(self) -> Any:
         """Return the row, if there is one."""
@@ -30,42 +30,42 @@ class RowResult(Protocol):
 
 
 class Reader(Protocol):
-    """Looks up rows: a connection of SQLAlchemy's, or what takes less time than one."""
+    """Looks up rows: an SQLAlchemy connection, or something faster."""
 
     def execute(self, statement: Select[Any], parameters: Mapping[str, Any], /) -> RowResult:
         """Run a statement."""
 
 
 class Transactions(Protocol):
-    """Transactions on one database, opened."""
+    """Transactions on one open database."""
 
     @property
     def errors(self) -> tuple[type[Exception], ...]:
-        """What statements and commits raise if they fail; `refusal` returns what that means to a client."""
+        """The errors of failed statements and commits; `refusal` returns what clients see instead."""
 
     @property
     def engine(self) -> Engine:
-        """What opens connections."""
+        """The engine, which opens connections."""
 
     @property
     def name(self) -> str:
-        """What messages call the database: a path, or a URL without secrets."""
+        """Name of the database in messages: a path, or a URL without secrets."""
 
     @property
     def commits(self) -> int:
-        """How many transactions have become durable, those that were committed together counting as one."""
+        """Number of transactions that became durable; those committed together count as one."""
 
     def read(self, *, keep_sql: bool) -> AbstractContextManager[Connection]:
-        """Run a transaction that changes nothing; see `Database.read`."""
+        """Run a read-only transaction; see `Database.read`."""
 
     def lookups(self) -> AbstractContextManager[Reader]:
-        """Look up rows, each in the state of its moment; see `Database.lookups`."""
+        """Look up rows, each in a snapshot of its own; see `Database.lookups`."""
 
     def look(self) -> AbstractContextManager[Reader]:
         """Look up a few rows in a thread that must not wait; see `Database.look`."""
 
     def write(self, owner: int | None) -> AbstractContextManager[Connection]:
-        """Run a transaction that is durable once the context is left; see `Database.write`."""
+        """Run a transaction that is durable once the context exits; see `Database.write`."""
 
     def rebuild(self) -> AbstractContextManager[Connection]:
         """Run a transaction that may change tables; see `Database.rebuild`."""
@@ -74,10 +74,10 @@ class Transactions(Protocol):
         """Make or remove indexes; see `Database.index_changes`."""
 
     def refuse_full(self) -> None:
-        """Refuse to store more where the reserve of the disk would be used up."""
+        """Refuse to store more if that would use up the disk reserve."""
 
     def refusal(self, error: BaseException) -> ApiError:
-        """Return what a failure means to a client."""
+        """Return the error that clients see for a failure."""
 
     def close(self) -> None:
         """Close all connections."""

@@ -1,4 +1,4 @@
-"""What is PostgreSQL's alone: connections, transactions, what it must be, and SQL that only it understands.
+"""Everything specific to PostgreSQL: connections, transactions, requirements, and its SQL.
 
-It imports budgets and errors of the server and what queries need of each database. It serves the catalog.
+It imports budgets and errors of the server and the interface of query dialects. It serves the catalog.
 """

@@ -1,7 +1,7 @@
-"""Copying a database, row by row, to an empty one in PostgreSQL; a copy that was interrupted continues.
+"""Copying a database, row by row, to an empty one in PostgreSQL; an interrupted copy can be continued.
 
-Rows go in the order of their keys, some at a time. A copy that continues compares what is there with the
-source before it adds to it. Until everything is there, a property says so, and servers refuse the database.
+Rows are copied in batches, ordered by key. A continued copy compares existing rows with the source before it
+adds others. Until the copy is complete, a property marks the database, and servers reject it.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 __all__ = ["COPYING", "CopyReport", "CopyWatcher", "DatabaseCopyError", "copy_database"]
 
 COPYING = "copying"
-"""The property that a database has until all of a copy is in it."""
+"""The property that a database has until a copy into it is complete."""
 
 _ROWS = 2000
-"""Rows at a time: as many are in memory."""
+"""Maximum rows per batch; a batch is held in memory."""
 _BYTES = 8 * 1024 * 1024
-"""Bytes of text at a time, after which no more rows are taken."""
+"""Size of the text in a batch, in characters, after which no more rows are added."""
 
-_NOT_COPIED = {properties.name, workers.name}  # of which each database has its own
+_NOT_COPIED = {properties.name, workers.name}  # each database has its own
 _PARENTS = ("parent", "version_of")
 """Columns of `objects` that name other objects, which may come later."""
 
@@ -54,10 +54,10 @@ class DatabaseCopyError(Exception):
 
 
 class CopyWatcher(Protocol):
-    """What is told how far a copy is, and may raise to end it."""
+    """Receives the progress of a copy, and may raise to abort it."""
 
     def expect(self, total: int) -> None:
-        """Expect so many rows."""
+        """Expect this many rows."""
 
     def add(self, size: int) -> None:
         """Count rows as done."""
@@ -65,14 +65,14 @@ class CopyWatcher(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CopyReport:
-    """What came of a copy.
+    """The result of a copy.
 
     Attributes
     ----------
     rows : int
         Rows in the database.
     copied : int
-        Those of them that were not there before.
+        Those that were not there before.
     """
 
     rows: int
@@ -80,21 +80,21 @@ class CopyReport:
 
 
 def copy_database(source: Database, target: Database, watcher: CopyWatcher) -> CopyReport:
-    """Copy everything, or what is missing of an earlier copy: all ids stay as they are.
+    """Copy everything, or what an earlier copy lacks; all ids are kept.
 
     Parameters
     ----------
     source : Database
-        An SQLite database of the schema of this release, which nobody changes meanwhile.
+        An SQLite database with the schema of this release, which must not change meanwhile.
     target : Database
-        A PostgreSQL database with tables; a user in it who has nothing goes.
+        A PostgreSQL database with tables; a user without data in it is removed.
     watcher : CopyWatcher
-        Is told how far it is.
+        Receives the progress.
 
     Raises
     ------
     DatabaseCopyError
-        If there is something else in the target, or the source was changed since an earlier copy began.
+        If the target holds other data, or the source has changed since an earlier copy began.
     """
     tables = [table for table in metadata.sorted_tables if table.name not in _NOT_COPIED]
     with source.read() as connection:
@@ -107,12 +107,12 @@ def copy_database(source: Database, target: Database, watcher: CopyWatcher) -> C
 
 
 def _begin(target: Database, tables: Sequence[Table]) -> None:
-    """Keep servers off the target, and let rows name others that are not there yet."""
+    """Keep servers off the target, and let rows refer to others that are not there yet."""
     with target.rebuild() as connection:
         connection.execute(text(f"LOCK TABLE {properties.name} IN EXCLUSIVE MODE"))
         if connection.scalar(select(properties.c.value).where(properties.c.name == COPYING)) is None:
             _check_unused(connection)
-            for table in reversed(tables):  # the user that `rinofs admin init` has made
+            for table in reversed(tables):  # the user that `rinofs admin init` created
                 connection.execute(delete(table))
             connection.execute(insert(properties).values(name=COPYING, value="1"))
         for column in _PARENTS:
@@ -132,7 +132,7 @@ def _check_unused(connection: Connection) -> None:
 
 
 def _finish(source: Database, target: Database, tables: Sequence[Table]) -> None:
-    """Make the target a database like others: numbers go on from the last one, and every rule holds again."""
+    """Make the target a regular database: ids continue from the last one, and all constraints hold again."""
     with source.read() as connection:
         fields = indexes.indexed(connection)
         numbered = connection.execute(text("SELECT name, seq FROM sqlite_sequence"))
@@ -193,7 +193,7 @@ def _length(row: Row[Any]) -> int:
 def _compared(
     connection: Connection, table: Table, batch: Sequence[Row[Any]], before: _Key | None, last: _Key
 ) -> set[_Key]:
-    """Return the keys of those rows of a batch that an earlier copy has brought, if nothing has changed."""
+    """Return the keys of the rows in a batch that an earlier copy has copied; raise if they differ."""
     wanted = {_key(table, row): tuple(row) for row in batch}
     found = {_key(table, row): tuple(row) for row in _between(connection, table, before, last)}
     if any(wanted.get(key) != row for key, row in found.items()):
@@ -204,7 +204,7 @@ def _compared(
 def _between(
     connection: Connection, table: Table, before: _Key | None, last: _Key | None
 ) -> Sequence[Row[Any]]:
-    """Return the rows of the target after a key, up to another one, or some of them if that is None."""
+    """Return the target's rows after a key, up to another one; only the first row if that is None."""
     columns, query = tuple_(*table.primary_key), _ordered(table)
     if before is not None:
         query = query.where(columns > before)
@@ -235,7 +235,7 @@ def _constraint(column: str) -> str:
 
 
 def _number_from(connection: Connection, table: Table, last: int) -> None:
-    """Have the next row of a table get the number after the last one that was ever given."""
+    """Give the next row of a table the id after the last one that was ever assigned."""
     sequence = f"pg_get_serial_sequence('{table.name}', 'id')"
     connection.execute(text(f"SELECT setval({sequence}, :last, true)"), {"last": last})
 

@@ -1,8 +1,8 @@
 """Connections to PostgreSQL, and what their failures mean to a client.
 
-Nothing is set for a session that a transaction depends on: behind a pooler in transaction mode (PgBouncer),
-the next transaction of a connection may run in another session. For the same reason no statements are
-prepared. https://www.psycopg.org/psycopg3/docs/advanced/prepare.html#using-prepared-statements-with-pgbouncer
+No transaction depends on session settings: behind a pooler in transaction mode (PgBouncer), the next
+transaction of a connection may run in another session. For the same reason no statements are prepared.
+https://www.psycopg.org/psycopg3/docs/advanced/prepare.html#using-prepared-statements-with-pgbouncer
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _ARGUMENTS = {
     "application_name": "rinofs",
     "client_encoding": "utf8",
     "connect_timeout": 4,
-    # A peer that is gone without a word is noticed within half a minute.
+    # A peer that vanishes is detected within half a minute.
     "keepalives_idle": 10,
     "keepalives_interval": 5,
     "keepalives_count": 3,
@@ -55,11 +55,11 @@ _BUSY = {
 }
 _FULL = {"53100"}
 _INTERRUPTED = {"57014"}
-_IDLE = "25P03"  # a transaction in which nothing was done for too long
+_IDLE = "25P03"  # a transaction was idle for too long
 
 
 class UnusableDatabaseError(Exception):
-    """The database cannot be used by a server, for what it is or how it is set up."""
+    """A server cannot use the database, because of what it is or how it is configured."""
 
 
 def parse_url(url: str | URL) -> URL:
@@ -68,7 +68,7 @@ def parse_url(url: str | URL) -> URL:
     Raises
     ------
     UnusableDatabaseError
-        If it is none. The message does not repeat it: it may hold a password.
+        If it is not one. The message does not repeat the URL, which may hold a password.
     """
     try:
         parsed = make_url(url)
@@ -83,26 +83,26 @@ def parse_url(url: str | URL) -> URL:
 
 
 def has_secret(url: URL) -> bool:
-    """Tell whether a URL holds a password."""
+    """Return whether a URL holds a password."""
     return url.password is not None or any(name in url.query for name in _SECRETS[:2])
 
 
 def shown(url: URL) -> str:
-    """Return a URL as messages name it: neither user nor password nor options."""
+    """Return a URL as messages show it: without user, password and options."""
     host = f"[{url.host}]" if url.host and ":" in url.host else url.host or ""
     port = "" if url.port is None else f":{url.port}"
     return f"postgresql://{host}{port}/{url.database or ''}"
 
 
 def postgresql_engine(url: URL, connections: int, timeout: float) -> Engine:
-    """Make an engine; transactions begin and end by statements of the caller.
+    """Make an engine; the caller's statements begin and end transactions.
 
     Parameters
     ----------
     url : URL
         As `parse_url` returns it.
     connections : int
-        How many are open at the same time.
+        Maximum number of open connections.
     timeout : float
         Seconds to wait for one.
 
@@ -136,13 +136,13 @@ def _note_time(_connection: object, record: Any) -> None:
 
 
 def driver_of(connection: Connection) -> psycopg.Connection[Any]:
-    """Return the connection of psycopg below one of SQLAlchemy's."""
+    """Return the psycopg connection below an SQLAlchemy connection."""
     driver: psycopg.Connection[Any] = connection.connection.driver_connection  # type: ignore[assignment]
     return driver
 
 
 def refusal(error: BaseException) -> ApiError:
-    """Return what a failure means to a client. Values and SQL are told to nobody, and SQLSTATE to the log."""
+    """Return the error that clients see for a failure: neither values nor SQL. The log gets the details."""
     below = error.orig if isinstance(error, DBAPIError) else error
     state = getattr(below, "sqlstate", None)
     if state in _BUSY:
@@ -152,7 +152,7 @@ def refusal(error: BaseException) -> ApiError:
     if state in _INTERRUPTED:
         return takes_too_long()
     if state is None and (isinstance(error, DataError) or type(below).__name__ == "DataError"):
-        # The driver refused it. https://www.postgresql.org/docs/current/datatype-character.html
+        # The driver rejected it. https://www.postgresql.org/docs/current/datatype-character.html
         return BadRequest("a text in the request holds the character NUL")
     if state is None or state[:2] in {"08", "57"} or state == _IDLE:
         _log.warning("the connection to the database failed (SQLSTATE %s)", state)

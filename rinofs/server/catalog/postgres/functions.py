@@ -1,7 +1,7 @@
-"""Queries on PostgreSQL: JSON, texts in texts, numbers from texts, and indexes on fields of the metadata.
+"""Queries on PostgreSQL: JSON, substrings, numbers from text, and indexes on metadata fields.
 
-JSON stays text of the type `json`: `jsonb` would change the order of keys and the form of numbers. Text is
-compared and sorted by its bytes, which is the order of code points, whatever the database sorts it by.
+JSON keeps the type `json`: `jsonb` would change the order of keys and the notation of numbers. Text is
+compared and sorted by bytes, which is the order of code points, whatever the collation of the database.
 """
 
 # ruff: noqa: S608 (only constants and names of bound values are joined)
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["POSTGRESQL"]
 
-# The comment comes last. What has none yet, or is not valid, is being made, or was never finished.
+# The comment is set last. An index without one, or an invalid one, is being built or was never finished.
 _MADE = text(
     "SELECT obj_description(indexrelid, 'pg_class') FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid"
     " WHERE indrelid = to_regclass('objects') AND starts_with(relname, :prefix) AND indisvalid"
@@ -46,25 +46,25 @@ _MADE = text(
 _EXISTS = text("SELECT to_regclass(:name) IS NOT NULL")
 _WAIT = b"BEGIN; LOCK TABLE objects IN SHARE UPDATE EXCLUSIVE MODE; COMMIT"
 
-# Where two of them stand in JSON as they are. The letters are those that become i and k in lower case.
+# Characters that JSON does not escape, and the non-ASCII letters whose lower case is i and k.
 _WRITTEN_AS_IT_IS = re.compile(r"[!#-\[\]-~]+")
 _OTHER_LETTERS = "translate({}, '\u0130\u212a', 'ik')"
 
 _LEAST = "CAST('-9223372036854775808' AS numeric)"
 _LARGEST = "CAST('9223372036854775807' AS numeric)"
 _EXACT = 2**53
-"""Below, all integers are doubles, and decimals stand to integers as the doubles that they are read as."""
+"""Below it, doubles represent all integers, and decimals compare to integers as their doubles do."""
 _LEAST_REAL = "CAST('-9223372036854775808' AS float8)"
-_LARGEST_REAL = "CAST('9223372036854774784' AS float8)"  # that a bigint can be
+_LARGEST_REAL = "CAST('9223372036854774784' AS float8)"  # that fits into a bigint
 
 _INDEXED = 250
-"""Characters of a text that are in an index, of which rows have 2704 bytes at most."""
+"""Characters of a text that are indexed; an index row has at most 2704 bytes."""
 _TYPES = {"string": "text", "number": "real", "array": "array", "object": "object", "boolean": "true"}
 _RANKED = " ".join(f"WHEN '{name}' THEN {RANKS[kind]}" for name, kind in _TYPES.items())
 
 
 class _PostgresQueries(QueryDialect):
-    """The SQL of PostgreSQL for what a query needs."""
+    """The SQL of queries on PostgreSQL."""
 
     tests_words = False
 
@@ -83,7 +83,7 @@ class _PostgresQueries(QueryDialect):
 
     def at(self, document: str, keys: Sequence[str], alias: str) -> str:
         path = "".join(f" -> {key}" for key in keys)
-        # The offset keeps the text from being read again for each use of what is found in it.
+        # OFFSET 0 keeps the text from being parsed again for each use of the result.
         found = f"SELECT CAST({document} AS json){path} AS node OFFSET 0"
         return (
             f"FROM (SELECT {_value('node')} AS value, {_kind('node')} AS type FROM ({found}) AS nodes"
@@ -190,7 +190,7 @@ class _PostgresQueries(QueryDialect):
     def among_ids(self, name: str) -> str:
         return f"objects.id IN (SELECT unnest(CAST({name} AS bigint[])))"
 
-    # Indexes on fields of the metadata
+    # Indexes on metadata fields
 
     def expressions(self, paths: Sequence[Sequence[str]], column: str) -> Expressions:
         document = f"CAST({self.compared(column)} AS json)"
@@ -248,7 +248,7 @@ class _PostgresQueries(QueryDialect):
 
     def make_index_online(self, connection: Connection, field: str, paths: Sequence[Sequence[str]]) -> None:
         self.remove_index_online(connection, field)
-        driver = driver_of(connection)  # which, if it is interrupted, ends the statement and stays open
+        driver = driver_of(connection)  # if interrupted, it cancels the statement and stays open
         try:
             for statement in self._making(field, paths, " CONCURRENTLY"):
                 driver.execute(statement.encode())
@@ -258,8 +258,8 @@ class _PostgresQueries(QueryDialect):
             raise
 
     def remove_index_online(self, connection: Connection, field: str) -> bool:
-        # That of a process which was killed is made to its end. Other than DROP INDEX, this waits without a
-        # snapshot, for whose end that one may wait.
+        # PostgreSQL completes the index of a killed process. Unlike DROP INDEX, this waits without a
+        # snapshot, for whose end the building of that index may wait.
         driver_of(connection).execute(_WAIT)
         present = _exists(connection, field)
         driver_of(connection).execute(f"DROP INDEX CONCURRENTLY IF EXISTS {_name(field)}".encode())
@@ -272,13 +272,13 @@ class _PostgresQueries(QueryDialect):
         name = _name(field)
         present = f"version_of IS NULL AND {found.rank} IS NOT NULL"
         yield f"CREATE INDEX{how} {name} ON objects ({columns}) WHERE {present}"
-        # Without statistics of what is in it, the index would hardly ever be chosen.
+        # Without statistics, the planner would hardly ever choose the index.
         yield "ANALYZE objects"
         yield f"COMMENT ON INDEX {name} IS {_literal(field)}"
 
 
 POSTGRESQL = _PostgresQueries()
-"""How queries are written for PostgreSQL."""
+"""The query dialect of PostgreSQL."""
 
 
 @compiles(NumbersOfList, "postgresql")
@@ -288,12 +288,12 @@ def _numbers_of_list(element: NumbersOfList, compiler: Any, **options: Any) -> s
 
 
 def _value(node: str) -> str:
-    """Return a JSON value as text: a text without quotes and escapes, everything else as it is written."""
+    """Return the SQL for a JSON value as text: strings without quotes and escapes, all else as written."""
     return f"({node} #>> '{{}}')"
 
 
 def _kind(node: str) -> str:
-    """Return the type of a JSON value."""
+    """Return the SQL for the type of a JSON value."""
     return (
         f"CASE json_typeof({node}) WHEN 'string' THEN 'text' WHEN 'boolean' THEN CAST({node} AS text)"
         f" WHEN 'number' THEN {_kind_of_number(f'CAST({node} AS text)')} ELSE json_typeof({node}) END"
@@ -309,7 +309,7 @@ def _node_or(kind: str, empty: str) -> str:
 
 
 def _large(value: str) -> str:
-    """Return a number that is a double of 2**53 or more, with its very value as far as integers go."""
+    """Return the SQL for a double of 2**53 or more as a number, exact where a bigint can hold it."""
     real = f"CAST({value} AS float8)"
     return (
         f"CASE WHEN {real} BETWEEN {_LEAST_REAL} AND {_LARGEST_REAL}"
@@ -318,7 +318,7 @@ def _large(value: str) -> str:
 
 
 def _written(number: float) -> str:
-    """Return a number as text that PostgreSQL reads."""
+    """Return a number as text that PostgreSQL can parse."""
     if isinstance(number, int):
         try:
             float(number)
@@ -328,12 +328,12 @@ def _written(number: float) -> str:
 
 
 def _holds_somehow(text: str, run: str) -> str:
-    """Return whether a text may hold some characters in lower case."""
+    """Return the SQL for whether a text may contain some lower-case characters, ignoring its case."""
     return f'strpos(lower({_OTHER_LETTERS.format(text)} COLLATE "C"), {run}) > 0'
 
 
 def _literal(value: str) -> str:
-    """Return a text as SQL in which nothing of it can end it."""
+    """Return a text as an SQL literal that nothing in the text can terminate."""
     return "U&'" + "".join(f"\\+{ord(character):06x}" for character in value) + "'"
 
 

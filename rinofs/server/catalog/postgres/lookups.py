@@ -1,4 +1,4 @@
-"""Look up single rows on PostgreSQL with one message each, without what SQLAlchemy does for a statement."""
+"""Look up single rows on PostgreSQL in one round trip each, without SQLAlchemy's overhead per statement."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ class _FoundRow:
 
 
 class RowReader:
-    """Looks up rows by statements that need no transaction around them.
+    """Looks up rows with statements that need no transaction around them.
 
     Parameters
     ----------
     engine : Engine
-        What opens connections, on which each statement is a transaction.
+        Opens connections, on which each statement is a transaction of its own.
     error : type
-        What the driver raises.
+        The driver's base class of errors.
     """
 
     def __init__(self, engine: Engine, error: type[psycopg.Error]) -> None:
@@ -45,7 +45,7 @@ class RowReader:
         self._compiled: dict[Select[Any], bytes] = {}
 
     def execute(self, statement: Select[Any], parameters: Mapping[str, Any], /) -> RowResult:
-        """Run a statement of which the first row matters; one of a few, which are kept for ever."""
+        """Run a statement and keep its first row. Compiled statements are cached forever: use only a few."""
         sql = self._compiled.get(statement)
         if sql is None:
             sql = self._compiled[statement] = str(statement.compile(dialect=self._engine.dialect)).encode()
@@ -59,7 +59,7 @@ class RowReader:
                 if driver.closed:
                     made = connection.info["made"]
                     connection.invalidate()
-                    if made < start:  # it was dead already; others may be left that are good
+                    if made < start:  # it was already dead; the pool may have good ones
                         continue
                 raise
             finally:

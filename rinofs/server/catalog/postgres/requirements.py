@@ -1,4 +1,4 @@
-"""What a PostgreSQL database must be for a server to keep its promises on it."""
+"""The requirements that a PostgreSQL database must meet for a server to keep its guarantees."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FACTS = text(
 
 
 class ServerFacts(NamedTuple):
-    """What a database says about itself."""
+    """What a database reports about itself."""
 
     version: int
     replica: bool
@@ -35,7 +35,7 @@ class ServerFacts(NamedTuple):
     full_page_writes: str
 
     def problems(self) -> Iterator[str]:
-        """Yield why a server cannot use it, and what to do."""
+        """Yield the reasons why a server cannot use it, each with a remedy."""
         if self.version // 10_000 < OLDEST:
             yield f"this is PostgreSQL {self.version // 10_000}; rinofs needs {OLDEST} or later"
         if self.replica:
@@ -48,12 +48,12 @@ class ServerFacts(NamedTuple):
 
 
 def check_requirements(transactions: Transactions) -> None:
-    """Refuse a database that a server cannot use.
+    """Reject a database that a server cannot use.
 
     Raises
     ------
     UnusableDatabaseError
-        Naming the first reason.
+        With the first reason.
     """
     name = transactions.name
     try:
@@ -66,7 +66,7 @@ def check_requirements(transactions: Transactions) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """Return in one line why there is no connection: libpq names host, user and database, but no password."""
+    """Return in one line why connecting failed: libpq names host, user and database, but no password."""
     below = error.orig if isinstance(error, DBAPIError) else error
     lines = [line.strip(" \t-") for line in str(below).splitlines()]
     told = next((line for line in lines if "failed: " in line or "FATAL: " in line), lines[0])

@@ -1,7 +1,7 @@
-"""Transactions on PostgreSQL, and finding out whether a COMMIT took effect whose answer was lost.
+"""Transactions on PostgreSQL, and finding out whether a COMMIT whose response was lost took effect.
 
-A transaction begins with one message: BEGIN, its limits, and the lock of the owner. Where the connection
-turns out to be dead by then nothing was done, and another one is taken: no message is spent on asking.
+A transaction begins with one message: BEGIN, its limits, and the lock on the owner. If the connection turns
+out to be dead, nothing was done yet, and another one is used: no round trip is spent on checking it.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 __all__ = ["PostgresqlTransactions"]
 
 _WRITES = 3
-"""How many times longer a statement of a transaction that writes may take."""
+"""Factor by which the statements of a writing transaction may take longer."""
 
 _IDLE = 60
-"""Seconds that a transaction may rest between two statements; then the locks of a process go that hangs."""
+"""Seconds that a transaction may be idle between two statements; then a hanging process loses its locks."""
 
 _READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 _WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
-# Without this, what is committed may be lost in a crash; `local` and `remote_apply` are for others to choose.
+# Without this, a crash may lose commits; `local` and `remote_apply` are the administrator's choice.
 _DURABLE = (
     "SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"
 )
@@ -52,14 +52,14 @@ _END = (
 )
 _INDEXING = 0x72696E71  # the number of an advisory lock
 
-_LARGEST = 2**31 - 1  # milliseconds that a limit can have
-_PATIENCE = 3.0  # seconds after which a transaction whose COMMIT was lost is ended
-_LONGEST = 20.0  # seconds in which its outcome has to be known
-_UNKNOWN_ID = "22023"  # of a database that has lost the transaction
+_LARGEST = 2**31 - 1  # milliseconds, the maximum of a timeout
+_PATIENCE = 3.0  # seconds after which a transaction whose COMMIT was lost is terminated
+_LONGEST = 20.0  # seconds within which its outcome must be known
+_UNKNOWN_ID = "22023"  # SQLSTATE of a database that has lost the transaction
 
 
 class _Mark(NamedTuple):
-    """What a transaction is known by to others."""
+    """Identifies a transaction to other connections."""
 
     transaction: str
     process: int
@@ -73,22 +73,22 @@ class PostgresqlTransactions:
     url : URL
         As `rinofs.server.catalog.postgres.driver.parse_url` returns it.
     lock_timeout : float
-        Seconds that a transaction waits for locks of others, and for a connection.
+        Seconds that a transaction waits for locks, and for a connection.
     statement_timeout : float
-        Seconds that a statement may take that reads.
+        Seconds that a statement of a reading transaction may take.
     connections : int
-        How many connections are open at the same time.
+        Maximum number of open connections.
 
     Attributes
     ----------
     name : str
-        What messages call the database.
+        Name of the database in messages.
     engine : Engine
-        What opens connections.
+        Opens connections.
     errors : tuple of type
-        What fails with an error of the database; `refusal` tells what that means to a client.
+        The errors of the database; `refusal` returns what clients see instead.
     commits : int
-        How many transactions have become durable.
+        Number of transactions that became durable.
     """
 
     def __init__(self, url: URL, lock_timeout: float, statement_timeout: float, connections: int) -> None:
@@ -106,26 +106,26 @@ class PostgresqlTransactions:
 
     @contextmanager
     def read(self, *, keep_sql: bool) -> Iterator[Connection]:
-        """Run a transaction that changes nothing; see `Database.read`."""
+        """Run a read-only transaction; see `Database.read`."""
         connection = self._connection([_READ, *self._limits(self._timeout)], keep_sql=keep_sql)[0]
         try:
-            with limited(self._timeout, ends_with_client=True):  # what is done with its answers
+            with limited(self._timeout, ends_with_client=True):  # also limits the processing of results
                 yield connection
         finally:
-            connection.close()  # with ROLLBACK, which is as good as COMMIT here
+            connection.close()  # rolls back, which is as good as COMMIT here
 
     @contextmanager
     def lookups(self) -> Iterator[Reader]:
-        """Look up rows, each by one message; see `Database.lookups`."""
+        """Look up rows, each in one round trip; see `Database.lookups`."""
         yield self._rows
 
     def look(self) -> AbstractContextManager[Reader]:
-        """Look up nothing: an answer takes a message over the network; see `Database.look`."""
+        """Raise `WouldWait`: every lookup takes a network round trip; see `Database.look`."""
         raise WouldWait
 
     @contextmanager
     def write(self, owner: int | None) -> Iterator[Connection]:
-        """Run a transaction that is durable once the context is left; see `Database.write`."""
+        """Run a transaction that is durable once the context exits; see `Database.write`."""
         lock = [] if owner is None else [_LOCK.format(owner)]
         begin = [_WRITE, *self._limits(_WRITES * self._timeout), _DURABLE, *lock, _MARK]
         with self._committed(begin) as connection:
@@ -139,18 +139,18 @@ class PostgresqlTransactions:
 
     @contextmanager
     def index_changes(self) -> Iterator[Connection]:
-        """Run statements that are transactions of their own; see `Database.index_changes`."""
+        """Run statements that are each a transaction of their own; see `Database.index_changes`."""
         with self._turn(_INDEXING), self.engine.connect() as connection:
             yield connection
 
     @contextmanager
     def _turn(self, number: int) -> Iterator[None]:
-        """Have processes do something one after the other, for as long as it takes.
+        """Let one process at a time do something, for as long as it takes.
 
-        Nobody waits inside a statement, with a snapshot: its end is what others may wait for meanwhile.
+        No process waits inside a statement, which holds a snapshot: others may be waiting for its end.
         """
         begin = [_WRITE, "SET LOCAL idle_in_transaction_session_timeout = 0"]
-        # Without parameters: with some, the statement would keep its snapshot until the next one.
+        # No parameters: with them, the statement would keep its snapshot until the next one.
         begin.append(f"SELECT pg_try_advisory_xact_lock({number})")
         pause = 0.05
         while True:
@@ -165,10 +165,10 @@ class PostgresqlTransactions:
             pause = min(2 * pause, 1.0)
 
     def refuse_full(self) -> None:
-        """Refuse nothing: how full the disk is, the database itself tells."""
+        """Do nothing: the database itself reports a full disk."""
 
     def refusal(self, error: BaseException) -> ApiError:
-        """Return what a failure means to a client."""
+        """Return the error that clients see for a failure."""
         return refusal(error)
 
     def close(self) -> None:
@@ -176,7 +176,7 @@ class PostgresqlTransactions:
         self.engine.dispose()
 
     def _limits(self, timeout: float) -> list[str]:
-        """Return what limits a transaction; what nobody waits for takes as long as it takes."""
+        """Return the settings that limit a transaction; statements without a waiting client have no limit."""
         longest = 0 if CLIENT_GONE.get() is None else min(int(timeout * 1000), _LARGEST)
         return [
             f"SET LOCAL lock_timeout = {int(self._lock_timeout * 1000)}",
@@ -197,7 +197,7 @@ class PostgresqlTransactions:
             connection.close()
 
     def _connection(self, begin: list[str], *, keep_sql: bool = True) -> tuple[Connection, Any]:
-        """Return a connection on which a transaction has begun, and the row that the last statement found."""
+        """Return a connection on which a transaction has begun, and the first row of the last statement."""
         statements = "; ".join(begin)
         engine = self.engine if keep_sql else self._forgetful
         start = time.monotonic()
@@ -210,7 +210,7 @@ class PostgresqlTransactions:
                 if driver.closed:
                     made = connection.connection.info["made"]
                     connection.invalidate()
-                    if made < start:  # others may be left that are good
+                    if made < start:  # the pool may have good ones
                         connection.close()
                         continue
                 connection.close()
@@ -223,18 +223,18 @@ class PostgresqlTransactions:
             if not driver.closed:
                 raise
             ended = "COMMIT" if self._took_effect(mark) else None
-        if ended != "COMMIT":  # ROLLBACK: a statement had failed before, and nobody was told
+        if ended != "COMMIT":  # ROLLBACK: an earlier statement failed unnoticed
             count_failure("database", "failed")
             raise Unavailable("the database took everything back; try again", headers={"Retry-After": "1"})
         self.commits += 1
 
     def _took_effect(self, mark: _Mark) -> bool:
-        """Find out whether a transaction was committed whose connection was lost.
+        """Find out whether a transaction whose connection was lost was committed.
 
         Raises
         ------
         Unavailable
-            If that cannot be found out.
+            If its outcome cannot be determined.
         """
         start, pause = time.monotonic(), 0.01
         while time.monotonic() < start + _LONGEST:
@@ -253,7 +253,7 @@ class PostgresqlTransactions:
         )
 
     def _outcome(self, mark: _Mark, *, end: bool) -> str | None:
-        """Return `committed`, `aborted` or `in progress`; None where the database does not know any more."""
+        """Return `committed`, `aborted` or `in progress`; None if the database no longer knows."""
         connection = self._connection([_READ])[0]
         try:
             driver = driver_of(connection)

@@ -1,7 +1,7 @@
-"""Rows that mean nothing any more after some time.
+"""Deletion of expired rows.
 
-They are deleted now and then, and not by those who add rows: these would wait for each other, and do for all
-what each of them does.
+They are deleted periodically, not by the transactions that add rows: these would wait for each other and
+repeat each other's work.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 __all__ = ["CODE_KEPT", "remove_expired"]
 
 CODE_KEPT = 24 * 3600
-"""Seconds for which an expired code is still recognised, so that who sends it again gives itself away."""
+"""Seconds for which an expired code is still recognised, so that its reuse is detected."""
 
 
 def remove_expired(database: Database) -> None:
-    """Delete what has expired, a bounded number of rows at a time."""
+    """Delete expired rows, a bounded number at a time."""
     with database.read() as connection:
         moment = int(database.moment(connection))
         failures = audit.oldest_failure(connection)

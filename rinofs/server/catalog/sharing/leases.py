@@ -1,9 +1,9 @@
 """The processes that share a database, and which of them are gone, by leases on the database's clock.
 
-A process that is taken to be gone may only have been stopped for a while, or cut off. So nothing of it is
-removed before it is fenced, in a transaction, and no transaction that refers to a new content of a fenced
-process can be committed, whatever any clock says (`hold_workers`). Rows stay for a day: what a fenced process
-was writing when it was stopped may reach the store after the first collection.
+A process whose lease expired may only be paused or cut off. So nothing of it is removed before it is fenced
+in a transaction, and no transaction that refers to a new content of a fenced process can commit, whatever
+any clock says (`hold_workers`). Rows are kept for a day: what a fenced process was writing when it stopped
+may reach the store after the first garbage collection.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ if TYPE_CHECKING:
 __all__ = ["LEASE", "DatabaseRegistry", "hold_workers"]
 
 LEASE = 60.0
-"""Seconds after which a process is taken to be gone that has not renewed its lease."""
+"""Seconds after which a process that has not renewed its lease is considered gone."""
 RENEWALS = 4
-"""How often a lease is renewed while it runs."""
+"""How often a lease is renewed during its term."""
 KEPT = 24 * 3600
-"""Seconds for which it is known that a process is fenced."""
+"""Seconds for which the row of a fenced process is kept."""
 
 _log = logging.getLogger("rinofs.server")
 
 
 def hold_workers(connection: Connection, keys: Iterable[str]) -> None:
-    """Have the processes that stored some contents not be fenced before a writing transaction ends.
+    """Keep the processes that stored some contents from being fenced until a writing transaction ends.
 
     Raises
     ------
     Unavailable
-        If one is fenced already: its contents may be gone.
+        If one is already fenced: its contents may be gone.
     """
     names = {key.split("/")[1] for key in keys if is_object_key(key)}
-    if not names or not kind_of(connection).is_shared:  # a process is known to be gone by its lock
+    if not names or not kind_of(connection).is_shared:  # there, a lock shows whether a process is gone
         return
     wanted = select(workers.c.name).where(workers.c.name.in_(sorted(names)), workers.c.fenced.is_(None))
     if set(connection.scalars(shared(wanted))) != names:
@@ -61,14 +61,14 @@ def hold_workers(connection: Connection, keys: Iterable[str]) -> None:
 
 
 class DatabaseRegistry:
-    """The processes that share a database, this one among them.
+    """The processes that share a database, including this one.
 
     Parameters
     ----------
     database : Database
-        Where they are known.
+        The database in which they are registered.
     lease : float
-        Seconds after which one is taken to be gone that has not renewed its lease.
+        Seconds after which one that has not renewed its lease is considered gone.
     """
 
     def __init__(self, database: Database, lease: float = LEASE) -> None:
@@ -86,21 +86,21 @@ class DatabaseRegistry:
 
     @property
     def own(self) -> str:
-        """The name of this process, which no other one ever had. It gets one when it needs one."""
+        """The name of this process, which is never reused. It is assigned on first use."""
         with self._lock:
             if not self._own:
                 self._join()
             return self._own
 
     def enter(self, host: str, claim: Callable[[Connection, float], None]) -> None:
-        """Take note that this process keeps contents in a folder.
+        """Register that this process keeps contents in a folder.
 
         Parameters
         ----------
         host : str
-            The machine that it is on.
+            The machine that it runs on.
         claim : callable
-            Called in each transaction that notes it, with the seconds since 1970; refuses by raising.
+            Called in each transaction that registers it, with the Unix time; raises to reject.
         """
         with self._lock:
             self._host, self._claim = host, claim
@@ -112,7 +112,7 @@ class DatabaseRegistry:
             moment = self._database.moment(connection)
             if self._claim is not None:
                 self._claim(connection, moment)
-            # Nothing is listed that those of folders may have left: it is forgotten here that they were.
+            # Leftovers of processes with a folder are not listed: their old rows are just deleted here.
             ended = (workers.c.host.is_not(None), workers.c.expires < int(moment) - KEPT)
             delete_unlocked(connection, workers, *ended)
             row = {"name": name, "host": self._host, "expires": self._expires(moment)}
@@ -123,9 +123,9 @@ class DatabaseRegistry:
             self._thread.start()
 
     def gone(self) -> Iterator[str]:
-        """Yield the processes that add no contents any more, and may have left some.
+        """Yield the processes that no longer add contents, and may have left some.
 
-        Those whose lease ran out are fenced before.
+        Processes whose lease expired are fenced first.
         """
         self._fence()
         with self._database.read() as connection:
@@ -135,7 +135,7 @@ class DatabaseRegistry:
             )
             found = connection.execute(wanted.order_by(workers.c.fenced)).all()
         for name, fenced in found:
-            # Before its objects are listed: what it writes meanwhile is for the next collection.
+            # Before its objects are listed: what it writes meanwhile is left for the next collection.
             self._set(name, unlisted=False)
             try:
                 yield name
@@ -147,14 +147,14 @@ class DatabaseRegistry:
                     connection.execute(delete(workers).where(workers.c.name == name, ~workers.c.unlisted))
 
     def left_behind(self, worker: str) -> None:
-        """Take note that this process has stored something under a name that it has no longer."""
+        """Record that this process has stored something under a former name."""
         with self._lock:
             if worker in self._former:
                 self._behind.add(worker)
                 self._wake.set()
 
     def close(self) -> None:
-        """Be gone."""
+        """Fence this process and stop renewing its lease."""
         with self._lock:
             self._closed = True
             self._wake.set()
@@ -166,7 +166,7 @@ class DatabaseRegistry:
         with self._database.write() as connection:
             moment = int(self._database.moment(connection))
             late = select(workers.c.name).where(workers.c.fenced.is_(None), workers.c.expires < moment)
-            # One that is just committing is alive: it is for the next time, if at all.
+            # A process that is committing right now is alive: check it again next time.
             names = connection.scalars(late.with_for_update(skip_locked=True)).all()
             fenced = update(workers).where(workers.c.name.in_(names))
             connection.execute(fenced.values(fenced=moment, unlisted=True))
@@ -181,7 +181,7 @@ class DatabaseRegistry:
         return int(moment + self._lease) + 1
 
     def _renew(self) -> None:
-        """Renew the lease until the end, in a thread of its own."""
+        """Renew the lease until `close`, in a separate thread."""
         while True:
             self._wake.wait(self._lease / RENEWALS)
             self._wake.clear()
@@ -216,9 +216,9 @@ class DatabaseRegistry:
             _log.warning("the lease of this worker, %s, ran out; it goes on under another name", own)
             with self._lock:
                 self._former.add(own)
-                self._behind.add(own)  # once more: an upload may end between
+                self._behind.add(own)  # again: an upload may end in between
                 self._own = ""
-                if self._host is not None:  # nobody asks for the name of who keeps contents in a folder
+                if self._host is not None:  # with a folder, perhaps nothing reads `own`, which would join
                     self._join()
 
 

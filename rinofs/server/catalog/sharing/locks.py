@@ -1,7 +1,7 @@
-"""What several processes that write to one database at once need beside the lock of an owner's row.
+"""What processes that write to one database concurrently need besides the lock on an owner's row.
 
-`Database.write` has the changes of one owner come one after the other. Rows that belong to nobody, or to
-many, are written by the statements here. SQLite has one writer at a time: there no statement locks anything.
+`Database.write` serializes the changes of one owner. The statements here write rows that belong to nobody, or
+to many. SQLite has one writer at a time: there no statement locks anything.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 __all__ = ["CHUNK", "add_unless_present", "delete_unlocked", "is_dangling", "put", "shared", "take_turn"]
 
 CHUNK = 1000
-"""Rows that are deleted at a time."""
+"""Rows deleted at a time."""
 
 
 @cache
 def put(table: Table, *columns: str, changed: tuple[str, ...] = ()) -> TextClause:
-    """Return the statement that adds a row, or changes the one of the same primary key.
+    """Return the statement that adds a row, or updates the one with the same primary key.
 
     Parameters
     ----------
     table : Table
-        Where.
+        The table.
     columns : str
-        What the row has if it is added.
+        Columns that are set if the row is added.
     changed : tuple of str
-        Which of these it gets otherwise; by default it is locked, and stays as it is.
+        Those of them that are updated otherwise; by default the row is only locked.
     """
     key = [column.name for column in table.primary_key]
     values = ", ".join(f'"{name}" = excluded."{name}"' for name in changed or key[:1])
@@ -45,10 +45,10 @@ def put(table: Table, *columns: str, changed: tuple[str, ...] = ()) -> TextClaus
 
 @cache
 def add_unless_present(table: Table, *columns: str) -> TextClause:
-    """Return the statement that adds a row unless there is one that it must not be beside.
+    """Return the statement that adds a row unless it conflicts with an existing one.
 
-    The result has its primary key if it was added. Where another process is adding such a row, it waits for
-    what comes of that.
+    The result holds the primary key if the row was added. If another process is adding a conflicting row, the
+    statement waits for the outcome.
     """
     returned = [column.name for column in table.primary_key]
     return text(f"{_added(table, columns)} ON CONFLICT DO NOTHING RETURNING {_names(returned)}")
@@ -64,14 +64,14 @@ def _names(columns: Iterable[str]) -> str:
 
 
 def shared(statement: Select[Any]) -> Select[Any]:
-    """Have the rows that a statement finds stay, with what others refer to, until the transaction ends."""
+    """Lock the rows that a statement finds against deletion and key changes until the transaction ends."""
     return statement.with_for_update(read=True, key_share=True)
 
 
 def delete_unlocked(connection: Connection, table: Table, *conditions: ColumnElement[bool]) -> int:
-    """Delete rows, except those that another transaction is working on; return how many there were.
+    """Delete rows, except those that another transaction has locked; return how many were deleted.
 
-    It deletes some at a time at most, and waits for nobody. What it leaves is for the next time.
+    Deletes at most `CHUNK` rows, and never waits. The rest is left for the next call.
     """
     key = tuple_(*table.primary_key)
     found = select(*table.primary_key).where(*conditions).limit(CHUNK).with_for_update(skip_locked=True)
@@ -79,25 +79,25 @@ def delete_unlocked(connection: Connection, table: Table, *conditions: ColumnEle
 
 
 def is_dangling(error: IntegrityError) -> bool:
-    """Tell whether a row was refused since what it refers to is not there, or no longer."""
+    """Return whether a row was rejected because what it refers to does not exist, or no longer does."""
     below = error.orig
     known = {getattr(below, "sqlstate", None), getattr(below, "sqlite_errorname", None)}
     return bool(known & {"23503", "SQLITE_CONSTRAINT_FOREIGNKEY"})
 
 
 def take_turn(connection: Connection, name: str, moment: float, every: float) -> bool:
-    """Tell whether it is time for something that one of all processes does now and then.
+    """Return whether a periodic task that only one of all processes runs is due.
 
     Parameters
     ----------
     connection : Connection
         A writing transaction.
     name : str
-        What it is; a property of the database keeps when it was begun last.
+        The task; the property of this name holds when it last began.
     moment : float
         Seconds since 1970, by the clock of the database.
     every : float
-        Seconds from one time to the next.
+        Seconds between two runs.
     """
     connection.execute(put(properties, "name", "value"), {"name": name, "value": "0"})
     last = connection.scalar(select(properties.c.value).where(properties.c.name == name))

@@ -1,7 +1,7 @@
-"""The folder of contents that the processes of one machine share, beside a database that many could reach.
+"""The folder of contents that the processes of one machine share, with a database that others could reach.
 
-Locks on its files keep contents from being removed while they are stored, and hold on one machine only. So a
-folder of another one, and another folder of the same one, are refused.
+File locks keep contents from being removed while they are stored, and work on one machine only. So a folder
+on another machine, and another folder on the same machine, are rejected.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Machine", "claim_folder", "has_folder_contents"]
 
 FILE = "folder-id"
-"""The file in the folder that says which one it is."""
+"""The file that identifies the folder."""
 
 _PROPERTY = "folder"
 _LOCK = put(properties, "name", "value")
@@ -35,16 +35,16 @@ _SET = put(properties, "name", "value", changed=("value",))
 
 
 class Machine(NamedTuple):
-    """What tells one machine from another.
+    """Identifies a machine.
 
     Attributes
     ----------
     boot : str
-        The present run of its kernel, which containers share; empty where the system does not tell.
+        Boot id of its kernel, which containers share; empty if the system provides none.
     number : str
-        What it was numbered with when it was installed.
+        Machine id from the installation, or else a hardware address.
     name : str
-        Its name.
+        Its host name.
     """
 
     boot: str
@@ -59,14 +59,14 @@ class Machine(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Return what `str` was called on."""
+        """Parse the result of `str`."""
         return cls(*text.split("/", 2))
 
     def __str__(self) -> str:
         return "/".join(self)
 
     def is_same(self, other: Machine) -> bool:
-        """Tell whether two processes see each other's locks, if only after a restart between them."""
+        """Return whether processes on both see each other's locks: both are one machine, even if rebooted."""
         return (self.boot != "" and self.boot == other.boot) or self[1:] == other[1:]
 
 
@@ -77,7 +77,7 @@ def _text(path: Path) -> str:
 
 
 def has_folder_contents(database: Database) -> bool:
-    """Tell whether any content is in a folder."""
+    """Return whether any content is in a folder."""
     with database.read() as connection:
         return _has_contents(connection)
 
@@ -88,16 +88,16 @@ def _has_contents(connection: Connection) -> bool:
 
 
 def claim_folder(connection: Connection, root: Path, machine: Machine, moment: float) -> None:
-    """See that a folder is the one that a database has its contents in, or may become that.
+    """Claim a folder for the contents of a database, or check that it is the one claimed before.
 
     Parameters
     ----------
     connection : Connection
-        A writing transaction, in which this process is then noted as one on the machine.
+        A writing transaction, which then registers this process on the machine.
     root : Path
         The folder.
     machine : Machine
-        Where this process runs.
+        The machine that this process runs on.
     moment : float
         Seconds since 1970, by the clock of the database.
 

@@ -1,5 +1,5 @@
-"""All that only SQLite has: connections, commits, reads that never wait, functions in SQL, integrity checks.
+"""Everything specific to SQLite: connections, commits, non-waiting reads, SQL functions, integrity checks.
 
-It imports `rinofs.protocol` and what queries need of each database, and serves the catalog: another database
-is a room beside this one.
+It imports `rinofs.protocol` and the interface of query dialects, and serves the catalog. Other databases have
+packages of their own beside this one.
 """

@@ -1,4 +1,4 @@
-"""Connections to SQLite files: how they are opened and set up, and what is wrong with a file."""
+"""Connections to SQLite files: opening, setup, and problems of a file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ["file_problems", "is_busy", "sqlite_engine"]
 
 _LONGEST_SWITCH = 5.0  # seconds
 
-_STEPS = 10_000  # of SQLite's virtual machine between two looks at the time: a fraction of a millisecond
+_STEPS = 10_000  # of SQLite's virtual machine between two checks of the time: a fraction of a millisecond
 
 
 def sqlite_engine(url: str | URL, busy_timeout: float, *, keep_sql: bool, begins: bool) -> Engine:
@@ -33,7 +33,7 @@ def sqlite_engine(url: str | URL, busy_timeout: float, *, keep_sql: bool, begins
     busy_timeout : float
         Seconds that a transaction waits for those of other processes.
     keep_sql : bool
-        Whether compiled statements are kept for the next time.
+        Whether compiled statements are cached.
     begins : bool
         Whether SQLAlchemy begins transactions; if not, the caller does.
     """
@@ -57,12 +57,12 @@ def sqlite_engine(url: str | URL, busy_timeout: float, *, keep_sql: bool, begins
 
 
 def is_busy(error: BaseException | None) -> bool:
-    """Tell whether a failure means that somebody else holds the lock."""
+    """Return whether a failure means that another connection holds the lock."""
     return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_BUSY", "SQLITE_LOCKED"))
 
 
 def file_problems(connection: Connection) -> Iterator[str]:
-    """Yield what SQLite finds wrong with its file, and with references between rows."""
+    """Yield the problems that SQLite finds in its file, and in references between rows."""
     for (line,) in connection.execute(text("PRAGMA integrity_check")):
         if line != "ok":
             yield f"database: {line}"
@@ -84,7 +84,7 @@ def _set_up(connection: Any, _record: object) -> None:
 
 
 def _switch_to_wal(cursor: sqlite3.Cursor) -> None:
-    """Switch to the write-ahead log, once in the life of a file; processes that start together take turns.
+    """Switch to the write-ahead log, once per file; processes that start together take turns.
 
     SQLite does not wait for the others here, whatever its busy timeout is: https://www.sqlite.org/wal.html
     """

@@ -1,7 +1,7 @@
-"""Queries on SQLite: JSON, texts in texts, numbers from texts, and indexes on fields of the metadata.
+"""Queries on SQLite: JSON, substrings, numbers from text, and indexes on metadata fields.
 
-SQLite uses such an index where a query has the very expressions of it, and no values are bound in them. Paths
-are written as hexadecimal numbers: nothing in a name can end them.
+SQLite uses such an index if a query has exactly the same expressions, without bound values in them. Paths are
+written in hexadecimal: nothing in a name can terminate them.
 """
 
 # ruff: noqa: S608 (only constants and names of bound values are joined)
@@ -42,17 +42,17 @@ _MADE = text("SELECT sql FROM sqlite_master WHERE type = 'index' AND name GLOB :
 
 
 def is_json(column: ColumnElement[str]) -> ColumnElement[bool]:
-    """Return whether a text is JSON."""
+    """Return the condition that a text is JSON."""
     return func.json_valid(column) == 1
 
 
 def python_functions() -> dict[str, Callable[[Any, Any], bool]]:
-    """Return what is written in Python of the functions here, by name; each takes two values."""
+    """Return the SQL functions that are written in Python, by name; each takes two values."""
     return {_MATCHES: lambda text, pattern: isinstance(text, str) and words_matcher(pattern)(text)}
 
 
 class _SqliteQueries(QueryDialect):
-    """The SQL of SQLite for what a query needs."""
+    """The SQL of queries on SQLite."""
 
     tests_words = True
 
@@ -87,11 +87,11 @@ class _SqliteQueries(QueryDialect):
     def bound_number(self, bound: Bound, value: float, *, in_column: bool) -> str:  # noqa: ARG002
         if isinstance(value, int) and -(2**63) <= value < 2**63:
             return bound.name(value)
-        # Given as text, it goes through the same conversion as the text in the JSON, to the same last bit.
+        # As text, it is converted in the same way as the text in the JSON, to the same last bit.
         return f"CAST({bound.name(repr(value))} AS REAL)"
 
     def among(self, value: str, bound: Bound, values: Sequence[Any]) -> str:
-        # As one value: to bind each takes a hundred times longer than to look for it.
+        # As one value: binding each takes a hundred times longer than looking for it.
         return f"{value} IN (SELECT value FROM json_each({bound.name(dump(values))}))"
 
     def contains(self, value: str, part: str) -> str:
@@ -134,7 +134,7 @@ class _SqliteQueries(QueryDialect):
 
 
 SQLITE = _SqliteQueries()
-"""How queries are written for SQLite."""
+"""The query dialect of SQLite."""
 
 
 @compiles(NumbersOfList, "sqlite")
@@ -143,7 +143,7 @@ def _numbers_of_list(element: NumbersOfList, compiler: Any, **options: Any) -> s
 
 
 def _plain(value: str, kind: str) -> str:
-    """Return a value unless it is a list or an object, else null."""
+    """Return the SQL for a value, or null if it is a list or an object."""
     return f"CASE WHEN {kind} NOT IN ('array', 'object') THEN {value} END"
 
 

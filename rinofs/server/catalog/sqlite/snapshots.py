@@ -1,4 +1,4 @@
-"""Copies of the database at one moment, while others write to it, and what such a copy refers to."""
+"""Consistent copies of the database, made while others write to it, and the contents that they refer to."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 __all__ = ["contents_of", "number_in_objects", "referred_in", "take_snapshot", "total_of"]
 
 _IN_OBJECTS = f"key LIKE '{OBJECTS}/%'"
-_PAGES = 1024  # copied between two looks at whether the user wants it to end
+_PAGES = 1024  # copied between two checks for cancellation
 
 
 def take_snapshot(source: Path, target: Path, count: Callable[[int], object]) -> list[str]:
-    """Copy a database as it is at this moment, make the copy durable, and check it.
+    """Copy the current state of a database, make the copy durable, and check it.
 
     https://www.sqlite.org/backup.html
 
@@ -33,21 +33,21 @@ def take_snapshot(source: Path, target: Path, count: Callable[[int], object]) ->
     target : Path
         The copy, a single file.
     count : callable
-        Called with the number of pages that are left, again and again.
+        Called repeatedly with the number of pages that are left.
 
     Returns
     -------
     list of str
-        What is wrong with the copy.
+        The problems of the copy.
     """
     os.close(
         os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    )  # SQLite's own would depend on the umask
+    )  # the mode of a file made by SQLite would depend on the umask
     with (
         closing(sqlite3.connect(source, isolation_level=None)) as origin,
         closing(sqlite3.connect(target, isolation_level=None)) as copy,
     ):
-        # A transaction that sees one state all the time: the copy would begin again after each change.
+        # One transaction, which sees one state: otherwise the copy would restart after each change.
         origin.execute("BEGIN")
         origin.execute("SELECT 1 FROM sqlite_master").fetchone()
         origin.backup(copy, pages=_PAGES, progress=lambda _status, left, _total: count(left))
@@ -69,7 +69,7 @@ def number_in_objects(path: Path) -> int:
 
 
 def total_of(path: Path) -> tuple[int, int]:
-    """Return the number of contents that a copy refers to in the folder, and their bytes."""
+    """Return the number of contents that a copy refers to in the folder, and their total size."""
     with closing(sqlite3.connect(path)) as connection:
         found = connection.execute(f"SELECT count(*), coalesce(sum(size), 0) FROM ({_contents(connection)})")  # noqa: S608
         number, size = found.fetchone()
@@ -77,14 +77,14 @@ def total_of(path: Path) -> tuple[int, int]:
 
 
 def contents_of(path: Path) -> Iterator[Expected]:
-    """Yield what a copy knows about every content that it refers to in the folder, in the order of keys."""
+    """Yield what a copy records about every content that it refers to in the folder, ordered by key."""
     with closing(sqlite3.connect(path)) as connection:
         for row in connection.execute(f"{_contents(connection)} ORDER BY key"):
             yield Expected(*row)
 
 
 def referred_in(path: Path, keys: Iterable[str]) -> Iterator[tuple[str, bool]]:
-    """Tell of each of some contents whether a copy refers to it."""
+    """Yield each key with whether a copy refers to its content."""
     with closing(sqlite3.connect(path)) as connection:
         before = _before(connection)
         places = [f"{table} WHERE sha256 = ?1" for table in before] or ["blobs WHERE key = ?1"]
@@ -105,7 +105,7 @@ def _contents(connection: sqlite3.Connection) -> str:
 
 
 def _before(connection: sqlite3.Connection) -> list[str]:
-    """Return the tables that refer to contents by SHA-256; none where there is a table of contents."""
+    """Return the tables that refer to contents by SHA-256; none if it has a table `blobs`."""
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     found = ("objects", "datapack_contents") if blobs.name not in tables else ()
     return [table for table in found if table in tables]

@@ -1,8 +1,8 @@
-"""Transactions on SQLite: those that write are committed together, and single rows are found without any.
+"""Transactions on SQLite: writing ones are committed together, and single rows are looked up on a fast path.
 
-What is committed has to be on the disk, and the disk takes as long for one transaction as for twenty. So
-transactions that wait for each other anyway run within one of SQLite's, each in a savepoint of its own; the
-last of those that wait commits for all, and none of them returns before that.
+A commit has to reach the disk, which takes as long for one transaction as for twenty. So transactions that
+would wait for each other anyway run within one SQLite transaction, each in its own savepoint; the last one
+waiting commits for all, and none of them returns before that.
 """
 
 from __future__ import annotations
@@ -44,33 +44,33 @@ __all__ = [
     "driver_of",
 ]
 
-_IMMEDIATE = {"rinofs_write": True}  # execution options of a connection whose transactions write
+_IMMEDIATE = {"rinofs_write": True}  # execution options of a connection for writing transactions
 
 _WRITES = 3
-"""How many times longer a transaction that writes may take: deleting or copying a large folder is one."""
+"""Factor by which a writing transaction may take longer: it may delete or copy a large folder."""
 
 LARGEST_GROUP = 64
-"""Transactions that are committed at once, so that the first of them need not wait for long."""
+"""Maximum number of transactions per commit, so that the first one need not wait long."""
 
 _NAMED = sqlite.dialect(paramstyle="named")
 
-_RECHECK = 0.05  # seconds after which one looks whether the commit was left to somebody who gave up
+_RECHECK = 0.05  # seconds between checks whether the commit was left to a thread that gave up
 
 
 def driver_of(connection: Connection) -> sqlite3.Connection:
-    """Return the connection of the driver below one of SQLAlchemy's."""
+    """Return the driver's connection below an SQLAlchemy connection."""
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
     return driver
 
 
 class CommitError(Exception):
-    """What was done could not be made durable, and is undone.
+    """A transaction could not be made durable, and was rolled back.
 
     Attributes
     ----------
     reason : BaseException
-        What the database said.
+        The error of the database.
     """
 
     def __init__(self, reason: BaseException) -> None:
@@ -88,26 +88,26 @@ class _Batch:
 
 
 class GroupCommit:
-    """Runs transactions one after the other, and commits together those that came meanwhile.
+    """Runs transactions one at a time, and commits together those that arrive meanwhile.
 
     Parameters
     ----------
     connect : callable
-        Opens the connection to SQLite that they share, on which nothing begins by itself.
+        Opens the SQLite connection that they share, on which no transaction begins implicitly.
     timeout : float
         Seconds that a transaction waits for its turn.
 
     Attributes
     ----------
     made : int
-        How many commits were made.
+        Number of commits.
     """
 
     def __init__(self, connect: Callable[[], Connection], timeout: float) -> None:
         self._connect = connect
         self._timeout = timeout
         self._turn = threading.Lock()
-        self._connection: Connection | None = None  # this and the next belong to who has the turn
+        self._connection: Connection | None = None  # this and the next are guarded by `_turn`
         self._batch: _Batch | None = None
         self._counting = threading.Lock()
         self._waiting = 0
@@ -115,12 +115,12 @@ class GroupCommit:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Run a transaction that is durable once the context is left, or else never was.
+        """Run a transaction that is durable once the context exits, or else has no effect.
 
         Raises
         ------
         TimeoutError
-            If others take too long.
+            If other transactions take too long.
         CommitError
             If it cannot be committed.
         sqlite3.Error
@@ -140,7 +140,7 @@ class GroupCommit:
             ):
                 self._commit(batch)
             self._turn.release()
-            # Also when it failed: that may be for what the others did, which has to be true by then.
+            # Even after a failure: it may be due to what the others did, which has to be durable first.
             if batch is not None:
                 self._wait_for(batch)
 
@@ -180,7 +180,7 @@ class GroupCommit:
             if driver.in_transaction:
                 driver.execute("ROLLBACK TO this")
                 driver.execute("RELEASE this")
-            else:  # where the disk is full, SQLite takes everything back
+            else:  # if the disk is full, SQLite rolls back everything
                 self._end(batch, error)
             raise
         driver.execute("RELEASE this")
@@ -232,14 +232,14 @@ class _Row:
 class InlineReader:
     """One connection for threads that must not wait, and for others while it is free.
 
-    To find a row in a file takes less time than to hand the question to another thread, and SQLite's writers
-    keep no reader waiting. What SQLAlchemy does around a statement takes longer than both: so a statement is
-    compiled once and runs without it, its columns and parameters being numbers and text as SQLite has them.
+    Finding a row in a file takes less time than handing the query to another thread, and SQLite's writers do
+    not block readers. SQLAlchemy's overhead per statement exceeds both: so a statement is compiled once and
+    runs without it; its columns and parameters are numbers and text as SQLite stores them.
 
     Parameters
     ----------
     connect : callable
-        Opens the connection, on which nothing begins by itself and nothing waits.
+        Opens the connection, on which no transaction begins implicitly and nothing waits.
     """
 
     def __init__(self, connect: Callable[[], Connection]) -> None:
@@ -251,12 +251,12 @@ class InlineReader:
 
     @contextmanager
     def look(self) -> Iterator[Reader]:
-        """Look up a few rows, in one state of everything.
+        """Look up a few rows in one consistent snapshot.
 
         Raises
         ------
         WouldWait
-            If somebody else is looking, or the database is busy or fails.
+            If another thread is using the connection, or the database is busy or fails.
         """
         if not self._turn.acquire(blocking=False):
             raise WouldWait
@@ -273,7 +273,7 @@ class InlineReader:
             self._turn.release()
 
     def execute(self, statement: Select[Any], parameters: Mapping[str, Any], /) -> RowResult:
-        """Run a statement of which the first row matters; one of a few, which are kept for ever."""
+        """Run a statement and keep its first row. Compiled statements are cached forever: use only a few."""
         text = self._compiled.get(statement)
         if text is None:
             text = self._compiled[statement] = str(statement.compile(dialect=_NAMED))
@@ -307,14 +307,14 @@ class SqliteTransactions:
     busy_timeout : float
         Seconds that a transaction waits for others to end.
     statement_timeout : float
-        Seconds of processor time that the statements of a transaction may take that reads.
+        Seconds of processor time that the statements of a reading transaction may take.
 
     Attributes
     ----------
     engine : Engine
-        What opens connections.
+        Opens connections.
     errors : tuple of type
-        What fails with an error of the database; `refusal` tells what that means to a client.
+        The errors of the database; `refusal` returns what clients see instead.
     """
 
     errors = (CommitError, DBAPIError, sqlite3.Error)  # the last one while a connection is set up
@@ -325,24 +325,24 @@ class SqliteTransactions:
         self.engine = sqlite_engine(url, busy_timeout, keep_sql=True, begins=True)
         self._forgetful = sqlite_engine(url, busy_timeout, keep_sql=False, begins=True)
         self._inline = InlineReader(lambda: sqlite_engine(url, 0, keep_sql=True, begins=False).connect())
-        # SQLite lets writers wait by sleeping and trying again; those of one process queue up here instead.
+        # SQLite makes writers wait by sleeping and retrying; those of one process queue up here instead.
         self._commits = GroupCommit(
             lambda: sqlite_engine(url, busy_timeout, keep_sql=True, begins=False).connect(), busy_timeout
         )
 
     @property
     def name(self) -> str:
-        """What messages call the database: its path."""
+        """Name of the database in messages: its path."""
         return self.engine.url.database or ""
 
     @property
     def commits(self) -> int:
-        """How many transactions have become durable, those that were committed together counting as one."""
+        """Number of transactions that became durable; those committed together count as one."""
         return self._commits.made
 
     @contextmanager
     def read(self, *, keep_sql: bool) -> Iterator[Connection]:
-        """Run a transaction that changes nothing; see `Database.read`."""
+        """Run a read-only transaction; see `Database.read`."""
         engine = self.engine if keep_sql else self._forgetful
         with limited(self._timeout, ends_with_client=True), engine.connect() as connection:
             yield connection
@@ -362,9 +362,9 @@ class SqliteTransactions:
 
     @contextmanager
     def write(self, owner: int | None) -> Iterator[Connection]:  # noqa: ARG002 (there is one writer at a time)
-        """Run a transaction that is durable once the context is left; see `Database.write`."""
-        # Also for a client that has left: SQLite takes back all of a transaction that is interrupted while it
-        # writes, with what others have done in it. https://www.sqlite.org/c3ref/interrupt.html
+        """Run a transaction that is durable once the context exits; see `Database.write`."""
+        # Not ended when the client leaves: SQLite rolls back all of a transaction that is interrupted while
+        # it writes, including what others did in it. https://www.sqlite.org/c3ref/interrupt.html
         with (
             limited(_WRITES * self._timeout, ends_with_client=False),
             self._commits.transaction() as connection,
@@ -382,15 +382,15 @@ class SqliteTransactions:
     index_changes = rebuild
 
     def refuse_full(self) -> None:
-        """Refuse to store more where the reserve of the disk would be used up."""
+        """Refuse to store more if that would use up the disk reserve."""
         refuse_full(self._folder)
 
     def refusal(self, error: BaseException) -> ApiError:
-        """Return what a failure means to a client."""
+        """Return the error that clients see for a failure."""
         if isinstance(error, CommitError):
             reason = error.reason
             if _is_interrupted(_below(reason)) and error.__context__ is not reason:
-                return database_busy()  # another one took too long, and took back what this one did
+                return database_busy()  # another one took too long, and its rollback undid this one
             return _refusal(_below(reason))
         return _refusal(_below(error))
 
@@ -403,7 +403,7 @@ class SqliteTransactions:
 
 
 def _below(error: BaseException) -> BaseException | None:
-    """Return what the driver said."""
+    """Return the driver's error."""
     return error.orig if isinstance(error, DBAPIError) else error
 
 

@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 PRIMARY = "primary"
-"""The token from when the user was created, or its replacement."""
+"""The token created with the user, or its replacement."""
 API = "api"
 """An additional token."""
 ACCESS = "access"
@@ -218,7 +218,7 @@ def summaries(connection: Connection) -> list[UserSummary]:
 
 
 def remove_user(connection: Connection, user: User) -> None:
-    """Remove a user with all data; grants and sessions have to be removed before."""
+    """Remove a user with all data; grants and sessions must be removed first."""
     mine = select(datapacks.c.id).where(datapacks.c.owner == user.id)
     connection.execute(delete(datapack_contents).where(datapack_contents.c.datapack.in_(mine)))
     connection.execute(delete(datapacks).where(datapacks.c.owner == user.id))
@@ -244,7 +244,7 @@ def set_primary_token(connection: Connection, user: User, digest: str) -> None:
     connection.execute(delete(tokens).where(mine, tokens.c.sha256 == digest))
     try:
         add_token(connection, user, digest, PRIMARY)
-    except IntegrityError as error:  # another user has got it a moment ago
+    except IntegrityError as error:  # another user has just got it
         raise _chosen() from error
 
 
@@ -297,14 +297,14 @@ def tokens_of(connection: Connection, user: User, moment: float) -> list[StoredT
 
 
 def note_uses(connection: Connection, used: Mapping[int, int]) -> None:
-    """Store when tokens were last used, by their numbers; skips those that are being changed."""
+    """Store when tokens were last used, by their numbers; skip those that are being changed."""
     free = select(tokens.c.id).where(tokens.c.id.in_(sorted(used))).with_for_update(skip_locked=True)
     for number in connection.scalars(free).all():
         connection.execute(update(tokens).where(tokens.c.id == number).values(used=used[number]))
 
 
 def mark_exchanged(connection: Connection, token: StoredToken) -> bool:
-    """Mark an access token as exchanged; return whether it was not before."""
+    """Mark an access token as exchanged; return False if it already was."""
     mine = (tokens.c.id == token.id, tokens.c.kind == ACCESS)
     return connection.execute(update(tokens).where(*mine).values(kind=EXCHANGED)).rowcount > 0
 

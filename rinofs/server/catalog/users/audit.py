@@ -1,7 +1,7 @@
 """The audit log: what happened to accounts and data, when, and from where.
 
-It is a table, written in the transaction that does what it tells of. It holds names and numbers, and neither
-secrets nor digests of them.
+It is a table, written in the same transaction as the event. It holds names and numbers, but neither secrets
+nor digests of them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ __all__ = ["AuditEvent", "Entry", "add", "entries", "expired", "oldest_failure"]
 KEPT = 400 * 24 * 3600
 """Seconds for which entries are kept."""
 MOST_FAILURES = 100_000
-"""Failed sign-ins that are kept, so that who guesses passwords does not fill the disk."""
+"""Failed sign-ins that are kept, so that password guessing cannot fill the disk."""
 _LONGEST_TEXT = 1000
 
 
 class AuditEvent(StrEnum):
-    """What an entry tells of."""
+    """The events that are logged."""
 
     SIGN_IN = "sign-in"
     SIGN_IN_FAILED = "sign-in-failed"
@@ -54,15 +54,15 @@ class Entry:
     id : int
         Its number; later ones have larger numbers.
     moment : int
-        The second since 1970.
+        Unix time, in seconds.
     event : str
-        What it tells of.
+        The event.
     username : str or None
-        Whose account, where that is known.
+        The account, if known.
     source : str or None
-        The address that it came from, or ``command line``.
+        Address of the client, or ``command line``.
     details : dict
-        More about it.
+        Further details.
     """
 
     id: int
@@ -98,7 +98,7 @@ def add(
 def entries(
     connection: Connection, *, limit: int, username: str | None = None, event: str | None = None
 ) -> list[Entry]:
-    """Return the last entries, the latest last, of one user or one kind where that is asked for."""
+    """Return the latest entries, the newest last, optionally of one user or one event only."""
     wanted = select(audit).order_by(audit.c.id.desc()).limit(limit)
     if username is not None:
         wanted = wanted.where(audit.c.username == username)
@@ -112,12 +112,12 @@ def entries(
 
 
 def oldest_failure(connection: Connection) -> int:
-    """Return the number of the last failed sign-in that is not kept."""
+    """Return the id of the newest failed sign-in that is not kept; 0 if all are."""
     failures = select(audit.c.id).where(audit.c.event == AuditEvent.SIGN_IN_FAILED)
     return connection.scalar(failures.order_by(audit.c.id.desc()).offset(MOST_FAILURES).limit(1)) or 0
 
 
 def expired(moment: int, failure: int) -> Iterator[tuple[Table, ColumnElement[bool]]]:
-    """Yield what entries are not kept: the old ones, and failed sign-ins up to a number."""
+    """Yield the conditions for entries to delete: old ones, and failed sign-ins up to an id."""
     yield audit, audit.c.moment < moment - KEPT
     yield audit, and_(audit.c.event == AuditEvent.SIGN_IN_FAILED, audit.c.id <= failure)

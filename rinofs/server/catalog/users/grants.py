@@ -1,6 +1,6 @@
-"""Programs that may act in the name of users, and what they were granted, as rows: of secrets only digests.
+"""Rows of programs that may act for users, and of what they were granted. Secrets are stored as digests only.
 
-The parameters that are digests are what `rinofs.server.auth` keeps of codes, tokens and secrets.
+Digests in parameters are those that `rinofs.server.auth` takes of codes, tokens and secrets.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ class Client:
     client_id : str
         Its UUID.
     name : str
-        What users see.
+        The name that users see.
     redirect_uris : tuple of str
-        Where users may be sent back to.
+        Where users may be redirected to.
     secret : str or None
         The digest of its secret; None for a program that cannot keep one.
     """
@@ -95,7 +95,7 @@ class Client:
 
     @property
     def public(self) -> bool:
-        """Whether it has no secret, since it cannot keep one."""
+        """Whether it has no secret because it cannot keep one."""
         return self.secret is None
 
 
@@ -106,15 +106,15 @@ class Code:
     Attributes
     ----------
     user : User
-        Who consented.
+        The user who consented.
     client_id, redirect_uri, scope : str
-        To what.
+        What the user consented to.
     challenge : str or None
         The PKCE challenge (S256).
     expires : int
-        The second since 1970 from which on it is void.
+        Unix time at which it expires.
     grant : int or None
-        What it was exchanged for already.
+        Number of the grant that it was already exchanged for.
     """
 
     user: User
@@ -135,15 +135,15 @@ class StoredGrant:
     id : int
         Its number.
     user : User
-        Who granted it.
+        The user who granted it.
     scope : str
-        What for.
+        What it allows.
     generation : int
-        That of the refresh tokens which are good.
+        The current generation of its refresh tokens.
     rotated : int or None
-        The second since 1970 in which the first of those was given for one of the generation before.
+        Unix time at which the first of these was issued in exchange for one of the previous generation.
     expires : int
-        The second since 1970 from which on it is void.
+        Unix time at which it expires.
     """
 
     id: int
@@ -173,14 +173,14 @@ def all_clients(connection: Connection) -> list[Client]:
 
 
 def find_client(connection: Connection, client_id: str) -> Client | None:
-    """Return a program; None where there is none of this id."""
+    """Return the program with an id, or None."""
     found = connection.execute(select(oauth_clients).where(oauth_clients.c.id == client_id))
     row = found.one_or_none()
     return None if row is None else _client(row)
 
 
 def hold_client(connection: Connection, client_id: str) -> bool:
-    """Have a program stay until the end of a writing transaction; tell whether it is still there."""
+    """Keep a program from being removed until a writing transaction ends; return whether it still exists."""
     return (
         connection.scalar(shared(select(oauth_clients.c.id).where(oauth_clients.c.id == client_id)))
         is not None
@@ -188,8 +188,8 @@ def hold_client(connection: Connection, client_id: str) -> bool:
 
 
 def remove_client(connection: Connection, client_id: str) -> bool:
-    """Remove a program with all that was granted to it; tell whether there was one."""
-    # What is being granted to it at this moment is waited for, and comes to an end as well.
+    """Remove a program with all that was granted to it; return whether it existed."""
+    # Wait for what is being granted to it right now, so that this ends as well.
     connection.execute(select(oauth_clients.c.id).where(oauth_clients.c.id == client_id).with_for_update())
     found = select(oauth_grants.c.id).where(oauth_grants.c.client == client_id).order_by(oauth_grants.c.id)
     end_grants(connection, connection.scalars(found.with_for_update()).all())
@@ -202,7 +202,7 @@ def _client(row: Row[Any]) -> Client:
 
 
 def add_code(connection: Connection, digest: str, code: Code) -> None:
-    """Keep a code that a program may exchange for tokens."""
+    """Store a code that a program may exchange for tokens."""
     row = {
         "sha256": digest,
         "user": code.user.id,
@@ -216,7 +216,7 @@ def add_code(connection: Connection, digest: str, code: Code) -> None:
 
 
 def find_code(connection: Connection, digest: str, *, locked: bool = False) -> Code | None:
-    """Return what a code stands for, good or not; None for an unknown one.
+    """Return what a code stands for, valid or not; None for an unknown one.
 
     It can be locked until the end of a writing transaction, once its program is held.
     """
@@ -230,12 +230,12 @@ def find_code(connection: Connection, digest: str, *, locked: bool = False) -> C
 
 
 def mark_exchanged(connection: Connection, digest: str, grant: int) -> None:
-    """Note which grant a code was exchanged for."""
+    """Record which grant a code was exchanged for."""
     connection.execute(update(oauth_codes).where(oauth_codes.c.sha256 == digest).values(grant=grant))
 
 
 def add_grant(connection: Connection, code: Code, *, family: str, refresh: str, expires: int) -> int:
-    """Begin a grant for a code that is being exchanged, and return its number."""
+    """Add the grant that a code is exchanged for, and return its number."""
     row = {
         "user": code.user.id,
         "client": code.client_id,
@@ -254,7 +254,7 @@ def add_grant(connection: Connection, code: Code, *, family: str, refresh: str, 
 def find_grant(
     connection: Connection, family: str, client_id: str, *, locked: bool = False
 ) -> StoredGrant | None:
-    """Return the grant of a program that refresh tokens of a family belong to; None where there is none.
+    """Return the grant of a program that a family of refresh tokens belongs to, or None.
 
     It can be locked until the end of a writing transaction.
     """
@@ -266,14 +266,14 @@ def find_grant(
 
 
 def generation_of(connection: Connection, grant: int, refresh: str) -> int | None:
-    """Return the generation of a refresh token of a grant; None where it is of none of the last two."""
+    """Return the generation of a refresh token of a grant; None if it belongs to neither of the last two."""
     mine = (oauth_refresh_tokens.c.grant == grant, oauth_refresh_tokens.c.sha256 == refresh)
     found: int | None = connection.scalar(select(oauth_refresh_tokens.c.generation).where(*mine))
     return found
 
 
 def size_of_generation(connection: Connection, grant: StoredGrant) -> int:
-    """Return how many refresh tokens of a grant are good."""
+    """Return how many refresh tokens a grant has in its current generation."""
     good = (
         oauth_refresh_tokens.c.grant == grant.id,
         oauth_refresh_tokens.c.generation == grant.generation,
@@ -282,13 +282,13 @@ def size_of_generation(connection: Connection, grant: StoredGrant) -> int:
 
 
 def add_sibling(connection: Connection, grant: StoredGrant, refresh: str, expires: int) -> None:
-    """Let one more refresh token of the same generation be good."""
+    """Add a refresh token of the same generation."""
     _add_refresh_token(connection, grant.id, refresh, grant.generation)
     connection.execute(update(oauth_grants).where(oauth_grants.c.id == grant.id).values(expires=expires))
 
 
 def rotate(connection: Connection, grant: StoredGrant, refresh: str, expires: int, *, moment: int) -> None:
-    """Begin a generation with a refresh token; those of the one before are good for a while yet."""
+    """Begin a generation with a refresh token; tokens of the previous one stay valid for a while."""
     changes = {"generation": grant.generation + 1, "rotated": moment, "expires": expires}
     connection.execute(update(oauth_grants).where(oauth_grants.c.id == grant.id).values(changes))
     old = (
@@ -305,12 +305,12 @@ def _add_refresh_token(connection: Connection, grant: int, refresh: str, generat
 
 
 def grants_of(connection: Connection, user: User) -> Sequence[int]:
-    """Return the numbers of what a user has granted."""
+    """Return the numbers of a user's grants."""
     return connection.scalars(select(oauth_grants.c.id).where(oauth_grants.c.user == user.id)).all()
 
 
 def end_grants_of(connection: Connection, user: User) -> int:
-    """Make void whatever a user has granted, also what is not exchanged yet; return how many grants ended."""
+    """Revoke all that a user has granted, including unused codes; return how many grants ended."""
     found = grants_of(connection, user)
     end_grants(connection, found)
     connection.execute(delete(oauth_codes).where(oauth_codes.c.user == user.id))
@@ -318,7 +318,7 @@ def end_grants_of(connection: Connection, user: User) -> int:
 
 
 def end_grants(connection: Connection, grants: Sequence[int]) -> None:
-    """Make void whatever belongs to some grants."""
+    """Revoke all that belongs to some grants."""
     connection.execute(delete(tokens).where(tokens.c.grant.in_(grants)))
     connection.execute(delete(oauth_codes).where(oauth_codes.c.grant.in_(grants)))
     connection.execute(delete(oauth_refresh_tokens).where(oauth_refresh_tokens.c.grant.in_(grants)))
@@ -326,7 +326,7 @@ def end_grants(connection: Connection, grants: Sequence[int]) -> None:
 
 
 def end_family(connection: Connection, family: str, client_id: str) -> User | None:
-    """Make void whatever belongs to the grant of a family of refresh tokens; return whose it was."""
+    """Revoke all that belongs to the grant of a family of refresh tokens; return its user."""
     found = find_grant(connection, family, client_id, locked=True)
     if found is None:
         return None
@@ -335,6 +335,6 @@ def end_family(connection: Connection, family: str, client_id: str) -> User | No
 
 
 def remove_client_token(connection: Connection, digest: str, client_id: str) -> None:
-    """Make an access token of a program void."""
+    """Revoke an access token of a program."""
     mine = (tokens.c.sha256 == digest, tokens.c.kind == OAUTH, tokens.c.client == client_id)
     connection.execute(delete(tokens).where(*mine))

@@ -1,6 +1,6 @@
-"""Rows about signing in: recent wrong passwords, sessions of browsers, and forms that were sent.
+"""Rows about signing in: recent wrong passwords, browser sessions, and submitted forms.
 
-All parameters that are called digests are what `rinofs.server.auth` keeps of names, addresses and cookies.
+Digests in parameters are those that `rinofs.server.auth` takes of names, addresses and cookies.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ __all__ = [
 ]
 
 REMEMBERED = 900
-"""Seconds for which a wrong password counts, from the last one on."""
+"""Seconds for which wrong passwords count, starting at the last one."""
 MOST_ROWS = 10_000
-"""Rows of each table that who is not signed in can make; the oldest go first."""
+"""Maximum number of rows per table that clients create without signing in; the oldest are deleted first."""
 
 _LOCK = put(throttles, "sha256", "wrong", "seen", "until")
 _SENT = add_unless_present(sent_forms, "sha256", "expires")
@@ -47,16 +47,16 @@ _SENT = add_unless_present(sent_forms, "sha256", "expires")
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """How many wrong passwords are looked at.
+    """A limit on wrong passwords.
 
     Attributes
     ----------
     digest : str
-        Of what they are counted for.
+        Digest of what they are counted for.
     free : int
-        How many of them are before each next attempt has to wait.
+        Number of wrong passwords after which each further attempt has to wait.
     longest : int
-        Seconds that an attempt has to wait at most.
+        Maximum wait in seconds.
     """
 
     digest: str
@@ -64,21 +64,21 @@ class Limit:
     longest: int
 
     def wait(self, wrong: int) -> int:
-        """Return the seconds to wait after as many wrong ones."""
+        """Return the seconds to wait after a number of wrong passwords."""
         return 0 if wrong < self.free else min(2 ** min(wrong - self.free, 30), self.longest)
 
 
 def lock(connection: Connection, digests: Iterable[str]) -> None:
-    """Have attempts that are counted for the same wait for each other, until the transaction ends."""
-    # In order, so that no two wait for each other in a circle.
+    """Make attempts that share a digest wait for each other until the transaction ends."""
+    # In order, to avoid deadlocks.
     for digest in sorted(digests):
         connection.execute(_LOCK, {"sha256": digest, "wrong": 0, "seen": 0, "until": 0})
 
 
 def seconds_to_wait(connection: Connection, limits: Sequence[Limit], moment: float) -> float:
-    """Return how long an attempt has to wait, 0 if not at all; its limits are locked.
+    """Return the seconds that an attempt has to wait, or 0; its limits must be locked.
 
-    Where the clock was set back, waiting goes on from the new time for as long as it was meant to.
+    If the clock was set back, the full wait starts again from the new time.
     """
     mine = throttles.c.sha256.in_([limit.digest for limit in limits])
     later = throttles.c.seen > int(moment) + 1
@@ -89,9 +89,9 @@ def seconds_to_wait(connection: Connection, limits: Sequence[Limit], moment: flo
 
 
 def count_attempt(connection: Connection, limits: Sequence[Limit], moment: float) -> None:
-    """Count an attempt as a wrong one until it turns out right, so that many at once count too.
+    """Count an attempt as wrong until it succeeds, so that concurrent attempts count too.
 
-    Its limits are locked.
+    Its limits must be locked.
     """
     second = int(moment)
     old = and_(throttles.c.seen < second - REMEMBERED, throttles.c.until < second)
@@ -101,11 +101,11 @@ def count_attempt(connection: Connection, limits: Sequence[Limit], moment: float
     for limit in limits:
         before = wrong.get(limit.digest, 0)
         wait = limit.wait(before)
-        # Rounded up, the moment itself would be up to a second of waiting.
+        # Without a wait, do not round up: that would cause a wait of up to a second.
         until = math.ceil(moment + wait) if wait else second
         values = {"wrong": before + 1, "seen": second, "until": until}
         connection.execute(update(throttles).where(throttles.c.sha256 == limit.digest).values(values))
-    # At the end: this waits for nobody, and nobody who waits for this is waited for.
+    # Last, to avoid deadlocks: this does not wait, and nothing waits after it.
     delete_unlocked(connection, throttles, old)
     newest = select(throttles.c.sha256).order_by(throttles.c.seen.desc())
     surplus = connection.scalars(newest.offset(MOST_ROWS).limit(100)).all()
@@ -121,16 +121,16 @@ def note_success(
     until: int,
     moment: float,
 ) -> None:
-    """Take back the count of an attempt that turned out right.
+    """Undo the count of an attempt that succeeded.
 
     Parameters
     ----------
     connection : Connection
-        Where; `known` and the limits are locked.
+        A writing transaction; `known` and the limits must be locked.
     limits : sequence of Limit
-        Those that it was counted for; the first is forgotten as a whole.
+        The limits that it was counted for; the first is reset.
     known, until : str and int
-        A digest of account and address, which are known to belong together until that second.
+        Digest of an account and an address, which are known to belong together until that Unix time.
     moment : float
         Seconds since 1970.
     """
@@ -143,18 +143,18 @@ def note_success(
 
 
 def is_known(connection: Connection, known: str, moment: float) -> bool:
-    """Tell whether an account was signed in to from an address before; see `note_success`."""
+    """Return whether an account was signed in to from an address before; see `note_success`."""
     wanted = select(throttles.c.until).where(throttles.c.sha256 == known, throttles.c.until > moment)
     return connection.scalar(wanted) is not None
 
 
 def add_session(connection: Connection, digest: str, user: User, expires: int) -> None:
-    """Keep that a browser is signed in."""
+    """Store that a browser is signed in."""
     connection.execute(insert(sessions).values(sha256=digest, user=user.id, expires=expires))
 
 
 def session_user(connection: Connection, digest: str, moment: float) -> User | None:
-    """Return who is signed in with a browser, or None."""
+    """Return the user who is signed in with a browser, or None."""
     wanted = select(*USER).join(sessions, sessions.c.user == users.c.id)
     row = connection.execute(
         wanted.where(sessions.c.sha256 == digest, sessions.c.expires > moment)
@@ -163,23 +163,23 @@ def session_user(connection: Connection, digest: str, moment: float) -> User | N
 
 
 def hold_session(connection: Connection, digest: str, user: User, moment: float) -> bool:
-    """Have a user stay signed in until a writing transaction ends; tell whether the user still is."""
+    """Keep a user signed in until a writing transaction ends; return whether the user still is."""
     mine = (sessions.c.sha256 == digest, sessions.c.user == user.id, sessions.c.expires > moment)
     return connection.scalar(shared(select(sessions.c.sha256).where(*mine))) is not None
 
 
 def end_session(connection: Connection, digest: str) -> None:
-    """Forget who is signed in with a browser."""
+    """Sign out a browser."""
     connection.execute(delete(sessions).where(sessions.c.sha256 == digest))
 
 
 def end_sessions_of(connection: Connection, user: User) -> int:
-    """Sign a user out of all browsers; return of how many."""
+    """Sign a user out of all browsers; return how many there were."""
     return connection.execute(delete(sessions).where(sessions.c.user == user.id)).rowcount
 
 
 def mark_sent(connection: Connection, digest: str, moment: float, expires: int) -> bool:
-    """Note that a form was sent; tell whether it was for the first time."""
+    """Record that a form was submitted; return whether it was the first time."""
     if connection.execute(_SENT, {"sha256": digest, "expires": expires}).one_or_none() is None:
         return False
     recent = select(sent_forms.c.expires).order_by(sent_forms.c.expires.desc()).offset(MOST_ROWS).limit(1)
