@@ -52,6 +52,13 @@ class _Copy:
     size: int
     used: float
 
+    def is_complete(self) -> bool:
+        """Return whether the file is still there, with its size: someone may have emptied the folder."""
+        try:
+            return self.path.stat().st_size == self.size
+        except OSError:
+            return False
+
 
 class _Copies:
     """The copies in a folder, the least recently used first."""
@@ -80,6 +87,9 @@ class _Copies:
         with self._lock:
             copy = self._copies.get(key)
             if copy is None:
+                return None
+            if not copy.is_complete():
+                self._forget(key)
                 return None
             self._copies.move_to_end(key)
             copy.used = time.monotonic()

@@ -241,6 +241,8 @@ def fill(database: Database, row: BlobRow, found: Digests) -> BlobRow | None:
     except _StoredAgainError:
         with database.read() as connection:
             other = connection.execute(same).one_or_none()
+        if other is None:  # deleted in between
+            return fill(database, row, found)
     return None if other is None else BlobRow(*other)
 
 

@@ -270,6 +270,13 @@ def test_every_failure_is_an_answer(state: str | None, kind: type[ApiError]) -> 
     assert kind is not Unavailable or answer.headers["Retry-After"]
 
 
+def test_no_value_is_logged(database: Database, caplog: pytest.LogCaptureFixture) -> None:
+    with pytest.raises(Unavailable), database.read() as connection:
+        connection.execute(text("SELECT CAST('sesame' AS integer)"))
+    assert "22P02" in caplog.text
+    assert "sesame" not in caplog.text
+
+
 # Tables
 
 

@@ -34,6 +34,7 @@ from rinofs.server.maintenance import gc, gc_in_turn
 from rinofs.server.services import open_services
 from rinofs.server.settings import ServerSettings
 from tests.postgres import shared
+from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,6 +93,28 @@ def beside(database: Database, first: Callable[[Connection], object], second: Ca
         outcome = pool.submit(second)
         waits(database)
     return outcome
+
+
+def test_a_worker_with_a_folder_joins_again_after_a_failure(database: Database) -> None:
+    tries: list[float] = []
+
+    def claim(_connection: Connection, moment: float) -> None:
+        tries.append(moment)
+        if len(tries) == 2:
+            raise Unavailable("the database is down for a moment")
+
+    registry = DatabaseRegistry(database, lease=0.4)
+    registry.enter("machine", claim)
+    with database.write() as connection:
+        connection.execute(update(table).values(fenced=1))
+
+    def is_registered() -> bool:
+        with database.read() as connection:
+            return bool(connection.execute(select(table).where(table.c.fenced.is_(None))).all())
+
+    wait_until(is_registered)
+    registry.close()
+    assert len(tries) == 3
 
 
 def test_what_two_owners_store_at_once_has_one_row(database: Database, ada: User, bob: User) -> None:

@@ -158,5 +158,7 @@ def refusal(error: BaseException) -> ApiError:
         _log.warning("the connection to the database failed (SQLSTATE %s)", state)
         return database_failed("there is no connection to it")
     message = getattr(getattr(below, "diag", None), "message_primary", None)
+    if state[:2] == "22":  # data exceptions, whose messages quote values
+        message = "a value is not valid"
     _log.error("the database failed with SQLSTATE %s: %s", state, message)
     return database_failed(f"SQLSTATE {state}")

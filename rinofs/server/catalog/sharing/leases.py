@@ -218,8 +218,10 @@ class DatabaseRegistry:
                 self._former.add(own)
                 self._behind.add(own)  # again: an upload may end in between
                 self._own = ""
-                if self._host is not None:  # with a folder, perhaps nothing reads `own`, which would join
-                    self._join()
+        with self._lock:
+            # With a folder, perhaps nothing reads `own`, which would join. It may have failed last time.
+            if self._host is not None and not self._own and not closed:
+                self._join()
 
 
 _LEFT_BEHIND = put(workers, "name", "expires", "fenced", "unlisted", changed=("unlisted",))
