@@ -447,6 +447,15 @@ def test_another_folder_is_refused_once_there_are_contents(
     enter(database, tmp_path / "b", HERE).close()
 
 
+def test_another_folder_is_refused_while_a_worker_lives(database: Database, tmp_path: Path) -> None:
+    first = enter(database, tmp_path / "a", HERE)
+    with pytest.raises(UnusableDatabaseError, match="another worker keeps contents in another folder"):
+        enter(database, tmp_path / "b", HERE)
+    enter(database, tmp_path / "a", HERE).close()
+    first.close()
+    enter(database, tmp_path / "b", HERE).close()
+
+
 def test_machines_are_told_apart() -> None:
     here = Machine.here()
     assert Machine.parse(str(here)) == here

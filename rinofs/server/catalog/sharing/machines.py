@@ -104,12 +104,13 @@ def claim_folder(connection: Connection, root: Path, machine: Machine, moment: f
     Raises
     ------
     UnusableDatabaseError
-        If the database has contents in another folder, or a process on another machine uses it.
+        If the database has contents in another folder, or a process uses another folder or machine.
     """
     connection.execute(_LOCK, {"name": _PROPERTY, "value": ""})
     known = connection.scalar(select(properties.c.value).where(properties.c.name == _PROPERTY))
     living = (workers.c.host.is_not(None), workers.c.fenced.is_(None), workers.c.expires >= int(moment))
-    for host in connection.scalars(select(workers.c.host).where(*living).distinct()):
+    hosts = connection.scalars(select(workers.c.host).where(*living).distinct()).all()
+    for host in hosts:
         if not machine.is_same(Machine.parse(host)):
             raise UnusableDatabaseError(
                 f"{root}: {Machine.parse(host).name} keeps contents of this database in a folder, which only "
@@ -123,6 +124,11 @@ def claim_folder(connection: Connection, root: Path, machine: Machine, moment: f
         raise UnusableDatabaseError(
             f"{root}: the contents of this database are in another folder; name that (--data), or restore "
             "it here"
+        )
+    if hosts and known:
+        raise UnusableDatabaseError(
+            f"{root}: another worker keeps contents in another folder; name that (--data), or stop the worker "
+            "and wait a minute"
         )
     present = uuid4().hex
     (root / FILE).write_text(present, "ascii")
