@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MEANINGS: dict[int, tuple[type[ServiceError], str, str]] = {
     400: (InvalidRequestError, "invalid request", ""),
     401: (AuthenticationError, "the token was refused", "log in again with `rinofs login`, or pass a token"),
-    403: (NotAllowedError, "permission denied", "ask the owner for access"),
+    403: (NotAllowedError, "permission denied", "ask the owner for access, or use a token with more rights"),
     405: (InvalidRequestError, "the service does not support this request", "check endpoint_url"),
     408: (UnavailableError, "the service timed out waiting for the request", "try again"),
     409: (ConflictError, "the name is taken", "choose another name, or delete the existing object"),
