@@ -1,4 +1,4 @@
-"""fsspec's own suite, to be run with the filesystem of a module: all that it needs is the fixture `fs`."""
+"""fsspec's own test suite, run with a module's filesystem; requires only the fixture `fs`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 
 class Fixtures(abstract.AbstractFixtures):
-    """Have the suite use the fixtures ``suite_fs`` and ``suite_path`` of the module that collects it."""
+    """Make the suite use the fixtures ``suite_fs`` and ``suite_path`` of the module that collects it."""
 
     @pytest.fixture(scope="class")
     @classmethod

@@ -1,4 +1,4 @@
-"""Downloads that break off, and what is kept of them."""
+"""Interrupted downloads, and the partial files that remain."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ CONTENT = os.urandom(1_000_003) * (SIZE // 1_000_003 + 1)
 
 
 def breaking(after: int) -> Any:
-    """Let every download end after so many bytes."""
+    """Interrupt every download after a number of bytes."""
     return lambda _, path: Fault(cut_after=after) if path.endswith("/download/") else None
 
 
 class Broken:
-    """Every download fails, some of it having arrived."""
+    """Every download fails after a part of it has arrived."""
 
     def __init__(self, after: int) -> None:
         self.left = after
@@ -38,17 +38,17 @@ class Broken:
 
 
 def parts(folder: Path) -> list[Path]:
-    """Return what is kept in a folder."""
+    """Return the partial files in a folder."""
     return sorted(folder.glob(".rinofs-*"))
 
 
 def downloaded(server: LiveServer) -> int:
-    """Return the bytes that a server has sent of contents."""
+    """Return the number of content bytes that a server has sent."""
     return sum(request.bytes_out for request in server.requests if request.path.endswith("/download/"))
 
 
 class Interrupting:
-    """Ends a copy after some of what it counts, as Ctrl-C does."""
+    """Interrupts a copy, as Ctrl-C does, after some progress."""
 
     def __init__(self, after: int) -> None:
         self.left = after

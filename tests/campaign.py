@@ -1,6 +1,6 @@
-"""How much of a campaign is run: a part in the suite, all of it under ``make soak``.
+"""How much of a campaign to run: a part in the suite, all of it under ``make soak``.
 
-A test says by a marker how many of its cases the suite leaves out:
+A marker of a test selects the cases that the suite runs:
 
 ``covering(strength=1)``
     As few cases as have each value of each parameter; with a strength of 2, each pair of such values.
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def rounds(quick: int, soak: int) -> int:
-    """Return how many rounds to run: `soak` where ``RINOFS_SOAK`` is set, else `quick`."""
+    """Return the number of rounds to run: `soak` if ``RINOFS_SOAK`` is set, else `quick`."""
     return soak if os.environ.get("RINOFS_SOAK") else quick
 
 
 def left_out(items: Sequence[pytest.Item]) -> set[pytest.Item]:
-    """Mark the tests of which the suite runs some cases, and return the cases that are left out now."""
+    """Mark tests of which the suite runs only some cases, and return the cases to leave out now."""
     tests: dict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
         if item.get_closest_marker("covering") or item.get_closest_marker("one_in"):
@@ -58,14 +58,14 @@ def _parameters(case: pytest.Item) -> dict[str, object]:
 
 
 def covering(cases: Sequence[dict[str, int]], strength: int = 1) -> list[int]:
-    """Choose cases in which each value of each parameter occurs, all of them about equally often.
+    """Choose cases that contain each value of each parameter, all about equally often.
 
     Parameters
     ----------
     cases : sequence of dict
         The values of the parameters in each case.
     strength : int
-        With 2, each pair of values that is in some case is in one of those chosen.
+        With 2, each pair of values that occurs in any case also occurs in a chosen one.
     """
     parts = [set(itertools.combinations(sorted(case.items()), min(strength, len(case)))) for case in cases]
     missing = set().union(*parts)

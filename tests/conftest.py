@@ -1,4 +1,4 @@
-"""Nothing of the user's own settings, in any test; and temporary files in memory."""
+"""Isolate tests from the user's own settings, and put temporary files in memory."""
 
 from __future__ import annotations
 
@@ -20,49 +20,48 @@ from hypothesis import settings
 from tests.campaign import left_out, rounds
 from tests.hashing import hash_cheaply
 
-# Where it is installed, jsonschema imports it for three seconds, for a format that no schema here has.
+# If installed, jsonschema imports it, which takes three seconds, for a format that no schema here uses.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# How long one example takes says more about what else the machine does than about the code.
+# The duration of an example depends more on the load of the machine than on the code.
 settings.register_profile("rinofs", deadline=None)
 settings.load_profile("rinofs")
 
-# The campaigns take their time.
+# Except in campaigns, which may take their time.
 if rounds(1, 0):
     hash_cheaply()
 
-# What a shell runs in the background ignores Ctrl-C, and so would all that it starts.
+# Background jobs of a shell ignore Ctrl-C, and so would all processes that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _IN_MEMORY = Path("/dev/shm")
 _ROOM = 4 * 1024**3
 
-# What is drawn is drawn in matplotlib's own style; and where the home folder cannot be written to, matplotlib
-# says so in every process that draws.
+# Use matplotlib's default style, and avoid its warning, in every process, about a read-only home folder.
 os.environ["MPLCONFIGDIR"] = str(Path(tempfile.gettempdir(), f"rinofs-tests-{getattr(os, 'getuid', int)()}"))
 
-# The server syncs each upload to the disk before it answers, which thousands of tests need not wait for: what
-# a killed process leaves behind is the same in a folder in memory.
+# The server syncs each upload to the disk before it responds. Thousands of tests need not wait for that: a
+# killed process leaves the same files in a folder in memory.
 if _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > _ROOM and "TMPDIR" not in os.environ:
     os.environ["TMPDIR"] = tempfile.tempdir = str(_IN_MEMORY)
 
 
-# Imports and collection leave next to nothing to collect.
+# Imports and test collection create almost no garbage.
 gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector what stays until the end: all modules, and ten thousand tests."""
+    """Exempt long-lived objects from garbage collection: all modules, and ten thousand tests."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(20_000, 20, 50)  # a fifteenth of all work otherwise
+    gc.set_threshold(20_000, 20, 50)  # otherwise a fifteenth of the total time
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _elsewhere() -> Iterator[None]:
-    """Have all live servers keep contents in S3 and databases in PostgreSQL, and be several, if asked to."""
+    """If requested, run all live servers with S3, PostgreSQL or several workers."""
     with ExitStack() as stack:
         if os.environ.get("RINOFS_TEST_S3"):
             from tests.server.seaweed import in_buckets
@@ -86,7 +85,7 @@ def _settings_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def settings_folder(_settings_root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where logins are stored during this test; nothing is there at first, and nothing is configured."""
+    """Return the folder for logins during this test; it is empty at first, and nothing is configured."""
     folder = _settings_root / secrets.token_hex(4)
     monkeypatch.setenv("RINOFS_CONFIG_DIR", str(folder))
     monkeypatch.setenv("RINOFS_CACHE_DIR", str(folder / "cache"))
@@ -98,7 +97,7 @@ def settings_folder(_settings_root: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 
 
 def _skipped() -> dict[str, str]:
-    """Return what tests are skipped that cannot run where databases or servers are others."""
+    """Return the tests to skip because they cannot run with other databases or servers."""
     if not {"RINOFS_TEST_DATABASE", "RINOFS_TEST_WORKERS"} & set(os.environ):
         return {}
     from tests.cluster.skips import skipped
@@ -107,7 +106,7 @@ def _skipped() -> dict[str, str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the larger part of campaigns to `make soak`, and what needs a store to `make test-s3-quick`."""
+    """Leave most of the campaigns to `make soak`, and tests that need a store to `make test-s3-quick`."""
     skipped = _skipped()
     for item in items:
         for name, reason in skipped.items():

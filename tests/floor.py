@@ -1,4 +1,4 @@
-"""Print constraints that hold every direct dependency to the lowest version that pyproject.toml admits."""
+"""Print constraints that pin every direct dependency to the lowest version that pyproject.toml allows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
 def floors() -> dict[str, str]:
-    """Return the lowest version of each package that the project, its extras or the quick core name."""
+    """Return the lowest version of each package required by the project, its extras or the quick core."""
     settings = tomllib.loads(PROJECT.read_text("utf-8"))
     project = settings["project"]
     extras = chain.from_iterable(project["optional-dependencies"].values())

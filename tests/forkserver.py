@@ -1,4 +1,4 @@
-"""Processes for clients and measurements, forked from one that has imported all that they need."""
+"""Processes for clients and measurements, forked from one that has imported everything they need."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 
 CONTEXT = multiprocessing.get_context("forkserver")
-# With the modules of the tests, in which the child finds what it is to do.
+# Including the test modules, where the child finds its function.
 CONTEXT.set_forkserver_preload(
     [
         "rinofs.rinocloud.filesystem",
@@ -42,10 +42,10 @@ CONTEXT.set_forkserver_preload(
 
 
 def in_own_process(test: Callable[P, None]) -> Callable[P, None]:
-    """Run a test that measures its process in one where nothing else happens.
+    """Run a test that measures its process in a new process, where nothing else happens.
 
-    What other tests left behind, such as servers, threads and garbage, would change the count of descriptors,
-    sockets, threads and memory at any time. The fixtures of the test are pickled.
+    Leftovers of other tests, such as servers, threads and garbage, could change the number of descriptors,
+    sockets and threads, and the memory, at any time. The fixtures of the test are pickled.
     """
 
     @functools.wraps(test)
@@ -61,10 +61,11 @@ def _run(module: str, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 
 class Command:
-    """``rinofs`` in a process of its own, with what a test uses of `subprocess.Popen`.
+    """``rinofs`` in its own process, with the part of the `subprocess.Popen` interface that tests use.
 
-    It is forked from a process that has imported it: to start Python and to import takes longer than most
-    tests need the command for. It is not fit for measurements of memory, nor of what differs between starts.
+    It is forked from a process that has imported it, since starting Python and importing takes longer than
+    the command itself in most tests. It is not suitable for measuring memory, or anything that differs
+    between starts.
 
     Parameters
     ----------
@@ -118,7 +119,7 @@ class Command:
 
 
 class _Descriptor:
-    """A file descriptor that is open in the process as well to which this is sent."""
+    """A file descriptor that is also open in the process to which this is sent."""
 
     def __init__(self, number: int) -> None:
         self._number = number
@@ -148,7 +149,7 @@ def _run_command(
 
 
 def run_command(*args: str) -> subprocess.CompletedProcess[str]:
-    """Run ``rinofs`` to its end, as `subprocess.run` does, without the start of Python."""
+    """Run ``rinofs`` to its end, as `subprocess.run` does, without starting Python."""
     with tempfile.TemporaryFile("w+", encoding="utf-8") as errors:
         with Command(args, errors.fileno()) as process:
             output = process.stdout.read()
@@ -158,7 +159,7 @@ def run_command(*args: str) -> subprocess.CompletedProcess[str]:
 
 @contextmanager
 def server_process(data_dir: Path, *args: str) -> Iterator[ServerProcess]:
-    """Run ``rinofs serve`` as `rinofs.testing.server_process` does, without the start of Python."""
+    """Run ``rinofs serve`` as `rinofs.testing.server_process` does, without starting Python."""
     with (
         tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as errors,
         Command(["serve", "--data", str(data_dir), "--port", "0", *args], errors.fileno()) as process,

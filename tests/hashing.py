@@ -1,4 +1,4 @@
-"""Hashes of passwords that are cheap: a real one fills 64 MiB, several times over."""
+"""Cheap password hashes: a real one fills 64 MiB several times."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from argon2.profiles import CHEAPEST
 
 
 def hash_cheaply() -> None:
-    """Have this process hash passwords with little memory, in one pass."""
+    """Make this process hash passwords with little memory, in one pass."""
     PasswordHasher.__init__.__defaults__ = (
         CHEAPEST.time_cost,
         CHEAPEST.memory_cost,

@@ -1,7 +1,7 @@
-"""PostgreSQL, as a process of the tests; one for all of them, also where several processes run them.
+"""PostgreSQL for the tests: one server for all of them, even if several processes run them.
 
-The server starts when the first of them needs it, and ends when the last of them has ended, however that
-ends: each holds a lock on a file, and a process that waits for all of these locks stops the server.
+The server starts when the first process needs it, and stops after the last one has ended in any way: each
+holds a lock on a file, and a process that waits for all of these locks stops the server.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 ROLE = "rinofs"
-"""Whose databases they are: no superuser, as in a laboratory."""
+"""Owner of the databases: not a superuser, as in a laboratory."""
 
 _SETTINGS = {
     "fsync": "on",
@@ -55,16 +55,16 @@ with open(folder + ".users") as file:
 
 
 class Postgres:
-    """A server with a folder of its own, which may be stopped, killed, and started again.
+    """A server with its own folder, which can be stopped, killed, and started again.
 
     Parameters
     ----------
     folder : Path
-        Where everything is; made, and removed by `remove`.
+        Folder for everything; it is created here, and removed by `remove`.
     settings : mapping, optional
-        Settings in place of those that all tests have.
+        Settings that replace the defaults for tests.
     encoding : str
-        The encoding of new databases.
+        Encoding of new databases.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Postgres:
         self._encoding = encoding
 
     def create(self) -> None:
-        """Make the folder, with databases that sort text as people do, not by bytes."""
+        """Create the folder, with databases that sort text by locale, not by bytes."""
         self.folder.mkdir(parents=True, exist_ok=True)
         if os.geteuid() == 0:
             shutil.chown(self.folder, "postgres")
@@ -95,20 +95,20 @@ class Postgres:
         )
 
     def start(self) -> None:
-        """Begin to answer, on the same port each time."""
+        """Start the server, on the same port each time."""
         options = {**self._settings, "port": str(self.port)}
-        # In the file, and not in the command, so that a test can set others.
+        # In the file rather than the command, so that a test can set others.
         (self.data / "postgresql.conf").write_text(
             "".join(f"{name} = '{options[name]}'\n" for name in options)
         )
         self._run("pg_ctl", "start", "-w", "-D", self.data, "-l", self.folder / "log")
 
     def stop(self, mode: str = "fast") -> None:
-        """End it; ``immediate`` as if the power failed."""
+        """Stop the server; ``immediate`` is like a power failure."""
         self._run("pg_ctl", "stop", "-w", "-D", self.data, "-m", mode)
 
     def remove(self) -> None:
-        """End it, and remove all that it has."""
+        """Stop the server, and remove its folder."""
         if (self.data / "postmaster.pid").exists():
             with suppress(subprocess.CalledProcessError):
                 self.stop("immediate")
@@ -117,7 +117,7 @@ class Postgres:
     def url(
         self, database: str, user: str = ROLE, port: int | None = None, scheme: str = "postgresql+psycopg"
     ) -> str:
-        """Return the URL of a database, also through a proxy at another port."""
+        """Return the URL of a database, optionally through a proxy at another port."""
         return f"{scheme}://{user}@127.0.0.1:{port or self.port}/{database}"
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
@@ -131,18 +131,18 @@ class Postgres:
             return cursor.fetchall() if cursor.description else []
 
     def prepare(self) -> None:
-        """Make the role that databases belong to."""
+        """Create the role that owns databases."""
         self.execute(f"CREATE ROLE {ROLE} LOGIN CREATEDB")
 
     def new_database(self, name: str | None = None, *, schema: bool = False) -> str:
-        """Make a database, and return its URL.
+        """Create a database, and return its URL.
 
         Parameters
         ----------
         name : str, optional
-            What it is called; by default something that no other is.
+            Name of the database; unique by default.
         schema : bool
-            Whether it has rinofs's tables already, as `rinofs admin init` makes them.
+            Whether to create rinofs's tables, as `rinofs admin init` does.
         """
         name = name or f"t{uuid4().hex}"
         template = self._template() if schema else "template0"
@@ -150,7 +150,7 @@ class Postgres:
         return self.url(name)
 
     def drop(self, url: str, *, force: bool = True) -> bool:
-        """Remove a database; tell whether it is gone."""
+        """Remove a database; return whether it is gone."""
         import psycopg
 
         name = url.rpartition("/")[2]
@@ -161,7 +161,7 @@ class Postgres:
         return True
 
     def _template(self) -> str:
-        """Return the name of a database with the tables alone, from which others are copied."""
+        """Return the name of a database with only the tables, from which others are copied."""
         with FileLock(self.folder / "template.lock"):
             if self.execute("SELECT 1 FROM pg_database WHERE datname = 'tables' AND datistemplate"):
                 return "tables"
@@ -185,7 +185,7 @@ def make_schema(url: str) -> None:
 
 
 def binary(name: str) -> str:
-    """Return the path of one of PostgreSQL's programs; fail where it is not installed."""
+    """Return the path of one of PostgreSQL's programs; fail if it is not installed."""
     newest = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     path = os.pathsep.join([*map(str, reversed(newest)), os.environ.get("PATH", "")])
     found = shutil.which(name, path=path)
@@ -194,13 +194,13 @@ def binary(name: str) -> str:
 
 
 def as_owner(command: Sequence[str]) -> list[str]:
-    """Return a command that runs as a user that is not root, which PostgreSQL refuses."""
+    """Return a command that runs as an unprivileged user, since PostgreSQL refuses root."""
     return ["runuser", "-u", "postgres", "--", *command] if os.geteuid() == 0 else list(command)
 
 
 def run(command: Sequence[str]) -> None:
-    """Run one of PostgreSQL's programs to its end, and show what it said where it failed."""
-    # Not into pipes: the server would keep them open.
+    """Run one of PostgreSQL's programs to its end, and show its output if it failed."""
+    # Not to pipes, which the server would keep open.
     with tempfile.TemporaryFile("w+") as output:
         done = subprocess.run(
             as_owner(command), stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd="/"
@@ -214,7 +214,7 @@ def run(command: Sequence[str]) -> None:
 def postgres(
     settings: Mapping[str, str] | None = None, *, encoding: str = "UTF8", start: bool = True
 ) -> Iterator[Postgres]:
-    """Run a server of one's own, to break."""
+    """Run a separate server, which a test may break."""
     server = Postgres(_new_folder(), settings, encoding=encoding)
     try:
         server.create()
@@ -227,14 +227,14 @@ def postgres(
 
 
 _KEPT = 20
-"""Databases of a process that stay when no server has them open, for a test that starts one again."""
+"""Databases that a process keeps when no server has them open, for tests that restart a server."""
 
 _LOCK = threading.Lock()
 _SHARED: list[tuple[Postgres, IO[str], int]] = []
 
 
 def shared() -> Postgres:
-    """Return the server that all tests share; it starts when it is asked for first."""
+    """Return the server that all tests share; the first call starts it."""
     with _LOCK:
         if _SHARED and _SHARED[0][2] == os.getpid():
             return _SHARED[0][0]
@@ -268,18 +268,18 @@ def _start_shared(server: Postgres) -> None:
 
 
 def _hold(path: Path) -> IO[str]:
-    """Say that this process uses the server, until it ends."""
+    """Mark the server as used by this process until the process ends."""
     while True:
         file = path.open("w")
         fcntl.flock(file, fcntl.LOCK_SH)
         with suppress(FileNotFoundError):
             if path.stat().st_ino == os.fstat(file.fileno()).st_ino:
                 return file
-        file.close()  # the server was stopped meanwhile, and this file removed
+        file.close()  # meanwhile the server was stopped, and this file removed
 
 
 def _session() -> str:
-    """Return what all processes that run tests of one session have in common."""
+    """Return an identifier that all processes of one test session share."""
     return os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
 
 
@@ -288,7 +288,7 @@ def _new_folder() -> Path:
 
 
 def _free_port() -> int:
-    """Return a port that no connection of the tests takes by chance meanwhile."""
+    """Return a port that no connection of the tests can take by chance meanwhile."""
     while True:
         port = 10_000 + int.from_bytes(os.urandom(2)) % 22_000
         with suppress(OSError), socket.create_server(("127.0.0.1", port)):
@@ -297,7 +297,7 @@ def _free_port() -> int:
 
 @contextmanager
 def in_postgresql() -> Iterator[None]:
-    """Have every server that this process opens keep its database here: one database for each folder."""
+    """Make every server that this process opens use this database server, one database for each folder."""
     from rinofs.server.settings import ServerSettings
 
     databases = _Databases()
@@ -319,7 +319,7 @@ class _Databases:
         self._lock = threading.Lock()
 
     def of(self, folder: Path) -> str:
-        """Return the URL of a folder's database, which is made where it is missing."""
+        """Return the URL of a folder's database, which is created if missing."""
         folder = folder.absolute()
         with self._lock:
             url = self._urls.pop(folder, None)

@@ -29,7 +29,7 @@ def test_pairs_that_no_case_has_are_not_waited_for() -> None:
 
 
 def test_each_campaign_has_a_verb() -> None:
-    """All that the suite runs in part is run by some verb in full."""
+    """Everything that the suite runs in part is run in full by some verb."""
     verbs = re.findall(r"^soak-[\w-]+: .*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), re.MULTILINE)
     run = [word for lines in verbs for word in lines.split() if word.startswith("tests/")]
     sign = re.compile(r"\brounds\(|mark\.(?:soak|covering|one_in)\b")

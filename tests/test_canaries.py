@@ -1,6 +1,6 @@
-"""No secret is anywhere but where it has to be: it is looked for in all that is written, shown and answered.
+"""No secret is anywhere but where it must be: search all files, output and responses for secrets.
 
-What is done comes from the code where it can: the routes of the server, the commands, the classes of errors.
+If possible, the code says what to try: the routes of the server, the commands, the classes of errors.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ DEAD = "http://127.0.0.1:9"
 
 @dataclass
 class Seen:
-    """The secrets, and what was written or shown anywhere, by place."""
+    """The secrets, and everything written or shown, by place."""
 
     secrets: dict[str, str] = field(default_factory=dict)
     places: dict[str, list[str]] = field(default_factory=dict)
@@ -63,12 +63,12 @@ class Seen:
         self.places.setdefault(place, []).extend(shown)
 
     def found(self, place: str) -> set[str]:
-        """Return which secrets are in a place."""
+        """Return the secrets that are in a place."""
         whole = "\n".join(self.places[place])
         return {name for name, secret in self.secrets.items() if secret in whole}
 
 
-# What each place may show, because somebody asked for it; everything else may show nothing.
+# The secrets that a place may show, because they were requested; other places may show none.
 ALLOWED: dict[str, set[str]] = {
     "answer: POST /api/1/users/details/": {"token"},
     "answer: POST /api/1/users/token": {"token"},
@@ -81,7 +81,7 @@ ALLOWED: dict[str, set[str]] = {
     "answer: POST /oauth/authorize": {"cookie", "code"},
     "answer: POST /oauth/token": {"access token", "refresh token"},
     "answer: GET /oauth/show_token": {"code"},  # to be copied by hand
-    # What is kept are digests.
+    # Only digests are stored.
     "data folder": {"hash of the token", "hash of the password", "hash of the refresh token"},
     "backup": {"hash of the token", "hash of the password", "hash of the refresh token"},
     "admin client add": {"client secret"},
@@ -89,7 +89,7 @@ ALLOWED: dict[str, set[str]] = {
 
 
 class Recorder:
-    """Take note of every answer while it is installed."""
+    """Record every response while it is installed."""
 
     def __init__(self, seen: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
         send = requests.Session.send
@@ -125,11 +125,11 @@ def routes(folder: Path) -> list[tuple[str, str]]:
     return found
 
 
-# What is done at the server
+# Actions at the server
 
 
 def sign_in(seen: Seen, server: Any, client_id: str, secret: str) -> None:
-    """Come to know one secret of each kind."""
+    """Obtain one secret of each kind."""
     base, token = f"{server.endpoint_url}/api/1", {"Authorization": f"Token {TOKEN}"}
     form = {"grant_type": "password", "client_id": "x", "username": "rino", "password": PASSWORD}
     answer = requests.post(f"{server.endpoint_url}/o/token/", data=form, timeout=60)
@@ -150,7 +150,7 @@ def sign_in(seen: Seen, server: Any, client_id: str, secret: str) -> None:
 
 
 def misuse(seen: Seen, url: str, every: list[tuple[str, str]]) -> None:
-    """Send every secret to every route, in all the places where it does not belong."""
+    """Send every secret to every route, in all places where it does not belong."""
     secrets = [secret for name, secret in seen.secrets.items() if not name.startswith("hash ")]
     session = requests.Session()
     session.cookies.set("rinofs_session", seen.secrets["cookie"])
@@ -176,7 +176,7 @@ def misuse(seen: Seen, url: str, every: list[tuple[str, str]]) -> None:
 
 
 def break_database(data: Path, url: str) -> None:
-    """Have the server fail in the middle of what it does with secrets."""
+    """Make the server fail while it works with secrets."""
     tables = ("tokens", "objects", "oauth_grants", "oauth_codes", "throttles", "sessions", "users")
     with closing(sqlite3.connect(data / "rinofs.sqlite3", timeout=60)) as database:
         there = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -196,7 +196,7 @@ def break_database(data: Path, url: str) -> None:
     assert any(failed)
 
 
-# What is done at the command line
+# Actions at the command line
 
 
 def leaves(
@@ -262,11 +262,11 @@ def use_commands(
                 seen.add("commands", result.output, *told)
 
 
-# What is done in Python
+# Actions in Python
 
 
 def echoes(secrets: str) -> dict[str, Fault]:
-    """Return answers that tell secrets back, in every place where an answer can."""
+    """Return responses that echo secrets in every possible place."""
     echo = f"You sent {secrets}"
     as_json = {"content-type": "application/json"}
     body = json.dumps({"error": echo, "detail": echo}).encode()
@@ -282,9 +282,9 @@ def echoes(secrets: str) -> dict[str, Fault]:
 
 STATUSES = (400, 401, 403, 404, 409, 412, 413, 422, 429, 500, 503)
 NOT_RAISED = {
-    # What they tell comes from the user's own files and arguments, never from a login or an answer.
+    # Their messages come from the user's own files and arguments, never from a login or a response.
     *{"InvalidDatapackError", "UnknownDatatypeError", "NotWrittenWarning"},
-    # They need a fault amid a transfer; tests/http/test_secrets.py has those.
+    # They need a fault during a transfer; see tests/http/test_secrets.py.
     *{"ContentChangedError", "ContentMismatchError", "OutcomeUnknownError", "DeadlineError"},
 }
 
@@ -321,7 +321,7 @@ def catch(seen: Seen, raised: set[str], attempt: Callable[[], Any]) -> None:
 
 
 def use_python(seen: Seen, server: LiveServer) -> None:
-    """Use the filesystems, with logins that the code never saw, at a server that tells everything back."""
+    """Use the filesystems, with logins that the code never saw, at a server that echoes everything."""
     url, raised = server.endpoint_url, set[str]()
     token, refresh = server.token, seen.secrets["refresh token"]
     profile = Profile("rino", "default", url, "rino", token)
@@ -345,7 +345,7 @@ def use_python(seen: Seen, server: LiveServer) -> None:
         shown += [rino.info("a.bin"), rino.ls(""), rino.versions("a.bin")]
         for thing in shown:
             seen.add("objects", *everything_in(thing))
-            with suppress(Exception):  # most things that know a secret refuse
+            with suppress(Exception):  # most objects with a secret refuse
                 seen.add("pickles", pickle.dumps(thing))
         for fs in (rino, repovizz):
             seen.add("pickles", pickle.dumps(fs), fs.to_json(), fs.to_json(include_password=False))
@@ -381,7 +381,7 @@ def _below(error: type) -> set[str]:
 
 
 def everything_in(value: object, depth: int = 3) -> Iterator[str]:
-    """Yield the texts of an object and of all that it holds, but for what is there to know a secret."""
+    """Yield the texts of an object and of everything in it, except the objects that must hold a secret."""
     yield repr(value)
     yield str(value)
     if depth and not isinstance(value, (Profile, StaticAuth, str)):
@@ -391,7 +391,7 @@ def everything_in(value: object, depth: int = 3) -> Iterator[str]:
 
 
 class Kept(logging.Handler):
-    """Format every record of this process, but those of the library below that logs addresses."""
+    """Format every log record of this process, except those of urllib3, which logs addresses."""
 
     def __init__(self, seen: Seen) -> None:
         super().__init__(logging.DEBUG)
@@ -479,7 +479,7 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seen]:
 
 
 def hashes(seen: Seen, data: Path) -> dict[str, str]:
-    """Return what is kept of secrets, which belongs into no log either."""
+    """Return the stored hashes of secrets, which do not belong in logs either."""
     with closing(sqlite3.connect(data / "rinofs.sqlite3", timeout=60)) as database:
         (stored,) = database.execute("SELECT password FROM users WHERE username = 'rino'").fetchone()
 

@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 Heard: TypeAlias = Callable[..., tuple[str, str]]
 
-# fsspec takes what is in the environment for text before 2026.3, and for JSON, where it is, from then on.
+# fsspec reads environment variables as text before 2026.3; later versions parse those that are JSON.
 _as_fsspec_reads_it: dict[str, dict[str, Any]] = {}
 set_conf_env(_as_fsspec_reads_it, {"FSSPEC_RINO_TOKEN": "1e5"})
 READS_JSON = _as_fsspec_reads_it["rino"]["token"] == 1e5
 
-# What fsspec would read as something else than the text that they are.
+# Texts that fsspec would misread as other types.
 MISREAD = [
     "1e5",
     "30",
@@ -67,7 +67,7 @@ def other(servers: dict[str, LiveServer]) -> LiveServer:
 
 @pytest.fixture
 def heard(servers: dict[str, LiveServer]) -> Heard:
-    """Use a filesystem; return which server heard of it, and with which token."""
+    """Use a filesystem; return the server that received the request, and the token."""
 
     def ask(filesystem: RinoFileSystem | None = None, **options: Any) -> tuple[str, str]:
         for server in servers.values():
@@ -124,7 +124,7 @@ def test_a_named_login_goes_before_the_configuration(
 ) -> None:
     _configure(monkeypatch, token="from-conf", endpoint_url=one.endpoint_url)
     _login(other, "from-lab", "lab")
-    # The endpoint is configured for another token; that login knows its own.
+    # The endpoint is configured for another token; that login has its own.
     assert heard(profile="lab", endpoint_url=other.endpoint_url) == ("other", "from-lab")
 
 
@@ -207,7 +207,7 @@ def test_a_token_in_the_environment_stays_the_text_it_is(
     _configure(monkeypatch, **read["rino"])
     assert heard() == ("one", token)
     pickled = pickle.dumps(RinoFileSystem())
-    assert token.encode() not in pickled.replace(one.endpoint_url.encode(), b"")  # a port is a number too
+    assert token.encode() not in pickled.replace(one.endpoint_url.encode(), b"")  # a port is a number, too
     assert json.loads(RinoFileSystem().to_json()).keys().isdisjoint({"token"})
 
 
@@ -248,7 +248,7 @@ print(json.dumps(answer))
 
 
 def test_the_environment_of_a_process(tmp_path: Path) -> None:
-    token = "314159e271"  # a number to those who do not know better, and too long to be seen by chance
+    token = "314159e271"  # looks like a number, and is too long to occur by chance
     with live_server(token=token) as server:
         RinoFileSystem(endpoint_url=server.endpoint_url, token=token).pipe_file("a.txt", b"")
         environment = {

@@ -1,4 +1,4 @@
-"""What ``import rinofs`` brings along, in a process of its own."""
+"""The modules that ``import rinofs`` loads, in a separate process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
 EXTRAS = {"server", "cli", "xarray", "plot", "datapack", "all"}
-# Names under which the packages of the extras are imported, where they differ from the packages' own.
+# Import names of the packages of the extras, if they differ from the package names.
 IMPORTED_AS = {"argon2-cffi": "argon2", "pillow": "PIL", "universal-pathlib": "upath"}
 
 

@@ -1,4 +1,4 @@
-"""Imports point downwards, as the table in docs/architecture.md says, and no modules import each other."""
+"""Imports point downwards, as in the table in docs/architecture.md, and no modules import each other."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROOT = Path(rinofs.__file__).parent
 PAGE = ROOT.parent / "docs" / "architecture.md"
 LARGEST_ROOM = 16
 
-# Who may import a library; all others have to ask them.
+# The modules that may import a library; all others must go through them.
 ONLY_IN = {
     "requests": {"http"},
     "urllib3": {"http"},
@@ -61,7 +61,7 @@ _PACKAGES = {name for name, path in MODULES.items() if path.name == "__init__.py
 
 
 class Row:
-    """A row of the table of rooms: names of rooms or modules, and what they may import beside each other."""
+    """A row of the table of rooms: names of rooms or modules, and what they may import besides each other."""
 
     def __init__(self, line: str) -> None:
         cells = line.strip("|").split("|")
@@ -79,14 +79,14 @@ NAMES = {name: row for row in ROWS for name in row.names}
 
 
 def _within(module: str, room: str) -> bool:
-    """Tell whether a module is in a room or below it; `rinofs` itself is its own modules alone."""
+    """Return whether a module is in a room or below it; `rinofs` itself is its own modules alone."""
     if room == "rinofs":
         return module in {"rinofs", "rinofs._moved"}
     return f"{module}.".startswith(f"rinofs.{room}.")
 
 
 def _room(module: str) -> str:
-    """Return the most exact name in the table that a module falls under."""
+    """Return the most specific name in the table that includes a module."""
     rooms = [name for name in NAMES if _within(module, name)]
     assert rooms, f"docs/architecture.md says nothing of {module}: add it to the table of rooms"
     return max(rooms, key=len)
@@ -94,7 +94,7 @@ def _room(module: str) -> str:
 
 @cache
 def _imports(path: Path) -> frozenset[str]:
-    """Return all that a module imports, anywhere in it and for types alone too."""
+    """Return everything that a module imports, anywhere in it and including imports only for types."""
     return frozenset(_imported(path))
 
 
@@ -112,7 +112,7 @@ def _imported(path: Path) -> Iterator[str]:
 
 @cache
 def _named(path: Path) -> frozenset[str]:
-    """Return the modules whose name is a text in this module, which imports them when they are asked for."""
+    """Return the modules whose names are strings in this module, which imports them on demand."""
     texts = {
         node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant)
     }
@@ -162,7 +162,7 @@ def test_every_row_of_the_table_has_modules() -> None:
 
 
 def _circles() -> Iterator[list[str]]:
-    """Yield the modules that reach each other by imports, types included."""
+    """Yield cycles of modules that import each other, including imports for types."""
     reached = {module: _reachable(_own_imports(module)) for module in MODULES}
     for module in MODULES:
         together = sorted(name for name in reached[module] if name in MODULES and module in reached[name])
@@ -187,7 +187,7 @@ def test_a_room_says_what_it_is_for(package: str) -> None:
     assert ast.get_docstring(ast.parse(MODULES[package].read_text("utf-8")))
 
 
-# What must stay out of the server's reach, by whatever way: it answers requests and sends none.
+# Modules that the server must not import, even indirectly: it answers requests and sends none.
 CLIENT_ONLY = ["http", "fs", "rinocloud", "repovizz", "options", "profiles", "credentials"]
 
 
@@ -213,7 +213,7 @@ def test_all_libraries_are_declared() -> None:
     project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text("utf-8"))
     groups = [project["project"]["dependencies"], *project["project"]["optional-dependencies"].values()]
     named = {re.split(r"[^\w-]", line)[0].lower().replace("-", "_") for group in groups for line in group}
-    # Whose import has another name, what only the type checker has, and whose caller brings it.
+    # Packages with another import name, only for the type checker, or provided by the caller.
     declared = named | {"argon2", "PIL", "_typeshed", "upath", *sys.stdlib_module_names}
     used = {name.split(".")[0] for path in MODULES.values() for name in _imports(path)}
     assert used <= declared

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(rinofs.__file__).parent
 
-# Names that several modules have, each list with the reason.
+# Names that several modules share, each list with the reason.
 SHARED_MODULES = {
     "each room that raises errors of its own has them here": {"errors"},
     "what SQLite and PostgreSQL do in their own ways": {"functions", "transactions"},

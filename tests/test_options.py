@@ -1,4 +1,4 @@
-"""Options: checked at the door, unknown ones refused, fsspec's own let through."""
+"""Options: validated at the start, unknown ones refused, fsspec's own accepted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The PostgreSQL of the tests is as the server demands it, and ends with the tests."""
+"""The PostgreSQL of the tests meets the server's requirements, and stops with the tests."""
 
 from __future__ import annotations
 

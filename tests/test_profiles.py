@@ -1,4 +1,4 @@
-"""The store of logins, on real files and between real processes."""
+"""The store of logins, with real files and processes."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def test_processes_that_save_at_once_lose_nothing(store: ProfileStore) -> None:
         for number in range(4)
     ]
     while any(saver.poll() is None for saver in savers):
-        store.names("rino")  # a reader never meets half a file
+        store.names("rino")  # a reader never sees half a file
     assert [saver.returncode for saver in savers] == [0] * 4
     assert set(store.names("rino")) == {f"p{p}-{n}" for p in range(4) for n in range(20)}
 
@@ -253,7 +253,7 @@ def test_the_lock_keeps_others_out_and_ends_with_its_holder(store: ProfileStore)
     waiting = threading.Thread(target=save)
     waiting.start()
     assert not entered.wait(0.3)
-    assert store.load("rino") is None  # reading waits for nobody
+    assert store.load("rino") is None  # reading does not wait
     holder.kill()
     holder.communicate()
     assert entered.wait(PATIENCE)

@@ -1,4 +1,4 @@
-"""What users import stays where it is, and what has moved is found for one more release."""
+"""Public imports stay where they are; moved ones remain available for one more release."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PUBLIC = {
     "rinofs.zarr": "RinoStore",
 }
 
-# Every import of 0.1.0's documentation whose module has moved.
+# Every import in the documentation of 0.1.0 whose module has moved.
 EARLIER = [
     ("rinofs.datapack.edits", "add"),
     ("rinofs.datapack.registry", "DatatypeRegistry"),

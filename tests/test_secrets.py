@@ -1,4 +1,4 @@
-"""A secret is in nothing that is shown, logged, raised or stored by mistake."""
+"""No secret is shown, logged, raised or stored by mistake."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def fs(request: pytest.FixtureRequest, server: LiveServer, token: str) -> Iterat
 
 @pytest.fixture(params=[_configured, _logged_in])
 def stored(request: pytest.FixtureRequest, server: LiveServer, token: str) -> Iterator[RinoFileSystem]:
-    """A filesystem whose token the code never saw."""
+    """Return a filesystem whose token the code never saw."""
     yield request.param(server, token)
     conf.pop("rino", None)
 

@@ -1,4 +1,4 @@
-"""Waiting for what happens, however long a busy machine takes to get there."""
+"""Wait for an event, however long it takes on a busy machine."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 PATIENCE = 120.0
-"""Seconds after which something is taken for never to happen; nothing that works comes near it."""
+"""Seconds after which an event counts as never happening; far longer than anything that works takes."""
 
 
 def soon(condition: Callable[[], bool]) -> None:
-    """Assert a condition, where several workers answer a moment after it was made true by one of them."""
+    """Assert a condition; if there are several workers, give them time to notice a change by one."""
     if int(os.environ.get("RINOFS_TEST_WORKERS", "1")) > 1:
         wait_until(condition)
     assert condition()

@@ -164,7 +164,7 @@ def _copy(source: AbstractFileSystem, _: AbstractFileSystem, copy: Transfer, __:
 def _copy_through_file(
     source: AbstractFileSystem, target: AbstractFileSystem, copy: Transfer, callback: Callback
 ) -> None:
-    # By way of a file: some filesystems publish a half-written file when an error ends the writing.
+    # Through a temporary file: some filesystems publish a half-written file when an error ends the writing.
     with tempfile.TemporaryDirectory(prefix="rinofs-") as folder:
         spooled = str(Path(folder) / "content")
         source.get_file(copy.source, spooled)

@@ -81,7 +81,7 @@ def sync(
     Returns
     -------
     SyncPlan
-        What was done, or would be done.
+        What was done or, in a dry run, would be done.
 
     Raises
     ------
@@ -349,7 +349,7 @@ class SyncPlan:
         for folder in [one for one in extra if self.target_entries[one].kind == FOLDER]:
             path = self.target_entries[folder].path
             try:
-                # Only if it is empty: keep what others stored there meanwhile.
+                # Only if it is empty: keep what others have stored there meanwhile.
                 self.target.fs.rmdir(path)
                 self.deleted += 1
             except FileNotFoundError:
@@ -365,6 +365,6 @@ class SyncPlan:
         for path in paths:
             with contextlib.suppress(FileNotFoundError):
                 if self.target.is_local:
-                    Path(path).unlink()  # also a link, but never its target
+                    Path(path).unlink()  # removes a link, never its target
                 else:
                     self.target.fs.rm_file(path)

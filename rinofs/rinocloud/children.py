@@ -1,4 +1,4 @@
-"""Listings of folders, page by page: whole records, or names alone where more is not wanted."""
+"""Listings of folders, page by page: whole records, or only names if that is enough."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Children", "Name"]
 
 
 class Name(NamedTuple):
-    """The name of an object, and where it is; the attributes are those of a `Record`."""
+    """The name and location of an object; the attributes are those of a `Record`."""
 
     id: int
     name: str
@@ -28,7 +28,7 @@ class Name(NamedTuple):
 
 
 class Children:
-    """What is in a folder, or everything below it; the first page of it was received.
+    """The children of a folder, or everything below it; the first page has been received.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Children:
 
     @property
     def is_long(self) -> bool:
-        """Whether there are more pages, of which the server can send the names alone."""
+        """Whether there are more pages, for which the server can send only the names."""
         page = self._first
         if not self._has_names or page is None or page.count is None:
             return False
@@ -69,7 +69,7 @@ class Children:
         return all_pages(fetch, by_id=self._by_id)
 
     def names(self) -> tuple[int | None, Iterator[Name]]:
-        """Return the id of the folder, and an iterator over all names, ordered by id; if it is long, once."""
+        """Return the folder's id, and an iterator over all names by id; call once, and only if `is_long`."""
         assert self._first is not None
         known = [Name(one.id, one.name, one.type, one.parent) for one in self._first.records]
         self._first = None

@@ -1,8 +1,8 @@
-"""Reading contents from the object store of a server, past the server (extension ``direct``).
+"""Read contents directly from a server's object store (extension ``direct``).
 
-The server tells where, for some minutes; the digests and the version are those that it knows. An address that
-has expired is renewed, also in the middle of a content. Whatever else goes wrong there, the server itself is
-read instead, from there on.
+The server returns an address that is valid for some minutes, and vouches for the version and the digests. An
+expired address is renewed, even in the middle of a content. After any other failure of the store, the rest is
+read from the server itself.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ __all__ = ["DirectReads", "DirectSource"]
 Result = TypeVar("Result")
 
 _RENEWED_BEFORE = 30.0  # seconds before an address expires
-_REFUSED = frozenset({400, 401, 403, 404})  # an address that has expired, or an object that was moved
-_UNREACHABLE_FOR = 60.0  # seconds for which a store is left alone that could not be reached
+_REFUSED = frozenset({400, 401, 403, 404})  # expired address, or moved object
+_UNREACHABLE_FOR = 60.0  # seconds for which an unreachable store is not tried again
 _FEW = 64 * 1024
-"""Bytes that the server is asked for, as long as the address in the store is not known."""
+"""Maximum size in bytes of a range that is read from the server while its address in the store is unknown."""
 
 
 class _NoAuth:
-    """No authorization: a signed address has its own."""
+    """No authorization: a signed address contains its own."""
 
     def header(self) -> str:
         return ""
@@ -53,7 +53,7 @@ class _NoAuth:
 
 
 class _Unsigned(logging.Filter):
-    """Takes signatures out of what urllib3 writes to its log: who has one can read the content."""
+    """Redacts signatures in urllib3's log: anyone who has one can read the content."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
@@ -71,7 +71,7 @@ _sessions: Registry[HttpSession] = Registry()
 
 @dataclass(frozen=True, slots=True)
 class _StoreContent(Content):
-    """A content in the store; its parameters are as good as a password, and so not shown."""
+    """A content in the store; its parameters are as good as a password, so they are not shown."""
 
     def __repr__(self) -> str:
         return f"_StoreContent({self.label!r})"
@@ -79,7 +79,7 @@ class _StoreContent(Content):
 
 @dataclass(frozen=True, slots=True)
 class _Grant:
-    """Where a version can be read until some time."""
+    """Where a version can be read, and until when."""
 
     session: HttpSession
     content: Content
@@ -88,7 +88,7 @@ class _Grant:
 
 
 class DirectReads:
-    """Knows where the versions of contents are that were asked for of late.
+    """Remembers where recently requested versions of contents are.
 
     Parameters
     ----------
@@ -105,26 +105,26 @@ class DirectReads:
         self._none_until = 0.0
 
     def known(self, key: str) -> _Grant | None:
-        """Return where a version can be read, without a request."""
+        """Return where a version can be read, if that is known without a request."""
         grant = self._grants.get(key)
         return grant if grant is not None and time.monotonic() < grant.until else None
 
     def find(self, source: DirectSource) -> _Grant | None:
-        """Return where a version can be read; None if the server has to be asked for it."""
+        """Return where a version can be read; None if it must be read from the server."""
         grant = self.known(source.key)
         if grant is not None or time.monotonic() < self._none_until:
             return grant
         try:
             grant = self._new(self._ask(source.number, source.content.label), source)
         except RinofsError:
-            return None  # the server will say the same of the content itself, if it is about that
+            return None  # if the error concerns the content, reading it from the server raises it again
         if grant is not None:
             self._forget_expired()
             self._grants[source.key] = grant
         return grant
 
     def forget(self, key: str, *, unreachable: bool) -> None:
-        """Do not use what is known about a version any more, nor the store for a while."""
+        """Forget the address of a version and, if `unreachable`, avoid the store for a while."""
         self._grants.pop(key, None)
         if unreachable:
             self._none_until = time.monotonic() + _UNREACHABLE_FOR
@@ -132,7 +132,7 @@ class DirectReads:
     def _elsewhere(
         self, source: DirectSource, content: Content, error: RinofsError
     ) -> tuple[HttpSession, Content]:
-        """Return where to go on with a version whose `content` in the store cannot be read any more."""
+        """Return where to continue reading a version whose `content` in the store has become unreadable."""
         grant = self._grants.get(source.key)
         if grant is not None and grant.content.params == content.params:
             is_refused = getattr(error, "status", None) in _REFUSED
@@ -141,7 +141,7 @@ class DirectReads:
             grant = self.find(source)
             if grant is not None:
                 grant = self._grants[source.key] = replace(grant, renewed=True)
-        # Else another thread has a new address already, or knows that there is none.
+        # Otherwise another thread already has a new address, or knows that there is none.
         return (source.session, source.content) if grant is None else (grant.session, grant.content)
 
     def _forget_expired(self) -> None:
@@ -153,7 +153,7 @@ class DirectReads:
         url, etag, seconds = answer.get("url"), answer.get("store_etag"), answer.get("expires_in")
         if not isinstance(url, str) or not isinstance(etag, str) or not isinstance(seconds, int):
             return None
-        # Another version, which the server itself will say.
+        # Another version: reading from the server raises the error.
         if answer.get("etag") != content.etag or answer.get("size") != content.size:
             return None
         parts = urlsplit(url)
@@ -184,21 +184,21 @@ class DirectReads:
 
 @dataclass(frozen=True, slots=True)
 class DirectSource(RemoteSource):
-    """A content that is read from the store of the server where that is possible.
+    """A content that is read from the server's object store if possible.
 
     Attributes
     ----------
     number : int
         Id of the record.
     direct : DirectReads
-        Knows where.
+        Knows the addresses in the store.
     """
 
     number: int = 0
     direct: DirectReads = field(kw_only=True, repr=False)
 
     def read(self, start: int = 0, stop: int | None = None) -> bytes:
-        """Return the bytes [start, stop), as a slice; the whole content is verified."""
+        """Return the bytes [start, stop), as in a slice; verify them if they are the whole content."""
         return self._tried(
             lambda grant: read_content(grant.session, grant.content, start, stop, verify=self.verify),
             lambda: super(DirectSource, self).read(start, stop),
@@ -214,7 +214,7 @@ class DirectSource(RemoteSource):
         )
 
     def load_many(self, spans: Sequence[tuple[int, int]]) -> Sequence[bytes]:
-        """Return several ranges: few bytes in one request to the server, many from the store."""
+        """Return several ranges: small ones from the server in one request, others from the store."""
         if sum(stop - start for start, stop in spans) <= MAX_BUNDLED_FILE:
             return super(DirectSource, self).load_many(spans)
         return [self.load(start, stop) for start, stop in spans]
@@ -230,7 +230,7 @@ class DirectSource(RemoteSource):
         )
 
     def whole(self) -> tuple[HttpSession, Content]:
-        """Return where the whole content is best read from."""
+        """Return the best place to read the whole content from."""
         grant = self.direct.find(self)
         return (self.session, self.content) if grant is None else (grant.session, grant.content)
 
@@ -240,7 +240,7 @@ class DirectSource(RemoteSource):
         return RemoteSource(self.session, self.content, self.key, self.verify)
 
     def _tried(self, there: Callable[[_Grant], Result], here: Callable[[], Result]) -> Result:
-        """Read from the store, or from the server if what the store has is wrong."""
+        """Read from the store, or from the server if that fails."""
         grant = self.direct.find(self)
         if grant is not None:
             try:

@@ -53,37 +53,35 @@ if TYPE_CHECKING:
 __all__ = ["COLLECT_EVERY", "REFUSALS", "answering", "create_app"]
 
 HEALTH = "/health"
-"""The path that tells whether the server answers, to whatever name it is addressed."""
+"""Path of the liveness check, which accepts any host name."""
 
 COLLECT_EVERY = 3600.0
-"""Seconds between two collections of contents that nobody refers to; the first one is at the start.
-
-Of the workers that share a database, one does it for all."""
+"""Seconds between collections of unreferenced contents, from the start on; one worker does it for all."""
 
 _EARLY = 60.0
-"""Seconds by which a process may be early to collect for all, where it was the last one to do so."""
+"""Seconds by which a process may be early to collect for all, if the last collection was its own."""
 
 COLLECTOR_ENDS = 3.0
-"""Seconds that a collection has to end when the server stops; another one does what it left."""
+"""Seconds that a collection may take to end when the server stops; the next one does the rest."""
 
 _log = logging.getLogger("rinofs.server")
 
 
 def create_app(settings: ServerSettings, *, blobs: BlobStore | None = None) -> Starlette:
-    """Open a server's folder and make the application that answers for it.
+    """Open a server's folder, and create its application.
 
     Parameters
     ----------
     settings : ServerSettings
-        How to serve, and what.
+        Settings of the server.
     blobs : BlobStore, optional
-        Where contents are kept; by default in the folder.
+        Store for contents; by default in the folder.
 
     Returns
     -------
     Starlette
-        The application; ``state.services`` has what it works with, closed when its lifespan ends, and
-        ``state.readiness`` what it says of itself.
+        The application; ``state.services`` are its services, which are closed when its lifespan ends, and
+        ``state.readiness`` its readiness.
     """
     services, workers = open_services(settings, blobs=blobs), Workers(settings.max_body_bytes)
     readiness = Readiness(services)
@@ -99,7 +97,7 @@ def create_app(settings: ServerSettings, *, blobs: BlobStore | None = None) -> S
         exception_handlers=REFUSALS,
         lifespan=_lifespan,
     )
-    # Where a path lacks its slash, an answer says so: a redirect would have bodies sent twice.
+    # A path without its slash gets an error that says so: after a redirect, clients would send bodies twice.
     app.router.redirect_slashes = False
     app.state.settings = settings
     app.state.services = services
@@ -109,18 +107,18 @@ def create_app(settings: ServerSettings, *, blobs: BlobStore | None = None) -> S
 
 
 def answering(settings: ServerSettings, *, direct: bool = False) -> list[Middleware]:
-    """Return what stands between the network and the routes, the outermost first.
+    """Return the middleware between the network and the routes, outermost first.
 
     Parameters
     ----------
     settings : ServerSettings
-        How to serve.
+        Settings of the server.
     direct : bool
-        Whether contents can be read past the server.
+        Whether contents can be read directly from the store.
     """
     stamps = [Middleware(AnswerHeaders, headers={"x-content-type-options": "nosniff"})]
     if settings.extensions:
-        # Not on other paths: the answer to a wrong endpoint must not look like one of the API's.
+        # Not on other paths: the response of a wrong endpoint must not look like one of the API.
         named = [one for one in RinocloudExtension if direct or one != RinocloudExtension.DIRECT]
         extensions = {RINOCLOUD_EXTENSIONS: ", ".join(named)}
         stamps.append(Middleware(AnswerHeaders, headers=extensions, below="/api/1/"))
@@ -134,7 +132,7 @@ def answering(settings: ServerSettings, *, direct: bool = False) -> list[Middlew
         outermost.append(Middleware(BelowPath, root_path=settings.root_path))
     return [
         *outermost,
-        # The settings that an early version of the published Python client comes with double the first slash.
+        # The default settings of an early published Python client double the first slash.
         Middleware(MergeSlashes, below=(rinocloud.BASE, "/o/")),
         *stamps,
         Middleware(AnswerFailures),
@@ -201,4 +199,4 @@ async def _not_routed(request: Request, error: Exception) -> Response:
 
 
 REFUSALS: dict[Any, ExceptionHandler] = {ApiError: _refused, HTTPException: _not_routed}
-"""How what handlers raise is answered."""
+"""Handlers of exceptions, by type."""

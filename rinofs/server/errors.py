@@ -1,7 +1,7 @@
-"""The answers by which the server refuses a request.
+"""Error responses of the server.
 
-Handlers and everything below them raise these; the application turns them into JSON. What the storage
-below fails with is translated here too, so that no failure of a disk or database ends as a bare 500.
+Handlers and everything below them raise these; the application turns them into JSON. Errors of the storage
+are translated here too, so that no failure of a disk or database becomes a bare 500.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ class ApiError(Exception):
     Parameters
     ----------
     message : str
-        What is wrong, naming the field where there is one. It is sent to the client.
+        What is wrong, including the name of the field, if any. It is sent to the client.
     field : str, optional
-        The field of the request that is to blame.
+        The field of the request that caused it.
     headers : mapping of str to str, optional
-        Headers to send with the answer.
+        Headers of the response.
 
     Attributes
     ----------
     status : int
-        The HTTP status of the answer.
+        The HTTP status of the response.
     """
 
     status = 500
@@ -74,7 +74,7 @@ class ApiError(Exception):
         self.headers = headers
 
     def about(self, what: str) -> Self:
-        """Return the same refusal, its message naming which of several things it is about."""
+        """Return the same refusal, with a message that says which of several things it concerns."""
         return type(self)(f"{what}: {self.message}", field=self.field, headers=self.headers)
 
 
@@ -91,7 +91,7 @@ class Unauthorized(ApiError):  # noqa: N818
 
 
 class Forbidden(ApiError):  # noqa: N818
-    """What the request is about is not the user's (403)."""
+    """The requested object does not belong to the user (403)."""
 
     status = 403
 
@@ -109,31 +109,31 @@ class Conflict(ApiError):  # noqa: N818
 
 
 class PreconditionFailed(ApiError):  # noqa: N818
-    """The object is not as the request wants it (412)."""
+    """The object does not meet the condition of the request (412)."""
 
     status = 412
 
 
 class TooLarge(ApiError):  # noqa: N818
-    """The request is larger than the server takes (413)."""
+    """The request is larger than the server accepts (413)."""
 
     status = 413
 
 
 class UnsupportedMedia(ApiError):  # noqa: N818
-    """The body is of a type that the server does not read (415)."""
+    """The body has a type that the server does not support (415)."""
 
     status = 415
 
 
 class Unprocessable(ApiError):  # noqa: N818
-    """The body is not what the request says it is (422)."""
+    """The body does not match the request's description of it (422)."""
 
     status = 422
 
 
 class TooManyRequests(ApiError):  # noqa: N818
-    """The client has to wait (429)."""
+    """The client must wait (429)."""
 
     status = 429
 
@@ -151,13 +151,13 @@ class InsufficientStorage(ApiError):  # noqa: N818
 
 
 FAILURES: Counter[tuple[str, str]] = Counter()
-"""How often what is below the server failed since the process began, by part and reason."""
+"""Number of failures below the server since the process started, by part and reason."""
 
 _counting = threading.Lock()
 
 
 def count_failure(part: str, reason: str) -> None:
-    """Take note that something below the server failed.
+    """Count a failure of something below the server.
 
     Parameters
     ----------
@@ -171,25 +171,25 @@ def count_failure(part: str, reason: str) -> None:
 
 
 def database_busy() -> Unavailable:
-    """Return the answer where others hold a lock, or all connections, for too long."""
+    """Return the error for a lock, or all connections, that others hold for too long."""
     count_failure("database", "busy")
     return Unavailable("the database is busy; try again", headers={"Retry-After": "1"})
 
 
 def database_full() -> InsufficientStorage:
-    """Return the answer where the database has no room left."""
+    """Return the error for a database that has no space left."""
     count_failure("database", "full")
     return InsufficientStorage("the server's disk is full")
 
 
 def database_failed(reason: object) -> Unavailable:
-    """Return the answer where the database fails in another way; clients see the reason."""
+    """Return the error for another failure of the database; clients see the reason."""
     count_failure("database", "failed")
     return Unavailable(f"the database failed: {reason}", headers={"Retry-After": "5"})
 
 
 def takes_too_long() -> BadRequest:
-    """Return the answer to what the database was stopped from answering."""
+    """Return the error for a query that was interrupted because it took too long."""
     return BadRequest("the request takes too long to answer; ask for less at once, or for fewer conditions")
 
 
@@ -198,7 +198,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT} if hasattr(errno, "EDQUOT") else {errno.ENO
 
 @contextmanager
 def storage_failures() -> Iterator[None]:
-    """Turn failures of files and folders into answers.
+    """Turn failures of files and folders into error responses.
 
     Raises
     ------
@@ -222,16 +222,16 @@ def storage_failures() -> Iterator[None]:
 
 MIB = 1024 * 1024
 LEAST_RESERVE, LARGEST_RESERVE = 8 * MIB, 256 * MIB
-"""Bounds of the reserve of disk, which is a twentieth of the disk otherwise."""
+"""Bounds of the disk reserve, which otherwise is a twentieth of the disk."""
 
 
 def refuse_full(folder: Path, size: int = 0) -> None:
-    """Refuse what would use up the reserve of a disk, with which users can still sign in, list and delete.
+    """Refuse to use up the reserve of a disk, with which users can still sign in, list and delete.
 
     Parameters
     ----------
     folder : Path
-        A folder on the disk.
+        Folder on the disk.
     size : int
         Number of bytes to be written.
 

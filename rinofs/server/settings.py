@@ -14,7 +14,7 @@ MIB = 1024 * 1024
 CACHE_SIZE = 1024 * MIB
 """Default size of local copies of contents in an object store, in bytes."""
 GC_DELAY = 24 * 3600.0
-"""Default time in seconds to keep unreferenced objects; backups of the database find them for that long."""
+"""Default time in seconds to keep unreferenced objects, so that backups of the database find them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,14 @@ class ServerSettings:
     database_connections : int
         Maximum number of open connections to PostgreSQL.
     blobs_url : str, optional
-        Where new contents go: ``s3://BUCKET/PREFIX`` for an object store, or ``folder``. By default where
-        they went when the folder was served before, or else the folder.
+        Where new contents go: ``s3://BUCKET/PREFIX`` for an object store, or ``folder``. By default, where
+        they went when the folder was last served, or else the folder.
     cache_size : int
         Maximum size of local copies of contents in an object store, in bytes.
     store_timeout : float
         Seconds until a request to the object store fails.
     gc_delay : float
-        Seconds to keep an object in the object store that nothing refers to any more.
+        Seconds to keep an unreferenced object in the object store.
     worker_lease : float
         Seconds after which a worker that has not renewed its lease counts as gone.
     extensions : bool
@@ -64,7 +64,7 @@ class ServerSettings:
     max_connections : int
         Maximum number of open connections; three quarters of it for one address.
     max_unsent_bytes : int
-        Maximum size of answers that wait for their clients, in bytes.
+        Maximum size of responses that wait for their clients, in bytes.
     max_content_bytes : int, optional
         Maximum size of an uploaded content, in bytes; no limit by default.
     header_timeout : float
@@ -77,16 +77,16 @@ class ServerSettings:
     body_min_rate : int
         Minimum rate of a body in bytes per second, on average over each `body_timeout`.
     write_timeout : float
-        Seconds without progress until a connection is closed whose client does not read the answer.
+        Seconds without progress until a connection is closed whose client does not read the response.
     parse_timeout : float
         Maximum processor time for parsing and checking a request, in seconds.
     statement_timeout : float
         Maximum processor time of the database for a request that reads, in seconds.
     shutdown_delay : float
-        Seconds for which a server that is told to stop still answers requests, while ``/ready`` returns 503:
-        a load balancer has to notice before connections are refused.
+        Seconds for which a server that was told to stop still answers requests, while ``/ready`` returns 503:
+        a load balancer must notice before connections are refused.
     shutdown_timeout : float
-        Seconds that running requests then have to end.
+        Seconds that running requests may then take to finish.
     """
 
     data_dir: Path
@@ -122,5 +122,5 @@ class ServerSettings:
 
     @property
     def has_own_database(self) -> bool:
-        """Whether the database is a file in `data_dir`, and not one that workers share."""
+        """Whether the database is a file in `data_dir` rather than one that workers share."""
         return self.database_url is None

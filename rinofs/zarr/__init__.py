@@ -1,6 +1,6 @@
-"""zarr arrays and groups: a store that asks for many chunks by one request.
+"""zarr arrays and groups: a store that requests many chunks at once.
 
-It imports the filesystems, as the users of zarr would; nothing in rinofs imports it.
+It imports the filesystems, as users of zarr would; nothing in rinofs imports it.
 """
 
 from __future__ import annotations

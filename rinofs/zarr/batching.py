@@ -1,4 +1,4 @@
-"""Calls of coroutines that wait at the same time, carried out together by a function that blocks."""
+"""Batch the calls of coroutines that wait at the same time into one call of a blocking function."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 NEAR = 0.005
-"""Seconds: a service that can answer within them is on this machine, or on a network like it."""
+"""A service that responds within this many seconds is on this machine, or on a network as fast."""
 
 _RECENT = 16
 
 
 async def run_in_thread(work: Callable[[], Result]) -> Result:
-    """Return what a function returns, without holding up the event loop.
+    """Run a blocking function in a thread, and return its result.
 
-    By a daemon thread: Python waits at its end for the threads of an executor, even for those that a server
-    keeps waiting (https://docs.python.org/3/library/concurrent.futures.html#threadpoolexecutor).
+    A daemon thread is used because, at exit, Python waits for the threads of an executor, even if they are
+    waiting for a server (https://docs.python.org/3/library/concurrent.futures.html#threadpoolexecutor).
     """
     loop = asyncio.get_running_loop()
     future: Future[Result] = loop.create_future()
@@ -47,7 +47,7 @@ async def run_in_thread(work: Callable[[], Result]) -> Result:
             result = work()
         except Exception as raised:  # noqa: BLE001 - raised by whoever waits
             error = raised
-        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody is waiting any more
             loop.call_soon_threadsafe(finish, result, error)
 
     threading.Thread(target=run, name="rinofs-zarr", daemon=True).start()
@@ -56,20 +56,20 @@ async def run_in_thread(work: Callable[[], Result]) -> Result:
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """What may be under way at once.
+    """Limits on concurrent calls.
 
     Attributes
     ----------
     items : int
-        Items of one call.
+        Maximum number of items in a call.
     size : int
-        Bytes of one call that has more than one item.
+        Maximum size in bytes of a call with more than one item.
     calls : int
-        Calls, where the service is far away. Where it is near, one after the other has more items each, and
-        costs less.
+        Maximum number of concurrent calls to a distant service. If the service is near, calls run one after
+        the other: each has more items, which costs less.
     patience : float
-        Seconds that a call waits for as many items as the one before had: whoever got an item of that usually
-        has the next one soon.
+        Maximum seconds that a call waits for as many items as the previous one had: whoever received one of
+        those usually asks for the next one soon.
     """
 
     items: int
@@ -79,20 +79,20 @@ class BatchLimits:
 
 
 class Batcher(Generic[Item, Result]):
-    """Collect items that wait at the same time, and work on them by one call.
+    """Collect items that are requested at the same time, and handle them in one call.
 
-    Without patience nobody waits for others to come: a call begins at the end of the event loop's turn in
-    which its first item came, unless as many as may be are under way. What comes meanwhile goes into the next
-    one.
+    Without patience, no item waits for others: a call starts at the end of the event loop iteration in which
+    its first item arrived, unless the maximum number of calls is running. Items that arrive meanwhile go into
+    the next call.
 
     Parameters
     ----------
     work : callable
-        Returns the result of each item, or the exception in its place. It runs on a thread.
+        Returns the result of each item, or the exception in its place. It runs in a thread.
     limits : BatchLimits
-        What may be under way at once.
+        Limits on concurrent calls.
     size_of : callable
-        Returns the bytes that an item takes, as far as that is known.
+        Returns the size of an item in bytes, as far as known.
     """
 
     def __init__(
@@ -116,7 +116,7 @@ class Batcher(Generic[Item, Result]):
 
 
 class _BatchQueue(Generic[Item, Result]):
-    """The items of one event loop, which alone touches this."""
+    """The items of one event loop; nothing else accesses them."""
 
     def __init__(
         self,
@@ -161,7 +161,7 @@ class _BatchQueue(Generic[Item, Result]):
             if batch := self._take():
                 self._running += 1
                 task = asyncio.get_running_loop().create_task(self._call(batch))
-                self._calls.add(task)  # or it may be collected as garbage
+                self._calls.add(task)  # otherwise it may be garbage-collected
                 task.add_done_callback(self._calls.discard)
 
     def _places(self) -> int:
@@ -176,7 +176,7 @@ class _BatchQueue(Generic[Item, Result]):
             if batch and room < 0:
                 break
             self._waiting.popleft()
-            if not future.done():  # else whoever waited was cancelled
+            if not future.done():  # otherwise the waiting task was cancelled
                 batch.append((item, future))
         return batch
 

@@ -1,6 +1,7 @@
-"""Reads of a shard by one task: its index first, then the chunks in it, one after the other.
+"""Reads of a shard by one task: first its index, then its chunks, one after the other.
 
-So zarr reads parts of a shard before it asks for all of them by `Store.get_ranges` (zarr 3.3).
+Versions of zarr before 3.3 read parts of a shard this way; later ones request them all with
+`Store.get_ranges`.
 """
 
 from __future__ import annotations
@@ -25,22 +26,22 @@ if TYPE_CHECKING:
 _ONE = BatchLimits(items=1, size=0, calls=8)
 
 PATIENCE = 1.0
-"""Seconds between two reads of a task after which the second one begins anew, with the current version."""
+"""Maximum seconds between two reads of a task; after that, the second one reads the current version."""
 
 SMALL = 256 * 1024
-"""Bytes of a chunk above which nothing around it is read with it."""
+"""Maximum size in bytes of a chunk whose surroundings are read with it."""
 
 MOST_AHEAD = 4 * 1024 * 1024
-"""Bytes that are read around a chunk, at most."""
+"""Maximum number of bytes to read around a chunk."""
 
 
 class ShardReads:
-    """The shards of which tasks have read the index.
+    """The shards whose index tasks have read.
 
-    Whoever reads the last bytes of a value, where the index of a shard is, gets the parts of it that the same
-    task reads next from the same version: an index is of no use for the chunks of another one. As it is known
-    to be one version, more of it can be read with each part: as much as was asked for before, so that it is
-    never more than twice as much in all.
+    The index of a shard is in the last bytes of its value. After a task has read these, it gets further parts
+    from the same version, since an index does not apply to the chunks of another version. As the version is
+    fixed, each read can include more than was requested: as much as was requested before, so the total is at
+    most doubled.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ class ShardReads:
         return await self._part(shard, max(shard.size - count, 0), shard.size)
 
     async def part(self, path: str, start: int, stop: int) -> bytes | None:
-        """Return a part of a value; None if the task has not read the end of it just before."""
+        """Return a part of a value; None unless the task has just read the end of the value."""
         task = asyncio.current_task()
         shard = None if task is None else self._shards.get(task)
         if shard is None or shard.path != path or time.monotonic() > shard.expires:
@@ -81,7 +82,7 @@ class ShardReads:
         return data
 
     def forget(self, path: str) -> None:
-        """Read a value that was changed anew."""
+        """Forget a value that has changed, so that it is read anew."""
         for task, shard in list(self._shards.items()):
             if shard.path == path:
                 self._shards.pop(task, None)
@@ -91,7 +92,7 @@ class ShardReads:
 
 
 class _Shard:
-    """One version of a value, with its blocks in the cache."""
+    """One version of a value, whose blocks are in the cache."""
 
     def __init__(self, path: str, file: RemoteReader) -> None:
         self.path = path
@@ -117,7 +118,7 @@ class _Shard:
         return data[start - first : stop - first]
 
     def _widened(self, start: int, stop: int) -> tuple[int, int]:
-        """Return what is read for a part: the blocks around it that were not, first those behind it."""
+        """Return the range to read for a part: extended by unread blocks, first after it, then before it."""
         if stop - start > SMALL:
             return start, stop
         more = min(self.asked, MOST_AHEAD, shared_blocks.max_bytes // 16) // BLOCK

@@ -1,4 +1,4 @@
-"""A store for zarr over a filesystem of rinofs."""
+"""A zarr store on a filesystem of rinofs."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from zarr.core.buffer import BufferPrototype
 
     Span: TypeAlias = tuple[str, int | None, int | None]
-    """A path, and where a range of it begins and ends, as in slices."""
+    """A path, and the start and stop of a range, as in a slice."""
     Writes: TypeAlias = list[tuple[str, Buffer]]
-    """Paths and what to store there."""
+    """Paths, and the values to store there."""
 
 Value = TypeVar("Value")
 
-_NO_FILE = (*ABSENT, IsADirectoryError)  # all else is raised: zarr fills in what it takes for missing
+_NO_FILE = (*ABSENT, IsADirectoryError)  # everything else is raised: zarr fills in values for missing chunks
 _BUNDLE = BatchLimits(items=MAX_BUNDLE_UPLOAD, size=MAX_BUNDLE, calls=4, patience=0.01)
 _RANGES = BatchLimits(items=1024, size=16 * 1024 * 1024, calls=4)
 _ONE = BatchLimits(items=1, size=0, calls=8)
@@ -43,12 +43,12 @@ _ESCAPED = re.compile(r"@@+[0-9]+")
 
 
 class RinoStore(Store):
-    """Keys and values of zarr, as files below a folder of a service.
+    """Keys and values of zarr, stored as files below a folder of a service.
 
-    What zarr asks for at the same time is asked of the service by one request, as far as that can do so: the
-    contents of many chunks, many ranges of a shard, the chunks to write. A single request does not wait for
-    others. Each value is checked as the filesystem checks it. Only what does not exist is missing to zarr;
-    any other fault is raised.
+    What zarr requests at the same time goes to the service in one request, as far as the service supports
+    that: the contents of many chunks, many ranges of a shard, chunks to write. A single read does not wait
+    for others. Values are verified as by the filesystem. Only values that do not exist are missing for zarr;
+    all other errors are raised.
 
     Parameters
     ----------
@@ -57,12 +57,12 @@ class RinoStore(Store):
     path : str
         The folder of the store.
     read_only : bool
-        Whether the store refuses to be changed.
+        Whether the store refuses changes.
 
     Raises
     ------
     InvalidPathError
-        If the folder is the top level, since zarr clears the folder of a store that it makes anew.
+        If the folder is the top level, since zarr clears the folder of a store that it creates.
     """
 
     supports_writes: bool = True
@@ -99,12 +99,12 @@ class RinoStore(Store):
         storage_options : mapping, optional
             The options of the filesystem.
         read_only : bool
-            Whether the store refuses to be changed.
+            Whether the store refuses changes.
 
         Raises
         ------
         InvalidPathError
-            If it is the URL of something else.
+            If it is not such a URL.
         """
         fs, path = url_to_fs(url, **(storage_options or {}))
         if not isinstance(fs, RemoteFileSystem):
@@ -112,12 +112,12 @@ class RinoStore(Store):
         return cls(fs, path, read_only)
 
     def with_read_only(self, read_only: bool = False) -> RinoStore:
-        """Return another store of the same folder, which can be changed or not.
+        """Return another store for the same folder, read-only or not.
 
         Raises
         ------
         ValueError
-            If the service can only be read.
+            If the service is read-only.
         """
         if not read_only and not _can_write(self.fs):
             raise ValueError(f"{self}: stores in {self.fs.service.name} are read-only")
@@ -139,7 +139,7 @@ class RinoStore(Store):
     __hash__ = None  # type: ignore[assignment]  # as of zarr's own stores
 
     def __getstate__(self) -> dict[str, Any]:
-        # What waits stays here; the filesystem leaves out a token that was not given in code.
+        # Waiting calls are not pickled; the filesystem omits a token that was not given in code.
         return {name: getattr(self, name) for name in ("fs", "path", "_read_only", "_is_open")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -151,7 +151,7 @@ class RinoStore(Store):
     async def get(
         self, key: str, prototype: BufferPrototype | None = None, byte_range: ByteRequest | None = None
     ) -> Buffer | None:
-        """Return a value or a part of it, None if there is none."""
+        """Return a value or a part of it; None if it does not exist."""
         self._is_open = True
         path, span = self._path(key), _bounds(byte_range)
         try:
@@ -178,14 +178,15 @@ class RinoStore(Store):
             return data
         data = await self._large.ask(path)
         if len(data) > MAX_BUNDLED_FILE:
-            # Chunks of an array are alike: asking for its others together would be asking twice.
+            # Chunks of an array have similar sizes: requesting others together would mean requesting them
+            # twice.
             if len(self._arrays_of_large) > _MOST_ARRAYS:
                 self._arrays_of_large.clear()
             self._arrays_of_large.add(array)
         return data
 
     def _small(self, paths: list[str]) -> Sequence[bytes | Exception | None]:
-        """Read small contents together; None for those that have to be read alone."""
+        """Read small contents together; None for each that must be read on its own."""
         return self._alone(paths) if len(paths) == 1 else self.fs.cat_small(paths)
 
     def _alone(self, paths: list[str]) -> list[bytes | Exception]:
@@ -198,7 +199,7 @@ class RinoStore(Store):
     async def get_partial_values(
         self, prototype: BufferPrototype, key_ranges: Iterable[tuple[str, ByteRequest | None]]
     ) -> list[Buffer | None]:
-        """Return parts of values, None for those of a value that there is not."""
+        """Return parts of values; None for each part of a value that does not exist."""
         return list(await asyncio.gather(*(self.get(key, prototype, part) for key, part in key_ranges)))
 
     async def get_ranges(
@@ -209,14 +210,14 @@ class RinoStore(Store):
         prototype: BufferPrototype,
         **_tuning: Any,
     ) -> AsyncIterator[Sequence[tuple[int, Buffer | None]]]:
-        """Yield parts of one value with their numbers, as zarr 3.3 and later ask for those of a shard.
+        """Yield parts of one value with their positions; zarr 3.3 and later read shards this way.
 
-        How parts are joined is the filesystem's matter: one request has many.
+        The filesystem decides how to join parts; one request can contain many.
 
         Raises
         ------
         BaseExceptionGroup
-            Of what was raised; of FileNotFoundError if there is no value.
+            Contains the errors; FileNotFoundError if the value does not exist.
         """
         parts = (self.get(key, prototype, part) for part in byte_ranges)
         found = await asyncio.gather(*parts, return_exceptions=True)
@@ -230,17 +231,17 @@ class RinoStore(Store):
         prototype: BufferPrototype,
         **_tuning: Any,
     ) -> Sequence[tuple[int, Buffer | None]]:
-        """Return parts of one value with their numbers; raises as `get_ranges` does."""
+        """Return parts of one value with their positions; raises the same errors as `get_ranges`."""
         path = self._path(key)
         found = self._parts([(path, *_bounds(part)) for part in byte_ranges]) if byte_ranges else []
         return _checked(key, [_buffer(one, prototype) if isinstance(one, bytes) else one for one in found])
 
     async def exists(self, key: str) -> bool:
-        """Tell whether there is a value."""
+        """Return whether a value exists."""
         return await run_in_thread(partial(self.fs.isfile, self._path(key)))
 
     async def getsize(self, key: str) -> int:
-        """Return the bytes of a value; raises FileNotFoundError if there is none."""
+        """Return the size of a value in bytes; raises FileNotFoundError if it does not exist."""
         path = self._path(key)
         info = await run_in_thread(partial(self.fs.info, path))
         if info["type"] != "file":
@@ -248,7 +249,7 @@ class RinoStore(Store):
         return int(info["size"])
 
     async def getsize_prefix(self, prefix: str) -> int:
-        """Return the bytes of all values below a folder."""
+        """Return the total size in bytes of all values below a folder."""
         return sum((await self._below(prefix)).values())
 
     # Listing
@@ -258,7 +259,7 @@ class RinoStore(Store):
         return self.list_prefix("")
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
-        """Yield the keys below a folder, found by one request."""
+        """Yield the keys below a folder, using one request."""
         for key in await self._below(prefix):
             yield key
 
@@ -270,7 +271,7 @@ class RinoStore(Store):
         return {key: size for key, size in sizes.items() if key is not None}
 
     async def list_dir(self, prefix: str) -> AsyncIterator[str]:
-        """Yield the names of what is in a folder."""
+        """Yield the names of the entries of a folder."""
         path = self._path(prefix.rstrip("/"))
         try:
             names = await run_in_thread(partial(self.fs.ls, path, detail=False))
@@ -305,7 +306,7 @@ class RinoStore(Store):
         return [errors.get(path) for path, _ in items]
 
     async def set_if_not_exists(self, key: str, value: Buffer) -> None:
-        """Store a value unless there is one; of several writers one succeeds."""
+        """Store a value unless it exists; only one of several writers succeeds."""
         path, _ = self._writing(key, value)
 
         def create() -> None:
@@ -317,7 +318,7 @@ class RinoStore(Store):
         await run_in_thread(create)
 
     async def delete(self, key: str) -> None:
-        """Remove a value, if there is one."""
+        """Remove a value, if it exists."""
         self._check_writable()
         await run_in_thread(partial(self._delete, self._path(key)))
 
@@ -328,14 +329,14 @@ class RinoStore(Store):
             return
 
     async def delete_dir(self, prefix: str) -> None:
-        """Remove a folder with all values below it; of the store itself, only what is in its folder."""
+        """Remove a folder and all values below it; the folder of the store itself is only emptied."""
         self._check_writable()
         await run_in_thread(partial(self._delete_folder, self._path(prefix.rstrip("/"))))
 
     def _delete_folder(self, path: str) -> None:
         try:
             if path == self.path:
-                # The folder stays, since its id may be what names it.
+                # The folder itself stays, since its URL may contain its id.
                 if names := [name for name in self.fs.ls(path, detail=False, refresh=True) if name != path]:
                     self.fs.rm(names, recursive=True)
             elif self.fs.info(path, refresh=True)["type"] == "directory":
@@ -343,7 +344,7 @@ class RinoStore(Store):
         except ABSENT:
             return
 
-    # What zarr's fused pipeline calls, from threads of its own
+    # Called by zarr's fused pipeline, from its own threads
 
     def get_sync(
         self,
@@ -352,7 +353,7 @@ class RinoStore(Store):
         prototype: BufferPrototype | None = None,
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
-        """Return a value or a part of it, None if there is none."""
+        """Return a value or a part of it; None if it does not exist."""
         self._is_open = True
         try:
             data = self.fs.cat_file(self._path(key), *_bounds(byte_range))
@@ -366,14 +367,14 @@ class RinoStore(Store):
         self.fs.pipe_file(path, value.to_bytes())
 
     def delete_sync(self, key: str) -> None:
-        """Remove a value, if there is one."""
+        """Remove a value, if it exists."""
         self._check_writable()
         self._delete(self._path(key))
 
     # Paths
 
     def _path(self, key: str) -> str:
-        """Return the path of a key. A part such as ``@5`` is a name here; as a path it would be an id."""
+        """Return the path of a key. A part such as ``@5`` is a name in a key, but an id in a path."""
         if not key:
             return self.path
         if "@" in key:
@@ -381,7 +382,7 @@ class RinoStore(Store):
         return f"{self.path}/{key}"
 
     def _key(self, path: str) -> str | None:
-        """Return the key of a path; None for an object without a name that could be one."""
+        """Return the key of a path; None for an object whose name cannot be part of a key."""
         key = path.removeprefix(f"{self.path}/")
         if "@" not in key:
             return key
@@ -399,7 +400,7 @@ def _buffer(data: bytes, prototype: BufferPrototype | None) -> Buffer:
 
 
 def _bounds(byte_range: ByteRequest | None) -> tuple[int | None, int | None]:
-    """Return where a range begins and ends, as in slices."""
+    """Return the start and stop of a range, as in a slice."""
     if byte_range is None:
         return None, None
     if isinstance(byte_range, RangeByteRequest):
@@ -407,13 +408,13 @@ def _bounds(byte_range: ByteRequest | None) -> tuple[int | None, int | None]:
     if isinstance(byte_range, OffsetByteRequest):
         return byte_range.offset, None
     if isinstance(byte_range, SuffixByteRequest):
-        # There is no slice for the last 0 bytes.
+        # No slice means the last 0 bytes.
         return (-byte_range.suffix, None) if byte_range.suffix else (0, 0)
-    raise ValueError(f"Unexpected byte_range, got {byte_range}.")  # the words that zarr's own suite expects
+    raise ValueError(f"Unexpected byte_range, got {byte_range}.")  # as zarr's own tests expect
 
 
 def _length(span: Span) -> int:
-    """Return the bytes of a range; of one without an end, as many as a request may have."""
+    """Return the size of a range in bytes; for one without an end, the maximum size of a request."""
     _, start, end = span
     if end is not None:
         return max(end - (start or 0), 0)
@@ -425,7 +426,7 @@ def _size(item: tuple[str, Buffer]) -> int:
 
 
 def _checked(key: str, found: Iterable[Buffer | BaseException | None]) -> Sequence[tuple[int, Buffer | None]]:
-    """Return parts with their numbers; raises what stands in their place."""
+    """Return parts with their positions; raises the error if one stands in place of a part."""
     parts = []
     errors: list[BaseException] = []
     for number, one in enumerate(found):

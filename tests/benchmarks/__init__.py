@@ -1,1 +1,1 @@
-"""Measurements beside the peers; run by ``make bench``, never by the test suite."""
+"""Benchmarks against comparable tools; run by ``make bench``, never by the test suite."""

@@ -48,7 +48,7 @@ CASES = (*OF_FOLDERS, *object_store.CASES, *workers.CASES)
 
 
 def install() -> None:
-    """Install the opponents."""
+    """Install the other contenders."""
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--group", f"{ROOT}/pyproject.toml:bench"]
     subprocess.run(command, check=True)
     there = {
@@ -65,10 +65,10 @@ def install() -> None:
 def measure(
     case: Case, contender: str, place: Place, server: Server, others: Sequence[Server], *, alone: bool
 ) -> dict[str, Any]:
-    """Let one of them do the work once, in a process of its own.
+    """Run one contender once, in its own process.
 
-    `server` counts its requests. It or one of the `others` did the work: the processor time is that of all.
-    With `alone`, nothing else on the machine runs meanwhile.
+    `server` counts its requests. It or one of the `others` serves the work, so their processor times are
+    summed. With `alone`, nothing else runs on the machine meanwhile.
     """
     command = [
         sys.executable,
@@ -104,7 +104,7 @@ def measure(
 
 
 def run(cases: Sequence[Case], options: argparse.Namespace, *, masked: bool) -> Iterator[report.Result]:
-    """Measure all cases, the contenders of each in turn; yields what each took."""
+    """Measure all cases, the contenders of each in turn; yields the results."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="rinofs-bench-")))
         settings = stack.enter_context(workers.servers(cases, folder))
@@ -124,7 +124,7 @@ def run(cases: Sequence[Case], options: argparse.Namespace, *, masked: bool) -> 
 
 @contextmanager
 def _servers(cases: Sequence[Case], folder: Path) -> Iterator[dict[str, Setting]]:
-    """Run the servers of all but the cases of workers, with the files that cases need."""
+    """Run the servers of all cases except those of workers, with the files that the cases need."""
     from rinofs import RinoFileSystem
 
     names = [case.name for case in cases]

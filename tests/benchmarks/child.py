@@ -1,4 +1,4 @@
-"""One measurement in a fresh process: prepares, does the work once, and prints what it took as JSON."""
+"""One measurement in a new process: prepares, does the work once, and prints the figures as JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def _peak() -> float:
-    """Return the largest memory so far, in MiB."""
+    """Return the peak memory so far, in MiB."""
     with Path("/proc/self/status").open(encoding="ascii") as status:
         for line in status:
             if line.startswith("VmHWM"):
@@ -30,13 +30,13 @@ def _peak() -> float:
 
 
 def _processor() -> float:
-    """Return the processor seconds of this process and of those that it has waited for."""
+    """Return the processor seconds of this process and of the children it has waited for."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def work_of(case: str, contender: str) -> Callable[[Place], Work]:
-    """Return what prepares the work of a contender."""
+    """Return the function that prepares the work of a contender."""
     if (case, contender) in object_store.WORK:
         return object_store.WORK[case, contender]
     work = WORK.get((case, contender)) or workers.BY_CASE.get(case) or BY_CASE[case]
@@ -47,7 +47,7 @@ def main() -> None:
     case, contender, told = sys.argv[1:]
     place = Place(**json.loads(told))
     work = work_of(case, contender)(place)
-    os.sync()  # what others left to be written is not to be on this one's account
+    os.sync()  # pending writes of others must not count here
     print("ready", flush=True)
     sys.stdin.readline()
     base = _peak()

@@ -1,6 +1,6 @@
-"""What each of them does in each case; one function each, run in a fresh process.
+"""The work of each contender in each case; one function each, run in a new process.
 
-A function prepares (imports, sessions, one warm-up request), and returns what is timed.
+A function prepares (imports, sessions, one warm-up request), and returns the work to be timed.
 """
 
 from __future__ import annotations
@@ -33,32 +33,32 @@ from tests.datapack.long_recording import CHANNELS, RATE, values_of
 MEBIBYTE = 1024 * 1024
 Work = Callable[[], Any]
 AFTER: list[Callable[[], object]] = []
-"""What is done after a measurement."""
+"""Functions to call after a measurement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where everything is.
+    """Addresses of the servers and files.
 
     Attributes
     ----------
     url, token : str
-        The server of rinofs, and who asks.
+        URL of the rinofs server, and a token.
     nginx : str
-        nginx, which has the same files below ``/bucket``.
+        URL of nginx, which has the same files below ``/bucket``.
     bare : str
-        A Starlette application of one route, on the same uvicorn.
+        URL of a Starlette application with one route, on the same uvicorn.
     ids : dict
-        The ids of objects by path.
+        Ids of objects by path.
     folder : str
-        A local folder with the same files.
+        Local folder with the same files.
     alone, alone_token : str
-        A server of rinofs that commits every transaction alone, and who asks it.
+        URL of a rinofs server that commits every transaction separately, and a token.
     s3 : str
-        An S3 server with a bucket ``bench``, which takes any key and has the small files below ``many``; only
-        for the cases that need it.
+        URL of an S3 server that accepts any key; its bucket ``bench`` has the small files below ``many``.
+        Only for the cases that need it.
     clients : dict
-        URL and token of each client, by contender, where several ask at the same time.
+        URL and token of each client, by contender, in cases with several clients.
     """
 
     url: str
@@ -135,10 +135,10 @@ def with_filesystem(work: Callable[[Any, Callable[[str], str], Place], Work]) ->
 
 
 def scratch(name: str) -> str:
-    """Return a path in a new folder, in memory where that is possible."""
-    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # disks differ from one moment to the next
+    """Return a path in a new folder, in memory if possible."""
+    memory = "/dev/shm" if Path("/dev/shm").is_dir() else None  # the speed of disks varies
     folder = Path(tempfile.mkdtemp(prefix="rinofs-bench-", dir=memory))
-    atexit.register(shutil.rmtree, folder)  # or the disk has more to do for each that follows
+    atexit.register(shutil.rmtree, folder)  # otherwise the disk fills up with each run
     return str(folder / name)
 
 
@@ -198,7 +198,7 @@ def _many_cat(fs: Any, name: Any, _place: Place) -> Work:
 
 def _cat_all(fs: Any, paths: list[str]) -> Work:
     if "?" in paths[0]:
-        # A question mark would have each URL looked up as a pattern first, which is nothing to compare with.
+        # With a question mark, each URL would first be expanded as a pattern, which distorts the comparison.
         return lambda: len(fs.cat_ranges(paths, None, None))
     return lambda: len(fs.cat(paths))
 
@@ -210,7 +210,7 @@ def _many_get(fs: Any, name: Any, _place: Place) -> Work:
 
 
 def _many_get_command(contender: str, place: Place) -> Work:
-    """Run a program that gets the files, as a user would."""
+    """Run a program that downloads the files, as a user would."""
     target = scratch("many")
     environment = {
         name: value for name, value in os.environ.items() if name != "AWS_CA_BUNDLE"
@@ -242,7 +242,7 @@ def _many_put(fs: Any, _name: Any, place: Place) -> Work:
 
 
 def _put(contender: str, place: Place) -> Work:
-    """Upload; the server is not left with work for the next one."""
+    """Upload, and leave the server no work that would disturb the next measurement."""
     fs = rinofs(place)
     name = f"put-{os.getpid()}"
 
@@ -321,7 +321,7 @@ def _requests_cat(_contender: str, place: Place) -> Work:
 
 
 def _obstore(place: Place, name: str) -> Any:
-    """Return a store of one object: what has an address of its own can only be the store itself."""
+    """Return a store for one object, since an object with its own URL can only be a store of its own."""
     from obstore.store import HTTPStore
 
     options = {"allow_http": True, "default_headers": {"authorization": place.headers["Authorization"]}}
@@ -411,7 +411,7 @@ def _zarr(contender: str, place: Place) -> Work:
         rinofs(place)
         options = {"endpoint_url": place.url, "token": place.token}
         return lambda: xr.open_zarr("rino://field.zarr", storage_options=options, chunks=None).load()
-    # The download URLs of rinofs have no paths, so that the same bytes come from nginx here.
+    # The download URLs of rinofs have no paths, so nginx serves the same bytes here.
     if contender == "obstore":
         from obstore.store import HTTPStore
         from zarr.storage import ObjectStore
@@ -437,7 +437,7 @@ def _sharded(contender: str, place: Place) -> Work:
 
 
 def _objects(place: Place, folder: str, keys: Sequence[str]) -> Any:
-    """Return zarr's store over obstore, for the objects of a folder: each has an address of its own."""
+    """Return zarr's store over obstore, for the objects of a folder, each of which has its own URL."""
     from zarr.storage import MemoryStore, ObjectStore, WrapperStore
 
     stores = {key: ObjectStore(_obstore(place, f"{folder}/{key}"), read_only=True) for key in keys}
@@ -520,7 +520,7 @@ def _server_upload(contender: str, place: Place) -> Work:
 
 
 def _write_beside_md5(source: str) -> None:
-    """Copy a file durably while another thread takes its MD5."""
+    """Copy a file durably while another thread computes its MD5."""
     digest = hashlib.md5()
     pieces: queue.Queue[bytes] = queue.Queue(4)
 
@@ -541,7 +541,7 @@ def _write_beside_md5(source: str) -> None:
 
 
 def _readers(contender: str, place: Place) -> Work:
-    """Read a file in 8 processes, which are ready before."""
+    """Read a file in 8 processes, which are started beforehand."""
     program = (
         "import json, sys; from tests.benchmarks.contenders import FILESYSTEMS, Place\n"
         "place = Place(**json.loads(sys.argv[2])); make, name = FILESYSTEMS[sys.argv[1]]; fs = make(place)\n"
@@ -563,7 +563,7 @@ def _readers(contender: str, place: Place) -> Work:
 
 
 def _clients(contender: str, place: Place) -> Work:
-    """Ask from 16 connections, one request after the other on each; return the rate, and what few exceed."""
+    """Send requests on 16 connections, sequentially on each; return the rate and 99th percentile."""
     import aiohttp
 
     bare = contender == "bare Starlette route"
@@ -670,7 +670,7 @@ def _ls(contender: str, place: Place) -> Work:
     count = int(contender.split()[0].replace(",", ""))
 
     def work() -> None:
-        # As many objects in all, so that the times of both can be compared.
+        # The same number of objects in total, so that both times are comparable.
         for _ in range(100_000 // count):
             fs.invalidate_cache()
             assert len(fs.ls(f"wide-{count}", detail=False)) == count
@@ -708,7 +708,7 @@ def _first_ls(_contender: str, place: Place) -> Work:
 
 
 def _growth(what: str) -> Callable[[str, Place], Work]:
-    """Return what is done with as many objects each time: in one large folder, or again in a small one."""
+    """Return work on a fixed number of objects: in one large folder, or repeatedly in a small one."""
 
     def prepare(contender: str, place: Place) -> Work:
         fs = rinofs(place)
@@ -736,7 +736,7 @@ def _growth(what: str) -> Callable[[str, Place], Work]:
 
 
 def _day(place: Place, *, cached: bool) -> Any:
-    """Return a function that opens the recording of 24 hours; what a pass finds out is kept if `cached`."""
+    """Return a function that opens the recording of 24 hours; the index of a pass is kept if `cached`."""
     cache = f"{place.folder}-cache" if cached else tempfile.mkdtemp(prefix="rinofs-bench-")
     if not cached:
         atexit.register(shutil.rmtree, cache)
@@ -821,6 +821,6 @@ BY_CASE: dict[str, Callable[[str, Place], Work]] = {
 
 
 def settle() -> None:
-    """Do what is to be done after a measurement."""
+    """Call the functions for after a measurement."""
     for one in AFTER:
         one()

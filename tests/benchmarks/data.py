@@ -1,4 +1,4 @@
-"""The files that everything is measured with, on the disk and on the server."""
+"""The files for all measurements, on the disk and on the server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def make(folder: Path) -> None:
 
 
 def make_file(path: Path, size: int) -> None:
-    """Write a file of so many bytes, which nobody can guess."""
+    """Write a file of `size` random bytes."""
     with path.open("wb") as file:
         for _ in range(size // MEBIBYTE):
             file.write(random.randbytes(MEBIBYTE))
@@ -68,14 +68,14 @@ def _make_shard(path: Path) -> None:
 
 
 def upload(fs: Any, folder: Path) -> dict[str, int]:
-    """Upload the files, make folders and empty objects, and return the ids by path."""
+    """Upload the files, create folders and empty objects, and return the ids by path."""
     fs.put(f"{folder}/", "", recursive=True)
     fs.pipe({f"folders/d{number:03}/file": b"x" for number in range(200)})
     return {path: int(info["id"]) for path, info in fs.find("", detail=True).items()}
 
 
 def upload_few(fs: Any, folder: Path) -> dict[str, int]:
-    """Upload what the server alone is measured with, and return the ids by path."""
+    """Upload the files for measurements of the server alone, and return the ids by path."""
     names = ("warm", "kibi", "big", "half")
     return {name: int(fs.put_file(folder / name, name) or fs.info(name)["id"]) for name in names}
 
@@ -89,7 +89,7 @@ def upload_to_s3(url: str, folder: Path) -> None:
 
 
 def wide_folders(case: str) -> tuple[int, ...]:
-    """Return how many files the folders have that a case needs."""
+    """Return the sizes of the folders that a case needs, in files."""
     if case.startswith("growth-"):
         return 1000, 100_000, 1_000_000
     needed = {
@@ -102,16 +102,16 @@ def wide_folders(case: str) -> tuple[int, ...]:
 
 
 def add_index(field: str, folder: str) -> None:
-    """Have a server make an index on a metadata field."""
+    """Create an index on a metadata field of a server."""
     command = [sys.executable, "-m", "rinofs", "admin", "index", "add", field, "--data", folder]
     subprocess.run(command, check=True)
-    time.sleep(3)  # until the server takes note
+    time.sleep(3)  # until the server notices
 
 
 def widen(fs: Any, database: Path, count: int) -> str:
-    """Make a folder of so many files ``f000000``... that hold ``x``, and return its path.
+    """Create a folder of `count` files ``f000000``... that contain ``x``, and return its path.
 
-    One is made by the API, and its likes in the server's database.
+    One is created through the API, the others directly in the server's database.
     """
     path = f"wide-{count}/f000000"
     fs.pipe_file(path, b"x", metadata={"run": 1, "subject": "A22", "number": 0, "unindexed": 0})

@@ -1,9 +1,9 @@
-"""A proxy that is far away.
+"""A proxy that simulates a distant server.
 
-A connection over a long way never has more under way than its window, and so brings a window in a round
-trip, at most; by default Linux sends up to 4 MiB ahead. The kernel moves the bytes, from socket to
-pipe to socket, so that what is measured is the way and not the proxy: copying them here would keep a
-processor busy that client and server need.
+A connection over a long distance never has more bytes in flight than its window, so it transfers at most one
+window per round trip; by default Linux sends up to 4 MiB ahead. The kernel moves the bytes from socket to
+pipe to socket, so that the distance is measured and not the proxy: copying them here would use a processor
+that client and server need.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 
 HALF_WAY = 0.010
-"""Seconds that each byte takes longer, in each direction."""
+"""Additional latency in seconds, in each direction."""
 
 _PIECE = 256 * 1024
 _PIPE = 1024 * 1024
@@ -26,14 +26,14 @@ _PIPES = 128
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """What holds back each connection that comes this way, besides the time it takes.
+    """Limits of each connection, besides the latency.
 
     Attributes
     ----------
     window : float
-        Bytes that are sent before the first of them is acknowledged.
+        Maximum number of unacknowledged bytes.
     rate : float
-        Bytes that arrive in a second.
+        Maximum rate in bytes per second.
     """
 
     window: float = float("inf")
@@ -41,7 +41,7 @@ class Way:
 
 
 class _Pipes:
-    """Pipes that hold a piece each, made as they are needed."""
+    """Pipes that hold a piece each, created on demand."""
 
     def __init__(self, count: int) -> None:
         self._unmade = count
@@ -72,7 +72,7 @@ _Sent = tuple[float, int, tuple[int, int]]
 
 
 class _Direction:
-    """One direction of a connection: what comes from one socket arrives at the other."""
+    """One direction of a connection: passes bytes from one socket to the other."""
 
     def __init__(self, source: socket.socket, target: socket.socket, way: Way) -> None:
         self._source = source
@@ -112,7 +112,7 @@ class _Direction:
         self._sent.put(None)
 
     def _bring(self) -> None:
-        free = 0.0  # when there is place for the next piece
+        free = 0.0  # time at which there is room for the next piece
         while (sent := self._sent.get()) is not None:
             due, count, pipe = sent
             _sleep_until(max(due, free))
@@ -122,7 +122,7 @@ class _Direction:
                 while left:
                     left -= os.splice(pipe[0], self._target.fileno(), left)
             finally:
-                self._pipes.put(pipe)  # somebody may wait for one
+                self._pipes.put(pipe)  # another thread may be waiting for one
             self._arrived.put((time.monotonic() + HALF_WAY, count))
 
 
@@ -131,16 +131,16 @@ def _sleep_until(moment: float) -> None:
 
 
 def run(listener: socket.socket, host: str, port: int, way: Way) -> None:
-    """Pass connections on to a server, for ever.
+    """Forward connections to a server, forever.
 
     Parameters
     ----------
     listener : socket
-        Where they come in.
+        Accepts the connections.
     host, port : str, int
         The server.
     way : Way
-        What holds back what the server sends.
+        Limits of the data from the server.
     """
     while True:
         near, _ = listener.accept()

@@ -1,4 +1,4 @@
-"""What is measured, against whom, and what was meant to be reached."""
+"""The cases to measure, their contenders, and the goals."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A ratio of times that is to be reached.
+    """A ratio of times to reach.
 
     Attributes
     ----------
     opponent : str
-        Whose time it is divided by.
+        Contender whose time is the divisor.
     must, aim : float or None
-        What the ratio is to be at most, and what it is hoped to be.
+        Maximum ratio, and desired ratio.
     contender : str
-        Which way of rinofs is measured.
+        Contender whose time is divided: a variant of rinofs.
     figure : str
-        What is divided: ``wall``, or processor seconds: ``cpu`` of the client, ``served`` of the servers.
+        Time to compare: ``wall``, or processor seconds: ``cpu`` of the client, ``served`` of the servers.
     must_masked : float, optional
-        What the ratio is to be at most where SHA instructions are masked; `must` by default.
+        Maximum ratio if SHA instructions are masked; `must` by default.
     """
 
     opponent: str
@@ -31,26 +31,26 @@ class Goal:
     must_masked: float | None = None
 
     def limit(self, *, masked: bool) -> float | None:
-        """Return what the ratio is to be at most."""
+        """Return the maximum ratio."""
         return self.must_masked if masked and self.must_masked is not None else self.must
 
     @property
     def label(self) -> str:
-        """What is divided by what."""
+        """Dividend and divisor."""
         what = {"cpu": ", client CPU", "served": ", server CPU"}.get(self.figure, "")
         return f"{self.contender} / {self.opponent}{what}"
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """What rinofs may take in a case, at most.
+    """An upper bound for rinofs in a case.
 
     Attributes
     ----------
     figure : str
-        Which figure: ``requests``, ``sent`` (bytes that the server sent) or ``memory`` (MiB).
+        Bounded figure: ``requests``, ``sent`` (bytes that the server sent) or ``memory`` (MiB).
     most : float
-        What it may be.
+        Maximum value.
     """
 
     figure: str
@@ -59,31 +59,31 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A piece of work that everybody does.
+    """A piece of work that all contenders do.
 
     Attributes
     ----------
     name : str
-        How it is called on the command line.
+        Name on the command line.
     title : str
-        What it is.
+        Description.
     goals : tuple of Goal
-        What is to be reached; the contenders and opponents follow from it.
+        Goals to reach; they determine the contenders and opponents.
     others : tuple of str
-        Measured too, for orientation.
+        Further contenders, for comparison only.
     setting : str
-        Which server is asked: ``live``, which counts, ``late`` (that one behind 20 ms of latency, with
-        a window of 4 MiB), ``narrow`` (with 50 MB/s a connection, too), ``wide`` (without a window),
+        Server to use: ``live``, which counts requests, ``late`` (the same behind 20 ms of latency, with a
+        window of 4 MiB), ``narrow`` (also limited to 50 MB/s per connection), ``wide`` (without a window),
         ``serve``, the server as users start it, one with contents in an S3 store (``s3``, ``s3-cached``), or
         workers that share a database (``workers``, ``workers-far``, ``nginx``).
     rounds : int
-        How often each of them does it.
+        Number of runs of each contender.
     bounds : tuple of Bound
-        What each round may take, whoever does it.
+        Upper bounds for each run of any contender.
     by_name : bool
-        Whether it is measured only if it is named: it takes long to prepare.
+        Whether to measure it only if it is named, since it takes long to prepare.
     sha : bool
-        Whether it is measured again with the SHA instructions of the processor masked.
+        Whether to measure it again with the SHA instructions of the processor masked.
     """
 
     name: str
@@ -98,7 +98,7 @@ class Case:
 
     @property
     def contenders(self) -> list[str]:
-        """All who take part, each once."""
+        """Return all contenders, each once."""
         names = [name for goal in self.goals for name in (goal.contender, goal.opponent)]
         return list(dict.fromkeys([*names, *self.others]))
 

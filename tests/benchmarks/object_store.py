@@ -1,4 +1,4 @@
-"""Contents in an S3 store: what the server in between costs, and what reading past it saves."""
+"""Contents in an S3 store: the cost of the server in between, and the gain of reading directly."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def is_needed(cases: Iterable[Case]) -> bool:
 def servers(
     cases: Iterable[Case], folder: Path, place: Place, plain: Clocked
 ) -> Iterator[dict[str, tuple[Place, Clocked]]]:
-    """Run two servers with contents in the store, one with a cache, and upload what they are asked for."""
+    """Run two servers with contents in the store, one with a cache, and upload the files to read."""
     if not set(CASES) & set(cases):
         yield {}
         return
@@ -132,7 +132,7 @@ def _put_alone(place: Place) -> Work:
     store = _bucket(place.s3)
     obstore.head(store, "half")
 
-    def work() -> None:  # what `put` returns is no figure
+    def work() -> None:  # the result of `put` is not a figure
         obstore.put(store, f"put-{os.getpid()}", Path(place.folder) / "half")
 
     return work

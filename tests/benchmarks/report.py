@@ -20,23 +20,23 @@ if TYPE_CHECKING:
     Measured: TypeAlias = list[tuple[Case, "Result"]]
 
 MASK = ":~0x20000000"
-"""What ``OPENSSL_ia32cap`` is set to, to take the SHA instructions from OpenSSL."""
+"""Value of ``OPENSSL_ia32cap`` that hides the SHA instructions from OpenSSL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a case took.
+    """Measurements of a case.
 
     Attributes
     ----------
     case : str
-        Its name.
+        Name of the case.
     machine : str
-        Where it was measured, and with which versions.
+        Machine and versions of the measurement.
     masked : bool
         Whether the SHA instructions of the processor were masked.
     runs : dict
-        The rounds of each contender.
+        Runs of each contender.
     """
 
     case: str
@@ -46,7 +46,7 @@ class Result:
 
     @property
     def key(self) -> str:
-        """What it replaces."""
+        """Identifies the earlier result that this one replaces."""
         return f"{self.machine}\n{self.masked}\n{self.case}"
 
 
@@ -54,7 +54,7 @@ Results = dict[str, Result]
 
 
 def load(path: Path) -> Results:
-    """Return the results that a file has, none if it is not there."""
+    """Return the results in a file, or none if it does not exist."""
     if not path.exists():
         return {}
     found = [Result(**one) for one in json.loads(path.read_text("utf-8"))]
@@ -62,7 +62,7 @@ def load(path: Path) -> Results:
 
 
 def save(results: Results, path: Path) -> None:
-    """Write results into a file."""
+    """Write results to a file."""
     path.write_text(json.dumps([asdict(result) for result in results.values()], indent=1), "utf-8")
 
 
@@ -125,7 +125,7 @@ realtime priority while other programs ran; those without SHA instructions have 
 
 
 def ratios(case: Case, result: Result) -> list[tuple[Goal, float]]:
-    """Return what was reached: medians, divided."""
+    """Return the measured ratios of medians."""
     return [
         (goal, _middle(result, goal.contender, goal) / _middle(result, goal.opponent, goal))
         for goal in case.goals
@@ -137,7 +137,7 @@ def _middle(result: Result, name: str, goal: Goal) -> float:
 
 
 def bounds(case: Case, result: Result) -> list[tuple[Bound, str, float]]:
-    """Return the most that any round took of what is bounded."""
+    """Return the maximum of each bounded figure in any run."""
     return [
         (bound, name, max(run[bound.figure] for run in runs))
         for name, runs in result.runs.items()
@@ -177,7 +177,7 @@ def _of(results: Results, cases: Sequence[Case], machine: str, *, masked: bool) 
 
 
 def machine() -> str:
-    """Return what is measured on."""
+    """Return a description of the machine and the versions."""
     versions = []
     for name in PACKAGES:
         try:
@@ -192,7 +192,7 @@ def machine() -> str:
 
 
 def _sha() -> str:
-    """Return a sentence on whether SHA-256 is computed by instructions of the processor."""
+    """Return a sentence that says whether the processor has instructions for SHA-256."""
     try:
         has = "sha_ni" in Path("/proc/cpuinfo").read_text("ascii").split()
     except OSError:

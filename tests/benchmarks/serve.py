@@ -1,7 +1,7 @@
-"""The servers of the measurements, each in a process of its own; ends when its standard input does.
+"""The servers of the measurements, each in its own process; each ends when its standard input does.
 
-Prints one JSON line with where it answers. The embedded server answers each further line of input with what
-it was asked since the last one.
+Prints one JSON line with its address. The embedded server answers each line of input with counts of the
+requests since the last one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def _tell(**what: object) -> None:
 
 
 def embedded(largest_group: str = "") -> None:
-    """Run the embedded server, which commits so many transactions at once, at most."""
+    """Run the embedded server, which commits at most `largest_group` transactions at once."""
     from rinofs.server.catalog.sqlite import transactions
     from rinofs.testing import live_server
 
@@ -48,7 +48,7 @@ def embedded(largest_group: str = "") -> None:
 
 
 def bare() -> None:
-    """Run an application of one route that does nothing, and one that stores what it gets."""
+    """Run an application with a route that does nothing, and one that stores what it receives."""
     import uvicorn
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
@@ -80,7 +80,7 @@ def bare() -> None:
 
 
 def late(host: str, port: str, window: str, rate: str) -> None:
-    """Run a proxy that is far away; `window` and `rate` limit each connection."""
+    """Run a proxy that simulates distance; `window` and `rate` limit each connection."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=128)
     _tell(url=f"http://127.0.0.1:{listener.getsockname()[1]}")
     way = distance.Way(float(window), float(rate))

@@ -1,4 +1,4 @@
-"""Start and stop what the measurements talk to."""
+"""Start and stop the servers of the measurements."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 WINDOW = "4194304"
-"""Bytes under way on a connection: what Linux sends ahead by default, at most."""
+"""Maximum number of bytes in flight on a connection, as by default on Linux."""
 
 # `tcp_nopush on` would hold back the ends of small ranges for 44 ms on loopback.
 NGINX = """
@@ -44,7 +44,7 @@ http {{
 
 
 class Served:
-    """A server in a process of its own."""
+    """A server in its own process."""
 
     def __init__(self, *arguments: str) -> None:
         self._process = subprocess.Popen(
@@ -63,14 +63,14 @@ class Served:
         return told
 
     def counts(self) -> dict[str, Any]:
-        """Return what it was asked since the last call."""
+        """Return counts of the requests since the last call."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
         return self._read()
 
     def processes(self) -> list[psutil.Process]:
-        """Return the processes that it consists of."""
+        """Return the processes of the server."""
         return with_children(self.pid)
 
     def close(self) -> None:
@@ -81,20 +81,20 @@ class Served:
 
 
 def with_children(pid: int) -> list[psutil.Process]:
-    """Return a process and those that it has started."""
+    """Return a process and its descendants."""
     process = psutil.Process(pid)
     return [process, *process.children(recursive=True)]
 
 
 @contextmanager
 def first(processes: list[psutil.Process]) -> Iterator[None]:
-    """Give processes priority over all others of the machine for a while; only root on Linux may."""
+    """Give processes priority over all others on the machine; only root on Linux may do that."""
     _schedule(processes, os.SCHED_RR, 1)
     try:
         yield
     finally:
         for process in processes:
-            with suppress(psutil.NoSuchProcess):  # what it started meanwhile has its priority
+            with suppress(psutil.NoSuchProcess):  # processes started meanwhile inherit the priority
                 _schedule(with_children(process.pid), os.SCHED_OTHER, 0)
 
 
@@ -107,9 +107,9 @@ def _schedule(processes: list[psutil.Process], policy: int, priority: int) -> No
 
 
 class Clocked:
-    """A server that counts nothing: only its processor time is known, that of its workers with it.
+    """A server that counts no requests: only its processor time is known, including that of its workers.
 
-    Not even that is wanted of one that is not `counted`, such as a proxy that stands for a long way.
+    If it is not `counted`, even that is ignored, as for a proxy that simulates distance.
     """
 
     def __init__(self, url: str, pid: int, token: str | None = None, *, counted: bool = True) -> None:
@@ -120,7 +120,7 @@ class Clocked:
         self._before = 0.0
 
     def processes(self) -> list[psutil.Process]:
-        """Return the processes that it consists of."""
+        """Return the processes of the server."""
         return with_children(self._process.pid)
 
     def counts(self) -> dict[str, Any]:
@@ -132,7 +132,7 @@ class Clocked:
 
 
 def _seconds(process: psutil.Process) -> float:
-    """Return the processor time of a process and of those that it has waited for."""
+    """Return the processor time of a process and of the children it has waited for."""
     try:
         times = process.cpu_times()
     except psutil.NoSuchProcess:
@@ -198,12 +198,12 @@ def seaweed(folder: Path) -> Iterator[Clocked]:
         wait_until(lambda: _has_bucket(f"{url}/bench"))
         yield Clocked(url, process.pid)
     finally:
-        process.kill()  # in order, it may take a minute, for what nobody needs any more
+        process.kill()  # an orderly shutdown may take a minute
         process.wait()
 
 
 def _has_bucket(url: str) -> bool:
-    """Make a bucket, if the server already can: its parts come up one after the other."""
+    """Create a bucket, if the server is ready for that: its parts start one after the other."""
     with suppress(requests.ConnectionError):
         return requests.put(url, timeout=30).ok
     return False

@@ -1,4 +1,4 @@
-"""The measurements themselves are not run here: that all can be, and that all are on the page."""
+"""Test that all cases can be run, and that all are on the page; nothing is measured here."""
 
 from __future__ import annotations
 

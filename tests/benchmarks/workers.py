@@ -1,4 +1,4 @@
-"""Workers on PostgreSQL and an S3 store: what several cost, what they do far away, and what nginx adds."""
+"""Workers on PostgreSQL and an S3 store: the cost of several, of distance, and of nginx."""
 
 from __future__ import annotations
 
@@ -92,9 +92,9 @@ CASES = (
 
 
 class _Servers:
-    """Starts workers, with the databases and the store that they share.
+    """Starts workers, and the databases and the store that they share.
 
-    There are two databases, since contents of one are either in the store or in a folder.
+    There are two databases, since the contents of a database are either in the store or in a folder.
     """
 
     def __init__(self, stack: ExitStack, folder: Path) -> None:
@@ -113,7 +113,7 @@ class _Servers:
         self.shared = (Clocked("", _pid(self._database.data / "postmaster.pid")), store)
 
     def worker(self, name: str, *arguments: str, contents: str = "s3", far: Sequence[int] = ()) -> Clocked:
-        """Start a worker, near the database and the store or at the other ends of proxies."""
+        """Start a worker, near the database and the store, or connected to them by proxies."""
         database, store = far or self._ports
         variables = {
             "RINOFS_DATABASE": self._database.url(self._names[contents], port=database, scheme="postgresql"),
@@ -128,7 +128,7 @@ class _Servers:
             return self._stack.enter_context(started(self._folder / name, *options))
 
     def proxies(self) -> list[Clocked]:
-        """Start a proxy that is far from the database, and one that is far from the store."""
+        """Start a proxy that simulates distance to the database, and one for the store."""
         late = [
             self._stack.enter_context(served("late", "127.0.0.1", str(port), WINDOW, "inf"))
             for port in self._ports
@@ -137,7 +137,7 @@ class _Servers:
 
 
 def _add_users(url: str) -> list[str]:
-    """Make users, and return a token of each: changes of one user happen one after the other."""
+    """Create users, and return a token of each: the changes of a single user are sequential."""
     tokens = [new_token() for _ in range(USERS)]
     database = Database(url)
     accounts = Accounts(database)
@@ -195,7 +195,7 @@ def _near(shared: _Servers, alone: Clocked) -> Setting:
 def _far(shared: _Servers) -> Setting:
     proxies = shared.proxies()
     ports = [_port(one) for one in proxies]
-    # Without copies, which would keep the distance to the store out of what is measured.
+    # Without local copies, which would hide the distance to the store.
     workers = [shared.worker(f"far{number}", "--cache-size=0", far=ports) for number in range(COUNT)]
     users = shared.tokens["s3"]
     clients = {
@@ -230,7 +230,7 @@ def _behind_nginx(shared: _Servers, stack: ExitStack, folder: Path) -> Setting:
 
 
 def _spread(workers: Sequence[Clocked], tokens: Sequence[str]) -> Clients:
-    """Return the clients, one for each token, which ask the workers evenly."""
+    """Return the clients, one for each token, distributed evenly among the workers."""
     return [(workers[number % len(workers)].url, token) for number, token in enumerate(tokens)]
 
 
@@ -257,7 +257,7 @@ class _Client:
         self._id = json.loads(made)["id"]
 
     async def download(self) -> None:
-        """Read the file that it stored last."""
+        """Read the last file that it stored."""
         assert len(await self._send("GET", f"download/?id={self._id}")) == 1024
 
     async def metadata(self) -> None:
@@ -277,7 +277,7 @@ class _Client:
 
 
 def _load(requests: Sequence[str], count: int) -> Callable[[str, Place], Work]:
-    """Return what sends requests, one kind after the other, `count` times, from all clients at once."""
+    """Return work that sends all kinds of requests `count` times, from all clients at once."""
 
     def prepare(contender: str, place: Place) -> Work:
         loop = asyncio.new_event_loop()
@@ -312,7 +312,7 @@ async def _session() -> aiohttp.ClientSession:
 
 
 async def _ask_once(clients: Sequence[_Client]) -> None:
-    """Have all clients ask everything once, so that workers know them."""
+    """Send each request once from all clients, so that the workers know them."""
     for name in MIXED:
         await asyncio.gather(*(getattr(client, name)() for client in clients))
     for client in clients:

@@ -1,1 +1,1 @@
-"""Many files at once, and one large one: plans, workers, bundles."""
+"""Transfer many files at once, or one large file: plans, workers, bundles."""

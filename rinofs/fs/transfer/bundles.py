@@ -1,4 +1,4 @@
-"""Bundles: many small files in one request, where the service can."""
+"""Bundles: many small files in one request, if the service supports that."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rinofs.http.session.session import HttpSession
 
 _PIECE = 256 * 1024
-_PATIENCE = 0.1  # seconds between two checks whether the work was cancelled
+_PATIENCE = 0.1  # seconds between two checks for cancellation
 
 
 def fetch_rest(

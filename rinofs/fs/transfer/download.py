@@ -166,7 +166,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
 
 def is_special(path: Path) -> bool:
-    """Tell whether a path leads to a device, a pipe or a socket, such as ``/dev/null``."""
+    """Return whether a path leads to a device, a pipe or a socket, such as ``/dev/null``."""
     return path.exists() and not (path.is_file() or path.is_dir())
 
 

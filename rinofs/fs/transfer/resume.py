@@ -118,7 +118,7 @@ if sys.platform == "win32":
     import msvcrt
 
     def _try_lock(descriptor: int) -> bool:
-        """Lock an open file until it is closed, or return False where another process holds the lock."""
+        """Lock an open file until it is closed, or return False if another process holds the lock."""
         try:
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
         except PermissionError:
@@ -129,7 +129,7 @@ else:
     import fcntl
 
     def _try_lock(descriptor: int) -> bool:
-        """Lock an open file until it is closed, or return False where another process holds the lock."""
+        """Lock an open file until it is closed, or return False if another process holds the lock."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -39,7 +39,7 @@ def open_source(path: str) -> Iterator[tuple[IO[bytes], int]]:
         ``/proc`` has no size in advance.
     """
     _check_regular(path, os.stat(path).st_mode)  # noqa: PTH116 - twice as fast
-    # Without blocking, in case the path is a FIFO by now, whose open waits for a writer.
+    # Non-blocking, in case the path has become a FIFO: opening that would wait for a writer.
     with open(path, "rb", opener=_without_waiting) as file:
         about = os.fstat(file.fileno())
         _check_regular(path, about.st_mode)

@@ -82,7 +82,7 @@ class BufferRing:
 
 
 class SharedBuffer:
-    """A buffer that returns to its ring when all that use it are done."""
+    """A buffer that returns to its ring when all its users are done."""
 
     def __init__(self, ring: BufferRing | None, view: memoryview | None, users: int) -> None:
         self._ring = ring

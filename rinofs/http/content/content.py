@@ -57,7 +57,7 @@ class Content:
     version_of : callable
         Returns the version that a response's headers name, or None.
     vouched : mapping
-        Headers that hold for every response, by whoever told of the content.
+        Headers that hold for every response, according to whoever provided this content.
     elsewhere : callable, optional
         Called when the content cannot be read any more, with the content and the error. Returns a session and
         a content by which the same version can be read instead, or None.

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["read_content", "read_spans"]
 
-_TOO_MUCH = frozenset({400, 500, 501})  # a Range header with several ranges is not understood
+_TOO_MUCH = frozenset({400, 500, 501})  # the server does not understand a Range header with several ranges
 
 
 def read_content(
@@ -84,7 +84,7 @@ def _open_slice(session: HttpSession, content: Content, start: int, stop: int | 
 def _read_all(stream: ContentStream, content: Content, *, verify: bool) -> bytes:
     if not verify:
         return stream.read()
-    # A thread would come to a piece when it has left the processor's cache: a tenth of the seconds more.
+    # A hashing thread would reach a piece after it has left the processor's cache: a tenth slower.
     verifier = Verifier.for_response(
         stream.headers, stream.etag or content.etag, stream.size, label=content.label, passing=True
     )

@@ -96,10 +96,10 @@ class SideDigests:
     size : int, optional
         Size in bytes, if known; a small content is hashed without threads.
     passing : bool
-        Whether BLAKE3 is to take no thread: until a thread came to a piece, it would have left the cache of
-        the processor, or its memory could not be used again for the next one, which costs more.
+        Whether to compute BLAKE3 without a thread. By the time a thread reached a piece, the piece would have
+        left the processor's cache, or its memory could not be reused for the next one, which costs more.
     write_thread : bool
-        Whether `feed` is to write in a thread.
+        Whether `feed` writes in a thread.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class SideDigests:
             view = memoryview(bytes(view))
         tasks = self._tasks(view)
         if write is not None and len(view):
-            # First if in a thread, so that it begins at once; last if not, so that the others do.
+            # First if in a thread, so that it starts at once; last if not, so that the others start at once.
             tasks.insert(0 if self._write_thread else len(tasks), (write, view, _WRITES))
         if self._ring is None and not threads:
             for update, part, _ in tasks:
@@ -253,9 +253,9 @@ class Verifier:
     label : str
         Name of the content for messages.
     passing : bool
-        Whether BLAKE3 is to take no thread; see `SideDigests`.
+        Whether to compute BLAKE3 without a thread; see `SideDigests`.
     write_thread : bool
-        Whether `feed` is to write in a thread.
+        Whether `feed` writes in a thread.
 
     Attributes
     ----------

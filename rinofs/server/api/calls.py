@@ -52,10 +52,10 @@ __all__ = [
 _KEY = re.compile(r'(")?([\x21\x23-\x7e]{1,255})(?(1)")')  # quoted, as in the draft standard, or bare
 
 SHALLOW = 16
-"""Most names of a path that is resolved in the event loop: each costs a lookup while other requests wait."""
+"""Maximum number of names in a path that is resolved in the event loop; each lookup delays other requests."""
 
 FEW = 64
-"""Names in all the paths that are followed while other requests wait; what paths share is looked up once."""
+"""Maximum total of names in paths resolved in the event loop; shared parents are looked up once."""
 
 
 class Workers:
@@ -234,7 +234,7 @@ class Call:
         return await self.run_in_thread(store.get, where)
 
     async def find_many(self, paths: Sequence[Sequence[str]]) -> list[Record | None]:
-        """Return objects by their paths, None where there is none, as `find` does for one."""
+        """Return objects by their paths, as `find` does for one; None for paths without an object."""
         store = self.services.store
         if sum(map(len, paths)) <= FEW:
             with suppress(WouldWait):
@@ -280,7 +280,7 @@ def _stored_elsewhere(database: Database, contents: Sequence[Blob]) -> dict[str,
             return stored_elsewhere(connection, contents)
     (content,) = contents
     try:
-        with database.look() as reader:  # a quarter of the time of a small upload is saved
+        with database.look() as reader:  # saves a quarter of the time of a small upload
             other = stored_under(reader, content)
     except WouldWait:
         with database.lookups() as reader:
@@ -306,7 +306,7 @@ def presented_token(request: Request) -> str:
     Raises
     ------
     Unauthorized
-        If there is no such object.
+        If it has no token.
     """
     scheme, _, token = request.headers.get("authorization", "").strip().partition(" ")
     if scheme.lower() not in {"token", "bearer"} or not token.strip():
@@ -327,15 +327,15 @@ async def authorized(
     Parameters
     ----------
     services : Services
-        What the server works with.
+        Services of the server.
     workers : Workers
-        The threads that work for users.
+        Worker threads for users' requests.
     request : Request
         The request.
     changes : bool
         Whether the request changes anything.
     granted : bool
-        Whether tokens that were granted to programs are accepted.
+        Whether to accept tokens that were issued to programs.
 
     Raises
     ------
@@ -373,9 +373,9 @@ def signed_in(
     Parameters
     ----------
     services : Services
-        What the server works with.
+        Services of the server.
     workers : Workers
-        The threads that work for users.
+        Worker threads for users' requests.
     handle : callable
         The handler.
     changes : bool

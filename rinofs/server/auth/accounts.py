@@ -56,13 +56,13 @@ REMEMBERED = 5.0
 USE_NOTED_EVERY = 3600
 """Resolution in seconds of the time when a token was last used."""
 MOST_TOKENS = 1000
-"""Tokens of a user beyond which no further one with a name is created."""
+"""Maximum number of tokens of a user; beyond it, no further named token is created."""
 CHECKS_AT_ONCE = 2
-"""Passwords checked at the same time; a check is expensive, and anybody can ask for one."""
+"""Maximum number of concurrent password checks; they are expensive, and anybody can request one."""
 MOST_CHECKS, MOST_CHECKS_EACH = 64, 8
-"""Maximum number of waiting checks: in all, and of one address."""
+"""Maximum number of waiting checks: in total, and for one address."""
 COMMAND_LINE = "command line"
-"""The source of changes that no request made, in the audit log."""
+"""Source, in the audit log, of changes that were not made by a request."""
 
 _LONGEST_NAME = 255
 _WRONG = "wrong username or password"
@@ -86,7 +86,7 @@ class Accounts:
     Attributes
     ----------
     remembered : Remembered
-        Tokens that were valid a moment ago, to be accepted without asking the database.
+        Recently valid tokens, which are accepted without a query.
     """
 
     def __init__(self, database: Database, *, timer: Callable[[], float] = time.monotonic) -> None:
@@ -586,7 +586,7 @@ class Accounts:
     ) -> T:
         """Check a name and a password as `log_in` does, and run a function in the same transaction.
 
-        So the function has no effect if the password has been changed meanwhile.
+        The function therefore has no effect if the password has been changed meanwhile.
 
         Parameters
         ----------

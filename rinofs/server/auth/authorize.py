@@ -51,7 +51,7 @@ class _Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """What a page shows besides its form."""
+    """What a page shows in addition to its form."""
 
     status: int = 200
     problem: str = ""
@@ -89,7 +89,7 @@ class AuthorizePage:
         self._sessions = sessions
 
     async def endpoint(self, request: Request) -> Response:
-        """Answer a request for the page, or a form sent from it."""
+        """Respond to a request for the page, or to its form."""
         try:
             asked = await to_thread.run_sync(self._asked, request)
             if request.method == "POST":
@@ -208,7 +208,7 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 def _refuse_foreign(request: Request) -> None:
-    """Refuse a form sent from another site, if the browser tells."""
+    """Refuse a form sent from another site, if the browser reports that."""
     origin = request.headers.get("origin")
     site = request.headers.get("sec-fetch-site", "same-origin")
     if not (origin is None or _same_host(origin, request.headers["host"])) or site not in {
@@ -242,7 +242,7 @@ def _here(request: Request) -> Response:
 
 
 def _redirect(location: str) -> Response:
-    # 303, after which no browser sends the form once more (RFC 9700, section 4.12).
+    # 303: browsers do not send the form again (RFC 9700, section 4.12).
     headers = {"location": location, "cache-control": "no-store", "referrer-policy": "no-referrer"}
     return Response(status_code=303, headers=headers)
 

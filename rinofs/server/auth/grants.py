@@ -32,7 +32,7 @@ ACCESS_LIFETIME = 3600
 GRANT_LIFETIME = 90 * 24 * 3600.0
 """Seconds until an unused grant expires."""
 GRACE = 30.0
-"""Seconds in which a refresh token may be exchanged again, in case the first answer was lost."""
+"""Seconds in which a refresh token may be exchanged again, in case the first response was lost."""
 MOST_SIBLINGS = 64
 """Maximum number of tokens issued for one refresh token; all are valid until one of them is exchanged."""
 
@@ -49,7 +49,7 @@ class Grant:
     stored : StoredGrant
         The grant as stored.
     repeated : bool
-        Whether the refresh token was exchanged a moment ago; that answer may have been lost.
+        Whether the refresh token was exchanged a moment ago; that response may have been lost.
     """
 
     stored: StoredGrant
@@ -102,7 +102,7 @@ class Grants:
         challenge : str or None
             The PKCE challenge (S256).
         check : callable, optional
-            Called in the transaction that keeps the code; refuses by raising.
+            Called in the transaction that stores the code; raises an error to refuse it.
         """
         with self._database.write(user.id) as connection:
             if check is not None:
@@ -172,7 +172,8 @@ class Grants:
     def refreshable(self, refresh: str, client_id: str) -> Grant | None:
         """Return the grant of a refresh token; None if the program cannot exchange it.
 
-        A token that was exchanged before, and not just now, revokes the grant (RFC 9700, section 4.14.2).
+        A token that was exchanged earlier, other than a moment ago, revokes the grant (RFC 9700, section
+        4.14.2).
         """
         owner = self._owner(refresh, client_id)
         if owner is None:

@@ -11,7 +11,7 @@ from rinofs.server.errors import BadRequest
 __all__ = ["SHOW_TOKEN", "check_redirect_uri", "policy_source"]
 
 SHOW_TOKEN = "/oauth/show_token"  # noqa: S105 (a path)
-"""Path of this server's page that shows a code, for programs that a browser cannot return to."""
+"""Path of this server's page that shows a code, for programs that a browser cannot redirect to."""
 
 _ALLOWED = re.compile(r"[A-Za-z0-9._~:/?\[\]@!$&'()*+,=%-]{1,2000}")
 _RUNNING = frozenset({"javascript", "data", "vbscript", "file", "blob", "about", "filesystem", "ws", "wss"})

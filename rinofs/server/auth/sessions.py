@@ -21,13 +21,13 @@ LIFETIME = 3600
 
 
 class SignedOutError(Exception):
-    """Nobody is signed in any more with a browser."""
+    """The user is no longer signed in with this browser."""
 
 
 class Sessions:
     """Sessions of browsers, each identified by a random cookie.
 
-    The database has the digests of the cookies with which somebody has signed in.
+    The database stores digests of the cookies of signed-in users.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Sessions:
         self._database = database
 
     def sign_in(self, connection: Connection, user: User, *, source: str) -> str:
-        """Begin the session of a user.
+        """Start a session for a user.
 
         Parameters
         ----------
@@ -69,12 +69,12 @@ class Sessions:
             return rows.session_user(connection, _digest(session), self._database.moment(connection))
 
     def hold(self, connection: Connection, session: str, user: User) -> None:
-        """Have a user stay signed in until a writing transaction ends.
+        """Keep a user signed in until a writing transaction ends.
 
         Raises
         ------
         SignedOutError
-            If the user is not any more, since another tab or a new password has ended that.
+            If the session was ended by another tab or a new password.
         """
         if not rows.hold_session(connection, _digest(session), user, self._database.moment(connection)):
             raise SignedOutError
@@ -85,14 +85,14 @@ class Sessions:
             rows.end_session(connection, _digest(session))
 
     def form_token(self, session: str, purpose: str) -> str:
-        """Return the token of a form, which proves that the browser it was shown to has sent it.
+        """Return a token for a form, which proves that the form comes from the browser it was shown to.
 
         Parameters
         ----------
         session : str
             The cookie of the browser; it is the key of the token's HMAC.
         purpose : str
-            What the form is for; a token is valid for one purpose.
+            Purpose of the form; a token is valid for only one.
         """
         with self._database.read() as connection:
             moment = self._database.moment(connection)

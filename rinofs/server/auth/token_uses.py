@@ -19,7 +19,7 @@ __all__ = ["TokenUses"]
 
 
 class TokenUses:
-    """Records the last use of tokens in a thread of its own, so that no request waits or fails because of it.
+    """Records the last use of tokens in its own thread, so that no request waits or fails because of it.
 
     Parameters
     ----------

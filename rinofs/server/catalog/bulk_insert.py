@@ -23,7 +23,7 @@ __all__ = ["about", "add_files"]
 
 @contextmanager
 def about(number: int) -> Iterator[None]:
-    """Have a refusal say which of the files it is about."""
+    """Add to a refusal which of the files it concerns."""
     try:
         yield
     except ApiError as error:
@@ -31,9 +31,9 @@ def about(number: int) -> Iterator[None]:
 
 
 def add_files(connection: Connection, user: User, files: Sequence[tuple[NewObject, Blob]]) -> list[Record]:
-    """Make files as single uploads do, one after the other, each of a name that is there a further version.
+    """Create files with the same results as single uploads in sequence: an existing name gets a new version.
 
-    Folders that are missing are made first.
+    Missing folders are created first.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def add_files(connection: Connection, user: User, files: Sequence[tuple[NewObjec
     user : User
         The owner.
     files : sequence of (NewObject, Blob)
-        The files, and their contents, which the caller keeps from being collected.
+        The files, and their contents, which the caller protects from collection.
 
     Returns
     -------
@@ -52,10 +52,10 @@ def add_files(connection: Connection, user: User, files: Sequence[tuple[NewObjec
     Raises
     ------
     NotFound, BadRequest, Conflict
-        If one of them cannot be made; the message says which. The transaction is to be undone then.
+        If one of them cannot be created; the message says which. The caller must roll back the transaction.
     """
     made: list[Record] = []
-    # All of them at once: two requests that add the same contents in turn would wait for each other.
+    # All at once: two requests that add the same contents one by one could deadlock.
     numbers = objects.refer(connection, [blob for _, blob in files])
     for group in _apart(files):
         folders = _folders_of(connection, user, [new for new, _ in group], len(made))
@@ -69,7 +69,7 @@ def add_files(connection: Connection, user: User, files: Sequence[tuple[NewObjec
 
 
 def _apart(files: Sequence[tuple[NewObject, Blob]]) -> Iterator[list[tuple[NewObject, Blob]]]:
-    """Cut files so that none of those between two cuts leads through another one, which is refused."""
+    """Split files into groups in which no path leads through another file, which is refused."""
     group: list[tuple[NewObject, Blob]] = []
     made, passed = set[object](), set[object]()
     for file in files:
@@ -88,7 +88,7 @@ def _apart(files: Sequence[tuple[NewObject, Blob]]) -> Iterator[list[tuple[NewOb
 def _folders_of(
     connection: Connection, user: User, files: Sequence[NewObject], start: int
 ) -> list[int | None]:
-    """Return the folder of each file, made where it is missing: all of one depth by one statement."""
+    """Return the folder of each file; missing folders of one depth are created with one statement."""
     first: dict[tuple[int | None, Sequence[str]], int] = {}
     for number, new in enumerate(files, start):
         first.setdefault((new.parent, new.folders), number)
@@ -112,7 +112,7 @@ def _folders_of(
 def _made_folders(
     connection: Connection, user: User, wanted: Sequence[tuple[int | None, str]]
 ) -> dict[tuple[int | None, str], Record]:
-    """Return what has some names in some folders, made folders where there is nothing."""
+    """Return the objects with some names in some folders; missing ones are created as folders."""
     found = in_folders(connection, user, wanted)
     rows = [
         objects.row_of(user, NewObject(*place), Kind.FOLDER, blob=None, number=None, replaced=None)
@@ -125,7 +125,7 @@ def _made_folders(
 
 
 def _without_repetition(files: Sequence[tuple[NewObject, Blob]]) -> Iterator[list[tuple[NewObject, Blob]]]:
-    """Cut files so that no name comes twice in a folder between two cuts: the second one is a version."""
+    """Split files into groups in which no name is repeated in a folder: the second one is a new version."""
     run: dict[tuple[int | None, str], tuple[NewObject, Blob]] = {}
     for file in files:
         place = (file[0].parent, file[0].name)
@@ -143,7 +143,7 @@ def _add_run(
     first: int,
     numbers: Mapping[str, int],
 ) -> list[Record]:
-    """Make files of different places: looked up at once, and the new ones added at once."""
+    """Create files at different paths: look up all at once, and add the new ones at once."""
     places = [(new.parent, new.name) for new, _ in files]
     present = in_folders(connection, user, places)
     made: dict[tuple[int | None, str], Record] = {}

@@ -1,7 +1,7 @@
-"""The datapacks of all users, and which contents belong to them.
+"""The datapacks of all users, and their contents.
 
-Every method of `DatapackStore` is one transaction, and takes the user in whose name it acts: datapacks of
-others are as forbidden as those that do not exist. Methods block; handlers call them in worker threads.
+Every method of `DatapackStore` is one transaction, and takes the acting user: datapacks of others are
+forbidden, like those that do not exist. Methods block; handlers call them in worker threads.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 __all__ = ["ANY_STATE", "KEPT", "Datapack", "DatapackContent", "DatapackStore", "ExpectedState"]
 
 KEPT = 24 * 3600.0
-"""Seconds for which a content stays that no node links to any more: somebody may be reading it, or undo."""
+"""Seconds for which an unlinked content is kept: somebody may be reading it, or may undo the change."""
 
-_FORBIDDEN = "Method not allowed."  # in the words of the service, whether it exists or not
+_FORBIDDEN = "Method not allowed."  # the message of the service, whether it exists or not
 
 _COLUMNS = (
     datapacks.c.id,
@@ -65,13 +65,12 @@ class Datapack:
     id : str
         Its UUID.
     name : str
-        What its owner calls it; the document may say otherwise.
+        Name given by its owner; that in the document may differ.
     structure : Structure
         Its document.
     etag : str
-        What names this state of it.
-    updated_on : str
-        When it was last changed.
+        Identifies its current state.
+    updated_on : str When it was last changed.
     """
 
     id: str
@@ -95,15 +94,15 @@ class DatapackContent:
     sha1 : str
         The hash in links.
     key : str
-        What it is stored under.
+        Key in the blob store.
     blake3, sha256 : str or None
-        Its digests, in hex, as far as they were taken.
+        Digests in hex, if computed.
     size : int
-        Its bytes.
+        Size in bytes.
     etag : str
-        The etag of the stored content.
+        Etag of the stored content.
     filename : str
-        A name to save it under.
+        Name for saving it.
     created_on : str
         When it was first uploaded.
     """
@@ -119,7 +118,7 @@ class DatapackContent:
 
     @property
     def digests(self) -> dict[str, str]:
-        """Its digests, by name, as far as they were taken."""
+        """Its known digests, by name."""
         return known_digests(self.blake3, self.sha256)
 
     @property
@@ -130,26 +129,26 @@ class DatapackContent:
 
 @dataclass(frozen=True, slots=True)
 class ExpectedState:
-    """The state that a datapack has to be in to be changed, by its etag.
+    """The state that a datapack must have to be changed, by its etag.
 
     Attributes
     ----------
     one_of : frozenset of str or None
-        It has to be one of these; None for any.
+        The etag must be one of these; None for any.
     none_of : frozenset of str
-        It must be none of these.
+        The etag must not be one of these.
     """
 
     one_of: frozenset[str] | None = None
     none_of: frozenset[str] = frozenset()
 
     def check(self, present: Datapack) -> None:
-        """Refuse a change of a datapack that is in another state.
+        """Refuse to change a datapack that is in another state.
 
         Raises
         ------
         PreconditionFailed
-            With its present state.
+            With its current state.
         """
         if present.etag in self.none_of or (self.one_of is not None and present.etag not in self.one_of):
             message = "the datapack is not in the state that the request is about; read it again"
@@ -165,15 +164,14 @@ class DatapackStore:
     Parameters
     ----------
     database : Database
-        Where they are kept.
+        Their database.
     clock : callable
-        Seconds since 1970.
+        Returns seconds since 1970.
 
     Notes
     -----
-    Methods that change a datapack take the state that it is expected to be in. They take the key of a request
-    that is carried out once: where it was carried out before they raise `Repeated`, with ``id`` and ``etag``
-    of what came of it.
+    Methods that change a datapack take its expected state, and an idempotency key. If the request was carried
+    out before, they raise `Repeated`, with the ``id`` and ``etag`` of the result.
     """
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
@@ -181,7 +179,7 @@ class DatapackStore:
         self._clock = clock
 
     def ids(self, user: User, name: str | None = None) -> list[str]:
-        """Return the ids of a user's datapacks, the oldest first; only that of a name where one is given."""
+        """Return the ids of a user's datapacks, oldest first; only the one with a given name, if any."""
         found = select(datapacks.c.id).where(datapacks.c.owner == user.id)
         if name is not None:
             found = found.where(datapacks.c.name == name)
@@ -189,7 +187,7 @@ class DatapackStore:
             return list(connection.scalars(found.order_by(datapacks.c.created_on, datapacks.c.id)))
 
     def each(self, user: User, ids: Sequence[str]) -> Iterator[Datapack]:
-        """Yield those of some datapacks that are there; each is read when its turn comes."""
+        """Yield the existing ones of some datapacks, reading each only when it is requested."""
         for identifier in ids:
             with self._database.read() as connection:
                 found = _find(connection, user, identifier)
@@ -202,7 +200,7 @@ class DatapackStore:
         Raises
         ------
         Forbidden
-            If the user has none of this id.
+            If the user has none with this id.
         """
         with self._database.read() as connection:
             return _get(connection, user, identifier)
@@ -213,7 +211,7 @@ class DatapackStore:
         Raises
         ------
         Forbidden
-            If the user has none of this id.
+            If the user has none with this id.
         """
         with self._database.read() as connection:
             _check_owner(connection, user, identifier)
@@ -221,12 +219,12 @@ class DatapackStore:
     def create(
         self, user: User, name: str, structure: Structure, *, key: RequestKey | None = None
     ) -> Datapack:
-        """Make a datapack.
+        """Create a datapack.
 
         Raises
         ------
         Conflict
-            If the user has one of this name.
+            If the user has one with this name.
         """
         moment = now()
         made = Datapack(str(uuid.uuid4()), name, structure, structure.etag(name), moment)
@@ -247,14 +245,14 @@ class DatapackStore:
         expected: ExpectedState = ANY_STATE,
         key: RequestKey | None = None,
     ) -> Datapack:
-        """Change what a datapack is called, what its document says, or both.
+        """Change the name or the document of a datapack, or both.
 
         Raises
         ------
         Forbidden
-            If the user has none of this id.
+            If the user has none with this id.
         Conflict
-            If the user has another one of the new name.
+            If the user has another one with the new name.
         """
         with self._database.once(user.id, key) as unit:
             present = _get(unit.connection, user, identifier)
@@ -268,12 +266,12 @@ class DatapackStore:
         return changed
 
     def delete(self, user: User, identifier: str, *, expected: ExpectedState = ANY_STATE) -> set[str]:
-        """Remove a datapack with its contents; return the keys of what nothing refers to any more.
+        """Remove a datapack with its contents; return the keys of unreferenced contents.
 
         Raises
         ------
         Forbidden
-            If the user has none of this id.
+            If the user has none with this id.
         """
         with self._database.write(user.id) as connection:
             found = _get(connection, user, identifier)
@@ -296,7 +294,7 @@ class DatapackStore:
         expected: ExpectedState = ANY_STATE,
         key: RequestKey | None = None,
     ) -> Datapack:
-        """Give a content to the nodes of a link.
+        """Set the content of the nodes with a link.
 
         Parameters
         ----------
@@ -305,22 +303,22 @@ class DatapackStore:
         identifier : str
             Id of the datapack.
         link : str
-            The link of the nodes, as it is before.
+            The current link of the nodes.
         blob : Blob
             The stored content.
         filename : str
-            A name to save it under.
+            Name for saving it.
         expected, key
             See the notes of the class.
 
         Raises
         ------
         Forbidden
-            If the user has no datapack of this id.
+            If the user has no datapack with this id.
         NotFound
             If no node has the link.
         Conflict
-            If the datapack has another content of the same hash.
+            If the datapack has another content with the same hash.
         """
         with self._database.once(user.id, key) as unit:
             present = _get(unit.connection, user, identifier)
@@ -336,28 +334,28 @@ class DatapackStore:
         return changed
 
     def store_content(self, user: User, identifier: str, blob: Blob, filename: str) -> None:
-        """Keep a content for a while that no node has to link to yet.
+        """Store a content that no node needs to link to yet; it is kept for a while.
 
         Raises
         ------
         Forbidden
-            If the user has no datapack of this id.
+            If the user has no datapack with this id.
         Conflict
-            If the datapack has another content of the same hash.
+            If the datapack has another content with the same hash.
         """
         with self._database.write(user.id) as connection:
             linked = _get(connection, user, identifier).structure.hashes()
             _add_content(connection, identifier, blob, filename)
-            # Its time begins now, also where it has been lying here unlinked already.
+            # Its time starts now, even if it was already stored unlinked.
             self._mark(connection, identifier, frozenset({blob.sha1}) - linked, frozenset())
 
     def contents(self, user: User, identifier: str) -> tuple[Datapack, dict[str, DatapackContent]]:
-        """Return a datapack, and what is known about its contents, by their links, at the same moment.
+        """Return a datapack and its contents by link, from one snapshot.
 
         Raises
         ------
         Forbidden
-            If the user has none of this id.
+            If the user has none with this id.
         """
         with self._database.read() as connection:
             found = _get(connection, user, identifier)
@@ -366,12 +364,12 @@ class DatapackStore:
         return found, {CONTENT_LINK + row.sha1: row for row in rows}
 
     def content(self, user: User, identifier: str, sha1: str) -> DatapackContent:
-        """Return what is known about one content.
+        """Return the description of one content.
 
         Raises
         ------
         Forbidden
-            If the user has no datapack of this id.
+            If the user has no datapack with this id.
         NotFound
             If it has no such content.
         """
@@ -384,7 +382,7 @@ class DatapackStore:
         return DatapackContent(*row)
 
     def forget_unlinked(self) -> int:
-        """Give up contents that no node has linked to for a while; return how many there were."""
+        """Remove contents that no node has linked to for a while; return their number."""
         gone = datapack_contents.c.unlinked <= int(self._clock() - KEPT)
         mine = select(datapacks.c.id).where(datapacks.c.owner == bindparam("user"))
         forget = delete(datapack_contents).where(gone, datapack_contents.c.datapack.in_(mine))
@@ -400,7 +398,7 @@ class DatapackStore:
     def _mark(
         self, connection: Connection, identifier: str, before: frozenset[str], after: frozenset[str]
     ) -> None:
-        """Note which contents are linked to no longer, or again."""
+        """Record which contents are no longer linked, or linked again."""
         if before == after:
             return
         present = select(datapack_contents.c.sha1).where(datapack_contents.c.datapack == identifier)
@@ -423,7 +421,7 @@ def _find(connection: Connection, user: User, identifier: str) -> Datapack | Non
 
 
 def _get(connection: Connection, user: User, identifier: str) -> Datapack:
-    """Return a datapack of a user; refuse where there is none, in the same words as one of others."""
+    """Return a datapack of a user; a missing one is refused with the same message as another user's."""
     found = _find(connection, user, identifier)
     if found is None:
         raise Forbidden(_FORBIDDEN)
@@ -438,7 +436,7 @@ def _check_owner(connection: Connection, user: User, identifier: str) -> None:
 
 
 def _refuse_taken(connection: Connection, user: User, name: str) -> None:
-    """Refuse a name that the user has given to a datapack."""
+    """Refuse a name that another datapack of the user has."""
     same = select(datapacks.c.id).where(datapacks.c.owner == user.id, datapacks.c.name == name)
     present = connection.scalar(same)
     if present is not None:
@@ -446,7 +444,7 @@ def _refuse_taken(connection: Connection, user: User, name: str) -> None:
 
 
 def _columns(datapack: Datapack) -> dict[str, str]:
-    """Return what changes of a datapack change, by column."""
+    """Return the columns that change with a datapack, with their values."""
     return {
         "name": datapack.name,
         "structure": datapack.structure.text,
@@ -456,7 +454,7 @@ def _columns(datapack: Datapack) -> dict[str, str]:
 
 
 def _save(connection: Connection, present: Datapack, name: str, structure: Structure) -> Datapack:
-    """Give a datapack a name and a document, each of which may be the one that it has."""
+    """Save the name and the document of a datapack, either of which may be unchanged."""
     etag = structure.etag(name)
     if etag == present.etag:
         return present
@@ -466,7 +464,7 @@ def _save(connection: Connection, present: Datapack, name: str, structure: Struc
 
 
 def _add_content(connection: Connection, identifier: str, blob: Blob, filename: str) -> None:
-    """Note that a content belongs to a datapack."""
+    """Record that a content belongs to a datapack."""
     number = refer(connection, [blob])[blob.blake3]
     same = select(datapack_contents.c.blob).where(_is_content(identifier, blob.sha1))
     present = connection.scalar(same)
@@ -483,18 +481,17 @@ def _add_content(connection: Connection, identifier: str, blob: Blob, filename: 
         connection.execute(insert(datapack_contents).values(row))
     elif present != number:
         if not _is_same(connection, present, blob):
-            # Made on purpose: there are documents of the same sha-1, and a link has to mean one content for
-            # ever.
+            # A deliberate collision: these exist for SHA-1, and a link must always mean the same content.
             raise Conflict(f"this datapack has different content with the hash {blob.sha1}")
         drop_unreferenced(connection, [number])
 
 
 def _is_same(connection: Connection, number: int, blob: Blob) -> bool:
-    """Tell whether a content without BLAKE3, stored by an earlier version of the server, is the same."""
+    """Return whether a content without BLAKE3, stored by an earlier version of the server, is the same."""
     same = (blobs.c.id == number) & (blobs.c.size == blob.size) & (blobs.c.etag == blob.etag)
     return connection.scalar(select(blobs.c.id).where(same, blobs.c.blake3.is_(None))) is not None
 
 
 def _is_content(identifier: str, sha1: str) -> ColumnElement[bool]:
-    """Return what holds for the row of one content."""
+    """Return the condition for the row of one content."""
     return (datapack_contents.c.datapack == identifier) & (datapack_contents.c.sha1 == sha1)

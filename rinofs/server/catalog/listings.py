@@ -26,32 +26,32 @@ if TYPE_CHECKING:
 __all__ = ["Item", "ListedName", "Listing", "NameListing", "PageRequest", "Selection", "below"]
 
 PIECE_BYTES = 2 * 1024 * 1024
-"""Bytes of records that are held at a time, about."""
+"""Approximate size in bytes of the records held at a time."""
 PIECE_ROWS = 2500
-"""Rows that are held at a time."""
+"""Maximum number of rows held at a time."""
 _ROW_BYTES = 600
 
 _NUMBERS = listed_numbers("numbers")
 _THESE = (objects.c.owner == bindparam("user")) & objects.c.id.in_(_NUMBERS)
 _SIZE = select(func.coalesce(func.sum(objects.c.metadata_size + _ROW_BYTES), 0)).where(_THESE)
 _BY_OWN_ID = (objects.c.id,)
-_SORTED_ID = (text("+objects.id"),)  # the sign has them sorted, instead of looked at one by one in that order
+_SORTED_ID = (text("+objects.id"),)  # the sign makes SQLite sort them, not scan all in that order
 
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """What part of a list is wanted.
+    """The requested part of a list.
 
     Attributes
     ----------
     limit : int
-        Objects at most.
+        Maximum number of objects.
     offset : int
-        Objects to leave out at the beginning.
+        Number of objects to skip at the beginning.
     after : int or None
-        Leave out what has this id or a smaller one.
+        Skip objects with this id or a smaller one.
     """
 
     limit: int = 20
@@ -61,20 +61,20 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What is listed.
+    """The objects to list.
 
     Attributes
     ----------
     condition : column element
-        What holds for each object.
+        Condition that each object meets.
     order : sequence of column elements, optional
-        What they are sorted by; by default, the id.
+        Sort order; by id if omitted.
     few : bool
         Whether an index finds them, but not in the order of ids.
     below : int or None
-        Where the paths of a recursive listing begin; None for the top level.
+        Id of the folder where the paths of a recursive listing start; None for the top level.
     with_paths : bool
-        Whether each object comes with its path.
+        Whether to return each object with its path.
     """
 
     condition: ColumnElement[bool]
@@ -85,14 +85,14 @@ class Selection:
 
 
 class Item(NamedTuple):
-    """An object in a list, with its path where that was asked for."""
+    """An object in a list, with its path if requested."""
 
     record: Record
     path: Sequence[str] | None
 
 
 class ListedName(NamedTuple):
-    """What an object is called, and where it is."""
+    """The name of an object, and its folder."""
 
     id: int
     name: str
@@ -100,24 +100,24 @@ class ListedName(NamedTuple):
     parent: int | None
 
 
-# Putting it together takes longer than running it.
+# Built once: building the statement takes longer than running it.
 def _these(rows: Select[Any]) -> Select[Any]:
     return rows.where(_THESE).order_by(objects.c.id)
 
 
 class _Pieces(Generic[Found]):
-    """A part of a list: the first piece, and how to get the others.
+    """A part of a list: its first piece, and a way to get the others.
 
-    What is left out of the first piece is known by id, so that a slow reader holds no transaction open.
+    Only the ids of the other objects are kept, so that a slow reader does not hold a transaction open.
 
     Attributes
     ----------
     these : Select
-        Reads the rows of some ids, by id, which comes first.
+        Reads the rows with some ids, ordered by id, which is the first column.
     is_measured : bool
         Whether rows may be large, and have a `metadata_size`.
     total : int or None
-        Objects in the whole list, if they were counted.
+        Number of objects in the whole list, if counted.
     """
 
     these: Select[Any]
@@ -139,10 +139,10 @@ class _Pieces(Generic[Found]):
         self._first: list[Found] = []
         self._start = 0
         self._ids = array("q")
-        self._sizes = array("q")  # of metadata; left empty for the order of ids
+        self._sizes = array("q")  # of metadata; empty if ordered by id
 
     def begin(self, connection: Connection) -> Self:
-        """Note what there is, and fetch the first piece."""
+        """Collect the ids, and fetch the first piece."""
         if self._selection.order is None:
             self._ids.extend(connection.scalars(self._wanted(objects.c.id)).all())
         else:
@@ -163,7 +163,7 @@ class _Pieces(Generic[Found]):
         return wanted.order_by(*order).limit(page.limit).offset(page.offset)
 
     def pieces(self) -> Iterator[list[Found]]:
-        """Yield the list piece by piece, once, keeping none of them; blocks while the database is asked."""
+        """Yield the list in pieces, once, keeping none of them; blocks during queries."""
         yield self._take_first()
         while self._start < len(self._ids):
             yield self._next_piece()
@@ -178,7 +178,7 @@ class _Pieces(Generic[Found]):
             return piece
 
     def _piece(self, connection: Connection, start: int) -> tuple[list[Found], int]:
-        """Return a piece, and where the next one starts. What was deleted meanwhile is left out."""
+        """Return a piece, and the start of the next one. Objects deleted meanwhile are left out."""
         end = self._end(start)
         wanted = self._ids[start:end].tolist()
         rows, was_cut = self._read(connection, wanted)
@@ -199,7 +199,7 @@ class _Pieces(Generic[Found]):
         return end
 
     def _read(self, connection: Connection, wanted: list[int]) -> tuple[list[Row[Any]], bool]:
-        """Return the rows of some ids, by id, and whether they were too much for one piece."""
+        """Return the rows with some ids, ordered by id, and whether they were cut to fit into one piece."""
         told = {"user": self._user.id, "numbers": json.dumps(wanted)}
         found = connection.execute(self.these, told)
         if not self.is_measured or self._sizes or connection.execute(_SIZE, told).scalar_one() <= PIECE_BYTES:
@@ -219,7 +219,7 @@ class _Pieces(Generic[Found]):
 
 
 class Listing(_Pieces[Item]):
-    """Objects, with their paths where these were asked for."""
+    """Objects, with their paths if requested."""
 
     these = _these(RECORDS)
     is_measured = True
@@ -233,7 +233,7 @@ class Listing(_Pieces[Item]):
 
 
 class NameListing(_Pieces[ListedName]):
-    """What objects are called, and where they are."""
+    """The names of objects, and their folders."""
 
     these = _these(select(*(objects.c[name] for name in ListedName._fields)))
 
@@ -244,7 +244,7 @@ class NameListing(_Pieces[ListedName]):
 def _paths(
     connection: Connection, numbers: set[int | None], start: int | None
 ) -> dict[int | None, tuple[str, ...]]:
-    """Return the names that lead from a start down to each of some folders below it."""
+    """Return the path of each of some folders, relative to the start above them."""
     wanted = [number for number in numbers if number is not None]
     above = (
         select(objects.c.id, objects.c.parent, objects.c.name)
@@ -260,7 +260,7 @@ def _paths(
     paths: dict[int | None, tuple[str, ...]] = {start: ()}
 
     def path(number: int) -> tuple[str, ...]:
-        # Not recursive: folders may be nested more deeply than calls can be.
+        # Not recursive: folders may be nested more deeply than Python's recursion limit.
         chain = []
         here: int | None = number
         while here not in paths:
@@ -277,7 +277,7 @@ def _paths(
 
 
 def below(user: User, start: int | None) -> ColumnElement[bool]:
-    """Return the condition of being a current object of a user anywhere below a folder."""
+    """Return the condition for current objects of a user anywhere below a folder."""
     mine = (objects.c.owner == user.id) & objects.c.version_of.is_(None)
     if start is None:
         return mine

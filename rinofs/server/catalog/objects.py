@@ -1,8 +1,7 @@
-"""Objects within one transaction: finding them by id or name, adding and changing them.
+"""Objects within one transaction: find them by id or name, add and change them.
 
-References to contents are here too, in place of a module of their own: each upload looks up its content,
-refers to it and adds an object, and would pass one more module on its way. What refers to contents gets the
-number of their row from `refer`.
+References to contents have no module of their own: each upload looks up its content, refers to it and adds an
+object, and would pass through one more module. `refer` returns the row numbers of contents to refer to.
 """
 
 from __future__ import annotations
@@ -68,16 +67,16 @@ _OF_CONTENT = frozenset({"key", "blake3", "sha256"})
 RECORD = tuple(
     blobs.c[name] if name in _OF_CONTENT else objects.c[name] for name in Record.__dataclass_fields__
 )
-"""The columns of a `Record`, in its order, where objects come `WITH_CONTENT`."""
+"""The columns of a `Record`, in its order, for objects joined `WITH_CONTENT`."""
 
 WITH_CONTENT = objects.outerjoin(blobs, objects.c.blob == blobs.c.id)
-"""Objects beside what is known about their contents."""
+"""Objects, joined with their contents."""
 
 RECORDS = select(*RECORD).select_from(WITH_CONTENT)
 """The columns of `Record`s."""
 
 RETURNED = tuple(
-    # A statement that changes a table returns columns of that alone, and what is looked up for each row.
+    # A statement that changes a table can return only its columns, and subqueries for each row.
     literal_column(f"(SELECT blobs.{name} FROM blobs WHERE blobs.id = objects.blob)", Text).label(name)  # noqa: S608
     if name in _OF_CONTENT
     else objects.c[name]
@@ -85,7 +84,7 @@ RETURNED = tuple(
 )
 """The columns of a `Record`, in its order, for statements that change objects."""
 
-# What is behind almost every request. Putting such a statement together takes longer than running it.
+# Used by almost every request. Building such a statement takes longer than running it.
 _MINE = objects.c.owner == bindparam("user")
 _BY_ID = RECORDS.where(_MINE, objects.c.id == bindparam("number"))
 _BY_NAME = RECORDS.where(_MINE, objects.c.name == bindparam("called"), objects.c.version_of.is_(None))
@@ -106,7 +105,7 @@ _BY_DIGEST = _CONTENTS.where(
         and_(blobs.c.sha256.in_(bindparam("sha256s", expanding=True)), blobs.c.blake3.is_(None)),
     )
 )
-# The same for a single content; lists of values have to be put into a statement each time.
+# The same for a single content; statements with lists of values must be built each time.
 _ONE_BY_DIGEST_OR_KEY = shared(
     _CONTENTS.where(
         or_(
@@ -131,20 +130,20 @@ _ADD_UNLESS_PRESENT = add_unless_present(blobs, "blake3", "sha256", "size", "eta
 
 
 def stored_under(reader: Reader, content: Blob) -> tuple[str, int] | None:
-    """Return key and size of a content that the database knows under another key, else None."""
+    """Return the key and size of a content that the database knows under another key, or None."""
     one = {"digest": content.blake3, "by_sha256": content.sha256}
     row = reader.execute(_ONE_BY_DIGEST, one).first()
     return None if row is None or row[0] == content.key else (row[0], row[1])
 
 
 def stored_elsewhere(connection: Connection, contents: Collection[Blob]) -> dict[str, tuple[str, int]]:
-    """Return keys and sizes of those of some contents that the database knows under other keys, by BLAKE3."""
+    """Return the keys and sizes of contents that the database knows under other keys, by BLAKE3."""
     by_sha256 = {blob.sha256: blob for blob in contents if blob.sha256 is not None}
     wanted = {blob.blake3: blob for blob in contents}
     values = {"digests": list(wanted), "sha256s": list(by_sha256)}
     rows = connection.execute(_BY_DIGEST, values).all()
     found: dict[str, tuple[str, int]] = {}
-    for row in sorted(rows, key=lambda row: row.blake3 is not None):  # those known by it come last, and win
+    for row in sorted(rows, key=lambda row: row.blake3 is not None):  # those with a BLAKE3 win
         same = wanted.get(row.blake3) or by_sha256.get(row.sha256)
         if same is not None:
             found[same.blake3] = (row.key, row.size)
@@ -152,17 +151,17 @@ def stored_elsewhere(connection: Connection, contents: Collection[Blob]) -> dict
 
 
 def refer(connection: Connection, contents: Iterable[Blob]) -> dict[str, int]:
-    """Return the numbers of contents that are about to be referred to, by BLAKE3.
+    """Return the row numbers of contents to refer to, by BLAKE3.
 
-    They are not removed before the transaction ends, whoever else refers to them or no longer does. A
-    transaction calls this once: those that add the same contents wait for each other.
+    The contents are not removed before the transaction ends, even if others drop their references. Call this
+    once in a transaction: transactions that add the same contents wait for each other.
 
     Parameters
     ----------
     connection : Connection
         A writing transaction.
     contents : iterable of Blob
-        The contents, which the caller keeps from being collected; see `stored_elsewhere`.
+        The contents, which the caller protects from collection; see `stored_elsewhere`.
     """
     wanted = {blob.blake3: blob for blob in contents}
     numbers: dict[str, int] = {}
@@ -171,7 +170,7 @@ def refer(connection: Connection, contents: Iterable[Blob]) -> dict[str, int]:
         missing = {digest: blob for digest, blob in sorted(wanted.items()) if digest not in numbers}
         if missing:
             numbers |= _add_contents(connection, missing)
-        # What is still missing has another transaction added at this moment.
+        # Another transaction has just added those that are still missing.
         wanted = {digest: blob for digest, blob in missing.items() if digest not in numbers}
     return numbers
 
@@ -196,9 +195,9 @@ def _numbers_of_known(connection: Connection, wanted: Mapping[str, Blob]) -> dic
 
 
 def _add_contents(connection: Connection, added: Mapping[str, Blob]) -> dict[str, int]:
-    """Add rows of contents; return their numbers, without those that others are adding."""
+    """Add rows for contents; return their numbers, without contents that others are adding."""
     rows = [_values(blob) for blob in added.values()]
-    if not kind_of(connection).is_shared:  # nobody else adds any meanwhile
+    if not kind_of(connection).is_shared:  # nobody else can add any meanwhile
         inserted = connection.execute(_ADD_CONTENT, rows[0] if len(rows) == 1 else rows)
         return {digest: number for number, digest in inserted}
     hold_workers(connection, (blob.key for blob in added.values()))
@@ -229,10 +228,10 @@ def _values(blob: Blob) -> dict[str, object]:
 
 
 def _changed(row: Any, blob: Blob, *, only: bool) -> dict[str, object]:
-    """Return what a row learns of a content; `only` tells that no other row has its BLAKE3.
+    """Return the changes of a row for a content; `only` if no other row has its BLAKE3.
 
-    Another key than that of the content is one of the same bytes, unless the store was found not to have them
-    whole: then the row gets the key of the content.
+    The row keeps a different key, which stands for the same bytes, unless the store has lost them: then it
+    gets the key of the content.
     """
     changed: dict[str, object] = {}
     if row.key == blob.lost_key:
@@ -250,7 +249,7 @@ def get(reader: Reader, user: User, number: int, *, field: str = "id") -> Record
     Raises
     ------
     NotFound
-        If the user has none of that id; whether others have is not told.
+        If the user has none with that id, whether or not others have.
     """
     if 0 < number <= LARGEST_ID:
         row = reader.execute(_BY_ID, {"user": user.id, "number": number}).one_or_none()
@@ -262,17 +261,17 @@ def get(reader: Reader, user: User, number: int, *, field: str = "id") -> Record
 def changeable(
     connection: Connection, user: User, number: int, *, field: str = "id", exact: bool = True
 ) -> Record:
-    """Return an object that may be changed.
+    """Return an object to change.
 
-    Published clients go on using the id of their first upload. Unless exactly that object is meant, the id of
-    an earlier version stands for the current one.
+    Published clients keep using the id of their first upload. The id of an earlier version therefore means
+    the current object, unless exactly that version is meant.
 
     Raises
     ------
     NotFound
         If the user has none of that id.
     Conflict
-        If an earlier version is meant, which can only be read.
+        If an earlier version is meant, which is read-only.
     """
     record = get(connection, user, number, field=field)
     if record.version_of is None:
@@ -283,13 +282,13 @@ def changeable(
 
 
 def inside(user: User, parent: int | None) -> ColumnElement[bool]:
-    """Return the condition of being a current object of a user in a folder."""
+    """Return the condition for current objects of a user in a folder."""
     here = objects.c.parent.is_(None) if parent is None else objects.c.parent == parent
     return here & (objects.c.owner == user.id) & objects.c.version_of.is_(None)
 
 
 def child(reader: Reader, user: User, parent: int | None, name: str) -> Record | None:
-    """Return the current object of a name in a folder, or None."""
+    """Return the current object with a name in a folder, or None."""
     found = _AT_TOP if parent is None else _IN_FOLDER
     row = reader.execute(found, {"user": user.id, "called": name, "folder": parent}).one_or_none()
     return None if row is None else Record(*row)
@@ -298,7 +297,7 @@ def child(reader: Reader, user: User, parent: int | None, name: str) -> Record |
 # Putting it together takes longer than running it.
 _INSERT = insert(objects).returning(*RETURNED)
 
-# What an object keeps when the same content is uploaded to it once more; everything else is said anew.
+# Columns that stay when the same content is uploaded again; all others are replaced.
 _STAYS = frozenset(
     {"owner", "parent", "name", "type", "size", "etag", "blob", "versions", "version_of", "created_on"}
 )
@@ -307,7 +306,7 @@ _STAYS = frozenset(
 def folder_for(
     connection: Connection, user: User, parent: int | None, names: Sequence[str] = ()
 ) -> int | None:
-    """Return the id of a folder that things may be put into, None for the top level.
+    """Return the id of the folder for new objects; None for the top level.
 
     Parameters
     ----------
@@ -316,14 +315,14 @@ def folder_for(
     user : User
         The owner.
     parent : int or None
-        Where to begin.
+        The folder to start from.
     names : sequence of str
-        Folders below it to go through, made where they are missing.
+        Folders to follow below it; missing ones are created.
 
     Raises
     ------
     NotFound
-        If `parent` is not there.
+        If `parent` does not exist.
     BadRequest
         If `parent` is not a folder.
     Conflict
@@ -341,7 +340,7 @@ def folder_for(
 
 
 def needed_folder(record: Record) -> Record:
-    """Return an object if things can be put into it.
+    """Return an object if it is a folder.
 
     Raises
     ------
@@ -363,7 +362,7 @@ def add(
     number: int | None = None,
     replaced: Record | None = None,
 ) -> Record:
-    """Add an object; its folder is `new.parent`, known to be one.
+    """Add an object to `new.parent`, which must be a folder.
 
     Parameters
     ----------
@@ -372,15 +371,15 @@ def add(
     user : User
         The owner.
     new : NewObject
-        What to add.
+        The object to add.
     kind : str
         One of `Kind`.
     blob : Blob, optional
         Its content, for a file.
     number : int, optional
-        The number of that, if `refer` returned it already.
+        The row number of the content, if `refer` has returned it already.
     replaced : Record, optional
-        The current object of that name, which becomes an earlier version; see `supersede` for the very same
+        The current object with that name, which becomes an earlier version; see `supersede` for the same
         content.
 
     Raises
@@ -400,7 +399,7 @@ def add(
 
 
 def add_all(connection: Connection, rows: Sequence[dict[str, object]]) -> Iterator[Record]:
-    """Add objects, given as `row_of` returns them, whose names are known to be free; in any order."""
+    """Add rows from `row_of`, whose names must be free; yields the objects in any order."""
     return (Record(*row) for row in connection.execute(_INSERT, rows))
 
 
@@ -413,7 +412,7 @@ def row_of(
     number: int | None,
     replaced: Record | None,
 ) -> dict[str, object]:
-    """Return the columns of an object that is to be added, with a content of a number.
+    """Return the columns of an object to add, whose content has a row number.
 
     The parameters are those of `add`.
     """
@@ -438,14 +437,14 @@ def row_of(
 
 
 def earlier(replaced: Record | None) -> frozenset[int]:
-    """Return the ids of the earlier versions of what takes an object's place."""
+    """Return the ids of the earlier versions of an object's replacement."""
     return frozenset() if replaced is None else frozenset({replaced.id, *json.loads(replaced.versions)})
 
 
 def supersede(
     connection: Connection, replaced: Record, values: Mapping[str, object], *, new_version: bool = False
 ) -> Record:
-    """Let new columns take the place of a file, which becomes an earlier version.
+    """Replace a file by a new one; the former file becomes an earlier version.
 
     Parameters
     ----------
@@ -454,10 +453,10 @@ def supersede(
     replaced : Record
         The current object.
     values : mapping
-        The columns of the new one, as `row_of` returns them.
+        The columns of the new file, from `row_of`.
     new_version : bool
-        Whether a file of the same content becomes an earlier version too. Otherwise it stays the current one,
-        and what the user says of it becomes what is said now.
+        Whether a file with the same content becomes an earlier version too. Otherwise it stays current, and
+        its metadata and tags are replaced.
     """
     if values["blob"] is not None and values["blob"] == replaced.blob and not new_version:
         versions = set(json.loads(str(values["versions"]))) - {replaced.id}
@@ -472,7 +471,7 @@ def supersede(
 def take_place(
     connection: Connection, replaced: Record, record: Record, place: Mapping[str, object]
 ) -> Record:
-    """Put an object in the place of another one, which becomes an earlier version of it."""
+    """Replace an object by another one; the former object becomes an earlier version."""
     _step_back(connection, replaced)
     versions = dump_list(sorted(earlier(replaced).union(json.loads(record.versions)) - {record.id}))
     moved = set_values(connection, record, {**place, "versions": versions})
@@ -481,7 +480,7 @@ def take_place(
 
 
 def _step_back(connection: Connection, replaced: Record) -> None:
-    # Only one object of a name may be current at any moment, so the old one steps back first.
+    # Only one object with a name may be current at any time, so demote the old one first.
     connection.execute(update(objects).where(objects.c.id == replaced.id).values(version_of=replaced.id))
 
 
@@ -512,13 +511,13 @@ def set_values(connection: Connection, record: Record, values: Mapping[str, obje
 
 
 def refuse_folder(present: Record | None) -> None:
-    """Refuse to put a file where a folder is."""
+    """Refuse to replace a folder by a file."""
     if present is not None and present.type == Kind.FOLDER:
         raise Conflict(f"name: {present.name!r} is a folder", field="name")
 
 
 def refuse_taken(connection: Connection, user: User, parent: int | None, name: str, *, but: int = 0) -> None:
-    """Refuse a name that another object of a folder has.
+    """Refuse a name that another object in a folder has.
 
     Raises
     ------
@@ -531,6 +530,6 @@ def refuse_taken(connection: Connection, user: User, parent: int | None, name: s
 
 
 def _taken(name: str, error: IntegrityError | None = None) -> NoReturn:
-    if error is not None and is_dangling(error):  # the owner is gone, of whom this process does not know yet
+    if error is not None and is_dangling(error):  # the owner was removed by another process
         raise error
     raise Conflict(f"name: {name!r} is taken", field="name") from error

@@ -1,7 +1,8 @@
-r"""What the catalog takes and gives: frozen values, objects as the API shows them, and JSON as it is stored.
+r"""Input and output of the catalog: frozen values, objects as the API shows them, and JSON as stored.
 
-Metadata and lists are JSON text that goes into answers as it is. A backslash is written ``\u005c``, so that
-no two backslashes meet and the text ``\u0000`` always stands for the character NUL; queries depend on it.
+Metadata and lists are JSON text that goes into responses unchanged. A backslash is written ``\u005c``, so
+that there are never two backslashes in a row, and the text ``\u0000`` always stands for the character NUL;
+queries depend on it.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ __all__ = [
 
 
 class Kind:
-    """What an object is, by the names that the API has for it."""
+    """Types of objects, named as in the API."""
 
     FILE = "file"
     FOLDER = "folder"
@@ -50,14 +51,14 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody who has signed in.
+    """A user who has signed in.
 
     Attributes
     ----------
     id : int
         Number of the account.
     username, email, project : str
-        As they were set when the account was made.
+        As set when the account was created.
     """
 
     id: int
@@ -68,14 +69,14 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class NewObject:
-    """An object that is to be made.
+    """An object to create.
 
     Attributes
     ----------
     parent : int or None
-        Id of the folder that it goes into; None for the top level.
+        Id of its folder; None for the top level.
     folders : tuple of str
-        Names of the folders below `parent` to go through, made where they are missing.
+        Names of folders to follow below `parent`; missing ones are created.
     name : str
         Its name.
     metadata : mapping
@@ -85,7 +86,7 @@ class NewObject:
     versions : frozenset of int
         Ids that the client names as earlier versions.
     new_version : bool
-        Whether a file of the same content and name becomes an earlier version too.
+        Whether an existing file with the same content and name becomes an earlier version too.
     """
 
     parent: int | None
@@ -106,11 +107,11 @@ class Change:
     name : str or None
         The new name.
     metadata : mapping or None
-        What replaces all metadata.
+        Replaces all metadata.
     merged : mapping
-        What is merged into the metadata afterwards.
+        Merged into the metadata afterwards.
     file_fields : mapping
-        The same, for names that are fields of the records of files: other objects have no such field.
+        The same, for names that are fields of file records; other objects have no such fields.
     tags : sequence of str or None
         The new tags.
     versions : frozenset of int
@@ -127,18 +128,18 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class NamedColumns:
-    """An object, as a row of the database has it, by the columns that code treats by name.
+    """An object as a row of the database: the columns that code uses by name.
 
     Attributes
     ----------
     metadata, tags, versions : str
-        JSON, as it goes into answers.
+        JSON, as in responses.
     version_of : int or None
-        Id of the current object, where this is an earlier version.
+        Id of the current object, if this is an earlier version.
     blob : int or None
-        Number of its content, where it has one.
+        Row number of its content, if it has one.
     key, blake3, sha256 : str or None
-        What the content is stored under, and its digests, as far as they were taken.
+        Key of the content in the blob store, and its digests, if computed.
     """
 
     id: int
@@ -169,11 +170,11 @@ class NamedColumns:
         user : User
             Its owner.
         digests : bool
-            Whether the digests of its content are shown, those that are known.
+            Whether to include the known digests of its content.
         truncated : bool
-            Whether large metadata is left out.
+            Whether to leave out large metadata.
         path : sequence of str, optional
-            Names from the start of a recursive listing down to the object.
+            Path of the object, relative to the start of a recursive listing.
         """
         shown: dict[str, object] = {
             "id": self.id,
@@ -195,7 +196,7 @@ class NamedColumns:
         if digests:
             shown |= self.digests
         if truncated and self.metadata_size > TRUNCATED_FROM:
-            # An object all the same: published clients go through it.
+            # Still an object: published clients iterate over it.
             shown |= {"metadata": {}, METADATA_TRUNCATED: True}
         for name in _MORE:
             shown[name] = getattr(self, name)
@@ -204,7 +205,7 @@ class NamedColumns:
         return shown
 
     def header(self, user: User, *, digests: bool, limit: int = 8192) -> str:
-        """Return the object as ASCII JSON; what would pass `limit` bytes is left out, its metadata first."""
+        """Return the object as ASCII JSON; parts beyond `limit` bytes are left out, first the metadata."""
         shown = self.to_json(user, digests=digests)
         if self.metadata_size > limit:
             del shown["metadata"]
@@ -218,7 +219,7 @@ class NamedColumns:
 
     @property
     def digests(self) -> dict[str, str]:
-        """The digests of its content, by name, as far as they were taken."""
+        """The known digests of its content, by name."""
         return known_digests(self.blake3, self.sha256)
 
     @property
@@ -227,14 +228,14 @@ class NamedColumns:
         return datetime.fromisoformat(self.updated_on)
 
 
-# Of a user's objects all the same, and so in no column.
+# The same for all objects of a user, so not stored in columns.
 _OF_USER = {"project", "project_name", "owner", "shared"}
 _MORE = tuple(name for name in RECORD_FIELDS if name not in {*NamedColumns.__dataclass_fields__, *_OF_USER})
 
 if TYPE_CHECKING:
     Record = NamedColumns
 else:
-    # With the columns of the fields that only the table in `rinofs.protocol` names.
+    # Adds the columns of fields that are named only in the table in `rinofs.protocol`.
     Record = make_dataclass(
         "Record", [(name, object) for name in _MORE], bases=(NamedColumns,), frozen=True, slots=True
     )
@@ -246,12 +247,12 @@ def _ascii(shown: dict[str, object]) -> str:
 
 
 def known_digests(blake3: str | None, sha256: str | None) -> dict[str, str]:
-    """Return the digests of a content that are known, by name, the best first."""
+    """Return the known digests of a content, by name, best first."""
     return {name: digest for name, digest in ((BLAKE3, blake3), (SHA256, sha256)) if digest is not None}
 
 
 def now() -> str:
-    """Return the current time as it is stored and shown."""
+    """Return the current time, as stored and shown."""
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -259,16 +260,16 @@ _MAX_INTEGER = 10**300
 
 
 def dump(value: object) -> str:
-    """Return a JSON value as text in the one form that it is stored and compared in.
+    """Return a JSON value as text in the canonical form for storage and comparison.
 
     Raises
     ------
     BadRequest
-        If JSON cannot hold it, or it is nested too deeply.
+        If JSON cannot represent it, or it is nested too deeply.
     """
     _check(value, MAX_METADATA_DEPTH)
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # Escapes are the only places with a backslash, and an escaped one the only place with two.
+    # Backslashes occur only in escapes, and two of them only in an escaped backslash.
     return text.replace("\\\\", "\\u005c")
 
 
@@ -283,7 +284,7 @@ def dump_metadata(metadata: Mapping[str, object]) -> str:
     Raises
     ------
     BadRequest
-        If JSON cannot hold it, or it is nested too deeply.
+        If JSON cannot represent it, or it is nested too deeply.
     TooLarge
         If it has more than `MAX_METADATA` bytes.
     """
@@ -296,7 +297,7 @@ def dump_metadata(metadata: Mapping[str, object]) -> str:
 
 
 def load_metadata(text: str) -> dict[str, Any]:
-    """Return stored metadata as values."""
+    """Parse stored metadata."""
     loaded: dict[str, Any] = json.loads(text)
     return loaded
 
@@ -339,7 +340,7 @@ def changed_values(record: Record, change: Change) -> dict[str, object]:
     Raises
     ------
     BadRequest
-        If a field of files is to be metadata of one.
+        If metadata of a file is given the name of a field of files.
     """
     if change.file_fields and record.type == Kind.FILE:
         refuse_fields(change.file_fields)
@@ -353,20 +354,20 @@ def changed_values(record: Record, change: Change) -> dict[str, object]:
         values |= metadata_values({**metadata, **change.merged, **change.file_fields})
     if change.versions:
         values["versions"] = dump_list(sorted(change.versions.union(json.loads(record.versions))))
-    # The time of a file is that of its content.
+    # The modification time of a file is that of its content.
     if values and record.type != Kind.FILE:
         values["updated_on"] = now()
     return values
 
 
 def refuse_fields(names: Collection[str]) -> NoReturn:
-    """Refuse fields of a record that only the server sets."""
+    """Refuse record fields that only the server sets."""
     named = ", ".join(sorted(names))
     message = "only the server sets this; as metadata it has to be inside the field 'metadata'"
     raise BadRequest(f"{named}: {message}", field=min(names))
 
 
 def metadata_values(metadata: Mapping[str, object]) -> dict[str, object]:
-    """Return the columns that new metadata set."""
+    """Return the columns for new metadata."""
     text = dump_metadata(metadata)
     return {"metadata": text, "metadata_size": len(text.encode())}

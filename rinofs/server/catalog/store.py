@@ -1,7 +1,7 @@
 """The objects of all users.
 
-Every method is one transaction, and takes the user in whose name it acts: what belongs to others is not
-found. Methods block; handlers call them in worker threads.
+Every method is one transaction, and takes the acting user: objects of others are not found. Methods block;
+handlers call them in worker threads.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ _LONG_SQL = 2000  # characters
 _FIELDS = tuple(Record.__dataclass_fields__)
 _NOTHING = object()
 _MOST_NAMED = 20  # deleted objects in one entry of the audit log
-_TAKEN = "Folder name conflict."  # published clients look for this very text
+_TAKEN = "Folder name conflict."  # published clients look for exactly this text
 
 
 class FolderExists(Conflict):
-    """The folder to make is there already.
+    """The folder to create exists already.
 
     Attributes
     ----------
@@ -71,12 +71,12 @@ class Store:
     Parameters
     ----------
     database : Database
-        Where they are kept.
+        Their database.
 
     Notes
     -----
-    Methods that make objects take the key of a request that is carried out once: where it was carried out
-    before they raise `Repeated`, with the records that it made then (`made_before`).
+    Methods that create objects take an idempotency key. If the request was carried out before, they raise
+    `Repeated`, with the records that it created then (`made_before`).
     """
 
     def __init__(self, database: Database) -> None:
@@ -84,7 +84,7 @@ class Store:
         self._indexes = FieldIndexes(database)
         self._dialect = database.kind.queries
 
-    # Looking
+    # Reading
 
     def get(self, user: User, where: int | Sequence[str], *, at_once: bool = False) -> Record:
         """Return an object by its id, or by its path.
@@ -96,14 +96,12 @@ class Store:
         where : int or sequence of str
             Id or path.
         at_once : bool
-            Whether this is a thread that must not wait.
+            Whether the calling thread must not wait.
 
         Raises
         ------
-        NotFound
-            If there is none.
-        WouldWait
-            If it must not wait, and would have to.
+        NotFound If there is none. WouldWait
+            If it would have to wait, but must not.
         """
         database = self._database
         one_row = isinstance(where, int) or len(where) == 1
@@ -115,9 +113,9 @@ class Store:
     def locate_many(
         self, user: User, paths: Sequence[Sequence[str]], *, at_once: bool = False
     ) -> list[Record | None]:
-        """Return the current objects at some paths, in one state of everything; None where there is none.
+        """Return the current objects at some paths, from one snapshot; None for paths without an object.
 
-        With `at_once` as in `get`, for few paths.
+        Use `at_once`, as in `get`, only for few paths.
         """
         if at_once:
             with self._database.look() as reader:
@@ -133,7 +131,7 @@ class Store:
     def children(
         self, user: User, where: int | Sequence[str] | None, page: PageRequest, *, recursive: bool = False
     ) -> Listing:
-        """List a folder, or what is at the top level.
+        """List a folder, or the top level.
 
         Parameters
         ----------
@@ -142,9 +140,9 @@ class Store:
         where : int, sequence of str or None
             Id or path of the folder; None or an empty path for the top level.
         page : PageRequest
-            What part is wanted; what comes after an id is not counted.
+            The requested part; for objects after an id, there is no total.
         recursive : bool
-            Whether all that is anywhere below is listed, with its path.
+            Whether to list everything below, with paths.
 
         Raises
         ------
@@ -161,7 +159,7 @@ class Store:
     def names(
         self, user: User, where: int | Sequence[str] | None, page: PageRequest, *, recursive: bool = False
     ) -> tuple[int | None, NameListing]:
-        """Return the id of a folder, and what it contains, without what is known about that.
+        """Return the id of a folder, and only the names of what it contains.
 
         The parameters and errors are those of `children`.
         """
@@ -173,7 +171,7 @@ class Store:
     def query(
         self, user: User, query: object, page: PageRequest, *, sort: object = None, digests: bool = True
     ) -> Listing:
-        """List what a query finds; see `rinofs.server.catalog.queries.query`."""
+        """List the objects that match a query; see `rinofs.server.catalog.queries.query`."""
         wanted = self._compiled(user, query, digests=digests)
         sorting = sort if sort is None else self._sorting(user, sort, digests=digests)
         with self._database.read(keep_sql=len(wanted.sql) < _LONG_SQL) as connection:
@@ -183,13 +181,13 @@ class Store:
             return self._listed(connection, user, listings.Selection(condition, order), page)
 
     def count(self, user: User, query: object, *, digests: bool = True) -> int:
-        """Count what a query finds."""
+        """Count the objects that match a query."""
         wanted = self._compiled(user, query, digests=digests)
         with self._database.read(keep_sql=len(wanted.sql) < _LONG_SQL) as connection:
             return _count(connection, and_(searches.mine(user, wanted), wanted.clause(connection)))
 
     def search(self, user: User, query: object, page: PageRequest, *, digests: bool = True) -> Listing:
-        """List what a query finds, the newest first."""
+        """List the objects that match a query, newest first."""
         wanted = self._compiled(user, query, digests=digests)
         with self._database.read(keep_sql=len(wanted.sql) < _LONG_SQL) as connection:
             condition = and_(searches.mine(user, wanted), wanted.clause(connection))
@@ -203,12 +201,12 @@ class Store:
         return compile_sort(self._dialect, user, sort, digests=digests, indexed=self._indexes.fields())
 
     def field_names(self, user: User) -> list[str]:
-        """Return the metadata keys that a user's objects have."""
+        """Return the metadata keys of a user's objects."""
         with self._database.read() as connection:
             return searches.field_names(connection, user)
 
     def field_values(self, user: User, field: str, *, digests: bool = True) -> list[object]:
-        """Return the values that a field has among a user's objects."""
+        """Return the values of a field among a user's objects."""
         with self._database.read() as connection:
             return searches.known_values(connection, user, field, digests=digests)
 
@@ -218,7 +216,7 @@ class Store:
     # Changing
 
     def create_folder(self, user: User, new: NewObject, *, key: RequestKey | None = None) -> Record:
-        """Make a folder, and those on the way to it.
+        """Create a folder, and missing folders above it.
 
         Parameters
         ----------
@@ -232,7 +230,7 @@ class Store:
         Raises
         ------
         FolderExists
-            If it is there already.
+            If it exists already.
         Conflict
             If something else has the name.
         """
@@ -248,7 +246,7 @@ class Store:
     def create_object(
         self, user: User, new: NewObject, change: Change | None = None, *, key: RequestKey | None = None
     ) -> Record:
-        """Make an object without content.
+        """Create an object without content.
 
         Parameters
         ----------
@@ -257,14 +255,14 @@ class Store:
         new : NewObject
             The object.
         change : Change, optional
-            What to change instead where an object without content has the name.
+            Change to make instead if an object without content has the name.
         key : RequestKey, optional
             See the notes of the class.
 
         Raises
         ------
         Conflict
-            If something has the name that is not changed.
+            If the name is taken by an object that is not changed instead.
         """
         with self._database.once(user.id, key) as unit:
             parent = objects.folder_for(unit.connection, user, new.parent)
@@ -286,7 +284,7 @@ class Store:
         expected: frozenset[str] | None = None,
         key: RequestKey | None = None,
     ) -> Record:
-        """Make a file of a stored content. A file of that name becomes an earlier version of it.
+        """Create a file with a stored content. An existing file with that name becomes an earlier version.
 
         Parameters
         ----------
@@ -295,11 +293,11 @@ class Store:
         new : NewObject
             The file.
         blob : Blob
-            Its content, kept from being collected by the caller.
+            Its content, which the caller protects from collection.
         only_new : bool
-            Whether the name has to be free.
+            Whether the name must be free.
         expected : frozenset of str, optional
-            The etags of which the present content must have one; ``*`` is any.
+            Etags, one of which the current content must have; ``*`` means any.
         key : RequestKey, optional
             See the notes of the class.
 
@@ -308,7 +306,7 @@ class Store:
         Conflict
             If a folder has the name.
         PreconditionFailed
-            If the name has to be free and is not, or the present content is another one than expected.
+            If the name must be free and is not, or the current content is not as expected.
         """
         with self._database.once(user.id, key) as unit:
             parent = objects.folder_for(unit.connection, user, new.parent, new.folders)
@@ -327,7 +325,7 @@ class Store:
     def upload_many(
         self, user: User, files: Sequence[tuple[NewObject, Blob]], *, key: RequestKey | None = None
     ) -> list[Record]:
-        """Make files of stored contents, all or none; see `rinofs.server.catalog.bulk_insert.add_files`."""
+        """Add files of stored contents, all or none; see `rinofs.server.catalog.bulk_insert.add_files`."""
         with self._database.once(user.id, key) as unit:
             records = bulk_insert.add_files(unit.connection, user, files)
             unit.keep(records)
@@ -336,7 +334,7 @@ class Store:
     def replace_content(
         self, user: User, number: int, blob: Blob, *, expected: int | None
     ) -> tuple[Record, set[str]] | None:
-        """Give a file a new content under the id that it has.
+        """Replace the content of a file, which keeps its id.
 
         Parameters
         ----------
@@ -345,14 +343,14 @@ class Store:
         number : int
             The file.
         blob : Blob
-            Its content, kept from being collected by the caller.
+            Its content, which the caller protects from collection.
         expected : int or None
-            The number that its present content must have.
+            Row number that its current content must have.
 
         Returns
         -------
         tuple or None
-            The file, and the keys of what nothing refers to any more; None if it has another content by now.
+            The file, and the keys of unreferenced contents; None if it has another content by now.
         """
         with self._database.write(user.id) as connection:
             record = objects.changeable(connection, user, number)
@@ -379,14 +377,14 @@ class Store:
         change : Change
             What to change.
         exact : bool
-            Whether the id of an earlier version means that, which can only be read.
+            Whether the id of an earlier version means that version, which is read-only.
 
         Raises
         ------
         NotFound
-            If there is none of that id.
+            If there is none with that id.
         BadRequest
-            If a field of files is to be metadata of one.
+            If metadata of a file is given the name of a field of files.
         Conflict
             If the new name is taken, or an earlier version is meant.
         """
@@ -422,7 +420,7 @@ class Store:
         *,
         replace: bool = False,
     ) -> list[Record]:
-        """Put objects into a folder, all or none; see `rinofs.server.catalog.moves.move`."""
+        """Move objects into a folder, all or none; see `rinofs.server.catalog.moves.move`."""
         with self._database.write(user.id) as connection:
             target = objects.folder_for(connection, user, parent)
             return moves.move(connection, user, numbers, target, name, replace=replace)
@@ -447,7 +445,7 @@ class Store:
     def delete(self, user: User, numbers: Sequence[int], *, exact: bool = False) -> set[str]:
         """Delete objects, all or none; see `rinofs.server.catalog.moves.delete`.
 
-        Returns the keys of contents that nothing refers to any more.
+        Returns the keys of unreferenced contents.
         """
         with self._database.write(user.id) as connection:
             named = [objects.get(connection, user, number).name for number in numbers[:_MOST_NAMED]]
@@ -459,7 +457,7 @@ class Store:
     def prune(self, user: User, numbers: Sequence[int]) -> set[str]:
         """Delete earlier versions, all or none; see `rinofs.server.catalog.moves.prune`.
 
-        Returns the keys of contents that nothing refers to any more.
+        Returns the keys of unreferenced contents.
         """
         with self._database.write(user.id) as connection:
             contents = moves.prune(connection, user, numbers)
@@ -469,7 +467,7 @@ class Store:
 
 
 def made_before(repeated: Repeated) -> list[Record]:
-    """Return what was made when a request was first carried out, as it was then."""
+    """Return what a request created when it was first carried out, as it was then."""
     return [Record(**{name: row.get(name) for name in _FIELDS}) for row in repeated.outcome]
 
 
@@ -485,7 +483,7 @@ def _selected(
     connection: Connection, user: User, start: int | None, page: PageRequest, *, recursive: bool
 ) -> tuple[Selection, int | None]:
     inside = listings.below(user, start) if recursive else objects.inside(user, start)
-    # Counted for each page, a list would take time that grows with the square of its length.
+    # Counting for each page would make the time for a list grow with the square of its length.
     total = _count(connection, inside) if page.after is None else None
     few = recursive and (start is not None or (total is not None and total <= page.limit))
     return listings.Selection(inside, few=few, below=start, with_paths=recursive), total

@@ -1,7 +1,7 @@
-"""Structures of datapacks: checked when they come in, searched and changed as they are kept.
+"""Structures of datapacks: checked on arrival, searched and changed in their stored form.
 
-What is kept is JSON text of a document that fits the schema. Documents may be nested more deeply than a
-recursion reaches, so none of this recurses.
+The stored form is JSON text of a document that matches the schema. Documents may be nested more deeply than
+Python's recursion limit, so nothing here recurses.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 __all__ = ["CONTENT_LINK", "Structure", "check_link", "json_text", "structure_of", "structure_problem"]
 
 CONTENT_LINK = "repovizz:"
-"""What a link to a content of the datapack begins with; its hash follows."""
+"""Prefix of a link to a content of the datapack; its hash follows."""
 
-_MESSAGE = 1000  # characters of a message, whose names of nodes have any length
+_MESSAGE = 1000  # maximum length in characters: names of nodes in a message can have any length
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Structure:
     text: str
 
     def data_nodes(self) -> Iterator[dict[str, Any]]:
-        """Yield the data nodes, as fresh JSON objects, in the order of the document."""
+        """Yield the data nodes, as new JSON objects, in document order."""
         return _data_nodes(orjson.loads(self.text))
 
     def hashes(self) -> frozenset[str]:
@@ -51,20 +51,20 @@ class Structure:
         return _hashes(orjson.loads(self.text))
 
     def linked(self, link: str, content: str) -> tuple[Structure, frozenset[str]] | None:
-        """Let the nodes of a link have a content.
+        """Link the nodes with a link to a content.
 
         Parameters
         ----------
         link : str
-            Their link.
+            Current link of the nodes.
         content : str
-            The hash of the content.
+            Hash of the content.
 
         Returns
         -------
         tuple of Structure and frozenset, or None
-            The structure in which they link to the content, and the hashes that nodes of it link to; None
-            where no node has the link.
+            The structure with the new links, and the hashes that its nodes link to; None if no node has the
+            link.
         """
         whole = orjson.loads(self.text)
         found = [node for node in _data_nodes(whole) if node["link"] == link]
@@ -73,12 +73,12 @@ class Structure:
         return (Structure(json_text(whole).decode()), _hashes(whole)) if found else None
 
     def etag(self, name: str) -> str:
-        """Return what names this very document under a name."""
+        """Return the etag of this document with a name."""
         return hashlib.sha256(f"{name}\0{self.text}".encode()).hexdigest()[:32]
 
 
 def structure_of(value: object) -> Structure:
-    """Take in a document.
+    """Check a document, and return its structure.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def structure_of(value: object) -> Structure:
     Raises
     ------
     Unprocessable
-        If it does not fit the schema, or is larger than the server takes; the message names the node.
+        If it does not match the schema, or is larger than the server accepts; the message names the node.
     """
     _refuse_large(value)
     try:
@@ -118,7 +118,7 @@ def _refuse_large(value: object) -> None:
 
 
 def structure_problem(text: str) -> str | None:
-    """Return what is wrong with a document as it is kept; None where nothing is."""
+    """Return what is wrong with a stored document, or None."""
     try:
         validation.check(model.parse(text), any_link=True)
     except InvalidDatapackError as error:
@@ -127,7 +127,7 @@ def structure_problem(text: str) -> str | None:
 
 
 def check_link(link: str) -> None:
-    """Refuse what cannot be the link of a data node.
+    """Refuse a text that cannot be the link of a data node.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def check_link(link: str) -> None:
 
 
 def json_text(value: object) -> bytes:
-    """Return the JSON text of a value that came from a document, however deeply it is nested."""
+    """Return the JSON text of a value from a document, however deeply it is nested."""
     try:
         return orjson.dumps(value)
     except orjson.JSONEncodeError:

@@ -1,4 +1,4 @@
-"""The tables of the database, as `rinofs.server.catalog.migrations` makes them."""
+"""The tables of the database, as created by `rinofs.server.catalog.migrations`."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ metadata = MetaData(
     }
 )
 
-# SQLite numbers only what is called INTEGER by itself.
+# SQLite assigns numbers only to primary keys whose type is exactly INTEGER.
 _ID = BigInteger().with_variant(Integer(), "sqlite")
 
-# In the order of bytes, whatever language the database was made for: SQLite's order.
+# Sorted by bytes, as in SQLite, whatever the locale of the database.
 _TEXT = Text().with_variant(Text(collation="C"), "postgresql")
 
 users = Table(
@@ -66,7 +66,7 @@ users = Table(
     Column("created_on", _TEXT, nullable=False),
     sqlite_autoincrement=True,
 )
-"""Who may sign in. ``password`` is an argon2 hash, or null where none opens the account."""
+"""Users. ``password`` is an argon2 hash; null if no password opens the account."""
 
 tokens = Table(
     "tokens",
@@ -85,10 +85,10 @@ tokens = Table(
     Column("by_password", Boolean, nullable=False, server_default=false()),
     sqlite_autoincrement=True,
 )
-"""What users sign in with: digests of tokens, with the second since 1970 from which each is void.
+"""Digests of tokens, with the second since 1970 at which each expires.
 
-``grant`` is what a token goes back to that a program was given in the name of the user, ``used`` the second
-of its last use, to the hour, and ``by_password`` tells that it came of a sign-in with the password.
+``grant`` is the grant of a token that was issued to a program, ``used`` the second of its last use, to the
+hour, and ``by_password`` whether it comes from a sign-in with the password.
 """
 
 sessions = Table(
@@ -98,7 +98,7 @@ sessions = Table(
     Column("user", _ID, ForeignKey("users.id"), nullable=False, index=True),
     Column("expires", BigInteger, nullable=False, index=True),
 )
-"""Browsers that a user has signed in with, by the digest of a cookie."""
+"""Browser sessions of users, by the digest of a cookie."""
 
 sent_forms = Table(
     "sent_forms",
@@ -106,7 +106,7 @@ sent_forms = Table(
     Column("sha256", _TEXT, primary_key=True),
     Column("expires", BigInteger, nullable=False, index=True),
 )
-"""Forms that were sent, of which each counts once."""
+"""Submitted forms, each of which is valid once."""
 
 throttles = Table(
     "throttles",
@@ -116,9 +116,10 @@ throttles = Table(
     Column("seen", BigInteger, nullable=False, index=True),
     Column("until", BigInteger, nullable=False),
 )
-"""Wrong passwords of late, by a digest of the account, the address, or both.
+"""Recent wrong passwords, by a digest of the account, the address, or both.
 
-``seen`` is the second since 1970 of the last one, and ``until`` the one before which no other is looked at.
+``seen`` is the second since 1970 of the last one, and ``until`` the one before which no further password is
+checked.
 """
 
 audit = Table(
@@ -132,7 +133,7 @@ audit = Table(
     Column("details", _TEXT, nullable=False),
     sqlite_autoincrement=True,
 )
-"""What happened to accounts and data, and from where. ``details`` is JSON; users are named: they may go."""
+"""Events of accounts and data, with their source. ``details`` is JSON; users are named: they may go."""
 
 blobs = Table(
     "blobs",
@@ -143,13 +144,13 @@ blobs = Table(
     Column("size", BigInteger, nullable=False),
     Column("etag", _TEXT, nullable=False),
     Column("key", _TEXT, nullable=False, unique=True),
-    # Appending compares numbers of contents, so none may be given twice.
+    # Appending compares numbers of contents, so none may be reused.
     sqlite_autoincrement=True,
 )
-"""Contents that something refers to, by the key under which the store has each.
+"""Referenced contents, by their key in the blob store.
 
-``blake3`` is null for what an earlier version stored, until ``rinofs admin fsck`` has read it. ``sha256`` is
-null until it was taken, which for large contents is after the upload was answered.
+``blake3`` is null for contents stored by an earlier version, until ``rinofs admin fsck`` has read them.
+``sha256`` is null until computed; for large contents, that is after the response to the upload.
 """
 
 doomed = Table(
@@ -158,7 +159,7 @@ doomed = Table(
     Column("key", _TEXT, primary_key=True),
     Column("moment", BigInteger, nullable=False, index=True),
 )
-"""Keys in an object store that had a row in `blobs`, with the second since 1970 in which they lost it."""
+"""Keys in an object store that had a row in `blobs`, with the second since 1970 when they lost it."""
 
 properties = Table(
     "properties",
@@ -166,7 +167,7 @@ properties = Table(
     Column("name", _TEXT, primary_key=True),
     Column("value", _TEXT, nullable=False),
 )
-"""What there is one of in a database: the name of the installation, the address of its object store."""
+"""Single values of a database: the name of the installation, the address of its object store."""
 
 workers = Table(
     "workers",
@@ -177,11 +178,11 @@ workers = Table(
     Column("fenced", BigInteger),
     Column("unlisted", Boolean, nullable=False, server_default=false()),
 )
-"""Processes that store contents on a database that they share; `rinofs.server.catalog.sharing.leases`.
+"""Processes that store contents and share the database; see `rinofs.server.catalog.sharing.leases`.
 
-``host`` is the machine of one that keeps contents in a folder there, ``expires`` the second since 1970 from
-which on it is taken to be gone, and ``fenced`` the one since which it adds no contents any more. ``unlisted``
-tells that it may have left objects that no collection has seen.
+``host`` is the machine of a process that keeps contents in a folder there, ``expires`` the second since 1970
+at which it counts as gone, and ``fenced`` the one since which it no longer adds contents. ``unlisted`` means
+that it may have left objects that no collection has seen.
 """
 
 objects = Table(
@@ -203,7 +204,7 @@ objects = Table(
     Column("created_on", _TEXT, nullable=False),
     Column("updated_on", _TEXT, nullable=False),
     Index("ix_objects_children", "parent", "owner", "version_of", "id"),
-    # Two, since nulls are all different from each other: one below folders, one at the top level.
+    # Two indexes, one for folders and one for the top level, since nulls are never equal.
     Index(
         "uq_objects_in_folder",
         "owner",
@@ -221,15 +222,15 @@ objects = Table(
         sqlite_where=text("version_of IS NULL AND parent IS NULL"),
         postgresql_where=text("version_of IS NULL AND parent IS NULL"),
     ),
-    # Ids tell the newer of two versions, so none may be given twice.
+    # The newer of two versions has the larger id, so none may be reused.
     sqlite_autoincrement=True,
 )
 """Files, folders and data-less objects.
 
-``version_of`` names the current object in place of which an earlier one was; null: it is current itself.
-``metadata``, ``tags`` and ``versions`` are JSON, ready to be put into answers, and ``metadata_size`` is the
-length of the first, so that long lists can be cut into pieces of bounded size. Times are ISO 8601 in UTC, all
-of one length, so that their order is that of time.
+``version_of`` is the current object of an earlier version; null for a current object. ``metadata``, ``tags``
+and ``versions`` are JSON, ready for responses, and ``metadata_size`` is the length of the first, so that long
+lists can be split into pieces of bounded size. Times are ISO 8601 in UTC, all of the same length, so that
+they sort by time.
 """
 
 outcomes = Table(
@@ -241,7 +242,7 @@ outcomes = Table(
     Column("outcome", _TEXT, nullable=False),
     Column("created", BigInteger, nullable=False, index=True),
 )
-"""What came of requests with an idempotency key, as JSON, with the second since 1970 of each."""
+"""Results of requests with an idempotency key, as JSON, with the second since 1970 of each."""
 
 datapacks = Table(
     "datapacks",
@@ -255,7 +256,7 @@ datapacks = Table(
     Column("updated_on", _TEXT, nullable=False),
     UniqueConstraint("owner", "name"),
 )
-"""Datapacks: ``structure`` is the document, as JSON; ``etag`` names this very state of name and document."""
+"""Datapacks: ``structure`` is the document, as JSON; ``etag`` identifies this state of name and document."""
 
 datapack_contents = Table(
     "datapack_contents",
@@ -269,7 +270,7 @@ datapack_contents = Table(
     Column("created_on", _TEXT, nullable=False),
     Column("unlinked", BigInteger, index=True),
 )
-"""Contents of datapacks, with the second since 1970 from which on no node links to one any more."""
+"""Contents of datapacks, with the second since 1970 at which the last node unlinked one."""
 
 oauth_clients = Table(
     "oauth_clients",
@@ -299,10 +300,10 @@ oauth_grants = Table(
     Column("created_on", _TEXT, nullable=False),
     sqlite_autoincrement=True,
 )
-"""What users have granted to programs.
+"""Access that users have granted to programs.
 
-``family`` is the digest of the part which all refresh tokens of a grant share. ``generation`` is that of the
-ones which are good; those before were exchanged for them, first in the second ``rotated``.
+``family`` is the digest of the part that all refresh tokens of a grant share. ``generation`` is that of the
+valid ones; their predecessors were exchanged for them, first in the second ``rotated``.
 """
 
 oauth_refresh_tokens = Table(
@@ -329,4 +330,4 @@ oauth_codes = Table(
 """Authorization codes, by digest, each with the grant that it was exchanged for."""
 
 BLOB_REFERENCES = (objects.c.blob, datapack_contents.c.blob)
-"""Every column that refers to a row of `blobs`. What none of them names is collected."""
+"""Every column that refers to a row of `blobs`. Contents that none of them refers to are collected."""

@@ -45,7 +45,7 @@ _DIGEST = re.compile("[0-9a-f]{64}")
 _OF_CONTENT = ("size", *DIGESTS)
 
 MAX_AT_ONCE = 32
-"""Number of contents that are read while other requests wait."""
+"""Maximum number of contents to read in the event loop, while other requests wait."""
 FETCHED_AT_ONCE = 8
 """Number of contents that a request fetches from an object store at a time: most of it is waiting."""
 
@@ -70,7 +70,7 @@ async def download_many(call: Call) -> Response:
 def _at_once(
     call: Call, paths: Sequence[Sequence[str]], records: Sequence[Record | None], boundary: str
 ) -> bytes | None:
-    """Return the answer if it is small and in memory, where a turn of a thread takes longest."""
+    """Return the response if it is small and in memory: switching to a thread would take longer."""
     sizes = [record.size or 0 for record in records if record is not None]
     if len(sizes) > MAX_AT_ONCE or sum(size for size in sizes if size <= MAX_BUNDLED_FILE) > SMALL:
         return None
@@ -95,7 +95,7 @@ def _answer(
 
 
 def _far_contents(call: Call, records: Sequence[Record | None]) -> dict[str, bytes | None]:
-    """Return by keys those contents that are in an object store, fetched several at a time."""
+    """Return the contents that are in an object store by key, fetching several at a time."""
     keys: dict[str, int] = {}
     room = MAX_BUNDLE
     for record in records:

@@ -145,7 +145,7 @@ async def download(call: Call) -> Response:
     offset = whole_number(fields, "from")
     headers = {RINOCLOUD_RESULT: record.header(call.user, digests=call.extended)}
     if record.key is None or record.size is None or record.etag is None or 0 < offset >= record.size:
-        # A client that polls for new content would take an error message for it.
+        # A client that polls for new content would mistake an error message for it.
         return nothing_response(record.name, headers)
     return content_response(
         call.request,

@@ -178,7 +178,7 @@ def uploaded_file(
     Raises
     ------
     BadRequest
-        If a field is not in order; the message names it.
+        If a field is not valid; the message names it.
     """
     found = {key: value for key, value in fields.items() if key != "size" or value != size}
     name = text(fields, "name")
@@ -208,7 +208,7 @@ def new_object(fields: Mapping[str, object], *, extended: bool, nested: bool, ki
     Raises
     ------
     BadRequest
-        If a field is not in order; the message names it.
+        If a field is not valid; the message names it.
     """
     name = text(fields, "name")
     if name is None:

@@ -26,7 +26,7 @@ _POST = ("POST",)
 _BOTH = ("GET", "POST")
 
 ENDPOINTS: tuple[tuple[str, tuple[str, ...], Handler], ...] = (
-    # A path is compared with one route after the other, so the most frequent ones come first.
+    # Routes are tried in order, so the most frequent ones come first.
     ("files/get_metadata/", _POST, reads.get_metadata),
     ("files/download/", _BOTH, reads.download),
     ("files/children/", _POST, reads.children),

@@ -46,9 +46,9 @@ class CompiledQuery:
     Attributes
     ----------
     sql : str
-        The condition on the table of objects.
+        Condition on the table of objects.
     bound : Bound
-        The values that it has names of.
+        Values of its parameters.
     """
 
     sql: str
@@ -56,11 +56,11 @@ class CompiledQuery:
 
     @property
     def is_indexed(self) -> bool:
-        """Whether an index on a field answers a part of it at least."""
+        """Whether an index on a field answers at least part of it."""
         return is_answered(self.sql)
 
     def clause(self, connection: Connection) -> TextClause:
-        """Return the condition, in a transaction that sees one state of everything."""
+        """Return the condition, in a transaction that sees a single snapshot."""
         found = {search.name: matching(connection, self.bound, search) for search in self.bound.searches}
         return self.bound.clause(self.sql, **found)
 
@@ -73,25 +73,25 @@ def compile_query(
     digests: bool = True,
     indexed: frozenset[str] = frozenset(),
 ) -> CompiledQuery:
-    """Turn a query into a condition on the table of objects.
+    """Compile a query to a condition on the table of objects.
 
     Parameters
     ----------
     dialect : QueryDialect
-        How the database writes it.
+        SQL dialect of the database.
     user : User
-        Whose objects are asked for; the condition does not restrict them to these.
+        Owner of the objects; the condition itself does not select by owner.
     query : object
-        The query, as it was sent; None finds everything.
+        The query as sent; None matches everything.
     digests : bool
         Whether ``sha256`` is a field of records.
     indexed : frozenset of str
-        The fields of the metadata that have an index.
+        The metadata fields that have an index.
 
     Raises
     ------
     BadRequest
-        If the query is malformed, or beyond the limits; the message names what is wrong.
+        If the query is malformed or exceeds a limit; the message says what is wrong.
     """
     bound = Bound(dialect)
     with refusals():
@@ -107,7 +107,7 @@ def compile_sort(
     digests: bool = True,
     indexed: frozenset[str] = frozenset(),
 ) -> tuple[TextClause, TextClause]:
-    """Turn an order into a condition, for what has the field, and what to order by.
+    """Compile a sort order to the condition that an object has the field, and the ORDER BY terms.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def compile_sort(
 def distinct_values(dialect: QueryDialect, user: User, field: str, *, digests: bool = True) -> TextClause:
     """Return the statement that finds the values of a field among a user's current objects.
 
-    Its rows are a value and the JSON type of that; ``:limit`` is the number of rows wanted.
+    Its rows contain a value and its JSON type; ``:limit`` is the maximum number of rows.
     """
     bound = Bound(dialect, "v")
     with refusals():
@@ -146,7 +146,7 @@ def _checked_field(field: str) -> str:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Have the client told of what is not a query."""
+    """Turn errors in a query into refusals for the client."""
     try:
         yield
     except QueryError as error:
@@ -193,7 +193,7 @@ class _Compiler:
         found = [CONDITIONS[operator](field, value) for operator, value in checked if operator not in _ORDERS]
         limits = [(_ORDERS[operator], value) for operator, value in checked if operator in _ORDERS]
         if limits:
-            # Together: an index finds what is between two values, but not where two lists meet.
+            # Together: an index can find a range between two values, but not the intersection of two lists.
             found.append(field.where(lambda cell: cell.within(limits)))
         return all_of(found)
 
@@ -246,4 +246,4 @@ CONDITIONS: dict[Operator, Condition] = {
     operators.MATCHES: lambda field, value: field.holds_words(value),
     operators.STRING_CONTAINS: _contains,
 }
-"""The condition on a field by operator: of the field, and of a value that the operator takes."""
+"""Condition by operator: a function of the field and the operand."""

@@ -1,7 +1,7 @@
 """Fields of objects in SQL: columns, and values in the JSON text of the metadata.
 
-Keys are compared with those that the database finds and never made part of a JSON path, in which a quote
-would end them, and reach somewhere else.
+Keys are compared with those that the database finds. They never become part of a JSON path, where a quote
+could end a key and change the path.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ TAGS_COLUMN, METADATA_COLUMN = "objects.tags", "objects.metadata"
 
 
 class _ColumnField(Field):
-    """A record's own field."""
+    """A field of the record itself."""
 
     def __init__(self, bound: Bound, user: User, column: str, kind: str) -> None:
         super().__init__(bound, user)
@@ -53,7 +53,7 @@ class _ColumnField(Field):
 
 
 class _DigestField(Field):
-    """A digest of the content, which a table of its own has."""
+    """A digest of the content, stored in a separate table."""
 
     def __init__(self, bound: Bound, user: User, column: str) -> None:
         super().__init__(bound, user)
@@ -61,7 +61,7 @@ class _DigestField(Field):
 
     def where(self, holds: Callable[[Cell], str]) -> str:
         found = holds(Cell(self._bound, self._column, "'text'"))
-        # Not correlated: the content of a digest is found by an index, and then its objects by another one.
+        # Not correlated: one index finds the content with the digest, and another one its objects.
         inside = f"SELECT blobs.id FROM blobs WHERE {self._column} IS NOT NULL AND {found}"  # noqa: S608
         return f"(objects.blob IS NOT NULL AND objects.blob IN ({inside}))"
 
@@ -126,7 +126,7 @@ class _MetadataField(Field):
         return f"(SELECT it.value {found})", f"(SELECT it.type {found})"
 
     def _found(self, keys: Sequence[str]) -> str:
-        """Return the clauses that find what is below some keys, one in the other, as a row `it`."""
+        """Return the clauses that find the value below nested keys, as a row `it`."""
         return self._dialect.at(
             self._dialect.compared(METADATA_COLUMN), [self._bound.name(key) for key in keys], "it"
         )
@@ -176,20 +176,20 @@ class _EveryField(Field):
 def field_of(
     bound: Bound, user: User, name: str, *, digests: bool, indexed: frozenset[str] = frozenset()
 ) -> Field:
-    """Return where a field is.
+    """Return the field with a name.
 
     Parameters
     ----------
     bound : Bound
-        Where the values of the statement go.
+        Receives the values of the statement.
     user : User
-        Whose objects are looked at.
+        Owner of the objects.
     name : str
         The field.
     digests : bool
         Whether ``sha256`` is a field of records.
     indexed : frozenset of str
-        The fields of the metadata that have an index.
+        The metadata fields that have an index.
     """
     own = record_field(name, extensions=None if digests else ())
     if name == EVERY_FIELD:
@@ -197,7 +197,7 @@ def field_of(
     if own is None:
         field = metadata_name(name)
         return IndexedField(bound, user, field) if field in indexed else _MetadataField(bound, user, field)
-    # Rows have the id of the user in place of what they show of it.
+    # Rows contain the id of the user instead of the user's details.
     same = {"project": user.id, "project_name": user.project, "owner": user.username, "shared": 0}
     if name in DIGESTS:
         return _DigestField(bound, user, f"blobs.{name}")

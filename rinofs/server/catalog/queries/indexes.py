@@ -1,7 +1,7 @@
-"""Indexes on fields of the metadata: which there are, and conditions that they answer.
+"""Indexes on metadata fields, and the conditions that they answer.
 
-An index has the objects of each user by the type of the field's value, and by the value. A condition that
-uses it finds the same objects without it, so that nothing depends on when a server notices an index.
+An index sorts the objects of each user by the type of the field's value, and then by the value. A condition
+finds the same objects with or without an index, so it does not matter when a server notices one.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["FieldIndexes", "IndexedField", "indexed", "is_answered", "restore", "shown"]
 
 MAX_INDEXES = 32
-"""Indexes at most: each costs every change of an object."""
+"""Maximum number of indexes: each one slows down every change of an object."""
 MAX_INDEXED_LENGTH = 200
-"""Characters at most in the name of an indexed field."""
+"""Maximum length of the name of an indexed field."""
 
 # What stands as it is in JSON, and between the quotes of a path.
 _PLAIN_NAME = re.compile(
@@ -43,12 +43,12 @@ _NOTICED = 2.0  # seconds
 
 
 def indexed(connection: Connection) -> list[str]:
-    """Return the fields that have an index, in order."""
+    """Return the fields that have an index, sorted."""
     return sorted(kind_of(connection).queries.index_names(connection))
 
 
 def restore(connection: Connection, fields: Sequence[str]) -> None:
-    """Make those of some indexes again that are missing."""
+    """Create again those of some indexes that are missing."""
     for field in set(fields) - kind_of(connection).queries.index_names(connection):
         kind_of(connection).queries.make_index(connection, field, _paths(field))
 
@@ -59,7 +59,7 @@ def shown(field: str) -> str:
 
 
 def is_answered(condition: str) -> bool:
-    """Return whether an index answers a part of a condition at least."""
+    """Return whether an index answers at least part of a condition."""
     return _IN_INDEX in condition
 
 
@@ -80,18 +80,18 @@ def _checked(name: str) -> str:
 
 
 def _paths(field: str) -> list[list[str]]:
-    """Return the keys that may lead to a field, one in the other: its name, or else the parts of that."""
+    """Return the nested keys that may lead to a field: its whole name or, failing that, the parts of it."""
     parts = field_parts(field)
     return [[field], parts] if len(parts) > 1 else [[field]]
 
 
 class FieldIndexes:
-    """The fields that have an index, as they were seconds ago: another process may add one.
+    """The fields that have an index, up to date within seconds, as other processes may add some.
 
     Parameters
     ----------
     database : Database
-        Where they are.
+        Their database.
     """
 
     def __init__(self, database: Database) -> None:
@@ -109,9 +109,9 @@ class FieldIndexes:
         return self._fields
 
     def add(self, name: str) -> str:
-        """Make an index on a field, and return how the field is called.
+        """Create an index on a field, and return the name of the field.
 
-        On PostgreSQL, others write meanwhile. It waits for all that they had begun before.
+        On PostgreSQL, others can write meanwhile; it waits for transactions that started before.
 
         Raises
         ------
@@ -133,7 +133,7 @@ class FieldIndexes:
         return field
 
     def drop(self, name: str) -> str:
-        """Remove the index on a field, and return how the field is called.
+        """Remove the index on a field, and return the name of the field.
 
         Raises
         ------
@@ -148,14 +148,14 @@ class FieldIndexes:
 
 
 class IndexedField(Field):
-    """A field in the metadata that has an index.
+    """A metadata field that has an index.
 
     Parameters
     ----------
     bound : Bound
-        Where the values of the statement go.
+        Receives the values of the statement.
     user : User
-        Whose objects are looked at.
+        Owner of the objects.
     field : str
         The field.
     """
@@ -165,9 +165,9 @@ class IndexedField(Field):
         self._found = self._dialect.expressions(_paths(field), "objects.metadata")
 
     def where(self, holds: Callable[[Cell], str]) -> str:
-        """Return whether an object has the field and something holds for its value; never null."""
+        """Return whether an object has the field, with a value that meets a condition; never null."""
         cell = _IndexedCell(self._bound, self._found)
-        holds(cell)  # what it says is noted by the cell, by type
+        holds(cell)  # the cell records the conditions, by type
         if not cell.found:
             return FALSE
         # SQLite uses an index for each of several queries, but rarely for parts of one condition.
@@ -180,29 +180,29 @@ class IndexedField(Field):
         return f"{self._found.rank} IS NOT NULL"
 
     def absent(self) -> str:
-        """Return whether an object has not got the field; never null."""
+        """Return whether an object lacks the field; never null."""
         return f"{self._found.rank} IS NULL"
 
     def scalar(self) -> tuple[str, str, str]:
-        """Return the value of the field, its JSON type, and it as a number; null for objects without it."""
+        """Return the value of the field, its JSON type, and its number; null for objects without it."""
         return self._found.value, self._found.kind, self._found.number
 
     def texts(self) -> Sequence[TextSource]:
-        """Return where its texts are."""
+        """Return the sources of its texts."""
         return self._dialect.text_sources(self._found.value, self._found.kind, "objects.metadata")
 
     def order(self) -> Sequence[str]:
-        """Return what to sort by the field, as the index is sorted."""
+        """Return the ORDER BY terms of the field, in the order of the index."""
         return self._found.order
 
 
 class _IndexedCell(Cell):
-    """A value that an index has, by its type.
+    """A value in an index, by type.
 
     Attributes
     ----------
     found : list of str
-        Conditions, each for values of one type; one of them has to hold.
+        Conditions, each for values of one type; one of them must hold.
     """
 
     def __init__(self, bound: Bound, found: Expressions) -> None:
@@ -212,7 +212,7 @@ class _IndexedCell(Cell):
 
     @property
     def number(self) -> str:
-        """The value, as numbers are compared."""
+        """The value in the form in which numbers are compared."""
         return self._expressions.number
 
     def typed(self, condition: str, *kinds: str) -> str:

@@ -1,7 +1,7 @@
-"""What of a query's SQL each database has its own way of writing: JSON, numbers in texts, words in texts.
+"""The parts of a query's SQL that differ between databases: JSON, numbers in texts, words in texts.
 
-`rinofs.server.catalog.queries` puts statements together as text, from standard SQL and from what a
-`QueryDialect` returns. Types of JSON values have SQLite's names everywhere: ``null``, ``true``, ``false``,
+`rinofs.server.catalog.queries` builds statements as text, from standard SQL and the results of a
+`QueryDialect`. Types of JSON values have SQLite's names everywhere: ``null``, ``true``, ``false``,
 ``integer``, ``real``, ``text``, ``array``, ``object``.
 """
 
@@ -45,10 +45,10 @@ NUL_ESCAPE = "\\u0000"
 """NUL in stored JSON."""
 
 RANKS = {"text": 2, "array": 3, "object": 4, "integer": 1, "real": 1, "true": 0, "false": 0}
-"""The positions of types in the order of types."""
+"""The rank of each type in the sort order of types."""
 
 INDEX_PREFIX = "ix_objects_field_"
-"""What the names of indexes on fields of the metadata begin with."""
+"""Prefix of the names of indexes on metadata fields."""
 
 _RANKED = " ".join(f"WHEN '{kind}' THEN {rank}" for kind, rank in RANKS.items() if rank)
 _RANKED_OR_NULL = " ".join(f"WHEN '{kind}' THEN {rank}" for kind, rank in RANKS.items())
@@ -56,12 +56,12 @@ _BOUND = re.compile(r":(\w+)")
 
 
 def rank(kind: str) -> str:
-    """Return the position of a type in the order of types."""
+    """Return the rank of a type in the sort order of types."""
     return f"CASE {kind} {_RANKED} ELSE 0 END"
 
 
 def rank_or_null(kind: str) -> str:
-    """Return the position of a type in the order of types; null for null."""
+    """Return the rank of a type in the sort order of types; null for null."""
     return f"CASE {kind} {_RANKED_OR_NULL} END"
 
 
@@ -71,36 +71,36 @@ def is_number(value: object) -> TypeGuard[int | float]:
 
 
 class NumbersOfList(FunctionElement[int]):
-    """A table of the numbers of a JSON list, as which each database compiles it."""
+    """A table of the numbers in a JSON list; each database compiles it in its own way."""
 
     name = "numbers_of_list"
     inherit_cache = True
 
 
 def listed_numbers(name: str) -> Select[tuple[int]]:
-    """Return the numbers of a JSON list that is bound to a name; the SQL is the same for any length."""
+    """Select the numbers of a JSON list that is bound to a name; the SQL is the same for any length."""
     return select(NumbersOfList(bindparam(name, type_=Text)).table_valued("value").c.value)
 
 
 @dataclass(frozen=True, slots=True)
 class Expressions:
-    """A field of an object in SQL, as an index has it.
+    """A field of an object in SQL, as in an index.
 
     Attributes
     ----------
     value, kind : str
-        Its value and the JSON type of that; null for objects without it.
+        Its value and JSON type; null for objects without it.
     rank : str
-        The position of the type in the order of types; null for objects without it.
+        The rank of the type in the sort order of types; null for objects without it.
     number : str
-        The value where it is a number; 0 or 1 where it is false or true.
+        The value if it is a number; 0 or 1 if it is false or true.
     text : str
-        The value where it is a text.
+        The value if it is a text.
     columns : sequence of str
-        What the index has after the owner: the rank, the number, and then the text unless that is one with
-        the number. It may have less of them than all, in the same order.
+        The columns of the index after the owner: the rank, the number, and then the text unless it shares a
+        column with the number. Some may be absent; the order is the same.
     order : sequence of str
-        What to sort by.
+        ORDER BY terms.
     """
 
     value: str
@@ -113,18 +113,18 @@ class Expressions:
 
 
 class TextSource(NamedTuple):
-    """Texts of objects in which words are looked for.
+    """Texts of objects in which to search for words.
 
     Attributes
     ----------
     tables : str
-        Where they are, beside the table of objects; each begins with a comma.
+        Tables besides that of objects; each starts with a comma.
     text : str
         The text.
     condition : str
-        What holds for the rows.
+        Condition for the rows.
     raw : str or None
-        A column of JSON text that holds each of them.
+        Column of JSON text that contains each of them.
     """
 
     tables: str
@@ -134,14 +134,14 @@ class TextSource(NamedTuple):
 
 
 class WordSearch(NamedTuple):
-    """Texts that are tested for words before the statement runs that asks for them.
+    """Texts to test for words before running the statement that needs the result.
 
     Attributes
     ----------
     name : str
-        The name that the ids of the objects are bound to for which one of their texts holds the words.
+        Parameter for the ids of the objects of which a text contains the words.
     statement : str
-        Finds the ids, and a text of each.
+        Finds ids, each with a text.
     pattern : str
         The words.
     """
@@ -152,21 +152,21 @@ class WordSearch(NamedTuple):
 
 
 class Bound:
-    """The values of one statement, by the names that stand for them in its text.
+    """The values of one statement, by the names of its parameters.
 
     Parameters
     ----------
     dialect : QueryDialect
-        How the database writes what a query needs; also an attribute.
+        SQL dialect of the database; also an attribute.
     prefix : str
-        What the names begin with; texts that go into one statement need different ones.
+        Prefix of the names; texts that are combined into one statement need different ones.
 
     Attributes
     ----------
     values : dict
         The values, by name.
     searches : list of WordSearch
-        What else has to be found for the statement.
+        Searches to run before the statement.
     """
 
     def __init__(self, dialect: QueryDialect, prefix: str = "q") -> None:
@@ -176,13 +176,13 @@ class Bound:
         self._prefix = prefix
 
     def name(self, value: object) -> str:
-        """Return what stands for a value in the text."""
+        """Return the parameter for a value."""
         name = f"{self._prefix}{len(self.values)}"
         self.values[name] = value
         return self.dialect.parameter(f":{name}", value)
 
     def search(self, owner: int, sources: Sequence[TextSource], pattern: str) -> str:
-        """Return whether a text of an object holds words, which is to be found out beforehand."""
+        """Return whether a text of an object contains words; the search runs before the statement."""
         if not sources:
             return FALSE
         mine = f"objects.owner = {self.name(owner)} AND objects.version_of IS NULL"
@@ -194,8 +194,8 @@ class Bound:
         return self.dialect.among_ids(f":{name}")
 
     def clause(self, sql: str, **more: object) -> TextClause:
-        """Return a text with the values that it has names of, and some more."""
-        # What can never match is left out of the text, and so are the values that it would be compared with.
+        """Return a text with the values of its parameters, and some more."""
+        # Conditions that can never match are left out of the text, and so are their values.
         used = self.values.keys() & set(_BOUND.findall(sql))
         return text(sql).bindparams(**{name: self.values[name] for name in used} | more)
 
@@ -204,7 +204,7 @@ class QueryDialect(ABC):
     """The SQL of a database for what a query needs."""
 
     tests_words: ClassVar[bool]
-    """Whether `matches` tests a text for words; if not, `word_candidates` finds texts to test beforehand."""
+    """Whether `matches` tests texts for words; otherwise `word_candidates` finds texts to test beforehand."""
 
     def parameter(self, name: str, value: object) -> str:  # noqa: ARG002
         """Return a bound value in SQL."""
@@ -213,15 +213,15 @@ class QueryDialect(ABC):
     @staticmethod
     @abstractmethod
     def compared(column: str) -> str:
-        """Return a column of stored JSON text in the form that is compared."""
+        """Return a column of stored JSON text in the form for comparisons."""
 
     # Parts of JSON texts, as tables
 
     @abstractmethod
     def at(self, document: str, keys: Sequence[str], alias: str) -> str:
-        """Return the clauses FROM and WHERE that find what is below some keys, one in the other.
+        """Return the FROM and WHERE clauses that find the value below nested keys.
 
-        The row has a `value` and a `type`; there is none where there is nothing, or null. Keys are SQL.
+        The row has a `value` and a `type`; there is none if the value is missing or null. Keys are SQL.
         """
 
     @abstractmethod
@@ -234,57 +234,57 @@ class QueryDialect(ABC):
 
     @abstractmethod
     def tree(self, document: str, alias: str) -> str:
-        """Return a table of all that is in a JSON text: `key`, `type`, and `atom`, a plain value or null."""
+        """Return a table of everything in a JSON text: `key`, `type`, and `atom`, a plain value or null."""
 
     @abstractmethod
     def is_key(self, alias: str) -> str:
-        """Return whether a row of `tree` has a key, and not a position in a list."""
+        """Return whether a row of `tree` has a key, as opposed to a position in a list."""
 
     # Values
 
     @abstractmethod
     def number(self, value: str, kind: str) -> str:
-        """Return a value out of JSON as a number, by which numbers are compared and sorted.
+        """Return a value from JSON as a number, for comparing and sorting.
 
-        False and true are 0 and 1; other values are anything.
+        False and true are 0 and 1; the result for other values is arbitrary.
         """
 
     @abstractmethod
     def bound_number(self, bound: Bound, value: float, *, in_column: bool) -> str:
-        """Return what a `number`, or a column of integers, is compared with."""
+        """Return the operand for comparison with a `number`, or with a column of integers."""
 
     @abstractmethod
     def among(self, value: str, bound: Bound, values: Sequence[Any]) -> str:
         """Return whether a `number`, or a text, is one of some values, which may be many."""
 
     def ordered(self, value: str, comparison: str, wanted: str) -> str:
-        """Return whether a text stands in an order to another one, by code point."""
+        """Return whether a comparison with another text holds, by code point."""
         return f"{self.sorted_text(value)} {comparison} {wanted}"
 
     def sorted_text(self, value: str) -> str:
-        """Return a text in the form that is sorted."""
+        """Return a text in the form for sorting."""
         return value
 
     @abstractmethod
     def contains(self, value: str, part: str) -> str:
-        """Return whether a text holds another one."""
+        """Return whether a text contains another one."""
 
     @abstractmethod
     def order(self, value: str, kind: str, number: str) -> Sequence[str]:
-        """Return what to sort by a value: its type, and then the value."""
+        """Return the ORDER BY terms of a value: its type, and then the value."""
 
     @abstractmethod
     def distinct(self, value: str, kind: str, number: str, condition: str) -> str:
-        """Return the statement for the different values of objects, each with its type, in order."""
+        """Return the statement for the distinct values of objects, each with its type, sorted."""
 
     # Words
 
     def matches(self, value: str, pattern: str) -> str:
-        """Return whether a text holds a pattern as whole words."""
+        """Return whether a text contains a pattern as whole words."""
         raise NotImplementedError
 
     def word_candidates(self, bound: Bound, source: TextSource, pattern: str) -> str:
-        """Return the statement for the ids and texts of objects, without those that cannot hold a pattern.
+        """Return the statement for the ids and texts of objects, except those that cannot match a pattern.
 
         It ends with a condition.
         """
@@ -295,10 +295,10 @@ class QueryDialect(ABC):
         raise NotImplementedError
 
     def text_sources(self, value: str, kind: str, raw: str | None) -> Sequence[TextSource]:
-        """Return where the texts are that a value is, or has as items."""
+        """Return the sources of the texts in a value: the value itself, or its items."""
         raise NotImplementedError
 
-    # Indexes on fields of the metadata
+    # Indexes on metadata fields
 
     @abstractmethod
     def expressions(self, paths: Sequence[Sequence[str]], column: str) -> Expressions:
@@ -307,9 +307,9 @@ class QueryDialect(ABC):
         Parameters
         ----------
         paths : sequence of sequences of str
-            Where it may be: keys, one in the other; the first place that has it counts.
+            Nested keys where it may be; the first path that exists counts.
         column : str
-            The column of the metadata.
+            Column of the metadata.
         """
 
     def by_index(
@@ -320,16 +320,16 @@ class QueryDialect(ABC):
         values: Sequence[Any],  # noqa: ARG002
         exact: Callable[[], str],
     ) -> str:
-        """Return whether a field stands in an order to a value, or is (``=``) one of several, by its index.
+        """Return whether a comparison with a value holds, or with one of several for ``=``, using the index.
 
         Parameters
         ----------
         bound : Bound
-            Where the values go.
+            Receives the values.
         found : Expressions
             The field.
         comparison : str
-            The order.
+            The operator.
         values : sequence of numbers or of str
             The values.
         exact : callable
@@ -343,14 +343,14 @@ class QueryDialect(ABC):
 
     @abstractmethod
     def make_index(self, connection: Connection, field: str, paths: Sequence[Sequence[str]]) -> None:
-        """Make the index on a field, in a transaction that may change tables."""
+        """Create the index on a field, in a transaction that may change tables."""
 
     @abstractmethod
     def remove_index(self, connection: Connection, field: str) -> bool:
-        """Remove the index on a field, in such a transaction; tell whether there was one."""
+        """Remove the index on a field, in such a transaction; return whether it existed."""
 
     def make_index_online(self, connection: Connection, field: str, paths: Sequence[Sequence[str]]) -> None:
-        """Make the index on a field while others write, as far as they can; see `Database.index_changes`."""
+        """Create the index on a field while others write, if possible; see `Database.index_changes`."""
         self.make_index(connection, field, paths)
 
     def remove_index_online(self, connection: Connection, field: str) -> bool:

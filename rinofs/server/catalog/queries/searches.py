@@ -1,4 +1,4 @@
-"""Finding objects by what is known about them, within one transaction."""
+"""Find objects by their fields, within one transaction."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 __all__ = ["field_names", "known_values", "mine"]
 
 MAX_SUGGESTIONS = 1000
-"""Names or values that are suggested at most."""
+"""Maximum number of suggested names or values."""
 
 
 def mine(user: User, wanted: CompiledQuery | None = None) -> ColumnElement[bool]:
-    """Return the condition of being a current object of a user; `wanted` is what else holds for it."""
+    """Return the condition for current objects of a user; `wanted` is a further condition."""
     if wanted is not None and wanted.is_indexed:
-        # The signs keep SQLite from looking at all objects of a user, for want of statistics.
+        # The signs keep SQLite, which lacks statistics, from scanning all objects of a user.
         found = text("+objects.owner = :mine AND +objects.version_of IS NULL").bindparams(mine=user.id)
         return and_(true(), found)
     return and_(objects.c.owner == user.id, objects.c.version_of.is_(None))
 
 
 def field_names(connection: Connection, user: User) -> list[str]:
-    """Return the keys that the metadata of a user's objects have, in order."""
+    """Return the metadata keys of a user's objects, sorted."""
     dialect = kind_of(connection).queries
     keys = f"objects, {dialect.keys('objects.metadata', 'field')}"
     mine = "objects.owner = :user AND objects.version_of IS NULL"
@@ -43,14 +43,14 @@ def field_names(connection: Connection, user: User) -> list[str]:
 
 
 def known_values(connection: Connection, user: User, field: str, *, digests: bool) -> list[object]:
-    """Return the different values that a field has among a user's objects, in order."""
+    """Return the distinct values of a field among a user's objects, sorted."""
     found = distinct_values(kind_of(connection).queries, user, field, digests=digests)
     rows = connection.execute(found.bindparams(limit=MAX_SUGGESTIONS))
     return [_plain(row.value, row.kind) for row in rows]
 
 
 def _plain(value: Any, kind: str) -> object:
-    """Return a value out of the database, where it may be JSON text, as in all lists and objects."""
+    """Return a value from the database, where it may be JSON text, as lists and objects always are."""
     loaded: object = json.loads(value) if isinstance(value, str) and kind != "text" else value
     if isinstance(loaded, int) and not -(2**63) <= loaded < 2**63:
         return float(loaded)

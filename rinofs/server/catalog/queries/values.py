@@ -1,8 +1,7 @@
-"""Values in SQL, and what a query compares them with; fields, which have such values.
+"""Values in SQL, their comparisons in a query, and fields, which have such values.
 
-The SQL is put together as text, which is a hundred times cheaper than expressions that are compiled: nobody
-asks the same question often enough for these to be kept. Nothing in it comes from a client. What does is
-bound.
+The SQL is built as text, which is a hundred times cheaper than compiling expressions: the same query is not
+repeated often enough to cache those. No part of it comes from a client; values from clients are bound.
 """
 
 # ruff: noqa: S608 (only constants and names of bound values are joined)
@@ -26,14 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["Cell", "Field", "all_of", "any_of", "text_value"]
 
 
-_FEW = 20  # values that are bound one by one
+_FEW = 20  # maximum number of values that are bound one by one
 
 
 def text_value(text: str) -> str:
-    """Return a text as it is compared.
+    """Return a text in the form for comparisons.
 
-    SQLite ends a text that it takes out of JSON at the first NUL, and PostgreSQL takes none out that has one,
-    so another character stands for it.
+    SQLite truncates a text from JSON at the first NUL, and PostgreSQL cannot extract a text that contains
+    one, so another character replaces it.
 
     Raises
     ------
@@ -48,12 +47,12 @@ def text_value(text: str) -> str:
 
 
 def any_of(conditions: Sequence[str]) -> str:
-    """Return the condition that one of some holds."""
+    """Return the condition that any of several conditions holds."""
     return f"({' OR '.join(conditions)})" if conditions else FALSE
 
 
 def all_of(conditions: Sequence[str]) -> str:
-    """Return the condition that all of some hold."""
+    """Return the condition that all of several conditions hold."""
     return f"({' AND '.join(conditions)})" if conditions else TRUE
 
 
@@ -63,15 +62,15 @@ class Cell:
     Parameters
     ----------
     bound : Bound
-        Where the values that it is compared with go.
+        Receives the values that it is compared with.
     value : str
-        The value, as the database takes it out of JSON; also an attribute.
+        The value, as the database extracts it from JSON; also an attribute.
     kind : str
-        Its JSON type, as SQLite calls them: an expression, or between quotes one that all values have.
+        Its JSON type, with SQLite's names: an expression, or a quoted type that all values have.
     is_plain : bool
         Whether it is never a list or an object.
     in_column : bool
-        Whether it is a column, and not taken out of JSON.
+        Whether it is a column, not extracted from JSON.
     """
 
     def __init__(
@@ -86,15 +85,15 @@ class Cell:
 
     @property
     def number(self) -> str:
-        """The value, as numbers are compared."""
+        """The value in the form in which numbers are compared."""
         return self.value if self._in_column else self._dialect.number(self.value, self._kind)
 
     def matches(self, values: Sequence[object]) -> str:
-        """Return whether the value, or an item of it where it is a list, equals one of some values."""
+        """Return whether the value, or an item of it if it is a list, equals one of some values."""
         return self._itself_or_item(lambda cell: cell.equals(values))
 
     def holds_words(self, pattern: str) -> str:
-        """Return whether the value, or an item of it where it is a list, is a text that holds whole words."""
+        """Return whether the value, or an item of it if it is a list, is a text that contains whole words."""
         wanted = self.bind(pattern)
         return self._itself_or_item(
             lambda cell: cell.typed(self._dialect.matches(cell.value, wanted), "text")
@@ -131,7 +130,7 @@ class Cell:
         return f"{value} IN ({', '.join(names)})"
 
     def ordered(self, comparison: str, value: object) -> str:
-        """Return whether the value stands in an order (``<``...) to another one."""
+        """Return whether a comparison (``<``...) of the value with another one holds."""
         if isinstance(value, str):
             return self.typed(self._ordered_to(comparison, text_value(value)), "text")
         if is_number(value):
@@ -144,15 +143,15 @@ class Cell:
         return f"{self.number} {comparison} {self._bind_number(value)}"
 
     def within(self, limits: Sequence[tuple[str, object]]) -> str:
-        """Return whether the value stands in an order to each of some other values."""
+        """Return whether comparisons of the value with each of some others hold."""
         return all_of([self.ordered(comparison, value) for comparison, value in limits])
 
     def contains(self, part: str) -> str:
-        """Return whether the value is a text that holds another one."""
+        """Return whether the value is a text that contains another one."""
         return self.typed(self._dialect.contains(self.value, self.bind(text_value(part))), "text")
 
     def bind(self, value: object) -> str:
-        """Return what stands for a value in the text."""
+        """Return the parameter for a value."""
         return self._bound.name(value)
 
     def _bind_number(self, value: float) -> str:
@@ -163,23 +162,23 @@ class Cell:
         return self._kind.strip("'") if self._kind.startswith("'") else None
 
     def typed(self, condition: str, *kinds: str) -> str:
-        """Return a condition that holds for values of some types only."""
+        """Restrict a condition to values of some types."""
         if self._fixed is not None:
-            # Whatever else stood beside it would keep an index on the column from being used.
+            # Any additional condition would prevent the use of an index on the column.
             return condition if self._fixed in kinds else FALSE
         known = ", ".join(f"'{kind}'" for kind in kinds)
         return f"({self._kind} IN ({known}) AND {condition})"
 
 
 class Field(ABC):
-    """Where the values of a field are.
+    """A field, and how to find its values.
 
     Parameters
     ----------
     bound : Bound
-        Where the values of the statement go.
+        Receives the values of the statement.
     user : User
-        Whose objects are looked at.
+        Owner of the objects.
     """
 
     def __init__(self, bound: Bound, user: User) -> None:
@@ -189,7 +188,7 @@ class Field(ABC):
 
     @abstractmethod
     def where(self, holds: Callable[[Cell], str]) -> str:
-        """Return whether an object has the field and something holds for its value; never null."""
+        """Return whether an object has the field, with a value that meets a condition; never null."""
 
     @abstractmethod
     def present(self) -> str:
@@ -197,22 +196,22 @@ class Field(ABC):
 
     @abstractmethod
     def absent(self) -> str:
-        """Return whether an object has not got the field; never null."""
+        """Return whether an object lacks the field; never null."""
 
     @abstractmethod
     def scalar(self) -> tuple[str, str, str]:
-        """Return the value of the field, its JSON type, and it as a number; null for objects without it."""
+        """Return the value of the field, its JSON type, and its number; null for objects without it."""
 
     @abstractmethod
     def texts(self) -> Sequence[TextSource]:
-        """Return where its texts are, in a database that has others test them."""
+        """Return the sources of its texts, for a database that cannot test them itself."""
 
     def order(self) -> Sequence[str]:
-        """Return what to sort by the field: by the type of its value, and by the value."""
+        """Return the ORDER BY terms of the field: the type of its value, and the value."""
         return self._dialect.order(*self.scalar())
 
     def holds_words(self, pattern: str) -> str:
-        """Return whether the field is a text that holds whole words, or a list with one; never null."""
+        """Return whether the field is a text that contains whole words, or a list with one; never null."""
         pattern = text_value(pattern)
         if self._dialect.tests_words:
             return self.where(lambda cell: cell.holds_words(pattern))

@@ -1,7 +1,7 @@
-"""Words in texts, where the database cannot test for them as `rinofs.protocol.words` defines them.
+"""Words in texts, if the database cannot test for them as defined by `rinofs.protocol.words`.
 
-The texts that may hold them are read before the statement that asks, in the same transaction, and tested one
-by one. What is kept is the number of each object.
+Texts that may contain them are read before the statement that needs them, in the same transaction, and tested
+one by one. Only the ids of matching objects are kept.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 __all__ = ["matching"]
 
-_ROWS = 200  # that are in memory at a time
+_ROWS = 200  # maximum number in memory at a time
 
 
 def matching(connection: Connection, bound: Bound, search: WordSearch) -> list[int]:
-    """Return the ids of the objects of which a text holds words.
+    """Return the ids of the objects of which a text contains words.
 
     Raises
     ------
