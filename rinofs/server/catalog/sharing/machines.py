@@ -127,8 +127,8 @@ def claim_folder(connection: Connection, root: Path, machine: Machine, moment: f
         )
     if hosts and known:
         raise UnusableDatabaseError(
-            f"{root}: another worker keeps contents in another folder; name that (--data), or stop the worker "
-            "and wait a minute"
+            f"{root}: another worker keeps contents in another folder; name that (--data), or stop the "
+            "worker and wait a minute"
         )
     present = uuid4().hex
     (root / FILE).write_text(present, "ascii")
