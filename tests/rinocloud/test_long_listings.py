@@ -151,12 +151,13 @@ def test_names_alone_are_sent_and_held(way: str, wide: LiveServer, monkeypatch: 
     tracemalloc.start()
     try:
         found = WAYS[way](fs)
+        gc.collect()
         held, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert len(found) == MANY
-    assert held < MANY * 80 + 1_000_000  # strings of some 65 bytes in a list; and what is imported
-    assert peak - held < 1000 * NAMES + MANY * 40
+    assert held < MANY * 80 + 200_000  # strings of some 65 bytes in a list
+    assert peak < MANY * 600  # with some pages, of the server too, which is in this process; infos take 1500
     assert len(wide.requests) <= 3 + 2 + MANY // NAMES + 2
     assert sum(request.bytes_out for request in wide.requests) < 80 * MANY + 2 * 500 * 700
 
