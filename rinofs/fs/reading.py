@@ -261,14 +261,19 @@ class Reading:
         if len(wanted) == 1:
             [one] = wanted
             return [ranges.single(lambda: self.read(path, one.start, one.stop, version_id), wanted)]
-        source = self._backend.pin(path, version_id).source.sized()
-        parts = ranges.join((item.within(source.size or 0) for item in wanted), max_gap)
+        return fetches_of(self._backend.pin(path, version_id).source, wanted, max_gap)
 
-        def fetch(batch: list[ranges.Part]) -> ranges.Fetch:
-            spans = [(part.start, part.stop) for part in batch]
-            return ranges.Fetch(partial(source.load_many, spans), batch)
 
-        return [fetch(batch) for batch in ranges.batches(parts, MAX_RANGES)]
+def fetches_of(source: Source, wanted: Sequence[ranges.Wanted], max_gap: int) -> list[ranges.Fetch]:
+    """Return the requests for ranges of one version."""
+    sized = source.sized()
+    parts = ranges.join((item.within(sized.size or 0) for item in wanted), max_gap)
+
+    def fetch(batch: list[ranges.Part]) -> ranges.Fetch:
+        spans = [(part.start, part.stop) for part in batch]
+        return ranges.Fetch(partial(sized.load_many, spans), batch)
+
+    return [fetch(batch) for batch in ranges.batches(parts, MAX_RANGES)]
 
 
 def _copy_to(source: Source, file: IO[bytes], callback: Callback, stop: Stop, connections: int = 1) -> None:

@@ -1,29 +1,35 @@
-"""Reads of a shard by one task: first its index, then its chunks, one after the other.
+"""Reads of a shard by one task or thread: first its index, then its chunks.
 
-Versions of zarr before 3.3 read parts of a shard this way; later ones request them all with
-`Store.get_ranges`.
+Versions of zarr before 3.3 request the chunks one after the other, later ones all of them together, with
+`Store.get_ranges`. zarr's fused pipeline does the same in threads, with `Store.get_ranges_sync`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 from rinofs.fs.blocks import BLOCK, shared_blocks
+from rinofs.fs.reading import fetches_of
+from rinofs.fs.transfer import ranges
+from rinofs.fs.transfer.pool import run
 from rinofs.zarr.batching import Batcher, BatchLimits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TypeAlias
 
-    from rinofs.fs.files.reader import RemoteReader
+    from rinofs.fs.files.reader import RemoteReader, Source
     from rinofs.fs.filesystem import RemoteFileSystem
 
     Part: TypeAlias = "tuple[_Shard, int, int]"
 
 _ONE = BatchLimits(items=1, size=0, calls=8)
+
+_CONCURRENT = 4
 
 PATIENCE = 1.0
 """Maximum seconds between two reads of a task; after that, the second one reads the current version."""
@@ -38,10 +44,10 @@ MOST_AHEAD = 4 * 1024 * 1024
 class ShardReads:
     """The shards whose index tasks have read.
 
-    The index of a shard is in the last bytes of its value. After a task has read these, it gets further parts
-    from the same version, since an index does not apply to the chunks of another version. As the version is
-    fixed, each read can include more than was requested: as much as was requested before, so the total is at
-    most doubled.
+    The index of a shard is in the last bytes of its value. After a task, or a thread that runs no event loop,
+    has read these, it gets further parts from the same version, since an index does not apply to the chunks
+    of another version. As the version is fixed, each read of a single part can include more than was
+    requested: as much as was requested before, so the total is at most doubled.
 
     Parameters
     ----------
@@ -51,23 +57,32 @@ class ShardReads:
 
     def __init__(self, fs: RemoteFileSystem) -> None:
         self._fs = fs
-        self._shards: WeakKeyDictionary[asyncio.Task[Any], _Shard] = WeakKeyDictionary()
+        self._shards: WeakKeyDictionary[asyncio.Task[Any] | threading.Thread, _Shard] = WeakKeyDictionary()
         self._opening: Batcher[str, _Shard] = Batcher(self._open, _ONE)
         self._parts: Batcher[Part, bytes] = Batcher(_read, _ONE)
 
     async def last(self, path: str, count: int) -> bytes:
         """Return the last bytes of a value, and remember its version for the task."""
-        shard = await self._opening.ask(path)
-        task = asyncio.current_task()
-        if task is not None:
-            self._shards[task] = shard
+        shard = self._shards[_reader()] = await self._opening.ask(path)
         return await self._part(shard, max(shard.size - count, 0), shard.size)
+
+    def last_now(self, path: str, count: int) -> bytes:
+        """Return the last bytes as `last` does, for a thread."""
+        shard = self._shards[_reader()] = _Shard(path, self._fs.open(path, "rb"))
+        start = max(shard.size - count, 0)
+        data = shard.read(start, shard.size) if shard.size else b""
+        shard.expires = time.monotonic() + PATIENCE
+        return data
+
+    def opened(self, path: str) -> _Shard | None:
+        """Return the version whose end the task or thread has just read; None if it has not."""
+        shard = self._shards.get(_reader())
+        return None if shard is None or shard.path != path or time.monotonic() > shard.expires else shard
 
     async def part(self, path: str, start: int, stop: int) -> bytes | None:
         """Return a part of a value; None unless the task has just read the end of the value."""
-        task = asyncio.current_task()
-        shard = None if task is None else self._shards.get(task)
-        if shard is None or shard.path != path or time.monotonic() > shard.expires:
+        shard = self.opened(path)
+        if shard is None:
             return None
         return await self._part(shard, start, min(stop, shard.size))
 
@@ -83,12 +98,21 @@ class ShardReads:
 
     def forget(self, path: str) -> None:
         """Forget a value that has changed, so that it is read anew."""
-        for task, shard in list(self._shards.items()):
+        for reader, shard in list(self._shards.items()):
             if shard.path == path:
-                self._shards.pop(task, None)
+                self._shards.pop(reader, None)
 
     def _open(self, paths: Sequence[str]) -> Sequence[_Shard | Exception]:
         return [_Shard(path, self._fs.open(path, "rb")) for path in paths]
+
+
+def _reader() -> asyncio.Task[Any] | threading.Thread:
+    """Return the current task, or the current thread if it runs no event loop."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        task = None
+    return threading.current_thread() if task is None else task
 
 
 class _Shard:
@@ -116,6 +140,18 @@ class _Shard:
         )
         self._blocks.update(range(first // BLOCK, (last - 1) // BLOCK + 1))
         return data[start - first : stop - first]
+
+    def read_many(self, spans: Sequence[tuple[int | None, int | None]]) -> list[bytes | Exception]:
+        """Return parts, given by start and stop as in slices, by few requests."""
+        wanted = [ranges.Wanted(number, *span) for number, span in enumerate(spans)]
+        found: list[bytes | Exception] = [b""] * len(spans)
+        source = cast("Source", self._file._source)  # noqa: SLF001 - the version that is open
+        fetches = fetches_of(source, wanted, ranges.MAX_GAP)
+        for parts in run(lambda fetch: fetch.run("return"), fetches, _CONCURRENT):
+            for number, data in parts:
+                found[number] = data
+        self.expires = time.monotonic() + PATIENCE
+        return found
 
     def _widened(self, start: int, stop: int) -> tuple[int, int]:
         """Return the range to read for a part: extended by unread blocks, first after it, then before it."""

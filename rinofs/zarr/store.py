@@ -219,8 +219,13 @@ class RinoStore(Store):
         BaseExceptionGroup
             Contains the errors; FileNotFoundError if the value does not exist.
         """
-        parts = (self.get(key, prototype, part) for part in byte_ranges)
-        found = await asyncio.gather(*parts, return_exceptions=True)
+        shard = self._shards.opened(self._path(key))
+        if shard is None:
+            parts = (self.get(key, prototype, part) for part in byte_ranges)
+            found = await asyncio.gather(*parts, return_exceptions=True)
+        else:
+            read = await run_in_thread(partial(shard.read_many, [_bounds(part) for part in byte_ranges]))
+            found = _buffers(read, prototype)
         yield _checked(key, found)
 
     def get_ranges_sync(
@@ -232,9 +237,13 @@ class RinoStore(Store):
         **_tuning: Any,
     ) -> Sequence[tuple[int, Buffer | None]]:
         """Return parts of one value with their positions; raises the same errors as `get_ranges`."""
-        path = self._path(key)
-        found = self._parts([(path, *_bounds(part)) for part in byte_ranges]) if byte_ranges else []
-        return _checked(key, [_buffer(one, prototype) if isinstance(one, bytes) else one for one in found])
+        path, spans = self._path(key), [_bounds(part) for part in byte_ranges]
+        shard = self._shards.opened(path)
+        if shard is not None:
+            found = shard.read_many(spans)
+        else:
+            found = self._parts([(path, *span) for span in spans]) if spans else []
+        return _checked(key, _buffers(found, prototype))
 
     async def exists(self, key: str) -> bool:
         """Return whether a value exists."""
@@ -355,8 +364,12 @@ class RinoStore(Store):
     ) -> Buffer | None:
         """Return a value or a part of it; None if it does not exist."""
         self._is_open = True
+        path = self._path(key)
         try:
-            data = self.fs.cat_file(self._path(key), *_bounds(byte_range))
+            if isinstance(byte_range, SuffixByteRequest) and byte_range.suffix:
+                data = self._shards.last_now(path, byte_range.suffix)
+            else:
+                data = self.fs.cat_file(path, *_bounds(byte_range))
         except _NO_FILE:
             return None
         return _buffer(data, prototype)
@@ -397,6 +410,12 @@ def _can_write(fs: RemoteFileSystem) -> bool:
 
 def _buffer(data: bytes, prototype: BufferPrototype | None) -> Buffer:
     return (prototype or default_buffer_prototype()).buffer.from_bytes(data)
+
+
+def _buffers(
+    found: Iterable[bytes | Exception], prototype: BufferPrototype
+) -> list[Buffer | BaseException | None]:
+    return [_buffer(one, prototype) if isinstance(one, bytes) else one for one in found]
 
 
 def _bounds(byte_range: ByteRequest | None) -> tuple[int | None, int | None]:

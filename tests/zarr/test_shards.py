@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,6 +69,48 @@ async def test_parts_are_of_the_version_of_the_index(store: RinoStore, fs: RinoF
     assert await asyncio.create_task(_part(store, 0, 10_000)) == NEW[:10_000]
     assert await _last(store, 100) == NEW[-100:]
     assert await _part(store, 0, 10_000) == NEW[:10_000]
+
+
+PARTS = [RangeByteRequest(start, start + 10_000) for start in range(0, SIZE - 10_000, 20_000)]
+
+
+def _expected(value: bytes) -> list[bytes]:
+    return [value[part.start : part.end] for part in PARTS]
+
+
+async def _parts(store: RinoStore) -> list[bytes]:
+    found = [one async for group in store.get_ranges("c/0", PARTS, prototype=PROTOTYPE) for one in group]
+    return [one.to_bytes() for _, one in sorted(found) if one is not None]
+
+
+async def test_parts_requested_together_are_of_the_version_of_the_index(
+    store: RinoStore, fs: RinoFileSystem, server: LiveServer
+) -> None:
+    assert await _last(store, 100) == OLD[-100:]
+    fs.pipe_file("s/c/0", NEW)  # by somebody else
+    server.reset()
+    assert await _parts(store) == _expected(OLD)
+    assert len(server.requests) <= 4
+    assert await asyncio.create_task(_parts(store)) == _expected(NEW)
+
+
+def test_a_thread_reads_the_version_of_the_index(store: RinoStore, fs: RinoFileSystem) -> None:
+    def last() -> bytes:
+        found = store.get_sync("c/0", prototype=PROTOTYPE, byte_range=SuffixByteRequest(100))
+        assert found is not None
+        return found.to_bytes()
+
+    def parts() -> list[bytes]:
+        found = store.get_ranges_sync("c/0", PARTS, prototype=PROTOTYPE)
+        return [one.to_bytes() for _, one in sorted(found) if one is not None]
+
+    assert last() == OLD[-100:]
+    fs.pipe_file("s/c/0", NEW)
+    assert parts() == _expected(OLD)
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(parts).result() == _expected(NEW)
+    assert last() == NEW[-100:]
+    assert parts() == _expected(NEW)
 
 
 async def test_a_version_is_kept_for_a_moment(
