@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import time
+import traceback
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -491,11 +492,15 @@ class ContentStream(io.RawIOBase):
         # therefore be filled in place and returned without a copy.
         store = io.BytesIO(bytes(size))
         filled = 0
-        with store.getbuffer() as view:
-            while filled < size and (count := self.readinto(view[filled : filled + PIECE])):
-                if seen is not None:
-                    seen(view[filled : filled + count])
-                filled += count
+        try:
+            with store.getbuffer() as view:
+                while filled < size and (count := self.readinto(view[filled : filled + PIECE])):
+                    if seen is not None:
+                        seen(view[filled : filled + count])
+                    filled += count
+        except BaseException as error:
+            _forget_locals(error)
+            raise
         if settle is not None:
             settle()  # a remaining view of a piece would force a copy of the buffer here
         return store.getvalue()[:filled]  # no copy if it is full
@@ -504,6 +509,22 @@ class ContentStream(io.RawIOBase):
         response, self._response = self._response, None
         if response is not None:
             response.close()
+
+
+def _forget_locals(error: BaseException) -> None:
+    """Clear the variables of the functions that an error has left, which hold views of a buffer.
+
+    Python before 3.11.9 and 3.12.3 crashes if such a view is garbage-collected together with its BytesIO
+    (https://github.com/python/cpython/issues/111049).
+    """
+    waiting: list[BaseException | None] = [error]
+    known: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if one is not None and id(one) not in known:
+            known.add(id(one))
+            traceback.clear_frames(one.__traceback__)
+            waiting += [one.__cause__, one.__context__]
 
 
 def open_content(
