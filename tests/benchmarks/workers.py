@@ -94,7 +94,7 @@ CASES = (
 class _Servers:
     """Starts workers, and the databases and the store that they share.
 
-    There are two databases, since the contents of a database are either in the store or in a folder.
+    There are three databases, since the contents of a database are either in the store or in one folder.
     """
 
     def __init__(self, stack: ExitStack, folder: Path) -> None:
@@ -104,7 +104,7 @@ class _Servers:
         self._database = stack.enter_context(postgres())
         self._names = {}
         self.tokens = {}
-        for contents in ("s3", "folder"):
+        for contents in ("s3", "folder", "folder behind nginx"):
             url = self._database.new_database(schema=True)
             self._names[contents] = url.rpartition("/")[2]
             self.tokens[contents] = _add_users(url)
@@ -117,7 +117,7 @@ class _Servers:
         database, store = far or self._ports
         variables = {
             "RINOFS_DATABASE": self._database.url(self._names[contents], port=database, scheme="postgresql"),
-            "RINOFS_BLOBS": "s3://bench/workers" if contents == "s3" else contents,
+            "RINOFS_BLOBS": "s3://bench/workers" if contents == "s3" else "folder",
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{store}",
             "AWS_ACCESS_KEY_ID": "any",
             "AWS_SECRET_ACCESS_KEY": "any",
@@ -207,8 +207,8 @@ def _far(shared: _Servers) -> Setting:
 
 
 def _behind_nginx(shared: _Servers, stack: ExitStack, folder: Path) -> Setting:
-    worker = shared.worker("served", contents="folder")
-    token = shared.tokens["folder"][0]
+    worker = shared.worker("served", contents="folder behind nginx")
+    token = shared.tokens["folder behind nginx"][0]
     address = worker.url.removeprefix("http://")
     plain, secure = folder / "nginx", folder / "nginx-tls"
     for own in (plain, secure):
