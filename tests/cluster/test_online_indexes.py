@@ -80,7 +80,7 @@ def waits(url: str, how: str = "CREATE INDEX%") -> list[int]:
 def test_others_write_meanwhile(services: Services, url: str, tmp_path: Path) -> None:
     bob = services.accounts.add_user("bob")
     with unfinished_write(url):
-        process = adding(url, tmp_path / "admin")
+        process = adding(url, tmp_path / "server")
         wait_until(lambda: process.poll() is not None or waits(url))
         services.store.create_object(bob, NewObject(None, "meanwhile", metadata={"rate": 2}))
         assert services.store.count(bob, {"rate": 2}) == 1
@@ -94,7 +94,7 @@ def test_others_write_meanwhile(services: Services, url: str, tmp_path: Path) ->
 
 def test_an_interrupted_one_leaves_nothing(services: Services, url: str, tmp_path: Path) -> None:
     with unfinished_write(url):
-        process = adding(url, tmp_path / "admin")
+        process = adding(url, tmp_path / "server")
         wait_until(lambda: process.poll() is not None or waits(url))
         assert in_database(url)
         process.send_signal(signal.SIGINT)
@@ -108,7 +108,7 @@ def test_an_interrupted_one_leaves_nothing(services: Services, url: str, tmp_pat
 def test_what_a_killed_one_left_is_made_anew(services: Services, url: str, tmp_path: Path) -> None:
     fields = FieldIndexes(services.database)
     with unfinished_write(url):
-        process = adding(url, tmp_path / "admin")
+        process = adding(url, tmp_path / "server")
         wait_until(lambda: process.poll() is not None or waits(url))
         process.kill()
         process.communicate(timeout=60)
@@ -126,9 +126,9 @@ def test_what_a_killed_one_left_is_made_anew(services: Services, url: str, tmp_p
 
 def test_of_two_at_once_the_second_finds_it(services: Services, url: str, tmp_path: Path) -> None:
     with unfinished_write(url):
-        first = adding(url, tmp_path / "admin")
+        first = adding(url, tmp_path / "server")
         wait_until(lambda: first.poll() is not None or waits(url))
-        second, other = adding(url, tmp_path / "admin"), adding(url, tmp_path / "admin", "other")
+        second, other = adding(url, tmp_path / "server"), adding(url, tmp_path / "admin", "other")
     assert (first.wait(60), other.wait(60), second.wait(60)) == (0, 0, 1)
     assert "has an index" in str(second.communicate()[1])
     assert made(services) == ["other", "rate"]
