@@ -128,7 +128,7 @@ def test_of_two_at_once_the_second_finds_it(services: Services, url: str, tmp_pa
     with unfinished_write(url):
         first = adding(url, tmp_path / "server")
         wait_until(lambda: first.poll() is not None or waits(url))
-        second, other = adding(url, tmp_path / "server"), adding(url, tmp_path / "admin", "other")
+        second, other = adding(url, tmp_path / "server"), adding(url, tmp_path / "server", "other")
     assert (first.wait(60), other.wait(60), second.wait(60)) == (0, 0, 1)
     assert "has an index" in str(second.communicate()[1])
     assert made(services) == ["other", "rate"]
