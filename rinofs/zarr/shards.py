@@ -57,26 +57,31 @@ class ShardReads:
 
     def __init__(self, fs: RemoteFileSystem) -> None:
         self._fs = fs
+        self._lock = threading.Lock()  # of the mapping, which all tasks and threads change
         self._shards: WeakKeyDictionary[asyncio.Task[Any] | threading.Thread, _Shard] = WeakKeyDictionary()
         self._opening: Batcher[str, _Shard] = Batcher(self._open, _ONE)
         self._parts: Batcher[Part, bytes] = Batcher(_read, _ONE)
 
     async def last(self, path: str, count: int) -> bytes:
         """Return the last bytes of a value, and remember its version for the task."""
-        shard = self._shards[_reader()] = await self._opening.ask(path)
+        shard = await self._opening.ask(path)
+        self._remember(shard)
         return await self._part(shard, max(shard.size - count, 0), shard.size)
 
     def last_now(self, path: str, count: int) -> bytes:
         """Return the last bytes as `last` does, for a thread."""
-        shard = self._shards[_reader()] = _Shard(path, self._fs.open(path, "rb"))
-        start = max(shard.size - count, 0)
-        data = shard.read(start, shard.size) if shard.size else b""
-        shard.expires = time.monotonic() + PATIENCE
-        return data
+        [shard] = self._open([path])
+        self._remember(shard)
+        return shard.read_one(-count, None)
+
+    def _remember(self, shard: _Shard) -> None:
+        with self._lock:
+            self._shards[_reader()] = shard
 
     def opened(self, path: str) -> _Shard | None:
         """Return the version whose end the task or thread has just read; None if it has not."""
-        shard = self._shards.get(_reader())
+        with self._lock:
+            shard = self._shards.get(_reader())
         return None if shard is None or shard.path != path or time.monotonic() > shard.expires else shard
 
     async def part(self, path: str, start: int, stop: int) -> bytes | None:
@@ -98,11 +103,12 @@ class ShardReads:
 
     def forget(self, path: str) -> None:
         """Forget a value that has changed, so that it is read anew."""
-        for reader, shard in list(self._shards.items()):
-            if shard.path == path:
-                self._shards.pop(reader, None)
+        with self._lock:
+            for reader, shard in list(self._shards.items()):
+                if shard.path == path:
+                    self._shards.pop(reader, None)
 
-    def _open(self, paths: Sequence[str]) -> Sequence[_Shard | Exception]:
+    def _open(self, paths: Sequence[str]) -> list[_Shard]:
         return [_Shard(path, self._fs.open(path, "rb")) for path in paths]
 
 
@@ -152,6 +158,13 @@ class _Shard:
                 found[number] = data
         self.expires = time.monotonic() + PATIENCE
         return found
+
+    def read_one(self, start: int | None, stop: int | None) -> bytes:
+        """Return a part as `read_many` does, or raise its error."""
+        [data] = self.read_many([(start, stop)])
+        if isinstance(data, Exception):
+            raise data
+        return data
 
     def _widened(self, start: int, stop: int) -> tuple[int, int]:
         """Return the range to read for a part: extended by unread blocks, first after it, then before it."""

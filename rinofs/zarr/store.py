@@ -364,12 +364,14 @@ class RinoStore(Store):
     ) -> Buffer | None:
         """Return a value or a part of it; None if it does not exist."""
         self._is_open = True
-        path = self._path(key)
+        path, span = self._path(key), _bounds(byte_range)
         try:
             if isinstance(byte_range, SuffixByteRequest) and byte_range.suffix:
                 data = self._shards.last_now(path, byte_range.suffix)
+            elif isinstance(byte_range, RangeByteRequest) and (shard := self._shards.opened(path)):
+                data = shard.read_one(*span)
             else:
-                data = self.fs.cat_file(path, *_bounds(byte_range))
+                data = self.fs.cat_file(path, *span)
         except _NO_FILE:
             return None
         return _buffer(data, prototype)

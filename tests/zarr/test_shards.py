@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -111,6 +113,56 @@ def test_a_thread_reads_the_version_of_the_index(store: RinoStore, fs: RinoFileS
         assert other.submit(parts).result() == _expected(NEW)
     assert last() == NEW[-100:]
     assert parts() == _expected(NEW)
+
+
+def test_a_thread_reads_a_single_part_of_the_version_of_the_index(
+    store: RinoStore, fs: RinoFileSystem
+) -> None:
+    def read(part: RangeByteRequest | SuffixByteRequest) -> bytes:
+        found = store.get_sync("c/0", prototype=PROTOTYPE, byte_range=part)
+        assert found is not None
+        return found.to_bytes()
+
+    assert read(SuffixByteRequest(100)) == OLD[-100:]
+    fs.pipe_file("s/c/0", NEW)
+    assert read(PARTS[0]) == _expected(OLD)[0]
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(read, PARTS[0]).result() == _expected(NEW)[0]
+
+
+def test_threads_that_read_and_write_disturb_no_other(store: RinoStore) -> None:
+    """Many threads read an index for the first time while others forget values that they write."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    failures: list[RuntimeError] = []
+    done = threading.Event()
+
+    def forget() -> None:
+        while not done.is_set():
+            try:
+                store._shards.forget("s/c/1")
+            except RuntimeError as error:
+                failures.append(error)
+
+    def read(_number: int) -> None:
+        store.get_sync("c/0", prototype=PROTOTYPE, byte_range=SuffixByteRequest(100))
+
+    writers = [threading.Thread(target=forget) for _ in range(2)]
+    try:
+        for writer in writers:
+            writer.start()
+        for _ in range(8):
+            readers = [threading.Thread(target=read, args=[number]) for number in range(16)]
+            for reader in readers:
+                reader.start()
+            for reader in readers:
+                reader.join()
+    finally:
+        done.set()
+        for writer in writers:
+            writer.join()
+        sys.setswitchinterval(before)
+    assert failures == []
 
 
 async def test_a_version_is_kept_for_a_moment(
