@@ -6,7 +6,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rinofs.server.auth.accounts import COMMAND_LINE
 from rinofs.server.blobs.mixed import MixedBlobStore
 from rinofs.server.blobs.object_store import blobs_folder
 from rinofs.server.blobs.store import is_object_key
@@ -15,7 +14,7 @@ from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.migrations import upgrade
 from rinofs.server.catalog.postgres.database_copy import DatabaseCopyError, copy_database
 from rinofs.server.catalog.sharing.machines import Machine, claim_folder
-from rinofs.server.catalog.users.audit import AuditEvent
+from rinofs.server.catalog.users.audit import COMMAND_LINE, AuditEvent
 from rinofs.server.errors import ApiError
 from rinofs.server.folder import DATABASE
 from rinofs.server.maintenance import fsck

@@ -61,7 +61,7 @@ class Services:
     datapacks : DatapackStore
         Datapacks.
     accounts : Accounts
-        Users and their tokens.
+        Users, with their passwords and tokens.
     clients : Clients
         Registered programs (OAuth2 clients).
     grants : Grants

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rinofs.server.app import create_app
-from rinofs.server.auth.accounts import new_token
+from rinofs.server.auth.account_tokens import new_token
 from rinofs.server.runner import Server, endpoint_url, exclusive, listen
 from rinofs.server.settings import ServerSettings
 from rinofs.testing.recording import Recorder, droppable_protocol
@@ -58,7 +58,7 @@ class LiveServer:
         self._recorder = recorder
         self._password: str | None = None
         self._user = self._services.accounts.user(USERNAME) or services.accounts.add_user(USERNAME)
-        services.accounts.set_token(self._user, token)
+        services.accounts.tokens.set_primary(self._user, token)
 
     @property
     def password(self) -> str:
@@ -91,7 +91,7 @@ class LiveServer:
     def add_user(self, name: str, *, password: str | None = None) -> str:
         """Create another user; returns a token."""
         user: User = self._services.accounts.add_user(name, password=password)
-        return self._services.accounts.mint_token(user)
+        return self._services.accounts.tokens.create(user)
 
     def add_client(self, name: str, *redirect_uris: str, public: bool = False) -> tuple[str, str | None]:
         """Register an OAuth client; returns its id and secret.

@@ -16,7 +16,8 @@ import aiohttp
 import trustme
 
 from rinofs import RinoFileSystem
-from rinofs.server.auth.accounts import Accounts, new_token
+from rinofs.server.auth.account_tokens import new_token
+from rinofs.server.auth.accounts import Accounts
 from rinofs.server.catalog.database import Database
 from tests.benchmarks.contenders import AFTER, MEBIBYTE, Place, scratch
 from tests.benchmarks.data import make_file
@@ -142,7 +143,7 @@ def _add_users(url: str) -> list[str]:
     database = Database(url)
     accounts = Accounts(database)
     for number, token in enumerate(tokens):
-        accounts.set_token(accounts.add_user(f"user{number}"), token)
+        accounts.tokens.set_primary(accounts.add_user(f"user{number}"), token)
     accounts.close()
     database.close()
     return tokens

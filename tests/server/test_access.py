@@ -16,7 +16,7 @@ import requests
 from starlette.routing import Route
 
 from rinofs.server.app import create_app
-from rinofs.server.auth.accounts import ACCESS, READ
+from rinofs.server.auth.account_tokens import ACCESS, READ
 from rinofs.server.settings import ServerSettings
 from rinofs.testing import live_server
 from tests.server.browsing import Browser, Program
@@ -151,13 +151,13 @@ def stage() -> Iterator[Stage]:
         program, browser = Program.register(server), Browser()
         browser.log_in(program.url(), "owner", PASSWORD)
         accounts.set_password(user, PASSWORD + "!")
-        revoked = accounts.mint_token(user, name="revoked")
-        accounts.end_token(user, "revoked")
+        revoked = accounts.tokens.create(user, name="revoked")
+        accounts.tokens.revoke_by_name(user, "revoked")
         tokens = {
-            "owner": accounts.mint_token(user),
+            "owner": accounts.tokens.create(user),
             "other user": server.add_user("other"),
-            "read-only": accounts.mint_token(user, scope=READ, name="reading"),
-            "expired": accounts.mint_token(user, kind=ACCESS, lifetime=-60),
+            "read-only": accounts.tokens.create(user, scope=READ, name="reading"),
+            "expired": accounts.tokens.create(user, kind=ACCESS, lifetime=-60),
             "revoked": revoked,
             "program": granted(program),
             "ended session": ended,

@@ -19,13 +19,14 @@ from rinofs.cli.errors import FAILED, CommandError
 from rinofs.cli.output import counted, human, show_json, write_lines
 from rinofs.errors import visible
 from rinofs.server import maintenance
-from rinofs.server.auth.accounts import COMMAND_LINE, READ, Accounts, new_token
+from rinofs.server.auth.account_tokens import READ, new_token
+from rinofs.server.auth.accounts import Accounts
 from rinofs.server.auth.initial import prepare_user
 from rinofs.server.blobs.store import BucketError
 from rinofs.server.catalog.migrations import initialize, schema_problem, turn
 from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
 from rinofs.server.catalog.queries.indexes import FieldIndexes, indexed, shown
-from rinofs.server.catalog.users.audit import AuditEvent, entries
+from rinofs.server.catalog.users.audit import COMMAND_LINE, AuditEvent, entries
 from rinofs.server.errors import ApiError, Conflict
 from rinofs.server.folder import DATABASE, DataDirError, prepare_folder, private_files
 from rinofs.server.services import open_database, open_services
@@ -142,7 +143,7 @@ def add_user(
     token = new_token()
     with opened(data_dir, may_be_new=True) as services:
         made = services.accounts.add_user(name, password=password)
-        services.accounts.set_token(made, token)
+        services.accounts.tokens.set_primary(made, token)
     write_lines([json.dumps({"username": name, "token": token})])
 
 
@@ -223,7 +224,7 @@ def token() -> None:
 def add_token(username: str, name: str, read_only: bool, lifetime: int | None, data_dir: Path) -> None:
     """Create a token called NAME for a user, and print it as JSON. It is not shown again."""
     with opened(data_dir) as services:
-        made = services.accounts.mint_token(
+        made = services.accounts.tokens.create(
             _user(services, username), name=name, scope=READ if read_only else None, lifetime=lifetime
         )
     write_lines([json.dumps({"username": username, "name": name, "token": made})])
@@ -236,7 +237,7 @@ def add_token(username: str, name: str, read_only: bool, lifetime: int | None, d
 def list_tokens(username: str, data_dir: Path, as_json: bool) -> None:
     """List the tokens of a user: name, expiry, last use. The tokens themselves are not stored."""
     with opened(data_dir) as services:
-        found = services.accounts.tokens(_user(services, username))
+        found = services.accounts.tokens.of_user(_user(services, username))
     show_tokens([one.to_json() for one in found], as_json=as_json)
 
 
@@ -247,7 +248,7 @@ def list_tokens(username: str, data_dir: Path, as_json: bool) -> None:
 def revoke_token(username: str, name_or_id: str, data_dir: Path) -> None:
     """Revoke a token of a user. A running server notices within seconds."""
     with opened(data_dir) as services:
-        ended = services.accounts.end_token(_user(services, username), name_or_id)
+        ended = services.accounts.tokens.revoke_by_name(_user(services, username), name_or_id)
     click.echo(f"Revoked the token {visible(ended.name or str(ended.id))} of {visible(username)}.")
 
 

@@ -20,7 +20,6 @@ from rinofs.cli.errors import FAILED, CommandError
 from rinofs.cli.output import counted, human, show_json, write_lines
 from rinofs.cli.progress import Progress
 from rinofs.server import maintenance
-from rinofs.server.auth.accounts import COMMAND_LINE
 from rinofs.server.backups import BackupError, BackupReport, back_up
 from rinofs.server.backups import restore as restore_backup
 from rinofs.server.blobs.folders import FolderInUseError
@@ -29,7 +28,7 @@ from rinofs.server.blobs.object_store import checked
 from rinofs.server.blobs.store import BucketError
 from rinofs.server.catalog.postgres.database_copy import DatabaseCopyError
 from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
-from rinofs.server.catalog.users.audit import AuditEvent
+from rinofs.server.catalog.users.audit import COMMAND_LINE, AuditEvent
 from rinofs.server.errors import ApiError
 from rinofs.server.folder import DataDirError, prepare_folder, private_files
 from rinofs.server.moving import MoveReport, check_copy, copy_folder, move_contents

@@ -345,9 +345,9 @@ async def authorized(
         If the token is read-only.
     """
     presented = presented_token(request)
-    token = services.accounts.remembered.get(presented)
+    token = services.accounts.tokens.remembered.get(presented)
     if token is None:
-        token = await run_in_thread(services.accounts.authenticate, presented, granted=granted)
+        token = await run_in_thread(services.accounts.tokens.authenticate, presented, granted=granted)
     request.scope.get(SENDER, []).append(token.user.username)
     request.scope[HELD] = workers.memory.held_by(token.user.id)
     if changes and token.read_only:

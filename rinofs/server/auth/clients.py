@@ -6,10 +6,10 @@ import secrets
 import uuid
 from typing import TYPE_CHECKING
 
-from rinofs.server.auth.accounts import COMMAND_LINE, new_token, token_digest
+from rinofs.server.auth.account_tokens import new_token, token_digest
 from rinofs.server.auth.redirect_uris import check_redirect_uri
 from rinofs.server.catalog.users import grants as rows
-from rinofs.server.catalog.users.audit import AuditEvent
+from rinofs.server.catalog.users.audit import COMMAND_LINE, AuditEvent
 from rinofs.server.catalog.users.grants import Client
 from rinofs.server.errors import BadRequest
 

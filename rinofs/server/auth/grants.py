@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rinofs.server.auth.accounts import OAUTH, token_digest
+from rinofs.server.auth.account_tokens import OAUTH, token_digest
 from rinofs.server.catalog.users import grants as rows
 from rinofs.server.catalog.users.accounts import add_token
 from rinofs.server.catalog.users.audit import AuditEvent

@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from rinofs.server.auth.accounts import new_token
+from rinofs.server.auth.account_tokens import new_token
 from rinofs.server.auth.passwords import check_new_password
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def prepare_user(
         password = secrets.token_urlsafe(12) if password is None else password
         user = accounts.add_user(username)
     if token is not None:
-        accounts.set_token(user, token)
+        accounts.tokens.set_primary(user, token)
     if password is not None and not accounts.is_password(user, password):
         accounts.set_password(user, password)
     return InitialCredentials(token, password)

@@ -17,7 +17,7 @@ from oauthlib.oauth2 import (
 )
 from starlette.responses import Response
 
-from rinofs.server.auth.accounts import new_token
+from rinofs.server.auth.account_tokens import new_token
 from rinofs.server.auth.grants import ACCESS_LIFETIME, new_refresh_token
 from rinofs.server.auth.oauth_rules import CodeGrant, Rules, check_authorization
 from rinofs.server.errors import BadRequest, UnsupportedMedia

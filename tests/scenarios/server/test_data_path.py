@@ -12,7 +12,7 @@ import pytest
 import requests
 
 import rinofs.server
-from rinofs.server.auth import accounts
+from rinofs.server.auth import account_tokens
 from rinofs.testing import live_server
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Trace:
 @pytest.fixture
 def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[LiveServer, Trace]]:
     # Looking up who a token belongs to is no part of each request: that is known for a while.
-    monkeypatch.setattr(accounts, "REMEMBERED", 3600.0)
+    monkeypatch.setattr(account_tokens, "REMEMBERED", 3600.0)
     trace, collected = Trace(), Collected()
     logger = logging.getLogger("rinofs.server")
     level = logger.level

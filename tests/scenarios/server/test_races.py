@@ -60,7 +60,7 @@ class Workers:
     def user(self, name: str, password: str | None = None) -> tuple[User, list[Api]]:
         """Make a user; return it with the API of each worker."""
         user = self.services.accounts.add_user(name, password=password)
-        token = self.services.accounts.mint_token(user)
+        token = self.services.accounts.tokens.create(user)
         return user, [Api(url, token) for url in self.urls]
 
     def at_once(self, work: Callable[[str], Any], times: int = 1) -> list[Any]:
@@ -357,7 +357,7 @@ def test_a_worker_that_was_stopped_for_too_long_commits_nothing(s3_url: str, tmp
     )
     services = open_services(settings)
     user = services.accounts.add_user("ada")
-    token = services.accounts.mint_token(user)
+    token = services.accounts.tokens.create(user)
     with worker("--data", str(tmp_path / "w"), "--database", database, "--blobs", s3_url) as process:
         Api(process.endpoint_url, token).file("before", b"before")
         content = os.urandom(3 * 1024 * 1024)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from rinofs.server.api.rinocloud.routes import BASE, ENDPOINTS
-from rinofs.server.auth.accounts import ACCESS, Accounts
+from rinofs.server.auth.account_tokens import ACCESS
+from rinofs.server.auth.accounts import Accounts
 from tests.server.client import Api, Files
 from tests.server.databases import opened_database
 
@@ -88,7 +89,7 @@ def expired(server: LiveServer) -> str:
     accounts = Accounts(database)
     user = accounts.user(server.username)
     assert user is not None
-    token = accounts.mint_token(user, kind=ACCESS, lifetime=-60)
+    token = accounts.tokens.create(user, kind=ACCESS, lifetime=-60)
     database.close()
     return token
 

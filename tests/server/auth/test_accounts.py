@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import select
 
-from rinofs.server.auth.accounts import ACCESS, REMEMBERED, Accounts, new_token
+from rinofs.server.auth.account_tokens import ACCESS, REMEMBERED, new_token
+from rinofs.server.auth.accounts import Accounts
 from rinofs.server.auth.passwords import Passwords
 from rinofs.server.catalog.records import NewObject
 from rinofs.server.catalog.structures import structure_of
@@ -51,84 +52,84 @@ def ada(accounts: Accounts) -> User:
 
 
 def test_a_token_signs_its_user_in(accounts: Accounts, ada: User) -> None:
-    token = accounts.mint_token(ada)
-    assert accounts.authenticate(token).user == ada
+    token = accounts.tokens.create(ada)
+    assert accounts.tokens.authenticate(token).user == ada
     assert token.startswith("rino_")
     assert len(token) >= len("rino_") + 43  # 256 bits in base64
     with pytest.raises(Unauthorized):
-        accounts.authenticate(token + "x")
+        accounts.tokens.authenticate(token + "x")
     with pytest.raises(Unauthorized):
-        accounts.authenticate("")
+        accounts.tokens.authenticate("")
 
 
 def test_a_revoked_token_is_refused_at_once(accounts: Accounts, ada: User) -> None:
-    token = accounts.mint_token(ada)
-    accounts.authenticate(token)
-    assert accounts.remembered.get(token).user == ada
-    accounts.revoke_token(token)
-    assert accounts.remembered.get(token) is None
+    token = accounts.tokens.create(ada)
+    accounts.tokens.authenticate(token)
+    assert accounts.tokens.remembered.get(token).user == ada
+    accounts.tokens.revoke(token)
+    assert accounts.tokens.remembered.get(token) is None
     with pytest.raises(Unauthorized):
-        accounts.authenticate(token)
+        accounts.tokens.authenticate(token)
 
 
 def test_a_token_is_looked_up_again_after_a_moment(accounts: Accounts, ada: User, clock: Clock) -> None:
-    token = accounts.mint_token(ada)
-    accounts.authenticate(token)
+    token = accounts.tokens.create(ada)
+    accounts.tokens.authenticate(token)
     clock.time += REMEMBERED + 1
-    assert accounts.remembered.get(token) is None
+    assert accounts.tokens.remembered.get(token) is None
 
 
 def test_an_expired_token_is_refused(accounts: Accounts, ada: User, clock: Clock) -> None:
-    token = accounts.mint_token(ada, kind=ACCESS, lifetime=60)
-    assert accounts.authenticate(token).user == ada
-    assert accounts.remembered.get(token) is None
+    token = accounts.tokens.create(ada, kind=ACCESS, lifetime=60)
+    assert accounts.tokens.authenticate(token).user == ada
+    assert accounts.tokens.remembered.get(token) is None
     clock.time += 61
     with pytest.raises(Unauthorized):
-        accounts.authenticate(token)
+        accounts.tokens.authenticate(token)
 
 
 def test_a_lasting_token_is_handed_back_and_an_access_token_exchanged(accounts: Accounts, ada: User) -> None:
-    lasting = accounts.mint_token(ada)
-    assert accounts.lasting_token(lasting) == lasting
-    passing = accounts.mint_token(ada, kind=ACCESS, lifetime=60, by_password=True)
-    made = accounts.lasting_token(passing)
+    lasting = accounts.tokens.create(ada)
+    assert accounts.tokens.lasting(lasting) == lasting
+    passing = accounts.tokens.create(ada, kind=ACCESS, lifetime=60, by_password=True)
+    made = accounts.tokens.lasting(passing)
     assert made not in {passing, lasting}
-    assert accounts.lasting_token(made) == made
+    assert accounts.tokens.lasting(made) == made
     # Once: who finds the access token later gets nothing that lasts longer.
-    assert accounts.lasting_token(passing) == passing
+    assert accounts.tokens.lasting(passing) == passing
 
 
 def test_a_given_token_takes_the_place_of_the_one_before(accounts: Accounts, ada: User) -> None:
-    minted = accounts.mint_token(ada)
-    accounts.set_token(ada, "first")
-    accounts.authenticate("first")
-    accounts.set_token(ada, "second")
-    assert accounts.authenticate("second").user == ada
-    assert accounts.authenticate(minted).user == ada
+    minted = accounts.tokens.create(ada)
+    accounts.tokens.set_primary(ada, "first")
+    accounts.tokens.authenticate("first")
+    accounts.tokens.set_primary(ada, "second")
+    assert accounts.tokens.authenticate("second").user == ada
+    assert accounts.tokens.authenticate(minted).user == ada
     with pytest.raises(Unauthorized):
-        accounts.authenticate("first")
-    accounts.set_token(ada, minted)
-    assert accounts.authenticate(minted).user == ada
+        accounts.tokens.authenticate("first")
+    accounts.tokens.set_primary(ada, minted)
+    assert accounts.tokens.authenticate(minted).user == ada
 
 
 def test_two_users_cannot_have_one_token(accounts: Accounts, ada: User) -> None:
-    accounts.set_token(ada, "shared")
+    accounts.tokens.set_primary(ada, "shared")
     with pytest.raises(Conflict) as refused:
-        accounts.set_token(accounts.add_user("bob"), "shared")
+        accounts.tokens.set_primary(accounts.add_user("bob"), "shared")
     assert "shared" not in refused.value.message
-    assert accounts.authenticate("shared").user == ada
+    assert accounts.tokens.authenticate("shared").user == ada
 
 
 def test_a_token_that_another_process_ended_makes_no_other(
     services: Services, accounts: Accounts, ada: User
 ) -> None:
-    token = accounts.mint_token(ada)
-    parent = accounts.authenticate(token)
-    services.accounts.revoke_token(token)
-    assert accounts.remembered.get(token) is not None
+    token = accounts.tokens.create(ada)
+    parent = accounts.tokens.authenticate(token)
+    services.accounts.tokens.revoke(token)
+    assert accounts.tokens.remembered.get(token) is not None
     with pytest.raises(Unauthorized):
-        accounts.derive_token(parent, "to go on with")
-    assert accounts.tokens(ada) == []
+        accounts.tokens.derive(parent, "to go on with")
+    assert accounts.tokens.of_user(ada) == []
 
 
 def test_nothing_comes_of_a_password_that_is_changed_while_it_is_checked(
@@ -148,7 +149,7 @@ def test_nothing_comes_of_a_password_that_is_changed_while_it_is_checked(
     services.accounts.set_password(ada, "difference")
     with pytest.raises(Unauthorized):
         accounts.change_password(ada, "difference", "another one", "127.0.0.1")
-    assert accounts.tokens(ada) == []
+    assert accounts.tokens.of_user(ada) == []
     assert accounts.is_password(ada, "analytical")
 
 
@@ -166,7 +167,7 @@ def test_what_a_removed_user_stores_is_no_conflict(services: Services, accounts:
 @pytest.mark.parametrize("token", ["", "two words", "line\nbreak", "é"])
 def test_a_token_that_no_header_can_carry_is_refused(accounts: Accounts, ada: User, token: str) -> None:
     with pytest.raises(BadRequest, match="token"):
-        accounts.set_token(ada, token)
+        accounts.tokens.set_primary(ada, token)
 
 
 @pytest.mark.parametrize("name", ["", " ", "a/b", "a\nb", "x" * 256])
@@ -247,9 +248,9 @@ def test_many_attempts_at_once_do_not_get_around_the_wait(accounts: Accounts, ad
 def test_neither_tokens_nor_passwords_are_found_in_the_database(
     services: Services, accounts: Accounts, ada: User
 ) -> None:
-    accounts.set_token(ada, "canary-token-1")
-    minted = accounts.mint_token(ada, kind=ACCESS, lifetime=60)
-    accounts.authenticate("canary-token-1")
+    accounts.tokens.set_primary(ada, "canary-token-1")
+    minted = accounts.tokens.create(ada, kind=ACCESS, lifetime=60)
+    accounts.tokens.authenticate("canary-token-1")
     folder = services.settings.data_dir
     kept = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
     kept += kept_bytes(services.settings)

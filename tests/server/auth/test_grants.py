@@ -67,7 +67,7 @@ class Flow:
 
     def opens(self, access: str) -> bool:
         try:
-            return self.accounts.authenticate(access, granted=True).user == self.user
+            return self.accounts.tokens.authenticate(access, granted=True).user == self.user
         except Unauthorized:
             return False
 
@@ -119,7 +119,7 @@ def test_an_access_token_is_good_for_an_hour(flow: Flow) -> None:
 def test_what_is_granted_opens_nothing_else(flow: Flow) -> None:
     flow.tokens(access="access")
     with pytest.raises(Unauthorized, match="repovizz2"):
-        flow.accounts.authenticate("access")
+        flow.accounts.tokens.authenticate("access")
 
 
 def test_a_refresh_token_may_be_sent_again_within_the_grace(flow: Flow) -> None:

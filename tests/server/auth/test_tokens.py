@@ -132,7 +132,7 @@ def test_a_sign_in_is_exchanged_once(server: LiveServer, name: str) -> None:
 
 
 def test_a_change_of_the_password_ends_what_came_of_it(server: LiveServer, name: str) -> None:
-    primary = server._services.accounts.mint_token(server._services.accounts.user(name), name="an admin's")
+    primary = server._services.accounts.tokens.create(server._services.accounts.user(name), name="an admin's")
     kept = kept_token(server, name)
     made_of_it = made(Api(server.endpoint_url, kept), name="made of it")
     made_of_another = made(Api(server.endpoint_url, primary), name="made of another")

@@ -373,8 +373,8 @@ def test_two_workers_share_a_database(url: str, tmp_path: Path) -> None:
     settings = ServerSettings(tmp_path, database_url=url)
     with closing(open_services(settings)) as one, closing(open_services(settings)) as two:
         user: User = one.accounts.add_user("ada")
-        token = one.accounts.mint_token(user)
-        assert two.accounts.authenticate(token) is not None
+        token = one.accounts.tokens.create(user)
+        assert two.accounts.tokens.authenticate(token) is not None
         new = NewObject(None, "file")
         with one.blobs.new_upload() as sent:
             sent.write(b"content")

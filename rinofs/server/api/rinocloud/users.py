@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from rinofs.server.api.calls import Call, address_of, presented_token, run_in_thread
 from rinofs.server.api.rinocloud.requests import text, whole_number
-from rinofs.server.auth.accounts import ACCESS, READ
+from rinofs.server.auth.account_tokens import ACCESS, READ
 from rinofs.server.auth.oauth import MAX_FORM
 from rinofs.server.auth.passwords import check_new_password
 from rinofs.server.errors import BadRequest, Forbidden, NotFound, Unauthorized
@@ -46,13 +46,13 @@ async def _lasting(call: Call) -> str:
     if call.token.kind != ACCESS:
         return presented_token(call.request)
     presented = presented_token(call.request)
-    return await run_in_thread(call.services.accounts.lasting_token, presented, source=call.address)
+    return await run_in_thread(call.services.accounts.tokens.lasting, presented, source=call.address)
 
 
 async def list_tokens(call: Call) -> Response:
     """List the tokens of the user, without their values."""
     _extended(call)
-    found = await call.run_in_thread(call.services.accounts.tokens)
+    found = await call.run_in_thread(call.services.accounts.tokens.of_user)
     listed = [{**one.to_json(), "current": one.id == call.token.id} for one in found]
     return json_response({"result": listed}, headers=_NO_STORE)
 
@@ -65,14 +65,14 @@ async def create_token(call: Call) -> Response:
     if name is None:
         raise BadRequest("name: what to call the token is missing", field="name")
     made = await run_in_thread(
-        call.services.accounts.derive_token,
+        call.services.accounts.tokens.derive,
         call.token,
         name,
         scope=_scope(fields),
         lifetime=_lifetime(fields),
         source=call.address,
     )
-    found = await run_in_thread(call.services.accounts.authenticate, made)
+    found = await run_in_thread(call.services.accounts.tokens.authenticate, made)
     return json_response({"token": made, **found.to_json()}, 201, _NO_STORE)
 
 
@@ -99,7 +99,9 @@ async def delete_token(call: Call) -> Response:
     called = fields.get("id")
     if isinstance(called, bool) or not isinstance(called, int | str):
         raise BadRequest("id: the id or name of a token is missing", field="id")
-    ended = await call.run_in_thread(call.services.accounts.end_token, called, source=call.address)
+    ended = await call.run_in_thread(
+        call.services.accounts.tokens.revoke_by_name, called, source=call.address
+    )
     return json_response(ended.to_json(), headers=_NO_STORE)
 
 
@@ -163,7 +165,7 @@ def revocation(services: Services) -> Callable[[Request], Awaitable[Response]]:
         if not isinstance(presented, str) or not presented:
             return _refused("invalid_request", "token: the token to revoke is missing")
         source = address_of(request)
-        if not await run_in_thread(services.accounts.revoke_token, presented, source=source):
+        if not await run_in_thread(services.accounts.tokens.revoke, presented, source=source):
             return _refused("unsupported_token_type", "token: this token cannot be revoked here")
         return json_response({}, headers=_NO_STORE)
 

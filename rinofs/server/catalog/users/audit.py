@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
     from sqlalchemy import ColumnElement, Connection, Table
 
-__all__ = ["AuditEvent", "Entry", "add", "entries", "expired", "oldest_failure"]
+__all__ = ["COMMAND_LINE", "AuditEvent", "Entry", "add", "entries", "expired", "oldest_failure"]
 
 KEPT = 400 * 24 * 3600
 """Seconds for which entries are kept."""
 MOST_FAILURES = 100_000
 """Failed sign-ins that are kept, so that password guessing cannot fill the disk."""
+COMMAND_LINE = "command line"
+"""Source of changes that were not made by a request."""
 _LONGEST_TEXT = 1000
 
 
