@@ -76,6 +76,36 @@ def test_content_decides_what_a_file_is(head: bytes, mime: str | None, expected:
 
 
 @pytest.mark.parametrize(
+    "label", ["CDF", "riff", "RIFX", "caff", "ID3", "OggS", "fLaC", "GIF8", "FORM", "NIST_1A"]
+)
+@pytest.mark.parametrize("rest", ["", "_length", " 12345678", ".x"])
+def test_a_label_that_begins_as_a_binary_format_does(
+    read: Callable[..., xr.Dataset], label: str, rest: str
+) -> None:
+    found = read(f"{label}{rest},x\n0.5,1\n0.25,2\n").to_dataarray()
+    assert found.values.tolist() == [[[0.5, 1], [0.25, 2]]]
+
+
+@pytest.mark.parametrize(
+    ("container", "subtype"),
+    [
+        ("AU", "PCM_16"),
+        ("W64", "PCM_16"),
+        ("CAF", "PCM_16"),
+        ("SVX", "PCM_16"),
+        ("VOC", "PCM_16"),
+        ("NIST", "PCM_16"),
+        ("AIFF", "PCM_16"),
+    ],
+)
+def test_other_audio_containers(read: Callable[..., xr.Dataset], container: str, subtype: str) -> None:
+    samples = np.arange(-1000, 1000, dtype=np.int16)
+    [found] = read(audio(samples, subtype, container, 16000)).data_vars.values()
+    assert np.array_equal(np.ravel(found), samples)
+    assert found.time.values[1] == 1 / 16000
+
+
+@pytest.mark.parametrize(
     ("data", "values"),
     [
         ("[[1, 2, 3], [4, 5, 6]]", [[1, 2, 3], [4, 5, 6]]),

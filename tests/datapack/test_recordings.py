@@ -234,6 +234,25 @@ def test_edf_that_ends_early(tmp_path: Path) -> None:
         xr.open_dataset(path, engine="datapack")
 
 
+@pytest.mark.parametrize("suffix", ["edf", "bdf"])
+def test_a_channel_without_a_scale(suffix: str, tmp_path: Path) -> None:
+    """Recorders give unused channels the same digital minimum and maximum."""
+    kind, file = (edfio.EdfSignal, edfio.Edf) if suffix == "edf" else (edfio.BdfSignal, edfio.Bdf)
+    path = tmp_path / f"flat.{suffix}"
+    file(signals(kind, EEG)).write(path)
+    reference = opened(path).to_dataarray()[0, :, 0]
+    data = bytearray(path.read_bytes())
+    for field in (120, 128):  # digital minimum and maximum follow 120 and 128 bytes of each signal
+        data[256 + 2 * field + 8 : 256 + 2 * field + 16] = b"0".ljust(8)
+    path.write_bytes(data)
+    (tmp_path / "hr.csv").write_text("1\n2\n")
+    with pytest.warns(DataWarning, match=r"\['EEG Fp2'\] are read as NaN"):
+        tree = tree_of(tmp_path, path.name, "hr.csv")
+    np.testing.assert_array_equal(tree["flat"].to_dataset().to_dataarray()[0, :, 0], reference)
+    assert np.isnan(tree["flat"].to_dataset().to_dataarray()[0, :, 1]).all()
+    assert tree["hr"].value.shape == (2, 1)
+
+
 def test_a_table_that_begins_as_edf_does(tmp_path: Path) -> None:
     rows = [f"{number:<8}{number * 1000000:<12}" for number in range(100)]
     (tmp_path / "a.txt").write_text("\n".join(rows))

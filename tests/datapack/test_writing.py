@@ -319,6 +319,28 @@ def test_any_events_are_read_as_they_were_written(form: str, data: st.DataObject
     }
 
 
+QUOTES = st.text(st.sampled_from("\" ,;'a\n"), min_size=1, max_size=6).map(str.strip)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("form", EVENT_FORMATS)
+@settings(max_examples=rounds(30, 500), deadline=None)
+@given(words=st.lists(QUOTES, min_size=1, max_size=4))
+def test_quotes_in_texts_are_kept(form: str, words: list[str]) -> None:
+    times = ("event", np.arange(len(words)) / 2, {"units": "s"})
+    dataset = xr.Dataset({"onset": times, "word": ("event", np.array(words, object))})
+    with tempfile.TemporaryDirectory() as folder:
+        read = opened(write(dataset, f"{folder}/pack", form))["events"]
+        assert read["word"].values.tolist() == words
+
+
+@pytest.mark.parametrize("name", ["名" * 90, "é" * 119, "🥁" * 60, "n" * 300])
+def test_names_longer_than_file_systems_accept(tmp_path: Path, name: str) -> None:
+    for form in EVENT_FORMATS:
+        tree = opened(write(xr.DataTree.from_dict({f"/{name}": notes()}), tmp_path / form, form))
+        assert_same(tree[name].to_dataset(), notes())
+
+
 # What cannot be written
 
 
@@ -364,6 +386,16 @@ TIMES = np.array([0.0, 0.005, 0.011, 0.015])
             "nothing to store as csv",
         ),
         (notes().drop_vars(["onset_time", "offset_time"]), "json", "no variable has the times"),
+        (
+            notes().assign(strength=("event", [1.0, np.inf, 2.0])),
+            "json",
+            "strength: JSON cannot store infinite numbers; write it as csv",
+        ),
+        (
+            notes().assign(offset_type=("event", np.array(["a", "b\r", "c"], object))),
+            "csv",
+            "offset type: CSV cannot tell a carriage return .*; write it as json",
+        ),
         (notes().merge(stream(np.zeros((4, 1)))), "json", "streams go into a group of their own"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +98,23 @@ def check_fits(samples: SampleBlocks, form: FileFormat) -> None:
     if form.name == "wav":
         _wav_rate(samples)
         _wav_width(samples)
+
+
+def check_column_fits(values: Iterable[Any], label: str, form: FileFormat) -> None:
+    """Raise an error if a format cannot represent the values of a column of events.
+
+    Raises
+    ------
+    InvalidOptionError
+        With a format that can.
+    """
+    for value in values:
+        if form.name == "json" and isinstance(value, float) and math.isinf(value):
+            raise InvalidOptionError(f"{label}: JSON cannot store infinite numbers; write it as csv")
+        if form.name == "csv" and isinstance(value, str) and "\r" in value:
+            raise InvalidOptionError(
+                f"{label}: CSV cannot tell a carriage return in a text from a line feed; write it as json"
+            )
 
 
 def encode_samples(samples: SampleBlocks, form: FileFormat, file: BinaryIO) -> None:

@@ -16,7 +16,14 @@ from rinofs.datapack.authoring.describing import (
     datatype_of_stream,
     is_published,
 )
-from rinofs.datapack.authoring.encoding import FORMATS, FileFormat, check_fits, encode_rows, encode_samples
+from rinofs.datapack.authoring.encoding import (
+    FORMATS,
+    FileFormat,
+    check_column_fits,
+    check_fits,
+    encode_rows,
+    encode_samples,
+)
 from rinofs.datapack.authoring.events import Events, events_of
 from rinofs.datapack.authoring.streams import EVENT, stream_of
 from rinofs.datapack.document import edits
@@ -34,7 +41,8 @@ if TYPE_CHECKING:
 _NodeT = TypeVar("_NodeT", Container, DataNode)
 
 _UNFIT = re.compile(r'[<>:"\\|?*\x00-\x1f\x7f-\x9f\ud800-\udfff]')
-_LONGEST = 120  # maximum length of a file name in characters
+_LONGEST = 120  # maximum length of a file name in characters, before its extension
+_MOST_BYTES = 200  # file systems accept 255
 _NUMBERED = re.compile(r"~\d+(?=(\.[^.]*)?$)")
 
 
@@ -263,6 +271,8 @@ def _laid_stream(part: xr.Dataset, path: str, form: FileFormat) -> _PlannedConte
 def _laid_events(part: xr.Dataset, path: str, form: FileFormat) -> _PlannedContent:
     form = form if form.name == "json" else FORMATS["csv"]
     events = events_of(part, path)
+    for field in events.fields:
+        check_column_fits(field.values, f"{path}: {field.label}", form)
     datatype = datatype_of_events(events, part.attrs)
     labels = [column.label for column in columns_of(datatype)]
     return _PlannedContent(form, functools.partial(_write_rows, events, labels, form), datatype)
@@ -348,4 +358,5 @@ def _free(stem: str, extension: str, taken: set[str]) -> str:
 
 
 def _fit(name: str) -> str:
-    return _UNFIT.sub("_", name.replace("/", "_")).strip(" .")[:_LONGEST] or "_"
+    fitting = _UNFIT.sub("_", name.replace("/", "_")).strip(" .")[:_LONGEST]
+    return fitting.encode()[:_MOST_BYTES].decode(errors="ignore") or "_"

@@ -18,8 +18,15 @@ HEAD = 4096
 
 _TOKEN = 24  # characters: a truncated number causes an error where it begins
 
-_AUDIO = (b"fLaC", b"OggS", b"caff", b".snd", b"RIFX", b"ID3", b"riff")
-_BINARY = (b"%PDF", b"PK\x03\x04", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"\x1f\x8b", b"CDF")
+# A text may begin with the same letters, such as the label `riff_length`; a binary byte after them does not.
+_AUDIO = re.compile(
+    rb"fLaC[\x00\x80]|OggS\x00|caff\x00|\.snd\x00|dns\...\x00\x00|ID3[\x02-\x04]|riff\x2e\x91"
+    rb"|RIFX.{4}WAVE|FORM.{4}(AIFF|AIFC|8SVX|16SV)|NIST_1A\n|Creative Voice File\x1a",
+    re.DOTALL,
+)
+_BINARY = re.compile(
+    rb"%PDF-|PK\x03\x04|\x89PNG|\xff\xd8\xff|GIF8[79]a|\x1f\x8b|CDF[\x01\x02\x05]", re.DOTALL
+)
 _BOMS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 
 
@@ -54,11 +61,9 @@ def format_of(head: bytes, mime: str | None = None, name: str = "") -> Format | 
         return "npy"
     if head[:4] in {b"RIFF", b"RF64", b"BW64"} and head[8:12] == b"WAVE":
         return "wav"
-    if head.startswith(_AUDIO) or (head[:4] == b"FORM" and head[8:12] in {b"AIFF", b"AIFC"}):
+    if _AUDIO.match(head) or _is_mpeg_audio(head, mime, name):
         return "audio"
-    if _is_mpeg_audio(head, mime, name):
-        return "audio"
-    if head.startswith(_BINARY):
+    if _BINARY.match(head):
         return None
     return _text_format(head, mime, name)
 

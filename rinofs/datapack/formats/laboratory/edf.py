@@ -76,9 +76,9 @@ class EdfSamples:
         ranges = [(signal.digital_range, signal.physical_range) for signal in signals]
         self._low = np.array([digital.min for digital, _ in ranges], float)
         self._base = np.array([physical.min for _, physical in ranges], float)
-        self._gain = np.array(
-            [(physical.max - physical.min) / (digital.max - digital.min) for digital, physical in ranges]
-        )
+        spans = np.array([digital.max - digital.min for digital, _ in ranges], float)
+        heights = np.array([physical.max - physical.min for _, physical in ranges], float)
+        self._gain = np.divide(heights, spans, out=np.full(len(ranges), np.nan), where=spans != 0)
         self.shape = (records.count * self._per_record, len(numbers))
         self.rate: float | None = self._per_record / records.duration if records.duration else None
         self.parts = max(1, CHUNK // max(records.bytes, 1)) * self._per_record
@@ -120,6 +120,7 @@ def edf_recording(handle: FileHandle, label: str) -> Recording:
     annotations = [number for number, name in enumerate(labels) if name in _ANNOTATIONS]
     ordinary = [number for number in range(len(labels)) if number not in annotations]
     discontinuous = header[192:236].decode("latin-1").startswith(("EDF+D", "BDF+D"))
+    _warn_without_scale(file.signals, label)
     attrs = _attributes(file)
     began = {key: attrs[key] for key in ("start_time",) if key in attrs}
     is_read = bool(annotations) and (discontinuous or _read_annotations(handle, label))
@@ -189,6 +190,13 @@ def _records(handle: FileHandle, header: bytes, label: str) -> _Records:
     elif said > there:
         warn(label, f"the file ends early: {said - there} of {said} data records are missing")
     return _Records(handle, len(header), there, float(header[244:252]), width, sizes)
+
+
+def _warn_without_scale(signals: Sequence[Any], label: str) -> None:
+    """Warn about channels whose unit cannot be computed: recorders leave unused ones so."""
+    flat = [one.label for one in signals if one.digital_range.min == one.digital_range.max]
+    if flat:
+        warn(label, f"channels {flat} are read as NaN: their digital minimum and maximum are equal")
 
 
 def _attributes(file: Any) -> dict[str, Any]:

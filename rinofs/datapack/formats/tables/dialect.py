@@ -123,7 +123,8 @@ def split_rows(lines: Iterable[str], delimiter: str | None) -> Iterator[tuple[in
     try:
         for row in reader:
             if len(row) > 1 or (row and not row[0].isspace()):
-                yield reader.line_num, [_bare(cell) for cell in row]
+                # After a blank, a quote is part of the cell for `csv`.
+                yield reader.line_num, [_bare(cell) if cell[:1].isspace() else cell.rstrip() for cell in row]
     except csv.Error as error:
         raise NotDataError(f"not CSV: {error}") from error
 
