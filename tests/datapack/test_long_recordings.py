@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -23,6 +24,7 @@ import xarray as xr
 from rinofs.datapack import DataWarning
 from rinofs.datapack.formats.handles import FileHandle
 from rinofs.datapack.formats.tables import reading
+from rinofs.datapack.formats.tables.cells import NUMBER
 from rinofs.datapack.formats.tables.decimals import plain_numbers
 from rinofs.datapack.formats.tables.parsing import Parser
 from rinofs.datapack.formats.tables.reading import TableSamples
@@ -208,6 +210,30 @@ def test_plain_decimals_are_parsed_as_one_by_one(seed: int) -> None:
     )
     if found.dtype.kind == "f":
         np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
+
+
+@pytest.mark.parametrize("length", range(5))
+def test_any_cell_is_read_as_one_by_one_or_not_at_all(length: int) -> None:
+    for characters in itertools.product("05+-.", repeat=length):
+        cell = "".join(characters)
+        for text, place in (
+            (f"{cell},1\n3,4\n", (0, 0)),
+            (f"1,{cell}\n3,4\n", (0, 1)),
+            (f"1,2\n3,{cell}\n", (1, 1)),
+            (f"7\n{cell}\n8\n", (1, 0)),
+            (f"7\n{cell}\n", (1, 0)),
+        ):
+            found = plain_numbers(text, "," if "," in text else "", 2 if "," in text else 1)
+            if found is not None:
+                assert NUMBER.fullmatch(cell), text
+                assert found[place] == float(cell), text
+                assert found.dtype.kind == "i" or np.signbit(found[place]) == np.signbit(float(cell)), text
+
+
+@pytest.mark.parametrize("number", [2**53, 2**63, 2**64, 10**30])
+@pytest.mark.parametrize("sign", ["", "-", "+"])
+def test_integers_of_more_digits_than_a_float_are_not_plain(number: int, sign: str) -> None:
+    assert plain_numbers(f"{sign}{number}\n5\n", "", 1) is None
 
 
 def test_plain_decimals_are_those_that_python_reads() -> None:

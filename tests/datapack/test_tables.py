@@ -213,6 +213,30 @@ def test_a_late_row_that_disagrees_is_named(tmp_path: Path, late: str, message: 
     assert opened(tmp_path / "t.csv").value[-1].values.tolist() == [1.5, 2]
 
 
+@pytest.mark.parametrize("delimiter", ["", ",", ";", "\t"])
+@pytest.mark.parametrize("before", [1, 500, 20_000])
+def test_a_lone_minus_is_a_missing_number(tmp_path: Path, delimiter: str, before: int) -> None:
+    others = f"{delimiter}7" if delimiter else ""
+    for first, last in (("1", "3"), ("1.5", "3"), ("1", "3.5"), ("NA", "3")):
+        cells = [first, *["2"] * before, "-", last]
+        header = f"x{delimiter and delimiter + 'y'}"
+        (tmp_path / "t.csv").write_text("\n".join([header, *(cell + others for cell in cells)]))
+        found = opened(tmp_path / "t.csv").value[:, 0].values
+        expected = [NAN if cell in {"NA", "-"} else float(cell) for cell in cells]
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("cell", ["+", "-.", "+.", ".-5", ".+5", ".-", "5-", "--5"])
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_a_late_sign_in_a_wrong_place_is_named(tmp_path: Path, cell: str, decimal: str) -> None:
+    cell = cell.replace(".", decimal)
+    for last in ("", "0;1\n"):
+        text = f"x;y\n0{decimal}5;2\n" + "1;2\n" * 500 + f"3;{cell}\n{last}"
+        (tmp_path / "t.csv").write_text(text)
+        with pytest.raises(NotDataError, match=re.escape(f"row 503 holds {cell!r}, which is not a number")):
+            opened(tmp_path / "t.csv")
+
+
 def test_a_late_row_that_does_not_go_on_counting_is_named(tmp_path: Path) -> None:
     rows = [f"{number},{number / 4}" for number in range(20_000)]
     (tmp_path / "t.csv").write_text("\n".join([",x", *rows, "7,0.5", ""]))

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _EXACT = 2**53
 _POWERS = np.array([float(f"1e{digits}") for digits in range(23)])  # exact as float64
-_NEWLINE, _POINT, _MINUS = b"\n.-"
+_NEWLINE, _POINT, _MINUS, _PLUS = b"\n.-+"
 _PLAIN = b"0123456789+-.\n"
 
 
@@ -47,8 +47,11 @@ def plain_numbers(text: str, delimiter: str, width: int) -> NDArray[Any] | None:
         return None
     data = data if data.endswith(b"\n") else data + b"\n"
     places = np.frombuffer(data, np.uint8)
-    ends = np.flatnonzero((places == _NEWLINE) | (places == (ord(delimiter) if delimiter else _NEWLINE)))
+    are_ends = (places == _NEWLINE) | (places == (ord(delimiter) if delimiter else _NEWLINE))
+    ends = np.flatnonzero(are_ends)
     if not len(ends) or len(ends) % width or not _is_rectangle(places[ends], width):
+        return None
+    if not _signs_begin_numbers(places, are_ends):
         return None
     whole = _integers(data, delimiter, len(ends))
     if whole is None:
@@ -63,6 +66,16 @@ def _is_rectangle(ends: NDArray[np.uint8], width: int) -> bool:
     return bool(rows[:, -1].all()) and not bool(rows[:, :-1].any())
 
 
+def _signs_begin_numbers(places: NDArray[np.uint8], are_ends: NDArray[np.bool_]) -> bool:
+    """Return whether each sign begins a cell, and is not all of it: numpy reads a lone sign as 0."""
+    signs = (places == _MINUS) | (places == _PLUS)
+    if bool((signs[1:] & ~are_ends[:-1]).any()):
+        return False
+    nothing = are_ends.copy()  # where a cell ends, or a point ends it
+    nothing[:-1] |= (places[:-1] == _POINT) & are_ends[1:]
+    return not bool((signs[:-1] & nothing[1:]).any())
+
+
 def _integers(data: bytes, delimiter: str, count: int) -> NDArray[np.int64] | None:
     """Return the digits of all cells as integers, None if a cell is not valid or too large."""
     separator = delimiter or ","
@@ -73,7 +86,7 @@ def _integers(data: bytes, delimiter: str, count: int) -> NDArray[np.int64] | No
         whole = np.fromstring(digits, np.int64, sep=separator)
     except (ValueError, DeprecationWarning):
         return None
-    if len(whole) != count or bool((np.abs(whole) >= _EXACT).any()):
+    if len(whole) != count or int(whole.max()) >= _EXACT or int(whole.min()) <= -_EXACT:
         return None
     return whole
 
