@@ -13,13 +13,12 @@ import json
 import os
 import secrets
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rinofs.server.blobs.disk import path_below, sync_folder
-from rinofs.server.blobs.folders import ContentFolder, keeping_all, only_user
+from rinofs.server.blobs.folders import ContentFolder, keeping_all, only_user, writing
 from rinofs.server.catalog.sqlite.snapshots import (
     contents_of,
     number_in_objects,
@@ -106,7 +105,7 @@ def back_up(
 
     Raises
     ------
-    BackupError, FolderInUseError
+    BackupError, FolderInUseError, CopyError
         If the backup cannot be made there.
     """
     data_dir, destination = data_dir.resolve(), destination.resolve()
@@ -148,7 +147,7 @@ def restore(backup: Path, data_dir: Path, watcher: Watcher) -> BackupReport:
 
     Raises
     ------
-    BackupError, FolderInUseError
+    BackupError, FolderInUseError, CopyError
         If the backup cannot be restored there.
     """
     if not (backup / MANIFEST).is_file():
@@ -163,8 +162,9 @@ def restore(backup: Path, data_dir: Path, watcher: Watcher) -> BackupReport:
         database = backup / manifest["database"]
         if not database.is_file() or _digest(database) != manifest["database_sha256"]:
             raise BackupError(f"{database}: the database of this backup is missing or damaged")
-        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        begun.touch(mode=0o600)
+        with writing(begun):
+            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            begun.touch(mode=0o600)
         target = ContentFolder(data_dir / "blobs")
         report = _copy(database, backup, target, watcher, link=False, verify=False, problems=[])
         _place_database(database, data_dir)
@@ -209,8 +209,9 @@ def _prepare(destination: Path) -> None:
         return
     if destination.exists() and any(destination.iterdir()):
         raise BackupError(f"{destination}: the folder is neither empty nor a backup")
-    destination.mkdir(mode=0o700, parents=True, exist_ok=True)
-    sync_folder(destination.parent)
+    with writing(destination):
+        destination.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sync_folder(destination.parent)
     _write_manifest(destination, {"format": FORMAT, "database": None})
 
 
@@ -240,12 +241,13 @@ def _publish(destination: Path, database: Path, report: BackupReport) -> None:
 
 def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
     temporary = folder / f"{MANIFEST}.partial"
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        json.dump(manifest, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(folder / MANIFEST)
-    sync_folder(folder)
+    with writing(folder / MANIFEST):
+        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(manifest, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(folder / MANIFEST)
+        sync_folder(folder)
 
 
 def _remove_databases(folder: Path, *, but: str | None) -> None:
@@ -262,14 +264,14 @@ def _digest(path: Path) -> str:
 def _place_database(source: Path, data_dir: Path) -> None:
     """Copy the database, as the last step: no server serves a folder without it."""
     temporary = data_dir / f"{DATABASE}.partial"
-    with suppress(FileNotFoundError):
-        temporary.unlink()
-    with (
-        source.open("rb") as origin,
-        os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
-    ):
-        shutil.copyfileobj(origin, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(data_dir / DATABASE)
-    sync_folder(data_dir)
+    with writing(data_dir / DATABASE):
+        temporary.unlink(missing_ok=True)
+        with (
+            source.open("rb") as origin,
+            os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file,
+        ):
+            shutil.copyfileobj(origin, file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(data_dir / DATABASE)
+        sync_folder(data_dir)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
+import resource
 import shutil
 import signal
 import subprocess
 import threading
 import time
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -28,8 +33,7 @@ from tests.campaign import rounds
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from rinofs.testing import LiveServer
 
@@ -89,6 +93,59 @@ def restored(run: Run, backup: Path, target: Path) -> dict[str, bytes]:
 
 def contents(folder: Path) -> list[Path]:
     return [path for path in (folder / "b3").rglob("*") if path.is_file()]
+
+
+@contextmanager
+def no_larger_files(size: int) -> Iterator[None]:
+    """Have this process fail to write what is beyond so many bytes of a file, as if the disk were full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def no_syncs(below: Path) -> Iterator[None]:
+    """Have files in a folder fail to be synced, as on a disk that finds room only when it writes."""
+
+    def fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        if path.is_file() and below in path.parents:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    real = os.fsync
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", fsync)
+        yield
+
+
+@contextmanager
+def no_folders(below: Path) -> Iterator[None]:
+    """Have no folders for contents be made in a folder: files have their names."""
+    names = [below / f"{number:02x}" for number in range(256)]
+    taken = [path for path in names if not path.exists()]
+    below.mkdir(parents=True, exist_ok=True)
+    for path in taken:
+        path.touch()
+    try:
+        yield
+    finally:
+        for path in taken:
+            path.unlink()
+
+
+KIB = 1024
+DISKS: dict[str, Callable[[Path], AbstractContextManager[None]]] = {
+    "without room for a content": lambda _: no_larger_files(1024 * KIB),
+    "without room for the database": lambda _: no_larger_files(32 * KIB),
+    "full when files are synced": no_syncs,
+    "where no folder can be made": no_folders,
+}
+"""Disks on which a copy, with a content of `LARGE` bytes, fails: by the folder with its contents."""
+LARGE = {"without room for a content": 2048 * KIB}
 
 
 class Load:
@@ -213,6 +270,47 @@ def test_a_first_backup_that_was_interrupted_is_told_from_a_whole_one(tmp_path: 
         assert "never finished" in message
         assert back_up(data, backup, Silent()).copied == 17
     assert len(restored(run, backup, tmp_path / "target")) == 21
+
+
+@pytest.mark.parametrize("disk", DISKS)
+def test_a_backup_that_does_not_fit_leaves_the_one_before_and_continues(
+    tmp_path: Path, run: Run, disk: str
+) -> None:
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    command = ("backup", backup, "--data", data, "--copy")
+    with live_server(data_dir=data) as server:
+        fs = filled(server)
+        before = dict(fs.cat(fs.find("")))
+        back_up(data, backup, Silent())
+        fs.rm("few/2")
+        fs.pipe({"large": os.urandom(LARGE.get(disk, 9 * KIB)), "small": b"small"})
+        expected = dict(fs.cat(fs.find("")))
+        with DISKS[disk](backup / "b3"):
+            code, message = run(*command)
+        assert (code, f"{backup}/" in message, "cannot be written" in message) == (1, True, True), message
+        shutil.copytree(backup, tmp_path / "as it was left")
+        assert run(*command)[0] == 0
+    assert restored(run, tmp_path / "as it was left", tmp_path / "one") == before
+    assert restored(run, backup, tmp_path / "two") == expected
+
+
+@pytest.mark.parametrize("disk", DISKS)
+def test_a_restore_that_does_not_fit_is_told_from_a_whole_one_and_continues(
+    tmp_path: Path, run: Run, disk: str
+) -> None:
+    backup, target = tmp_path / "backup", tmp_path / "target"
+    with live_server(data_dir=tmp_path / "data") as server:
+        fs = filled(server)
+        fs.pipe({"large": os.urandom(LARGE.get(disk, 9 * KIB)), "small": b"small"})
+        expected = dict(fs.cat(fs.find("")))
+        back_up(tmp_path / "data", backup, Silent())
+    with pytest.raises(KeyboardInterrupt):
+        backups.restore(backup, target, Silent(3))
+    with DISKS[disk](target / "blobs" / "b3"):
+        code, message = run("restore", backup, target)
+    assert (code, f"{target}/" in message, "cannot be written" in message) == (1, True, True), message
+    assert (target / "restore-unfinished").exists()
+    assert restored(run, backup, target) == expected
 
 
 @pytest.mark.soak

@@ -22,7 +22,7 @@ from rinofs.cli.progress import Progress
 from rinofs.server import maintenance
 from rinofs.server.backups import BackupError, BackupReport, back_up
 from rinofs.server.backups import restore as restore_backup
-from rinofs.server.blobs.folders import FolderInUseError
+from rinofs.server.blobs.folders import CopyError, FolderInUseError
 from rinofs.server.blobs.mixed import MixedBlobStore
 from rinofs.server.blobs.object_store import checked
 from rinofs.server.blobs.store import BucketError
@@ -109,7 +109,7 @@ def _watched(quiet: bool, *, as_json: bool) -> bool:
 def _reported() -> Iterator[None]:
     try:
         yield
-    except (BackupError, FolderInUseError) as error:
+    except (BackupError, CopyError, FolderInUseError) as error:
         raise CommandError(str(error)) from error
 
 

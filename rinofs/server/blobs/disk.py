@@ -118,7 +118,7 @@ class DiskBlobUpload(BlobUpload):
 
     def _append(self, data: Data) -> None:
         with storage_failures():
-            _write_through(self._file, data)
+            write_through(self._file, data)
 
     def blake3(self) -> str:
         """Return the BLAKE3 of the bytes written so far, in hex."""
@@ -378,7 +378,7 @@ class DiskBlobStore:
             for blob, target in targets.items():
                 temporary, file = self.temporary_file()
                 temporaries.callback(_remove, temporary)
-                _write_through(leases.enter_context(file), contents[blob])
+                write_through(leases.enter_context(file), contents[blob])
                 written.append((temporary, file, target, blob.size))
             self._each(os.fsync, [file.fileno() for _, file, _, _ in written])
             for temporary, file, target, size in written:
@@ -516,7 +516,7 @@ def probe(folder: Path) -> None:
             _remove(name)
 
 
-def _write_through(file: BinaryIO, data: Data) -> None:
+def write_through(file: BinaryIO, data: Data) -> None:
     """Append data and start its writeback, so that little is left to write when the file is synced."""
     start = file.tell()
     view = memoryview(data)

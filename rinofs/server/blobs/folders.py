@@ -7,7 +7,7 @@ import os
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from rinofs.server.blobs.disk import (
     BY_BLAKE3,
@@ -17,20 +17,55 @@ from rinofs.server.blobs.disk import (
     opened_folder,
     path_below,
     sync_folder,
+    write_through,
 )
-from rinofs.server.blobs.store import BlobReader, verify
+from rinofs.server.blobs.store import verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-__all__ = ["ContentFolder", "Expected", "FolderInUseError", "keeping_all", "only_user"]
+    from rinofs.server.blobs.store import Verified
+
+__all__ = [
+    "ContentFolder",
+    "CopyError",
+    "Expected",
+    "FolderInUseError",
+    "keeping_all",
+    "only_user",
+    "writing",
+]
 
 _PATIENCE = 10.0  # seconds to wait for processes that are removing a content
 
 
 class FolderInUseError(Exception):
     """Another process is using a folder."""
+
+
+class CopyError(Exception):
+    """A copy cannot be written; the message names the path, and says what to do."""
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(
+            f"{path}: cannot be written: {reason}; when that is solved, run the command again: it continues"
+        )
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Convert the errors of the disk to which a path is written.
+
+    Raises
+    ------
+    CopyError
+        If the disk is full, or fails.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise CopyError(path, error.strerror or str(error)) from error
 
 
 @contextmanager
@@ -93,16 +128,22 @@ class ContentFolder:
     ----------
     root : Path
         The folder; created if missing.
+
+    Raises
+    ------
+    CopyError
+        If it cannot be created.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
         self._changed: set[Path] = {root}
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in (BY_BLAKE3, BY_SHA256):
-            (root / name).mkdir(mode=0o700, exist_ok=True)
-            self._changed.add(root / name)
-        sync_folder(root.parent)
+        with writing(root):
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for name in (BY_BLAKE3, BY_SHA256):
+                (root / name).mkdir(mode=0o700, exist_ok=True)
+                self._changed.add(root / name)
+            sync_folder(root.parent)
 
     def path(self, key: str) -> Path:
         """Return the file that holds, or would hold, a content."""
@@ -110,8 +151,9 @@ class ContentFolder:
 
     def size(self, key: str) -> int | None:
         """Return the size of a content in bytes; None if it is missing."""
-        with suppress(FileNotFoundError):
-            return self.path(key).stat().st_size
+        path = self.path(key)
+        with writing(path), suppress(FileNotFoundError):
+            return path.stat().st_size
         return None
 
     def keys(self) -> Iterator[str]:
@@ -138,22 +180,24 @@ class ContentFolder:
         -------
         str or None
             What is wrong with the content, as the end of a sentence about it.
+
+        Raises
+        ------
+        CopyError
+            If the copy cannot be written.
         """
         target = self.path(content.key)
-        target.parent.mkdir(mode=0o700, exist_ok=True)
         temporary = target.with_suffix(".partial")
-        temporary.unlink(missing_ok=True)
+        with writing(target):
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            temporary.unlink(missing_ok=True)
         try:
-            if link and _linked(source, temporary):
-                verified = verify(lambda: _Copying(temporary.open("rb", buffering=0), None, count))
-            else:
-                with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                    verified = verify(lambda: _Copying(source.open("rb", buffering=0), file, count))
-                    file.flush()
-                    os.fsync(file.fileno())
+            linked = link and _linked(source, temporary)
+            verified = _read(temporary, count) if linked else _copied(source, temporary, count)
             problem = verified.problem_of(blake3=content.blake3, sha256=content.sha256)
             if problem is None:
-                temporary.rename(target)
+                with writing(target):
+                    temporary.rename(target)
         finally:
             temporary.unlink(missing_ok=True)
         self._changed.add(target.parent)
@@ -161,7 +205,7 @@ class ContentFolder:
 
     def problem_of(self, content: Expected, count: Callable[[int], object]) -> str | None:
         """Read a content completely, and return what is wrong with it, as `add` does."""
-        read = verify(lambda: _Copying(self.path(content.key).open("rb", buffering=0), None, count))
+        read = _read(self.path(content.key), count)
         return read.problem_of(blake3=content.blake3, sha256=content.sha256)
 
     def remove(self, key: str) -> None:
@@ -171,7 +215,8 @@ class ContentFolder:
     def sync(self) -> None:
         """Make the names of added contents durable."""
         for folder in sorted(self._changed, reverse=True):
-            sync_folder(folder)
+            with writing(folder):
+                sync_folder(folder)
         self._changed = {self._root}
 
 
@@ -183,20 +228,22 @@ def _linked(source: Path, target: Path) -> bool:
     return True
 
 
-class _Copying(BlobReader):
-    """Copies a file while it is read."""
+def _read(path: Path, count: Callable[[int], object]) -> Verified:
+    return verify(lambda: path.open("rb", buffering=0), lambda data: count(len(data)))
 
-    def __init__(self, source: BinaryIO, target: BinaryIO | None, count: Callable[[int], object]) -> None:
-        self._source = source
-        self._target = target
-        self._count = count
 
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._source.read(size)
-        if self._target is not None:
-            self._target.write(data)
-        self._count(len(data))
-        return data
+def _copied(source: Path, target: Path, count: Callable[[int], object]) -> Verified:
+    """Copy a file to a new one, and make that durable."""
 
-    def close(self) -> None:
-        self._source.close()
+    def copy(data: bytes) -> None:
+        with writing(target):
+            write_through(file, data)
+        count(len(data))
+
+    with writing(target):
+        file = os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
+    with file:
+        verified = verify(lambda: source.open("rb", buffering=0), copy)
+        with writing(target):
+            os.fsync(file.fileno())
+    return verified

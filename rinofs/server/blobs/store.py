@@ -10,6 +10,7 @@ common changes" in docs/architecture.md says what another store needs.
 from __future__ import annotations
 
 import hashlib
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, Self, TypeAlias
 
@@ -19,7 +20,7 @@ from rinofs.protocol.digests import EtagHasher
 from rinofs.server.errors import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
@@ -363,21 +364,32 @@ def digests_of(content: Data) -> Digests:
     return hasher.digests()
 
 
-def verify(opened: Callable[[], BlobReader]) -> Verified:
-    """Read all of the content that `opened` returns, and compute all its digests."""
+def verify(opened: Callable[[], BlobReader], seen: Callable[[bytes], object] | None = None) -> Verified:
+    """Read all of the content that `opened` returns, and compute all its digests.
+
+    `seen` is called with each piece; what it raises says nothing about the content, and is raised here.
+    """
     hasher = ContentHasher(sha1=True, sha256=True)
-    problem = None
+    problems: list[str] = []
+    with closing(_pieces(opened, problems.append)) as pieces:
+        for data in pieces:
+            hasher.update(data)
+            if seen is not None:
+                seen(data)
+    return Verified(hasher.digests(), problems[0] if problems else None)
+
+
+def _pieces(opened: Callable[[], BlobReader], fail: Callable[[str], object]) -> Generator[bytes]:
     try:
         with opened() as reader:
             while data := reader.read(_READ_SIZE):
-                hasher.update(data)
+                yield data
     except FileNotFoundError:
-        problem = "is missing"
+        fail("is missing")
     except OSError as error:
-        problem = f"cannot be read: {error.strerror}"
+        fail(f"cannot be read: {error.strerror}")
     except ApiError as error:
-        problem = f"cannot be read: {error.message}"
-    return Verified(hasher.digests(), problem)
+        fail(f"cannot be read: {error.message}")
 
 
 def chunks(pairs: Iterable[tuple[str, int]]) -> Iterator[list[tuple[str, int]]]:

@@ -7,7 +7,7 @@ import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from rinofs.server.blobs.folders import Expected
+from rinofs.server.blobs.folders import CopyError, Expected, writing
 from rinofs.server.blobs.store import OBJECTS
 from rinofs.server.catalog.tables import blobs
 
@@ -39,10 +39,26 @@ def take_snapshot(source: Path, target: Path, count: Callable[[int], object]) ->
     -------
     list of str
         The problems of the copy.
+
+    Raises
+    ------
+    CopyError
+        If the copy cannot be made.
     """
-    os.close(
-        os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    )  # the mode of a file made by SQLite would depend on the umask
+    with writing(target):
+        # The mode of a file made by SQLite would depend on the umask.
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    try:
+        problems = _copied(source, target, count)
+    except sqlite3.Error as error:
+        raise CopyError(target, f"the copy of {source} failed: {error}") from error
+    with writing(target), target.open("rb") as file:
+        os.fsync(file.fileno())
+    return [f"database: {problem}" for problem in problems]
+
+
+def _copied(source: Path, target: Path, count: Callable[[int], object]) -> list[str]:
+    """Copy a database into an empty file; return its problems."""
     with (
         closing(sqlite3.connect(source, isolation_level=None)) as origin,
         closing(sqlite3.connect(target, isolation_level=None)) as copy,
@@ -53,10 +69,7 @@ def take_snapshot(source: Path, target: Path, count: Callable[[int], object]) ->
         origin.backup(copy, pages=_PAGES, progress=lambda _status, left, _total: count(left))
         origin.execute("ROLLBACK")
         copy.execute("PRAGMA journal_mode=DELETE")
-        problems = [line for (line,) in copy.execute("PRAGMA integrity_check") if line != "ok"]
-    with target.open("rb") as file:
-        os.fsync(file.fileno())
-    return [f"database: {problem}" for problem in problems]
+        return [line for (line,) in copy.execute("PRAGMA integrity_check") if line != "ok"]
 
 
 def number_in_objects(path: Path) -> int:
