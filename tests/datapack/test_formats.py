@@ -7,6 +7,8 @@ import struct
 import warnings
 from typing import TYPE_CHECKING, Any
 
+import edfio
+import h5py
 import numpy as np
 import pytest
 import soundfile
@@ -377,3 +379,66 @@ def test_units_of_time_and_unique_labels() -> None:
         None,
     ]
     assert unique_labels(["a", "a", "", "a 2", "3"]) == ("a", "a 3", "3 2", "a 2", "3")
+
+
+def sampled(rate: float) -> dict[str, Any]:
+    """Return a datatype of one channel at a rate in Hz."""
+    lattice = {
+        "primary_dimensions": [{"label": "time", "units": "seconds", "resolution": rate}],
+        "secondary_dimensions": [{"label": "force", "units": "N", "type": "float"}],
+        "channels": [{"label": "left"}],
+    }
+    return {"datatypeID": "x", "name": "force", "datatype": {"lattice": lattice}}
+
+
+def edf(rate: float) -> bytes:
+    data, seconds = io.BytesIO(), round(20 / rate, 6)  # the header has eight characters for them
+    signal = edfio.EdfSignal(np.arange(20.0), 20 / seconds, physical_range=(0, 20), label="left")
+    edfio.Edf([signal], data_record_duration=seconds).write(data)
+    return data.getvalue()
+
+
+def hdf5(rate: float) -> bytes:
+    data = io.BytesIO()
+    with h5py.File(data, "w") as file:
+        file.create_dataset("x", data=np.arange(20.0)).attrs["sampling_rate"] = rate
+    return data.getvalue()
+
+
+OF_A_RATE: dict[str, Callable[[float], bytes | str]] = {
+    "repovizz1": lambda rate: f"repovizz,framerate={rate}\n" + ",".join(map(str, range(20))) + "\n",
+    "empatica": lambda rate: f"1700000000\n{rate}\n" + "".join(f"{number}\n" for number in range(20)),
+    "edf": edf,
+    "hdf5": hdf5,
+}
+
+
+@pytest.mark.parametrize("kind", OF_A_RATE)
+@pytest.mark.parametrize(
+    ("rate", "said"), [(0.25, 1), (0.5, 0.125), (1, 1.5), (99.5, 100), (100, 100.99), (250, 250.01), (64, 32)]
+)
+def test_a_rate_that_the_datatype_contradicts_is_that_of_the_file(
+    kind: str, rate: float, said: float, read: Callable[..., xr.Dataset]
+) -> None:
+    with pytest.warns(DataWarning, match=f"Hz but its datatype says {said:g} Hz; using the file's rate"):
+        found = read(OF_A_RATE[kind](rate), datatype=sampled(said), warns=True)
+    assert found.force.attrs["sampling_rate"] == pytest.approx(rate, rel=1e-6)
+    np.testing.assert_allclose(found.time, np.arange(20) / rate, rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", OF_A_RATE)
+def test_a_rate_that_is_rounded_is_that_of_the_datatype(kind: str, read: Callable[..., xr.Dataset]) -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = read(OF_A_RATE[kind](33.3333333), datatype=sampled(100 / 3), warns=True)
+    assert not [one for one in caught if "datatype says" in str(one.message)]
+    assert found.force.attrs["sampling_rate"] == 100 / 3
+
+
+@pytest.mark.parametrize("container", ["WAV", "FLAC", "AIFF"])
+@pytest.mark.parametrize(("rate", "said"), [(8000, 8000.4), (8001, 8000.4), (99, 99.5), (100, 99.5)])
+def test_audio_has_no_fractions_of_a_rate(
+    container: str, rate: int, said: float, read: Callable[..., xr.Dataset]
+) -> None:
+    found = read(audio(np.zeros(50), "PCM_16", container, rate), datatype=sampled(said))
+    assert found.force.attrs["sampling_rate"] == said

@@ -16,9 +16,11 @@ from rinofs.datapack.arrays.times import TimeIndex, time_coordinates
 from rinofs.datapack.datatypes.labels import identifier, match_labels, seconds_per, unique_labels
 from rinofs.datapack.datatypes.layouts import Dimension, Lattice, Quantity
 from rinofs.datapack.document.messages import warn
+from rinofs.datapack.formats.audio import SoundSamples
 from rinofs.datapack.formats.npy import FieldSamples
 from rinofs.datapack.formats.tables.reading import TableSamples
 from rinofs.datapack.formats.tables.timeaxis import iso_of_ns
+from rinofs.datapack.formats.wav import WavSamples
 from rinofs.errors import InvalidDatapackError, InvalidOptionError
 
 if TYPE_CHECKING:
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 _STRIDED = 4 * 1024 * 1024
 """Bytes that are read at once for a slice with a step."""
+
+_ROUNDING = 1e-6
+"""Relative difference of two rates that count as the same one."""
 
 _NO_QUANTITY = Quantity("", "", "")
 
@@ -210,11 +215,13 @@ def _rate(samples: Samples, stream: StreamFacts) -> float | None:
     if dimension is None or dimension.resolution is None:
         return samples.rate
     said = dimension.resolution / (seconds_per(dimension.units) or 1.0)
-    if samples.rate is None or abs(samples.rate - said) < 1:  # audio headers contain integers only
+    # Audio headers contain integers only; rates of other files are at most rounded.
+    apart = 1.0 if isinstance(samples, WavSamples | SoundSamples) else _ROUNDING * said
+    if samples.rate is None or abs(samples.rate - said) < apart:
         return said
     warn(
         stream.label,
-        f"the file says {samples.rate:g} Hz but its datatype says {said:g} Hz; using the file's rate;"
+        f"the file says {samples.rate:.9g} Hz but its datatype says {said:.9g} Hz; using the file's rate;"
         " rate= sets another",
     )
     return samples.rate
