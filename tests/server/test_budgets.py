@@ -9,9 +9,11 @@ import socket
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,6 +22,7 @@ import pytest
 
 from rinofs.protocol.limits import MAX_FIELDS, MAX_IDS, MAX_TAGS
 from rinofs.server.budgets import CLIENT_GONE, FairQueue
+from rinofs.server.catalog import structures
 from rinofs.server.errors import BadRequest, Unavailable
 from rinofs.server.settings import ServerSettings
 from rinofs.server.web.bodies import in_time, parse_json
@@ -182,6 +185,56 @@ def test_who_sends_too_much_at_once_is_told_when_to_come_back(
             wait_until(crowded)
     wait_until(lambda: searches.is_idle)
     assert api.ok("files/query_count", {"query": {"name": "object 1"}}) == {"count": 1}
+
+
+# Documents
+
+MANY = 5
+PARSING: dict[str, Callable[[Datapacks, str, int], requests.Response]] = {
+    "list contents": lambda api, identifier, _: api.get(f"/datapacks/{identifier}/content"),
+    "put a content": lambda api, identifier, number: api.put(identifier, f"file {number}", b"content"),
+    "store a content": lambda api, identifier, _: api.post(
+        f"/datapacks/{identifier}/content", files={"file": b"content"}
+    ),
+    "edit": lambda api, identifier, number: api.post(
+        f"/datapacks/{identifier}", json={"structure": pack("edited", data("n", f"file {number}"))}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PARSING)
+def test_one_document_of_a_user_is_parsed_at_a_time(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A parsed document takes many times the memory of its text."""
+    parsing: list[str] = []
+    go_on = threading.Event()
+
+    def loads(text: str) -> Any:
+        parsing.append(text)
+        assert go_on.wait(PATIENCE)
+        return orjson.loads(text)
+
+    held = SimpleNamespace(loads=loads, dumps=orjson.dumps, JSONEncodeError=orjson.JSONEncodeError)
+    with live_server() as server, ThreadPoolExecutor(MANY) as pool:
+        application: Any = server._recorder._app
+        workers = application.state.workers
+        mine = [Datapacks(server.endpoint_url, server.token) for _ in range(MANY)]
+        other = Datapacks(server.endpoint_url, server.add_user("other"))
+        identifier = mine[0].create(pack("x", *[data("n", f"file {number}") for number in range(MANY)]))
+        monkeypatch.setattr(structures, "orjson", held)
+        answers = [pool.submit(PARSING[name], api, identifier, number) for number, api in enumerate(mine)]
+        try:
+            # All have arrived: each has a thread, or waits for one.
+            wait_until(lambda: _present(workers.documents) + _present(workers.changes) == MANY and parsing)
+            assert (len(parsing), workers.documents._size) == (1, MANY - 1)
+            assert other.get("/datapacks").json() == {"items": []}
+        finally:
+            go_on.set()
+        assert {answer.result().status_code for answer in answers} == {200}
+        wait_until(lambda: workers.documents.is_idle)
+
+
+def _present(queue: FairQueue[int]) -> int:
+    return sum(queue._working.values()) + queue._size
 
 
 # Bodies

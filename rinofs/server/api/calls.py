@@ -71,7 +71,7 @@ class Workers:
     searches : FairQueue
         Queue for work on many objects, which may keep a processor busy.
     documents : FairQueue
-        Queue for work that parses the document of a datapack.
+        Queue for work that parses the document of a datapack; see `Call.parse`.
     memory : BodyMemory
         Budget for request bodies in memory.
 
@@ -170,12 +170,21 @@ class Call:
         """Run blocking work in a worker thread of the user."""
         return await self.workers.changes.run(self.user.id, work)
 
+    async def parse(self, work: Callable[[], T]) -> T:
+        """Run blocking work that parses the document of a datapack, in the queue for such work.
+
+        A parsed document is many times as large: only a few are parsed at a time, and one for each user.
+        """
+        return await self.workers.documents.run(self.user.id, work)
+
     async def once(
         self,
         said: object,
         change: Callable[[User, RequestKey | None], T],
         render: Callable[[T], Response],
         load: Callable[[Repeated], T],
+        *,
+        parses: bool = False,
     ) -> Response:
         """Make a change, unless a request with the same idempotency key did, and respond with the result.
 
@@ -192,6 +201,8 @@ class Call:
             Returns the response for the result, after the commit.
         load : callable
             Returns the result of `change` from its stored form.
+        parses : bool
+            Whether the change parses the document of a datapack; see `parse`.
 
         Raises
         ------
@@ -202,7 +213,7 @@ class Call:
         """
         key = self._key(said)
         try:
-            return render(await self.run_in_thread(change, key))
+            return render(await (self.parse if parses else self.work)(partial(change, self.user, key)))
         except Repeated as repeated:
             answer = _former_answer(repeated.outcome) or render(load(repeated))
         answer.headers[IDEMPOTENCY_REPLAYED] = "true"

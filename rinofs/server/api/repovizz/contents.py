@@ -28,7 +28,7 @@ __all__ = ["put", "send", "show_all", "store"]
 
 async def show_all(call: Call) -> Response:
     """List the data nodes of a datapack, by their links."""
-    body = await call.work(partial(_listed, call))
+    body = await call.parse(partial(_listed, call))
     headers = {"cache-control": "private, no-cache"}
     if extended(call):
         etag = hashlib.sha256(body).hexdigest()[:32]
@@ -66,7 +66,9 @@ async def put(call: Call) -> Response:
                 )
 
         # A request with the same key has the same content.
-        return await call.once(said_digest(blob), change, lambda _: _stored(blob), lambda _: None)
+        return await call.once(
+            said_digest(blob), change, lambda _: _stored(blob), lambda _: None, parses=True
+        )
 
 
 async def store(call: Call) -> Response:
@@ -76,13 +78,13 @@ async def store(call: Call) -> Response:
     async with receive_upload(call.request, call.services.blobs, any_part=True, sha1=True) as received:
         blob = received.blob
 
-        def keep(user: User) -> None:
+        def keep() -> None:
             with known_contents(call.services, [blob]) as known:
                 call.services.datapacks.store_content(
-                    user, identifier, known[0], received.filename or blob.sha1
+                    call.user, identifier, known[0], received.filename or blob.sha1
                 )
 
-        await call.run_in_thread(keep)
+        await call.parse(keep)
         return _stored(blob)
 
 

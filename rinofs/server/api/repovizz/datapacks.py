@@ -132,14 +132,12 @@ async def edit(call: Call) -> Response:
     def render(changed: tuple[str, str]) -> Response:
         return json_response(OK, headers=_named(call, changed[1]))
 
-    return await call.once([name, structure and structure.text], change, render, _id_and_etag)
+    return await call.once([name, structure and structure.text], change, render, _id_and_etag, parses=True)
 
 
 async def _read(call: Call) -> tuple[dict[str, object], Structure | None]:
     raw = await read_document(call.request)
-    # A parsed document is many times as large: only a few are parsed at a time, and one for each user.
-    work = partial(in_time, call.services.settings, partial(_parse, call, raw))
-    return await call.workers.documents.run(call.user.id, work)
+    return await call.parse(partial(in_time, call.services.settings, partial(_parse, call, raw)))
 
 
 def _parse(call: Call, raw: bytes) -> tuple[dict[str, object], Structure | None]:
