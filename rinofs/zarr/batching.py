@@ -29,6 +29,7 @@ async def run_in_thread(work: Callable[[], Result]) -> Result:
 
     A daemon thread is used because, at exit, Python waits for the threads of an executor, even if they are
     waiting for a server (https://docs.python.org/3/library/concurrent.futures.html#threadpoolexecutor).
+    If the system allows no more threads, the event loop waits for the function.
     """
     loop = asyncio.get_running_loop()
     future: Future[Result] = loop.create_future()
@@ -50,7 +51,10 @@ async def run_in_thread(work: Callable[[], Result]) -> Result:
         with contextlib.suppress(RuntimeError):  # the loop was closed: nobody is waiting any more
             loop.call_soon_threadsafe(finish, result, error)
 
-    threading.Thread(target=run, name="rinofs-zarr", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="rinofs-zarr", daemon=True).start()
+    except (RuntimeError, MemoryError):
+        run()
     return await future
 
 

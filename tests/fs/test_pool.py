@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rinofs.fs.transfer.pool import FileErrors, Stop, Stopped, run
+from tests.few_threads import few_threads, finished
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +62,22 @@ def test_an_interruption_waits_for_nobody_who_does_not_answer() -> None:
         assert not release.is_set()
     finally:
         release.set()
+
+
+@pytest.mark.parametrize("error", [RuntimeError, MemoryError])
+@pytest.mark.parametrize("allowed", range(4))
+def test_those_do_the_work_that_the_system_allows(allowed: int, error: type[Exception]) -> None:
+    workers = set()
+
+    def work(number: int) -> int:
+        workers.add(threading.get_ident())
+        threading.Event().wait(0.005)  # as for a service
+        return number
+
+    with few_threads(allowed, error=error) as refused:
+        assert finished(lambda: run(work, range(40), 8)) == [*range(40)]
+    assert len(workers) <= allowed + 1
+    assert refused
 
 
 @pytest.mark.parametrize("on_error", ["omit", "return"])

@@ -20,6 +20,7 @@ from rinofs.repovizz.login.listener import listening
 from rinofs.repovizz.login.login import log_in, log_in_by_hand
 from rinofs.repovizz.login.oauth import OAuthClient
 from rinofs.testing import live_server
+from tests.few_threads import few_threads, finished
 from tests.forkserver import in_own_process
 from tests.repovizz.logins import Visitor, query_of, registered
 from tests.waiting import wait_until
@@ -220,6 +221,17 @@ def test_the_listener_ends_with_the_login(port: int) -> None:
     with pytest.raises(requests.ConnectionError):
         requests.get(f"http://127.0.0.1:{port}", timeout=10)
     wait_until(lambda: threading.active_count() == threads)
+
+
+def test_a_listener_that_cannot_start_says_so(port: int) -> None:
+    def listen() -> None:
+        with few_threads(0, "listener"), listening(port):
+            pass
+
+    with pytest.raises(RuntimeError, match="can't start"):
+        finished(listen)
+    with pytest.raises(requests.ConnectionError):
+        requests.get(f"http://127.0.0.1:{port}", timeout=10)
 
 
 def test_the_request_has_what_the_rules_ask_for(server: LiveServer) -> None:

@@ -16,6 +16,7 @@ from rinofs.protocol.limits import MAX_BUNDLE_UPLOAD, MAX_BUNDLED_FILE, MAX_RANG
 from rinofs.zarr import RinoStore
 from rinofs.zarr.batching import Batcher, BatchLimits
 from tests.ecosystem.modes import both_modes
+from tests.few_threads import few_threads, finished
 
 if TYPE_CHECKING:
     from rinofs import RinoFileSystem
@@ -189,6 +190,18 @@ def test_what_work_raises_is_raised_by_all_who_wait() -> None:
         return await asyncio.gather(*map(batcher.ask, range(3)), return_exceptions=True)
 
     assert list(map(type, asyncio.run(ask()))) == [PermissionError] * 3
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_where_the_system_allows_few_threads(store: RinoStore, allowed: int) -> None:
+    async def work() -> list[bytes | None]:
+        await store.set("few", _buffer(b"few"))
+        found = await asyncio.gather(*(store.get(key, PROTOTYPE) for key in ["few", "missing"] * 20))
+        return [_bytes(one) for one in found]
+
+    with few_threads(allowed) as refused:
+        assert finished(lambda: asyncio.run(work())) == [b"few", None] * 20
+    assert refused
 
 
 def test_event_loops_one_after_the_other_and_threads(store: RinoStore) -> None:

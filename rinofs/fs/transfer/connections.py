@@ -150,19 +150,33 @@ class DownloadConnections:
         self._failure: BaseException | None = None
 
     def start(self, first: ContentStream, count: int) -> None:
-        """Start `count` threads, one with an open stream, which is closed at the end of its part."""
+        """Start `count` threads, one with an open stream, which is closed at the end of its part.
+
+        If the system allows fewer threads, those do the work; if none, the calling thread does.
+        """
         self._unclaimed = first.position
-        for number in range(count):
-            part = self._claim()
-            if part is None:
+        part = self._claim()
+        if part is not None and not self._start_thread(part, first):
+            self._at_work = 1
+            self._work(part, first)
+            return
+        for _ in range(count - 1):
+            if self._unclaimed >= self._size or not self._start_thread(None, None):
                 break
-            thread = threading.Thread(
-                target=self._work, args=(part, None if number else first), name="rinofs-part", daemon=True
-            )
-            with self._changed:
-                self._at_work += 1
-            self._threads.append(thread)
+
+    def _start_thread(self, part: _Part | None, stream: ContentStream | None) -> bool:
+        """Start a thread with a part, or one that claims its own; return whether the system allowed it."""
+        thread = threading.Thread(target=self._work, args=(part, stream), name="rinofs-part", daemon=True)
+        with self._changed:
+            self._at_work += 1
+        self._threads.append(thread)
+        try:
             thread.start()
+        except (RuntimeError, MemoryError):
+            with self._changed:
+                self._at_work -= 1
+            return False
+        return True
 
     def wait(self, seconds: float) -> DownloadProgress:
         """Wait for data, at most this many seconds.
@@ -214,6 +228,7 @@ class DownloadConnections:
 
     def _work(self, part: _Part | None, stream: ContentStream | None) -> None:
         try:
+            part = part or self._claim()
             buffer = new_buffer(_PIECE)
             with self._path.open("r+b", buffering=0) as file:
                 while part is not None and not self._stopped:

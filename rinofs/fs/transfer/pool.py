@@ -107,7 +107,8 @@ def run(
     """Call a function for many jobs, several at a time.
 
     The calling thread works too. More threads are started while jobs turn out to wait for the network, as
-    with a distant service. If jobs spend their time computing, more threads would only slow them down.
+    with a distant service. If jobs spend their time computing, more threads would only slow them down. If the
+    system allows no more threads, those that there are do all the work.
 
     Parameters
     ----------
@@ -200,9 +201,15 @@ class _Workers(Generic[Job, Result]):
     def _start_more(self) -> None:
         with self._lock:
             for _ in range(min(STARTED_AT_ONCE, self._most - 1 - self._started, len(self._left))):
+                thread = threading.Thread(target=self._thread, name="rinofs", daemon=True)
                 self._started += 1
                 self._running += 1
-                threading.Thread(target=self._thread, name="rinofs", daemon=True).start()
+                try:
+                    thread.start()
+                except (RuntimeError, MemoryError):  # as many as the system allows: those do the work
+                    self._started -= 1
+                    self._running -= 1
+                    return
 
     def _thread(self) -> None:
         try:

@@ -151,13 +151,14 @@ class SideDigests:
             return
         share = SharedBuffer(self._ring, own, len(tasks))
         for update, part, number in tasks:
-            if self._write_thread if number == _WRITES else not self._inline:
-                lane = self._lane(number)
-                lane.put((update, part, share))
-                _raise_failure(lane)
-            else:
+            threaded = self._write_thread if number == _WRITES else not self._inline
+            lane = self._lane(number) if threaded else None
+            if lane is None:
                 update(part)
                 share.done()
+            else:
+                lane.put((update, part, share))
+                _raise_failure(lane)
         if self._ring is not None and own is not None and not tasks:
             self._ring.put(own)
 
@@ -206,9 +207,13 @@ class SideDigests:
             view = view[len(piece) :]
         return tasks
 
-    def _lane(self, number: int) -> _Lane:
+    def _lane(self, number: int) -> _Lane | None:
+        """Return a lane, started on first use; None if the system allows no more threads."""
         if number not in self._lanes:
-            self._lanes[number] = _Lane()
+            try:
+                self._lanes[number] = _Lane()
+            except (RuntimeError, MemoryError):
+                return None
         return self._lanes[number]
 
 

@@ -151,15 +151,15 @@ def listening(port: int) -> Iterator[Listener]:
     with suppress(OSError):  # without IPv6, no browser connects by it
         servers.append(_Server6(("::1", first.server_port), _Handler))
     listener = Listener(f"http://localhost:{first.server_port}")
-    threads = []
-    for server in servers:
-        server.listener = listener
-        threads.append(threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True))
+    serving = []
     try:
-        for thread in threads:
-            thread.start()
+        for server in servers:
+            server.listener = listener
+            threading.Thread(target=server.serve_forever, args=(0.1,), name="listener", daemon=True).start()
+            serving.append(server)
         yield listener
     finally:
-        for server in servers:
+        for server in serving:  # `shutdown` would wait for ever for one that never began to serve
             server.shutdown()
+        for server in servers:
             server.server_close()
