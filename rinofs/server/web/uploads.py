@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from anyio import to_thread
 
-from rinofs.protocol.digests import BLAKE3, DIGESTS, new_hasher
+from rinofs.protocol.digests import BLAKE3, DIGESTS, SHA256, new_hasher
 from rinofs.protocol.extensions import RINOCLOUD_PAYLOAD
 from rinofs.server.blobs.store import SHA256_AT_ONCE, Blob
 from rinofs.server.budgets import HELD, SMALL_BODY
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from rinofs.server.budgets import HeldMemory
     from rinofs.server.settings import ServerSettings
 
-__all__ = ["ReceivedUpload", "read_upload", "receive_binary", "receive_upload", "said_digest"]
+__all__ = ["ReceivedUpload", "read_upload", "receive_binary", "receive_upload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +52,14 @@ class ReceivedUpload:
         Filename, if the client sent one.
     blob : Blob
         The stored content, which is protected from garbage collection until the context ends.
+    said : str
+        The digest that identifies the content when an idempotent request is repeated, in hex.
     """
 
     fields: dict[str, object]
     filename: str | None
     blob: Blob
+    said: str
 
 
 @asynccontextmanager
@@ -110,7 +113,8 @@ async def receive_upload(
         body.close()
         pairs, sent = _without_digests(body.fields, settings)
         fields = await join(pairs, settings, TEXT_FIELDS)
-        yield ReceivedUpload(fields, body.filename, await sink.finish(sent))
+        blob = await sink.finish(sent)
+        yield ReceivedUpload(fields, body.filename, blob, _said_digest(blob, sent))
 
 
 async def read_upload(request: Request, limit: int) -> tuple[dict[str, object], bytes, str]:
@@ -189,16 +193,20 @@ async def receive_binary(request: Request, blobs: BlobStore) -> AsyncIterator[Re
     async with receiving(blobs, settings.max_content_bytes, held=request.scope.get(HELD)) as sink:
         async for data in body_stream(request, None):
             await sink.add(data)
-        yield ReceivedUpload(fields, None, await sink.finish({}))
+        blob = await sink.finish({})
+        yield ReceivedUpload(fields, None, blob, _said_digest(blob, {}))
 
 
-def said_digest(blob: Blob) -> str:
+def _said_digest(blob: Blob, sent: Mapping[str, str]) -> str:
     """Return the digest that identifies the content when an idempotent request is repeated.
 
-    It is the SHA-256 if known, as in earlier versions of the server: a client may send a request to one of
-    those, and repeat it to this one.
+    It is the SHA-256 of small contents, or if the client sent it, as in earlier versions of the server: a
+    client may send a request to one of those, and repeat it to this one. Whether the SHA-256 of another
+    content is known depends on the store, and on the memory in use when it arrived.
     """
-    return blob.sha256 or blob.blake3
+    if SHA256 in sent or blob.size <= SHA256_AT_ONCE:
+        return blob.sha256 or blob.blake3
+    return blob.blake3
 
 
 def _utf_8(header: str) -> bytes:

@@ -1,22 +1,29 @@
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import sqlite3
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 import requests
+from blake3 import blake3
 
+from rinofs.server.blobs.store import SHA256_AT_ONCE
 from rinofs.server.catalog.database import OUTCOME_LIFETIME
 from rinofs.testing import Fault, LiveServer, live_server
 from tests.forkserver import server_process
+from tests.server.packs import Api as Datapacks
+from tests.server.packs import data, pack
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -32,9 +39,14 @@ class Client:
     def __init__(self, url: str, token: str) -> None:
         self._base = f"{url}/api/1/files/"
         self._headers = {"Authorization": f"Token {token}"}
+        self.datapacks = Datapacks(url, token)
 
-    def post(self, endpoint: str, key: str | None, **how: Any) -> requests.Response:
+    def post(
+        self, endpoint: str, key: str | None, payload: dict[str, Any] | None = None, **how: Any
+    ) -> requests.Response:
         headers = self._headers | ({"Idempotency-Key": key} if key is not None else {})
+        if payload is not None:
+            headers["Rinocloud-API-Payload"] = json.dumps(payload)
         return requests.post(f"{self._base}{endpoint}/", headers=headers, timeout=30, **how)
 
     def names(self) -> list[str]:
@@ -47,10 +59,10 @@ def client(server: LiveServer) -> Client:
     return Client(server.endpoint_url, server.token)
 
 
-def upload(name: str = "f", content: bytes = b"content") -> dict[str, Any]:
+def upload(name: str = "f", content: bytes = b"content", **parts: Any) -> dict[str, Any]:
     # Otherwise what is uploaded again would be the same object, key or no key.
     fields = json.dumps({"name": name, "new_version": True})
-    return {"files": {"json": (None, fields), "file": ("f", content)}}
+    return {"files": {"json": (None, fields), **parts, "file": ("f", content)}}
 
 
 CREATING = [
@@ -160,6 +172,48 @@ def test_a_killed_server_remembers(tmp_path: Path) -> None:
         server.kill()
     with server_process(tmp_path) as server:
         second = Client(server.endpoint_url, "t").post("upload", "key-1", **upload())
+    assert second.content == first.content
+
+
+LARGE = bytes(range(256)) * (3 * SHA256_AT_ONCE // 256)
+BLAKE3_PART = {"blake3": (None, blake3(LARGE).hexdigest())}
+SHA256_PART = {"sha256": (None, hashlib.sha256(LARGE).hexdigest())}
+LARGE_UPLOADS: dict[str, Callable[[Client], requests.Response]] = {
+    "parts": lambda client: client.post("upload", "key-1", **upload(content=LARGE)),
+    "parts, BLAKE3": lambda client: client.post("upload", "key-1", **upload(content=LARGE, **BLAKE3_PART)),
+    "parts, SHA-256": lambda client: client.post("upload", "key-1", **upload(content=LARGE, **SHA256_PART)),
+    "binary": lambda client: client.post(
+        "upload_binary", "key-1", payload={"name": "f", "new_version": True}, data=LARGE
+    ),
+    "content of a datapack": lambda client: put_large(client),
+    "content of a datapack, SHA-256": lambda client: put_large(client, **SHA256_PART),
+}
+
+
+def put_large(client: Client, **parts: Any) -> requests.Response:
+    found = client.datapacks.get("/user").json()["datapacks"]
+    identifier = found[0] if found else client.datapacks.create(pack("x", data("n", "f")))
+    return client.datapacks.post(
+        f"/datapacks/{identifier}/content/f",
+        files={**parts, "file": LARGE},
+        headers={"Idempotency-Key": "key-1"},
+    )
+
+
+@pytest.mark.parametrize("memory", [(1, 256), (256, 1)], ids=["busy, idle", "idle, busy"])
+@pytest.mark.parametrize("name", LARGE_UPLOADS)
+def test_a_large_upload_is_the_same_however_busy_the_server(
+    tmp_path: Path, name: str, memory: tuple[int, int]
+) -> None:
+    """A server with little memory left writes what arrives at once, and takes other digests of it."""
+    answers = []
+    for size in memory:
+        limit = partial(replace, max_body_bytes=size * 1024 * 1024)
+        with live_server(data_dir=tmp_path, token="t", configure=limit) as server:
+            answers.append(LARGE_UPLOADS[name](Client(server.endpoint_url, "t")))
+    first, second = answers
+    assert (first.ok, second.ok) == (True, True), second.text
+    assert second.headers["Idempotency-Replayed"] == "true"
     assert second.content == first.content
 
 

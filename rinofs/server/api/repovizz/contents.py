@@ -15,7 +15,7 @@ from rinofs.server.catalog.structures import CONTENT_LINK, json_text
 from rinofs.server.web.downloads import content_response
 from rinofs.server.web.responses import json_response
 from rinofs.server.web.sending import StoredContent
-from rinofs.server.web.uploads import receive_upload, said_digest
+from rinofs.server.web.uploads import receive_upload
 
 if TYPE_CHECKING:
     from rinofs.server.api.calls import Call
@@ -66,9 +66,7 @@ async def put(call: Call) -> Response:
                 )
 
         # A request with the same key has the same content.
-        return await call.once(
-            said_digest(blob), change, lambda _: _stored(blob), lambda _: None, parses=True
-        )
+        return await call.once(received.said, change, lambda _: _stored(blob), lambda _: None, parses=True)
 
 
 async def store(call: Call) -> Response:

@@ -26,7 +26,7 @@ from rinofs.server.catalog.store import FolderExists, made_before
 from rinofs.server.errors import BadRequest, Conflict
 from rinofs.server.web.preconditions import etags_in
 from rinofs.server.web.responses import json_response
-from rinofs.server.web.uploads import ReceivedUpload, receive_binary, receive_upload, said_digest
+from rinofs.server.web.uploads import ReceivedUpload, receive_binary, receive_upload
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -100,7 +100,7 @@ async def _store(call: Call, received: ReceivedUpload) -> Response:
         with known_contents(call.services, [received.blob]) as (blob,):
             return [store.upload(user, new, blob, only_new=only_new, expected=expected, key=key)]
 
-    said = [received.fields, received.filename, said_digest(received.blob)]
+    said = [received.fields, received.filename, received.said]
     return await _created(call, said, change)
 
 
