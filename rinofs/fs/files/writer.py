@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import sys
 import tempfile
@@ -68,9 +69,9 @@ class RemoteWriter(io.BufferedIOBase):
     """A file that is written to a service when it is closed without an error.
 
     Until then, written data can be read again and overwritten. The data is discarded if an exception leaves
-    the ``with`` block, if an exception is being handled on close that was not being handled on open, or if
-    the file is never closed. This also works through text wrappers and compressors, which close the file
-    without passing on the exception.
+    the ``with`` block, if an exception is being handled on close that was not being handled on open, if a
+    write failed, or if the file is never closed. This also works through text wrappers and compressors, which
+    close the file without passing on the exception.
 
     Parameters
     ----------
@@ -104,6 +105,7 @@ class RemoteWriter(io.BufferedIOBase):
         self.autocommit = autocommit
         self._send = send
         self._failed = False
+        self._damage: OSError | None = None
         self._spool: IO[bytes] | None = tempfile.SpooledTemporaryFile(SPOOLED_IN_MEMORY)  # noqa: SIM115
         self._handled_at_opening = sys.exc_info()[1]
 
@@ -129,7 +131,16 @@ class RemoteWriter(io.BufferedIOBase):
 
     def write(self, data: ReadableBuffer) -> int:
         """Write bytes at the current position; returns their number."""
-        return self._file().write(data)
+        file = self._file()
+        with memoryview(data) as view:  # raises for text, which changes nothing
+            try:
+                return self._put(file, view)
+            except BaseException as error:
+                self.damage(error)
+                raise
+
+    def _put(self, file: IO[bytes], view: memoryview) -> int:
+        return file.write(view)
 
     def read(self, size: int | None = -1) -> bytes:
         """Read written data from the current position."""
@@ -152,16 +163,26 @@ class RemoteWriter(io.BufferedIOBase):
         position = self.tell()
         size = position if size is None else size
         file = self._file()
-        file.truncate(size)
-        missing = size - self.seek(0, io.SEEK_END)
-        if missing > 0:  # in memory; a file on disk has been extended already
-            file.write(bytes(missing))
-        self.seek(position)
+        try:
+            file.truncate(size)
+            missing = size - self.seek(0, io.SEEK_END)
+            if missing > 0:  # in memory; a file on disk has been extended already
+                file.write(bytes(missing))
+            self.seek(position)
+        except BaseException as error:
+            self.damage(error)
+            raise
         return size
 
     def fail(self) -> None:
         """Mark as failed; upload nothing. For wrappers that see the exception."""
         self._failed = True
+
+    def damage(self, error: BaseException) -> None:
+        """Mark as incomplete after a failed write: closing uploads nothing, and raises an error."""
+        code = getattr(error, "errno", None) or errno.EIO
+        reason = f"nothing was stored, because a write failed ({str(error) or type(error).__name__})"
+        self._damage = self._damage or OSError(code, f"{reason}; write the file again", self.full_name)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -196,6 +217,9 @@ class RemoteWriter(io.BufferedIOBase):
             return
         if self._failed:
             self.discard()
+        elif self._damage is not None:
+            self.discard()
+            raise self._damage
         elif self.autocommit:
             try:
                 self.commit()
@@ -224,7 +248,8 @@ class RemoteWriter(io.BufferedIOBase):
         """Discard the written data and close the file."""
         spool, self._spool = self._spool, None
         if spool is not None:
-            spool.close()
+            with contextlib.suppress(OSError):  # raised if its last bytes do not fit on the disk
+                spool.close()
         super().close()
 
     def __del__(self) -> None:
@@ -250,10 +275,9 @@ class AppendingWriter(RemoteWriter):
     kept = 0
     rewritten = False
 
-    def write(self, data: ReadableBuffer) -> int:
-        """Append bytes, as POSIX defines it for append mode; returns their number."""
-        self._file().seek(0, io.SEEK_END)
-        return super().write(data)
+    def _put(self, file: IO[bytes], view: memoryview) -> int:
+        file.seek(0, io.SEEK_END)  # as POSIX defines it for append mode
+        return super()._put(file, view)
 
     def truncate(self, size: int | None = None) -> int:
         """Cut the file at `size`, by default at the current position; returns the size."""
@@ -315,8 +339,13 @@ class CompressedWriter(io.BufferedIOBase):
 
     def write(self, data: ReadableBuffer) -> int:
         """Write bytes; returns their number before compression."""
-        written: int | None = self._compressor.write(data)
-        return len(memoryview(data).cast("B")) if written is None else written
+        with memoryview(data) as view:  # raises for text, which changes nothing
+            try:
+                written: int | None = self._compressor.write(view)
+            except BaseException as error:
+                self._target.damage(error)
+                raise
+            return view.nbytes if written is None else written
 
     def flush(self) -> None:
         """Do nothing: data is uploaded only when the file is closed."""
