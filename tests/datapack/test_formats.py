@@ -266,6 +266,31 @@ def test_units_in_labels_of_times(read: Callable[..., xr.Dataset]) -> None:
         assert found.offset_time.values.tolist() == [1]
 
 
+def events_in(unit: str, label: str) -> dict[str, Any]:
+    """Return a datatype of events: their times, and a number."""
+    sparse = {
+        "dimensions": [{"label": "time", "units": unit}],
+        "format": {
+            "primary_dimensions": [{"label": label, "primaryDimension": 1}],
+            "secondary_dimensions": [{"label": "number", "type": "float"}],
+        },
+    }
+    return {"datatypeID": "x", "name": "events", "datatype": {"sparse": sparse}}
+
+
+@pytest.mark.parametrize(
+    "data", ["[[0.5, 1]]", '[{"onset ms": 0.5, "number": 1}]', "onset ms,number\n0.5,1\n", "0.5,1\n"]
+)
+def test_a_datatype_is_believed_before_its_own_label(read: Callable[..., xr.Dataset], data: str) -> None:
+    assert read(data, datatype=events_in("ms", "onset ms")).onset_ms.item() == 0.0005
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = read(data, datatype=events_in("seconds", "onset ms"), warns=True)
+    assert found.onset_ms.item() == 0.5
+    if "onset" in data:
+        assert "which has the same label; assuming seconds" in str(caught[0].message)
+
+
 @pytest.mark.parametrize("word", [";", "a;b", "a\tb", "[", "a\n\nb", "", "x, y", '"'])
 def test_any_text_of_an_event(read: Callable[..., xr.Dataset], word: str) -> None:
     quoted = '"' + word.replace('"', '""') + '"' if set(word) & set('",\n') else word

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import fsspec
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import HealthCheck, given, settings
@@ -317,6 +318,43 @@ def test_any_events_are_read_as_they_were_written(form: str, data: st.DataObject
         "count": "i",
         "good": "b",
     }
+
+
+NAMED_UNITS = ["onset_ms", "onset_us", "onset_ns", "onset_s", "onset_min", "t_h", "onset_time", "ms"]
+UNITS = {"s": 1, "ms": 1e3, "us": 1e6, "ns": 1e9, "min": 1 / 60, "h": 1 / 3600}
+
+
+@pytest.mark.parametrize("form", EVENT_FORMATS)
+@pytest.mark.parametrize("name", NAMED_UNITS)
+@pytest.mark.parametrize("unit", [*UNITS, "timedelta64"])
+def test_times_are_kept_whatever_unit_their_name_has(tmp_path: Path, form: str, name: str, unit: str) -> None:
+    seconds = np.array([1.5, 0.007, 2, np.nan])
+    times: Any = seconds * UNITS.get(unit, 1)
+    if unit == "timedelta64":
+        times = np.array([1_500_000, 7_000, 2_000_000, "NaT"], "m8[us]")
+    dataset = xr.Dataset(
+        {
+            name: ("event", times, {} if unit == "timedelta64" else {"units": unit}),
+            "offset_time": ("event", seconds + 1, {"units": "s"}),
+            "word": ("event", list("abcd")),
+        }
+    )
+    for generation in range(2):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            dataset = opened(write(dataset, tmp_path / f"{generation}", form))["events"].to_dataset()
+        np.testing.assert_allclose(dataset[name], seconds, rtol=1e-15)
+        np.testing.assert_array_equal(dataset.offset_time, seconds + 1)
+        assert dataset[name].attrs["units"] == dataset.offset_time.attrs["units"] == "s"
+        assert dataset.word.values.tolist() == list("abcd")
+
+
+def test_files_say_the_unit_that_their_times_are_in(tmp_path: Path) -> None:
+    """Other programs go by the label."""
+    times = ("event", [1500, 7], {"units": "ms"})
+    write(xr.Dataset({"onset_ms": times, "word": ("event", ["a", "b"])}), tmp_path / "pack", "csv")
+    table = pd.read_csv(tmp_path / "pack" / "events.csv")
+    assert table["onset ms"].tolist() == [1500, 7]
 
 
 QUOTES = st.text(st.sampled_from("\" ,;'a\n"), min_size=1, max_size=6).map(str.strip)

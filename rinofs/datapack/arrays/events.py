@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from rinofs.datapack.datatypes.labels import identifier, match_labels, name_and_unit, seconds_per
+from rinofs.datapack.datatypes.labels import identifier, in_unit, match_labels, name_and_unit, seconds_per
 from rinofs.datapack.document.messages import shortened, warn
 from rinofs.datapack.formats.detect import Format, NotDataError
 from rinofs.datapack.formats.npy import npy_header
@@ -67,6 +67,9 @@ def _with_unit(column: Column, unit: str, layout: Sparse, label: str) -> Column:
     if column not in layout.coordinates or factor is None or factor == seconds_per(column.units):
         return column
     said = f"{column.label} is in {unit} by its label but in {column.units} by its datatype"
+    if seconds_per(column.units) and factor == seconds_per(name_and_unit(column.label)[1]):
+        warn(label, f"{said}, which has the same label; assuming {column.units}")
+        return column
     warn(label, f"{said}; assuming {unit}")
     return replace(column, units=unit)
 
@@ -200,7 +203,7 @@ def _variable(cells: list[Any], column: Column, *, timed: bool, label: str) -> x
         values: Any = np.array([_number(cell, column, row) for row, cell in enumerate(cells, 1)], np.float64)
         factor = seconds_per(column.units) if timed else None
         if factor is not None:
-            values, attrs["units"] = values * factor, "s"
+            values, attrs["units"] = in_unit(values, factor), "s"
         elif column.units:
             attrs["units"] = column.units
         if column.type in {"integer", "int"} and bool(np.isfinite(values).all()):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rinofs.datapack.authoring.events import label_and_text
 from rinofs.datapack.datatypes.datatype import DatatypeWarning, parse_datatype
-from rinofs.datapack.datatypes.labels import identifier
+from rinofs.datapack.datatypes.labels import identifier, seconds_per
 from rinofs.datapack.datatypes.layouts import Lattice, Sparse
 from rinofs.datapack.datatypes.registry import DatatypeRegistry
 
@@ -61,13 +61,19 @@ def datatype_of_stream(stream: PlannedStream, attrs: Mapping[str, Any]) -> Datat
 
 def datatype_of_events(events: Events, attrs: Mapping[str, Any]) -> Datatype:
     """Return the datatype of events; as `datatype_of_stream`."""
-    times = [field for field in events.fields if field.is_time]
-    said = [field for field in events.fields if not field.is_time]
+    times = [field for field in events.fields if field.unit]
+    said = [field for field in events.fields if not field.unit]
+    units = list(dict.fromkeys(field.unit for field in times))
     sparse = {
-        "dimensions": [{"label": "time", "units": "seconds"}],
+        "dimensions": [
+            {"label": f"time in {unit}" if number else "time", "units": unit}
+            for number, unit in enumerate(units)
+        ],
         "format": {
             "primary_dimensions": [
-                _described({"label": field.label, "primaryDimension": 1}, field.description)
+                _described(
+                    {"label": field.label, "primaryDimension": units.index(field.unit) + 1}, field.description
+                )
                 for field in times
             ],
             "secondary_dimensions": [
@@ -120,7 +126,10 @@ def _essence(layout: Lattice | Sparse | None) -> object:
         quantities = [(identifier(each.label), each.units, each.type) for each in layout.quantities]
         return axes, quantities, [channel.label for channel in layout.channels]
     if isinstance(layout, Sparse):
-        return [(identifier(column.label), column.type, column.dimension) for column in layout.columns]
+        return [
+            (identifier(column.label), column.type, column.dimension, seconds_per(column.units))
+            for column in layout.columns
+        ]
     return None
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rinofs.datapack.authoring.streams import EVENT
-from rinofs.datapack.datatypes.labels import identifier, seconds_per
+from rinofs.datapack.datatypes.labels import identifier, in_unit, name_and_unit, seconds_per
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ class EventField:
         Label, such as ``onset time``.
     kind : str
         ``float`` for times, else ``boolean``, ``integer``, ``float`` or ``text``.
-    is_time : bool
-        Whether it contains times, in seconds.
+    unit : str
+        Unit of times: that in the label, else ``seconds``; empty for other columns.
     description : str
         Free text.
     values : sequence
@@ -39,7 +39,7 @@ class EventField:
 
     label: str
     kind: str
-    is_time: bool
+    unit: str
     description: str
     values: Sequence[Any]
 
@@ -80,8 +80,8 @@ def events_of(dataset: xr.Dataset, label: str) -> Events:
         name for name, one in dataset.variables.items() if name in dataset.data_vars or EVENT in one.dims
     ]
     found = [_field(str(name), dataset.variables[name], label) for name in columns]
-    fields = sorted(found, key=lambda field: not field.is_time)
-    if not fields or not fields[0].is_time:
+    fields = sorted(found, key=lambda field: not field.unit)
+    if not fields or not fields[0].unit:
         raise InvalidDatapackError(
             f"{label}: no variable has the times of the events; give one the attribute units='s'"
         )
@@ -115,20 +115,22 @@ def _field(name: str, variable: xr.Variable, label: str) -> EventField:
             " streams go into a group of their own"
         )
     values = np.asarray(variable.values)
-    factor = _seconds(values, variable.attrs)
     title, description = label_and_text(name, variable.attrs)
-    if factor is not None:
-        return EventField(title, "float", True, description, _floats(values / factor))
-    kind = _KINDS.get(values.dtype.kind, "text")
-    return EventField(title, kind, False, description, _listed(values, label))
-
-
-def _seconds(values: np.ndarray[Any, Any], attrs: Mapping[Any, Any]) -> Any:
-    """Return the divisor that converts times to seconds, None for values that are not times."""
     if values.dtype.kind == "m":
-        return np.timedelta64(1, "s")
-    unit = seconds_per(str(attrs.get("units", "")))
-    return 1 / unit if unit is not None and values.dtype.kind in "iuf" else None
+        return _times(title, description, values / np.timedelta64(1, "s"), 1.0)
+    factor = seconds_per(str(variable.attrs.get("units", "")))
+    if factor is not None and values.dtype.kind in "iuf":
+        return _times(title, description, values, factor)
+    kind = _KINDS.get(values.dtype.kind, "text")
+    return EventField(title, kind, "", description, _listed(values, label))
+
+
+def _times(title: str, description: str, values: np.ndarray[Any, Any], factor: float) -> EventField:
+    """Return a column of times, in the unit that its label names, since readers go by it."""
+    unit = name_and_unit(title)[1]
+    to = seconds_per(unit)
+    unit, to = ("seconds", 1.0) if to in {None, 1.0} else (unit, to)
+    return EventField(title, "float", unit, description, _floats(in_unit(values, factor, to)))
 
 
 def _floats(values: np.ndarray[Any, Any]) -> list[float | None]:

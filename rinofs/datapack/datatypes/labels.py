@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -59,6 +60,21 @@ def seconds_per(units: str) -> float | None:
     """Return the length of a time unit in seconds, None for other units."""
     word = units.strip().lower()
     return next((factor for factor, words in _SECONDS.items() if word in words), None)
+
+
+def in_unit(times: Any, factor: float, to: float = 1.0) -> Any:
+    """Return times in another unit, by default in seconds.
+
+    Parameters
+    ----------
+    times : ndarray
+        Times.
+    factor, to : float
+        Length of their unit and of the other one in seconds, from `seconds_per`.
+    """
+    # Quotients of integers: 7 ms are 7 / 1000 s, while 7 * 1e-3 is another float.
+    ratio = Fraction(str(factor)) / Fraction(str(to))
+    return times if ratio == 1 else times * ratio.numerator / ratio.denominator
 
 
 def name_and_unit(label: str) -> tuple[str, str]:
