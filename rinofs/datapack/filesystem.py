@@ -53,7 +53,17 @@ class ReadOnlyFileSystem(AbstractFileSystem):  # type: ignore[misc]
         _refuse_writing(path2)
 
 
-class DatapackFileSystem(ReadOnlyFileSystem):
+class _AbsolutePath(type(AbstractFileSystem)):  # type: ignore[misc]
+    """Makes the path of a local document absolute: instances are cached and pickled with their arguments."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        fo, *others = args or (kwargs.pop("fo", ""),)
+        path = stringify_path(fo)
+        is_local = kwargs.get("target_protocol") in {None, "file", "local"} and "://" not in str(path)
+        return super().__call__(make_path_posix(path) if path and is_local else fo, *others, **kwargs)
+
+
+class DatapackFileSystem(ReadOnlyFileSystem, metaclass=_AbsolutePath):
     """A datapack as a read-only filesystem.
 
     Containers are directories and data nodes are files, named as `rinofs.datapack.document.naming` defines.

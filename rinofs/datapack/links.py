@@ -9,6 +9,10 @@ from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import quote
 
+from fsspec.implementations.cached import CachingFileSystem
+from fsspec.implementations.dirfs import DirFileSystem
+from fsspec.implementations.local import LocalFileSystem
+
 from rinofs.datapack.document.model import DataNode, Document, Node
 from rinofs.errors import InvalidDatapackError, InvalidOptionError
 
@@ -56,7 +60,7 @@ class Links:
         # Paths of HTTP filesystems are URLs, in which "#", "?", "%" and spaces of a link must be escaped.
         protocols = {fs.protocol} if isinstance(fs.protocol, str) else set(fs.protocol)
         self._escape = bool({"http", "https"} & protocols)
-        self._is_local = bool({"file", "local"} & protocols)
+        self._local_folder = _local_path(fs, self._folder)
         # The document of a datapack at the service: its contents have paths beside it.
         self._is_structure = "repovizz" in protocols and bool(_STRUCTURE.fullmatch(document_path))
 
@@ -88,7 +92,7 @@ class Links:
                 f"{node_path}: the link {link!r} points outside the document's folder and is not followed"
             )
         path = self._folder + (quote(link) if self._escape else link)
-        if self._is_local and not _is_inside(path, self._folder):
+        if self._local_folder is not None and not _is_inside(self._local_folder, link):
             raise InvalidDatapackError(
                 f"{node_path}: {link!r} is a symbolic link out of the document's folder and is not followed;"
                 " copy the file there"
@@ -116,8 +120,20 @@ def is_path(link: str) -> bool:
     return not {"", ".", ".."} & set(link.split("/"))
 
 
-def _is_inside(path: str, folder: str) -> bool:
-    return Path(path).resolve().is_relative_to(Path(folder or ".").resolve())
+def _local_path(fs: AbstractFileSystem, path: str) -> str | None:
+    """Return a file's local path, also behind a cache or another top folder; None if it is not local."""
+    while not isinstance(fs, LocalFileSystem):
+        if isinstance(fs, DirFileSystem):
+            path, fs = fs._join(path), fs.fs  # noqa: SLF001 - fsspec's own way
+        elif isinstance(fs, CachingFileSystem):
+            fs = fs.fs
+        else:
+            return None
+    return path
+
+
+def _is_inside(folder: str, link: str) -> bool:
+    return Path(folder, link).resolve().is_relative_to(Path(folder or ".").resolve())
 
 
 def _leads_out(link: str) -> bool:

@@ -158,7 +158,7 @@ class Changes:
             if taken is None:
                 return edits.copy(document, here, there)
             self._refuse_to_replace(node, taken, target)
-            return edits.replace(document, there, node.without_fields("id").with_fields(name=_name(taken)))
+            return edits.replace(document, there, node.without_fields("id"))
 
         if here != there:
             self._datapacks.editor.edit(datapack, edit, self._datapacks.url(target))
@@ -191,7 +191,7 @@ class Changes:
             if taken is None:
                 return edits.move(document, here, there)
             self._refuse_to_replace(node, taken, target)
-            document = edits.replace(document, there, node.with_fields(name=_name(taken)))
+            document = edits.replace(document, there, node)
             return edits.remove(document, here)
 
         if here != there:
@@ -228,8 +228,3 @@ def _node_at(document: Document, path: str) -> Node:
     node = Tree(document)[path]
     assert isinstance(node, Container | DataNode)  # the path is not empty
     return node
-
-
-def _name(node: Document | Node) -> str:
-    assert isinstance(node, DataNode)
-    return node.name

@@ -525,3 +525,53 @@ def test_a_document_that_is_not_there_is_named(tmp_path: Path) -> None:
     for path, error in ((tmp_path / "none.json", FileNotFoundError), (tmp_path, IsADirectoryError)):
         with pytest.raises(error, match=f"document.*file://{path}'"):
             fsspec.open(f"datapack://a.csv::file://{path}").open()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "options", "from_root"),
+    [
+        ("file", {}, True),
+        ("dir", {"target_protocol": "file"}, False),
+        ("simplecache", {"target_protocol": "file"}, True),
+        ("blockcache", {"target_protocol": "file"}, True),
+    ],
+)
+def test_symbolic_links_are_not_followed_out_of_the_folder(
+    tmp_path: Path, protocol: str, options: dict[str, Any], from_root: bool
+) -> None:
+    pack = tmp_path / "pack"
+    pack.mkdir()
+    (tmp_path / "secret.txt").write_text("secret")
+    (pack / "inside.txt").write_text("inside")
+    (pack / "near.txt").symlink_to("inside.txt")
+    (pack / "out.txt").symlink_to("../secret.txt")
+    (pack / "folder").symlink_to(tmp_path)
+    links = ["inside.txt", "near.txt", "out.txt", "folder/secret.txt", "folder/pack/inside.txt"]
+    nodes = [DataNode.create(str(number), link) for number, link in enumerate(links)]
+    (pack / "pack.json").write_text(dump(Document.create("d", nodes)))
+    document = str(pack / "pack.json") if from_root else "pack.json"
+    options = options if from_root else {**options, "path": str(pack)}
+    fs = DatapackFileSystem(document, target_protocol=protocol, target_options=options)
+    assert [fs.cat_file(path) for path in ("0", "1", "4")] == [b"inside"] * 3
+    for path in ("2", "3"):
+        with pytest.raises(InvalidDatapackError, match="symbolic link out of"):
+            fs.cat_file(path)
+
+
+@pytest.mark.parametrize("given", ["MYO/pack.json", Path("MYO/pack.json"), "./MYO/../MYO/pack.json"])
+def test_a_relative_path_is_that_of_the_folder_where_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | Path
+) -> None:
+    opened = []
+    for subject in ("one", "two"):
+        folder = tmp_path / subject / "MYO"
+        folder.mkdir(parents=True)
+        (folder / "x.txt").write_text(subject)
+        (folder / "pack.json").write_text(dump(Document.create("d", [DataNode.create("x", "x.txt")])))
+        monkeypatch.chdir(tmp_path / subject)
+        for fs in (DatapackFileSystem(given), fsspec.filesystem("datapack", fo=given)):
+            assert fs.cat_file("x") == subject.encode()
+            opened.append((subject, pickle.dumps(fs)))
+    DatapackFileSystem.clear_instance_cache()
+    for subject, pickled in opened:
+        assert pickle.loads(pickled).cat_file("x") == subject.encode()

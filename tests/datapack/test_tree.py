@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rinofs.datapack import Container, DataNode, Document, Node, Tree
+from rinofs.datapack import Container, DataNode, Document, Node, Tree, dump, parse
 from rinofs.datapack.document import edits
 from rinofs.datapack.document.naming import DOCUMENT_NAME, name_of_part, part_of_name, parts_of
 from rinofs.errors import InvalidPathError
@@ -309,6 +310,25 @@ def test_copies_share_their_links_and_nothing_that_identifies_them() -> None:
         edits.copy(document, "a", "a")
     with pytest.raises(InvalidPathError):
         edits.copy(document, "a", "a/b")
+
+
+def test_a_node_that_replaces_another_gets_its_name() -> None:
+    document = Document.create("d", [*data("a.csv"), *data("b.csv"), *data("b.csv")])
+    for path in ("a.csv", "b.csv", "b~2.csv"):
+        replaced = edits.replace(document, path, DataNode.create("b.csv", "new"))
+        assert [place for place, _ in Tree(replaced).walk()] == ["a.csv", "b.csv", "b~2.csv"]
+        assert [node.link == "new" for _, node in Tree(replaced).walk()].count(True) == 1
+        assert Tree(replaced)[path] == DataNode.create(path.replace("~2", ""), "new")
+
+
+@pytest.mark.parametrize("children", [[{"id": "7"}], [1, None, "x"], {"id": "7"}, "text"])
+def test_a_copy_keeps_what_a_data_node_has_under_any_key(children: Any) -> None:
+    node = {"class": "data", "name": "n", "text": "", "link": "l", "id": "1", "children": children}
+    document = parse(json.dumps({"info": {}, "children": [node]}))
+    before = dump(document)
+    copied = Tree(edits.copy(document, "n", "m"))["m"].to_json()
+    assert dump(document) == before
+    assert copied == {**{key: value for key, value in node.items() if key != "id"}, "name": "m"}
 
 
 def test_edits_share_what_they_do_not_touch() -> None:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from rinofs.datapack.document import jsontext
 from rinofs.datapack.document.model import Container, DataNode, Document, Node, Tree
 from rinofs.datapack.document.naming import DOCUMENT_NAME, name_of_part, parts_of
-from rinofs.datapack.document.nodes import nodes_from_json
 from rinofs.errors import InvalidPathError
 
 if TYPE_CHECKING:
@@ -80,7 +79,9 @@ def remove(document: Document, *paths: str) -> Document:
 def replace(document: Document, path: str, node: Node) -> Document:
     """Return the document with a node replaced; the new node gets the name of the old one."""
     place = _place(document, path)
-    return _with_siblings(document, place, [node])
+    former = _at(document, place)
+    assert not isinstance(former, Document)
+    return _with_siblings(document, place, [node.with_fields(name=former.name)])
 
 
 def set_link(document: Document, path: str, link: str) -> Document:
@@ -120,7 +121,8 @@ def move(document: Document, source: str, target: str) -> Document:
     _refuse_inside(source, target)
     if source.rpartition("/")[0] == target.rpartition("/")[0]:
         _refuse_taken(document, target)
-        return replace(document, source, node.with_fields(name=name_of_part(target.rpartition("/")[2])))
+        renamed = node.with_fields(name=name_of_part(target.rpartition("/")[2]))
+        return _with_siblings(document, _place(document, source), [renamed])
     # Add before removing: otherwise siblings with the same name could be renumbered.
     place = _place(document, source)
     document = add(document, target, node)
@@ -246,10 +248,5 @@ def _refuse_taken(document: Document, target: str) -> None:
 
 
 def _without_ids(node: Node) -> Node:
-    raw = node.to_json()
-    rest = [raw]
-    while rest:
-        fields = rest.pop()
-        fields.pop("id", None)
-        rest += fields["children"] if isinstance(fields.get("children"), list) else ()
-    return nodes_from_json([raw])[0]
+    node = node.without_fields("id")
+    return node if isinstance(node, DataNode) else node.with_children(map(_without_ids, node.children))
