@@ -20,6 +20,8 @@ TOGETHER = 4
 
 MOST_CHANNELS = 64
 
+_DURATIONS = {"duration", "dur"}
+
 _SPACIOUS = 25  # maximum number of channels with letters of the usual size
 
 
@@ -178,7 +180,7 @@ def panels_of(source: xr.DataTree | xr.Dataset, start: float | None, stop: float
     panels: list[Panel] = []
     left_out: list[str] = []
     found = list(_datasets(source))
-    starts = _starts(found)
+    starts = _starts(found, source)
     said = {starts.get(path) for path, dataset in found if dataset.data_vars}
     common = said.pop() if len(said) == 1 else None
     if common:
@@ -206,13 +208,17 @@ def _datasets(source: xr.DataTree | xr.Dataset) -> list[tuple[str, xr.Dataset]]:
     return [(str(source.attrs.get("name", "")), source)]
 
 
-def _starts(found: list[tuple[str, xr.Dataset]]) -> dict[str, tuple[float, PanelAxis]]:
+def _starts(
+    found: list[tuple[str, xr.Dataset]], source: xr.DataTree | xr.Dataset
+) -> dict[str, tuple[float, PanelAxis]]:
     """Return the origin of each dataset's time axis in Unix seconds, where known.
 
     The start time is an attribute of the dataset or of a container above it. If the whole tree has one too,
-    times are counted from there.
+    times are counted from there, also in a part of the tree.
     """
     said = {path: start_of(dataset.attrs.get("start_time", "")) for path, dataset in found}
+    if isinstance(source, xr.DataTree) and (of_root := start_of(source.root.attrs.get("start_time", ""))):
+        said[""] = of_root
     whole = said.get("")
     several = any(start for path, start in said.items() if path)
     starts: dict[str, tuple[float, PanelAxis]] = {}
@@ -238,7 +244,8 @@ def _stream(
         variable = variable.expand_dims("channel", axis=1)
     if variable.ndim != 2 or variable.dtype.kind not in "biuf":
         return f"{variable.ndim} dimensions of {variable.dtype}"
-    first = variable.dims[0]
+    first = next((name for name in ("time", "sample") if name in variable.dims), variable.dims[0])
+    variable = variable.transpose(first, ...)
     if start is not None or stop is not None:
         if first not in variable.coords:
             return "no sampling rate, so no times"
@@ -292,6 +299,8 @@ def _events(
         return []
     starts = seconds_of(np.asarray(times[0].values))
     stops = seconds_of(np.asarray(times[1].values)) if len(times) > 1 else starts
+    if len(times) > 1 and times[1].name in _DURATIONS:
+        stops = starts + stops
     stops = np.where(stops >= starts, stops, starts)  # also replaces NaN, for events without an end
     low, high = -np.inf if start is None else start, np.inf if stop is None else stop
     chosen = np.flatnonzero((stops >= low) & (starts <= high))

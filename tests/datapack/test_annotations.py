@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import pympi
@@ -15,6 +16,7 @@ from rinofs.datapack import DataNode, Document, dump
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 EAF = """<?xml version="1.0" encoding="UTF-8"?>
@@ -160,6 +162,34 @@ def test_events(name: str, data: bytes, kind: str, expected: list[tuple[Any, ...
     (tmp_path / "datapack.json").write_text(dump(document))
     tree = xr.open_datatree(tmp_path, engine="datapack")
     assert tree["notes"].dataset.text.values.tolist() == [each[2] for each in expected]
+
+
+def subdivided(order: Sequence[str], *, chained: bool) -> str:
+    """Return an ELAN document where one annotation of 3 s is divided into a, b and c."""
+    parts = "".join(
+        f'<ANNOTATION><REF_ANNOTATION ANNOTATION_ID="{key}" ANNOTATION_REF="whole"'
+        + (f' PREVIOUS_ANNOTATION="{chr(ord(key) - 1)}"' if chained and key != "a" else "")
+        + f"><ANNOTATION_VALUE>{key}</ANNOTATION_VALUE></REF_ANNOTATION></ANNOTATION>"
+        for key in order
+    )
+    return (
+        '<ANNOTATION_DOCUMENT><HEADER TIME_UNITS="milliseconds"/><TIME_ORDER>'
+        '<TIME_SLOT TIME_SLOT_ID="t1" TIME_VALUE="0"/><TIME_SLOT TIME_SLOT_ID="t2" TIME_VALUE="3000"/>'
+        '</TIME_ORDER><TIER TIER_ID="top"><ANNOTATION><ALIGNABLE_ANNOTATION ANNOTATION_ID="whole"'
+        ' TIME_SLOT_REF1="t1" TIME_SLOT_REF2="t2"><ANNOTATION_VALUE>whole</ANNOTATION_VALUE>'
+        f'</ALIGNABLE_ANNOTATION></ANNOTATION></TIER><TIER TIER_ID="parts">{parts}</TIER>'
+        "</ANNOTATION_DOCUMENT>"
+    )
+
+
+@pytest.mark.parametrize("order", ["".join(order) for order in permutations("abc")])
+def test_annotations_that_divide_another_follow_their_previous_one(order: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.eaf"
+    path.write_text(subdivided(order, chained=True))
+    divided = [event[:3] for event in events(path) if event[3] == "parts"]
+    assert divided == [(0, 1, "a"), (1, 2, "b"), (2, 3, "c")]
+    path.write_text(subdivided(order, chained=False))
+    assert [event[2] for event in events(path) if event[3] == "parts"] == list(order)
 
 
 def test_files_that_elan_s_library_writes(tmp_path: Path) -> None:

@@ -77,6 +77,12 @@ def test_content_decides_what_a_file_is(head: bytes, mime: str | None, expected:
     assert format_of(head, mime, "name") == expected
 
 
+@pytest.mark.parametrize("text", ["[[],[]]", "[[], []]\n", "[[]]"])
+def test_samples_without_channels(read: Callable[..., xr.Dataset], text: str) -> None:
+    [found] = read(text).data_vars.values()
+    assert found.values.shape == found.shape == (text.count("[") - 1, 0)
+
+
 @pytest.mark.parametrize(
     "label", ["CDF", "riff", "RIFX", "caff", "ID3", "OggS", "fLaC", "GIF8", "FORM", "NIST_1A"]
 )

@@ -126,6 +126,43 @@ def test_the_times_of_a_tree_with_a_start_are_counted_from_there() -> None:
     assert second.get_xlabel() == "time (s) from 2026-01-02 09:00:00 UTC"
 
 
+def test_a_part_of_a_tree_with_a_start_is_drawn_as_in_the_tree() -> None:
+    whole = xr.Dataset(attrs={"start_time": "2026-01-02T09:00:00Z"})
+    streams = {
+        f"/part/{name}": signal(100, time=after + np.arange(100.0)).assign_attrs(
+            start_time=f"2026-01-02T09:0{after // 60}:00Z"
+        )
+        for name, after in (("early", 60), ("late", 240))
+    }
+    tree = xr.DataTree.from_dict({"/": whole, **streams})
+    for source in (tree, tree["part"]):
+        first, second = plot(source).axes
+        assert (drawn_x(first)[0], drawn_x(second)[0]) == (60, 240)
+        assert second.get_xlabel().endswith("from 2026-01-02 09:00:00 UTC")
+    [alone] = plot(tree["part/late"]).axes
+    assert drawn_x(alone)[0] == 240
+    assert alone.get_xlabel().endswith("from 2026-01-02 09:00:00 UTC")
+
+
+@pytest.mark.parametrize("labels", [None, [1, 2], ["x", "y"]])
+def test_samples_are_along_the_time_in_any_order_of_dimensions(labels: Any) -> None:
+    values = np.arange(200.0).reshape(2, 100)
+    coords = {"time": np.arange(100) / 10, **({} if labels is None else {"channel": labels})}
+    turned = xr.Dataset({"x": (("channel", "time"), values)}, coords)
+    straight = turned.transpose("time", "channel")
+    for options in ({}, {"start": 2, "stop": 5}):
+        [[axes], [expected]] = plot(turned, **options).axes, plot(straight, **options).axes
+        drawn, wanted = ([line.get_xydata().tolist() for line in one.get_lines()] for one in (axes, expected))
+        assert drawn == wanted != []
+
+
+@pytest.mark.parametrize("name", ["duration", "dur"])
+def test_events_with_a_duration_end_that_long_after_their_start(name: str) -> None:
+    marks = {"onset": ("event", [10.0, 20.0], {"units": "s"}), name: ("event", [2.0, 30.0], {"units": "s"})}
+    [axes] = plot(xr.Dataset(marks)).axes
+    assert axes.get_xlim() == (10, 50)
+
+
 def test_the_start_that_all_share_is_named() -> None:
     whole = xr.Dataset(attrs={"start_time": "2026-01-02T10:00:00"})
     seconds = signal(100, time=np.arange(100.0))

@@ -343,7 +343,7 @@ class SampleArray(BackendArray):
 
     def _read(self, start: int, stop: int) -> NDArray[Any]:
         values = self._samples.read(start, stop)
-        return values.reshape(-1, *self.shape[1:]).astype(self.dtype, copy=False)
+        return values.reshape(len(values), *self.shape[1:]).astype(self.dtype, copy=False)
 
 
 def checked_rate(rate: object) -> float | None:

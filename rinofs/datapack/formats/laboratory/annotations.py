@@ -15,7 +15,7 @@ from rinofs.datapack.formats.recordings import EventTable, Recording
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rinofs.datapack.formats.handles import FileHandle
     from rinofs.datapack.formats.laboratory.safe_xml import Element
@@ -99,6 +99,7 @@ def eaf_events(root: Element) -> list[_Event]:
     slots = {key: value / _FRAMES[units] for key, value in _slots(root).items()}
     found: dict[str, tuple[float, float]] = {}
     waiting: dict[str, list[tuple[str, str]]] = {}
+    previous: dict[str, str] = {}
     texts: dict[str, tuple[str, str]] = {}
     for tier in root.iter("TIER"):
         name = tier.attributes.get("TIER_ID", "")
@@ -115,8 +116,9 @@ def eaf_events(root: Element) -> list[_Event]:
         for one in tier.iter("REF_ANNOTATION"):
             key = one.attributes.get("ANNOTATION_ID", "")
             waiting.setdefault(one.attributes.get("ANNOTATION_REF", ""), []).append((key, name))
+            previous[key] = one.attributes.get("PREVIOUS_ANNOTATION", "")
             texts[key] = _value(one), name
-    _place(found, waiting)
+    _place(found, waiting, previous)
     return [(*found[key], *texts[key]) for key in texts]
 
 
@@ -142,7 +144,11 @@ def _value(annotation: Element) -> str:
     return value.text if value else ""
 
 
-def _place(found: dict[str, tuple[float, float]], waiting: dict[str, list[tuple[str, str]]]) -> None:
+def _place(
+    found: dict[str, tuple[float, float]],
+    waiting: dict[str, list[tuple[str, str]]],
+    previous: Mapping[str, str],
+) -> None:
     """Assign times to annotations that refer to others."""
     ahead = [key for key in waiting if key in found]
     while ahead:
@@ -152,12 +158,24 @@ def _place(found: dict[str, tuple[float, float]], waiting: dict[str, list[tuple[
             members.setdefault(tier, []).append(key)
         for keys in members.values():
             edges = np.linspace(*found[parent], len(keys) + 1)
-            for key, (onset, offset) in zip(keys, pairwise(edges.tolist()), strict=True):
+            for key, (onset, offset) in zip(_chained(keys, previous), pairwise(edges.tolist()), strict=True):
                 found[key] = onset, offset
                 if key in waiting:
                     ahead.append(key)
     if waiting:
         raise InvalidDatapackError(f"annotations refer to {min(waiting)!r}, which does not exist")
+
+
+def _chained(keys: Sequence[str], previous: Mapping[str, str]) -> list[str]:
+    """Return annotations so that each follows its previous one, otherwise in the order of the document."""
+    following = {previous[key]: key for key in keys if previous[key] in keys}
+    chained: dict[str, None] = {}
+    for first in [*(key for key in keys if previous[key] not in keys), *keys]:
+        key: str | None = first
+        while key is not None and key not in chained:
+            chained[key] = None
+            key = following.get(key)
+    return list(chained)
 
 
 _TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<!\S)(<\w+>|[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?%?)(?!\S)|!.*')
