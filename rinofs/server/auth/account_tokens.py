@@ -363,8 +363,8 @@ def _called(present: list[StoredToken], called: str | int) -> StoredToken | None
     named = [one for one in present if one.name == called]
     if named:
         return named[0]
-    number = int(called) if isinstance(called, int) or (called.isascii() and called.isdigit()) else None
-    return next((one for one in present if one.id == number), None)
+    number = str(called).lstrip("0")  # as text, since Python refuses to convert thousands of digits
+    return next((one for one in present if str(one.id) == number), None)
 
 
 def token_digest(token: str) -> str:

@@ -204,7 +204,8 @@ async def body_stream(request: Request, limit: int | None, *, kept: bool = False
         If the body ends before it is complete.
     """
     message = f"the body is longer than {limit} bytes"
-    announced = request.headers.get("content-length", "0")
+    # Without leading zeros, since Python refuses to convert thousands of digits.
+    announced = request.headers.get("content-length", "").lstrip("0") or "0"
     if limit is not None and int(announced) > limit:
         raise TooLarge(message)
     size = 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import socket
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -164,6 +166,17 @@ def test_a_body_that_ends_too_early_makes_nothing(api: Api, extended: LiveServer
         connection.shutdown(socket.SHUT_WR)
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     assert not answer.startswith(b"HTTP/1.1 2")
+
+
+@pytest.mark.parametrize("zeros", [1, 20, 4300, 5000])
+@pytest.mark.parametrize(("size", "status"), [(2, 200), (3 * 1024 * 1024, 413), (10**19, 413)])
+def test_the_length_of_a_body_may_have_leading_zeros(api: Api, zeros: int, size: int, status: int) -> None:
+    headers = {"Content-Type": "application/json", "Content-Length": "0" * zeros + str(size)}
+    headers["Authorization"] = str(api.session.headers["Authorization"])
+    connection = http.client.HTTPConnection(urlsplit(api.endpoint_url).netloc, timeout=60)
+    with closing(connection):
+        connection.request("POST", f"{BASE}files/children/", b"{}", headers)
+        assert connection.getresponse().status == status
 
 
 @pytest.mark.parametrize(

@@ -80,6 +80,15 @@ def test_tokens_are_made_listed_and_revoked(server: LiveServer, api: Api) -> Non
     assert api.post("users/delete_token", {"id": answer["id"]}).status_code == 404
 
 
+@pytest.mark.parametrize("digits", [12, 19, 20, 4300, 5000, 500_000])
+@pytest.mark.parametrize("digit", ["9", "0"])
+def test_a_number_of_any_length_is_the_number_of_a_token_or_none(api: Api, digit: str, digits: int) -> None:
+    number = api.ok("users/create_token", {"name": "laptop"}, 201)["id"]
+    assert api.post("users/delete_token", {"id": digit * digits}).status_code == 404
+    padded = "0" * digits + str(number)
+    assert api.ok("users/delete_token", {"id": padded})["id"] == number
+
+
 @pytest.mark.parametrize(
     "fields",
     [
