@@ -7,6 +7,7 @@ everything else about tokens is in `account_tokens`.
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -39,6 +40,25 @@ MOST_CHECKS, MOST_CHECKS_EACH = 64, 8
 """Maximum number of waiting checks: in total, and for one address."""
 
 _WRONG = "wrong username or password"
+
+
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """A checked name and password.
+
+    Attributes
+    ----------
+    attempt : Attempt
+        The attempt, which the throttle has counted.
+    user : User
+        The user.
+    stored : str or None
+        The hash that the password matched.
+    """
+
+    attempt: Attempt
+    user: User
+    stored: str | None
 
 
 class Accounts:
@@ -221,13 +241,10 @@ class Accounts:
         Unauthorized, TooManyRequests
             As for `log_in`.
         """
-        hashed = self._passwords.hash(check_new_password(new))
-        self.with_password(
-            user.username,
-            present,
-            address,
-            lambda connection, found: self._set_password(connection, found, hashed, address),
-        )
+        check_new_password(new)
+        proof = self._prove(user.username, present, address)
+        hashed = self._passwords.hash(new)  # expensive, so only now, and in no transaction
+        self._proven(proof, lambda connection, found: self._set_password(connection, found, hashed, address))
         self.tokens.remembered.forget()
 
     def _set_password(self, connection: Connection, user: User, hashed: str, source: str | None) -> None:
@@ -289,6 +306,10 @@ class Accounts:
         object
             What the function returns.
         """
+        return self._proven(self._prove(username, password, address), act)
+
+    def _prove(self, username: str, password: str, address: str) -> _Proof:
+        """Check a name and a password; raises what `log_in` raises."""
         if len(username) > LONGEST_NAME or len(password) > LONGEST:
             raise Unauthorized(_WRONG)  # too long for any account, and not stored in the throttle
         with self._database.read() as connection:
@@ -297,16 +318,25 @@ class Accounts:
             user = rows.find_user(connection, username)
         attempt = Attempt(username, address)
         self._throttle.begin(attempt)
-        if self._passwords.matches(stored, password) and user is not None:
-            with self._database.write(user.id) as connection:
-                if rows.password_of(connection, username) == stored:
-                    self._throttle.succeed(connection, attempt)
-                    return act(connection, user)
+        if not self._passwords.matches(stored, password) or user is None:
+            raise self._failed(user, address)
+        return _Proof(attempt, user, stored)
+
+    def _proven(self, proof: _Proof, act: Callable[[Connection, User], T]) -> T:
+        """Run a function in a transaction in which the checked password is still the user's."""
+        with self._database.write(proof.user.id) as connection:
+            if rows.password_of(connection, proof.attempt.account) == proof.stored:
+                self._throttle.succeed(connection, proof.attempt)
+                return act(connection, proof.user)
+        raise self._failed(proof.user, proof.attempt.address)
+
+    def _failed(self, user: User | None, address: str) -> Unauthorized:
+        """Log a failed sign-in, and return its error."""
         with self._database.write() as connection:
             # An unknown name is not logged: it may be a password, entered in the wrong field.
             name = None if user is None else user.username
             self._database.note(connection, AuditEvent.SIGN_IN_FAILED, name, address)
-        raise Unauthorized(_WRONG)
+        return Unauthorized(_WRONG)
 
     def access_token(self, username: str, password: str, address: str, *, lifetime: float) -> str:
         """Check a name and a password as `log_in` does, and create a token.

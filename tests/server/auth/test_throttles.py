@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -62,6 +64,21 @@ def _cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def hashed(accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the methods that compute a hash, as they are called."""
+    called: list[str] = []
+    for name in ("hash", "matches"):
+        method = getattr(Passwords, name)
+
+        def noted(passwords: Passwords, *texts: str, name: str = name, method: Any = method) -> Any:
+            called.append(name)
+            return method(passwords, *texts)
+
+        monkeypatch.setattr(Passwords, name, noted)
+    return called
+
+
+@pytest.fixture
 def accounts(data: Path | str, clock: Clock) -> Iterator[Accounts]:
     database = Database(data, clock=clock)
     opened = Accounts(database)
@@ -85,6 +102,55 @@ def guess(accounts: Accounts) -> Guess:
         return -1
 
     return guess_it
+
+
+@pytest.mark.parametrize(
+    ("present", "refusal", "expected"),
+    [
+        (PASSWORD, None, ["matches", "hash"]),
+        ("wrong", Unauthorized, ["matches"]),
+        ("x" * 2000, Unauthorized, []),
+    ],
+)
+def test_a_new_password_is_hashed_only_if_the_present_one_is_right(
+    accounts: Accounts, hashed: list[str], present: str, refusal: type[Exception] | None, expected: list[str]
+) -> None:
+    ada = accounts.user("ada")
+    assert ada is not None
+    with nullcontext() if refusal is None else pytest.raises(refusal):
+        accounts.change_password(ada, present, "another one", "10.0.0.1")
+    assert hashed == expected
+
+
+def test_who_has_to_wait_costs_no_hash(accounts: Accounts, guess: Guess, hashed: list[str]) -> None:
+    ada = accounts.user("ada")
+    assert ada is not None
+    while guess("10.0.0.1") == 0:
+        pass
+    hashed.clear()
+    for present in (PASSWORD, "wrong"):
+        with pytest.raises(TooManyRequests):
+            accounts.change_password(ada, present, "another one", "10.0.0.1")
+    assert hashed == []
+
+
+def test_others_sign_in_while_a_new_password_is_hashed(
+    accounts: Accounts, guess: Guess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hash takes a tenth of a second, in which no transaction is open."""
+    ada = accounts.user("ada")
+    assert ada is not None
+    found: list[int] = []
+
+    def hash_slowly(_self: Passwords, password: str) -> str:
+        with ThreadPoolExecutor(1) as pool:
+            found.append(pool.submit(guess, "10.0.0.2", password=PASSWORD).result())
+        return f"hash of {password}"
+
+    monkeypatch.setattr(Passwords, "hash", hash_slowly)
+    accounts.change_password(ada, PASSWORD, "another one", "10.0.0.1")
+    assert found == [-1]
+    assert guess("10.0.0.1", password="another one") == -1
 
 
 def test_guesses_from_many_addresses_are_counted_together(guess: Guess) -> None:
