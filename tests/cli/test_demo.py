@@ -97,6 +97,18 @@ def test_the_costs_are_small(kept: tuple[Path, str]) -> None:
     assert costs["xr.open_datatree"] <= 20
 
 
+def run_python(arguments: list[str]) -> None:
+    """Run Python; again if pyarrow's threads abort at its exit, which they sometimes do on a busy machine."""
+    for _ in range(3):
+        done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+        # https://github.com/apache/arrow/issues/34314
+        of_arrow = done.stderr.endswith("terminate called without an active exception\n")
+        if not (done.returncode == -signal.SIGABRT and of_arrow and "parquet" in arguments[-1]):
+            break
+    assert done.returncode == 0, f"{arguments}: {done.stderr}"
+    assert done.stdout
+
+
 def test_the_lines_to_try_next_work(
     kept: tuple[Path, str], tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,7 +132,7 @@ def test_the_lines_to_try_next_work(
                 done = run(*arguments)
                 assert done.exit_code == 0, f"{line}: {done.stderr}"
             else:
-                subprocess.run([sys.executable, *arguments], check=True)
+                run_python(arguments)
     assert len(list((tmp_path / "runs").rglob("*.csv"))) == 36
     assert (tmp_path / "MYO" / "IMU" / "Accelerometer.json").exists()
     assert (tmp_path / "drummer.png").exists()

@@ -208,6 +208,12 @@ SIZE = len(PLAIN.content())
     [
         pytest.param(Header(channels=1, after=b"\0").build(), 250, "", id="a byte of padding"),
         pytest.param(Header(channels=1, after=bytes(700)).build(), 600, "too few", id="zeros behind it"),
+        pytest.param(
+            Header(channels=1, after=LIST).build() + bytes(700),
+            250,
+            "bytes after the end",
+            id="zeros after a chunk",
+        ),
         pytest.param(Header(channels=1, after=b"TAG" + bytes(125)).build(), 250, "a tag", id="ID3v1"),
         pytest.param(
             Header(channels=1, after=b"LIST" + struct.pack("<I", 99) + b"INFO").build(),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
@@ -154,6 +154,8 @@ class _Samples:
             return there, f"the file ends early: {missing} samples at its end are missing" if missing else ""
         if there - said <= 1 or self._only_chunks(self.offset + said):
             return said, ""
+        if said and self._ends_as_said(self.offset + said):
+            return said, "bytes after the end that its header names are ignored"
         return self._too_small(said, there, frame)
 
     def _too_small(self, said: int, there: int, frame: int) -> tuple[int, str]:
@@ -172,6 +174,12 @@ class _Samples:
     def _only_chunks(self, end: int) -> bool:
         """Return whether there are only valid chunks between an offset and the end of the file."""
         return self._chunks_follow(end) or (end % 2 == 1 and self._chunks_follow(end + 1))
+
+    def _ends_as_said(self, end: int) -> bool:
+        """Return whether chunks follow the samples up to the file's end in the header, which is too early."""
+        named = 8 + struct.unpack("<I", self.read(4, 4))[0]
+        to_there = replace(self, size=named)
+        return end + 8 <= named < self.size and to_there._only_chunks(end)  # noqa: SLF001 - the same class
 
     def _chunks_follow(self, position: int) -> bool:
         for _ in range(_MOST_CHUNKS):
