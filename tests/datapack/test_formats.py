@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -272,13 +273,13 @@ def test_units_in_labels_of_times(read: Callable[..., xr.Dataset]) -> None:
         assert found.offset_time.values.tolist() == [1]
 
 
-def events_in(unit: str, label: str) -> dict[str, Any]:
+def events_in(unit: str, label: str, kind: str = "float") -> dict[str, Any]:
     """Return a datatype of events: their times, and a number."""
     sparse = {
         "dimensions": [{"label": "time", "units": unit}],
         "format": {
             "primary_dimensions": [{"label": label, "primaryDimension": 1}],
-            "secondary_dimensions": [{"label": "number", "type": "float"}],
+            "secondary_dimensions": [{"label": "number", "type": kind}],
         },
     }
     return {"datatypeID": "x", "name": "events", "datatype": {"sparse": sparse}}
@@ -295,6 +296,60 @@ def test_a_datatype_is_believed_before_its_own_label(read: Callable[..., xr.Data
     assert found.onset_ms.item() == 0.5
     if "onset" in data:
         assert "which has the same label; assuming seconds" in str(caught[0].message)
+
+
+INTEGERS: list[tuple[list[int], Any]] = [
+    ([], np.int64),
+    ([0, -7, 7], np.int64),
+    ([2**53 + 1, -(2**53) - 1], np.int64),
+    ([1_700_000_000_123_456_789, 5], np.int64),
+    ([2**63 - 1, -(2**63)], np.int64),
+    ([2**63 + 1, 0], np.uint64),
+    ([2**64 - 1, 2**63 - 1], np.uint64),
+]
+
+
+@pytest.mark.parametrize(("numbers", "dtype"), INTEGERS)
+@pytest.mark.parametrize("kind", ["integer", "int"])
+def test_integers_of_events_are_exact(
+    read: Callable[..., xr.Dataset], numbers: list[int], dtype: Any, kind: str
+) -> None:
+    array = np.array([(0.5, number) for number in numbers], [("t", "f8"), ("number", dtype)])
+    for data in (
+        json.dumps([[0.5, number] for number in numbers]),
+        json.dumps([{"t": 0.5, "number": number} for number in numbers]),
+        "t,number\n" + "".join(f"0.5,{number}\n" for number in numbers),
+        "t;number\n" + "".join(f"0,5; {number:+d}\n" for number in numbers),
+        npy(array),
+    ):
+        found = read(data, datatype=events_in("s", "t", kind)).number
+        assert found.dtype == dtype
+        assert found.values.tolist() == numbers
+
+
+@pytest.mark.parametrize("numbers", [[2**64, 1], [2**63, -1], [-(2**63) - 1], [10**300]])
+@pytest.mark.parametrize("kind", ["integer", "float"])
+def test_integers_of_events_that_no_type_holds_are_told_of(
+    read: Callable[..., xr.Dataset], numbers: list[int], kind: str
+) -> None:
+    rows = [[0.5, number] for number in [*numbers, 2**53 + 1]]
+    for data in (json.dumps(rows), "t,number\n" + "".join(f"{time},{number}\n" for time, number in rows)):
+        with pytest.warns(DataWarning, match="column 'number' holds integers too large for a float") as told:
+            found = read(data, datatype=events_in("s", "t", kind), warns=True).number
+        assert found.dtype == np.float64
+        np.testing.assert_array_equal(found, [float(number) for _, number in rows])
+        assert ("they stay float64" in str(told[0].message)) == (kind == "integer")
+
+
+@pytest.mark.parametrize("cell", ["1.5", "", "nan", "inf", "-"])
+def test_events_that_are_no_integers_keep_their_values(read: Callable[..., xr.Dataset], cell: str) -> None:
+    with pytest.warns(DataWarning, match="values of 'number' fit the type integer; they stay float64"):
+        found = read(f"t,number\n0.5,3\n0.5,{cell}\n", datatype=events_in("s", "t", "integer"), warns=True)
+    expected = {"1.5": 1.5, "inf": np.inf}.get(cell, np.nan)
+    np.testing.assert_array_equal(found.number, [3, expected])
+    whole = read("t,number\n0.5,3.0\n0.5,1e3\n", datatype=events_in("s", "t", "integer"))
+    assert whole.number.dtype == np.int64
+    assert whole.number.values.tolist() == [3, 1000]
 
 
 @pytest.mark.parametrize("word", [";", "a;b", "a\tb", "[", "a\n\nb", "", "x, y", '"'])

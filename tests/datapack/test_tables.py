@@ -187,6 +187,8 @@ def test_columns_between_blanks(tmp_path: Path, decimal: str, columns: int, head
         (b"\xb5,y\r\n1,2\r\n", [[1, 2]], "Windows-1252"),
         ("1700000000.5\n4.0\n0.1\n0.2\n", [[0.1], [0.2]], "a rate (4 Hz)"),
         ("a,b\n9007199254740993,0.5\n", [[9007199254740992, 0.5]], "column 'a' holds integers"),
+        (f"a,b\n{'9' * 308},0.5\n", [[1e308, 0.5]], "column 'a' holds integers"),
+        (f"a,b\n{'9' * 5000},0.5\n", [[INF, 0.5]], None),
         ("9007199254740993,1,1\n2,3,4\n", [[9007199254740993, 1, 1], [2, 3, 4]], None),
     ],
 )

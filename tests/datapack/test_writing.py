@@ -349,6 +349,21 @@ def test_times_are_kept_whatever_unit_their_name_has(tmp_path: Path, form: str, 
         assert dataset.word.values.tolist() == list("abcd")
 
 
+@pytest.mark.parametrize("form", EVENT_FORMATS)
+def test_integers_of_events_come_back_exact(tmp_path: Path, form: str) -> None:
+    dataset = xr.Dataset(
+        {
+            "onset": ("event", [0.5, 2.0], {"units": "s"}),
+            "stamp": ("event", np.array([1_700_000_000_123_456_789, 2**53 + 1])),
+            "key": ("event", np.array([2**63 + 1, 5], np.uint64)),
+            "small": ("event", np.array([-128, 127], np.int8)),
+        }
+    )
+    read = opened(write(dataset, tmp_path / "pack", form))["events"]
+    for name in ("stamp", "key", "small"):
+        assert read[name].values.tolist() == dataset[name].values.tolist()
+
+
 def test_files_say_the_unit_that_their_times_are_in(tmp_path: Path) -> None:
     """Other programs go by the label."""
     times = ("event", [1500, 7], {"units": "ms"})

@@ -13,13 +13,15 @@ from rinofs.datapack.datatypes.labels import identifier, in_unit, match_labels, 
 from rinofs.datapack.document.messages import shortened, warn
 from rinofs.datapack.formats.detect import Format, NotDataError
 from rinofs.datapack.formats.npy import npy_header
-from rinofs.datapack.formats.tables.cells import is_number, number_of
+from rinofs.datapack.formats.tables.cells import INTEGER, is_number, number_of
 from rinofs.datapack.formats.tables.parsing import json_rows
 from rinofs.datapack.formats.tables.sniffing import event_rows
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from rinofs.datapack.datatypes.layouts import Column, Sparse
     from rinofs.datapack.formats.handles import FileHandle
@@ -206,13 +208,46 @@ def _variable(cells: list[Any], column: Column, *, timed: bool, label: str) -> x
             values, attrs["units"] = in_unit(values, factor), "s"
         elif column.units:
             attrs["units"] = column.units
-        if column.type in {"integer", "int"} and bool(np.isfinite(values).all()):
-            values = values.astype(np.int64)
+        if not timed:
+            values = _numbers(cells, values, column, label)
     elif column.type in {"boolean", "bool"}:
         values = _truths(cells, column, label)
     else:
         values = np.array(["" if cell is None else str(cell) for cell in cells], dtype=object)
     return xr.Variable(("event",), values, attrs)
+
+
+def _numbers(cells: list[Any], floats: NDArray[Any], column: Column, label: str) -> NDArray[Any]:
+    """Return integers if the datatype asks for them and the file has them, else floats; warn of any loss."""
+    whole = [_whole(cell, value) for cell, value in zip(cells, floats.tolist(), strict=True)]
+    integers = [number for number in whole if number is not None]
+    if column.type in {"integer", "int"}:
+        dtype = _integer_type(integers) if len(integers) == len(whole) else None
+        if dtype is not None:
+            return np.array(integers, dtype)
+        warn(label, f"not all values of {column.label!r} fit the type integer; they stay float64")
+    if any(float(number) != number for number in integers):
+        lost = "holds integers too large for a float; their last digits are lost"
+        warn(label, f"column {column.label!r} {lost}")
+    return floats
+
+
+def _whole(cell: Any, value: float) -> int | None:
+    """Return the integer in a cell without losing digits, None for other numbers."""
+    if isinstance(cell, int):
+        return int(cell)
+    if isinstance(cell, str) and math.isfinite(value) and INTEGER.fullmatch(cell.strip()):
+        return int(cell)
+    return int(value) if value.is_integer() else None
+
+
+def _integer_type(numbers: Sequence[int]) -> type[np.signedinteger[Any] | np.unsignedinteger[Any]] | None:
+    """Return the type that can represent some integers, None if there is none."""
+    for dtype in (np.int64, np.uint64):
+        limits = np.iinfo(dtype)
+        if all(limits.min <= number <= limits.max for number in numbers):
+            return dtype
+    return None
 
 
 def _number(cell: Any, column: Column, row: int) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 
 from rinofs.datapack.document.messages import shortened
 from rinofs.datapack.formats.detect import NotDataError, text_of
-from rinofs.datapack.formats.tables.cells import GROUPED, INFINITE, MISSING, number_of
+from rinofs.datapack.formats.tables.cells import GROUPED, INFINITE, INTEGER, MISSING, number_of
 from rinofs.datapack.formats.tables.decimals import plain_numbers
 from rinofs.datapack.formats.tables.dialect import Dialect, check_row, split_rows
 from rinofs.datapack.formats.tables.timeaxis import stamp_ns
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _EXACT = 2**53
-_INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _LONG = re.compile(r"(?<![\d.])\d{16,}(?![\d.eE])", re.ASCII)
 
 
@@ -192,7 +191,7 @@ class Parser:
 
     def _integers(self, lines: Sequence[str], column: int) -> list[int | None]:
         cells = (row[column] for row in self.dialect.cells(lines))
-        return [int(cell) if _INTEGER.fullmatch(cell) else None for cell in cells]
+        return [int(cell) if INTEGER.fullmatch(cell) else None for cell in cells]
 
     def _columns(self, block: Block, line: int, row: int) -> Block:
         """Return the block without its index column, which must continue counting."""

@@ -234,7 +234,9 @@ def _is_counted_header(rows: list[list[str]]) -> bool:
 
 def _counting(cells: Sequence[str]) -> int | None:
     """Return the first of consecutive integers, None for other cells."""
-    if not cells or not all(cell.isascii() and cell.isdigit() for cell in cells) or int(cells[0]) > 1:
+    if not cells or not all(cell.isascii() and cell.isdigit() and len(cell) < 20 for cell in cells):
+        return None
+    if int(cells[0]) > 1:
         return None
     first = int(cells[0])
     return first if [int(cell) for cell in cells] == list(range(first, first + len(cells))) else None
