@@ -22,12 +22,14 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import httptools
 import orjson
 from anyio import to_thread
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from rinofs.server.budgets import CLIENT_ADDRESS, CLIENT_GONE
+from rinofs.server.web.heads import new_parser, refusal, without_upgrade
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -47,8 +49,8 @@ MOST_PIPELINED = 4
 _AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER with a timeout of zero: closing resets the connection
 
 
-class HeadersTooLargeError(Exception):
-    """The headers of a request exceed the size limit."""
+class RefusedRequestError(Exception):
+    """The server does not accept a request with this head."""
 
 
 class PipelineTooLongError(Exception):
@@ -193,7 +195,8 @@ class GuardedProtocol(HttpToolsProtocol):
             limits.idle_timeout / 4,
         )
         self._timer: asyncio.TimerHandle | None = None
-        self._too_large = False
+        self._refusal: tuple[int, str] | None = None  # why a request is refused; None if it is not HTTP
+        self._served_head = b""  # of a request to upgrade: the same one without
         self._in_head = False  # a request line or a header is being received
         self._in_body = False
         self._head_bytes = 0
@@ -244,18 +247,34 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > self.settings.max_header_bytes + len(data):
-                self._too_large = True
-                self.send_400_response("")
+                self._refuse_headers()
                 return
         if not self._in_body:
-            super().data_received(data)
+            self._parse(data)
             return
         before = self._body_bytes
-        super().data_received(data)
+        self._parse(data)
         self._beside_body = self._beside_body + len(data) if self._body_bytes == before else 0
         if self._in_body and self._beside_body > self.settings.max_header_bytes:
-            self._too_large = True
-            self.send_400_response("")
+            self._refuse_headers()
+
+    def _parse(self, data: bytes) -> None:
+        """Parse received bytes; requests to upgrade are served without (RFC 9110, section 7.8)."""
+        self._unset_keepalive_if_required()
+        while data:
+            try:
+                self.parser.feed_data(data)
+                data = b""
+            except httptools.HttpParserUpgrade as upgrade:
+                # The parser takes what follows such a head for another protocol, not for the body. So a new
+                # parser starts again with the same head, but without the header.
+                self.parser = new_parser(self)
+                data = self._served_head + data[upgrade.args[0] :]
+                self._served_head = b""
+            except httptools.HttpParserError as error:
+                self.logger.debug("refused what is no HTTP request: %s", error)
+                self.send_400_response("Invalid HTTP request received.")
+                return
 
     def eof_received(self) -> bool | None:  # type: ignore[override]
         """Keep the connection open for a response in progress after the client has closed its side."""
@@ -280,11 +299,19 @@ class GuardedProtocol(HttpToolsProtocol):
         self._waiting_since = self.loop.time()
 
     def on_headers_complete(self) -> None:
-        """Record that the body has started."""
+        """Record that the body has started, unless the server refuses the request because of its head."""
         length = sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url)
         if length > self.settings.max_header_bytes:
-            self._too_large = True
-            raise HeadersTooLargeError
+            self._refusal = self._headers_too_long()
+            raise RefusedRequestError
+        method = self.parser.get_method()
+        self._refusal = refusal(method, self.headers)
+        if self._refusal is not None:
+            raise RefusedRequestError
+        if self.parser.should_upgrade():
+            version = self.parser.get_http_version()
+            self._served_head = without_upgrade(method, self.url, version, self.headers)
+            return
         self._in_head = False
         if len(self.pipeline) >= MOST_PIPELINED:
             raise PipelineTooLongError  # earlier requests get their responses, then the connection is closed
@@ -306,6 +333,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """Record that the request is complete."""
+        if self.parser.should_upgrade():
+            return  # it begins anew
         self._in_body = False
         super().on_message_complete()
 
@@ -319,14 +348,20 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Reject data that is not HTTP or exceeds a limit, and close after any response in progress."""
-        if self._answering() and not self._in_body:
+        if not self._in_body and self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
-            return
-        status, message = 400, msg.rstrip(".")
-        if self._too_large:
-            status = 431
-            message = f"the headers are longer than {self.settings.max_header_bytes} bytes"
-        self._refuse(status, message)
+            self._in_head = False  # no more of it is expected, so its deadline must not end the response
+        elif self._in_body and (self.cycle.response_started or self.pipeline):
+            self.transport.close()  # another response would be taken for one to another request
+        else:
+            self._refuse(*(self._refusal or (400, msg.rstrip("."))))
+
+    def _refuse_headers(self) -> None:
+        self._refusal = self._headers_too_long()
+        self.send_400_response("")
+
+    def _headers_too_long(self) -> tuple[int, str]:
+        return 431, f"the headers are longer than {self.settings.max_header_bytes} bytes"
 
     def _refuse(self, status: int, message: str, headers: bytes = b"") -> None:
         body = orjson.dumps({"error": message})
@@ -336,11 +371,6 @@ class GuardedProtocol(HttpToolsProtocol):
         defaults = b"".join(b"%b: %b\r\n" % header for header in self.server_state.default_headers)
         self.transport.write(STATUS_LINE[status] + defaults + head + body)
         self.transport.close()
-
-    def _answering(self) -> bool:
-        if self.cycle is None or self.cycle.response_complete:
-            return False
-        return self.cycle.response_started or bool(self.pipeline)
 
     async def _watched(self, scope: Scope, receive: Receive, send: Send) -> None:
         CLIENT_GONE.set(self._gone)
