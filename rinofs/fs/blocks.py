@@ -24,6 +24,8 @@ BLOCK = 16 * 1024
 DEFAULT_CACHE_SIZE = 256 * 1024 * 1024
 """Default limit for the bytes in all blocks together."""
 
+_PATIENCE = 0.2  # seconds until a wait checks again, in case an interrupt kept it from being notified
+
 
 class BlockStore:
     """Blocks of content in memory, evicted least recently used first.
@@ -40,7 +42,8 @@ class BlockStore:
         after_fork_in_child(self._start_empty)
 
     def _start_empty(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)  # an interrupt can leave `with` this one locked
         self._blocks: LRUCache[tuple[str, int], bytes] = LRUCache(self._max_bytes, getsizeof=len)
         self._loading: set[tuple[str, int]] = set()
 
@@ -56,7 +59,7 @@ class BlockStore:
 
     def resize(self, max_bytes: int) -> None:
         """Set the limit, and evict blocks beyond it."""
-        with self._changed:
+        with self._lock:
             kept = LRUCache[tuple[str, int], bytes](max_bytes, getsizeof=len)
             for key in list(self._blocks):
                 if len(self._blocks[key]) <= max_bytes:
@@ -66,7 +69,7 @@ class BlockStore:
     def held(self, content: str, start: int, stop: int) -> bytes | None:
         """Return the bytes [start, stop) of a content if all of them are cached, else None."""
         first, last = start // BLOCK, (stop - 1) // BLOCK
-        with self._changed:
+        with self._lock:
             blocks = [self._blocks.get((content, index)) for index in range(first, last + 1)]
         if any(block is None for block in blocks):
             return None
@@ -77,12 +80,12 @@ class BlockStore:
         view = memoryview(data)
         first = start // BLOCK
         blocks = [bytes(view[at : at + BLOCK]) for at in range(0, len(view), BLOCK)]
-        with self._changed:
+        with self._lock:
             self._put(content, first, blocks)
 
     def drop(self, content: str) -> None:
         """Remove all blocks of a content."""
-        with self._changed:
+        with self._lock:
             for key in [key for key in self._blocks if key[0] == content]:
                 del self._blocks[key]
 
@@ -113,26 +116,35 @@ class BlockStore:
         blocks: list[bytes] = []
         while len(blocks) <= last - first:
             index = first + len(blocks)
-            held, claimed = self._take_or_claim(content, index, last)
-            blocks.extend(held)
-            if claimed:
-                blocks.extend(self._load(content, size, index + len(held), claimed, load))
+            claimed: list[tuple[str, int]] = []
+            try:
+                blocks.extend(self._take_or_claim(content, index, last, claimed))
+                if claimed:
+                    blocks.extend(self._load(content, size, claimed[0][1], len(claimed), load))
+            finally:
+                if claimed:
+                    # Without a lock, in one step that no interrupt can prevent: others wait for these blocks.
+                    self._loading.difference_update(claimed)
+                    with self._lock:
+                        self._changed.notify_all()
         return _cut(blocks, first, start, stop)
 
-    def _take_or_claim(self, content: str, index: int, last: int) -> tuple[list[bytes], int]:
-        """Return the cached blocks from `index` on, and how many blocks after them this thread downloads."""
-        with self._changed:
+    def _take_or_claim(
+        self, content: str, index: int, last: int, claimed: list[tuple[str, int]]
+    ) -> list[bytes]:
+        """Return the cached blocks from `index` on; add those after them that this thread downloads."""
+        with self._lock:
             while (content, index) in self._loading:
-                self._changed.wait()
+                self._changed.wait(_PATIENCE)
             held: list[bytes] = []
             while index <= last and (block := self._blocks.get((content, index))) is not None:
                 held.append(block)
                 index += 1
-            claimed = 0
-            while index + claimed <= last and self._is_free(content, index + claimed):
-                self._loading.add((content, index + claimed))
-                claimed += 1
-            return held, claimed
+            while index <= last and self._is_free(content, index):
+                claimed.append((content, index))  # first, so that it is given up whatever happens
+                self._loading.add((content, index))
+                index += 1
+            return held
 
     def _is_free(self, content: str, index: int) -> bool:
         return (content, index) not in self._loading and (content, index) not in self._blocks
@@ -140,15 +152,10 @@ class BlockStore:
     def _load(
         self, content: str, size: int, first: int, count: int, load: Callable[[int, int], bytes]
     ) -> list[bytes]:
-        blocks: list[bytes] = []
-        try:
-            data = memoryview(load(first * BLOCK, min((first + count) * BLOCK, size)))
-            blocks = [bytes(data[at : at + BLOCK]) for at in range(0, len(data), BLOCK)]
-        finally:
-            with self._changed:
-                self._put(content, first, blocks)
-                self._loading.difference_update((content, first + offset) for offset in range(count))
-                self._changed.notify_all()
+        data = memoryview(load(first * BLOCK, min((first + count) * BLOCK, size)))
+        blocks = [bytes(data[at : at + BLOCK]) for at in range(0, len(data), BLOCK)]
+        with self._lock:
+            self._put(content, first, blocks)
         return blocks
 
     def _put(self, content: str, first: int, blocks: Sequence[bytes]) -> None:

@@ -325,7 +325,7 @@ def test_a_writer_that_fails_ends_the_transfer(session_to: MakeSession) -> None:
         session = session_to(server)
         with open_content(session, content_of()) as stream, pytest.raises(OSError, match="No space"):
             copy_to(stream, full, Verifier("sha256", "0" * 64))
-        assert session._shared.slots._free == 8
+        assert session._shared.slots.free == 8
     started = set(threading.enumerate()) - before
     wait_until(lambda: not any(thread.name == "rinofs-transfer" and thread.is_alive() for thread in started))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import multiprocessing
 import os
 import random
@@ -15,11 +17,15 @@ from rinofs import errors
 from rinofs.http.content.content import open_content
 from rinofs.http.content.slices import read_content
 from rinofs.http.session.shared import Slots
+from tests.few_threads import finished
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of
 from tests.http.faulty import DATA, Request, faulty_server
+from tests.interrupts import is_interrupted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rinofs.http.session.session import HttpSession
 
 
@@ -82,7 +88,7 @@ def test_open_streams_do_not_wait_for_each_other(session_to: MakeSession) -> Non
         assert session.request("GET", "/a", repeatable=True).json() == {"ok": True}
         for stream in streams:
             stream.close()
-        assert session._shared.slots._free == 2
+        assert session._shared.slots.free == 2
 
 
 def test_slots_held_by_others_are_waited_for_but_not_for_ever() -> None:
@@ -114,7 +120,7 @@ def test_a_dropped_stream_gives_its_place_back(session_to: MakeSession) -> None:
         stream = open_content(session, content_of())
         stream.read(10)
         del stream
-        assert session._shared.slots._free == 1
+        assert session._shared.slots.free == 1
 
 
 def test_refusals_and_errors_give_their_places_back(session_to: MakeSession) -> None:
@@ -124,7 +130,7 @@ def test_refusals_and_errors_give_their_places_back(session_to: MakeSession) -> 
         for _ in steps:
             with pytest.raises(errors.RinofsError):
                 session.request("POST", "/a", repeatable=False).json()
-        assert session._shared.slots._free == 1
+        assert session._shared.slots.free == 1
 
 
 def _in_child(work: object) -> int:
@@ -193,3 +199,36 @@ def test_fork_while_threads_hold_locks(session_to: MakeSession) -> None:
             stop.set()
             for thread in threads:
                 thread.join()
+
+
+def _request(session: HttpSession) -> None:
+    session.request("GET", "/a", repeatable=True).json()
+
+
+def _read_a_part(session: HttpSession) -> None:
+    with open_content(session, content_of()) as stream:
+        stream.read(10)
+
+
+def _drop_a_stream(session: HttpSession) -> None:
+    open_content(session, content_of()).read(10)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # interrupted `__del__`
+@pytest.mark.parametrize("work", [_request, _read_a_part, _drop_a_stream])
+def test_an_interrupt_anywhere_gives_the_place_back(
+    work: Callable[[HttpSession], None], session_to: MakeSession
+) -> None:
+    with faulty_server() as server:
+        session = session_to(server, max_concurrency=3)
+        work(session)
+        for number in itertools.count():
+            interrupted = is_interrupted(
+                lambda: work(session), number, lambda name: name.startswith("rinofs.")
+            )
+            gc.collect(0)
+            assert session.free_connections == 3, number
+            finished(lambda: work(session))
+            if not interrupted:
+                break
+    assert number > 20

@@ -139,7 +139,7 @@ def test_a_file_that_cannot_be_read(session_to: MakeSession) -> None:
         session = session_to(server)
         with pytest.raises(OSError, match="Input/output error"):
             session.upload("/a", UploadBody(Broken(b"x" * 10)))
-        assert session._shared.slots._free == 8
+        assert session._shared.slots.free == 8
     assert not server.effects
 
 

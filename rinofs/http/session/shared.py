@@ -6,7 +6,7 @@ import os
 import threading
 import time
 import weakref
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
@@ -103,6 +103,15 @@ class RetryAfter:
         return max(self._until - time.monotonic(), 0.0)
 
 
+class Slot:
+    """A place for a connection. When nothing refers to it any more, as after an interrupt, it is free."""
+
+    __slots__ = ("__weakref__", "owner")
+
+    def __init__(self, owner: int) -> None:
+        self.owner = owner
+
+
 class Slots:
     """Limits the number of connections in use.
 
@@ -118,33 +127,35 @@ class Slots:
     """
 
     def __init__(self, count: int, patience: float) -> None:
-        self._free = count
+        self._count = count
         self._patience = patience
-        self._changed = threading.Condition()
-        self._held: Counter[int] = Counter()
+        # The garbage collector may give a slot back in a thread that is taking one.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)  # an interrupt can leave `with` this one locked
+        self._taken: set[weakref.ref[Slot]] = set()
 
     @property
     def free(self) -> int:
         """Number of free slots."""
-        return max(self._free, 0)
+        return max(self._count - len(self._taken), 0)
 
-    def take(self) -> int:
-        """Take a slot; returns the thread id to pass to `give`."""
-        owner = threading.get_ident()
-        with self._changed:
-            if self._free <= 0 and not self._held[owner]:
-                self._changed.wait_for(lambda: self._free > 0, self._patience)
-            self._free -= 1
-            self._held[owner] += 1
-        return owner
+    def take(self) -> Slot:
+        """Take a slot, to be passed to `give`."""
+        slot = Slot(threading.get_ident())
+        with self._lock:
+            if not self.free and not self._has_one(slot.owner):
+                self._changed.wait_for(lambda: self.free > 0, self._patience)
+            self._taken.add(weakref.ref(slot, self._taken.discard))
+        return slot
 
-    def give(self, owner: int) -> None:
-        """Return a slot that thread `owner` took."""
-        with self._changed:
-            self._free += 1
-            self._held[owner] -= 1
-            if self._held[owner] <= 0:
-                del self._held[owner]
+    def _has_one(self, owner: int) -> bool:
+        taken = [reference() for reference in list(self._taken)]
+        return any(slot is not None and slot.owner == owner for slot in taken)
+
+    def give(self, slot: Slot) -> None:
+        """Return a slot."""
+        with self._lock:
+            self._taken.discard(weakref.ref(slot))
             self._changed.notify()
 
 
@@ -201,11 +212,11 @@ class SessionState:
     def take_slot(self) -> Callable[[], None]:
         """Take a slot for a connection; returns a function that releases it."""
         slots = self.slots
-        owner = slots.take()
+        slot = slots.take()
 
         def release() -> None:
             if slots is self.slots:  # after a fork, the old slots' lock may be held for ever
-                slots.give(owner)
+                slots.give(slot)
 
         return release
 
