@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.postgres import database_copy
 from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
 from rinofs.server.catalog.queries.indexes import FieldIndexes
-from rinofs.server.catalog.tables import metadata
+from rinofs.server.catalog.tables import datapack_contents, metadata
 from rinofs.server.folder import DATABASE
 from rinofs.server.maintenance import fsck
 from rinofs.server.moving import copy_folder
@@ -126,6 +127,32 @@ def test_interrupted_anywhere_it_continues(tmp_path: Path, url: str, monkeypatch
     assert report.copied < report.rows
     before, after = rows(Database(data / DATABASE)), rows(Database(url))
     assert {name for name in before if before[name] != after[name]} == {"properties"}
+
+
+def with_nul(folder: Path, column: str) -> Path:
+    data, _ = filled(folder)
+    table, _, name = column.partition(".")
+    with closing(sqlite3.connect(data / DATABASE)) as connection, connection:
+        connection.execute(f"UPDATE {table} SET {name} = ?", ("left\0arm.csv",))
+    return data
+
+
+def test_a_name_for_saving_a_content_loses_its_nul(tmp_path: Path, url: str) -> None:
+    """PostgreSQL stores none, and servers before this release kept some."""
+    data = with_nul(tmp_path, "datapack_contents.filename")
+    total = sum(map(len, rows(Database(data / DATABASE)).values()))
+    with pytest.raises(KeyboardInterrupt):
+        copy_folder(data, url, Interrupting(total - 1))
+    code, output, errors = run("--from", data, "--to-database", url, "--json")  # compares what is there
+    assert (code, errors) == (0, "")
+    assert json.loads(output)["problems"] == []
+    with closing(Database(url)) as database, database.read() as connection:
+        assert set(connection.scalars(select(datapack_contents.c.filename))) == {"left_arm.csv"}
+
+
+def test_a_nul_in_any_other_text_is_named(tmp_path: Path, url: str) -> None:
+    code, _, errors = run("--from", with_nul(tmp_path, "users.email"), "--to-database", url)
+    assert (code, "a text in users 1 has a NUL" in errors) == (1, True), errors
 
 
 @pytest.mark.parametrize("change", ["changed", "added", "removed"])

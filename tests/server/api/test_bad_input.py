@@ -7,16 +7,21 @@ import json
 import socket
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import select
 
 from rinofs.server.api.rinocloud.routes import BASE, ENDPOINTS
+from rinofs.server.catalog.tables import metadata
+from rinofs.testing import live_server
 from tests.campaign import rounds
 from tests.server.api import bad_input as corpus
 from tests.server.client import Api
+from tests.server.packs import Api as Datapacks
+from tests.server.packs import data, pack
 
 if TYPE_CHECKING:
     from rinofs.testing import LiveServer
@@ -202,6 +207,54 @@ def test_a_bad_start_of_a_download_is_refused(known: tuple[Api, dict[str, int]],
 def test_a_bad_idempotency_key_is_refused(api: Api, key: str) -> None:
     headers = {"Idempotency-Key": key.encode()}
     assert api.post("files/create_folder", {"name": "n"}, headers=headers).status_code == 400
+
+
+NUL = "a\0b"
+
+
+def test_whatever_is_sent_no_stored_text_has_a_nul() -> None:
+    """PostgreSQL stores none: a folder with one could not be copied there."""
+    with live_server() as server:
+        api, datapacks = Api(server.endpoint_url, server.token), Datapacks(server.endpoint_url, server.token)
+        document = pack(NUL, data(NUL, f"folder/{NUL}", meta={NUL: NUL}, more=NUL))
+        identifier = datapacks.create(document, "pack")
+        number = api.file("file", b"x")["id"]
+        answers = [
+            *(
+                api.post(f"files/{endpoint}", {"id": number, "items": number, "name": "n", field: value})
+                for endpoint in (
+                    "create_folder",
+                    "create_object",
+                    "update",
+                    "copy",
+                    "move",
+                    "append",
+                    "delete_metadata_field",
+                )
+                for field, value in (
+                    ("name", NUL),
+                    ("metadata", {NUL: [NUL]}),
+                    ("tags", [NUL]),
+                    ("chunk", NUL),
+                    ("field", NUL),
+                )
+            ),
+            api.upload(b"x", name="other", metadata={NUL: NUL}, tags=[NUL], type=NUL, etag=NUL),
+            api.upload(b"x", name=NUL),
+            api.post("objects", {"data": [[NUL]], "category": NUL, NUL: NUL}),
+            api.post("users/create_token", {"name": NUL}),
+            api.session.post(
+                f"{api.endpoint_url}/o/token/",
+                data={"grant_type": "password", "client_id": NUL, "username": NUL, "password": NUL},
+            ),
+            datapacks.put(identifier, quote(f"folder/{NUL}"), b"x"),
+            datapacks.post(f"/datapacks/{identifier}", json={"name": NUL, "structure": document}),
+        ]
+        assert {answer.status_code for answer in answers} <= {200, 201} | REFUSALS | {403}
+        with server._services.database.read() as connection:
+            for table in metadata.sorted_tables:
+                for row in connection.execute(select(table)):
+                    assert not any(isinstance(value, str) and "\0" in value for value in row), table.name
 
 
 SHARED = [HealthCheck.function_scoped_fixture]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from rinofs.server.catalog.records import User
 
 __all__ = ["put", "send", "show_all", "store"]
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 async def show_all(call: Call) -> Response:
@@ -79,7 +82,7 @@ async def store(call: Call) -> Response:
         def keep() -> None:
             with known_contents(call.services, [blob]) as known:
                 call.services.datapacks.store_content(
-                    call.user, identifier, known[0], received.filename or blob.sha1
+                    call.user, identifier, known[0], _filename(CONTENT_LINK, received.filename, blob)
                 )
 
         await call.parse(keep)
@@ -92,9 +95,9 @@ def _stored(blob: Blob) -> Response:
 
 
 def _filename(link: str, sent: str | None, blob: Blob) -> str:
-    if not link.startswith(CONTENT_LINK):
-        return link.rpartition("/")[2]
-    return sent or blob.sha1
+    name = link.rpartition("/")[2] if not link.startswith(CONTENT_LINK) else sent
+    # Only a suggestion for saving the content. Links are any text, and PostgreSQL stores no NUL.
+    return _CONTROL.sub("_", name or blob.sha1)
 
 
 async def send(call: Call) -> Response:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
-from sqlalchemy import delete, func, insert, select, text, tuple_
+from sqlalchemy import Text, TypeDecorator, delete, func, insert, select, text, tuple_, type_coerce
 
 from rinofs.server.catalog.postgres.driver import driver_of
 from rinofs.server.catalog.queries import indexes
 from rinofs.server.catalog.tables import (
     blobs,
+    datapack_contents,
     datapacks,
     metadata,
     oauth_clients,
@@ -28,7 +29,7 @@ from rinofs.server.catalog.tables import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy import Connection, Row, Select, Table
+    from sqlalchemy import Connection, Dialect, Row, Select, Table
 
     from rinofs.server.catalog.database import Database
 
@@ -218,8 +219,25 @@ def _changed(table: Table) -> DatabaseCopyError:
     )
 
 
+class _WithoutNul(TypeDecorator[str]):
+    """Text that PostgreSQL can store."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_result_value(self, value: str | None, dialect: Dialect) -> str | None:  # noqa: ARG002
+        """Return the text with another character in place of each NUL."""
+        return None if value is None else value.replace("\0", "_")
+
+
 def _ordered(table: Table) -> Select[Any]:
-    return select(table).order_by(*table.primary_key)
+    # Names for saving contents: servers before this release kept a NUL in them.
+    cleaned = datapack_contents.c.filename
+    columns = (
+        type_coerce(column, _WithoutNul).label(column.name) if column is cleaned else column
+        for column in table.columns
+    )
+    return select(*columns).order_by(*table.primary_key)
 
 
 def _key(table: Table, row: Row[Any]) -> _Key:

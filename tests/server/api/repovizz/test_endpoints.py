@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote
 
 import pytest
 import requests
@@ -327,6 +329,26 @@ def test_contents_are_sent_in_ranges_with_digests(extended: Api) -> None:
     listed = extended.get(f"/datapacks/{identifier}/content").json()[f"repovizz:{hashed}"]
     assert listed["size"] == 25600
     assert {name: listed[name] for name in known} == known
+
+
+@pytest.mark.parametrize("control", ["\0", "\n", "\r\n", "\x1b[2J", "\x7f", "\x85"], ids=repr)
+def test_names_for_saving_have_no_control_characters(extended: Api, control: str) -> None:
+    """They come from links, which are any text, and from what clients say that a file is called."""
+    link, sent = f"arms/left{control}arm.csv", f"right{control}arm.csv"
+    identifier = extended.create(pack("pack", data("a", link)))
+    parts = f"--b\r\nContent-Disposition: form-data; name=\"file\"; filename*=utf-8''{quote(sent)}\r\n\r\n"
+    stored = extended.post(
+        f"/datapacks/{identifier}/content",
+        data=f"{parts}second\r\n--b--\r\n".encode(),
+        headers={"content-type": "multipart/form-data; boundary=b"},
+    )
+    for answer, side in ((extended.put(identifier, quote(link), b"first"), "left"), (stored, "right")):
+        assert answer.status_code == 200, answer.text
+        found = extended.get(f"/datapacks/{identifier}/content/{answer.json()['id']}")
+        cleaned = side + re.sub(r"[\x00-\x1f\x7f-\x9f]", "_", control) + "arm.csv"
+        assert unquote(found.headers["content-disposition"]).endswith(f"''{cleaned}") or (
+            found.headers["content-disposition"] == f'attachment; filename="{cleaned}"'
+        )
 
 
 def test_the_published_api_has_nothing_more(plain: LiveServer) -> None:
