@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
@@ -26,18 +27,18 @@ from rinofs.server.catalog.sqlite.snapshots import (
     take_snapshot,
     total_of,
 )
+from rinofs.server.folder import DATABASE, NO_DATA, RESTORING
+from rinofs.server.runner import exclusive
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 __all__ = ["BackupError", "BackupReport", "Watcher", "back_up", "restore"]
 
-DATABASE = "rinofs.sqlite3"
 MANIFEST = "backup.json"
 FORMAT = 2
 BEFORE = 1
 """The format without contents by BLAKE3, which this version reads and upgrades."""
-_RESTORING = "restore-unfinished"
 
 
 class BackupError(Exception):
@@ -147,14 +148,12 @@ def restore(backup: Path, data_dir: Path, watcher: Watcher) -> BackupReport:
 
     Raises
     ------
-    BackupError, FolderInUseError, CopyError
+    BackupError, CopyError, DataDirBusyError, FolderInUseError
         If the backup cannot be restored there.
     """
     if not (backup / MANIFEST).is_file():
         raise BackupError(f"{backup}: not a backup; `rinofs admin backup` makes them")
-    begun = data_dir / _RESTORING
-    if data_dir.exists() and not begun.exists() and any(data_dir.iterdir()):
-        raise BackupError(f"{data_dir}: the folder is not empty; restore into a new one")
+    _refuse_filled(data_dir)
     with only_user(backup):
         manifest = _manifest(backup)
         if manifest["database"] is None:
@@ -162,15 +161,30 @@ def restore(backup: Path, data_dir: Path, watcher: Watcher) -> BackupReport:
         database = backup / manifest["database"]
         if not database.is_file() or _digest(database) != manifest["database_sha256"]:
             raise BackupError(f"{database}: the database of this backup is missing or damaged")
-        with writing(begun):
-            data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            begun.touch(mode=0o600)
-        target = ContentFolder(data_dir / "blobs")
-        report = _copy(database, backup, target, watcher, link=False, verify=False, problems=[])
-        _place_database(database, data_dir)
-    begun.unlink()
-    sync_folder(data_dir)
+        _make(data_dir)
+        with exclusive(data_dir):
+            return _restore(database, data_dir, watcher)
+
+
+def _restore(database: Path, data_dir: Path, watcher: Watcher) -> BackupReport:
+    _refuse_filled(data_dir)  # again: another process may have filled it before it was locked
+    begun = data_dir / RESTORING
+    with writing(begun):
+        begun.touch(mode=0o600)
+    target = ContentFolder(data_dir / "blobs")
+    report = _copy(database, database.parent, target, watcher, link=False, verify=False, problems=[])
+    _place_database(database, data_dir)
+    with writing(begun):
+        begun.unlink()
+        sync_folder(data_dir)
     return report
+
+
+def _refuse_filled(data_dir: Path) -> None:
+    if not data_dir.exists() or (data_dir / RESTORING).exists():
+        return
+    if any(path.name not in NO_DATA for path in data_dir.iterdir()):
+        raise BackupError(f"{data_dir}: the folder is not empty; restore into a new one")
 
 
 def _copy(
@@ -188,11 +202,12 @@ def _copy(
     watcher.expect(size)
     copied = bytes_copied = 0
     for content in contents_of(database):
-        key, length = content.key, content.size
-        if target.size(key) == length and (not verify or not target.problem_of(content, watcher.add)):
+        key, length, file = content.key, content.size, source / path_below(content.key)
+        present = target.size(key) == length
+        if present and (not verify or not target.problem_of(content, watcher.add)):
             watcher.add(0 if verify else length)
             continue
-        problem = target.add(content, source / path_below(key), link=link, count=watcher.add)
+        problem = target.add(content, file, link=link, count=watcher.add)
         if problem is None:
             copied, bytes_copied = copied + 1, bytes_copied + length
         else:
@@ -209,10 +224,21 @@ def _prepare(destination: Path) -> None:
         return
     if destination.exists() and any(destination.iterdir()):
         raise BackupError(f"{destination}: the folder is neither empty nor a backup")
-    with writing(destination):
-        destination.mkdir(mode=0o700, parents=True, exist_ok=True)
-        sync_folder(destination.parent)
+    _make(destination)
     _write_manifest(destination, {"format": FORMAT, "database": None})
+
+
+def _make(folder: Path) -> None:
+    """Create a folder and missing ones above it, and make their names durable."""
+    if folder.exists():
+        # By an interrupted run, without making that durable; or by others, on disks that may not support it.
+        with suppress(OSError):
+            sync_folder(folder.parent)
+        return
+    _make(folder.parent)
+    with writing(folder):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(folder.parent)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

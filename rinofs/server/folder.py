@@ -11,16 +11,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["DATABASE", "LOCK", "DataDirError", "close_to_others", "prepare_folder", "private_files"]
+__all__ = [
+    "DATABASE",
+    "LOCK",
+    "NO_DATA",
+    "RESTORING",
+    "DataDirError",
+    "close_to_others",
+    "prepare_folder",
+    "private_files",
+    "refuse_unfinished",
+]
 
 DATABASE = "rinofs.sqlite3"
 """The name of the database in the folder."""
 LOCK = "serve.lock"
 """The name of the lock file that keeps a second server off the folder."""
+RESTORING = "restore-unfinished"
+"""The name of the file that marks a folder into which a backup is being restored."""
+NO_DATA = frozenset({LOCK, "lost+found"})
+"""Names of what may be in a folder that counts as empty."""
 
 _BLOBS = "blobs"
 _OWN_FILES = (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm", f"{DATABASE}-journal", LOCK)
-_NO_DATA = frozenset({LOCK, "lost+found"})  # a folder with nothing else counts as empty
 _CONTENTS = frozenset({_BLOBS, "workers", "cache"})
 
 
@@ -46,11 +59,21 @@ def prepare_folder(data_dir: Path, *, has_database: bool = True) -> list[str]:
     Raises
     ------
     DataDirError
-        If it holds other files, or is world-writable.
+        If it holds other files or an unfinished restore, or is world-writable.
     """
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _check_own(data_dir, _NO_DATA if has_database else _NO_DATA | _CONTENTS)
+    refuse_unfinished(data_dir)
+    _check_own(data_dir, NO_DATA if has_database else NO_DATA | _CONTENTS)
     return _check_rights(data_dir)
+
+
+def refuse_unfinished(data_dir: Path) -> None:
+    """Raise `DataDirError` if a restore into a folder was not finished."""
+    if (data_dir / RESTORING).exists():
+        raise DataDirError(
+            f"{data_dir}: the restore into this folder was not finished; "
+            f"run `rinofs admin restore BACKUP {data_dir}` again, which continues it"
+        )
 
 
 def _check_own(data_dir: Path, own: frozenset[str]) -> None:
@@ -86,8 +109,9 @@ def close_to_others(data_dir: Path, *, make_database: bool = True) -> None:
     Raises
     ------
     DataDirError
-        If one of them is a symbolic link.
+        If one of them is a symbolic link, or a restore into the folder was not finished.
     """
+    refuse_unfinished(data_dir)
     for name in _OWN_FILES:
         _close_file(data_dir / name, make=make_database and name == DATABASE)
     blobs = data_dir / _BLOBS

@@ -16,7 +16,7 @@ from rinofs.server.catalog.postgres.database_copy import DatabaseCopyError, copy
 from rinofs.server.catalog.sharing.machines import Machine, claim_folder
 from rinofs.server.catalog.users.audit import COMMAND_LINE, AuditEvent
 from rinofs.server.errors import ApiError
-from rinofs.server.folder import DATABASE
+from rinofs.server.folder import DATABASE, refuse_unfinished
 from rinofs.server.maintenance import fsck
 from rinofs.server.services import open_database, open_services
 from rinofs.server.settings import ServerSettings
@@ -123,9 +123,10 @@ def copy_folder(data_dir: Path, url: str, watcher: Watcher) -> CopyReport:
 
     Raises
     ------
-    DatabaseCopyError, UnusableDatabaseError
+    DatabaseCopyError, DataDirError, UnusableDatabaseError
         If the copy is not possible.
     """
+    refuse_unfinished(data_dir)
     if not (data_dir / DATABASE).is_file():
         raise DatabaseCopyError(f"{data_dir}: not a data folder of `rinofs serve`")
     settings = ServerSettings(data_dir, database_url=url)

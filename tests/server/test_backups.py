@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 import time
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -25,11 +25,14 @@ from rinofs.server import backups, maintenance
 from rinofs.server.backups import back_up
 from rinofs.server.blobs.disk import may_remove
 from rinofs.server.blobs.folders import FolderInUseError, keeping_all
+from rinofs.server.folder import DataDirError
+from rinofs.server.runner import exclusive
 from rinofs.server.services import open_services
 from rinofs.server.settings import ServerSettings
 from rinofs.testing import live_server
 from rinofs.testing.process import COMMAND
 from tests.campaign import rounds
+from tests.forkserver import run_command
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -311,6 +314,112 @@ def test_a_restore_that_does_not_fit_is_told_from_a_whole_one_and_continues(
     assert (code, f"{target}/" in message, "cannot be written" in message) == (1, True, True), message
     assert (target / "restore-unfinished").exists()
     assert restored(run, backup, target) == expected
+
+
+@contextmanager
+def watched_syncs() -> Iterator[list[Path]]:
+    """Yield the list of what is synced in the context, in order."""
+    synced: list[Path] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        real(descriptor)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", fsync)
+        yield synced
+
+
+def names_in(root: Path) -> set[Path]:
+    """Return the folders with names that must be durable, for a copy to be there after a power failure."""
+    return {root.parent, root, *(path.parent for path in root.rglob("*"))}
+
+
+@pytest.mark.parametrize("ends_after", [0, 1, 10, 19, 20, None])
+@pytest.mark.parametrize("options", [{"link": True}, {"link": False}, {"verify": True}])
+def test_a_continued_backup_makes_everything_durable_before_it_is_named(
+    tmp_path: Path, ends_after: int | None, options: dict[str, bool]
+) -> None:
+    data, backup = tmp_path / "data", tmp_path / "new" / "backup"
+    with live_server(data_dir=data) as server:
+        filled(server)
+    if ends_after is not None:
+        with suppress(KeyboardInterrupt):
+            back_up(data, backup, Silent(ends_after), **options)
+    with watched_syncs() as synced:
+        back_up(data, backup, Silent(), **options)
+    published = len(synced) - 1 - synced[::-1].index(backup / "backup.json.partial")
+    assert names_in(backup) - set(synced[:published]) == set()
+
+
+@pytest.mark.parametrize("ends_after", [0, 1, 10, 19, 20, None])
+def test_a_continued_restore_makes_everything_durable(
+    tmp_path: Path, run: Run, ends_after: int | None
+) -> None:
+    backup, target = tmp_path / "backup", tmp_path / "new" / "folder" / "target"
+    with live_server(data_dir=tmp_path / "data") as server:
+        filled(server)
+        back_up(tmp_path / "data", backup, Silent())
+    with watched_syncs() as at_first:
+        if ends_after is not None:
+            with suppress(KeyboardInterrupt):
+                backups.restore(backup, target, Silent(ends_after))
+            (target / "restore-unfinished").touch()  # also if it ended just before it removes that
+    with watched_syncs() as synced:
+        backups.restore(backup, target, Silent())
+    assert names_in(target) - set(synced) == set()
+    assert {tmp_path, target.parent.parent} - {*at_first, *synced} == set()
+    assert len(restored(run, backup, tmp_path / "another")) == 21
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("serve", "--port", "0", "--data"),
+        ("admin", "fsck", "--data"),
+        ("admin", "gc", "--data"),
+        ("admin", "user", "list", "--data"),
+        ("admin", "copy-blobs", "--to", "folder", "--data"),
+        ("admin", "copy", "--to-database", "postgresql://127.0.0.1:9/none", "--from"),
+    ],
+)
+@pytest.mark.parametrize("place", ["before the database", "before the end"])
+def test_a_folder_whose_restore_was_not_finished_is_used_by_nothing(
+    tmp_path: Path, run: Run, command: tuple[str, ...], place: str
+) -> None:
+    backup, target = tmp_path / "backup", tmp_path / "target"
+    with live_server(data_dir=tmp_path / "data") as server:
+        filled(server, 3)
+        back_up(tmp_path / "data", backup, Silent())
+    if place == "before the end":
+        backups.restore(backup, target, Silent())
+        (target / "restore-unfinished").touch()
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            backups.restore(backup, target, Silent(2))
+    done = run_command(*command, str(target))
+    assert done.returncode == 1, done
+    assert f"{target}: the restore into this folder was not finished" in done.stderr
+    assert "rinofs admin restore" in done.stderr
+    with pytest.raises(DataDirError, match="not finished"), live_server(data_dir=target):
+        pass
+    assert len(restored(run, backup, target)) == 4
+
+
+def test_a_folder_that_is_served_is_not_restored(tmp_path: Path, run: Run) -> None:
+    backup, target = tmp_path / "backup", tmp_path / "target"
+    with live_server(data_dir=tmp_path / "data") as server:
+        filled(server, 3)
+        back_up(tmp_path / "data", backup, Silent())
+    for marked in (False, True):
+        target.mkdir(exist_ok=True)
+        if marked:
+            (target / "restore-unfinished").touch()
+        with exclusive(target):
+            code, message = run("restore", backup, target)
+        assert (code, f"{target} is being served" in message) == (1, True), message
+    assert len(restored(run, backup, target)) == 4
 
 
 @pytest.mark.soak

@@ -109,7 +109,7 @@ def _watched(quiet: bool, *, as_json: bool) -> bool:
 def _reported() -> Iterator[None]:
     try:
         yield
-    except (BackupError, CopyError, FolderInUseError) as error:
+    except (BackupError, CopyError, DataDirBusyError, FolderInUseError) as error:
         raise CommandError(str(error)) from error
 
 

@@ -7,11 +7,13 @@ import os
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from rinofs.server.blobs.disk import (
     BY_BLAKE3,
     BY_SHA256,
+    folders_below,
     keys_below,
     lock_at_once,
     opened_folder,
@@ -137,12 +139,10 @@ class ContentFolder:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._changed: set[Path] = {root}
         with writing(root):
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
             for name in (BY_BLAKE3, BY_SHA256):
                 (root / name).mkdir(mode=0o700, exist_ok=True)
-                self._changed.add(root / name)
             sync_folder(root.parent)
 
     def path(self, key: str) -> Path:
@@ -200,7 +200,6 @@ class ContentFolder:
                     temporary.rename(target)
         finally:
             temporary.unlink(missing_ok=True)
-        self._changed.add(target.parent)
         return problem
 
     def problem_of(self, content: Expected, count: Callable[[int], object]) -> str | None:
@@ -213,11 +212,12 @@ class ContentFolder:
         self.path(key).unlink(missing_ok=True)
 
     def sync(self) -> None:
-        """Make the names of added contents durable."""
-        for folder in sorted(self._changed, reverse=True):
+        """Make the names of all contents durable; their bytes were before they got their names."""
+        # Those that were there before too: an interrupted run may have added them.
+        kinds = [self._root / name for name in (BY_BLAKE3, BY_SHA256)]
+        for folder in (*chain.from_iterable(map(folders_below, kinds)), *kinds, self._root):
             with writing(folder):
                 sync_folder(folder)
-        self._changed = {self._root}
 
 
 def _linked(source: Path, target: Path) -> bool:
