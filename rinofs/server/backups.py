@@ -203,7 +203,7 @@ def _copy(
     copied = bytes_copied = 0
     for content in contents_of(database):
         key, length, file = content.key, content.size, source / path_below(content.key)
-        present = target.size(key) == length
+        present = target.size(key) == length and (link or not target.is_file(key, file))
         if present and (not verify or not target.problem_of(content, watcher.add)):
             watcher.add(0 if verify else length)
             continue

@@ -241,6 +241,27 @@ def test_only_what_is_new_is_copied_and_only_what_is_needed_stays(
     assert restored(run, backup, tmp_path / "new" / "data") == expected
 
 
+@pytest.mark.parametrize("options", [(), ("--verify",)])
+def test_copies_replace_the_links_of_earlier_backups(
+    tmp_path: Path, run: Run, options: tuple[str, ...]
+) -> None:
+    data, backup = tmp_path / "data", tmp_path / "backup"
+    command = ("backup", backup, "--data", data, "--json", *options)
+    with live_server(data_dir=data) as server:
+        fs = filled(server)
+        run(*command)
+        fs.pipe_file("new", b"new content")
+        expected = dict(fs.cat(fs.find("")))
+        assert run(*command, "--copy")[1]["copied"] == 21
+        assert {path.stat().st_nlink for path in contents(backup)} == {1}
+        assert run(*command, "--copy")[1]["copied"] == 0
+        # Links between backups are not to the server's files, and stay.
+        subprocess.run(["cp", "-al", backup, tmp_path / "yesterday"], check=True)
+        assert run(*command, "--copy")[1]["copied"] == 0
+        assert {path.stat().st_nlink for path in contents(backup)} == {2}
+    assert restored(run, backup, tmp_path / "target") == expected
+
+
 @pytest.mark.parametrize("piece", [0, 1, 19])
 def test_an_interrupted_backup_leaves_the_one_before_and_continues(
     tmp_path: Path, run: Run, piece: int

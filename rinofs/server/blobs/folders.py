@@ -207,6 +207,12 @@ class ContentFolder:
         read = _read(self.path(content.key), count)
         return read.problem_of(blake3=content.blake3, sha256=content.sha256)
 
+    def is_file(self, key: str, other: Path) -> bool:
+        """Return whether a content is a hard link to another file."""
+        with suppress(OSError):
+            return self.path(key).samefile(other)
+        return False
+
     def remove(self, key: str) -> None:
         """Remove a content."""
         self.path(key).unlink(missing_ok=True)
