@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from rinofs.server.blobs.store import Digests
     from rinofs.server.catalog.blob_rows import BlobRow
+    from rinofs.server.catalog.database import Database
     from rinofs.server.services import Services
 
 __all__ = ["FsckReport", "GcReport", "check_catalog", "fsck", "gc", "gc_in_turn", "take_sha256s"]
@@ -129,9 +130,9 @@ def gc_in_turn(services: Services, every: float) -> GcReport:
     return gc(services)
 
 
-def check_catalog(services: Services) -> list[str]:
+def check_catalog(database: Database) -> list[str]:
     """Check the database only, and return the problems."""
-    return [*integrity.check_rows(services.database)[1], *integrity.check_datapacks(services.database)[1]]
+    return [*integrity.check_rows(database)[1], *integrity.check_datapacks(database)[1]]
 
 
 def fsck(services: Services) -> FsckReport:

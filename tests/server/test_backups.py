@@ -12,12 +12,13 @@ import signal
 import subprocess
 import threading
 import time
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
+from sqlalchemy import insert
 
 from rinofs import RinoFileSystem
 from rinofs.cli.main import main
@@ -25,9 +26,11 @@ from rinofs.server import backups, maintenance
 from rinofs.server.backups import back_up
 from rinofs.server.blobs.disk import may_remove
 from rinofs.server.blobs.folders import FolderInUseError, keeping_all
+from rinofs.server.catalog.tables import blobs
+from rinofs.server.catalog.users.audit import entries
 from rinofs.server.folder import DataDirError
 from rinofs.server.runner import exclusive
-from rinofs.server.services import open_services
+from rinofs.server.services import BLOBS_URL, open_database, open_services
 from rinofs.server.settings import ServerSettings
 from rinofs.testing import live_server
 from rinofs.testing.process import COMMAND
@@ -591,6 +594,36 @@ def test_files_of_others_are_neither_copied_nor_removed(tmp_path: Path, run: Run
     for kind in ("contents", "b3"):
         assert not (tmp_path / "target" / "blobs" / kind / ".DS_Store").exists()
     assert run("fsck", "--data", tmp_path / "nowhere")[0] == 2
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:9", "nonsense"])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_restore_tells_what_it_did_before_it_tells_that_the_store_is_not_usable(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch, endpoint: str, as_json: bool
+) -> None:
+    data, backup, target = tmp_path / "data", tmp_path / "backup", tmp_path / "target"
+    with live_server(data_dir=data) as server:
+        filled(server)
+    with closing(open_services(ServerSettings(data))) as services:
+        services.database.set_property(BLOBS_URL, "s3://bucket/prefix")
+        with services.database.write() as connection:
+            away = insert(blobs).values(blake3="ff" * 32, size=1, etag="e", key="c/worker/1")
+            connection.execute(away)
+    back_up(data, backup, Silent())
+    for name, value in (("ENDPOINT_URL", endpoint), ("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    done = run_command("admin", "restore", str(backup), str(target), *(["--json"] if as_json else []))
+    assert done.returncode == 1
+    if as_json:
+        assert json.loads(done.stdout)["copied"] == 20
+    else:
+        assert "20 restored" in done.stdout
+        assert "1 content in the object store" in done.stdout
+    assert "s3://bucket/prefix" in done.stderr or "AWS_ENDPOINT_URL" in done.stderr
+    assert "unexpected" not in done.stderr
+    assert f"rinofs admin fsck --data {target}" in done.stderr
+    with closing(open_database(ServerSettings(target))) as database, database.read() as connection:
+        assert [entry.details["action"] for entry in entries(connection, limit=1)] == ["restore"]
 
 
 def test_a_restore_is_in_the_audit_log(tmp_path: Path, run: Run) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ from rinofs.server.errors import ApiError
 from rinofs.server.folder import DataDirError, prepare_folder, private_files
 from rinofs.server.moving import MoveReport, check_copy, copy_folder, move_contents
 from rinofs.server.runner import DataDirBusyError, exclusive
-from rinofs.server.services import BLOBS_URL, FOLDER, NEW_CONTENTS, OBJECT_STORE, open_services
+from rinofs.server.services import BLOBS_URL, FOLDER, NEW_CONTENTS, OBJECT_STORE, open_database, open_services
 from rinofs.server.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -73,7 +73,9 @@ def backup(destination: Path, data_dir: Path, copy: bool, verify: bool, quiet: b
     refuse_shared_database("back it up with pg_dump, and then the contents")
     with _reported(), Progress("backing up", 0, shown=_watched(quiet, as_json=as_json)) as progress:
         report = back_up(data_dir, destination, progress, link=not copy, verify=verify)
-    _show(report, "copied", as_json=as_json)
+    _show(report, "copied", report.problems, as_json=as_json)
+    if report.problems:
+        sys.exit(FAILED)
 
 
 @click.command()
@@ -90,15 +92,28 @@ def restore(source: Path, data_dir: Path, quiet: bool, as_json: bool) -> None:
     refuse_shared_database("restore the contents, and then the database with pg_restore")
     with _reported(), Progress("restoring", 0, shown=_watched(quiet, as_json=as_json)) as progress:
         report = restore_backup(source, data_dir, progress)
-        services = open_services(ServerSettings(data_dir.absolute()))
-        try:
-            problems = maintenance.check_catalog(services)
-            told = {"action": "restore", "problems": len(report.problems) + len(problems)}
-            with services.database.write() as connection:
-                services.database.note(connection, AuditEvent.ADMIN, None, COMMAND_LINE, **told)
-        finally:
-            services.close()
-    _show(report, "restored", as_json=as_json, more=problems)
+    settings = ServerSettings(data_dir.absolute())
+    with private_files(), closing(open_database(settings)) as database:
+        problems = [*report.problems, *maintenance.check_catalog(database)]
+        told = {"action": "restore", "problems": len(problems)}
+        with database.write() as connection:
+            database.note(connection, AuditEvent.ADMIN, None, COMMAND_LINE, **told)
+    _show(report, "restored", problems, as_json=as_json)
+    _try_store(settings)
+    if problems:
+        sys.exit(FAILED)
+
+
+def _try_store(settings: ServerSettings) -> None:
+    """Open a restored folder as a server does, which needs its object store if it has one."""
+    try:
+        with private_files():
+            open_services(settings).close()
+    except BucketError as error:
+        hint = f"then run `rinofs admin fsck --data {settings.data_dir}`: the folder itself is restored"
+        raise CommandError(str(error), hint=hint) from error
+    except ApiError as error:
+        raise CommandError(error.message) from error
 
 
 def _watched(quiet: bool, *, as_json: bool) -> bool:
@@ -113,18 +128,15 @@ def _reported() -> Iterator[None]:
         raise CommandError(str(error)) from error
 
 
-def _show(report: BackupReport, done: str, *, as_json: bool, more: Sequence[str] = ()) -> None:
-    problems = [*report.problems, *more]
+def _show(report: BackupReport, done: str, problems: Sequence[str], *, as_json: bool) -> None:
     if as_json:
         show_json({**asdict(report), "problems": problems})
-    else:
-        whole = f"{counted(report.contents, 'content')} ({human(report.bytes)}B)"
-        new = f"{report.copied:,} {done} ({human(report.bytes_copied)}B)"
-        elsewhere = f"{counted(report.in_object_store, 'content')} in the object store, not copied"
-        lines = [*problems, f"{whole}, {new}: {counted(len(problems), 'problem')}"]
-        write_lines([*lines, *([elsewhere] if report.in_object_store else [])])
-    if problems:
-        sys.exit(FAILED)
+        return
+    whole = f"{counted(report.contents, 'content')} ({human(report.bytes)}B)"
+    new = f"{report.copied:,} {done} ({human(report.bytes_copied)}B)"
+    elsewhere = f"{counted(report.in_object_store, 'content')} in the object store, not copied"
+    lines = [*problems, f"{whole}, {new}: {counted(len(problems), 'problem')}"]
+    write_lines([*lines, *([elsewhere] if report.in_object_store else [])])
 
 
 @click.command("check-storage")
