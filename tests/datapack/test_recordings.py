@@ -18,6 +18,7 @@ import pyxdf
 import xarray as xr
 
 from rinofs.datapack import DataNode, Document, dump
+from rinofs.datapack.datatypes.labels import seconds_per
 from rinofs.datapack.document.messages import DataWarning
 from rinofs.datapack.formats.handles import FileHandle
 from rinofs.datapack.formats.laboratory import edf
@@ -379,6 +380,58 @@ def test_hdf5_of_one_array(tmp_path: Path) -> None:
     found = opened(tmp_path / "one.h5", rate=10, channels=["x"])
     assert found.value.values[:, 0].tolist() == list(range(10))
     assert found.time[-1] == 0.9
+
+
+def timed(path: Path, times: Any, **attrs: Any) -> Path:
+    """Write an array and its times."""
+    with h5py.File(path, "w") as file:
+        file["x"] = np.arange(len(times)) / 2
+        file["time"] = np.asarray(times)
+        file["time"].attrs.update(attrs)
+    return path
+
+
+@pytest.mark.parametrize("unit", [None, "s", "Seconds", "ms", b"milliseconds", "us", "ns", "min", "h"])
+@pytest.mark.parametrize("first", [0, -7, 3])
+def test_hdf5_times_are_in_their_unit(tmp_path: Path, unit: Any, first: int) -> None:
+    word = unit.decode() if isinstance(unit, bytes) else unit or "s"
+    factor = seconds_per(word)
+    assert factor is not None
+    seconds = first + np.array([0, 0.007, 0.5, 2])
+    found = opened(timed(tmp_path / "a.h5", seconds / factor, **{"units": unit} if unit else {}))
+    assert found.value.dims == ("time", "channel")
+    np.testing.assert_allclose(found.time, seconds, rtol=1e-12)
+    assert found.time.attrs["units"] == "s"
+
+
+def test_hdf5_times_in_an_unknown_unit_are_told_of(tmp_path: Path) -> None:
+    path = timed(tmp_path / "a.h5", [0, 5, 9], unit="ticks")
+    with pytest.warns(DataWarning, match=r"a\.h5: the times in 'time' are in 'ticks', .*not known"):
+        found = xr.open_dataset(path, engine="datapack")
+    assert found.time.values.tolist() == [0, 5, 9]
+
+
+@pytest.mark.parametrize("times", [[], [3.5], [0, 0.1, 0.1, 0.2], [0, 0, 1], [0, 1, 1], [-2, -1, 0]])
+def test_hdf5_times_may_repeat(tmp_path: Path, times: list[float]) -> None:
+    found = opened(timed(tmp_path / "a.h5", np.array(times, float)))
+    assert found.value.dims == ("time", "channel")
+    assert found.time.values.tolist() == times
+
+
+@pytest.mark.parametrize("times", [[0, 2, 1], [1, 1, 1], [0, np.nan, 2], [0, 1, np.inf]])
+def test_hdf5_times_that_go_back_are_told_of(tmp_path: Path, times: list[float]) -> None:
+    with pytest.warns(DataWarning, match=r"a\.h5: the array 'time' is named as times but does not increase"):
+        found = xr.open_dataset(timed(tmp_path / "a.h5", times), engine="datapack")
+    assert sorted(map(str, found.data_vars)) == ["time", "x"]
+
+
+@pytest.mark.parametrize("start", [-2.0, -3, 0, 1.5, np.float32(-0.5), np.nan, np.inf])
+def test_hdf5_streams_start_at_any_time(tmp_path: Path, start: float) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["x"] = np.arange(4.0)
+        file["x"].attrs.update(sampling_rate=10, start=start)
+    first = float(start) if np.isfinite(start) else 0
+    np.testing.assert_allclose(opened(tmp_path / "a.h5").time, first + np.arange(4) / 10, atol=1e-15)
 
 
 def test_opensignals(tmp_path: Path) -> None:

@@ -92,4 +92,4 @@ def recording_of(handle: FileHandle, kind: RecordingFormat, label: str) -> Recor
         return xdf_recording(handle)
     from rinofs.datapack.formats.laboratory.hdf5 import hdf5_recording
 
-    return hdf5_recording(handle)
+    return hdf5_recording(handle, label)

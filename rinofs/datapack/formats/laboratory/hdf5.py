@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from rinofs.datapack.datatypes.labels import in_unit, seconds_per
+from rinofs.datapack.document.messages import shortened, warn
 from rinofs.datapack.formats.detect import NotDataError
 from rinofs.datapack.formats.library_files import library_file
 from rinofs.datapack.formats.recordings import EXTRA, Recording, Stream
@@ -71,7 +73,7 @@ class Hdf5Samples:
         return np.stack([column.reshape(-1) for column in columns], axis=1).astype(self.dtype, copy=False)
 
 
-def hdf5_recording(handle: FileHandle) -> Recording:
+def hdf5_recording(handle: FileHandle, label: str) -> Recording:
     """Read the numeric arrays of an HDF5 file.
 
     Raises
@@ -92,7 +94,7 @@ def hdf5_recording(handle: FileHandle) -> Recording:
                 stream for group in devices for stream in _opensignals(handle, group, len(devices) > 1)
             ]
             return Recording(tuple(streams), (), _opensignals_attributes(devices[0]))
-        streams = list(_streams(handle, file))
+        streams = list(_streams(handle, file, label))
     if not streams:
         raise NotDataError("this HDF5 file has no arrays of numbers")
     return Recording(tuple(streams))
@@ -143,29 +145,38 @@ def _members(group: H5) -> dict[str, H5]:
     return {name: group[name] for name in own}
 
 
-def _streams(handle: FileHandle, file: H5) -> Iterator[Stream]:
+def _streams(handle: FileHandle, file: H5, label: str) -> Iterator[Stream]:
     paths = _arrays(file)
-    clocks = {path for path in paths if _is_clock(file, path, paths)}
+    clocks = {path: times for path in paths if (times := _times(file, path, paths, label)) is not None}
     for path in paths:
         if path in clocks:
             continue
         item = file[path]
         labels = _labels(item, item.shape[1] if item.ndim > 1 else 1)
-        rate = _number(_attribute(item, _RATES))
-        samples = Hdf5Samples(handle, [path], item, labels, rate)
+        samples = Hdf5Samples(handle, [path], item, labels, _rate(_attribute(item, _RATES)))
         clock = next((each for each in sorted(clocks) if _clocks(file, each, path)), None)
-        times = None if clock is None else np.asarray(file[clock][:], float)
+        times = None if clock is None else clocks[clock]
         start = _number(item.attrs.get("start")) or 0.0
         yield Stream(path, samples, _word(_attribute(item, _UNITS, up=False)), start, times)
 
 
-def _is_clock(file: H5, path: str, paths: Sequence[str]) -> bool:
-    if posixpath.basename(path).lower() not in _TIMES or file[path].ndim != 1 or len(file[path]) < 2:
-        return False
+def _times(file: H5, path: str, paths: Sequence[str], label: str) -> NDArray[np.float64] | None:
+    """Return the times of arrays in the same group, in seconds; None if an array is something else."""
+    if posixpath.basename(path).lower() not in _TIMES or file[path].ndim != 1:
+        return None
     if not any(_clocks(file, path, other) for other in paths):
-        return False
+        return None
     values = np.asarray(file[path][:], float)
-    return bool((np.diff(values) > 0).all())
+    # As in tables: clocks repeat times, but do not go back.
+    rises = bool(np.isfinite(values).all()) and bool((np.diff(values) >= 0).all())
+    if not rises or (len(values) > 1 and values[0] == values[-1]):
+        warn(label, f"the array {path!r} is named as times but does not increase; it is read as a stream")
+        return None
+    unit = _word(_attribute(file[path], _UNITS, up=False))
+    factor = seconds_per(unit) if unit else 1.0
+    if factor is None:
+        warn(label, f"the times in {path!r} are in {shortened(repr(unit))}, which is not known; assuming s")
+    return np.asarray(in_unit(values, factor or 1.0))
 
 
 def _clocks(file: H5, clock: str, path: str) -> bool:
@@ -208,7 +219,12 @@ def _number(value: Any) -> float | None:
         number = float(np.asarray(value).reshape(-1)[0])
     except (TypeError, ValueError, IndexError):
         return None
-    return number if np.isfinite(number) and number > 0 else None
+    return number if np.isfinite(number) else None
+
+
+def _rate(value: Any) -> float | None:
+    number = _number(value)
+    return number if number is not None and number > 0 else None
 
 
 def _is_opensignals(group: H5) -> bool:
@@ -217,7 +233,7 @@ def _is_opensignals(group: H5) -> bool:
 
 def _opensignals(handle: FileHandle, group: H5, several: bool) -> Iterator[Stream]:
     """Yield the raw and digital channels of a device; its other arrays are computed from them."""
-    rate = _number(group.attrs["sampling rate"])
+    rate = _rate(group.attrs["sampling rate"])
     device = f"{group.name.strip('/')}/" if several else ""
     for kind, prefix in (("raw", "channel_"), ("digital", "digital_")):
         inside = _members(_members(group).get(kind))
