@@ -127,6 +127,13 @@ class RinocloudClient:
         once, repeatable = self._once()
         return self._post(endpoint, body, repeatable=repeatable, headers=once, label=label)
 
+    def _change(self, endpoint: str, body: Mapping[str, Any], label: str) -> Response:
+        """Send a change that leads to the same state when it is repeated.
+
+        With a key it is made once: a repeated one could otherwise undo what another client did meanwhile.
+        """
+        return self._post(endpoint, body, repeatable=True, headers=self._once()[0], label=label)
+
     def _once(self, digest: str | None = None) -> tuple[dict[str, str], Callable[[], bool]]:
         """Return the header with an idempotency key, and a function that returns whether to send again.
 
@@ -359,16 +366,13 @@ class RinocloudClient:
         """Create a folder, and its parents if `name` contains slashes."""
         endpoint = "create_folder_if_not_exist" if exist_ok else "create_folder"
         body = {"name": name, **_parent(folder)}
-        answer = (
-            self._post(endpoint, body, repeatable=True, label=label)
-            if exist_ok
-            else self._create(endpoint, body, label)
-        )
+        answer = (self._change if exist_ok else self._create)(endpoint, body, label)
         return parse_record(answer.json(), answer.url)
 
     def update(self, record_id: int, changes: Mapping[str, Any], label: str) -> Record:
         """Set ``name``, ``tags`` or ``metadata`` of an object; other fields are merged into its metadata."""
-        return self._record("update", {**self._exactly(), "id": record_id, **changes}, label)
+        answer = self._change("update", {**self._exactly(), "id": record_id, **changes}, label)
+        return parse_record(answer.json(), answer.url)
 
     def _exactly(self) -> dict[str, bool]:
         """Return the field that keeps the id of an earlier version from meaning the current object.
@@ -379,16 +383,16 @@ class RinocloudClient:
 
     def delete_field(self, record_id: int, field: str, label: str) -> Record:
         """Remove a key from the metadata of an object, if present."""
-        return self._record(
-            "delete_metadata_field", {**self._exactly(), "id": record_id, "field": field}, label
-        )
+        body = {**self._exactly(), "id": record_id, "field": field}
+        answer = self._change("delete_metadata_field", body, label)
+        return parse_record(answer.json(), answer.url)
 
     def move(self, ids: Sequence[int], folder: int | None, name: str | None, label: str) -> None:
         """Move objects into a folder, and rename one if the server can do both at once.
 
         With the extension, a replaced file becomes an earlier version.
         """
-        self._post("move", self._going(ids, folder, name), repeatable=True, label=label)
+        self._change("move", self._going(ids, folder, name), label)
 
     def copy(self, ids: Sequence[int], folder: int | None, name: str | None, label: str) -> list[Record]:
         """Copy objects into a folder, folders with their contents; replaced files are as for `move`."""

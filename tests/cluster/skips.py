@@ -77,6 +77,7 @@ ON_POSTGRESQL = {
 
 BEHIND_NGINX = {
     "tests/rinocloud/test_browsing.py::test_trouble_is_not_absence": _CONNECTION,
+    "tests/rinocloud/test_changing.py::test_what_is_sent_again_undoes_nothing_of_others": _CONNECTION,
     "tests/rinocloud/test_parallel_ranges.py::test_what_is_damaged_in_a_part_is_found": _CONTENTS,
     "tests/rinocloud/test_reading.py::test_damaged_content_is_refused": _CONTENTS,
     "tests/server/api/repovizz/test_endpoints.py::test_the_same_content_is_stored_once": _CONTENTS,

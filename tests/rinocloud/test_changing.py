@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from rinofs.errors import NotAllowedError
 from rinofs.protocol.extensions import RinocloudExtension
+from rinofs.server.catalog.records import Change
 from rinofs.testing import Fault
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rinofs import RinoFileSystem
     from rinofs.testing import LiveServer
     from tests.rinocloud.api import Api
@@ -368,6 +371,74 @@ def test_what_was_known_of_source_and_target_was_overtaken(fs: RinoFileSystem, a
     fs.mv("dir/a", "other/moved")
     assert contents(fs) == {"other/f": b"6", "other/moved": b"newer"}
     assert fs._backend.client.features.lacking == set()
+
+
+# What is sent again
+
+
+def retried(
+    fs: RinoFileSystem,
+    server: LiveServer,
+    endpoint: str,
+    change: Callable[[], Any],
+    meanwhile: Callable[[], Any],
+) -> None:
+    """Make a change whose first answer is lost, and another client's before it is sent again."""
+    sent: list[str] = []
+
+    def lose(_method: str, path: str) -> Fault | None:
+        if path.strip("/").rpartition("/")[2] != endpoint:
+            return None
+        sent.append(path)
+        if len(sent) == 1:
+            return Fault(lose_answer=True)
+        meanwhile()
+        return None
+
+    fs.find("")
+    server.faults = lose
+    change()
+    server.faults = None
+    assert len(sent) == 2
+    fs.invalidate_cache()
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["update", "delete_metadata_field", "move", "create_folder_if_not_exist"]
+)
+def test_what_is_sent_again_undoes_nothing_of_others(
+    fs: RinoFileSystem, server: LiveServer, api: Api, endpoint: str
+) -> None:
+    store, user = server._services.store, server._user
+    a, folder = api.id_of("dir", "a"), api.id_of("dir")
+
+    def remove_new() -> None:
+        store.delete(user, [store.get(user, ["new"]).id])
+
+    mine, theirs, is_theirs = {
+        "update": (
+            lambda: fs.set_metadata("dir/a", {"x": "mine"}),
+            lambda: store.update(user, a, Change(merged={"x": "theirs"})),
+            lambda: fs.get_metadata("dir/a")["x"] == "theirs",
+        ),
+        "delete_metadata_field": (
+            lambda: fs.delete_metadata("dir/a", "path"),
+            lambda: store.update(user, a, Change(merged={"path": "theirs"})),
+            lambda: fs.get_metadata("dir/a").get("path") == "theirs",
+        ),
+        "move": (
+            lambda: fs.mv("dir/a", "other/a"),
+            lambda: store.move(user, [a], folder),
+            lambda: fs.exists("dir/a"),
+        ),
+        "create_folder_if_not_exist": (
+            lambda: fs.makedirs("new", exist_ok=True),
+            remove_new,
+            lambda: not fs.exists("new"),
+        ),
+    }[endpoint]
+    retried(fs, server, endpoint, mine, theirs)
+    assert is_theirs() == server.extensions  # published servers carry out what is sent again
 
 
 # What is in the way is not lost

@@ -328,7 +328,7 @@ class Database:
             yield connection
 
     @contextmanager
-    def once(self, owner: int, key: RequestKey | None) -> Iterator[Unit]:
+    def once(self, owner: int, key: RequestKey | None, *, grows: bool = True) -> Iterator[Unit]:
         """Do the work of one request in a transaction, as `write` does, unless it was done before.
 
         Parameters
@@ -337,6 +337,8 @@ class Database:
             The user who sent it.
         key : RequestKey or None
             Identifies the request; None for one that is carried out each time.
+        grows : bool
+            See `write`.
 
         Raises
         ------
@@ -345,7 +347,7 @@ class Database:
         Unprocessable
             If the key was used for another request.
         """
-        with self.write(owner, grows=True) as connection:
+        with self.write(owner, grows=grows) as connection:
             unit = Unit(connection, owner, key, self.clock())
             unit.begin()
             yield unit

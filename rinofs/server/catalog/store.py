@@ -75,8 +75,8 @@ class Store:
 
     Notes
     -----
-    Methods that create objects take an idempotency key. If the request was carried out before, they raise
-    `Repeated`, with the records that it created then (`made_before`).
+    Methods whose requests clients repeat take an idempotency key. If the request was carried out before, they
+    raise `Repeated`, with the records that were its result (`made_before`).
     """
 
     def __init__(self, database: Database) -> None:
@@ -365,7 +365,9 @@ class Store:
             changed = objects.set_values(connection, record, values)
             return changed, drop_unreferenced(connection, [] if expected is None else [expected])
 
-    def update(self, user: User, number: int, change: Change, *, exact: bool = False) -> Record:
+    def update(
+        self, user: User, number: int, change: Change, *, exact: bool = False, key: RequestKey | None = None
+    ) -> Record:
         """Change the name, the metadata or the tags of an object.
 
         Parameters
@@ -378,6 +380,8 @@ class Store:
             What to change.
         exact : bool
             Whether the id of an earlier version means that version, which is read-only.
+        key : RequestKey, optional
+            See the notes of the class.
 
         Raises
         ------
@@ -388,13 +392,17 @@ class Store:
         Conflict
             If the new name is taken, or an earlier version is meant.
         """
-        with self._database.write(user.id, grows=True) as connection:
-            record = objects.changeable(connection, user, number, exact=exact)
+        with self._database.once(user.id, key) as unit:
+            record = objects.changeable(unit.connection, user, number, exact=exact)
             if change.name is not None and change.name != record.name:
-                objects.refuse_taken(connection, user, record.parent, change.name, but=record.id)
-            return objects.set_values(connection, record, changed_values(record, change))
+                objects.refuse_taken(unit.connection, user, record.parent, change.name, but=record.id)
+            record = objects.set_values(unit.connection, record, changed_values(record, change))
+            unit.keep([record])
+            return record
 
-    def delete_field(self, user: User, number: int, field: str, *, exact: bool = False) -> Record:
+    def delete_field(
+        self, user: User, number: int, field: str, *, exact: bool = False, key: RequestKey | None = None
+    ) -> Record:
         """Remove a key from the metadata of an object; the parameters are those of `update`.
 
         Raises
@@ -404,12 +412,13 @@ class Store:
         Conflict
             If an earlier version is meant.
         """
-        with self._database.write(user.id) as connection:
-            record = objects.changeable(connection, user, number, exact=exact)
+        with self._database.once(user.id, key, grows=False) as unit:
+            record = objects.changeable(unit.connection, user, number, exact=exact)
             metadata = load_metadata(record.metadata)
-            if metadata.pop(field, _NOTHING) is _NOTHING:
-                return record
-            return objects.set_values(connection, record, metadata_values(metadata))
+            if metadata.pop(field, _NOTHING) is not _NOTHING:
+                record = objects.set_values(unit.connection, record, metadata_values(metadata))
+            unit.keep([record])
+            return record
 
     def move(
         self,
@@ -419,11 +428,14 @@ class Store:
         name: str | None = None,
         *,
         replace: bool = False,
+        key: RequestKey | None = None,
     ) -> list[Record]:
         """Move objects into a folder, all or none; see `rinofs.server.catalog.moves.move`."""
-        with self._database.write(user.id) as connection:
-            target = objects.folder_for(connection, user, parent)
-            return moves.move(connection, user, numbers, target, name, replace=replace)
+        with self._database.once(user.id, key, grows=False) as unit:
+            target = objects.folder_for(unit.connection, user, parent)
+            moved = moves.move(unit.connection, user, numbers, target, name, replace=replace)
+            unit.keep(moved)
+            return moved
 
     def copy(
         self,
@@ -467,7 +479,7 @@ class Store:
 
 
 def made_before(repeated: Repeated) -> list[Record]:
-    """Return what a request created when it was first carried out, as it was then."""
+    """Return what a request created or changed when it was first carried out, as it was then."""
     return [Record(**{name: row.get(name) for name in _FIELDS}) for row in repeated.outcome]
 
 

@@ -96,6 +96,65 @@ def test_copying(client: Client) -> None:
     assert client.post("children", None, json={"id": folder}).json()["count"] == 1
 
 
+MINE_AND_THEIRS: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
+    # Endpoint and body of a change, and of what another client changes before it is repeated.
+    "update": ("update", {"id": "FILE", "x": "mine"}, "update", {"id": "FILE", "x": "theirs"}),
+    "its other name": (
+        "update_metadata",
+        {"id": "FILE", "x": "mine"},
+        "update",
+        {"id": "FILE", "x": "theirs"},
+    ),
+    "rename": ("update", {"id": "FILE", "name": "mine"}, "update", {"id": "FILE", "name": "theirs"}),
+    "tags": ("update", {"id": "FILE", "tags": ["mine"]}, "update", {"id": "FILE", "tags": ["theirs"]}),
+    "create an existing one": (
+        "create_object",
+        {"id": "FILE", "metadata": {"x": "mine"}},
+        "update",
+        {"id": "FILE", "metadata": {"x": "theirs"}},
+    ),
+    "delete a field": (
+        "delete_metadata_field",
+        {"id": "FILE", "field": "x"},
+        "update",
+        {"id": "FILE", "x": "theirs"},
+    ),
+    "move": ("move", {"items": ["FILE"], "parent": "FOLDER"}, "move", {"items": ["FILE"], "parent": None}),
+}
+
+
+@pytest.mark.parametrize("name", MINE_AND_THEIRS)
+def test_a_repeated_change_undoes_nothing(client: Client, name: str) -> None:
+    numbers = {
+        "FILE": client.post("upload", None, **upload()).json()["id"],
+        "FOLDER": client.post("create_folder", None, json={"name": "folder"}).json()["id"],
+    }
+    client.post("update", None, json={"id": numbers["FILE"], "x": "before"})
+
+    def filled(body: dict[str, Any]) -> dict[str, Any]:
+        return json.loads(
+            json.dumps(body)
+            .replace('"FILE"', str(numbers["FILE"]))
+            .replace('"FOLDER"', str(numbers["FOLDER"]))
+        )
+
+    def record() -> Any:
+        return client.post("get_metadata", None, json={"id": numbers["FILE"]}).json()
+
+    endpoint, mine, other_endpoint, theirs = MINE_AND_THEIRS[name]
+    first = client.post(endpoint, "key-1", json=filled(mine))
+    assert first.ok, first.text
+    assert client.post(other_endpoint, None, json=filled(theirs)).ok
+    there = record()
+    second = client.post(endpoint, "key-1", json=filled(mine))
+    assert (second.status_code, second.content) == (first.status_code, first.content)
+    assert [answer.headers.get("Idempotency-Replayed") for answer in (first, second)] == [None, "true"]
+    assert record() == there
+    assert client.post(endpoint, "key-1", json=filled(theirs)).status_code in {400, 422}
+    assert client.post(endpoint, None, json=filled(mine)).ok
+    assert record() != there
+
+
 def test_without_a_key_every_request_counts(client: Client) -> None:
     numbers = [client.post("upload", None, **upload()).json()["id"] for _ in range(2)]
     assert numbers[0] != numbers[1]

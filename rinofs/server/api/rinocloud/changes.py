@@ -64,7 +64,7 @@ async def create_object(call: Call) -> Response:
     fields = await call.fields()
     number = identifier(fields)
     if number is not None:
-        return call.respond(await _updated(call, fields, number), 201)
+        return await _updated(call, fields, number, 201)
     new = new_object(fields, extended=call.extended, nested=False, kind=Kind.OBJECT)
     present = replace(change_of(fields, extended=call.extended), name=None)
 
@@ -107,13 +107,17 @@ async def _store(call: Call, received: ReceivedUpload) -> Response:
 async def update(call: Call) -> Response:
     """Change the name, the metadata or the tags of an object."""
     fields = await call.fields()
-    return call.respond(await _updated(call, fields, needed_identifier(fields)))
+    return await _updated(call, fields, needed_identifier(fields))
 
 
-async def _updated(call: Call, fields: Mapping[str, object], number: int) -> Record:
+async def _updated(call: Call, fields: Mapping[str, object], number: int, status: int = 200) -> Response:
     changed = change_of(fields, extended=call.extended)
     exact = _exact(call, fields)
-    return await call.run_in_thread(call.services.store.update, number, changed, exact=exact)
+
+    def change(user: User, key: RequestKey | None) -> list[Record]:
+        return [call.services.store.update(user, number, changed, exact=exact, key=key)]
+
+    return await _changed(call, fields, change, status)
 
 
 def _exact(call: Call, fields: Mapping[str, object]) -> bool:
@@ -128,9 +132,11 @@ async def delete_metadata_field(call: Call) -> Response:
     if field is None:
         raise BadRequest("field: the name of a metadata field is missing", field="field")
     number, exact = needed_identifier(fields), _exact(call, fields)
-    return call.respond(
-        await call.run_in_thread(call.services.store.delete_field, number, field, exact=exact)
-    )
+
+    def change(user: User, key: RequestKey | None) -> list[Record]:
+        return [call.services.store.delete_field(user, number, field, exact=exact, key=key)]
+
+    return await _changed(call, fields, change)
 
 
 async def append(call: Call) -> Response:
@@ -184,8 +190,11 @@ async def move(call: Call) -> Response:
     name = name_of(fields) if call.extended else None
     replace = call.extended and flag(fields, "replace")
     parent = identifier(fields, "parent")
-    moved = await call.run_in_thread(call.services.store.move, numbers, parent, name, replace=replace)
-    return json_response({"result": [call.to_json(record) for record in moved]})
+
+    def change(user: User, key: RequestKey | None) -> list[Record]:
+        return call.services.store.move(user, numbers, parent, name, replace=replace, key=key)
+
+    return await call.once(fields, change, partial(respond_with_list, call, status=200), made_before)
 
 
 async def copy(call: Call) -> Response:
@@ -220,9 +229,16 @@ async def _created(
     call: Call, said: object, change: Callable[[User, RequestKey | None], list[Record]]
 ) -> Response:
     """Create an object once, and respond with it."""
-    return await call.once(said, change, lambda made: call.respond(made[0], 201), made_before)
+    return await _changed(call, said, change, 201)
 
 
-def respond_with_list(call: Call, made: Sequence[Record]) -> Response:
-    """Respond with created objects."""
-    return json_response({"result": [call.to_json(record) for record in made]}, 201)
+async def _changed(
+    call: Call, said: object, change: Callable[[User, RequestKey | None], list[Record]], status: int = 200
+) -> Response:
+    """Create or change an object once, and respond with it."""
+    return await call.once(said, change, lambda made: call.respond(made[0], status), made_before)
+
+
+def respond_with_list(call: Call, made: Sequence[Record], *, status: int = 201) -> Response:
+    """Respond with created or moved objects."""
+    return json_response({"result": [call.to_json(record) for record in made]}, status)
