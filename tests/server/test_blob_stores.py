@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,9 @@ import pytest
 from blake3 import blake3
 
 from rinofs.protocol.digests import parse_repr_digest
+from rinofs.server.blobs.bucket import Bucket
 from rinofs.server.blobs.memory import MemoryBlobStore
+from rinofs.server.blobs.store import is_object_key
 from rinofs.server.maintenance import fsck, gc
 from rinofs.server.services import open_services
 from rinofs.server.settings import ServerSettings
@@ -22,14 +25,15 @@ from tests.server import packs
 from tests.server.client import Api
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import requests
 
     from rinofs.server.blobs.store import BlobStore
     from rinofs.server.services import Services
 
-LARGE = os.urandom(3 * 1024 * 1024 + 1)
+MIB = 1024 * 1024
+LARGE = os.urandom(3 * MIB + 1)
 
 STORES = ["disk", "memory", *(pytest.param(name, marks=pytest.mark.s3) for name in ("s3", "cached"))]
 
@@ -37,17 +41,33 @@ STORES = ["disk", "memory", *(pytest.param(name, marks=pytest.mark.s3) for name 
 class Running:
     """A server, and what it works with, opened once more."""
 
-    def __init__(self, server: LiveServer, blobs: BlobStore | None, *, delayed: bool) -> None:
+    def __init__(self, server: LiveServer, blobs: BlobStore | None, url: str | None) -> None:
         self.server = server
         self.api = Api(server.endpoint_url, server.token)
-        self.delayed = delayed
+        self.delayed = url is not None
         self._blobs = blobs
+        self._url = url
 
     @contextmanager
     def services(self) -> Iterator[Services]:
         services = open_services(ServerSettings(self.server.data_dir, gc_delay=0), blobs=self._blobs)
         yield services
         services.close()
+
+    def damage(self, damaged: Callable[[bytes], bytes]) -> None:
+        """Change the bytes of every content where it is kept, past the server."""
+        with self.services() as services:
+            for key, size in list(services.blobs.stored()):
+                with services.blobs.open_range(key, size) as reader:
+                    content = damaged(reader.read())
+                path = services.blobs.local_path(key)
+                if isinstance(self._blobs, MemoryBlobStore):
+                    self._blobs._contents[key] = content
+                elif is_object_key(key):
+                    Bucket(str(self._url)).put(key, content)
+                elif path is not None:
+                    path.write_bytes(content)
+        shutil.rmtree(self.server.data_dir / "cache", ignore_errors=True)
 
     def get(self, number: int, **headers: str) -> requests.Response:
         answer = self.api.session.get(
@@ -62,13 +82,13 @@ def running(request: pytest.FixtureRequest) -> Iterator[Running]:
     blobs = MemoryBlobStore() if request.param == "memory" else None
     in_bucket = request.param in {"s3", "cached"}
     url = request.getfixturevalue("s3_url") if in_bucket else None
-    cache_size = 64 * 1024 * 1024 if request.param == "cached" else 0
+    cache_size = 64 * MIB if request.param == "cached" else 0
 
     def configure(settings: ServerSettings) -> ServerSettings:
         return replace(settings, blobs_url=url, cache_size=cache_size)
 
     with live_server(blobs=blobs, configure=configure) as server:
-        yield Running(server, blobs, delayed=in_bucket)
+        yield Running(server, blobs, url)
 
 
 @pytest.mark.parametrize("content", [b"", b"small", LARGE], ids=["empty", "small", "large"])
@@ -142,6 +162,55 @@ def test_a_content_that_is_missing_is_named_and_answered_with_503(running: Runni
     answer = running.get(number)
     assert answer.status_code == 503
     assert "error" in answer.json()
+
+
+def in_one_request(running: Running, contents: dict[str, bytes]) -> None:
+    one_by_one(running, {name: content for name, content in contents.items() if len(content) >= MIB})
+    contents = {name: content for name, content in contents.items() if len(content) < MIB}
+    files = [{"name": name, "size": len(content)} for name, content in contents.items()]
+    parts: Any = {"json": (None, json.dumps({"files": files})), "file": ("f", b"".join(contents.values()))}
+    made = running.api.session.post(running.api.url("files/upload_many"), files=parts, timeout=30)
+    assert made.status_code == 201, made.text
+
+
+def one_by_one(running: Running, contents: dict[str, bytes]) -> None:
+    for name, content in contents.items():
+        running.api.file(name, content)
+
+
+def in_a_datapack(running: Running, contents: dict[str, bytes]) -> None:
+    api = packs.Api(running.server.endpoint_url, running.server.token)
+    nodes = [packs.data(name, f"{name}.mp4") for name in contents]
+    identifier = api.create(packs.pack(os.urandom(4).hex(), *nodes))
+    for name, content in contents.items():
+        assert api.put(identifier, f"{name}.mp4", content).status_code == 200
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["same names", "other names"])
+@pytest.mark.parametrize("upload", [one_by_one, in_one_request, in_a_datapack])
+def test_uploading_damaged_contents_again_repairs_them(
+    running: Running, upload: Callable[[Running, dict[str, bytes]], None], same: bool
+) -> None:
+    contents = {"large": LARGE, **{f"f{number}": os.urandom(100 * number) for number in range(1, 5)}}
+    numbers = {name: running.api.file(name, content)["id"] for name, content in contents.items()}
+    damages: list[Callable[[bytes], bytes]] = [
+        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+        lambda content: content[:-1],
+        lambda content: content + b"more",
+        lambda _content: b"",
+    ]
+    for damaged in damages:
+        running.damage(damaged)
+        with running.services() as services:
+            assert len(fsck(services).problems) == len(contents)
+        upload(running, {name if same else f"{name} 2": content for name, content in contents.items()})
+        with running.services() as services:
+            assert fsck(services).problems == ()
+            gc(services)
+            assert len(list(services.blobs.stored())) == len(contents)
+            assert fsck(services).problems == ()
+        for name, content in contents.items():
+            assert running.get(numbers[name]).content == content
 
 
 def test_contents_of_datapacks(running: Running) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
@@ -255,7 +255,9 @@ class Call:
 
 @contextmanager
 def known_contents(services: Services, contents: Sequence[Blob]) -> Iterator[list[Blob]]:
-    """Use stored copies of the same contents, under any key, if they are intact.
+    """Find the rows of contents that the database knows under other keys, so that no content gets two.
+
+    The rows get the new keys: what was stored earlier may be damaged.
 
     Parameters
     ----------
@@ -270,22 +272,12 @@ def known_contents(services: Services, contents: Sequence[Blob]) -> Iterator[lis
         The same contents. Refer to them in the database before the context ends.
     """
     elsewhere = _stored_elsewhere(services.database, contents)
-    with ExitStack() as kept:
-        found: list[Blob] = []
-        for blob in contents:
-            key, size = elsewhere.get(blob.blake3, (None, 0))
-            if key is None:
-                found.append(blob)
-            elif kept.enter_context(services.blobs.keep(key, size)):
-                found.append(replace(blob, known_key=key))
-            else:
-                found.append(replace(blob, lost_key=key))
-        yield found
+    yield [replace(blob, former_key=elsewhere.get(blob.blake3)) for blob in contents]
     if any(blob.sha256 is None for blob in contents):
         services.without_sha256.set()
 
 
-def _stored_elsewhere(database: Database, contents: Sequence[Blob]) -> dict[str, tuple[str, int]]:
+def _stored_elsewhere(database: Database, contents: Sequence[Blob]) -> dict[str, str]:
     if len(contents) != 1:
         with database.read() as connection:
             return stored_elsewhere(connection, contents)

@@ -1,14 +1,15 @@
 """Contents on the local disk.
 
-A content is written to a temporary file while its digests are computed, and then linked to a name below
-``b3/``, which is its BLAKE3. Contents that an earlier version stored by SHA-256 stay below ``contents/``. Two
-rules make removal safe while other threads and processes store contents:
+A content is written to a temporary file while its digests are computed, and then gets a name below ``b3/``,
+which is its BLAKE3. It replaces a file that has the name already, which may be damaged. Contents that an
+earlier version stored by SHA-256 stay below ``contents/``. Two rules make removal safe while other threads
+and processes store contents:
 
 - A writer holds a shared lock, its lease, on the file that it stores, from the first byte until
   `DiskBlobUpload.release`. The kernel releases the lock when the process dies.
-- A name is only created by a link, where none exists, and only removed under the exclusive lock on the file
-  behind it. So nothing is removed that an upload is about to refer to, and whoever gets the exclusive lock on
-  a temporary file knows that its writer is gone.
+- A name is only created by a link, where none exists, and only removed, or given to another file, under the
+  exclusive lock on the file behind it. So nothing is removed that an upload is about to refer to, and whoever
+  gets the exclusive lock on a temporary file knows that its writer is gone.
 
 Many small contents are made durable together, since the disk takes about as long for one as for many at the
 same time. All files are written, and their writeback has started, before the first fsync; several threads
@@ -28,7 +29,6 @@ import secrets
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
@@ -68,6 +68,7 @@ SHA1 = "sha1"
 
 # For fewer bytes, handing a hash to another thread costs more than computing it.
 _PARALLEL_FROM = 64 * 1024
+_PIECE = 1024 * 1024
 _BATCHES = 4  # written concurrently: each content takes a file descriptor, and a process often has 1024
 _SYNC_THREADS = 8
 
@@ -279,7 +280,7 @@ class DiskBlobStore:
             file.close()
 
     def settle(self, temporary: Path, file: BinaryIO, blob: Blob) -> BinaryIO:
-        """Make a complete temporary file durable, and link it to its name unless the content exists already.
+        """Make a complete temporary file durable, and give it its name; see `link`.
 
         Returns
         -------
@@ -289,10 +290,9 @@ class DiskBlobStore:
         target = self.local_path(blob.key)
         self.make_folders([target.parent])
         os.fsync(file.fileno())
-        with ExitStack() as spare:
-            lease = self.link(temporary, file, target, blob.size, spare)
-            # Also if another upload created the name: its own sync may not have happened yet.
-            sync_folder(target.parent)
+        lease = self.link(temporary, file, target, blob.blake3)
+        # Also if another upload created the name: its own sync may not have happened yet.
+        sync_folder(target.parent)
         temporary.unlink(missing_ok=True)
         return lease
 
@@ -306,31 +306,28 @@ class DiskBlobStore:
             sync_folder(self._root / BY_BLAKE3)
             self._durable.update(fresh)
 
-    def link(self, temporary: Path, file: BinaryIO, target: Path, size: int, spare: ExitStack) -> BinaryIO:
-        """Link a durable temporary file to its name unless the content exists; return the same as `settle`.
+    def link(self, temporary: Path, file: BinaryIO, target: Path, digest: str) -> BinaryIO:
+        """Give a durable temporary file its name, in place of any file that has it; return as `settle` does.
 
-        An existing content takes the same work, so that timing does not reveal what others have stored: the
-        file then gets a spare name, which `spare` removes once the folder is durable.
+        So an upload repairs a damaged content. The present file is not read: that would tell, by the time it
+        takes, what others have stored. Only if another upload has a lease on it, it is compared with the
+        digest, and keeps its name if it is whole.
         """
         while True:
-            lease = self.existing(target, size)
-            if lease is not None:
-                name = target.with_name(temporary.name)
-                os.link(temporary, name)
-                spare.callback(_remove, name)
-                return lease
             with suppress(FileExistsError):
                 os.link(temporary, target)
                 return file
-
-    def existing(self, target: Path, size: int) -> BinaryIO | None:
-        """Return the locked file of an existing content, or None; remove a damaged one."""
-        lease = _leased(target, size)
-        if lease is None:
-            with exclusive(target, wait=True) as mine:
-                if mine and target.stat().st_size != size:
-                    target.unlink()
-        return lease
+            with ExitStack() as opened, suppress(FileNotFoundError):
+                present = opened.enter_context(target.open("rb", buffering=0))
+                if not lock_at_once(present.fileno(), fcntl.LOCK_EX):
+                    fcntl.flock(present, fcntl.LOCK_SH)
+                    if is_behind(present, target) and _is_whole(present, digest):
+                        opened.pop_all()
+                        return present
+                    fcntl.flock(present, fcntl.LOCK_EX)  # waits for others that compare it
+                if is_behind(present, target):
+                    temporary.replace(target)
+                    return file
 
     @contextmanager
     def keep(self, key: str, size: int) -> Iterator[bool]:
@@ -379,10 +376,10 @@ class DiskBlobStore:
                 temporary, file = self.temporary_file()
                 temporaries.callback(_remove, temporary)
                 write_through(leases.enter_context(file), contents[blob])
-                written.append((temporary, file, target, blob.size))
+                written.append((temporary, file, target, blob.blake3))
             self._each(os.fsync, [file.fileno() for _, file, _, _ in written])
-            for temporary, file, target, size in written:
-                lease = leases.enter_context(self.link(temporary, file, target, size, temporaries))
+            for temporary, file, target, digest in written:
+                lease = leases.enter_context(self.link(temporary, file, target, digest))
                 if lease is not file:
                     file.close()
             # Also if another upload created the name: its own sync may not have happened yet.
@@ -435,7 +432,7 @@ class DiskBlobStore:
             Whether the content was removed.
         """
         path = self.local_path(key)
-        with may_remove(self._root) as allowed, exclusive(path, wait=False) as mine:
+        with may_remove(self._root) as allowed, exclusive(path) as mine:
             if not allowed or not mine or wanted(key):
                 return False
             path.unlink()
@@ -444,11 +441,10 @@ class DiskBlobStore:
     def remove_abandoned(self) -> int:
         """Remove the temporary files of processes that are gone; return their number."""
         removed = 0
-        spare = (path for folder in folders_below(self._root / BY_BLAKE3) for path in folder.iterdir())
-        for path in chain(self._temporary.iterdir(), spare):
+        for path in self._temporary.iterdir():
             if not _TEMPORARY.fullmatch(path.name):
                 continue  # not this store's
-            with exclusive(path, wait=False) as mine:
+            with exclusive(path) as mine:
                 if mine:
                     path.unlink()
                     removed += 1
@@ -546,20 +542,25 @@ def _leased(path: Path, size: int) -> BinaryIO | None:
 
 
 @contextmanager
-def exclusive(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold the exclusive lock on the file behind a name; yield whether it was acquired."""
+def exclusive(path: Path) -> Iterator[bool]:
+    """Hold the exclusive lock on the file behind a name; yield whether it was acquired, without waiting."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
         yield False
         return
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield is_behind(file, path)
+        yield lock_at_once(file.fileno(), fcntl.LOCK_EX) and is_behind(file, path)
+
+
+def _is_whole(file: BinaryIO, digest: str) -> bool:
+    """Return whether an open file has a BLAKE3; False if it cannot be read."""
+    check = blake3.blake3()
+    with suppress(OSError):
+        while data := file.read(_PIECE):
+            check.update(data)
+        return check.hexdigest() == digest
+    return False
 
 
 def is_behind(file: BinaryIO, path: Path) -> bool:

@@ -120,16 +120,13 @@ class Blob(Digests):
     ----------
     key : str
         Its key in the store.
-    known_key : str or None
-        Another key under which the store has all of the same bytes, from an earlier upload. It is used if the
-        database still has it.
-    lost_key : str or None
-        The key that the database had for the same bytes, under which the store does not have all of them.
+    former_key : str or None
+        The key that the database had for the same bytes when this was stored. Its row gets the new key, under
+        which the bytes have just been verified.
     """
 
     key: str
-    known_key: str | None = None
-    lost_key: str | None = None
+    former_key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

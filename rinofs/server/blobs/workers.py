@@ -88,7 +88,7 @@ class FolderRegistry:
             if not _NAME.fullmatch(path.name):
                 continue
             # Hold the lock meanwhile: a process that is just starting must not take the name.
-            with exclusive(path, wait=False) as mine:
+            with exclusive(path) as mine:
                 if mine:
                     yield path.name
                     path.unlink()

@@ -483,7 +483,9 @@ def _add_content(connection: Connection, identifier: str, blob: Blob, filename: 
         if not _is_same(connection, present, blob):
             # A deliberate collision: these exist for SHA-1, and a link must always mean the same content.
             raise Conflict(f"this datapack has different content with the hash {blob.sha1}")
-        drop_unreferenced(connection, [number])
+        changed = update(datapack_contents).where(_is_content(identifier, blob.sha1))
+        connection.execute(changed.values(blob=number))  # whose bytes have just been verified
+        drop_unreferenced(connection, [present])
 
 
 def _is_same(connection: Connection, number: int, blob: Blob) -> bool:

@@ -97,7 +97,7 @@ _BY_DIGEST_OR_KEY = shared(
             blobs.c.blake3.in_(bindparam("digests", expanding=True)),
             blobs.c.key.in_(bindparam("keys", expanding=True)),
         )
-    )
+    ).order_by(blobs.c.id)  # all lock them in one order
 )
 _BY_DIGEST = _CONTENTS.where(
     or_(
@@ -111,12 +111,12 @@ _ONE_BY_DIGEST_OR_KEY = shared(
         or_(
             blobs.c.blake3 == bindparam("digest"),
             blobs.c.key == bindparam("new_key"),
-            blobs.c.key == bindparam("known_key"),
+            blobs.c.key == bindparam("former_key"),
         )
-    )
+    ).order_by(blobs.c.id)
 )
 _ONE_BY_DIGEST = (
-    select(blobs.c.key, blobs.c.size)
+    select(blobs.c.key)
     .where(
         or_(
             blobs.c.blake3 == bindparam("digest"),
@@ -129,25 +129,25 @@ _ADD_CONTENT = insert(blobs).returning(blobs.c.id, blobs.c.blake3)
 _ADD_UNLESS_PRESENT = add_unless_present(blobs, "blake3", "sha256", "size", "etag", "key")
 
 
-def stored_under(reader: Reader, content: Blob) -> tuple[str, int] | None:
-    """Return the key and size of a content that the database knows under another key, or None."""
+def stored_under(reader: Reader, content: Blob) -> str | None:
+    """Return the key of a content that the database knows under another key, or None."""
     one = {"digest": content.blake3, "by_sha256": content.sha256}
     row = reader.execute(_ONE_BY_DIGEST, one).first()
-    return None if row is None or row[0] == content.key else (row[0], row[1])
+    return None if row is None or row[0] == content.key else str(row[0])
 
 
-def stored_elsewhere(connection: Connection, contents: Collection[Blob]) -> dict[str, tuple[str, int]]:
-    """Return the keys and sizes of contents that the database knows under other keys, by BLAKE3."""
+def stored_elsewhere(connection: Connection, contents: Collection[Blob]) -> dict[str, str]:
+    """Return the keys of contents that the database knows under other keys, by BLAKE3."""
     by_sha256 = {blob.sha256: blob for blob in contents if blob.sha256 is not None}
     wanted = {blob.blake3: blob for blob in contents}
     values = {"digests": list(wanted), "sha256s": list(by_sha256)}
     rows = connection.execute(_BY_DIGEST, values).all()
-    found: dict[str, tuple[str, int]] = {}
+    found: dict[str, str] = {}
     for row in sorted(rows, key=lambda row: row.blake3 is not None):  # those with a BLAKE3 win
         same = wanted.get(row.blake3) or by_sha256.get(row.sha256)
         if same is not None:
-            found[same.blake3] = (row.key, row.size)
-    return {digest: other for digest, other in found.items() if other[0] != wanted[digest].key}
+            found[same.blake3] = row.key
+    return {digest: key for digest, key in found.items() if key != wanted[digest].key}
 
 
 def refer(connection: Connection, contents: Iterable[Blob]) -> dict[str, int]:
@@ -180,7 +180,7 @@ def _numbers_of_known(connection: Connection, wanted: Mapping[str, Blob]) -> dic
     by_key, by_digest = {row.key: row for row in rows}, {row.blake3: row for row in rows}
     numbers: dict[str, int] = {}
     for digest, blob in wanted.items():
-        row = by_key.get(blob.known_key) or by_key.get(blob.key) or by_digest.get(digest)
+        row = by_key.get(blob.key) or by_digest.get(digest) or by_key.get(blob.former_key)
         if row is None:
             continue
         numbers[digest] = row.id
@@ -211,10 +211,15 @@ def _add_contents(connection: Connection, added: Mapping[str, Blob]) -> dict[str
 def _rows_of(connection: Connection, wanted: Mapping[str, Blob]) -> Sequence[Any]:
     if len(wanted) == 1:
         (blob,) = wanted.values()
-        one = {"digest": blob.blake3, "new_key": blob.key, "known_key": blob.known_key}
-        return connection.execute(_ONE_BY_DIGEST_OR_KEY, one).all()
-    keys = [key for blob in wanted.values() for key in (blob.key, blob.known_key) if key is not None]
-    return connection.execute(_BY_DIGEST_OR_KEY, {"digests": list(wanted), "keys": keys}).all()
+        statement = _ONE_BY_DIGEST_OR_KEY
+        values: dict[str, Any] = {"digest": blob.blake3, "new_key": blob.key, "former_key": blob.former_key}
+    else:
+        keys = [key for blob in wanted.values() for key in (blob.key, blob.former_key) if key is not None]
+        statement, values = _BY_DIGEST_OR_KEY, {"digests": list(wanted), "keys": keys}
+    if any(blob.former_key is not None for blob in wanted.values()):
+        # They get other keys. Of two transactions that share a row, each would wait for the other one.
+        statement = statement.with_for_update()
+    return connection.execute(statement, values).all()
 
 
 def _values(blob: Blob) -> dict[str, object]:
@@ -230,11 +235,10 @@ def _values(blob: Blob) -> dict[str, object]:
 def _changed(row: Any, blob: Blob, *, only: bool) -> dict[str, object]:
     """Return the changes of a row for a content; `only` if no other row has its BLAKE3.
 
-    The row keeps a different key, which stands for the same bytes, unless the store has lost them: then it
-    gets the key of the content.
+    The row gets the key of the content, unless another upload has changed its key meanwhile.
     """
     changed: dict[str, object] = {}
-    if row.key == blob.lost_key:
+    if row.key == blob.former_key:
         changed["key"] = blob.key
     if row.blake3 is None and only:
         changed["blake3"] = blob.blake3

@@ -61,11 +61,12 @@ def rows(services: Services) -> list[blob_rows.BlobRow]:
     return list(blob_rows.all_rows(services.database))
 
 
-def test_what_is_stored_whole_already_is_used_under_the_key_that_it_has(apart: Services) -> None:
+def test_a_content_has_the_key_of_its_last_upload(apart: Services) -> None:
     user = apart.accounts.add_user("ada")
     first, second = store(apart, user, "a", CONTENT), store(apart, user, "b", CONTENT)
-    assert (first.blob, first.key) == (second.blob, second.key)
-    assert gc(apart).blobs_removed == 1  # what the second upload brought
+    assert first.blob == second.blob
+    assert first.key != second.key == apart.store.get(user, first.id).key
+    assert gc(apart).blobs_removed == 1  # what the first upload brought
     assert read(apart, second) == CONTENT
     assert fsck(apart).problems == ()
 
@@ -142,8 +143,8 @@ def test_fsck_fills_in_what_an_earlier_version_did_not_take(services: Services, 
 def test_a_small_content_of_an_earlier_version_is_found_by_its_sha256(services: Services, user: User) -> None:
     before = stored_before(services, user, "a", CONTENT)
     again = store(services, user, "a", CONTENT, sha256=True)
-    assert (again.id, again.key, again.versions) == (before.id, before.key, "[]")
-    assert again.blake3 is not None
+    assert (again.id, again.blob, again.versions) == (before.id, before.blob, "[]")
+    assert again.key == f"b3/{again.blake3}"
     assert gc(services).blobs_removed == 1
     assert fsck(services).problems == ()
     assert read(services, again) == CONTENT

@@ -153,6 +153,36 @@ def test_many_contents_in_any_order_wait_for_nobody_in_a_circle(
     assert len(list(blob_rows.all_rows(database))) == 40
 
 
+def test_many_contents_that_are_stored_again_wait_for_nobody_in_a_circle(
+    database: Database, ada: User, bob: User
+) -> None:
+    """Each row gets another key, from one of those who store its content again."""
+    store, registry = Store(database), DatabaseRegistry(database)
+    before = [content(number, f"c/{registry.own}/{number}") for number in range(40)]
+    store.upload_many(ada, [(NewObject(None, blob.blake3), blob) for blob in before])
+    start = threading.Barrier(4)
+
+    def upload(user: User, order: list[Blob], prefix: str) -> int:
+        start.wait()
+        files = [
+            (NewObject(None, f"{prefix}{n}"), replace(blob, key=f"{blob.key}{prefix}", former_key=blob.key))
+            for n, blob in enumerate(order)
+        ]
+        return len(store.upload_many(user, files))
+
+    with ThreadPoolExecutor(4) as pool:
+        done = [
+            pool.submit(upload, user, before[::step], prefix)
+            for user, step, prefix in ((ada, 1, "a"), (bob, -1, "b"), (ada, -1, "c"), (bob, 1, "d"))
+        ]
+    assert [one.result() for one in done] == [40] * 4
+    keys = {row.key for row in blob_rows.all_rows(database)}
+    assert {key[:-1] for key in keys} == {blob.key for blob in before}
+    with database.read() as connection:
+        assert set(connection.scalars(select(doomed.c.key))) == {blob.key for blob in before}
+    registry.close()
+
+
 def test_a_content_that_somebody_refers_to_stays(database: Database, ada: User, bob: User) -> None:
     store, blob = Store(database), content(1)
     first = store.upload(ada, NewObject(None, "a"), blob)
@@ -175,13 +205,13 @@ def test_a_content_that_goes_at_this_moment_is_stored_anew(database: Database, a
     assert [row.key for row in blob_rows.all_rows(database)] == [blob.key]
 
 
-def test_a_lost_content_gets_one_new_key(database: Database, ada: User, bob: User) -> None:
+def test_a_content_that_two_store_again_gets_one_new_key(database: Database, ada: User, bob: User) -> None:
     store, registry = Store(database), DatabaseRegistry(database)
     key = f"c/{registry.own}/"
     before = content(1, f"{key}0")
     store.upload(ada, NewObject(None, "a"), before)
     for name, number in (("b", 1), ("c", 2)):
-        store.upload(bob, NewObject(None, name), replace(content(1, f"{key}{number}"), lost_key=before.key))
+        store.upload(bob, NewObject(None, name), replace(content(1, f"{key}{number}"), former_key=before.key))
     assert [row.key for row in blob_rows.all_rows(database)] == [f"{key}1"]
     with database.read() as connection:
         assert connection.scalars(select(doomed.c.key)).all() == [before.key]
@@ -324,7 +354,7 @@ def test_a_fenced_worker_adds_no_content(database: Database, ada: User, registry
     with pytest.raises(Unavailable):
         store.upload_many(ada, [(NewObject(None, n), content(int(n), f"c/{name}/{n}")) for n in "34"])
     with pytest.raises(Unavailable):
-        store.upload(ada, NewObject(None, "l"), replace(content(2, f"c/{name}/5"), lost_key=f"c/{name}/2"))
+        store.upload(ada, NewObject(None, "l"), replace(content(2, f"c/{name}/5"), former_key=f"c/{name}/2"))
     with pytest.raises(NotFound):
         store.get(ada, ("late",))
     assert list(collector.gone()) == []
