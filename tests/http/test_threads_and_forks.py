@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import itertools
 import multiprocessing
-import os
 import random
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from rinofs.http.content.content import open_content
 from rinofs.http.content.slices import read_content
 from rinofs.http.session.shared import Slots
 from tests.few_threads import finished
+from tests.forks import in_child
 from tests.http import faulty
 from tests.http.conftest import MakeSession, content_of
 from tests.http.faulty import DATA, Request, faulty_server
@@ -133,20 +133,6 @@ def test_refusals_and_errors_give_their_places_back(session_to: MakeSession) -> 
         assert session._shared.slots.free == 1
 
 
-def _in_child(work: object) -> int:
-    """Run `work` in a forked child and return its exit code."""
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            work()  # type: ignore[operator]
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    return os.waitstatus_to_exitcode(status)
-
-
 def test_a_child_has_connections_of_its_own(session_to: MakeSession) -> None:
     with faulty_server(otherwise=_echo) as server:
         session = session_to(server)
@@ -158,7 +144,7 @@ def test_a_child_has_connections_of_its_own(session_to: MakeSession) -> None:
 
         with ThreadPoolExecutor(2) as pool:
             busy = [pool.submit(_mixed_work, session, seed, 60) for seed in (3, 4)]
-            assert [_in_child(work) for _ in range(3)] == [0, 0, 0]
+            assert [in_child(work) for _ in range(3)] == [0, 0, 0]
             assert [future.result() for future in busy] == [0, 0]
         assert server.connections >= before + 3
 
@@ -170,7 +156,7 @@ def test_a_stream_open_across_a_fork_goes_on_in_both(session_to: MakeSession) ->
         def work() -> None:
             assert begin + stream.read() == DATA
 
-        assert _in_child(work) == 0
+        assert in_child(work) == 0
         assert begin + stream.read() == DATA
 
 

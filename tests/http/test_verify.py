@@ -19,6 +19,7 @@ from rinofs.http.content.buffers import PIECE, new_buffer
 from rinofs.http.content.verify import INLINE, SideDigests, Verifier
 from rinofs.protocol.digests import BLAKE3, DIGESTS, PART_SIZE, SHA256, EtagHasher, new_hasher, repr_digest
 from tests.campaign import rounds
+from tests.forks import in_child
 from tests.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -172,6 +173,52 @@ def test_abandoned_and_forgotten_ones_leave_no_thread() -> None:
         del verifier
     started = set(threading.enumerate()) - before
     wait_until(lambda: not any(thread.name == "rinofs-transfer" and thread.is_alive() for thread in started))
+
+
+@pytest.mark.parametrize("kind", [*DIGESTS, "etag"])
+@pytest.mark.parametrize("fed", [0, 1000, 3_000_000])
+def test_a_child_that_goes_on_compares_what_it_can(kind: str, fed: int) -> None:
+    data = _data(2 * PART_SIZE)
+    headers = {} if kind == "etag" else _digest_header(data, kind)
+    for wrong in (False, True):
+        sent = data[:-1] + b"x" if wrong else data
+        verifier = Verifier.for_response(headers, _etag(data), len(data), passing=True)
+        _feed_bytes(verifier, sent[:fed], random.Random(fed))
+
+        def finish(verifier: Verifier = verifier, sent: bytes = sent) -> None:
+            _feed_bytes(verifier, sent[fed:], random.Random(fed))
+            verifier.finish()
+
+        def in_the_child(wrong: bool = wrong, finish: Callable[[], None] = finish) -> None:
+            # What a thread of the parent has hashed is not known here.
+            if wrong and (kind == BLAKE3 or not fed):
+                with pytest.raises(ContentMismatchError):
+                    finish()
+            else:
+                finish()
+
+        assert in_child(in_the_child) == 0
+        assert in_child(verifier.abandon) == 0
+        if wrong:
+            with pytest.raises(ContentMismatchError):
+                finish()
+        else:
+            finish()
+
+
+@pytest.mark.parametrize("feed", [True, False])
+def test_a_child_counts_the_bytes_in_any_case(feed: bool) -> None:
+    data = _data(PART_SIZE)
+    verifier = Verifier.for_response({}, _etag(data), len(data))
+    verifier.feed(data[:1000])
+
+    def finish() -> None:
+        verifier.feed(data[1000:-1] if feed else b"")
+        with pytest.raises(ContentMismatchError, match="bytes instead of"):
+            verifier.finish()
+
+    assert in_child(finish) == 0
+    verifier.abandon()
 
 
 def test_many_at_once_share_what_buffers_there_are() -> None:

@@ -18,6 +18,7 @@ from rinofs.errors import ContentMismatchError, NotAllowedError
 from rinofs.fs.blocks import shared_blocks
 from rinofs.fs.copying import Transfer, copy_between
 from rinofs.testing import Fault
+from tests.forks import in_child
 from tests.rinocloud.database import database_of, exchange
 
 if TYPE_CHECKING:
@@ -226,6 +227,19 @@ def test_every_cache_reads_the_same(fs: RinoFileSystem, api: Api, cache_type: st
         assert file.read(100) == LINES[:100]
         if cache_type != "first":
             assert file.read() == LINES[100:]
+
+
+@pytest.mark.parametrize("count", [0, 10, 2_000_000])
+def test_a_forked_child_reads_on(fs: RinoFileSystem, big: bytes, count: int) -> None:
+    with fs.open("dir/big") as file:
+        begin = file.read(count)
+
+        def read_on() -> None:
+            assert begin + file.read() == big
+            file.close()
+
+        assert in_child(read_on) == 0
+        assert begin + file.read() == big
 
 
 def test_files_survive_pickling(fs: RinoFileSystem, api: Api, big: bytes) -> None:

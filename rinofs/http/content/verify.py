@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import queue
 import re
 import threading
@@ -44,6 +45,8 @@ _Task = tuple[_Update, memoryview, SharedBuffer]
 class _Lane:
     """A thread that runs ``update(view)`` in order, until one fails.
 
+    In a forked child it does not exist, and the parent's may hold the locks of the queue.
+
     Attributes
     ----------
     failures : list of BaseException
@@ -52,22 +55,32 @@ class _Lane:
 
     def __init__(self) -> None:
         self.failures: list[BaseException] = []
+        self._process = os.getpid()
         self._tasks: queue.Queue[_Task | None] = queue.Queue(_QUEUED)
         self._dropped = threading.Event()
         work = (self._tasks, self._dropped, self.failures)
         self._thread = threading.Thread(target=_work, args=work, name="rinofs-transfer", daemon=True)
         self._thread.start()
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the thread belongs to this process."""
+        return self._process == os.getpid()
+
     def put(self, task: _Task) -> None:
         self._tasks.put(task)
 
     def drop(self) -> None:
         """Discard the queued work."""
+        if not self.is_here:
+            return
         self._dropped.set()
         with contextlib.suppress(queue.Full):  # then the thread is busy, and checks the flag next
             self._tasks.put_nowait(None)
 
     def join(self) -> None:
+        if not self.is_here:
+            return
         self._tasks.put(None)
         self._thread.join()
 
@@ -137,6 +150,10 @@ class SideDigests:
     ) -> None:
         """Hash the next bytes, and write them; see `Verifier.feed`."""
         view = memoryview(data)
+        if self.is_lost:
+            if write is not None:
+                write(view)
+            return
         own = None if self._ring is None else self._ring.find(data)
         threads = not self._inline or (write is not None and self._write_thread)
         if own is None and not stable and threads and not isinstance(view.obj, bytes):
@@ -162,6 +179,11 @@ class SideDigests:
         if self._ring is not None and own is not None and not tasks:
             self._ring.put(own)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the digests cannot be known: threads of the process that forked this one compute them."""
+        return not all(lane.is_here for lane in self._lanes.values())
+
     def finish_writes(self) -> None:
         """Wait until everything is written; raises the error of `write`, if any."""
         lane = self._lanes.pop(_WRITES, None)
@@ -170,7 +192,9 @@ class SideDigests:
             _raise_failure(lane)
 
     def finish(self) -> tuple[str | None, str | None]:
-        """Wait, and return the hex digest and the etag; None for what was not requested."""
+        """Wait, and return the hex digest and the etag; None for what was not requested, or is lost."""
+        if self.is_lost:
+            return None, None
         self.finish_writes()
         for lane in self._lanes.values():
             lane.join()
@@ -357,11 +381,15 @@ class Verifier:
     def finish(self) -> None:
         """Wait until everything is written and hashed, and compare the digest.
 
+        In a forked child, the digest of a content that the parent began to receive may be lost; it is not
+        compared then.
+
         Raises
         ------
         ContentMismatchError
             If the size or the digest differs.
         """
+        lost = self._digests.is_lost
         digest, etag = self._digests.finish()
         if self._size is not None and self._count != self._size:
             raise ContentMismatchError(
@@ -369,7 +397,7 @@ class Verifier:
                 self._label,
             )
         found = digest if digest is not None else etag
-        if found != self._expected:
+        if found != self._expected and not lost:
             raise ContentMismatchError(
                 f"content mismatch: the {self.checks} of the received bytes is {found}, the service says"
                 f" {self._expected}; damaged on the way or in the store: try again",
