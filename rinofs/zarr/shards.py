@@ -102,10 +102,10 @@ class ShardReads:
         return data
 
     def forget(self, path: str) -> None:
-        """Forget a value that has changed, so that it is read anew."""
+        """Forget a value that has changed, and all below it if it is a folder, so that they are read anew."""
         with self._lock:
             for reader, shard in list(self._shards.items()):
-                if shard.path == path:
+                if shard.path == path or shard.path.startswith(f"{path}/"):
                     self._shards.pop(reader, None)
 
     def _open(self, paths: Sequence[str]) -> list[_Shard]:

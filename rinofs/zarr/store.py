@@ -336,6 +336,8 @@ class RinoStore(Store):
             self.fs.rm(path)
         except _NO_FILE:
             return
+        finally:
+            self._shards.forget(path)
 
     async def delete_dir(self, prefix: str) -> None:
         """Remove a folder and all values below it; the folder of the store itself is only emptied."""
@@ -352,6 +354,8 @@ class RinoStore(Store):
                 self.fs.rm(path, recursive=True)
         except ABSENT:
             return
+        finally:
+            self._shards.forget(path)
 
     # Called by zarr's fused pipeline, from its own threads
 

@@ -6,7 +6,7 @@ import asyncio
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -183,6 +183,43 @@ async def test_what_the_store_itself_writes_is_read(store: RinoStore) -> None:
     await store.delete("c/0")
     assert await store.get("c/0", PROTOTYPE, RangeByteRequest(0, 10_000)) is None
     assert await store.get("c/0", PROTOTYPE, SuffixByteRequest(10)) is None
+
+
+@pytest.mark.parametrize(
+    "delete",
+    [
+        lambda store: store.delete("c/0"),
+        lambda store: store.delete_dir("c"),
+        lambda store: store.delete_dir("c/"),
+        lambda store: store.delete_dir(""),
+        lambda store: store.clear(),
+        lambda store: asyncio.to_thread(store.delete_sync, "c/0"),
+    ],
+    ids=["delete", "folder", "slash", "all", "clear", "sync"],
+)
+async def test_what_the_store_itself_deletes_is_gone(store: RinoStore, delete: Any) -> None:
+    await store.set("c.txt", cpu.Buffer.from_bytes(NEW))
+    for _ in range(2):
+        assert await _last(store, 100) == OLD[-100:]
+        assert await _part(store, 0, 10_000) == OLD[:10_000]
+        await delete(store)
+        assert await store.get("c/0", PROTOTYPE, RangeByteRequest(0, 10_000)) is None
+        parts = store.get_ranges("c/0", [RangeByteRequest(0, 5)], prototype=PROTOTYPE)
+        with pytest.raises(ExceptionGroup):
+            await anext(aiter(parts))
+        await store.set("c/0", cpu.Buffer.from_bytes(OLD))
+
+
+def test_what_a_thread_deletes_is_gone(store: RinoStore) -> None:
+    part = RangeByteRequest(0, 10)
+    for _ in range(2):
+        assert store.get_sync("c/0", prototype=PROTOTYPE, byte_range=SuffixByteRequest(10))
+        assert store.get_sync("c/0", prototype=PROTOTYPE, byte_range=part)
+        store.delete_sync("c/0")
+        assert store.get_sync("c/0", prototype=PROTOTYPE, byte_range=part) is None
+        with pytest.raises(ExceptionGroup):
+            store.get_ranges_sync("c/0", [part], prototype=PROTOTYPE)
+        store.set_sync("c/0", cpu.Buffer.from_bytes(OLD))
 
 
 async def test_bounds_beyond_the_value(store: RinoStore) -> None:
