@@ -13,22 +13,27 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 
+_methods: set[weakref.ref[Any]] = set()
+
+
 def after_fork_in_child(method: Callable[[], None]) -> None:
     """Register a bound method to be called in the child after every fork, as long as its object exists.
 
     A lock that another thread holds during the fork would never be released in the child
     (https://docs.python.org/3/library/os.html#os.fork).
     """
-    if not hasattr(os, "register_at_fork"):
-        return
-    reference: weakref.ref[Any] = weakref.WeakMethod(method)
+    _methods.add(weakref.WeakMethod(method, _methods.discard))
 
-    def call() -> None:
-        alive = reference()
-        if alive is not None:
-            alive()
 
-    os.register_at_fork(after_in_child=call)
+def _call_methods() -> None:
+    for reference in list(_methods):
+        method = reference()
+        if method is not None:
+            method()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_call_methods)
 
 
 class Registry(Generic[Value]):

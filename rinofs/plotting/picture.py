@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import secrets
 import threading
 import warnings
@@ -16,7 +17,6 @@ from matplotlib.figure import Figure
 from rinofs.errors import InvalidOptionError
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Iterator
 
 DPI = 110.0
@@ -33,6 +33,15 @@ _SETTINGS: dict[Any, Any] = {
     "ps.fonttype": 42,
 }
 _lock = threading.RLock()
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.RLock()  # another thread of the parent may hold the old one for ever
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @contextmanager

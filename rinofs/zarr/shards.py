@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
 from rinofs.fs.blocks import BLOCK, shared_blocks
+from rinofs.fs.process import after_fork_in_child
 from rinofs.fs.reading import fetches_of
 from rinofs.fs.transfer import ranges
 from rinofs.fs.transfer.pool import run
@@ -57,10 +58,14 @@ class ShardReads:
 
     def __init__(self, fs: RemoteFileSystem) -> None:
         self._fs = fs
-        self._lock = threading.Lock()  # of the mapping, which all tasks and threads change
+        self._make_lock()
+        after_fork_in_child(self._make_lock)
         self._shards: WeakKeyDictionary[asyncio.Task[Any] | threading.Thread, _Shard] = WeakKeyDictionary()
         self._opening: Batcher[str, _Shard] = Batcher(self._open, _ONE)
         self._parts: Batcher[Part, bytes] = Batcher(_read, _ONE)
+
+    def _make_lock(self) -> None:
+        self._lock = threading.Lock()  # of the mapping, which all tasks and threads change
 
     async def last(self, path: str, count: int) -> bytes:
         """Return the last bytes of a value, and remember its version for the task."""

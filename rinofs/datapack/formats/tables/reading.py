@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bisect
 import contextlib
+import os
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +41,17 @@ KEPT = 8 * 1024 * 1024
 
 _BEGIN = Mark(0, 0, 0)
 
+_tables: weakref.WeakSet[TableSamples] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for table in list(_tables):
+        table._make_lock()  # noqa: SLF001 - another thread of the parent may hold the old one for ever
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
 
 class TableSamples:
     """Samples in text.
@@ -60,7 +73,7 @@ class TableSamples:
 
     def __init__(self, handle: FileHandle, kind: Format, label: str, columns: int | None = None) -> None:
         self._handle = handle
-        self._lock = threading.Lock()
+        self._make_lock()
         self._parser: Parser | None = None
         self._values: NDArray[Any] | None = None
         self.labels: tuple[str, ...] | None = None
@@ -213,7 +226,11 @@ class TableSamples:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
+        self._make_lock()
+
+    def _make_lock(self) -> None:
         self._lock = threading.Lock()
+        _tables.add(self)
 
 
 def _text(data: bytes, encoding: str) -> str:
