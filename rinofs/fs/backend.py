@@ -150,6 +150,10 @@ class Backend(Protocol):
 
     sidecars: Sidecars | None = None
 
+    def anew(self) -> Backend:
+        """Return this backend for one operation, which uses nothing that was known before it."""
+        return self
+
     # Metadata
 
     @abstractmethod
@@ -176,6 +180,10 @@ class Backend(Protocol):
     def earlier_versions(self, path: str) -> list[int | str]:  # noqa: ARG002 - for services that have some
         """Return the ids of the earlier versions of a file, oldest first; empty for a folder."""
         return []
+
+    def look_up(self, paths: Iterable[str]) -> None:  # noqa: ARG002 - for services that can
+        """Ask for many paths at once, as far as the service can, and remember them for what follows."""
+        return
 
     def fill_sizes(self, infos: Iterable[Info]) -> None:  # noqa: ARG002 - for services that need it
         """Fill in sizes that are None because the service's listings do not contain them."""

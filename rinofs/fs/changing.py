@@ -10,27 +10,28 @@ from typing import TYPE_CHECKING
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.implementations.local import trailing_sep
 
-from rinofs.errors import InvalidRequestError
+from rinofs.errors import InvalidPathError, InvalidRequestError
 from rinofs.fs.backend import ABSENT, Upload
 from rinofs.fs.reading import copy_to
 from rinofs.fs.transfer.engine import copy_files
+from rinofs.fs.transfer.plans import plan_copy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
-    from rinofs.fs.backend import Backend
+    from rinofs.fs.backend import Backend, Info
     from rinofs.fs.browse import Browser
-    from rinofs.fs.transfer.plans import Copy
+    from rinofs.fs.transfer.plans import Copy, Paths
     from rinofs.fs.transfer.pool import FileErrors
 
 
 class Changing:
-    """Create, delete, copy and move objects of a backend.
+    """Create, delete, copy and move objects of a backend, in one operation.
 
     Parameters
     ----------
     backend : Backend
-        Carries out the changes.
+        Carries out the changes; made for this operation by `Backend.anew`.
     browser : Browser
         Finds the objects.
     strip : callable
@@ -89,12 +90,22 @@ class Changing:
         if not (recursive and maxdepth is not None):
             self._backend.delete(list(self._browser.expand(paths)), recursive=recursive)
             return
+        self._refuse_missing(paths)
         below = self._browser.expand(paths, recursive=recursive, maxdepth=maxdepth)
-        folders = {path for path in below if self._browser.is_folder(path)}
+        folders = {path for path, info in below.items() if self._is_folder(path, info)}
         self._backend.delete([path for path in below if path not in folders], recursive=False)
         for folder in sorted(folders, reverse=True):
             if self._is_empty(folder):
                 self._backend.delete([folder], recursive=True)
+
+    def _is_folder(self, path: str, info: Info | None) -> bool:
+        return self._browser.is_folder(path) if info is None else info["type"] == "directory"
+
+    def _refuse_missing(self, paths: Sequence[str]) -> None:
+        self._look_up(paths, ())
+        for path in map(self._strip, paths):
+            if not self._browser.is_pattern(path):
+                self._backend.info(path)  # raises if it does not exist
 
     # Copy
 
@@ -116,17 +127,19 @@ class Changing:
             upload = Upload(target, spool, size, metadata=metadata, tags=tags, like=pinned.record)
             self._backend.send(upload)
 
-    def copy(
-        self, copies: list[Copy], copy_file: Callable[[str, str], None], errors: FileErrors, *, ignore: bool
-    ) -> None:
+    def planned(self, source: Paths, target: Paths, recursive: bool, maxdepth: int | None) -> list[Copy]:
+        """Return what `copy` is to copy, and where to; the parameters are those of fsspec's ``copy``."""
+        if isinstance(source, str):
+            source = self._named(source)
+        return plan_copy(self._browser, source, target, recursive, maxdepth)
+
+    def copy(self, copies: list[Copy], errors: FileErrors, *, ignore: bool) -> None:
         """Copy files concurrently.
 
         Parameters
         ----------
         copies : list of Copy
             Sources and targets.
-        copy_file : callable
-            Copies one file.
         errors : FileErrors
             How errors are handled.
         ignore : bool
@@ -135,7 +148,7 @@ class Changing:
 
         def copy(item: Copy) -> None:
             try:
-                copy_file(item.source, item.target)
+                self.cp_file(self._strip(item.source), self._strip(item.target))
             except FileNotFoundError:
                 if not ignore:
                     raise
@@ -143,7 +156,18 @@ class Changing:
         def make_folder(path: str) -> None:
             self._backend.make_folder(self._strip(path), exist_ok=True)
 
+        self._look_up(
+            [item.source for item in copies],
+            [self._strip(item.target).rpartition("/")[0] for item in copies if not item.is_folder],
+        )
         copy_files(copies, make_folder, copy, self._most, errors)
+
+    def _look_up(self, sources: Sequence[str], folders: Iterable[str]) -> None:
+        """Ask at once for what would otherwise be asked for one by one; errors come up where it is used."""
+        if len(sources) > 1:
+            paths = dict.fromkeys([*map(self._strip, sources), *folders])
+            with suppress(InvalidPathError):
+                self._backend.look_up(paths)
 
     def copied_whole(self, copies: Sequence[Copy]) -> bool:
         """Copy a folder in one request if its target does not exist; returns whether that was done."""
@@ -159,7 +183,7 @@ class Changing:
         except InvalidRequestError:
             return False  # by its ids, the target is below the source; what else it may be comes up again
 
-    def named(self, path: str) -> str:
+    def _named(self, path: str) -> str:
         """Return a path to the same object whose last part is the object's name, which a copy of it gets."""
         slash = "/" if path.endswith("/") else ""
         return self._backend.named(self._strip(path)) + slash
@@ -184,14 +208,16 @@ class Changing:
         """
         sources = [self._backend.named(path) for path in self._browser.expand(paths)]
         into, target = trailing_sep(target), self._strip(target)
-        if len(sources) == 1 and self._is_same(sources[0], target):
+        kind = "directory" if into or not target else self._browser.type_of(target)
+        if len(sources) == 1 and kind is not None and self._is_same(sources[0], target):
             self._backend.info(target)  # raises if it does not exist
             return
-        into = into or not target or self._browser.is_folder(target)
+        into = kind == "directory"
         if len(sources) > 1 and not into:
             raise NotADirectoryError(
                 errno.ENOTDIR, "not a folder; several sources need a folder as target", self._url(target)
             )
+        self._look_up(sources, [target if into else target.rpartition("/")[0]])
         for source in sources:
             inside = f"{target}/{source.rpartition('/')[2]}".lstrip("/")
             self._move(source, inside if into else target, copy, recursive=recursive)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from rinofs.credentials import Credentials, Service
     from rinofs.fs.backend import Backend, Info, Sidecars
-    from rinofs.fs.transfer.plans import Copy, Paths
+    from rinofs.fs.transfer.plans import Paths
     from rinofs.fs.transfer.pool import OnError
 
 _OWN_OPTIONS = OPTION_NAMES | {"endpoint_url", "token", "profile"}
@@ -133,7 +133,6 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         self._browser = Browser(self._backend, strip, most)
         self._reading = Reading(self._backend, strip, self.options)
         self._writing = Writing(self._backend, strip, url, most)
-        self._changing = Changing(self._backend, self._browser, strip, url, most)
 
     @abstractmethod
     def _connect(self, credentials: Credentials, url: Callable[[str], str]) -> Backend:
@@ -146,6 +145,12 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         url : callable
             Converts a path to its URL for messages.
         """
+
+    @property
+    def _changing(self) -> Changing:
+        """What carries out one change; it acts on nothing that was known before."""
+        backend, strip, most = self._backend.anew(), self._strip_protocol, self.options.max_concurrency
+        return Changing(backend, Browser(backend, strip, most), strip, self.url, most)
 
     @property
     def fsid(self) -> str:
@@ -521,7 +526,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         recursive: bool = False,
         maxdepth: int | None = None,
         on_error: OnError | None = None,
-        **kwargs: Any,
+        **kwargs: Any,  # noqa: ARG002 - fsspec's signature
     ) -> dict[str, Exception] | None:
         """Copy files on the server; a whole folder in one request if the target does not exist.
 
@@ -530,14 +535,11 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         on_error = on_error or ("ignore" if recursive else "raise")
         ignore = on_error == "ignore"
         errors = FileErrors("raise" if ignore else on_error)
-        if isinstance(path1, str):
-            path1 = self._changing.named(path1)
-        copies: list[Copy] = plans.plan_copy(self._browser, path1, path2, recursive, maxdepth)
+        changing = self._changing
+        copies = changing.planned(path1, path2, recursive, maxdepth)
         whole = recursive and maxdepth is None and isinstance(path1, str)
-        if not (whole and self._changing.copied_whole(copies)):
-            self._changing.copy(
-                copies, lambda source, target: self.cp_file(source, target, **kwargs), errors, ignore=ignore
-            )
+        if not (whole and changing.copied_whole(copies)):
+            changing.copy(copies, errors, ignore=ignore)
         return errors.result()
 
     def expand_path(

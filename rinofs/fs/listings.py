@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
 
 from cachetools import LRUCache
 
@@ -30,9 +30,29 @@ class Known(Generic[Entry]):
     entry: Entry | None
 
 
+class Moment(NamedTuple):
+    """A mark in time, as `Listings.moment` returns it.
+
+    Attributes
+    ----------
+    changes : int
+        Number of changes before it.
+    number : int
+        Number of this mark; later ones have larger numbers.
+    """
+
+    changes: int
+    number: int
+
+
+Age: TypeAlias = float | Moment
+"""How old cached information may be: a number of seconds, or that it was asked for after a moment."""
+
+
 @dataclass(slots=True)
 class _Dated(Generic[Entry]):
     time: float
+    number: int
     value: Entry
 
 
@@ -68,26 +88,34 @@ class Listings(Generic[Entry]):
     def _forget_all(self) -> None:
         self._lock = threading.Lock()
         self._changes = 0
+        self._moments = 0
         self._aliases: set[str] = set()
         self._single: LRUCache[str, _Dated[Entry]] = LRUCache(MAX_SINGLE)
         self._listed: LRUCache[str, _Dated[dict[str, Entry]]] = LRUCache(
             MAX_LISTED, getsizeof=lambda listing: len(listing.value) + 1
         )
 
-    def moment(self) -> int:
-        """Return a mark to take before a request, and to pass to `keep` with its response."""
-        with self._lock:
-            return self._changes
+    def moment(self) -> Moment:
+        """Return a mark to take before a request, and to pass to `keep` with its response.
 
-    def get(self, path: str, max_age: float) -> Known[Entry] | None:
+        As a `max_age`, it stands for what was asked for since.
+        """
+        with self._lock:
+            return Moment(self._changes, self._next())
+
+    def _next(self) -> int:
+        self._moments += 1
+        return self._moments
+
+    def get(self, path: str, max_age: Age) -> Known[Entry] | None:
         """Return what is known about a path.
 
         Parameters
         ----------
         path : str
             Path.
-        max_age : float
-            Maximum age of the information in seconds.
+        max_age : float or Moment
+            Maximum age of the information in seconds, or the moment since when it must have been asked for.
 
         Returns
         -------
@@ -106,7 +134,7 @@ class Listings(Generic[Entry]):
                     return Known(entry)
             return None
 
-    def children(self, path: str, max_age: float) -> dict[str, Entry] | None:
+    def children(self, path: str, max_age: Age) -> dict[str, Entry] | None:
         """Return the entries of a folder by path, or None if they are not known."""
         with self._lock:
             listing = self._listed.get(path)
@@ -114,22 +142,24 @@ class Listings(Generic[Entry]):
                 return None
             return dict(listing.value)
 
-    def _is_fresh(self, dated: _Dated[Entry] | _Dated[dict[str, Entry]], max_age: float) -> bool:
+    def _is_fresh(self, dated: _Dated[Entry] | _Dated[dict[str, Entry]], max_age: Age) -> bool:
+        if isinstance(max_age, Moment):
+            return dated.number > max_age.number
         return self._clock() - dated.time < max_age
 
-    def keep(self, path: str, entry: Entry, moment: int) -> None:
+    def keep(self, path: str, entry: Entry, moment: Moment) -> None:
         """Cache an entry from a response."""
         with self._lock:
-            if moment == self._changes:
+            if moment.changes == self._changes:
                 self._note_alias(path)
-                self._single[path] = _Dated(self._clock(), entry)
+                self._single[path] = _Dated(self._clock(), moment.number, entry)
 
-    def keep_children(self, path: str, entries: Mapping[str, Entry], moment: int) -> None:
+    def keep_children(self, path: str, entries: Mapping[str, Entry], moment: Moment) -> None:
         """Cache the complete listing of a folder, by path."""
         with self._lock:
-            if moment == self._changes and len(entries) < MAX_LISTED:
+            if moment.changes == self._changes and len(entries) < MAX_LISTED:
                 self._note_alias(path)
-                self._listed[path] = _Dated(self._clock(), dict(entries))
+                self._listed[path] = _Dated(self._clock(), moment.number, dict(entries))
 
     def put(self, path: str, entry: Entry) -> None:
         """Record an entry that this process created or changed."""
@@ -139,7 +169,7 @@ class Listings(Generic[Entry]):
             known = self._single.get(path)
             if known is not None and not self._is_newer(entry, known.value):
                 return
-            self._single[path] = _Dated(self._clock(), entry)
+            self._single[path] = _Dated(self._clock(), self._next(), entry)
             self._update_parent(path, entry)
 
     def removed(self, path: str, *, tree: bool) -> None:

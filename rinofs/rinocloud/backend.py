@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import re
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fsspec.utils import tokenize
 
 from rinofs.errors import (
+    ConflictError,
     ContentChangedError,
     InvalidRequestError,
     NotAllowedError,
@@ -18,7 +20,7 @@ from rinofs.errors import (
 from rinofs.fs.backend import Backend, Info, Pinned, Upload, reraise
 from rinofs.fs.files.reader import RemoteSource
 from rinofs.fs.instances import shared_session
-from rinofs.fs.listings import Listings
+from rinofs.fs.listings import Listings, Moment
 from rinofs.fs.process import Registry
 from rinofs.fs.transfer.pool import run
 from rinofs.protocol.digests import DIGESTS
@@ -35,10 +37,11 @@ from rinofs.rinocloud.resolver import TOP, ById, Resolver, parse
 from rinofs.rinocloud.uploads import Uploader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rinofs.credentials import Credentials
     from rinofs.fs.backend import ListedEntry, WriteBundle
+    from rinofs.fs.listings import Age
     from rinofs.http.content.content import Content
     from rinofs.options import Options
     from rinofs.rinocloud.records import Record
@@ -81,6 +84,8 @@ class RinocloudBackend(Backend):
         Finds the records for paths.
     listings : Listings
         Cached listings.
+    age : float or Moment
+        How old what it tells may be: the age of listings, or asked for since `anew` made it.
     """
 
     sidecars = sidecars
@@ -102,21 +107,40 @@ class RinocloudBackend(Backend):
         self._moves = Moves(self.resolver, self._changes)
         self._direct = DirectReads(self.client.direct, options)
         self._key = f"{endpoint_url} {credentials.identity}"
+        self.age: Age = options.listing_age
+
+    def anew(self) -> RinocloudBackend:
+        """Return this backend for one operation, which uses nothing that was known before it."""
+        backend = copy.copy(self)
+        backend.age = self.listings.moment()
+        return backend
+
+    @property
+    def change_age(self) -> Moment:
+        """Since when what a change acts on must have been asked for.
+
+        An older record could be that of an object which has another path by now.
+        """
+        return self.age if isinstance(self.age, Moment) else self.listings.moment()
 
     # Metadata
 
     def info(self, path: str) -> Info:
         """Describe the object at a path."""
-        return info_of(path, self.resolver.record(path, self.options.listing_age))
+        return info_of(path, self.resolver.record(path, self.age))
+
+    def look_up(self, paths: Iterable[str]) -> None:
+        """Ask for many paths at once, and remember them for what follows."""
+        self.resolver.records(paths, self.age, self.options.max_concurrency)
 
     def list_folder(self, path: str) -> list[Info]:
         """List a folder."""
-        children = self.resolver.children(path, self.options.listing_age)
+        children = self.resolver.children(path, self.age)
         return _described(children)
 
     def entries(self, path: str) -> Iterator[ListedEntry]:
         """Iterate over a folder's children."""
-        return self.resolver.entries(path, self.options.listing_age)
+        return self.resolver.entries(path, self.age)
 
     def entries_below(self, path: str) -> Iterator[ListedEntry] | None:
         """Iterate over everything below a folder; None if the server cannot list it."""
@@ -261,7 +285,7 @@ class RinocloudBackend(Backend):
 
     def send(self, upload: Upload) -> None:
         """Store a content at a path."""
-        self._uploader.send(upload, self.options.listing_age)
+        self._uploader.send(upload)
 
     def append(self, path: str, data: bytes) -> bool:
         """Append on the server, for servers without conditional requests; they accept text only."""
@@ -269,25 +293,27 @@ class RinocloudBackend(Backend):
 
     def write_small(self) -> WriteBundle | None:
         """Return a function that stores several small files with one request; None if the server cannot."""
-        return self._bundles.writer(self.options.listing_age)
+        return self._bundles.writer()
 
     def make_folder(self, path: str, *, exist_ok: bool) -> None:
         """Create a folder and its parents."""
-        self._changes.make_folder(path, self.options.listing_age, exist_ok=exist_ok)
+        self._changes.make_folder(path, self.change_age, exist_ok=exist_ok)
 
     def delete(self, paths: Sequence[str], *, recursive: bool) -> None:
         """Delete all of the paths, or none if one does not exist."""
+        left = self._deletable(paths, self.change_age, recursive)
         try:
-            self._changes.delete(self._deletable(paths, self.options.listing_age, recursive))
-        except NotFoundError:
-            # The cached records may be outdated; what does not exist now is an error.
-            for path in paths:
-                self.listings.forget(path)
-            self._changes.delete(self._deletable(paths, 0, recursive))
+            self._changes.delete(left)
+        except (NotFoundError, ConflictError):
+            # Others changed something right after it was looked up. What does not exist now is an error.
+            left = self._deletable(list(left), self.listings.moment(), recursive)
+            self._changes.delete(left)
 
-    def _deletable(self, paths: Sequence[str], max_age: float, recursive: bool) -> dict[str, Record]:
-        records = run(lambda path: self.resolver.record(path, max_age), paths, self.options.max_concurrency)
-        for path, record in zip(paths, records, strict=True):
+    def _deletable(self, paths: Sequence[str], age: Age, recursive: bool) -> dict[str, Record]:
+        deletable: dict[str, Record] = {}
+        for path, record in self.resolver.records(paths, age, self.options.max_concurrency).items():
+            if record is None:
+                raise NotFoundError(path=self.url(path))
             self.refuse_earlier(path)
             if record is TOP:
                 raise PermissionError(errno.EPERM, "the top level cannot be deleted", self.url(path))
@@ -295,7 +321,8 @@ class RinocloudBackend(Backend):
                 raise IsADirectoryError(
                     errno.EISDIR, "is a folder; delete it with recursive=True", self.url(path)
                 )
-        return dict(zip(paths, records, strict=True))
+            deletable[path] = record
+        return deletable
 
     def copy(self, source: str, target: str) -> bool:
         """Copy on the server; False if it cannot."""
@@ -311,17 +338,18 @@ class RinocloudBackend(Backend):
         if self.resolver.named(path) is None:
             raise NotAllowedError("earlier versions are read-only", self.url(path))
 
-    def _retry_if_stale(
-        self, act: Callable[[str, Record, str, float], bool], source: str, target: str
-    ) -> bool:
-        """Act on cached records, and once more on new ones if they were outdated."""
-        age = self.options.listing_age
+    def _retry_if_stale(self, act: Callable[[str, Record, str, Age], bool], source: str, target: str) -> bool:
+        """Act on what was just looked up, and once more if others changed it meanwhile."""
+        age = self.change_age
+        record = self.resolver.record(source, age)
         try:
-            return act(source, self.resolver.record(source, age), target, age)
-        except NotFoundError:
-            for path in (source, target):
-                self.listings.forget(path.partition("/")[0])
-            return act(source, self.resolver.record(source, age), target, age)
+            return act(source, record, target, age)
+        except (NotFoundError, ConflictError) as error:
+            age = self.listings.moment()
+            again = self.resolver.record(source, age)
+            if isinstance(error, ConflictError) and again.id == record.id:
+                raise
+            return act(source, again, target, age)
 
 
 def info_of(path: str, record: Record) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
@@ -69,30 +68,21 @@ class Bundles:
                 contents[number] = content
         return contents
 
-    def writer(self, max_age: float) -> WriteBundle | None:
+    def writer(self) -> WriteBundle | None:
         """Return a function that stores several contents with one request; None if the server cannot."""
         self._client.discover()
         # Without idempotency keys, each file would have to be looked up after a lost response.
-        can = all(map(self._client.features.has, _NEEDED))
-        return partial(self._send, max_age) if can else None
+        return self._send if all(map(self._client.features.has, _NEEDED)) else None
 
-    def _send(self, max_age: float, uploads: Sequence[Upload]) -> list[bool]:
+    def _send(self, uploads: Sequence[Upload]) -> list[bool]:
         """Store contents in memory; returns which were stored. The others must be sent one by one."""
-        targets = [self._target(upload.path, max_age) for upload in uploads]
+        targets = [self._target(upload.path) for upload in uploads]
         records = self._stored(uploads, targets)
         if records is None:
-            # The cached folders may be outdated: look them up again, and send once more if so.
-            for folder in {upload.path.partition("/")[0] for upload in uploads}:
-                self._listings.forget(folder)
-            before, targets = targets, [self._target(upload.path, max_age) for upload in uploads]
-            records = self._stored(uploads, targets) if targets != before else None
-        if records is None:
             return [False] * len(uploads)  # sending each on its own raises its specific error
-        going = [(one.path, target) for one, target in zip(uploads, targets, strict=True) if target]
-        for made in {target.made for _, target in going if target.made is not None}:
-            self._listings.forget(made)
-        for (path, _), record in zip(going, records, strict=True):
-            self._listings.put(path, record)
+        going = [one.path for one, target in zip(uploads, targets, strict=True) if target]
+        for path, record in zip(going, records, strict=True):
+            self._uploader.remember(path, record)
         return [target is not None for target in targets]
 
     def _stored(self, uploads: Sequence[Upload], targets: Sequence[Target | None]) -> list[Record] | None:
@@ -117,14 +107,14 @@ class Bundles:
             raise ProtocolError(f"expected {len(files)} records, got {len(records)}", label)
         return records
 
-    def _target(self, path: str, max_age: float) -> Target | None:
-        """Find the folder of a new object if its path has only names and is not known to be taken."""
+    def _target(self, path: str) -> Target | None:
+        """Find the location of a new object if its path is valid and has only names."""
         try:
             parts = parse(path)
-            plain = parts and not any(isinstance(part, ById) for part in parts)
-            return self._uploader.target(path, max_age) if plain else None
-        except (OSError, ValueError):
+        except ValueError:
             return None
+        plain = parts and not any(isinstance(part, ById) for part in parts)
+        return self._uploader.target(path) if plain else None
 
 
 def _contents(answer: Response, paths: Sequence[Sequence[str]], *, verify: bool) -> list[bytes | None]:

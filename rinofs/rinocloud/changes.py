@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from rinofs.errors import (
     ConflictError,
@@ -14,13 +14,12 @@ from rinofs.protocol.extensions import RinocloudExtension
 from rinofs.rinocloud.resolver import ById, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
+    from rinofs.fs.listings import Age
     from rinofs.rinocloud.records import Record
     from rinofs.rinocloud.resolver import Resolver
     from rinofs.rinocloud.uploads import Uploader
-
-Result = TypeVar("Result")
 
 DELETED_AT_ONCE = 10_000
 """Maximum number of ids in a request, to stay within limits on the size of requests."""
@@ -45,7 +44,7 @@ class Changes:
         self._client, self._listings, self._url = resolver.client, resolver.listings, resolver.url
         self._uploader = uploader
 
-    def make_folder(self, path: str, max_age: float, *, exist_ok: bool) -> None:
+    def make_folder(self, path: str, max_age: Age, *, exist_ok: bool) -> None:
         """Create a folder and its parents.
 
         Raises
@@ -64,21 +63,18 @@ class Changes:
             self._check_folder_by_id(path, max_age, exist_ok=exist_ok)
             return
 
-        def create() -> tuple[str | None, Record]:
-            target = self._uploader.target(path, max_age)
-            label = self._url(path)
-            return target.made, self._client.create_folder(
-                target.name, target.folder, exist_ok=exist_ok, label=label
+        def create() -> Record:
+            target = self._uploader.target(path)
+            return self._client.create_folder(
+                target.name, target.folder, exist_ok=exist_ok, label=self._url(path)
             )
 
-        made, record = self._made(path, create)
-        if made is not None:
-            self._listings.forget(made)
-        self._listings.put(path, record)
+        record = self._made(path, create)
+        self._uploader.remember(path, record)
         if record.type != "directory":
             raise ConflictError("exists and is not a folder", self._url(path))
 
-    def _check_folder_by_id(self, path: str, max_age: float, *, exist_ok: bool) -> None:
+    def _check_folder_by_id(self, path: str, max_age: Age, *, exist_ok: bool) -> None:
         try:
             record = self._resolver.record(path, max_age)
         except NotFoundError:
@@ -86,60 +82,58 @@ class Changes:
         if record.type != "directory" or not exist_ok:
             raise ConflictError("already exists", self._url(path))
 
-    def _retry_if_stale(self, path: str, act: Callable[[], Result]) -> Result:
-        """Act on cached records, and once more on new ones if they were outdated."""
-        unknown: OutcomeUnknownError | None = None
+    def _made(self, path: str, create: Callable[[], Record]) -> Record:
         try:
-            return act()
-        except NotFoundError:
-            pass
+            return create()
         except OutcomeUnknownError as error:
             unknown = error
-        self._listings.forget(path.partition("/")[0])
-        try:
-            return act()
-        except ConflictError:
-            if unknown is not None:
-                raise unknown from None  # the first request may have created it
-            raise
-
-    def _made(self, path: str, create: Callable[[], Result]) -> Result:
-        try:
-            return self._retry_if_stale(path, create)
         except ConflictError:
             self._resolver.check_way(path)
             raise
+        try:
+            return create()
+        except ConflictError:
+            raise unknown from None  # the first request may have created it
 
-    def delete(self, found: Mapping[str, Record]) -> None:
-        """Delete objects, and folders with all their contents, with one request.
+    def delete(self, found: dict[str, Record]) -> None:
+        """Delete objects, and folders with all their contents, with one request unless they are very many.
 
         Parameters
         ----------
-        found : mapping
-            Records by path.
+        found : dict
+            Records by path; those that are deleted are removed from it.
 
         Raises
         ------
         NotFoundError
-            If one no longer exists; then none was deleted.
+            If one that is left no longer exists; then none of the same request was deleted.
         """
         # Deleting a folder deletes its contents, which then would not be found.
         tops = [path for path in sorted(found) if not _above(path) & found.keys()]
-        ids = [found[path].id for path in tops]
+        for path in found.keys() - set(tops):
+            del found[path]
+        if not tops:
+            return
         label = self._url(tops[0]) if len(tops) == 1 else f"{self._url(tops[0])} and {len(tops) - 1} more"
-        for start in range(0, len(ids), DELETED_AT_ONCE):
-            self.delete_by_id(ids[start : start + DELETED_AT_ONCE], label)
-        for path in tops:
-            self._listings.removed(path, tree=found[path].type == "directory")
+        for start in range(0, len(tops), DELETED_AT_ONCE):
+            chunk = tops[start : start + DELETED_AT_ONCE]
+            self.delete_by_id([found[path].id for path in chunk], label)
+            for path in chunk:
+                self._listings.removed(path, tree=found.pop(path).type == "directory")
 
     def delete_by_id(self, ids: Sequence[int], label: str) -> None:
         """Delete objects with one request; with more only if its response is lost."""
-        left = ids
+        left, unknown = ids, False
         for tries_left in reversed(range(DELETE_TRIES)):
             try:
                 self._client.delete(left, label)
             except OutcomeUnknownError:
                 if not tries_left:
+                    raise
+                unknown = True
+            except NotFoundError:
+                # A request whose response was lost may have been carried out only now.
+                if not (unknown and tries_left):
                     raise
             else:
                 return

@@ -56,6 +56,14 @@ class Children:
             return False
         return not is_last(page, len(page.records), self._by_id)
 
+    @property
+    def pages(self) -> int:
+        """Number of requests that all records take, as far as the first page tells."""
+        page = self._first
+        if page is None or not page.records or page.count is None:
+            return 1
+        return -(-page.count // len(page.records))
+
     def records(self) -> Iterator[Record]:
         """Iterate over all records, once."""
 

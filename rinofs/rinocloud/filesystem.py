@@ -129,7 +129,7 @@ class RinoFileSystem(RemoteFileSystem):
         return list(self._metadata.record(self._strip_protocol(path)).tags)
 
     def set_metadata(self, path: str, metadata: Mapping[str, Any], replace: bool = False) -> dict[str, Any]:
-        """Change the metadata of a file or folder, in one request.
+        """Change the metadata of a file or folder.
 
         Parameters
         ----------
@@ -178,7 +178,7 @@ class RinoFileSystem(RemoteFileSystem):
         self._metadata.set_many(items, replace=replace)
 
     def delete_metadata(self, path: str, *fields: str) -> dict[str, Any]:
-        """Remove names from the metadata of a file or folder, with one request for each.
+        """Remove names from the metadata of a file or folder, one after the other.
 
         Parameters
         ----------

@@ -17,6 +17,7 @@ from rinofs.rinocloud.resolver import TOP
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from rinofs.fs.listings import Moment
     from rinofs.rinocloud.backend import RinocloudBackend
     from rinofs.rinocloud.records import Record
 
@@ -74,11 +75,11 @@ class Metadata:
         """Merge into the metadata of an object, or replace it; returns the new metadata."""
         return self._set(path, _changes(as_metadata(metadata), replace=replace))
 
-    def _set(self, path: str, changes: Mapping[str, Any]) -> dict[str, Any]:
+    def _set(self, path: str, changes: Mapping[str, Any], age: Moment | None = None) -> dict[str, Any]:
         def update(record: Record) -> Record:
             return self._client.update(record.id, changes, self._url(path)) if changes else record
 
-        return _metadata(self._change(path, update))
+        return _metadata(self._change(path, update, age))
 
     def set_many(self, metadata: Sequence[tuple[str, str, Mapping[str, Any]]], *, replace: bool) -> None:
         """Change the metadata of many objects concurrently.
@@ -94,7 +95,9 @@ class Metadata:
             (path, _changes(as_metadata(given, f"metadata of {called}"), replace=replace))
             for path, called, given in metadata
         ]
-        run(lambda item: self._set(*item), changes, self._options.max_concurrency)
+        age = self._listings.moment()
+        self._resolver.records([path for path, _ in changes], age, self._options.max_concurrency)
+        run(lambda item: self._set(*item, age), changes, self._options.max_concurrency)
 
     def delete(self, path: str, fields: Sequence[str]) -> dict[str, Any]:
         """Remove names from the metadata of an object; returns the remaining metadata."""
@@ -114,10 +117,13 @@ class Metadata:
         changes = {"tags": as_tags(tags)}
         self._change(path, lambda record: self._client.update(record.id, changes, self._url(path)))
 
-    def _change(self, path: str, change: Callable[[Record], Record]) -> Record:
-        """Change the object at a path, using its cached record, and once more with a new one if outdated."""
-        for max_age in (self._options.listing_age, 0.0):
-            record = self._resolver.record(path, max_age)
+    def _change(self, path: str, change: Callable[[Record], Record], age: Moment | None = None) -> Record:
+        """Change the object that is at a path now, and once more if others changed it meanwhile.
+
+        `age` is since when it may have been looked up; by default, it is looked up now.
+        """
+        for moment in (age or self._listings.moment(), None):
+            record = self._resolver.record(path, moment or 0)
             if record is TOP:
                 raise PermissionError(errno.EPERM, "the top level has no metadata", self._url(path))
             if not self._client.features.has(RinocloudExtension.EXACT):
@@ -126,10 +132,9 @@ class Metadata:
                 with self._object_locks.of(record.id):
                     return self._remember(path, record, change(record))
             except (NotFoundError, ConflictError):
-                if not max_age:
+                if moment is None:
                     self._backend.refuse_earlier(path)
                     raise
-                self._listings.forget(path)
         raise AssertionError("unreachable")
 
     def _remember(self, path: str, before: Record, changed: Record) -> Record:

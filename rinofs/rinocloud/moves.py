@@ -24,6 +24,7 @@ from rinofs.rinocloud.resolver import parse
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rinofs.fs.listings import Age
     from rinofs.rinocloud.changes import Changes
     from rinofs.rinocloud.client import RinocloudClient
     from rinofs.rinocloud.records import Record
@@ -48,7 +49,7 @@ class Moves:
         self._client, self._listings, self._url = resolver.client, resolver.listings, resolver.url
         self._changes = changes
 
-    def copy(self, source: str, record: Record, target: str, max_age: float) -> bool:
+    def copy(self, source: str, record: Record, target: str, max_age: Age) -> bool:
         """Copy an object, or a folder with its contents, to a path; a file there becomes an earlier version.
 
         Returns
@@ -88,7 +89,7 @@ class Moves:
             self._listings.put(target, made)
         return made is not None
 
-    def move(self, source: str, record: Record, target: str, max_age: float) -> bool:
+    def move(self, source: str, record: Record, target: str, max_age: Age) -> bool:
         """Move and rename an object, or a folder with its contents.
 
         A file at the target becomes an earlier version.
@@ -139,7 +140,7 @@ class Moves:
                 raise
             self._client.move([record.id], record.parent, name, label)  # an update cannot replace a file
 
-    def _place(self, target: str, max_age: float) -> tuple[int | None, str]:
+    def _place(self, target: str, max_age: Age) -> tuple[int | None, str]:
         """Return folder and name for a new object, creating parent folders."""
         try:
             named = self._resolver.named(target)
@@ -148,6 +149,9 @@ class Moves:
         name = parse(named)[-1] if named else None
         if named is None or not isinstance(name, str):
             raise NotAllowedError("an id cannot be chosen; use a name", self._url(target))
+        there = self._listings.get(named, max_age)
+        if there is not None and there.entry is not None:
+            return there.entry.parent, name
         above = named.rpartition("/")[0]
         try:
             return self._resolver.folder_id(above, max_age), name

@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from rinofs.errors import InvalidPathError, InvalidRequestError, NotFoundError, ProtocolError, ServiceError
-from rinofs.fs.backend import ListedEntry
+from rinofs.fs.backend import ABSENT, ListedEntry
+from rinofs.fs.transfer.pool import run
+from rinofs.protocol.extensions import RinocloudExtension
 from rinofs.protocol.names import InvalidNameError, check_name
 from rinofs.rinocloud.client import NO_SUCH_ENDPOINT
 from rinofs.rinocloud.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from rinofs.fs.listings import Listings
+    from rinofs.fs.listings import Age, Listings, Moment
     from rinofs.rinocloud.children import Children, Name
     from rinofs.rinocloud.client import RinocloudClient
 
@@ -110,6 +112,9 @@ def join(parent: str, part: str) -> str:
     return f"{parent}/{part}" if parent else part
 
 
+_FEW = 3
+"""Number of objects in a folder that are looked up one by one rather than in the folder's listing."""
+
 TOP = Record(id=0, name="", type="directory", size=0, parent=None)
 """Represents the top level, which has no record of its own."""
 
@@ -134,15 +139,15 @@ class Resolver:
         self.listings = listings
         self.url = url
 
-    def record(self, path: str, max_age: float) -> Record:
+    def record(self, path: str, max_age: Age) -> Record:
         """Return the record at a path.
 
         Parameters
         ----------
         path : str
             Path.
-        max_age : float
-            Maximum age of a cached record in seconds.
+        max_age : float or Moment
+            Maximum age of a cached record, as for `Listings.get`.
 
         Raises
         ------
@@ -164,7 +169,81 @@ class Resolver:
         self.listings.keep(path, record, moment)
         return record
 
-    def _ask(self, path: str, parts: Sequence[Part], max_age: float) -> Record:
+    def records(self, paths: Iterable[str], max_age: Age, concurrency: int) -> dict[str, Record | None]:
+        """Return the records at many paths, with few requests.
+
+        Parameters
+        ----------
+        paths : iterable of str
+            Paths.
+        max_age : float or Moment
+            Maximum age of a cached record, as for `Listings.get`.
+        concurrency : int
+            Maximum number of concurrent requests.
+
+        Returns
+        -------
+        dict
+            Records by path, in order; None for a path that does not exist.
+
+        Raises
+        ------
+        InvalidPathError
+            If a path is not valid.
+        """
+        found: dict[str, Record | None] = dict.fromkeys(paths)
+        folders, alone = self._by_folder(found, max_age)
+        above = [folder for folder in folders if folder]
+        if above and not self.client.features.may_have(RinocloudExtension.PATH):
+            # Each name leads to the next one: resolve the folders first, each of them once.
+            known = self.records(above, max_age, concurrency)
+            folders = {
+                folder: below for folder, below in folders.items() if known.get(folder, TOP) is not None
+            }
+
+        def look_into(folder: str) -> dict[str, Record] | None:
+            if len(folders[folder]) <= _FEW:
+                return None
+            try:
+                return self._short_listing(folder, len(folders[folder]), max_age)
+            except ABSENT:
+                return {}
+
+        def look_up(path: str) -> Record | None:
+            try:
+                return self.record(path, max_age)
+            except ABSENT:
+                return None
+
+        for folder, listed in zip(folders, run(look_into, folders, concurrency), strict=True):
+            if listed is None:
+                alone += folders[folder]
+            else:
+                found.update({path: listed.get(path) for path in folders[folder]})
+        found.update(zip(alone, run(look_up, alone, concurrency), strict=True))
+        return found
+
+    def _by_folder(self, paths: Iterable[str], max_age: Age) -> tuple[dict[str, list[str]], list[str]]:
+        """Return the paths to ask for by folder, and those that are known or that listings do not tell."""
+        folders: dict[str, list[str]] = {}
+        alone = []
+        for path in paths:
+            parts = parse(path)
+            if not parts or isinstance(parts[-1], ById) or self.listings.get(path, max_age) is not None:
+                alone.append(path)
+            else:
+                folders.setdefault(path.rpartition("/")[0], []).append(path)
+        return folders, alone
+
+    def _short_listing(self, folder: str, wanted: int, max_age: Age) -> dict[str, Record] | None:
+        """Return the children of a folder by path; None if looking up those that are wanted is less work."""
+        cached = self.listings.children(folder, max_age)
+        if cached is not None:
+            return cached
+        found, moment = self._list(folder, max_age)
+        return self._keep(folder, found, moment) if found.pages <= wanted else None
+
+    def _ask(self, path: str, parts: Sequence[Part], max_age: Age) -> Record:
         names = _names(parts)
         if names is not None:
             record = self.client.metadata_at(names, self.url(path))
@@ -182,7 +261,7 @@ class Resolver:
             raise self._absent(path) from None
         return self._in_folder(path, last, folder, max_age)
 
-    def _in_folder(self, path: str, name: str, folder: int | None, max_age: float) -> Record:
+    def _in_folder(self, path: str, name: str, folder: int | None, max_age: Age) -> Record:
         features = self.client.features
         found: Record | None = None
         if "query" not in features.lacking:
@@ -199,7 +278,7 @@ class Resolver:
             raise self._absent(path)
         return found
 
-    def folder_id(self, path: str, max_age: float) -> int | None:
+    def folder_id(self, path: str, max_age: Age) -> int | None:
         """Return the id of a folder by path; None is the top level.
 
         Raises
@@ -262,7 +341,7 @@ class Resolver:
             else:
                 return
 
-    def children(self, path: str, max_age: float) -> dict[str, Record]:
+    def children(self, path: str, max_age: Age) -> dict[str, Record]:
         """Return the records in a folder, by path.
 
         Raises
@@ -278,7 +357,7 @@ class Resolver:
         found, moment = self._list(path, max_age)
         return self._keep(path, found, moment)
 
-    def entries(self, path: str, max_age: float) -> Iterator[ListedEntry]:
+    def entries(self, path: str, max_age: Age) -> Iterator[ListedEntry]:
         """Iterate over a folder, holding no records if the listing is long; raises as `children` does."""
         known = self.listings.children(path, max_age)
         if known is None:
@@ -289,14 +368,14 @@ class Resolver:
             known = self._keep(path, found, moment)
         return (ListedEntry(where, record.type, record.id) for where, record in known.items())
 
-    def _keep(self, path: str, found: Children, moment: int) -> dict[str, Record]:
+    def _keep(self, path: str, found: Children, moment: Moment) -> dict[str, Record]:
         # If a name occurs several times, the largest id is the current object: sorted last, it wins.
         records = sorted(found.records(), key=lambda record: record.id)
         children = {join(path, part_of(record.name, record.id)): record for record in records}
         self.listings.keep_children(path, children, moment)
         return children
 
-    def _list(self, path: str, max_age: float) -> tuple[Children, int]:
+    def _list(self, path: str, max_age: Age) -> tuple[Children, Moment]:
         """Return a listing, and the mark from before it."""
         moment = self.listings.moment()
         try:
@@ -309,7 +388,7 @@ class Resolver:
             moment = self.listings.moment()
             return self._ask_for_children(path, max_age), moment
 
-    def _ask_for_children(self, path: str, max_age: float) -> Children:
+    def _ask_for_children(self, path: str, max_age: Age) -> Children:
         parts = parse(path)
         names = _names(parts)
         known = self.listings.get(path, max_age)
@@ -361,7 +440,7 @@ class Resolver:
             self.folder_id(path, 0)  # raises the reason if it applies
             raise
 
-    def _arrange(self, path: str, records: list[Record], moment: int) -> dict[str, Record]:
+    def _arrange(self, path: str, records: list[Record], moment: Moment) -> dict[str, Record]:
         """Find the path of each record, and cache the listing of each folder."""
         ids: dict[int | None, Record] = {record.id: record for record in records}
         paths: dict[int | None, str] = {}

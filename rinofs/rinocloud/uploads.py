@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
@@ -48,16 +49,13 @@ class Target:
     Attributes
     ----------
     folder : int or None
-        Id of an existing folder; None is the top level.
+        Id of a folder that the path names by its id; None is the top level.
     name : str
         Names below that folder, joined by slashes: the server creates folders as needed.
-    made : str or None
-        Path of the first of these folders, which may not exist yet.
     """
 
     folder: int | None
     name: str
-    made: str | None
 
 
 class Uploader:
@@ -76,33 +74,28 @@ class Uploader:
         self._client, self._listings, self._url = resolver.client, resolver.listings, resolver.url
         self._verify = verify
 
-    def target(self, path: str, max_age: float) -> Target:
+    def target(self, path: str) -> Target:
         """Find the location of a new object, without a request if the path contains no ids.
+
+        No id of a folder on the way is used: others may have renamed it, and made another one with its name.
 
         Raises
         ------
-        NotADirectoryError
-            If a parent is known not to be a folder.
+        NotFoundError, NotADirectoryError
+            If an id in the path does not exist, or is not that of a folder.
         InvalidPathError
             If the path is not valid.
         """
-        parts = parse(path)
         names: list[str] = []
-        made: str | None = None
         above = path
-        for part in reversed(parts):
+        for part in reversed(parse(path)):
             if isinstance(part, ById):
                 break
             names.insert(0, part)
-            if above != path:
-                made = above
             above = above.rpartition("/")[0]
-            known = self._listings.get(above, max_age) if above else None
-            if known is not None and known.entry is not None:
-                break
-        return Target(self._resolver.folder_id(above, max_age), "/".join(names), made)
+        return Target(self._resolver.folder_id(above, 0), "/".join(names))
 
-    def send(self, upload: Upload, max_age: float) -> Record:
+    def send(self, upload: Upload) -> Record:
         """Store a content at its path.
 
         Raises
@@ -119,23 +112,14 @@ class Uploader:
         path = self._by_name(upload.path)
         self._client.discover()
         self._check_conditions(path, upload)
-        start = 0 if isinstance(upload.source, bytes) else upload.source.tell()
-        target = self.target(path, max_age)
+        target = self.target(path)
         try:
             record = self._send(path, target, upload)
         except (NotFoundError, ConflictError, InvalidRequestError) as error:
-            if error.status == _TAKEN:
-                raise
-            # The cached folders may be outdated: look them up again, and send once more if so.
-            self._listings.forget(path.partition("/")[0])
-            fresh = self.target(path, max_age)
-            self._explain(path)
-            if fresh == target:
-                raise
-            if not isinstance(upload.source, bytes):
-                upload.source.seek(start)
-            record = self._send(path, fresh, upload)
-        self._note(path, target, record)
+            if error.status != _TAKEN:
+                self._explain(path)
+            raise
+        self.remember(path, record)
         return record
 
     def _by_name(self, path: str) -> str:
@@ -258,7 +242,7 @@ class Uploader:
 
     def _empty(self, path: str) -> Record:
         """Create an object to append to; if two clients do so at once, one is refused."""
-        target = self.target(path, 0)
+        target = self.target(path)
         above, _, name = target.name.rpartition("/")
         label, folder = self._url(path), target.folder
         if above:
@@ -266,9 +250,9 @@ class Uploader:
                 folder = self._client.create_folder(above, folder, exist_ok=True, label=label).id
             except ConflictError:
                 raise NotADirectoryError(errno.ENOTDIR, "a file is in the place of a folder", label) from None
-        if target.made is not None:
-            self._listings.forget(target.made)
-        return self._client.create_object(name, folder, label)
+        record = self._client.create_object(name, folder, label)
+        self.remember(path, record)
+        return record
 
     def _stored_by_lost_answer(self, path: str, body: UploadBody, upload: Upload) -> Record | None:
         """Return the record of an upload whose response was lost, if it was stored."""
@@ -307,9 +291,13 @@ class Uploader:
             raise IsADirectoryError(errno.EISDIR, "is a folder", self._url(path)) from None
         self._resolver.check_way(path)
 
-    def _note(self, path: str, target: Target, record: Record) -> None:
-        if target.made is not None:
-            self._listings.forget(target.made)
+    def remember(self, path: str, record: Record) -> None:
+        """Cache the record of a new object, and forget what it shows to be outdated."""
+        above = path.rpartition("/")[0]
+        known = self._listings.get(above, math.inf) if above else None
+        if above and (known is None or known.entry is None or known.entry.id != record.parent):
+            # The folder may be new, or another one than before, and so may be those above it.
+            self._listings.forget(above.partition("/")[0])
         self._listings.put(path, record)
 
 

@@ -57,3 +57,19 @@ def test_a_change_forgets_what_was_found_by_other_paths() -> None:
     assert listings.get("@1", 10) is None
     listings.put("@1", 3)
     assert listings.get("a", 10) is None
+
+
+def test_a_moment_allows_only_what_was_asked_for_since() -> None:
+    listings, _ = _listings()
+    before = listings.moment()
+    listings.keep("a/b", 1, before)
+    listings.keep_children("c", {"c/d": 1}, before)
+    since = listings.moment()
+    assert listings.get("a/b", since) is None
+    assert listings.get("c/d", since) is None
+    assert listings.children("c", since) is None
+    assert listings.get("a/b", 10) == Known(1)
+    listings.keep("a/b", 2, listings.moment())
+    listings.put("e", 3)
+    assert listings.get("a/b", since) == Known(2)
+    assert listings.get("e", since) == Known(3)

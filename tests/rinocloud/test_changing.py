@@ -8,11 +8,13 @@ import pytest
 
 from rinofs.errors import NotAllowedError
 from rinofs.protocol.extensions import RinocloudExtension
+from rinofs.rinocloud import changes
+from rinofs.rinocloud.client import RinocloudClient
 from rinofs.server.catalog.records import Change
 from rinofs.testing import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rinofs import RinoFileSystem
     from rinofs.testing import LiveServer
@@ -130,6 +132,66 @@ def test_rm_with_a_depth(fs: RinoFileSystem) -> None:
     assert contents(fs) == {"dir/sub/c": b"333", "other/d": b"4444"}
     fs.rm("dir", recursive=True, maxdepth=2)
     assert fs.find("", withdirs=True) == ["other", "other/d"]
+
+
+@pytest.mark.parametrize("missing", ["missing", "dir/missing", "dir/a/below", "missing/below"])
+@pytest.mark.parametrize("maxdepth", [None, 1, 2])
+def test_rm_of_a_path_that_does_not_exist_removes_nothing(
+    fs: RinoFileSystem, files: dict[str, bytes], missing: str, maxdepth: int | None
+) -> None:
+    fs.find("")
+    for paths in (["dir", missing], [missing, "dir", "other"], ["dir/*", missing, "dir/a", "dir/b"]):
+        with pytest.raises(FileNotFoundError):
+            fs.rm(paths, recursive=True, maxdepth=maxdepth)
+        assert contents(fs) == files
+
+
+def test_rm_of_an_empty_folder_with_a_depth(fs: RinoFileSystem) -> None:
+    fs.mkdir("empty")
+    fs.rm("empty", recursive=True, maxdepth=1)
+    assert not fs.exists("empty")
+
+
+def test_rm_of_very_many_looks_all_of_them_up_first(
+    fs: RinoFileSystem, api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "DELETED_AT_ONCE", 2)
+    paths = [f"many/{letter}" for letter in "abcdef"]
+    fs.pipe(dict.fromkeys(paths, b"1"))
+    fs.find("")
+    api.post("delete", id=api.id_of("many", "f"))
+    with pytest.raises(FileNotFoundError, match="many/f"):
+        fs.rm(paths)
+    assert fs.find("many", refresh=True) == paths[:-1]
+    fs.rm(paths[:-1])
+    assert fs.find("many", refresh=True) == []
+
+
+@pytest.mark.parametrize("change", ["written", "deleted"])
+def test_rm_of_very_many_of_which_one_changes_meanwhile(
+    fs: RinoFileSystem, api: Api, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    monkeypatch.setattr(changes, "DELETED_AT_ONCE", 2)
+    paths = [f"many/{letter}" for letter in "abcdef"]
+    fs.pipe(dict.fromkeys(paths, b"1"))
+    send, sent = RinocloudClient.delete, []
+
+    def interfere(client: RinocloudClient, ids: Sequence[int], label: str) -> None:
+        sent.append(ids)
+        if len(sent) == 2 and change == "written":
+            api.upload("many/d", b"by somebody else")
+        elif len(sent) == 2:
+            api.post("delete", id=api.id_of("many", "d"))
+        send(client, ids, label)
+
+    monkeypatch.setattr(RinocloudClient, "delete", interfere)
+    if change == "deleted":
+        with pytest.raises(FileNotFoundError, match="many/d"):
+            fs.rm(paths)
+        assert fs.find("many", refresh=True) == ["many/c", "many/e", "many/f"]
+    else:
+        fs.rm(paths)
+        assert fs.find("many", refresh=True) == []
 
 
 def test_the_top_level_stays(fs: RinoFileSystem, files: dict[str, bytes]) -> None:

@@ -178,36 +178,87 @@ def test_find(server: LiveServer, fs: RinoFileSystem, made: Api, is_extended: bo
     assert seen(server) == []
 
 
-def test_rm_of_many(server: LiveServer, fs: RinoFileSystem, made: Api) -> None:
+def test_rm_of_many(server: LiveServer, fs: RinoFileSystem, made: Api, is_extended: bool) -> None:
     made.upload(f"{FOLDER}/one", b"1")
     multiply(server, *FOLDER.split("/"), "one", count=499)
     found = fs.find(FOLDER)
     assert len(found) == 500
     seen(server)
-    fs.rm(found)
-    assert seen(server) == ["delete"]
+    # What was known may be outdated by now: one listing tells where all of them are.
+    fs.rm(found[:250])
+    listing = ["children"] if is_extended else ["query"] * 3 + ["children"]
+    assert seen(server) == [*listing, "delete"]
+    fs.rm(f"{FOLDER}/*")
+    # A pattern might exist as a path, and the folder might match.
+    assert seen(server) == (
+        ["get_metadata", "children", "get_metadata", "delete"]
+        if is_extended
+        else ["query", *listing, "delete"]
+    )
     assert fs.ls(FOLDER) == []
 
 
+def test_rm_of_few_in_a_long_folder(
+    server: LiveServer, fs: RinoFileSystem, made: Api, is_extended: bool
+) -> None:
+    made.upload(f"{FOLDER}/one", b"1")
+    multiply(server, *FOLDER.split("/"), "one", count=50_001)
+    fs.rm([f"{FOLDER}/{number}" for number in range(5)])
+    # A first page tells how long the listing is.
+    lookups = ["get_metadata"] * 5 if is_extended else ["query"] * 5
+    assert seen(server) == [*([] if is_extended else ["query"] * 3), "children", *lookups, "delete"]
+
+
+def test_rm_and_mv_of_one(server: LiveServer, fs: RinoFileSystem, made: Api, is_extended: bool) -> None:
+    fs.ls("lab/exp 1")
+    fs.info("lab/exp 1/a.csv")
+    seen(server)
+    fs.rm("lab/exp 1/a.csv")
+    assert seen(server) == [*(["get_metadata"] if is_extended else ["query"] * 3), "delete"]
+
+
 def test_copy_move_and_rename(server: LiveServer, fs: RinoFileSystem, made: Api, is_extended: bool) -> None:
+    """Source, target and the folder of a new target are looked up; on the published API, each name once."""
     made.post("create_folder", name=FOLDER)
     fs.info("lab/exp 1")
     fs.ls("lab/exp 1")
     fs.ls(FOLDER)
     seen(server)
+    to_new = ["get_metadata"] * 3 if is_extended else ["query"] * 5
     fs.cp("lab/exp 1/a.csv", f"{FOLDER}/a.csv")
-    assert seen(server) == ["copy"]
+    assert seen(server) == [*to_new, "copy"]
     fs.cp("lab/exp 1/a.csv", f"{FOLDER}/copied.csv")
-    assert seen(server) == ["copy"]
+    assert seen(server) == [*to_new, "copy"]
     fs.mv("lab/exp 1/b.csv", f"{FOLDER}/b.csv")
-    assert seen(server) == ["move"]
+    assert seen(server) == [*to_new, "move"]
+    if is_extended:
+        fs.mv(f"{FOLDER}/b.csv", f"{FOLDER}/copied.csv")
+        assert seen(server) == ["get_metadata"] * 2 + ["update", "move"]
     fs.mv("lab/exp 1/a.csv", "lab/exp 1/c.csv")
-    assert seen(server) == ["update"]
+    assert seen(server) == [*(["get_metadata"] * 3 if is_extended else ["query"] * 4), "update"]
     fs.ls("lab/exp 1")
     fs.ls(FOLDER)
     seen(server)
     fs.mv("lab/exp 1/c.csv", f"{FOLDER}/d.csv")
-    assert seen(server) == (["move"] if is_extended else ["update", "move", "update"])
+    assert seen(server) == [*to_new, *(["move"] if is_extended else ["update", "move", "update"])]
+
+
+def test_copy_and_move_of_many(server: LiveServer, fs: RinoFileSystem, made: Api, is_extended: bool) -> None:
+    made.upload(f"{FOLDER}/one", b"1")
+    multiply(server, *FOLDER.split("/"), "one", count=49)
+    made.post("create_folder", name="lab/copies")
+    found = fs.find(FOLDER)
+    fs.ls("lab")
+    seen(server)
+    fs.cp(found, "lab/copies/")
+    asked = seen(server)
+    assert asked.count("copy") == 50
+    assert len(asked) - 50 <= (3 if is_extended else 5)
+    fs.mv(found, "lab/copies")
+    asked = seen(server)
+    assert asked.count("move") + asked.count("update") >= 50
+    if is_extended:
+        assert len(asked) - asked.count("move") - asked.count("update") <= 3
 
 
 def test_copy_of_a_whole_folder(server: LiveServer, fs: RinoFileSystem, made: Api) -> None:
