@@ -61,6 +61,8 @@ def parse_xml(data: bytes) -> Element:
     parser.buffer_text = True
     root = Element("", {})
     open_elements = [root]
+    # Joined at the end: adding each piece to the text before it would take the square of the time.
+    pieces: list[list[str]] = [[]]
     count = 0
 
     def start(name: str, attributes: dict[str, str]) -> None:
@@ -71,12 +73,13 @@ def parse_xml(data: bytes) -> Element:
         element = Element(name, attributes)
         open_elements[-1].children.append(element)
         open_elements.append(element)
+        pieces.append([])
 
     def end(name: str) -> None:  # noqa: ARG001 - as expat calls it
-        open_elements.pop()
+        open_elements.pop().text = "".join(pieces.pop())
 
     def text(data: str) -> None:
-        open_elements[-1].text += data
+        pieces[-1].append(data)
 
     def refuse(*_: Any) -> NoReturn:
         raise InvalidDatapackError("this XML has a document type or entities, which are not supported")
