@@ -352,7 +352,7 @@ def test_events_that_are_no_integers_keep_their_values(read: Callable[..., xr.Da
     assert whole.number.values.tolist() == [3, 1000]
 
 
-@pytest.mark.parametrize("word", [";", "a;b", "a\tb", "[", "a\n\nb", "", "x, y", '"'])
+@pytest.mark.parametrize("word", [";", "a;b", "a\tb", "[", "a\n\nb", "", "x, y", '"', ";\n;", "|\n|"])
 def test_any_text_of_an_event(read: Callable[..., xr.Dataset], word: str) -> None:
     quoted = '"' + word.replace('"', '""') + '"' if set(word) & set('",\n') else word
     found = read(f"0.5,1,{quoted}\n,,{quoted}\n,,\n", "e.csv", datatype=DRUMS)

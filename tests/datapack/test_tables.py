@@ -199,6 +199,83 @@ def test_what_can_be_meant_in_two_ways_is_told_of(
     np.testing.assert_array_equal(opened(tmp_path / "t.csv", warned=warned).value, np.array(values))
 
 
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", ","])
+@pytest.mark.parametrize("commas", [[0], [1], [0, 1], [2, 0]])
+@pytest.mark.parametrize("labels", [None, "a@b@c"])
+def test_decimal_commas_of_the_first_row_alone(
+    tmp_path: Path, delimiter: str, commas: list[int], labels: str | None
+) -> None:
+    values = np.arange(12.0).reshape(4, 3)
+    values[0, commas] += 0.5
+    quote = '"' if delimiter == "," else ""
+    rows = [[f"{quote}{number:g}{quote}".replace(".", ",") for number in row] for row in values.tolist()]
+    text = "".join(delimiter.join(row) + "\n" for row in rows)
+    header = f"{labels}\n".replace("@", delimiter) if labels else ""
+    (tmp_path / "t.csv").write_text(header + text)
+    data = opened(tmp_path / "t.csv")
+    np.testing.assert_array_equal(data.value, values)
+    assert data.channel.values.tolist() == (["a", "b", "c"] if labels else ["1", "2", "3"])
+
+
+@pytest.mark.parametrize("delimiter", ["", ",", ";", "\t", " "])
+@pytest.mark.parametrize(
+    "words", [("true", "false"), ("True", "False"), ("TRUE", "FALSE"), ('"true"', '"false"')]
+)
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("first", [True, False])
+def test_true_and_false_are_values(
+    tmp_path: Path, delimiter: str, words: tuple[str, str], labelled: bool, first: bool
+) -> None:
+    truths = [first, True, False, True]
+    others = [[], [0.5], [0.5, 0.25]] if delimiter else [[]]
+    for more in others:
+        rows = [[words[not truth], *map(str, more)] for truth in truths]
+        rows = [["on", *"xy"[: len(more)]], *rows] if labelled else rows
+        (tmp_path / "t.csv").write_text("".join(delimiter.join(row) + "\n" for row in rows))
+        data = opened(tmp_path / "t.csv")
+        np.testing.assert_array_equal(data.value, [[truth, *more] for truth in truths])
+
+
+def test_true_and_false_above_other_numbers_are_labels(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("true,false\n5,0.5\n6,1.5\n")
+    data = opened(tmp_path / "t.csv")
+    assert data.channel.values.tolist() == ["true", "false"]
+    assert data.value.values.tolist() == [[5, 0.5], [6, 1.5]]
+
+
+@pytest.mark.parametrize(
+    "row", ["0.1,#REF!,3", "#REF!,1.5,3", "5,6,error", "7,x,2024-01-01 10:00:00", 'x,y,"0,5"']
+)
+def test_a_first_row_with_numbers_that_is_read_as_labels_is_told_of(tmp_path: Path, row: str) -> None:
+    (tmp_path / "t.csv").write_text(f"{row}\n0.2,5,6\n0.3,7,8\n")
+    data = opened(tmp_path / "t.csv", warned="is read as labels because of")
+    assert data.value.values.tolist() == [[0.2, 5, 6], [0.3, 7, 8]]
+
+
+@pytest.mark.parametrize(
+    "row", ["x,1,2", "x,2,3", "force,0,1", "a,b,c", "a,,c", "nan,x,inf", "x1,x2,x3", "x,y,3"]
+)
+def test_labels_that_number_the_columns_are_no_doubt(tmp_path: Path, row: str) -> None:
+    (tmp_path / "t.csv").write_text(f"{row}\n0.2,5,6\n0.3,7,8\n")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        data = xr.open_dataset(tmp_path / "t.csv", engine="datapack")
+    assert not [one for one in caught if "read as labels" in str(one.message)]
+    assert data.value.values.tolist() == [[0.2, 5, 6], [0.3, 7, 8]]
+
+
+ERRORS = ["#REF!", "#DIV/0!", "#VALUE!", "#NAME?", "#NUM!", "#NULL!", "#ref!"]
+
+
+@pytest.mark.parametrize("word", ERRORS)
+@pytest.mark.parametrize("before", [2, 20_000])
+def test_errors_of_spreadsheets_are_no_comments(tmp_path: Path, word: str, before: int) -> None:
+    for cells in (f"{word},2", f"2,{word}", f'"{word}",2'):
+        (tmp_path / "t.csv").write_text("# made by hand\nx,y\n" + "1,2\n" * before + f"{cells}\n3,4\n")
+        with pytest.raises(NotDataError, match=re.escape(f"row {before + 3} holds {word!r}")):
+            opened(tmp_path / "t.csv")
+
+
 @pytest.mark.parametrize(
     ("late", "message"),
     [

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -379,6 +379,7 @@ QUOTES = st.text(st.sampled_from("\" ,;'a\n"), min_size=1, max_size=6).map(str.s
 @pytest.mark.parametrize("form", EVENT_FORMATS)
 @settings(max_examples=rounds(30, 500), deadline=None)
 @given(words=st.lists(QUOTES, min_size=1, max_size=4))
+@example(words=[";\n;"])
 def test_quotes_in_texts_are_kept(form: str, words: list[str]) -> None:
     times = ("event", np.arange(len(words)) / 2, {"units": "s"})
     dataset = xr.Dataset({"onset": times, "word": ("event", np.array(words, object))})

@@ -18,7 +18,8 @@ from rinofs.errors import InvalidDatapackError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-COMMENT = re.compile(r'\s*"?(#(?!n/?a\b)|%|//)', re.IGNORECASE)
+_ERRORS = r"n/?a\b|(?:ref|div/0|value|num|null|spill|calc)!|name\?"  # the words of spreadsheets
+COMMENT = re.compile(rf'\s*"?(#(?!{_ERRORS})|%|//)', re.IGNORECASE)
 """Beginning of a comment line."""
 
 

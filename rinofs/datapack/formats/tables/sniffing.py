@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from rinofs.datapack.document.messages import shortened
 from rinofs.datapack.formats.detect import NotDataError, decoded
 from rinofs.datapack.formats.tables.cells import GROUPED, NUMBER, STAMP, TRUTH, has_comma, is_number, is_value
 from rinofs.datapack.formats.tables.dialect import COMMENT, Dialect, check_row, normal_lines, split_rows
@@ -157,7 +158,7 @@ class _Candidate:
         if width == 1 and self.delimiter != "":
             return (-0.5,)
         cells = [cell for row in values for cell in row]
-        numeric = sum(is_value(cell, self.decimal) for cell in cells) / len(cells)
+        numeric = sum(is_value(cell, self.decimal) or cell.lower() in TRUTH for cell in cells) / len(cells)
         even = all(len(row) == width for row in values)
         if self.decimal == "," and not any(has_comma(cell) for cell in cells):
             return (-0.25, numeric)
@@ -166,7 +167,9 @@ class _Candidate:
             return (-0.25, numeric)  # the comma is a delimiter in the row of labels
         if (self.delimiter, self.decimal, self.above) == (",", ".", 0) and _must_be_decimal(values):
             return (-0.25, numeric)
-        return (float(numeric == 1.0 and even and fits), float(numeric == 1.0 and even), numeric, float(even))
+        # Of two that fit, the one that takes the first row for values loses none.
+        fit = float(numeric == 1.0 and even and fits), float(numeric == 1.0 and even)
+        return (*fit, numeric, float(even), float(self.above == 0))
 
     def dialect(self, text: _Head, columns: int | None) -> Dialect:
         """Return the dialect; raises an error for a row that does not match it."""
@@ -189,6 +192,8 @@ class _Candidate:
             check_row(row, number + text.skip, plain)
         doubts = list(text.doubts)
         rows = [row for _, row in values]
+        if self.above:
+            _add_doubt_of_labels(self.rows[0][1], doubts)
         found = _with_labels(plain, labels, units, rows, doubts)
         found = _with_start_and_rate(found, values, text.skip, doubts)
         _add_doubts(found, rows, columns, doubts)
@@ -213,6 +218,8 @@ def _rows_above(rows: list[list[str]], decimal: str) -> int:
     """Return the number of rows above the values: labels, and possibly units."""
     if not rows or all(is_value(cell, decimal) for cell in rows[0]):
         return int(bool(rows) and _is_counted_header(rows))
+    if len(rows) > 1 and _are_truths(rows[0], rows[1], decimal):
+        return 0
     if len(rows) < 3 or len(rows[1]) != len(rows[0]):
         return 1
     units = [cell for cell in rows[1] if cell and not is_value(cell, decimal)]
@@ -223,6 +230,14 @@ def _rows_above(rows: list[list[str]], decimal: str) -> int:
         and all(is_value(cell, decimal) for cell in rows[2])
     )
     return 2 if are_units else 1
+
+
+def _are_truths(row: list[str], below: list[str], decimal: str) -> bool:
+    """Return whether true and false are values in a row, rather than labels: the row below has them, too."""
+    return len(row) == len(below) and all(
+        is_value(cell, decimal) or (cell.lower() in TRUTH and other.lower() in TRUTH)
+        for cell, other in zip(row, below, strict=True)
+    )
 
 
 def _is_counted_header(rows: list[list[str]]) -> bool:
@@ -334,6 +349,18 @@ def _add_doubts(dialect: Dialect, rows: list[list[str]], columns: int | None, do
         )
 
 
+def _add_doubt_of_labels(row: list[str], doubts: list[str]) -> None:
+    """Add a warning if numbers are read as labels, unless they number the columns."""
+    values = {at: cell for at, cell in enumerate(row) if is_value(cell, ",") and re.search(r"\d", cell)}
+    if not values or values in [{at: str(at + first) for at in values} for first in (-1, 0, 1)]:
+        return
+    other = next((cell for cell in row if not is_value(cell, ",")), "")
+    doubts.append(
+        f"the first row, {shortened(','.join(row))}, is read as labels because of {shortened(repr(other))},"
+        " but it also has numbers"
+    )
+
+
 def _must_be_decimal(rows: list[list[str]]) -> bool:
     """Return whether two columns of integers are halves of decimals: integers are not written -0 or 05."""
     if not all(len(row) == 2 and _could_be_decimal(row) for row in rows):
@@ -384,7 +411,7 @@ def event_rows(data: bytes, width: int, numeric: int) -> tuple[Dialect, list[lis
         except NotDataError:
             return -1, 0
         wide = width + (rows[-1:] != [] and all(len(row) > width and not row[-1] for row in rows))
-        numbers = sum(sum(is_number(cell, ",") for cell in row) >= numeric for row in rows)
+        numbers = sum(sum(cell != "" and is_number(cell, ",") for cell in row) >= numeric for row in rows)
         return sum(len(row) == wide for row in rows), numbers
 
     delimiters = _DELIMITERS[:5] if text.delimiter is None else (text.delimiter,)
