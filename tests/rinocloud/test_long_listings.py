@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,12 +14,17 @@ from rinofs.errors import ProtocolError
 from rinofs.fs import listings
 from rinofs.protocol.extensions import RinocloudExtension
 from rinofs.rinocloud import children, client, records
+from rinofs.rinocloud.queries import searching
+from rinofs.server.catalog import listings as server_listings
+from rinofs.server.errors import NotFound
 from rinofs.testing import live_server
 from tests.rinocloud.database import database_of, rename
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from rinofs.server.catalog.records import User
+    from rinofs.server.catalog.store import Store
     from rinofs.testing import LiveServer
     from tests.rinocloud.api import Api
 
@@ -103,6 +109,50 @@ def test_a_listing_of_names_that_does_not_move_on_ends(
     fs.invalidate_cache()
     with pytest.raises(ProtocolError, match="expected the names after"):
         fs.ls("", detail=False)
+
+
+CHANGES: dict[str, Callable[[Store, User, int], object]] = {
+    "deleted": lambda store, user, number: store.delete(user, [number]),
+    "moved": lambda store, user, number: store.move(user, [number], None),
+}
+LISTED: dict[str, Callable[[RinoFileSystem], list[str]]] = {
+    "ls": lambda fs: fs.ls("a", detail=False),
+    "ls of infos": lambda fs: [info["name"] for info in fs.ls("a", detail=True)],
+    "find": lambda fs: fs.find("a"),
+    "find of infos": lambda fs: list(fs.find("a", detail=True)),
+    "query": lambda fs: [info["name"] for info in fs.query("a", type="file")],
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("way", LISTED)
+def test_what_goes_away_in_the_middle_of_a_page_takes_nothing_else_along(
+    way: str, change: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (client, records, searching):
+        monkeypatch.setattr(module, "CLIENT_PAGE", 12)
+    monkeypatch.setattr(children, "NAMES_PAGE", 12)
+    monkeypatch.setattr(server_listings, "PIECE_ROWS", 4)
+    with live_server() as server:
+        fs = RinoFileSystem(endpoint_url=server.endpoint_url, token=server.token, skip_instance_cache=True)
+        fs.pipe({f"a/f{number:02}": b"x" for number in range(50)})
+        store, user = server._services.store, server._user
+        gone: list[str] = []
+        read = server_listings._Pieces._next_piece
+
+        def changed(pieces: Any) -> Any:
+            for number in pieces._ids[pieces._start :][-1:]:
+                with suppress(NotFound):
+                    name = store.get(user, number).name
+                    CHANGES[change](store, user, number)
+                    gone.append(f"a/{name}")
+            return read(pieces)
+
+        monkeypatch.setattr(server_listings._Pieces, "_next_piece", changed)
+        found = LISTED[way](fs)
+        assert gone
+        assert sorted({*found, *gone}) == [f"a/f{number:02}" for number in range(50)]
+        assert len(found) == len(set(found))
 
 
 MANY = 8000

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeVar
 
@@ -75,6 +75,8 @@ class Selection:
         Id of the folder where the paths of a recursive listing start; None for the top level.
     with_paths : bool
         Whether to return each object with its path.
+    in_folder : bool
+        Whether all objects are those in the folder `below`.
     """
 
     condition: ColumnElement[bool]
@@ -82,6 +84,7 @@ class Selection:
     few: bool = False
     below: int | None = None
     with_paths: bool = False
+    in_folder: bool = False
 
 
 class Item(NamedTuple):
@@ -108,7 +111,9 @@ def _these(rows: Select[Any]) -> Select[Any]:
 class _Pieces(Generic[Found]):
     """A part of a list: its first piece, and a way to get the others.
 
-    Only the ids of the other objects are kept, so that a slow reader does not hold a transaction open.
+    Only the ids of the other objects are kept, so that a slow reader does not hold a transaction open. What
+    was deleted or moved away meanwhile is left out, and objects from after the part take its place: clients
+    take a part that is shorter than its limit for the last one.
 
     Attributes
     ----------
@@ -138,20 +143,23 @@ class _Pieces(Generic[Found]):
         self._page = page
         self._first: list[Found] = []
         self._start = 0
+        self._left_out = 0
         self._ids = array("q")
         self._sizes = array("q")  # of metadata; empty if ordered by id
 
     def begin(self, connection: Connection) -> Self:
         """Collect the ids, and fetch the first piece."""
+        self._collect(connection)
+        self._first = self._piece(connection)
+        return self
+
+    def _collect(self, connection: Connection) -> None:
         if self._selection.order is None:
             self._ids.extend(connection.scalars(self._wanted(objects.c.id)).all())
         else:
             for number, size in connection.execute(self._wanted(objects.c.id, objects.c.metadata_size)):
                 self._ids.append(number)
                 self._sizes.append(size)
-        if self._ids:
-            self._first, self._start = self._piece(connection, 0)
-        return self
 
     def _wanted(self, *columns: ColumnElement[Any]) -> Select[Any]:
         page, selection = self._page, self._selection
@@ -165,21 +173,38 @@ class _Pieces(Generic[Found]):
     def pieces(self) -> Iterator[list[Found]]:
         """Yield the list in pieces, once, keeping none of them; blocks during queries."""
         yield self._take_first()
-        while self._start < len(self._ids):
+        while self._start < len(self._ids) or self._has_gaps():
             yield self._next_piece()
 
     def _take_first(self) -> list[Found]:
         first, self._first = self._first, []
         return first
 
+    def _has_gaps(self) -> bool:
+        return self._left_out > 0 and len(self._ids) == self._page.limit
+
     def _next_piece(self) -> list[Found]:
         with self._database.read() as connection:
-            piece, self._start = self._piece(connection, self._start)
-            return piece
+            if self._start == len(self._ids):
+                self._go_on(connection)
+            return self._piece(connection)
 
-    def _piece(self, connection: Connection, start: int) -> tuple[list[Found], int]:
-        """Return a piece, and the start of the next one. Objects deleted meanwhile are left out."""
-        end = self._end(start)
+    def _go_on(self, connection: Connection) -> None:
+        """Collect the ids of as many objects as were left out."""
+        limit, shown = self._left_out, self._page.limit - self._left_out
+        if self._selection.order is None:
+            self._page = PageRequest(limit, after=self._ids[-1])
+        else:
+            self._page = replace(self._page, limit=limit, offset=self._page.offset + shown)
+        self._start = self._left_out = 0
+        self._ids, self._sizes = array("q"), array("q")
+        self._collect(connection)
+
+    def _piece(self, connection: Connection) -> list[Found]:
+        """Return the next piece."""
+        start, end = self._start, self._end(self._start)
+        if start == end:
+            return []
         wanted = self._ids[start:end].tolist()
         rows, was_cut = self._read(connection, wanted)
         if was_cut:
@@ -187,7 +212,9 @@ class _Pieces(Generic[Found]):
         if self._sizes:
             by_id = {row[0]: row for row in rows}
             rows = [by_id[number] for number in wanted if number in by_id]
-        return self._found(connection, rows), end
+        found = self._found(connection, rows)
+        self._start, self._left_out = end, self._left_out + end - start - len(found)
+        return found
 
     def _end(self, start: int) -> int:
         end = min(start + PIECE_ROWS, len(self._ids))
@@ -217,6 +244,10 @@ class _Pieces(Generic[Found]):
     def _found(self, connection: Connection, rows: list[Row[Any]]) -> list[Found]:
         raise NotImplementedError
 
+    def _is_away(self, parent: int | None) -> bool:
+        """Return whether an object was moved out of the folder that is listed."""
+        return self._selection.in_folder and parent != self._selection.below
+
 
 class Listing(_Pieces[Item]):
     """Objects, with their paths if requested."""
@@ -227,9 +258,13 @@ class Listing(_Pieces[Item]):
     def _found(self, connection: Connection, rows: list[Row[Any]]) -> list[Item]:
         records = list(starmap(Record, rows))
         if not self._selection.with_paths:
-            return [Item(record, None) for record in records]
+            return [Item(record, None) for record in records if not self._is_away(record.parent)]
         folders = _paths(connection, {record.parent for record in records}, self._selection.below)
-        return [Item(record, [*folders[record.parent], record.name]) for record in records]
+        return [
+            Item(record, [*folders[record.parent], record.name])
+            for record in records
+            if record.parent in folders
+        ]
 
 
 class NameListing(_Pieces[ListedName]):
@@ -238,13 +273,13 @@ class NameListing(_Pieces[ListedName]):
     these = _these(select(*(objects.c[name] for name in ListedName._fields)))
 
     def _found(self, connection: Connection, rows: list[Row[Any]]) -> list[ListedName]:  # noqa: ARG002
-        return [ListedName._make(row) for row in rows]
+        return [ListedName._make(row) for row in rows if not self._is_away(row.parent)]
 
 
 def _paths(
     connection: Connection, numbers: set[int | None], start: int | None
 ) -> dict[int | None, tuple[str, ...]]:
-    """Return the path of each of some folders, relative to the start above them."""
+    """Return the path of each of some folders, relative to the start above them; none for others."""
     wanted = [number for number in numbers if number is not None]
     above = (
         select(objects.c.id, objects.c.parent, objects.c.name)
@@ -258,21 +293,23 @@ def _paths(
     found = connection.execute(select(above), {"numbers": json.dumps(wanted)})
     known = {row.id: (row.parent, row.name) for row in found}
     paths: dict[int | None, tuple[str, ...]] = {start: ()}
+    away: set[int] = set()  # moved out of the start, or deleted, since they were found below it
 
-    def path(number: int) -> tuple[str, ...]:
+    def find(number: int) -> None:
         # Not recursive: folders may be nested more deeply than Python's recursion limit.
-        chain = []
+        chain: list[int] = []
         here: int | None = number
         while here not in paths:
-            assert here is not None
+            if here is None or here in away or here not in known:
+                away.update(chain)
+                return
             chain.append(here)
             here = known[here][0]
         for below in reversed(chain):
             paths[below] = (*paths[known[below][0]], known[below][1])
-        return paths[number]
 
     for number in wanted:
-        path(number)
+        find(number)
     return paths
 
 

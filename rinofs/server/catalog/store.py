@@ -498,7 +498,10 @@ def _selected(
     # Counting for each page would make the time for a list grow with the square of its length.
     total = _count(connection, inside) if page.after is None else None
     few = recursive and (start is not None or (total is not None and total <= page.limit))
-    return listings.Selection(inside, few=few, below=start, with_paths=recursive), total
+    selection = listings.Selection(
+        inside, few=few, below=start, with_paths=recursive, in_folder=not recursive
+    )
+    return selection, total
 
 
 def _folder(connection: Connection, user: User, where: int | Sequence[str] | None) -> int | None:

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, and_, event, insert, select, text
 from sqlalchemy.exc import IntegrityError
 
 from rinofs.protocol.search_syntax import parse_search
+from rinofs.server.catalog import listings
 from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.listings import PIECE_ROWS, PageRequest
 from rinofs.server.catalog.queries import searches
@@ -31,9 +32,10 @@ from rinofs.server.errors import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-    from rinofs.server.catalog.listings import Listing
+    from rinofs.server.catalog.listings import Item, Listing, NameListing
     from rinofs.server.services import Services
 
 MOMENT = "2026-01-01T00:00:00.000000Z"
@@ -480,6 +482,94 @@ def test_a_recursive_list_has_all_below_with_paths(services: Services, user: Use
     assert below.total == 3
     found = ["/".join(item.path or ()) for piece in below.pieces() for item in piece]
     assert sorted(found) == ["g", "g/h", "g/h/a"]
+
+
+PLACES: dict[str, list[str] | None] = {
+    "top": [], "beside": ["beside"], "deeper": ["f", "deeper"], "deleted": None
+}  # fmt: skip
+
+
+def paths(pieces: Iterable[list[Item]], start: list[str]) -> list[str]:
+    return ["/".join([*start, *(item.path or ())]) for piece in pieces for item in piece]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("moved", [["f", "d"], ["f", "g", "h"], ["f", "g"]])
+@pytest.mark.parametrize("start", [[], ["f"]])
+def test_a_recursive_list_leaves_out_what_is_moved_away_meanwhile(
+    services: Services,
+    user: User,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    moved: list[str],
+    start: list[str],
+) -> None:
+    for name in ("f/first", "beside/x", "f/deeper/x", "f/g/h/i/a", "f/g/h/b", "f/g/c", "f/d", "f/last"):
+        upload(services, user, name, b"")
+    monkeypatch.setattr(listings, "PIECE_ROWS", 3)
+    pieces = store.children(user, start, ALL, recursive=True).pieces()
+    before = paths([next(pieces)], start)
+    number, target = store.get(user, moved).id, PLACES[place]
+    if target is None:
+        store.delete(user, [number])
+    else:
+        store.move(user, [number], store.get(user, target).id if target else None)
+    now = paths(store.children(user, start, ALL, recursive=True).pieces(), start)
+    assert sorted(paths(pieces, start)) == sorted(set(now) - set(before))
+
+
+@pytest.mark.parametrize("at_top", [True, False])
+def test_a_list_leaves_out_what_is_moved_away_meanwhile(
+    services: Services, user: User, store: Store, monkeypatch: pytest.MonkeyPatch, at_top: bool
+) -> None:
+    folders = [store.create_folder(user, NewObject(None, name)).id for name in ("f", "g")]
+    where, place = (None, folders[0]) if at_top else (folders[0], None)
+    fill(services, user, where, 9)
+    monkeypatch.setattr(listings, "PIECE_ROWS", 4)
+    infos, named = store.children(user, where, ALL).pieces(), store.names(user, where, ALL)[1].pieces()
+    found = [[item.record.name for item in next(infos)], [one.name for one in next(named)]]
+    store.move(user, [record.id for record in records(store.children(user, where, ALL))][-1:], place)
+    found[0] += [item.record.name for piece in infos for item in piece]
+    found[1] += [one.name for piece in named for one in piece]
+    assert found == [names(store, user, where)] * 2
+
+
+def test_a_list_shows_a_file_that_is_replaced_meanwhile(
+    services: Services, user: User, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b", "new", "c", "d"):
+        upload(services, user, name, b"1")
+    monkeypatch.setattr(listings, "PIECE_ROWS", 2)
+    pieces = store.children(user, None, ALL).pieces()
+    found = [item.record.name for item in next(pieces)]
+    upload(services, user, "c", b"2")
+    found += [item.record.name for piece in pieces for item in piece]
+    assert found == ["a", "b", "new", "c", "d"]
+
+
+@pytest.mark.parametrize("way", ["children", "tree", "names", "query", "sorted query"])
+@pytest.mark.parametrize("gone", [[4], [4, 5, 9], [*range(4, 20)], [*range(4, 10), *range(11, 40)]])
+def test_a_part_of_a_list_is_only_shorter_than_its_limit_if_it_is_the_last(
+    services: Services, user: User, store: Store, monkeypatch: pytest.MonkeyPatch, way: str, gone: list[int]
+) -> None:
+    fill(services, user, None, 40)
+    monkeypatch.setattr(listings, "PIECE_ROWS", 3)
+    page = PageRequest(10)
+    ways: dict[str, Callable[[], Listing | NameListing]] = {
+        "children": lambda: store.children(user, None, page),
+        "tree": lambda: store.children(user, None, page, recursive=True),
+        "names": lambda: store.names(user, None, page)[1],
+        "query": lambda: store.query(user, {}, page),
+        "sorted query": lambda: store.query(user, {}, page, sort="-id"),
+    }
+    everything = records(store.query(user, {}, ALL, sort="-id" if way == "sorted query" else None))
+    pieces: Iterator[list[Any]] = ways[way]().pieces()
+    found = [*next(pieces)]
+    store.delete(user, [everything[index].id for index in gone])
+    found += [one for piece in pieces for one in piece]
+    left = [record.id for index, record in enumerate(everything) if index not in gone]
+    assert [getattr(one, "record", one).id for one in found] == left[:10]
 
 
 @pytest.mark.parametrize("parent", ["parent = 5", "parent IS NULL"])
