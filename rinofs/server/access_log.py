@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from logging.handlers import WatchedFileHandler
 from typing import TYPE_CHECKING
 
-from rinofs.server.logs import redact
+from rinofs.server.logs import redact, redacted_start
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -55,7 +55,7 @@ def _line(exchange: Exchange, secrets: Collection[str]) -> str:
         "time": began.isoformat(timespec="milliseconds"),
         "user": exchange.user[0] if exchange.user else None,
         "method": exchange.method,
-        "path": redact(exchange.path, secrets)[:_LONGEST_PATH],
+        "path": redacted_start(exchange.path, _LONGEST_PATH, secrets),
         "status": exchange.status,
         "bytes": exchange.sent,
         "ms": round(exchange.seconds * 1000, 1),

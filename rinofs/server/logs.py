@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["CURRENT_REQUEST", "FORMATS", "RedactingFilter", "configure_logging", "redact"]
+__all__ = ["CURRENT_REQUEST", "FORMATS", "RedactingFilter", "configure_logging", "redact", "redacted_start"]
 
 CURRENT_REQUEST: ContextVar[bytes] = ContextVar("rinofs_current_request", default=b"")
 """The id of the current request, in its task and in the threads that work for it."""
@@ -26,7 +26,8 @@ FORMATS = ("text", "json")
 _HIDDEN = "[hidden]"
 _LOGGERS = ("rinofs", "uvicorn", "sqlalchemy", "alembic", "asyncio")
 
-# Patterns of secrets anywhere in a text; the part before the secret is kept.
+# Patterns of secrets anywhere in a text; the part before the secret is kept. Clients send texts of 64 KiB, so
+# a pattern must take time in proportion to the text: what it repeats must not contain where it begins.
 _SECRETS = re.compile(
     r"""
     # a token of this server
@@ -38,11 +39,16 @@ _SECRETS = re.compile(
     # a field of a form or document
   | ( (?:\b|_)(?:access_token|refresh_token|client_secret|password|token|code_verifier|code)
       \b['"]? \s* [=:] \s* ['"]? ) (?!\[) [^\s'",;&)\]}]+
-    # the query of a login page
-  | ( /o(?:auth)?/[\w/]* \? ) [^\s'"]+
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# A path with a query, and what the paths of login pages contain. One pattern for both would search the path
+# again from each place where it may begin.
+_QUERY = re.compile(r"""(?<![\w/]) ( [\w/]++ \? ) [^\s'"]+""", re.VERBOSE)
+_LOGIN = re.compile("/o(?:auth)?/", re.IGNORECASE)
+
+_CUT = 64
+"""Characters that are enough to recognise a secret; `_SECRETS` needs 16."""
 
 
 def redact(text: str, secrets: Collection[str] = ()) -> str:
@@ -55,9 +61,38 @@ def redact(text: str, secrets: Collection[str] = ()) -> str:
     secrets : collection of str
         Secrets without a recognisable format.
     """
+    text = _QUERY.sub(_without_query, _without(text, secrets))
+    return _SECRETS.sub(lambda match: next(filter(None, match.groups())) + _HIDDEN, text)
+
+
+def redacted_start(text: str, longest: int, secrets: Collection[str] = ()) -> str:
+    """Return the beginning of a text, redacted, without searching all of a long text.
+
+    Parameters
+    ----------
+    text : str
+        Any text.
+    longest : int
+        Maximum number of characters.
+    secrets : collection of str
+        Secrets without a recognisable format.
+    """
+    text = _without(text, secrets)
+    start = redact(text[: longest + _CUT])
+    if len(text) > longest + _CUT:
+        start = start[:-_CUT]  # this may be a part of a secret, not recognised without the rest
+    return start[:longest]
+
+
+def _without(text: str, secrets: Collection[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, _HIDDEN)
-    return _SECRETS.sub(lambda match: next(filter(None, match.groups())) + _HIDDEN, text)
+    return text
+
+
+def _without_query(match: re.Match[str]) -> str:
+    path = match.group(1)
+    return path + _HIDDEN if _LOGIN.search(path) else match.group()
 
 
 class RedactingFilter(logging.Filter):

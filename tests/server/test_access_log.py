@@ -49,6 +49,19 @@ def test_each_request_is_a_line(tmp_path: Path) -> None:
     assert log.stat().st_mode & 0o077 == 0
 
 
+def test_a_long_path_is_cut_without_showing_secrets(tmp_path: Path) -> None:
+    log = tmp_path / "access.log"
+    with server_process(tmp_path / "data", "--access-log", str(log)) as server:
+        for before in range(1980, 2001):
+            requests.get(f"{server.endpoint_url}/{'x' * before}/rino_sEcrEt{'y' * 3000}", timeout=60)
+        requests.get(f"{server.endpoint_url}/o/{'o/' * 30_000}", timeout=60)
+        wait_until(lambda: len(lines(log)) == 22)
+        found = lines(log)
+    assert all(one["path"].startswith("/xxx") for one in found[:-1])
+    assert found[-1]["path"] == "/" + "o/" * 999 + "o"
+    assert b"sEcrEt" not in log.read_bytes()
+
+
 def test_a_log_that_is_rotated_goes_on_in_a_new_file(tmp_path: Path) -> None:
     log = tmp_path / "access.log"
     with server_process(tmp_path / "data", "--access-log", str(log)) as server:

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sqlite3
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from rinofs.server.logs import RedactingFilter, redact
+from rinofs.server.logs import RedactingFilter, redact, redacted_start
+from tests.campaign import rounds
 from tests.forkserver import server_process
 from tests.server.client import Api
 from tests.waiting import wait_until
@@ -58,6 +62,51 @@ def test_what_does_not_stays(text: str) -> None:
 def test_what_stands_before_a_secret_stays() -> None:
     assert redact(f"sent Token {CANARY * 2}, got 401") == "sent Token [hidden], got 401"
     assert redact(f"x {CANARY} y", [CANARY]) == "x [hidden] y"
+
+
+LOGIN_QUERY = re.compile(r"""(/o(?:auth)?/[\w/]*\?)[^\s'"]+""", re.IGNORECASE)
+"""What is hidden of the addresses of login pages; it takes too long for long texts."""
+
+
+@settings(deadline=None, max_examples=rounds(300, 10_000))
+@given(st.lists(st.sampled_from(["/", "o", "auth", "AUTH", "?", "x", "_", " ", "'", ":", "&"]), max_size=30))
+def test_queries_of_login_pages_are_hidden(parts: list[str]) -> None:
+    text = "".join(parts)
+    assert redact(text) == LOGIN_QUERY.sub(r"\1[hidden]", text)
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "/o", "o/", "/oauth", "/o/o?", "?", "a?", "rino", "rino_", "rino_ ", "token", "token ", "_token ",
+        "token=", "Token ", "Bearer", "code", "_code", "password' ", "authorization", "authorization ",
+        "authorization b ", "b ", "b", " ", "'", "=", ":", "(",
+    ],
+)  # fmt: skip
+def test_long_texts_are_searched_once(unit: str) -> None:
+    """A pattern that begins anew at each place takes hours for a text of this length."""
+    assert redact(unit * (1_000_000 // len(unit)) + "[").endswith(("[", "[hidden]"))
+
+
+SECRETS = ["rino_" + CANARY, f"Bearer {CANARY * 2}", f"token={CANARY}", f"/o/x?{CANARY}", f"given {CANARY}"]
+
+
+@settings(deadline=None, max_examples=rounds(200, 5_000))
+@given(
+    st.lists(st.sampled_from([*SECRETS, " ", "/", "x" * 50]), max_size=12),
+    st.integers(0, 300),
+)
+def test_a_secret_that_is_cut_is_hidden(parts: list[str], longest: int) -> None:
+    """Every text appears as it would if it was redacted before it was cut."""
+    text = " ".join(parts)
+    cut = redacted_start(text, longest, [f"given {CANARY}"])
+    assert len(cut) <= longest
+    assert redact(text, [f"given {CANARY}"]).startswith(cut.removesuffix("[hidden]"))
+
+
+def test_a_text_is_cut_only_if_it_is_long() -> None:
+    assert redacted_start("x" * 100, 100) == "x" * 100
+    assert redacted_start("x" * 1000, 100) == "x" * 100
 
 
 def test_arguments_and_tracebacks_are_redacted() -> None:
