@@ -68,7 +68,9 @@ class Browser:
 
     # Everything below a path
 
-    def find(self, path: str, maxdepth: int | None = None, *, withdirs: bool = False) -> dict[str, Info]:
+    def find(
+        self, path: str, maxdepth: int | None = None, *, withdirs: bool = False, strict: bool = False
+    ) -> dict[str, Info]:
         """Return everything below a path, sorted and by path; for a file, the file itself.
 
         Parameters
@@ -79,21 +81,30 @@ class Browser:
             Maximum number of levels; unlimited by default.
         withdirs : bool
             Whether to include folders, the first one too. Objects without data are never included.
+        strict : bool
+            Whether a missing path is an error, and so is a folder that disappears while others are listed.
 
         Returns
         -------
         dict
-            Infos by path; empty if the path does not exist.
+            Infos by path; empty if the path does not exist, unless `strict`.
+
+        Raises
+        ------
+        FileNotFoundError
+            If `strict`, and the path or a folder that was listed does not exist.
         """
         _check_depth(maxdepth)
         try:
             infos = self._backend.descendants(path) if maxdepth is None else None
             if infos is None:
-                infos = list(self._descend(path, maxdepth, self._listing))
+                infos = list(self._descend(path, maxdepth, self._listing, strict=strict))
         except NotADirectoryError:
             info = self._backend.info(path)
             return {path: info} if info["type"] == "file" else {}
         except FileNotFoundError:
+            if strict:
+                raise
             return {}
         if withdirs and path:
             infos.append(self._backend.info(path))
@@ -147,6 +158,8 @@ class Browser:
         path: str,
         maxdepth: int | None,
         list_folder: Callable[[str], tuple[list[Listed], list[ListedEntry]]],
+        *,
+        strict: bool = False,
     ) -> Iterator[Listed]:
         """List level by level; the folders of one level are listed concurrently."""
 
@@ -154,6 +167,8 @@ class Browser:
             try:
                 return list_folder(level[0].path)
             except ABSENT:
+                if strict:
+                    raise
                 return [], []  # deleted while its siblings were listed
 
         listed, folders = list_folder(path)

@@ -256,11 +256,16 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         detail: bool = False,
         **kwargs: Any,
     ) -> Any:
-        """List all files below a path, sorted; for a file, the file itself."""
+        """List all files below a path, sorted; for a file, the file itself.
+
+        What does not exist has no files. With ``detail=True`` and ``on_error="raise"``, a missing path raises
+        FileNotFoundError, and so does a folder that disappears while others are listed.
+        """
         path = self._path(path, kwargs)
         if not detail:
             return self._browser.find_paths(path, maxdepth, withdirs=withdirs)
-        return self._filled(self._browser.find(path, maxdepth, withdirs=withdirs), kwargs)
+        strict = kwargs.get("on_error") == "raise"
+        return self._filled(self._browser.find(path, maxdepth, withdirs=withdirs, strict=strict), kwargs)
 
     def _filled(self, infos: dict[str, Info], given: Mapping[str, Any]) -> dict[str, Info]:
         if given.get("sizes", True):

@@ -125,23 +125,30 @@ class SyncSide:
 
     def is_there(self) -> bool:
         """Return whether the folder exists; raises NotADirectoryError if it is a file."""
+        if isinstance(self.fs, RemoteFileSystem):
+            self.fs.invalidate_cache(self.path)  # others may have renamed it since it was listed
         try:
             kind = self.fs.info(self.path)["type"]
         except FileNotFoundError:
             return False
         if kind != "directory":
-            raise NotADirectoryError(errno.ENOTDIR, "is a file: sync needs folders", self.path)
+            raise self._not_a_folder()
         return True
 
+    def _not_a_folder(self) -> NotADirectoryError:
+        return NotADirectoryError(errno.ENOTDIR, "is a file: sync needs folders", self.path)
+
     def scan(self, exclusions: Exclusions, *, is_source: bool) -> FileTree:
-        """List everything below the folder."""
+        """List everything below the folder; raises FileNotFoundError if a source disappears meanwhile."""
         if self.is_local:
             return scan_local(self.path, exclusions, is_source=is_source)
         tree, start = FileTree(), self.at("")
-        for info in self._infos():
+        for info in self._infos(is_source=is_source):
             path = str(info["name"]).rstrip("/")
             relative = path.removeprefix(start).lstrip("/")
             if not relative or path == self.path:
+                if is_source and info["type"] != "directory":
+                    raise self._not_a_folder()
                 continue
             if relative in exclusions:
                 tree.pass_over(relative)
@@ -150,10 +157,13 @@ class SyncSide:
             tree.entries[relative] = TreeEntry(path, info["type"], info.get("size"), digests)
         return tree
 
-    def _infos(self) -> list[dict[str, Any]]:
+    def _infos(self, *, is_source: bool) -> list[dict[str, Any]]:
         if isinstance(self.fs, RemoteFileSystem):
             self.fs.invalidate_cache(self.path)  # stale listings would lack what others added
-            return list(self.fs.find(self.path, withdirs=True, detail=True, sizes=False).values())
+            # A source that is gone is not an empty one, for which all of the target would be deleted.
+            on_error = "raise" if is_source else "omit"
+            infos = self.fs.find(self.path, withdirs=True, detail=True, sizes=False, on_error=on_error)
+            return list(infos.values())
         found = []
         for _, folders, files in self.fs.walk(self.path, detail=True, on_error="raise"):
             found += [*folders.values(), *files.values()]

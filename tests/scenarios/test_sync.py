@@ -21,9 +21,11 @@ from rinofs.fs import tree_sync
 from rinofs.fs.transfer import local_names
 from rinofs.protocol.digests import SHA256
 from rinofs.protocol.limits import CLIENT_PAGE, MAX_BUNDLE_UPLOAD
+from rinofs.rinocloud.client import RinocloudClient
 from rinofs.testing import Fault, live_server
 from tests.benchmarks.data import widen
 from tests.campaign import rounds
+from tests.rinocloud.api import Api
 from tests.scenarios.rinocloud.limited import Limits, limited
 
 if TYPE_CHECKING:
@@ -324,6 +326,66 @@ def test_a_source_that_is_not_there_deletes_nothing(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         rinofs.sync("rino://gone", "rino://kept", delete=True)
     assert contents("rino://kept") == FILES
+
+
+@pytest.mark.parametrize("extensions", [True, False])
+@pytest.mark.parametrize("change", ["renamed", "deleted", "moved", "file"])
+def test_a_source_that_another_client_has_just_removed_deletes_nothing(
+    tmp_path: Path, extensions: bool, change: str
+) -> None:
+    with live_server(extensions=extensions) as server:
+        api, options = Api.of(server), {"endpoint_url": server.endpoint_url, "token": server.token}
+        for relative, data in FILES.items():
+            api.upload(f"src/{relative}", data)
+        rinofs.sync("rino://src", tmp_path / "here", source_options=options)
+        fs = RinoFileSystem(**options)
+        for path in fs.find("src", withdirs=True):
+            fs.ls(path)
+            fs.info(path)
+        if change == "renamed":
+            api.post("update", id=api.id_of("src"), name="renamed")
+        elif change == "moved":
+            api.post("move", items=[api.id_of("src")], parent=api.post("create_folder", name="other")["id"])
+        else:
+            api.post("delete", id=api.id_of("src"))
+        if change == "file":
+            api.upload("src", b"1")
+        with pytest.raises(NotADirectoryError if change == "file" else FileNotFoundError):
+            rinofs.sync("rino://src", tmp_path / "here", delete=True, source_options=options)
+        assert contents(str(tmp_path / "here")) == FILES
+
+
+@pytest.mark.parametrize("extensions", [True, False])
+@pytest.mark.parametrize("vanishing", ["src", "src/run 1", "src/run 1/deep"])
+def test_a_folder_of_the_source_that_goes_while_it_is_listed_deletes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extensions: bool, vanishing: str
+) -> None:
+    with live_server(extensions=extensions) as server:
+        api, options = Api.of(server), {"endpoint_url": server.endpoint_url, "token": server.token}
+        for relative, data in FILES.items():
+            api.upload(f"src/{relative}", data)
+        rinofs.sync("rino://src", tmp_path / "here", source_options=options)
+        number = api.id_of(*vanishing.split("/"))
+        ask = RinocloudClient._post
+
+        def interfere(client: RinocloudClient, endpoint: str, body: dict[str, Any], **options: Any) -> Any:
+            """Delete the folder right before it is listed, with what is below it if possible."""
+            if endpoint == "children" and (body.get("id") == number or body.get("recursive")):
+                monkeypatch.setattr(RinocloudClient, "_post", ask)
+                api.post("delete", id=number)
+            return ask(client, endpoint, body, **options)
+
+        monkeypatch.setattr(RinocloudClient, "_post", interfere)
+        if extensions and vanishing != "src":  # one request lists all, as it is at one moment
+            rinofs.sync("rino://src", tmp_path / "here", delete=True, source_options=options)
+            left = {
+                path: data for path, data in FILES.items() if not f"src/{path}".startswith(f"{vanishing}/")
+            }
+            assert contents(str(tmp_path / "here")) == left
+            return
+        with pytest.raises(FileNotFoundError):
+            rinofs.sync("rino://src", tmp_path / "here", delete=True, source_options=options)
+        assert contents(str(tmp_path / "here")) == FILES
 
 
 def test_what_is_excluded_stays_as_it_is_on_both_sides(tmp_path: Path) -> None:
