@@ -14,7 +14,7 @@ from rinofs.errors import InvalidPathError, InvalidRequestError
 from rinofs.fs.backend import ABSENT, Upload
 from rinofs.fs.reading import copy_to
 from rinofs.fs.transfer.engine import copy_files
-from rinofs.fs.transfer.plans import plan_copy
+from rinofs.fs.transfer.plans import plan_copy, refuse_same_target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -217,10 +217,11 @@ class Changing:
             raise NotADirectoryError(
                 errno.ENOTDIR, "not a folder; several sources need a folder as target", self._url(target)
             )
+        inside = {source: f"{target}/{source.rpartition('/')[2]}".lstrip("/") for source in sources}
+        refuse_same_target(inside.items())
         self._look_up(sources, [target if into else target.rpartition("/")[0]])
         for source in sources:
-            inside = f"{target}/{source.rpartition('/')[2]}".lstrip("/")
-            self._move(source, inside if into else target, copy, recursive=recursive)
+            self._move(source, inside[source] if into else target, copy, recursive=recursive)
 
     def _is_same(self, source: str, target: str) -> bool:
         """Return whether two paths lead to one object, which ids can make of different paths."""

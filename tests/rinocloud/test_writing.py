@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gzip
 import threading
+from array import array
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import fsspec
+import numpy as np
 import pytest
 
 from rinofs import RinoFileSystem
@@ -16,7 +19,6 @@ from rinofs.errors import ConflictError, NotAllowedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from rinofs.testing import LiveServer
     from tests.rinocloud.api import Api
@@ -207,6 +209,41 @@ def test_pipe_of_many(fs: RinoFileSystem) -> None:
         fs.pipe("a")
 
 
+BUFFERS = [
+    b"abcd",
+    bytearray(b"abcd"),
+    memoryview(b"xabcd")[1:],
+    np.frombuffer(b"abcd", "<u2"),
+    array("b", b"abcd"),
+]
+
+
+@pytest.mark.parametrize("value", BUFFERS, ids=lambda value: type(value).__name__)
+def test_any_buffer_is_a_content(fs: RinoFileSystem, value: Any) -> None:
+    fs.pipe_file("one", value)
+    fs.pipe({"two": value, "three": b"3"})
+    write(fs, "four", "wb", value)
+    assert fs.pipe_each({"five": value, "six": value}) == {}
+    assert {path: fs.cat_file(path) for path in ("one", "two", "four", "five", "six")} == dict.fromkeys(
+        ("one", "two", "four", "five", "six"), b"abcd"
+    )
+
+
+@pytest.mark.parametrize("value", [5, 0, True, 1.5, "text", [1, 2], None, PurePosixPath("x"), object()])
+def test_nothing_else_is_a_content(fs: RinoFileSystem, value: Any) -> None:
+    several = {f"good {number}": b"good" for number in range(3)}
+    with pytest.raises(TypeError, match=r"rino://one: .*bytes"):
+        fs.pipe_file("one", value)
+    with pytest.raises(TypeError, match=r"rino://two: .*bytes"):
+        fs.pipe({**several, "two": value})
+    with pytest.raises(TypeError):
+        write(fs, "three", "wb", value)
+    with pytest.raises(TypeError), fs.transaction:
+        fs.pipe_file("four", value)
+    assert [*fs.pipe_each({"five": value})] == ["five"]
+    assert fs.find("") == []
+
+
 def test_put_of_a_tree(fs: RinoFileSystem, tmp_path: Path) -> None:
     files = {"a": b"1", "sub/b": b"2", "sub/deep/c": b"3"}
     for name, data in files.items():
@@ -222,6 +259,75 @@ def test_put_of_a_tree(fs: RinoFileSystem, tmp_path: Path) -> None:
         fs.put(str(tmp_path / "a"), "there/a", mode="create")
     fs.put(str(tmp_path / "*"), "flat/")
     assert fs.ls("flat", detail=False) == ["flat/a"]
+
+
+LITERAL = ["a[1].csv", "a1.csv", "b*.csv", "bb.csv", "c?.csv", "[d]"]
+
+
+@pytest.mark.parametrize("name", LITERAL)
+@pytest.mark.parametrize("kind", [str, Path, lambda path: f"file://{path}"], ids=["str", "path", "url"])
+def test_put_of_several_takes_what_exists_literally(
+    fs: RinoFileSystem, tmp_path: Path, name: str, kind: Callable[[Any], Any]
+) -> None:
+    for other in LITERAL:
+        (tmp_path / other).write_text(other)
+    (tmp_path / "plain").write_text("plain")
+    fs.put([kind(tmp_path / name), kind(tmp_path / "plain")], "up/")
+    assert fs.cat(fs.find("up")) == {f"up/{name}": name.encode(), "up/plain": b"plain"}
+
+
+def test_put_of_several_takes_patterns_too(fs: RinoFileSystem, tmp_path: Path) -> None:
+    for name in LITERAL:
+        (tmp_path / name).write_text(name)
+    fs.put([f"{tmp_path}/a[1].csv", f"{tmp_path}/b?.csv", f"{tmp_path}/none*"], "up/")
+    assert fs.find("up") == ["up/a[1].csv", "up/b*.csv", "up/bb.csv"]
+    for sources in (["none*"], ["none*", "n?"]):
+        with pytest.raises(FileNotFoundError):
+            fs.put([f"{tmp_path}/{source}" for source in sources], "up/")
+
+
+def test_put_of_several_folders_takes_them_literally(fs: RinoFileSystem, tmp_path: Path) -> None:
+    for number, name in enumerate(["e[2]", "e2", "f"]):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / f"{number}.csv").write_text(name)
+    fs.put([f"{tmp_path}/e[2]", f"{tmp_path}/f"], "up/", recursive=True)
+    assert set(fs.find("up")) == {"up/0.csv", "up/2.csv"}
+
+
+@pytest.mark.parametrize("target", ["up/", "up"])
+def test_no_two_of_several_go_to_one_path(fs: RinoFileSystem, tmp_path: Path, target: str) -> None:
+    fs.makedirs("up")
+    sources = []
+    for folder in ("d1", "d2", "d3"):
+        (tmp_path / folder).mkdir()
+        local = tmp_path / folder / ("b.csv" if folder == "d2" else "a.csv")
+        local.write_text(folder)
+        sources.append(str(local))
+        fs.pipe_file(f"{folder}/{local.name}", folder.encode())
+    remote = ["d1/a.csv", "d2/b.csv", "d3/a.csv"]
+    with pytest.raises(FileExistsError, match=r"d1/a.csv has the same name"):
+        fs.put(sources, target)
+    with pytest.raises(FileExistsError, match=r"d1/a.csv has the same name"):
+        fs.copy(remote, target)
+    with pytest.raises(FileExistsError):
+        fs.get(remote, str(tmp_path / "got") + "/")
+    with pytest.raises(FileExistsError, match=r"d1/a.csv has the same name"):
+        fs.mv(remote, target)
+    assert fs.find("up") == []
+    assert sorted(fs.find("")) == remote
+    fs.put([sources[0], sources[1], sources[0]], target)
+    assert fs.info("up/a.csv")["versions"] == []
+    assert fs.find("up") == ["up/a.csv", "up/b.csv"]
+
+
+def test_copies_of_several_take_what_exists_literally(fs: RinoFileSystem, tmp_path: Path) -> None:
+    fs.pipe({f"from/{name}": name.encode() for name in LITERAL})
+    fs.copy(["from/a[1].csv", "from/b*.csv"], "copied/")
+    assert fs.find("copied") == ["copied/a[1].csv", "copied/b*.csv"]
+    fs.get(["from/a[1].csv", "from/c?.csv"], f"{tmp_path}/got/")
+    assert sorted(path.name for path in (tmp_path / "got").iterdir()) == ["a[1].csv", "c?.csv"]
+    fs.mv(["from/a[1].csv", "from/[d]"], "moved/")
+    assert fs.find("moved") == ["moved/[d]", "moved/a[1].csv"]
 
 
 def test_several_uploads_of_one_name_all_succeed_as_versions(fs: RinoFileSystem, options: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import warnings
 from dataclasses import dataclass, replace
@@ -10,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from fsspec.implementations.local import LocalFileSystem, make_path_posix, trailing_sep
-from fsspec.utils import other_paths
+from fsspec.utils import other_paths, stringify_path
 
 from rinofs.fs.transfer.local_names import local_paths, refuse_same
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rinofs.fs.backend import Info
 
@@ -62,6 +63,14 @@ class Copy:
     only_file: bool = False
 
 
+def given(paths: Paths) -> str | list[str]:
+    """Return one path as a string, or a list as it is; raises TypeError for everything else."""
+    found = paths if isinstance(paths, list) else stringify_path(paths)
+    if not isinstance(found, (str, list)):
+        raise TypeError(f"{paths!r}: a path or a list of paths is expected, not {type(paths).__name__}")
+    return found
+
+
 def plan_get(
     tree: RemoteTree, source: Paths, target: Paths, recursive: bool, maxdepth: int | None
 ) -> list[Copy]:
@@ -70,6 +79,7 @@ def plan_get(
     Names from the service that this system does not allow are changed, with a warning, so that no two targets
     are the same. If two targets are the same nevertheless, the plan is refused.
     """
+    source, target = given(source), given(target)
     copies = _named_copies(tree, source, target, recursive, maxdepth)
     refuse_same([copy.target for copy in copies if not copy.is_folder])
     return copies
@@ -97,10 +107,15 @@ def _named_copies(
 def plan_copy(
     tree: RemoteTree, source: Paths, target: Paths, recursive: bool, maxdepth: int | None
 ) -> list[Copy]:
-    """Plan which remote file goes to which other remote path, as fsspec's ``copy`` defines it."""
+    """Plan which remote file goes to which other remote path, as fsspec's ``copy`` defines it.
+
+    If two would go to one path that the caller did not name, the plan is refused.
+    """
+    source, target = given(source), given(target)
     if isinstance(source, list) and isinstance(target, list):
         return _listed(source, target)
     plan = _remote(tree, source, target, recursive, maxdepth, tree.is_folder)
+    refuse_same_target((copy.source, copy.target) for copy in plan if not copy.is_folder)
     return [
         copy
         for copy in plan
@@ -111,18 +126,56 @@ def plan_copy(
 def plan_put(
     tree: RemoteTree, source: Paths, target: Paths, recursive: bool, maxdepth: int | None
 ) -> list[Copy]:
-    """Plan which local file goes to which remote path, as fsspec's ``put`` defines it."""
+    """Plan which local file goes to which remote path, as fsspec's ``put`` defines it.
+
+    A path that exists is never a pattern. If two would go to one path that the caller did not name, the plan
+    is refused.
+    """
+    source, target = given(source), given(target)
     if isinstance(source, list) and isinstance(target, list):
         return _listed(source, target)
-    sources = source if isinstance(source, list) else [make_path_posix(os.fspath(source))]
-    literal = len(sources) == 1 and Path(sources[0]).exists()
-    found = LocalFileSystem().expand_path(
-        sources, recursive=recursive, maxdepth=maxdepth, assume_literal=literal
-    )
-    one = None if isinstance(source, list) else sources[0]
+    one = None if isinstance(source, list) else make_path_posix(source)
+    sources = source if isinstance(source, list) else [make_path_posix(source)]
+    found = _expanded(sources, recursive, maxdepth)
     types: dict[str, bool | None] = {path: Path(path).is_dir() for path in found}
-    pattern = one is not None and not literal and has_magic(one)
-    return _plan(types, one, pattern, target, tree.is_folder, flat=recursive is False or maxdepth is not None)
+    pattern = one is not None and has_magic(one) and not Path(one).exists()
+    flat = recursive is False or maxdepth is not None
+    plan = _plan(types, one, pattern, target, tree.is_folder, flat=flat)
+    refuse_same_target((copy.source, copy.target) for copy in plan if not copy.is_folder)
+    return plan
+
+
+def _expanded(sources: Sequence[str], recursive: bool, maxdepth: int | None) -> list[str]:
+    """Expand local patterns, and folders if `recursive`; a path that exists is never a pattern."""
+    local = LocalFileSystem()
+    existing = [path for path in sources if Path(local._strip_protocol(path)).exists()]
+    others = [path for path in sources if path not in existing]
+    found: set[str] = set()
+    if existing:
+        found.update(local.expand_path(existing, recursive, maxdepth, assume_literal=True))
+    try:
+        if others or not existing:
+            found.update(local.expand_path(others, recursive, maxdepth))
+    except FileNotFoundError:
+        if not found:
+            raise
+    return sorted(found)
+
+
+def refuse_same_target(pairs: Iterable[tuple[str, str]]) -> None:
+    """Refuse pairs of source and target of which two have the same target.
+
+    Raises
+    ------
+    FileExistsError
+        If there are such pairs: one file would replace the other.
+    """
+    first: dict[str, str] = {}
+    for source, target in pairs:
+        other = first.setdefault(target.rstrip("/"), source)
+        if other != source:
+            problem = f"{other} has the same name there; choose another target for one of them"
+            raise FileExistsError(errno.EEXIST, problem, source)
 
 
 def _remote(
