@@ -135,7 +135,10 @@ class DatapackFileSystem(ReadOnlyFileSystem, metaclass=_AbsolutePath):
     def _strip_protocol(cls, path: Any) -> Any:
         if isinstance(path, list):
             return [cls._strip_protocol(each) for each in path]
-        return str(stringify_path(path)).removeprefix("datapack://").strip("/")
+        bare = stringify_path(path)
+        if not isinstance(bare, str):
+            raise TypeError(f"{path!r}: a path must be a string or os.PathLike, not {type(path).__name__}")
+        return bare.removeprefix("datapack://").strip("/")
 
     @property
     def document(self) -> Document:

@@ -179,7 +179,9 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
     def _strip_protocol(cls, path: Any) -> Any:
         if isinstance(path, list):
             return [cls._strip_protocol(item) for item in path]
-        bare = str(stringify_path(path))
+        bare = stringify_path(path)
+        if not isinstance(bare, str):
+            raise TypeError(f"{path!r}: a path must be a string or os.PathLike, not {type(path).__name__}")
         for protocol in cls._protocols():
             bare = bare.removeprefix(f"{protocol}://")
         return bare.strip("/")
@@ -194,7 +196,9 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
 
     def _path(self, path: Any, given: Mapping[str, Any]) -> str:
         """Return the path without protocol; ``refresh=True`` clears the caches for it."""
-        bare = str(self._strip_protocol(path))
+        bare = self._strip_protocol(path)
+        if not isinstance(bare, str):
+            raise TypeError(f"{path!r}: one path is expected, not a list")
         if given.get("refresh"):
             self.invalidate_cache(bare)
         return bare
@@ -381,6 +385,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         if not isinstance(path, dict) and value is None:
             raise ValueError("missing content; use pipe(path, value) or pipe({path: value, ...})")
         items = list(path.items()) if isinstance(path, dict) else [(path, cast("bytes", value))]
+        self._writing.check(items)  # before anything is sent
         stop = Stop()
         if write_mode(kwargs.get("mode", "overwrite")) is OpenMode.REPLACE and not self._intrans:
             items = self._writing.pipe_small(items, kwargs, stop)
@@ -540,7 +545,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         on_error = on_error or ("ignore" if recursive else "raise")
         ignore = on_error == "ignore"
         errors = FileErrors("raise" if ignore else on_error)
-        changing = self._changing
+        changing, path1 = self._changing, plans.given(path1)
         copies = changing.planned(path1, path2, recursive, maxdepth)
         whole = recursive and maxdepth is None and isinstance(path1, str)
         if not (whole and changing.copied_whole(copies)):

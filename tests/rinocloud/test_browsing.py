@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import threading
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import fsspec
+import numpy as np
 import pytest
+from fsspec.core import OpenFile
 
 from rinofs import RinoFileSystem
 from rinofs.errors import AuthenticationError, InvalidPathError, NotAllowedError, UnavailableError
@@ -159,6 +162,57 @@ def test_what_cannot_be_a_path(fs: RinoFileSystem, server: LiveServer, path: str
         with pytest.raises(InvalidPathError):
             look(path)
     assert server.requests == []
+
+
+NO_PATHS: list[Any] = [5, 0, b"d", None, 1.5, ("d",), {"d"}, object(), True]
+
+
+@pytest.mark.parametrize("path", NO_PATHS, ids=lambda path: type(path).__name__)
+def test_what_is_no_string_is_no_path(fs: RinoFileSystem, api: Api, path: Any, tmp_path: Any) -> None:
+    api.upload("d/a", b"1")
+    calls: list[Callable[[], Any]] = [
+        lambda: fs.exists(path),
+        lambda: fs.info(path),
+        lambda: fs.ls(path),
+        lambda: fs.isdir(path),
+        lambda: fs.find(path),
+        lambda: fs.cat_file(path),
+        lambda: fs.cat_ranges([path], 0, 1, on_error="raise"),
+        lambda: fs.open(path),
+        lambda: fs.open(path, "wb"),
+        lambda: fs.pipe_file(path, b"x"),
+        lambda: fs.pipe({path: b"x"}),
+        lambda: fs.makedirs(path),
+        lambda: fs.mkdir(path),
+        lambda: fs.touch(path),
+        lambda: fs.rm(path, recursive=True),
+        lambda: fs.rm([path], recursive=True),
+        lambda: fs.copy(path, "to"),
+        lambda: fs.copy("d/a", path),
+        lambda: fs.mv("d/a", path),
+        lambda: fs.get_file(path, tmp_path / "got"),
+    ]
+    for call in calls:
+        with pytest.raises(TypeError):
+            call()
+    assert fs.find("", withdirs=True) == ["d", "d/a"]
+
+
+def test_a_list_is_not_one_path(fs: RinoFileSystem, api: Api) -> None:
+    api.upload("d/a", b"1")
+    for call in (fs.exists, fs.info, fs.ls, fs.find):
+        with pytest.raises(TypeError):
+            call(["d"])
+    assert fs._strip_protocol(["rino://d/a", "d/"]) == ["d/a", "d"]
+
+
+@pytest.mark.parametrize("path", [PurePosixPath("d/a"), np.str_("d/a"), OpenFile(None, "d/a")])
+def test_what_stands_for_a_string_is_a_path(fs: RinoFileSystem, api: Api, path: Any) -> None:
+    api.upload("d/a", b"1")
+    assert fs.cat_file(path) == b"1"
+    assert fs.info(path)["name"] == "d/a"
+    assert fs.ls(path, detail=False) == ["d/a"]
+    assert type(fs._strip_protocol(path)) is str
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/key", "http://127.0.0.1/a"])

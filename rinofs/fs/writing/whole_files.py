@@ -17,7 +17,7 @@ from rinofs.fs.values import attributes_of
 from rinofs.fs.writing.appending import Appending, copy_before
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from fsspec.callbacks import Callback
 
@@ -106,10 +106,16 @@ class Writing:
 
     # Whole contents
 
+    def check(self, contents: Iterable[tuple[str, Any]]) -> None:
+        """Raise TypeError unless all contents are bytes or other buffers."""
+        for path, value in contents:
+            if not isinstance(value, bytes):
+                _view_of(value, self._url(self._strip(path)))
+
     def upload_of(self, path: str, value: bytes, mode: str, attributes: Mapping[str, Any]) -> Upload:
         """Return the upload for bytes at a path."""
         self._refuse_top(path)
-        data = bytes(value)
+        data = value if isinstance(value, bytes) else bytes(_view_of(value, self._url(path)))
         return Upload(path, data, len(data), **_storing(write_mode(mode), attributes))
 
     def pipe_small(
@@ -121,12 +127,9 @@ class Writing:
         def upload_of(item: tuple[str, bytes]) -> Upload:
             return Upload(self._strip(item[0]), item[1], len(item[1]), **storing)
 
-        def size_of(item: tuple[str, bytes]) -> int | None:
-            return len(item[1]) if isinstance(item[1], bytes) else None
-
         if "if_match" in storing:
             return list(items)
-        return pipe_bundles(items, size_of, upload_of, self._backend.write_small, self._most, stop)
+        return pipe_bundles(items, _size_of, upload_of, self._backend.write_small, self._most, stop)
 
     def pipe_each(
         self, contents: Mapping[str, bytes], store: Callable[[Upload], None], *, bundled: bool
@@ -150,7 +153,7 @@ class Writing:
         if bundled:
             left = pipe_bundles(
                 left,
-                lambda item: len(item[1]),
+                _size_of,
                 upload_of,
                 self._backend.write_small,
                 self._most,
@@ -254,6 +257,20 @@ class Writing:
             callback=callback,
             errors=errors,
         )
+
+
+def _size_of(item: tuple[str, bytes]) -> int | None:
+    """Return the size of a content; None for other buffers than bytes, which are sent alone."""
+    return len(item[1]) if isinstance(item[1], bytes) else None
+
+
+def _view_of(value: Any, url: str) -> memoryview:
+    """Return a view of a buffer. Of others, `bytes` makes what nobody means: of an integer, so many zeros."""
+    try:
+        return memoryview(value)
+    except TypeError:
+        problem = f"the content must be bytes or another buffer, not {type(value).__name__}"
+        raise TypeError(f"{url}: {problem}") from None
 
 
 def _with_whole_sidecars(copies: list[Copy], sidecars: Sidecars, errors: FileErrors) -> list[Copy]:
