@@ -15,6 +15,7 @@ from rinofs.datapack.arrays.times import TimeIndex
 from rinofs.errors import InvalidOptionError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 START = 1_700_000_000
@@ -103,6 +104,74 @@ def test_times_that_are_rounded_have_a_rate(tmp_path: Path) -> None:
 def test_times_that_go_back_stay_a_channel(tmp_path: Path) -> None:
     data = opened(table(tmp_path / "t.csv", "time", [1, 2, 1, 3]), warned="does not increase")
     assert data.channel.values.tolist() == ["time", "force"]
+
+
+FEW = [
+    ("time", [], None),
+    ("time", [2.5], None),
+    ("time [ms]", [2500], None),
+    ("Timestamp", [START + 2.5], "2023-11-14T22:13:22.5Z"),
+    ("timestamp (ms)", [START * 1000 + 2500], "2023-11-14T22:13:22.5Z"),
+    ("when", ["2023-11-14 22:13:22.5"], "2023-11-14T22:13:22.5Z"),
+]
+
+
+@pytest.mark.parametrize(("label", "times", "began"), FEW)
+@pytest.mark.parametrize("options", [{}, {"rate": 10}, {"datatype": "3-axis accelerometer"}, {"start": 7}])
+@pytest.mark.parametrize("kind", ["csv", "npy"])
+def test_a_column_is_the_time_of_a_single_row_or_of_none(
+    tmp_path: Path, label: str, times: list[Any], began: str | None, options: dict[str, Any], kind: str
+) -> None:
+    path = tmp_path / f"t.{kind}"
+    if kind == "csv":
+        path.write_text("\n".join([f"{label},X,Y,Z", *(f"{time},1,2,3" for time in times), ""]))
+    else:
+        dtype = "M8[ms]" if label == "when" else "f8"
+        fields = [(label, dtype), ("X", "f8"), ("Y", "f8"), ("Z", "f8")]
+        np.save(path, np.array([(time, 1, 2, 3) for time in times], fields))
+    data = opened(path, warned="is used as the time axis; time_column=False keeps it", **options)
+    [variable] = data.data_vars.values()
+    assert data.channel.values.tolist() == ["X", "Y", "Z"]
+    assert variable.values.tolist() == [[1, 2, 3] for _ in times]
+    first = options.get("start", 0 if began else 2.5)
+    assert data.time.values.tolist() == [first for _ in times]
+    assert isinstance(data.xindexes["time"], TimeIndex)
+    assert variable.attrs.get("sampling_rate") == options.get("rate", 200 if "datatype" in options else None)
+    assert data.attrs.get("start_time") == began
+    if times:
+        assert data.sel(time=first).sizes == {"channel": 3}
+
+
+@pytest.mark.parametrize("time", ["", "nan", "-"])
+def test_a_single_row_without_a_time_is_told_of(tmp_path: Path, time: str) -> None:
+    data = opened(
+        table(tmp_path / "t.csv", "time", [time]), warned="is labelled as a time but does not increase"
+    )
+    assert data.channel.values.tolist() == ["time", "force"]
+
+
+WIDE = 6000
+TIMES: dict[str, tuple[str, Callable[[int], str]]] = {
+    "label": ("time", lambda row: f"{row / 100:.2f}"),
+    "unix": ("x", lambda row: f"{START + row / 100:.2f}"),
+    "unix without labels": ("", lambda row: f"{START + row / 100:.2f}"),
+    "nanoseconds": ("x", lambda row: f"{(START * 100 + row) * 10_000_000}"),
+    "dates": ("x", lambda row: f"2023-11-14T22:13:20.{row:02d}Z"),
+}
+
+
+@pytest.mark.parametrize("kind", TIMES)
+def test_rows_that_fill_a_block_have_times_too(tmp_path: Path, kind: str) -> None:
+    label, time = TIMES[kind]
+    values = np.arange(5 * WIDE).reshape(5, WIDE) / 7
+    header = [",".join([label, *(f"c{number}" for number in range(WIDE))])] if label else []
+    rows = [f"{time(row)}," + ",".join(f"{value:.17g}" for value in values[row]) for row in range(5)]
+    assert len(rows[-1]) > 2**16
+    (tmp_path / "t.csv").write_text("\n".join([*header, *rows]) + "\n")
+    data = opened(tmp_path / "t.csv", warned="is used as the time axis, at 100 Hz")
+    assert data.time.values.tolist() == [0, 0.01, 0.02, 0.03, 0.04]
+    np.testing.assert_array_equal(data.value, values)
+    assert data.attrs.get("start_time") == (None if kind == "label" else "2023-11-14T22:13:20Z")
 
 
 def test_a_rate_that_the_column_contradicts_is_an_error(tmp_path: Path) -> None:

@@ -137,15 +137,19 @@ def _column_axis(samples: Samples, stream: StreamFacts) -> _Axis | None:
         return None
     samples.drop(column)
     start = times.first if stream.start is None else stream.start
-    rate = times.rate
-    _refuse_other_rate(rate, name, stream)
-    is_regular = f"at {rate:.9g} Hz" if times.seconds is None else "which is not regular"
+    if times.rate is None:
+        told, rate = "", _rate(samples, stream)
+    else:
+        _refuse_other_rate(times.rate, name, stream)
+        rate = times.rate if times.seconds is None else None
+        told = f", at {rate:.9g} Hz" if rate else ", which is not regular"
     warn(
         stream.label,
-        f"column {name!r} is used as the time axis, {is_regular}; time_column=False keeps it as a channel",
+        f"column {name!r} is used as the time axis{told}; time_column=False keeps it as a channel",
     )
-    if times.seconds is None:
+    if rate is not None:
         return _Axis(time_coordinates(times.size, rate, start), rate, times.unix_ns)
+    assert times.seconds is not None  # only regular times are not stored
     variable = xr.Variable(("time",), times.seconds + start, {"units": "s"})
     index = TimeIndex.from_variables({"time": variable}, options={})
     coords = xr.Coordinates(index.create_variables({"time": variable}), indexes={"time": index})

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_FORMAT = 2
+_FORMAT = 3
 """Increases when a scan of the same content gives other results."""
 
 _MOST_BYTES = 1024 * 1024 * 1024

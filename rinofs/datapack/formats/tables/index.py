@@ -161,16 +161,23 @@ class IndexBuilder:
         self._facts = Facts(tail=tail)
         self._marks: list[Mark] = []
         self._time: int | None = None
+        self._undecided: list[Block] | None = []
         self._stamps = Stamps()
 
     def add(self, block: Block, mark: Mark) -> None:
         """Add the next block and its position."""
-        if not self._facts.rows:
-            self._time = time_column(self._labels, block.values, self._stamped)
         self._facts.add(block)
         self._marks.append(mark)
+        blocks = [block]
+        if self._undecided is not None:
+            blocks = [*self._undecided, block]
+            rows = np.concatenate([each.values for each in blocks])
+            self._time = time_column(self._labels, rows, self._stamped)
+            # A block of wide rows may have one row, which does not tell Unix times.
+            self._undecided = blocks if self._time is None and len(rows) < 2 else None
         if self._time is not None:
-            self._stamps.append(block.exact.get(self._time, block.values[:, self._time]))
+            for each in blocks:
+                self._stamps.append(each.exact.get(self._time, each.values[:, self._time]))
 
     def index(self) -> TableIndex:
         """Return the index of all blocks."""

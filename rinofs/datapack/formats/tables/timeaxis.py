@@ -56,8 +56,8 @@ class Times:
         First time in the column in seconds; 0 for Unix times.
     unix_ns : int or None
         First time as Unix time in nanoseconds.
-    rate : float
-        Samples per second; for unevenly spaced times, the average.
+    rate : float or None
+        Samples per second; for unevenly spaced times, the average. None for fewer than two times.
     seconds : ndarray or None
         Time of each row in seconds from the first one, if unevenly spaced; shape (size,).
     """
@@ -65,7 +65,7 @@ class Times:
     size: int
     first: float
     unix_ns: int | None
-    rate: float
+    rate: float | None
     seconds: NDArray[np.float64] | None
 
 
@@ -140,6 +140,8 @@ def is_time_label(label: str) -> bool:
 def time_column(labels: Sequence[str] | None, values: NDArray[Any], stamps: Sequence[int]) -> int | None:
     """Return the column that may contain times, according to its label or its first values.
 
+    Unix times are recognised from two rows on.
+
     Parameters
     ----------
     labels : sequence of str, optional
@@ -149,7 +151,7 @@ def time_column(labels: Sequence[str] | None, values: NDArray[Any], stamps: Sequ
     stamps : sequence of int
         Columns with ISO 8601 times.
     """
-    if values.ndim != 2 or values.shape[1] < 2 or len(values) < 2:
+    if values.ndim != 2 or values.shape[1] < 2:
         return None
     named = [column for column, label in enumerate(labels or ()) if is_time_label(label)]
     unix = [column for column in range(values.shape[1]) if _is_unix(values[:, column])]
@@ -168,6 +170,8 @@ def times_of(stamps: Stamps, label: str, *, dates: bool = False) -> Times | None
     dates : bool, optional
         Whether the column contained dates, given as Unix nanoseconds, of any century.
     """
+    if not len(stamps):
+        return Times(0, 0.0, None, None, np.zeros(0))
     ends = _rising_ends(stamps)
     if ends is None:
         return None
@@ -190,7 +194,7 @@ def times_of(stamps: Stamps, label: str, *, dates: bool = False) -> Times | None
     span = float((last - first) * factor.numerator / factor.denominator)
     rate = even_rate(seconds, len(stamps), span, roundings)
     uneven = None if rate else np.concatenate(list(seconds()))
-    rate = rate or (len(stamps) - 1) / span
+    rate = rate or ((len(stamps) - 1) / span if span else None)
     start = Fraction(first.item()) * factor
     if per_second:
         return Times(len(stamps), 0.0, round(start * 1_000_000_000), rate, uneven)
@@ -206,7 +210,7 @@ def _rising_ends(stamps: Stamps) -> tuple[Any, Any] | None:
         if last is not None and part[0] < last:
             return None
         first, last = part[0] if first is None else first, part[-1]
-    return None if len(stamps) < 2 or first == last else (first, last)
+    return None if len(stamps) > 1 and first == last else (first, last)
 
 
 def even_rate(
@@ -257,6 +261,8 @@ def _quantum(values: NDArray[Any]) -> Fraction:
 
 
 def _is_unix(values: NDArray[Any]) -> bool:
+    if len(values) < 2:
+        return False
     ends = [_unix_unit(float(values[place])) for place in (0, -1)]
     return ends[0] is not None and ends[0] == ends[1] and bool((np.diff(values) > 0).all())
 
