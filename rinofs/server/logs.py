@@ -12,10 +12,20 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from rinofs.errors import visible
+
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-__all__ = ["CURRENT_REQUEST", "FORMATS", "RedactingFilter", "configure_logging", "redact", "redacted_start"]
+__all__ = [
+    "CURRENT_REQUEST",
+    "FORMATS",
+    "_LOGGERS",
+    "RedactingFilter",
+    "configure_logging",
+    "redact",
+    "redacted_start",
+]
 
 CURRENT_REQUEST: ContextVar[bytes] = ContextVar("rinofs_current_request", default=b"")
 """The id of the current request, in its task and in the threads that work for it."""
@@ -130,7 +140,10 @@ def _shorten(record: logging.LogRecord) -> bool:
 
 
 class _TextFormatter(logging.Formatter):
-    """Formats messages for people."""
+    """Formats messages for people: each as one line, which nothing from outside can add to or hide.
+
+    The lines of a traceback are indented, so that no text in it looks like a message.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s %(name)s%(of_request)s: %(message)s")
@@ -138,7 +151,11 @@ class _TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         request = getattr(record, "request_id", "")
         record.of_request = f" (request {request})" if request else ""
-        return super().format(record)
+        message, *trace = super().format(record).split("\n")
+        return "\n".join([message, *(f"  {visible(line)}" for line in trace)])
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 (logging's name)
+        return visible(super().formatMessage(record).rstrip("\n"))
 
 
 class _JsonFormatter(logging.Formatter):

@@ -4,6 +4,8 @@ import json
 import logging
 import re
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -132,6 +134,36 @@ def test_arguments_and_tracebacks_are_redacted() -> None:
     text = "\n".join(lines)
     assert CANARY not in text
     assert "KeyError: '[hidden]'" in text
+
+
+FORGED = "2026-11-29 00:00:00,000 WARNING rinofs.server: forged"
+CONTROLS = [f"\n{FORGED}", f"\r{FORGED}", "\x1b[31m", "\x9b31m", "\0", "\u2028", "\u202e", "\x85", "\ud800"]
+LOGGING = """
+import json, logging, sys
+from rinofs.server.logs import configure_logging
+configure_logging("info")
+for text in json.load(sys.stdin):
+    logging.getLogger("rinofs.server").warning("POST %s failed\\n", text)
+    try:
+        raise ValueError(text)
+    except ValueError:
+        logging.getLogger("uvicorn.error").exception("GET %s failed", text)
+"""
+
+
+def test_text_from_outside_adds_no_line_and_controls_no_terminal() -> None:
+    texts = json.dumps([f"a{text}b" for text in CONTROLS])
+    command = [sys.executable, "-c", LOGGING]
+    done = subprocess.run(command, input=texts.encode(), capture_output=True, check=True)
+    written = done.stderr.decode()
+    assert all(character == "\n" or character.isprintable() for character in written)
+    messages = [line.split(" ", 2)[2] for line in written.split("\n")[:-1] if not line.startswith("  ")]
+    assert [line.partition(": ")[0] for line in messages] == [
+        "WARNING rinofs.server",
+        "ERROR uvicorn.error",
+    ] * len(CONTROLS)
+    assert all(line.endswith("b failed") for line in messages)
+    assert written.count("ValueError: a") == len(CONTROLS)
 
 
 @pytest.mark.parametrize("form", ["text", "json"])

@@ -344,6 +344,35 @@ def test_if_range(server: http.client.HTTPConnection, condition: str, status: in
     assert (answer.status, answer.body) == ((206, b"23") if status == 206 else (200, b"0123456789"))
 
 
+@pytest.mark.parametrize(
+    "date",
+    [
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 99999999999999999999 Jan 2020 00:00:00 GMT",
+        "Mon, 01 Jan 2020 99999999999999999999:00:00 GMT",
+        "Mon, 01 Jan 2020 00:00:00 +999999999999999999",
+        "Mon, 01 Jan 2020 00:00:00 -999999999999999999",
+        f"Mon, 01 Jan {'9' * 5000} 00:00:00 GMT",
+        "Mon, 31 Feb 2020 00:00:00 GMT",
+        "01 Jan",
+        ",",
+    ],
+)
+def test_dates_that_cannot_be_are_ignored(server: http.client.HTTPConnection, date: str) -> None:
+    for method in ("GET", "POST"):
+        for header in ("If_Unmodified_Since", "If_Modified_Since"):
+            assert ask(server, "/digests/small", method, **{header: date}).status == 200
+    assert ask(server, "/digests/small", Range="bytes=2-3", If_Range=date).status == 200
+
+
+@pytest.mark.parametrize("date", ["Mon, 01 Jan 0001 00:00:00 +2359", "Mon, 31 Dec 9999 23:59:59 -2359"])
+def test_dates_at_the_ends_of_time_are_compared(server: http.client.HTTPConnection, date: str) -> None:
+    later = "9999" in date
+    assert ask(server, "/digests/small", If_Unmodified_Since=date).status == (200 if later else 412)
+    assert ask(server, "/digests/small", If_Modified_Since=date).status == (304 if later else 200)
+    assert ask(server, "/digests/small", Range="bytes=2-3", If_Range=date).status == 200
+
+
 def test_if_range_by_a_date_that_may_name_two_versions(server: http.client.HTTPConnection) -> None:
     date = format_datetime(datetime.now(UTC), usegmt=True)
     assert ask(server, "/fresh/small", Range="bytes=2-3", If_Range=date).status == 200
