@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from rinofs.server.budgets import CLIENT_GONE
 from rinofs.server.catalog.database import Database
+from rinofs.server.catalog.sqlite.transactions import driver_of
 from rinofs.server.errors import ApiError, BadRequest, Conflict, Unavailable
 
 if TYPE_CHECKING:
@@ -152,6 +153,80 @@ def test_a_failed_commit_is_told_to_all_and_leaves_nothing(database: Database, p
     with database.write() as connection:
         add(connection, 4)
     assert numbers(path) == [4]
+
+
+REFUSED = {
+    "rollback to": {(sqlite3.SQLITE_SAVEPOINT, "ROLLBACK")},
+    "release": {(sqlite3.SQLITE_SAVEPOINT, "RELEASE")},
+    "both": {(sqlite3.SQLITE_SAVEPOINT, "ROLLBACK"), (sqlite3.SQLITE_SAVEPOINT, "RELEASE")},
+    "rollback too": {(sqlite3.SQLITE_SAVEPOINT, "ROLLBACK"), (sqlite3.SQLITE_TRANSACTION, "ROLLBACK")},
+}
+
+
+def refuse(connection: Connection, refused: set[tuple[int, str]]) -> None:
+    """Have SQLite refuse to end a savepoint or a transaction in some ways, each once."""
+    left = set(refused)
+
+    def authorize(action: int, what: str | None, *_: str | None) -> int:
+        if (action, what) not in left:
+            return sqlite3.SQLITE_OK
+        left.discard((action, what or ""))
+        return sqlite3.SQLITE_DENY
+
+    driver_of(connection).set_authorizer(authorize)
+
+
+@pytest.mark.parametrize("refused", REFUSED)
+@pytest.mark.parametrize("error", [None, ZeroDivisionError(), Conflict("taken")])
+def test_one_that_cannot_be_ended_is_not_committed_by_halves(
+    database: Database, path: Path, refused: str, error: Exception | None
+) -> None:
+    queue = Queue(database)
+    told = []
+    for number in (1, 2):
+        try:
+            with database.write() as connection:
+                add(connection, 10 * number)
+                if number == 1:
+                    queue.join_in(11)
+                    refuse(connection, REFUSED[refused])
+                    if error is not None:
+                        raise error
+            told.append("committed")
+        except (ApiError, ZeroDivisionError) as failed:
+            told.append(type(failed).__name__)
+        queue.join()
+    stored = numbers(path)
+    for number, answer in ((10, told[0]), (11, queue.told[11]), (20, told[1])):
+        assert (number in stored) == (answer == "committed"), (number, answer, stored)
+    assert told[1] == "committed"
+    if error is not None:
+        assert told[0] != "committed"
+
+
+@pytest.mark.parametrize("refused", REFUSED)
+def test_all_in_a_batch_are_told_if_one_of_them_cannot_be_taken_back(
+    database: Database, path: Path, refused: str
+) -> None:
+    queue = Queue(database)
+    first: list[str] = []
+    try:
+        with database.write() as connection:
+            add(connection, 1)
+            queue.join_in(2, raises=Conflict("taken"))
+            queue.join_in(3)
+            refuse(connection, REFUSED[refused])
+        first.append("committed")
+    except ApiError as error:
+        first.append(type(error).__name__)
+    queue.join()
+    stored = numbers(path)
+    for number, answer in ((1, first[0]), *queue.told.items()):
+        assert (number in stored) == (answer == "committed"), (number, answer, stored)
+    assert queue.told[2] != "committed"
+    with database.write() as connection:
+        add(connection, 4)
+    assert 4 in numbers(path)
 
 
 def test_a_commit_that_was_left_to_one_who_gave_up_is_made_all_the_same(path: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -147,10 +147,13 @@ class GroupCommit:
     def close(self) -> None:
         """Close the connection."""
         with self._turn:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection.engine.dispose()
-                self._connection = None
+            self._close()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection.engine.dispose()
+            self._connection = None
 
     def _take_turn(self) -> None:
         with self._counting:
@@ -176,14 +179,22 @@ class GroupCommit:
         driver.execute("SAVEPOINT this")
         try:
             yield
+            driver.execute("RELEASE this")
         except BaseException as error:
+            failure: BaseException = error
             if driver.in_transaction:
-                driver.execute("ROLLBACK TO this")
-                driver.execute("RELEASE this")
-            else:  # if the disk is full, SQLite rolls back everything
-                self._end(batch, error)
+                try:
+                    driver.execute("ROLLBACK TO this")
+                    driver.execute("RELEASE this")
+                except sqlite3.Error as refused:
+                    failure = refused
+                else:
+                    raise
+            # It cannot be undone alone, and must not be committed by halves. If the disk is full, SQLite has
+            # rolled back everything already.
+            self._roll_back(driver)
+            self._end(batch, failure)
             raise
-        driver.execute("RELEASE this")
 
     def _commit(self, batch: _Batch) -> None:
         assert self._connection is not None
@@ -193,12 +204,19 @@ class GroupCommit:
             driver.execute("COMMIT")
         except sqlite3.Error as error:
             failure = error
-            if driver.in_transaction:
-                with suppress(sqlite3.Error):
-                    driver.execute("ROLLBACK")
+            self._roll_back(driver)
         else:
             self.made += 1
         self._end(batch, failure)
+
+    def _roll_back(self, driver: sqlite3.Connection) -> None:
+        if driver.in_transaction:
+            try:
+                driver.execute("ROLLBACK")
+            except sqlite3.Error:
+                assert self._connection is not None
+                self._connection.invalidate()  # it is closed, which rolls back as well
+                self._close()
 
     def _end(self, batch: _Batch, failure: BaseException | None) -> None:
         self._batch = None
