@@ -151,15 +151,15 @@ class Listings(Generic[Entry]):
         """Cache an entry from a response."""
         with self._lock:
             if moment.changes == self._changes:
-                self._note_alias(path)
                 self._single[path] = _Dated(self._clock(), moment.number, entry)
+                self._note_alias(path)
 
     def keep_children(self, path: str, entries: Mapping[str, Entry], moment: Moment) -> None:
         """Cache the complete listing of a folder, by path."""
         with self._lock:
             if moment.changes == self._changes and len(entries) < MAX_LISTED:
-                self._note_alias(path)
                 self._listed[path] = _Dated(self._clock(), moment.number, dict(entries))
+                self._note_alias(path)
 
     def put(self, path: str, entry: Entry) -> None:
         """Record an entry that this process created or changed."""
@@ -213,8 +213,13 @@ class Listings(Generic[Entry]):
         self._aliases.clear()
 
     def _note_alias(self, path: str) -> None:
-        if self._is_alias(path):
-            self._aliases.add(path)
+        if not self._is_alias(path):
+            return
+        self._aliases.add(path)
+        if len(self._aliases) > 2 * (len(self._single) + len(self._listed)):  # most were evicted
+            self._aliases = {
+                alias for alias in self._aliases if alias in self._single or alias in self._listed
+            }
 
     def _change(self, path: str) -> bool:
         """Count a change. If it was made by an alias, clear the cache and return True."""

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from typing import TYPE_CHECKING
+
+from rinofs.fs import listings as module
 from rinofs.fs.listings import Known, Listings
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def _listings() -> tuple[Listings[int], list[float]]:
@@ -73,3 +80,32 @@ def test_a_moment_allows_only_what_was_asked_for_since() -> None:
     listings.put("e", 3)
     assert listings.get("a/b", since) == Known(2)
     assert listings.get("e", since) == Known(3)
+
+
+def test_aliases_take_no_more_memory_than_what_is_kept_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_SINGLE", 200)
+    monkeypatch.setattr(module, "MAX_LISTED", 200)
+    listings, _ = _listings()
+    held = []
+    tracemalloc.start()
+    try:
+        for number in range(20_000):
+            if number in {2_000, 19_999}:
+                held.append(tracemalloc.get_traced_memory()[0])
+            listings.keep(f"@{number}", number, listings.moment())
+            listings.keep_children(f"@{number}/folder", {}, listings.moment())
+    finally:
+        tracemalloc.stop()
+    assert held[1] < 2 * held[0]
+
+
+def test_a_change_forgets_all_aliases_that_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_SINGLE", 20)
+    listings, _ = _listings()
+    paths = [f"@{number}" for number in range(500)]
+    for number, path in enumerate(paths):
+        listings.keep(path, number, listings.moment())
+        listings.keep_children(f"{path}/folder", {f"{path}/folder/x": 1}, listings.moment())
+    assert any(listings.get(path, 10) for path in paths)
+    listings.put("a", 1)
+    assert not any(listings.get(path, 10) or listings.children(f"{path}/folder", 10) for path in paths)
