@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeAlias, TypeVar
 
 from cachetools import LRUCache
 
+from rinofs.errors import (
+    ConnectionFailedError,
+    ContentMismatchError,
+    DeadlineError,
+    ProtocolError,
+    UnavailableError,
+)
 from rinofs.fs.process import after_fork_in_child
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 Entry = TypeVar("Entry")
+
+_UNKNOWN = ConnectionFailedError, ContentMismatchError, DeadlineError, ProtocolError, UnavailableError
 
 MAX_LISTED = 100_000
 """Maximum number of entries in all listings."""
@@ -200,6 +210,17 @@ class Listings(Generic[Entry]):
                 return
             self._listed.pop(_parent(path), None)
             self._drop(lambda key: key == path or key.startswith(f"{path}/"))
+
+    @contextmanager
+    def changing(self, *paths: str) -> Iterator[None]:
+        """Forget paths and what is around them if it stays unknown whether they changed."""
+        try:
+            yield
+        except BaseException as error:
+            if not isinstance(error, Exception) or isinstance(error, _UNKNOWN):
+                for path in {path.partition("/")[0] for path in paths}:  # folders may be new, too
+                    self.forget(path)
+            raise
 
     def clear(self) -> None:
         """Clear the cache."""

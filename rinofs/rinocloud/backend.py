@@ -269,7 +269,8 @@ class RinocloudBackend(Backend):
             raise NotAllowedError("this is the current version; rm deletes the file", self.url(path))
         if version_id not in record.versions:
             raise NotFoundError(f"there is no version {version_id}; see versions()", self.url(path))
-        self._changes.prune(version_id, self.url(path))
+        with self.listings.changing(path):
+            self._changes.prune(version_id, self.url(path))
         self.listings.forget(path)
 
     def ukey(self, path: str) -> str:
@@ -285,11 +286,13 @@ class RinocloudBackend(Backend):
 
     def send(self, upload: Upload) -> None:
         """Store a content at a path."""
-        self._uploader.send(upload)
+        with self.listings.changing(upload.path):
+            self._uploader.send(upload)
 
     def append(self, path: str, data: bytes) -> bool:
         """Append on the server, for servers without conditional requests; they accept text only."""
-        return self._uploader.append(path, data)
+        with self.listings.changing(path):
+            return self._uploader.append(path, data)
 
     def write_small(self) -> WriteBundle | None:
         """Return a function that stores several small files with one request; None if the server cannot."""
@@ -297,17 +300,19 @@ class RinocloudBackend(Backend):
 
     def make_folder(self, path: str, *, exist_ok: bool) -> None:
         """Create a folder and its parents."""
-        self._changes.make_folder(path, self.change_age, exist_ok=exist_ok)
+        with self.listings.changing(path):
+            self._changes.make_folder(path, self.change_age, exist_ok=exist_ok)
 
     def delete(self, paths: Sequence[str], *, recursive: bool) -> None:
         """Delete all of the paths, or none if one does not exist."""
-        left = self._deletable(paths, self.change_age, recursive)
-        try:
-            self._changes.delete(left)
-        except (NotFoundError, ConflictError):
-            # Others changed something right after it was looked up. What does not exist now is an error.
-            left = self._deletable(list(left), self.listings.moment(), recursive)
-            self._changes.delete(left)
+        with self.listings.changing(*paths):
+            left = self._deletable(paths, self.change_age, recursive)
+            try:
+                self._changes.delete(left)
+            except (NotFoundError, ConflictError):
+                # Others changed something right after it was looked up. What does not exist now is an error.
+                left = self._deletable(list(left), self.listings.moment(), recursive)
+                self._changes.delete(left)
 
     def _deletable(self, paths: Sequence[str], age: Age, recursive: bool) -> dict[str, Record]:
         deletable: dict[str, Record] = {}
@@ -326,12 +331,14 @@ class RinocloudBackend(Backend):
 
     def copy(self, source: str, target: str) -> bool:
         """Copy on the server; False if it cannot."""
-        return self._retry_if_stale(self._moves.copy, source, target)
+        with self.listings.changing(target):
+            return self._retry_if_stale(self._moves.copy, source, target)
 
     def move(self, source: str, target: str) -> bool:
         """Move on the server; False if it cannot."""
         self.refuse_earlier(source)
-        return self._retry_if_stale(self._moves.move, source, target)
+        with self.listings.changing(source, target):
+            return self._retry_if_stale(self._moves.move, source, target)
 
     def refuse_earlier(self, path: str) -> None:
         """Raise NotAllowedError if the path is an earlier version."""

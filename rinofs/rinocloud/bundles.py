@@ -77,12 +77,13 @@ class Bundles:
     def _send(self, uploads: Sequence[Upload]) -> list[bool]:
         """Store contents in memory; returns which were stored. The others must be sent one by one."""
         targets = [self._target(upload.path) for upload in uploads]
-        records = self._stored(uploads, targets)
-        if records is None:
-            return [False] * len(uploads)  # sending each on its own raises its specific error
         going = [one.path for one, target in zip(uploads, targets, strict=True) if target]
-        for path, record in zip(going, records, strict=True):
-            self._uploader.remember(path, record)
+        with self._listings.changing(*going):
+            records = self._stored(uploads, targets)
+            if records is None:
+                return [False] * len(uploads)  # sending each on its own raises its specific error
+            for path, record in zip(going, records, strict=True):
+                self._uploader.remember(path, record)
         return [target is not None for target in targets]
 
     def _stored(self, uploads: Sequence[Upload], targets: Sequence[Target | None]) -> list[Record] | None:

@@ -129,7 +129,7 @@ class Metadata:
             if not self._client.features.has(RinocloudExtension.EXACT):
                 self._backend.refuse_earlier(path)  # the server could change the current object instead
             try:
-                with self._object_locks.of(record.id):
+                with self._object_locks.of(record.id), self._listings.changing(path):
                     return self._remember(path, record, change(record))
             except (NotFoundError, ConflictError):
                 if moment is None:
