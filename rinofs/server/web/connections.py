@@ -315,11 +315,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         if len(self.pipeline) >= MOST_PIPELINED:
             raise PipelineTooLongError  # earlier requests get their responses, then the connection is closed
+        super().on_headers_complete()  # fails for a target that is no URL
         self._in_body = True
         self.all_connections.busy(self)
         self._body_bytes = self._beside_body = self._seen_bytes = self._window_bytes = 0
         self._seen_at = self._window_at = self.loop.time()
-        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Count the bytes of the body."""

@@ -275,6 +275,8 @@ def test_heads_without_an_end_are_cut_off(server: LiveServer, start: bytes) -> N
         HEAD + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         HEAD + b"Bad Name: x\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET http://localhost HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET http://localhost[/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n",
     ],
 )
 def test_what_is_no_http_is_refused(server: LiveServer, head: bytes) -> None:
@@ -282,6 +284,11 @@ def test_what_is_no_http_is_refused(server: LiveServer, head: bytes) -> None:
         client.sendall(head)
         answer = received(client)
     assert answer.startswith(b"HTTP/1.1 4")
+    with connected(server) as client:
+        client.sendall(HEAD + b"\r\n")
+        assert client.recv(65536).startswith(b"HTTP/1.1 200 ")
+        client.sendall(head)
+        assert received(client).startswith(b"HTTP/1.1 4")
     assert requests.get(f"{server.endpoint_url}/health", timeout=10).status_code == 200
 
 
