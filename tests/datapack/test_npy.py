@@ -113,10 +113,72 @@ def test_files_from_the_field() -> None:
 def test_integers_that_lose_digits(tmp_path: Path) -> None:
     array = np.array([(1700000000000000001, 0.5)], [("stamp", "<i8"), ("x", "<f8")])
     np.save(tmp_path / "a.npy", array)
-    with pytest.warns(DataWarning, match="integers of the field 'stamp'.*lose digits"):
+    with pytest.warns(DataWarning, match="integers beside floats of the field 'stamp'.*lose digits"):
         xr.open_dataset(tmp_path / "a.npy", engine="datapack")
     np.save(tmp_path / "b.npy", array.astype([("stamp", "<i8"), ("x", "<i8")]))
     assert int(opened(tmp_path / "b.npy")[0, 0]) == 1700000000000000001
+
+
+@pytest.mark.parametrize("place", [0, 1, 500, 998, 999])
+@pytest.mark.parametrize("number", [2**53 + 1, -(2**53) - 1, 2**63 - 1])
+def test_integers_that_lose_digits_anywhere_are_told_of(tmp_path: Path, place: int, number: int) -> None:
+    array = np.zeros(1000, [("x", "<f8"), ("n", "<i8")])
+    array["n"][place] = number
+    np.save(tmp_path / "a.npy", array)
+    with pytest.warns(DataWarning, match=r"a\.npy: the integers beside floats of the field 'n'") as told:
+        found = xr.open_dataset(tmp_path / "a.npy", engine="datapack").value[place].values
+    assert found.tolist() == [0, float(number)]
+    assert len(told) == 1
+    exact = array.copy()
+    exact["n"][place] = 2**53
+    np.save(tmp_path / "b.npy", exact)
+    assert opened(tmp_path / "b.npy")[place].values.tolist() == [0, 2**53]
+
+
+UNITS = ["Y", "M", "D", "h", "m", "s", "ms", "us", "ns", "ps"]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+@pytest.mark.parametrize("missing", [0, 1, 2])
+@pytest.mark.parametrize("other", ["f8", "i8", "?"])
+def test_dates_that_are_missing_are_nan(tmp_path: Path, unit: str, missing: int, other: str) -> None:
+    array = np.array([("1970-01-01", 1)] * 3, [("when", f"M8[{unit}]"), ("x", other)])
+    array["when"][missing] = "NaT"
+    np.save(tmp_path / "a.npy", array)
+    with pytest.warns(DataWarning, match="'when' is labelled as a time but does not increase"):
+        found = xr.open_dataset(tmp_path / "a.npy", engine="datapack").value
+    expected = [[np.nan if row == missing else 0, 1] for row in range(3)]
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("unit", ["Y", "M", "D", "s", "ms", "us"])
+@pytest.mark.parametrize("year", ["0001", "0500", "1500", "1677", "2263", "2500", "9990"])
+def test_dates_of_any_century(tmp_path: Path, unit: str, year: str) -> None:
+    step = np.timedelta64(1, unit if unit in {"Y", "M", "D"} else "s")
+    dates = (np.datetime64(year, unit) + np.arange(4) * step).astype(f"M8[{unit}]")
+    array = np.zeros(4, [("when", dates.dtype), ("x", "f8")])
+    array["when"] = dates
+    np.save(tmp_path / "a.npy", array)
+    with pytest.warns(DataWarning, match="'when' is used as the time axis"):
+        data = xr.open_dataset(tmp_path / "a.npy", engine="datapack")
+    assert data.attrs["start_time"] == f"{year}-01-01T00:00:00Z"
+    seconds = dates.astype("M8[s]").astype(np.int64)
+    np.testing.assert_allclose(data.time, seconds - seconds[0], atol=5e-5)
+    with pytest.warns(DataWarning, match="dates of the field 'when' are read as float64, and lose digits"):
+        kept = xr.open_dataset(tmp_path / "a.npy", engine="datapack", time_column=False).value[:, 0]
+    np.testing.assert_allclose(kept, seconds * 1e9, rtol=1e-15)
+
+
+@pytest.mark.parametrize("year", ["10000", "200000", "-0001"])
+def test_dates_that_no_calendar_has_are_refused(tmp_path: Path, year: str) -> None:
+    array = np.array([(year, 1), (year, 2)], [("when", "M8[s]"), ("x", "f8")])
+    array["when"][1] += 1
+    np.save(tmp_path / "a.npy", array)
+    with pytest.raises(InvalidDatapackError, match="'when' are not in the years 1 to 9999"):
+        xr.open_dataset(tmp_path / "a.npy", engine="datapack")
+    with pytest.warns(DataWarning, match="lose digits"):
+        kept = xr.open_dataset(tmp_path / "a.npy", engine="datapack", time_column=False).value
+    assert kept[1, 0] - kept[0, 0] == pytest.approx(1e9, rel=1e-3)
 
 
 STEPS = np.arange(50) * np.timedelta64(10, "ms")

@@ -81,6 +81,14 @@ def test_a_column_is_the_time_if_it_holds_dates(tmp_path: Path, zone: str) -> No
     assert data.attrs["start_time"] == f"2024-02-29T{hour}:00:00.25Z"
 
 
+@pytest.mark.parametrize("year", ["0001", "0999", "1500", "1969", "2262", "2263", "9999"])
+def test_dates_of_any_century_are_times(tmp_path: Path, year: str) -> None:
+    times = [f"{year}-06-01 12:00:{second:02d}" for second in range(4)]
+    data = opened(table(tmp_path / "t.csv", "when", times), warned="is used as the time axis, at 1 Hz")
+    assert data.attrs["start_time"] == f"{year}-06-01T12:00:00Z"
+    np.testing.assert_allclose(data.time, range(4), atol=1e-5)
+
+
 @pytest.mark.parametrize("label", ["x", "index", "distance", "temperature", "timer"])
 def test_numbers_that_increase_are_no_times(tmp_path: Path, label: str) -> None:
     data = opened(table(tmp_path / "t.csv", label, [number / 10 for number in range(20)]), warned=None)

@@ -33,6 +33,7 @@ _LONGEST_HEADER = 1 << 20
 _KEYS = {"descr", "fortran_order", "shape"}
 _EXACT = 2**53
 """Integers up to this are exact as float64."""
+_FIRST, _LAST = -62_135_596_800 * 10**9, 253_402_300_800 * 10**9  # the years 1 and 10,000
 
 
 def npy_samples(handle: FileHandle) -> RawSamples:
@@ -58,12 +59,17 @@ def npy_samples(handle: FileHandle) -> RawSamples:
 
 
 class FieldSamples(RawSamples):
-    """Samples of a structured array, one column for each field; date fields become Unix nanoseconds."""
+    """Samples of a structured array, one column for each field.
+
+    Date fields become Unix nanoseconds, as floats, since only these can be missing.
+    """
 
     def __init__(self, handle: FileHandle, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
         super().__init__(handle, offset, dtype, shape)
         self._columns = self.columns(dtype)
         self._dropped: int | None = None
+        self._label = handle.path
+        self._told: set[str] = set()
         self._describe()
 
     def _describe(self) -> None:
@@ -96,6 +102,7 @@ class FieldSamples(RawSamples):
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Return the samples [start, stop)."""
         columns = self._parts_of(self._raw(start, stop))
+        self._warn_of_lost_digits(columns)
         kept = [column for at, column in enumerate(columns) if at != self._dropped]
         return np.stack([column.astype(self.dtype, copy=False) for column in kept], axis=1)
 
@@ -104,7 +111,7 @@ class FieldSamples(RawSamples):
         found: list[NDArray[Any]] = []
         for name in self._stored.names or ():
             part = records[name].reshape(len(records), int(np.prod(self._stored[name].shape)))
-            part = part.astype("M8[ns]").astype(np.int64) if part.dtype.kind == "M" else part
+            part = _unix_ns(part) if part.dtype.kind == "M" else part
             found += list(part.T)
         return found
 
@@ -137,6 +144,11 @@ class FieldSamples(RawSamples):
         for start in range(0, self.shape[0], step):
             stamps.append(self._parts_of(self._raw(start, min(start + step, self.shape[0])))[column])
         times = times_of(stamps, labels[column], dates=column in dates)
+        if times is not None and times.unix_ns is not None and not _FIRST <= times.unix_ns < _LAST:
+            raise InvalidDatapackError(
+                f"the dates of the field {labels[column]!r} are not in the years 1 to 9999;"
+                " time_column=False keeps it as a channel"
+            )
         store_index(version, "npy", TableIndex(Facts(), [], column, times).to_arrays())
         return column, labels[column], times
 
@@ -146,24 +158,39 @@ class FieldSamples(RawSamples):
         self._describe()
 
     def warn_of_lost_digits(self, label: str) -> None:
-        """Warn of integers that a float cannot represent, according to the first and last record."""
-        kept = [
-            at for at, (_, kind) in enumerate(self._columns) if kind.kind in "iuM" and at != self._dropped
-        ]
-        if self.dtype.kind != "f" or not self.shape[0]:
+        """Warn of integers that a float cannot represent.
+
+        Those of the first and last record are told of at once, others when they are read.
+        """
+        self._label = label
+        if self.shape[0]:
+            for row in (0, self.shape[0] - 1):
+                self._warn_of_lost_digits(self._parts_of(self._raw(row, row + 1)))
+
+    def _warn_of_lost_digits(self, columns: list[NDArray[Any]]) -> None:
+        if self.dtype.kind != "f":
             return
-        ends = [self._parts_of(self._raw(row, row + 1)) for row in (0, self.shape[0] - 1)]
-        for at in kept:
-            if any(abs(int(end[at][0])) > _EXACT for end in ends):
-                name = self._columns[at][0]
-                warn(
-                    label,
-                    f"the integers of the field {name!r} beside floats are read as float64, and lose digits",
-                )
+        for at, (column, (name, kind)) in enumerate(zip(columns, self._columns, strict=True)):
+            if kind.kind not in "iuM" or kind.itemsize < 8 or at == self._dropped or name in self._told:
+                continue
+            if bool(((column > _EXACT) | (column < -_EXACT)).any()):
+                self._told.add(name)
+                what = "dates" if kind.kind == "M" else "integers beside floats"
+                warn(self._label, f"the {what} of the field {name!r} are read as float64, and lose digits")
+
+
+def _unix_ns(dates: NDArray[Any]) -> NDArray[Any]:
+    """Return dates as Unix nanoseconds: floats if one is missing or too far from 1970, else integers."""
+    ns, missing = dates.astype("M8[ns]"), np.isnat(dates)
+    if bool(((ns.astype(dates.dtype) == dates) & ~missing).all()):
+        return ns.astype(np.int64)
+    seconds = dates.astype("M8[s]")
+    rest = (dates - seconds).astype("m8[ns]").astype(np.int64)
+    return np.where(missing, np.nan, seconds.astype(np.int64) * 1e9 + rest)
 
 
 def _of_numbers(kind: np.dtype[Any]) -> np.dtype[Any]:
-    return np.dtype(np.int64) if kind.kind == "M" else kind
+    return np.dtype(np.float64) if kind.kind == "M" else kind
 
 
 def npy_header(handle: FileHandle) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:

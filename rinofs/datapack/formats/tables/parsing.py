@@ -182,7 +182,7 @@ class Parser:
         block = Block(values)
         for column in self.dialect.stamps:
             stamps = [stamp_ns(row[column]) for row in self.dialect.cells(kept)]
-            if None not in stamps:
+            if all(stamp is not None and abs(stamp) < 2**63 for stamp in stamps):
                 block.exact[column] = np.array(stamps, np.int64)
             block.lost.add(column)
         if values.dtype.kind == "f" and _LONG.search(text):

@@ -128,7 +128,7 @@ def iso_of_ns(unix_ns: int) -> str:
     """Return a Unix time in nanoseconds as ISO 8601, without trailing zeros."""
     seconds, rest = divmod(unix_ns, 1_000_000_000)
     fraction = f".{rest:09d}".rstrip("0").rstrip(".")
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{fraction}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None).isoformat()}{fraction}Z"
 
 
 def is_time_label(label: str) -> bool:
