@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
+from click.testing import CliRunner
 
+from rinofs.cli.main import main
 from rinofs.server.maintenance import fsck, gc
 from rinofs.server.services import open_services
 from rinofs.server.settings import ServerSettings
@@ -180,7 +182,7 @@ def test_nothing_is_wrong_with_the_folder(tmp_path: Path) -> None:
     services.close()
 
 
-def test_contents_stay_where_they_are_and_the_same_ones_are_not_stored_again(tmp_path: Path) -> None:
+def test_contents_stay_where_they_are_until_they_are_uploaded_again(tmp_path: Path) -> None:
     data, known = unpacked(tmp_path)
     blobs = data / "blobs"
     before = {path.relative_to(blobs): path.read_bytes() for path in blobs.rglob("*") if path.is_file()}
@@ -195,4 +197,18 @@ def test_contents_stay_where_they_are_and_the_same_ones_are_not_stored_again(tmp
         new = api.file("new", b"new")
         assert gc(server._services).blobs_removed <= 1  # the hourly one may have been there first
     after = {path.relative_to(blobs): path.read_bytes() for path in blobs.rglob("*") if path.is_file()}
-    assert after == {**before, Path("b3", new["blake3"][:2], new["blake3"]): b"new"}
+    replaced = before.pop(Path("contents", record["sha256"][:2], record["sha256"]))
+    uploaded = {again["blake3"]: replaced, new["blake3"]: b"new"}
+    assert after == {**before, **{Path("b3", key[:2], key): content for key, content in uploaded.items()}}
+
+
+def test_a_folder_of_a_later_release_is_refused_and_stays_as_it_is(tmp_path: Path) -> None:
+    open_services(ServerSettings(tmp_path)).close()
+    with sqlite3.connect(tmp_path / "rinofs.sqlite3") as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.close()
+    command = ["admin", "fsck", "--data", str(tmp_path)]
+    refused = CliRunner().invoke(main, command, env={"RINOFS_DATABASE": None})
+    assert refused.exit_code == 2
+    told = refused.stderr
+    assert f"{tmp_path / 'rinofs.sqlite3'}: its schema 9999 is of a later release; upgrade rinofs" in told

@@ -96,12 +96,17 @@ def upgrade(database: Database) -> None:
 
     Raises
     ------
+    UnusableDatabaseError
+        If it is of a later version.
     Unavailable
         If it is locked for too long.
     """
     with database.read() as connection:
-        if is_current(connection):
-            return
+        present = _version(connection)
+    if present == HEAD:
+        return
+    if present is not None and present > HEAD:
+        raise UnusableDatabaseError(f"{database.name}: {_later(present)}")
     if not _make_new(database):
         apply_steps(database)
 
@@ -212,8 +217,12 @@ def schema_problem(connection: Connection) -> str | None:
         found = connection.scalar(select(properties.c.value).where(properties.c.name == _NEEDED))
         needed = found or present
     if needed > HEAD:
-        return f"its schema {present} is of a later release; upgrade rinofs"
+        return _later(present)
     return None
+
+
+def _later(present: str) -> str:
+    return f"its schema {present} is of a later release; upgrade rinofs"
 
 
 def _version(connection: Connection) -> str | None:
