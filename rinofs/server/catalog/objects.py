@@ -25,7 +25,7 @@ from rinofs.server.catalog.records import (
     now,
 )
 from rinofs.server.catalog.sharing.leases import hold_workers
-from rinofs.server.catalog.sharing.locks import add_unless_present, is_dangling, shared
+from rinofs.server.catalog.sharing.locks import add_unless_present, is_duplicate, shared
 from rinofs.server.catalog.tables import blobs, objects
 from rinofs.server.errors import BadRequest, Conflict, NotFound
 
@@ -534,6 +534,8 @@ def refuse_taken(connection: Connection, user: User, parent: int | None, name: s
 
 
 def _taken(name: str, error: IntegrityError | None = None) -> NoReturn:
-    if error is not None and is_dangling(error):  # the owner was removed by another process
+    if error is not None and not is_duplicate(
+        error, objects
+    ):  # such as an owner whom another process removed
         raise error
     raise Conflict(f"name: {name!r} is taken", field="name") from error

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, Connection, Select, Table, TextClause
     from sqlalchemy.exc import IntegrityError
 
-__all__ = ["CHUNK", "add_unless_present", "delete_unlocked", "is_dangling", "put", "shared", "take_turn"]
+__all__ = [
+    "CHUNK",
+    "add_unless_present",
+    "delete_unlocked",
+    "is_dangling",
+    "is_duplicate",
+    "put",
+    "shared",
+    "take_turn",
+]
 
 CHUNK = 1000
 """Rows deleted at a time."""
@@ -83,6 +92,15 @@ def is_dangling(error: IntegrityError) -> bool:
     below = error.orig
     known = {getattr(below, "sqlstate", None), getattr(below, "sqlite_errorname", None)}
     return bool(known & {"23503", "SQLITE_CONSTRAINT_FOREIGNKEY"})
+
+
+def is_duplicate(error: IntegrityError, table: Table) -> bool:
+    """Return whether a row of a table was rejected since another one has its name, by a unique index."""
+    below = error.orig
+    if getattr(below, "sqlite_errorname", None) == "SQLITE_CONSTRAINT_UNIQUE":
+        return f" {table.name}." in str(below)
+    index = str(getattr(getattr(below, "diag", None), "constraint_name", None))
+    return getattr(below, "sqlstate", None) == "23505" and index.startswith(f"uq_{table.name}_")
 
 
 def take_turn(connection: Connection, name: str, moment: float, every: float) -> bool:
