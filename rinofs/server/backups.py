@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from rinofs.server.blobs.disk import path_below, sync_folder
 from rinofs.server.blobs.folders import ContentFolder, keeping_all, only_user, writing
+from rinofs.server.catalog.sharing.machines import refuse_claimed
 from rinofs.server.catalog.sqlite.snapshots import (
     contents_of,
     number_in_objects,
@@ -106,12 +107,13 @@ def back_up(
 
     Raises
     ------
-    BackupError, FolderInUseError, CopyError
+    BackupError, FolderInUseError, CopyError, UnusableDatabaseError
         If the backup cannot be made there.
     """
     data_dir, destination = data_dir.resolve(), destination.resolve()
     if not (data_dir / DATABASE).is_file():
         raise BackupError(f"{data_dir}: not a data folder of `rinofs serve`")
+    refuse_claimed(data_dir / "blobs", data_dir / DATABASE)
     if data_dir == destination or data_dir in destination.parents or destination in data_dir.parents:
         raise BackupError(f"{destination}: the backup must be outside of {data_dir}, and not around it")
     _prepare(destination)

@@ -12,8 +12,14 @@ from rinofs.server.blobs.store import is_object_key
 from rinofs.server.catalog import blob_rows
 from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.migrations import upgrade
-from rinofs.server.catalog.postgres.database_copy import DatabaseCopyError, copy_database
-from rinofs.server.catalog.sharing.machines import Machine, claim_folder
+from rinofs.server.catalog.postgres.database_copy import (
+    UNCHECKED,
+    CopyReport,
+    DatabaseCopyError,
+    copy_database,
+    count_rows,
+)
+from rinofs.server.catalog.sharing.machines import Machine, claim_folder, is_claimed, refuse_foreign
 from rinofs.server.catalog.users.audit import COMMAND_LINE, AuditEvent
 from rinofs.server.errors import ApiError
 from rinofs.server.folder import DATABASE, refuse_unfinished
@@ -27,7 +33,7 @@ if TYPE_CHECKING:
     from rinofs.server.backups import Watcher
     from rinofs.server.blobs.store import BlobStore
     from rinofs.server.catalog.blob_rows import BlobRow
-    from rinofs.server.catalog.postgres.database_copy import CopyReport
+    from rinofs.server.catalog.database import Connection
     from rinofs.server.maintenance import FsckReport
     from rinofs.server.services import Services
 
@@ -129,19 +135,30 @@ def copy_folder(data_dir: Path, url: str, watcher: Watcher) -> CopyReport:
     refuse_unfinished(data_dir)
     if not (data_dir / DATABASE).is_file():
         raise DatabaseCopyError(f"{data_dir}: not a data folder of `rinofs serve`")
-    settings = ServerSettings(data_dir, database_url=url)
+    settings, root, machine = (
+        ServerSettings(data_dir, database_url=url),
+        blobs_folder(data_dir),
+        Machine.here(),
+    )
     with closing(Database(data_dir / DATABASE)) as source, closing(open_database(settings)) as target:
         upgrade(source)
-        with target.write() as connection:  # the folder becomes the one with the database's contents
-            now = target.moment(connection)
-            claim_folder(connection, blobs_folder(data_dir), Machine.here(), now)
-        return copy_database(source, target, watcher)
+        known = target.properties()
+        refuse_foreign(root, known)
+        if UNCHECKED in known and is_claimed(root, known):
+            return CopyReport(count_rows(source), 0)  # only the check is left
+
+        def claim(connection: Connection) -> None:  # from now on, the folder's own database is out of date
+            claim_folder(connection, root, machine, target.moment(connection), copied=True)
+
+        return copy_database(source, target, watcher, claim)
 
 
 def check_copy(data_dir: Path, url: str, report: CopyReport) -> FsckReport:
     """Check a copied database and all contents, and record the copy in its audit log."""
     with closing(open_services(ServerSettings(data_dir, database_url=url))) as services:
+        checked = fsck(services)
         with services.database.write() as connection:
             told = {"action": "copy", "rows": report.rows}
             services.database.note(connection, AuditEvent.ADMIN, None, COMMAND_LINE, **told)
-        return fsck(services)
+        services.database.set_property(UNCHECKED, None)
+        return checked

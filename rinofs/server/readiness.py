@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from anyio import CapacityLimiter, to_thread
 
 from rinofs.server.catalog.migrations import schema_problem
+from rinofs.server.catalog.postgres.database_copy import COPYING
 from rinofs.server.errors import InsufficientStorage
 from rinofs.server.web.responses import error_response, json_response
 
@@ -105,10 +106,13 @@ def _problem(services: Services) -> tuple[str | None, Exception | None]:
     try:
         with services.database.read() as connection:
             problem = schema_problem(connection)
+        copying = services.database.get_property(COPYING) is not None
     except Exception as error:  # noqa: BLE001 (whatever it is, requests would fail too)
         return "the database cannot be used", error
     if problem is not None:
         return "the schema of the database is of another release; restart the server with that release", None
+    if copying:
+        return "another database is being copied into this one; restart the server afterwards", None
     try:
         _try_storage(services)
     except InsufficientStorage:

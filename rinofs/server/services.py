@@ -17,10 +17,16 @@ from rinofs.server.catalog import blob_rows
 from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.datapacks import DatapackStore
 from rinofs.server.catalog.migrations import require_schema
-from rinofs.server.catalog.postgres.database_copy import COPYING
+from rinofs.server.catalog.postgres.database_copy import COPYING, UNFINISHED
 from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
 from rinofs.server.catalog.sharing.leases import DatabaseRegistry
-from rinofs.server.catalog.sharing.machines import Machine, claim_folder, has_folder_contents
+from rinofs.server.catalog.sharing.machines import (
+    Machine,
+    claim_folder,
+    has_folder_contents,
+    refuse_claimed,
+    refuse_foreign,
+)
 from rinofs.server.catalog.store import Store
 from rinofs.server.folder import DATABASE, close_to_others
 
@@ -119,16 +125,18 @@ def open_services(settings: ServerSettings, *, blobs: BlobStore | None = None) -
         If the database does not exist, or does not meet the requirements.
     """
     settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if settings.has_own_database:  # before it is created
+        refuse_claimed(blobs_folder(settings.data_dir), settings.data_dir / DATABASE)
     close_to_others(settings.data_dir, make_database=settings.has_own_database)
     database = open_database(settings)
-    known = database.properties()
-    if COPYING in known:
+    try:
+        known = database.properties()
+        _check_state(settings, database, known)
+    except BaseException:
         database.close()
-        raise UnusableDatabaseError(
-            f"{database.name}: a copy into it was not finished; run `rinofs admin copy` again"
-        )
+        raise
     workers = DatabaseRegistry(database, settings.worker_lease) if database.kind.is_shared else None
-    return Services(
+    opened = Services(
         settings=settings,
         database=database,
         workers=workers,
@@ -139,6 +147,9 @@ def open_services(settings: ServerSettings, *, blobs: BlobStore | None = None) -
         grants=Grants(database),
         blobs=_open_blobs(settings, database, known, workers) if blobs is None else blobs,
     )
+    if workers is not None:
+        workers.join()
+    return opened
 
 
 def open_database(settings: ServerSettings, *, has_tables: bool = True) -> Database:
@@ -156,6 +167,8 @@ def open_database(settings: ServerSettings, *, has_tables: bool = True) -> Datab
     UnusableDatabaseError
         If the database does not exist, or does not meet the requirements.
     """
+    if settings.has_own_database:
+        refuse_claimed(blobs_folder(settings.data_dir), settings.data_dir / DATABASE)
     database = Database(
         settings.database_url or settings.data_dir / DATABASE,
         statement_timeout=settings.statement_timeout,
@@ -169,6 +182,14 @@ def open_database(settings: ServerSettings, *, has_tables: bool = True) -> Datab
         database.close()
         raise
     return database
+
+
+def _check_state(settings: ServerSettings, database: Database, known: Mapping[str, str]) -> None:
+    """Refuse a database that is being filled, and a folder with contents of another database."""
+    if COPYING in known:
+        raise UnusableDatabaseError(f"{database.name}: {UNFINISHED}")
+    if database.kind.is_shared:
+        refuse_foreign(blobs_folder(settings.data_dir), known, settings.data_dir / DATABASE)
 
 
 def _open_blobs(

@@ -19,6 +19,8 @@ from rinofs.server.catalog.database import Database
 from rinofs.server.catalog.postgres import database_copy
 from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
 from rinofs.server.catalog.queries.indexes import FieldIndexes
+from rinofs.server.catalog.sharing.leases import DatabaseRegistry
+from rinofs.server.catalog.sharing.machines import FILE
 from rinofs.server.catalog.tables import datapack_contents, metadata
 from rinofs.server.folder import DATABASE
 from rinofs.server.maintenance import fsck
@@ -127,6 +129,92 @@ def test_interrupted_anywhere_it_continues(tmp_path: Path, url: str, monkeypatch
     assert report.copied < report.rows
     before, after = rows(Database(data / DATABASE)), rows(Database(url))
     assert {name for name in before if before[name] != after[name]} == {"properties"}
+
+
+def test_interrupted_in_the_check_at_its_end_it_continues(tmp_path: Path, url: str) -> None:
+    data, _ = filled(tmp_path)
+    copied = copy_folder(data, url, Interrupting(10**9))
+    code, output, errors = run("--from", data, "--to-database", url, "--json")
+    assert (code, errors) == (0, "")
+    report = json.loads(output)
+    assert (report["rows"], report["copied"], report["problems"]) == (copied.rows, 0, [])
+    code, _, errors = run("--from", data, "--to-database", url)  # this time, nothing was interrupted
+    assert (code, "the database is in use already" in errors) == (1, True)
+
+
+def on(database: str | None, *arguments: str | Path) -> tuple[int, str]:
+    """Run a command with and without the variable that names the database."""
+    environment = {"RINOFS_DATABASE": database}
+    done = CliRunner().invoke(main, [*map(str, arguments)], prog_name="rinofs", env=environment)
+    return done.exit_code, done.stderr
+
+
+def test_the_database_of_a_folder_that_was_copied_is_not_used_again(tmp_path: Path, url: str) -> None:
+    """It does not know what was stored since, which a garbage collection would remove."""
+    data, known = filled(tmp_path)
+    other = postgres.shared().new_database(schema=True)
+    assert run("--from", data, "--to-database", url)[0] == 0
+    with live_server(data_dir=data, configure=lambda made: replace(made, database_url=url)) as server:
+        number = Api(server.endpoint_url, known["api"]).file("since", b"stored since")["id"]
+    for command in (
+        ("admin", "gc", "--data", data),
+        ("admin", "fsck", "--data", data),
+        ("admin", "user", "list", "--data", data),
+        ("admin", "backup", tmp_path / "backup", "--data", data),
+        ("admin", "copy-blobs", "--data", data, "--to", "folder"),
+        ("serve", "--data", data, "--port", "0"),
+    ):
+        code, errors = on(None, *command)
+        assert code in {1, 2}, command
+        assert f"{data / DATABASE}: the contents of this folder belong to a PostgreSQL database" in errors
+        assert str(data / "blobs" / FILE) in errors
+    assert not (tmp_path / "backup" / "backup.json").exists()
+    for command in (
+        ("admin", "gc", "--data", data),
+        ("serve", "--data", data, "--port", "0"),
+        ("admin", "copy", "--from", data),
+    ):
+        code, errors = on(other, *command)
+        assert code == 2, command
+        assert "these contents belong to another PostgreSQL database" in errors
+    assert on(url, "admin", "gc", "--data", data)[0] == 0
+    with live_server(data_dir=data, configure=lambda made: replace(made, database_url=url)) as server:
+        assert Api(server.endpoint_url, known["api"]).content(number) == b"stored since"
+    assert on(url, "admin", "fsck", "--data", data)[0] == 0
+    (data / "blobs" / FILE).unlink()  # that database is given up
+    assert on(None, "admin", "gc", "--data", data)[0] == 0
+    assert on(None, "admin", "fsck", "--data", data)[0] == 0
+    postgres.shared().drop(other)
+
+
+def test_a_folder_is_not_served_with_a_database_that_it_was_not_copied_to(tmp_path: Path, url: str) -> None:
+    data, _ = filled(tmp_path)
+    for command in (("admin", "gc", "--data", data), ("serve", "--data", data, "--port", "0")):
+        code, errors = on(url, *command)
+        assert code == 2
+        assert f"these contents belong to {data / DATABASE}, and would be removed" in errors
+        assert f"`rinofs admin copy --from {data}`" in errors
+    assert on(None, "admin", "gc", "--data", data)[0] == 0
+    assert on(None, "admin", "fsck", "--data", data)[0] == 0
+
+
+def test_no_worker_changes_the_database_during_a_copy(tmp_path: Path, url: str) -> None:
+    data, known = filled(tmp_path)
+
+    def configure(settings: ServerSettings) -> ServerSettings:
+        return replace(settings, database_url=url)
+
+    with live_server(data_dir=tmp_path / "other", configure=configure):
+        code, output, errors = run("--from", data, "--to-database", url)
+        assert (code, output) == (1, "")
+        assert "workers use the database; stop them" in errors
+    with pytest.raises(KeyboardInterrupt):
+        copy_folder(data, url, Interrupting(5))
+    with pytest.raises(UnusableDatabaseError, match="a copy into it was not finished"):
+        DatabaseRegistry(Database(url)).join()
+    assert run("--from", data, "--to-database", url)[0] == 0
+    with live_server(data_dir=data, configure=configure) as server:
+        assert Api(server.endpoint_url, known["api"]).content(known["file"]) == b"third"
 
 
 def with_nul(folder: Path, column: str) -> Path:

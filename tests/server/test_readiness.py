@@ -57,9 +57,15 @@ def no_storage(data: Path) -> Callable[[], None]:
     return repair
 
 
+def being_filled(data: Path) -> Callable[[], None]:
+    statements(data, "INSERT INTO properties VALUES ('copying', '1')")
+    return lambda: statements(data, "DELETE FROM properties WHERE name = 'copying'")
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
+        (being_filled, "another database is being copied into this one"),
         (another_schema, "the schema of the database"),
         (no_schema, "the schema of the database"),
         (no_storage, "the storage of contents cannot be used"),

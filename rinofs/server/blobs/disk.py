@@ -464,7 +464,9 @@ def path_below(key: str) -> str:
 
 def folders_below(path: Path) -> list[Path]:
     """Return the folders that hold contents; others do not belong to the store."""
-    return [one for one in sorted(path.iterdir()) if _FOLDER.fullmatch(one.name) and one.is_dir()]
+    with suppress(FileNotFoundError):  # nothing was stored yet
+        return [one for one in sorted(path.iterdir()) if _FOLDER.fullmatch(one.name) and one.is_dir()]
+    return []
 
 
 def keys_below(root: Path) -> Iterator[str]:

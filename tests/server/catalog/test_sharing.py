@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,7 +40,6 @@ from tests.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from sqlalchemy import Connection
 
@@ -240,6 +241,20 @@ def test_what_contradicts_another_process_may_be_tried_again(database: Database,
     with pytest.raises(Unavailable) as caught, database.write() as connection:
         connection.execute(text("INSERT INTO oauth_refresh_tokens VALUES ('x', 12345, 0)"))
     assert caught.value.headers["Retry-After"]
+
+
+def test_a_number_that_another_process_took_is_not_a_name_that_is_taken(
+    database: Database, ada: User
+) -> None:
+    store = Store(database)
+    store.create_folder(ada, NewObject(None, "a"))
+    with database.write() as connection:
+        connection.execute(text("ALTER SEQUENCE objects_id_seq RESTART"))
+    with pytest.raises(Unavailable):
+        store.create_folder(ada, NewObject(None, "b"))
+    assert store.create_folder(ada, NewObject(None, "b")).name == "b"
+    with pytest.raises(Conflict, match="'b' is taken"), database.write() as connection:
+        objects.add(connection, ada, NewObject(None, "b"), "object")
 
 
 @pytest.mark.parametrize("name", ["ada", "eve"])
@@ -475,6 +490,33 @@ def test_another_folder_is_refused_once_there_are_contents(
             enter(database, tmp_path / wrong, HERE)
     assert not (tmp_path / "c" / FILE).exists()
     enter(database, tmp_path / "b", HERE).close()
+
+
+def test_a_folder_is_marked_durably_before_the_database_relies_on_it(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "data" / "a"
+    folder.mkdir(parents=True)
+    seen: list[object] = []
+    sync, replaced = os.fsync, Path.replace
+
+    def fsync(descriptor: int) -> None:
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        seen.append(path if path.is_dir() else path.read_text())
+        sync(descriptor)
+
+    def replace(self: Path, target: Path) -> Path:
+        seen.append(target)
+        return replaced(self, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(Path, "replace", replace)
+    with database.write() as connection:
+        claim_folder(connection, folder, HERE, 0)
+        mark = (folder / FILE).read_text()
+        assert mark
+        assert seen == [mark, folder / FILE, folder, folder.parent]
+    assert [path.name for path in folder.iterdir()] == [FILE]
 
 
 def test_another_folder_is_refused_while_a_worker_lives(database: Database, tmp_path: Path) -> None:

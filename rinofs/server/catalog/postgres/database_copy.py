@@ -27,23 +27,37 @@ from rinofs.server.catalog.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from sqlalchemy import Connection, Dialect, Row, Select, Table
 
     from rinofs.server.catalog.database import Database
 
-__all__ = ["COPYING", "CopyReport", "CopyWatcher", "DatabaseCopyError", "copy_database"]
+__all__ = [
+    "COPYING",
+    "UNCHECKED",
+    "CopyReport",
+    "CopyWatcher",
+    "DatabaseCopyError",
+    "copy_database",
+    "count_rows",
+]
 
 COPYING = "copying"
 """The property that a database has until a copy into it is complete."""
+
+UNFINISHED = "a copy into it was not finished; run `rinofs admin copy` again"
+"""Why no worker accepts it until then."""
+
+UNCHECKED = "copy_unchecked"
+"""The property that a database has from then on, until everything is checked."""
 
 _ROWS = 2000
 """Maximum rows per batch; a batch is held in memory."""
 _BYTES = 8 * 1024 * 1024
 """Size of the text in a batch, in characters, after which no more rows are added."""
 
-_NOT_COPIED = {properties.name, workers.name}  # each database has its own
+_COPIED = [table for table in metadata.sorted_tables if table not in (properties, workers)]
 _PARENTS = ("parent", "version_of")
 """Columns of `objects` that name other objects, which may come later."""
 
@@ -80,7 +94,9 @@ class CopyReport:
     copied: int
 
 
-def copy_database(source: Database, target: Database, watcher: CopyWatcher) -> CopyReport:
+def copy_database(
+    source: Database, target: Database, watcher: CopyWatcher, claim: Callable[[Connection], None]
+) -> CopyReport:
     """Copy everything, or what an earlier copy lacks; all ids are kept.
 
     Parameters
@@ -91,29 +107,35 @@ def copy_database(source: Database, target: Database, watcher: CopyWatcher) -> C
         A PostgreSQL database with tables; a user without data in it is removed.
     watcher : CopyWatcher
         Receives the progress.
+    claim : callable
+        Called in the transaction that completes the copy, to claim the folder of the contents.
 
     Raises
     ------
     DatabaseCopyError
         If the target holds other data, or the source has changed since an earlier copy began.
     """
-    tables = [table for table in metadata.sorted_tables if table.name not in _NOT_COPIED]
-    with source.read() as connection:
-        total = sum(_count(connection, table) for table in tables)
-    _begin(target, tables)
+    total = count_rows(source)
+    _begin(target)
     watcher.expect(total)
-    copied = sum(_copy_table(source, target, table, watcher) for table in tables)
-    _finish(source, target, tables)
+    copied = sum(_copy_table(source, target, table, watcher) for table in _COPIED)
+    _finish(source, target, claim)
     return CopyReport(total, copied)
 
 
-def _begin(target: Database, tables: Sequence[Table]) -> None:
+def count_rows(source: Database) -> int:
+    """Return the number of rows to copy."""
+    with source.read() as connection:
+        return sum(_count(connection, table) for table in _COPIED)
+
+
+def _begin(target: Database) -> None:
     """Keep servers off the target, and let rows refer to others that are not there yet."""
     with target.rebuild() as connection:
         connection.execute(text(f"LOCK TABLE {properties.name} IN EXCLUSIVE MODE"))
         if connection.scalar(select(properties.c.value).where(properties.c.name == COPYING)) is None:
-            _check_unused(connection)
-            for table in reversed(tables):  # the user that `rinofs admin init` created
+            _check_unused(connection, target.moment(connection))
+            for table in reversed(_COPIED):  # the user that `rinofs admin init` created
                 connection.execute(delete(table))
             connection.execute(insert(properties).values(name=COPYING, value="1"))
         for column in _PARENTS:
@@ -121,7 +143,13 @@ def _begin(target: Database, tables: Sequence[Table]) -> None:
             connection.execute(text(drop))
 
 
-def _check_unused(connection: Connection) -> None:
+def _check_unused(connection: Connection, moment: float) -> None:
+    alive = select(workers.c.name).where(workers.c.fenced.is_(None), workers.c.expires >= int(moment))
+    if connection.scalar(alive) is not None:
+        raise DatabaseCopyError(
+            "workers use the database; stop them, and wait a minute if one was killed: they would change it "
+            "during the copy"
+        )
     present = [
         table.name for table in (objects, datapacks, blobs, oauth_clients) if _count(connection, table)
     ]
@@ -132,7 +160,7 @@ def _check_unused(connection: Connection) -> None:
         )
 
 
-def _finish(source: Database, target: Database, tables: Sequence[Table]) -> None:
+def _finish(source: Database, target: Database, claim: Callable[[Connection], None]) -> None:
     """Make the target a regular database: ids continue from the last one, and all constraints hold again."""
     with source.read() as connection:
         fields = indexes.indexed(connection)
@@ -140,7 +168,7 @@ def _finish(source: Database, target: Database, tables: Sequence[Table]) -> None
         last = dict(map(tuple, numbered))
         kept = connection.execute(select(properties)).all()
     with target.rebuild() as connection:
-        for table in tables:
+        for table in _COPIED:
             if last.get(table.name):
                 _number_from(connection, table, last[table.name])
         for column in _PARENTS:
@@ -153,7 +181,9 @@ def _finish(source: Database, target: Database, tables: Sequence[Table]) -> None
         connection.execute(delete(properties).where(properties.c.name.in_(names)))
         for name, value in kept:
             connection.execute(insert(properties).values(name=name, value=value))
+        connection.execute(insert(properties).values(name=UNCHECKED, value="1"))
         connection.execute(text("ANALYZE"))
+        claim(connection)
 
 
 def _copy_table(source: Database, target: Database, table: Table, watcher: CopyWatcher) -> int:

@@ -19,9 +19,10 @@ from sqlalchemy import delete, insert, or_, select, update
 
 from rinofs.server.blobs.store import is_object_key
 from rinofs.server.catalog.database import kind_of
+from rinofs.server.catalog.postgres.database_copy import COPYING, UNFINISHED
 from rinofs.server.catalog.postgres.driver import UnusableDatabaseError
 from rinofs.server.catalog.sharing.locks import delete_unlocked, put, shared
-from rinofs.server.catalog.tables import workers
+from rinofs.server.catalog.tables import properties, workers
 from rinofs.server.errors import ApiError, Unavailable
 
 if TYPE_CHECKING:
@@ -106,9 +107,24 @@ class DatabaseRegistry:
             self._host, self._claim = host, claim
             self._join()
 
+    def join(self) -> None:
+        """Register this process now, not on first use, so that others know that it is at work.
+
+        Raises
+        ------
+        UnusableDatabaseError
+            If a copy into the database was begun, and is not complete.
+        """
+        with self._lock:
+            if not self._own:
+                self._join()
+
     def _join(self) -> None:
         name = uuid4().hex
         with self._database.write() as connection:
+            # Locked, so that a copy which begins at this moment sees this process, or the other way round.
+            if connection.scalar(_COPYING) is not None:
+                raise UnusableDatabaseError(f"{self._database.name}: {UNFINISHED}")
             moment = self._database.moment(connection)
             if self._claim is not None:
                 self._claim(connection, moment)
@@ -219,9 +235,10 @@ class DatabaseRegistry:
                 self._behind.add(own)  # again: an upload may end in between
                 self._own = ""
         with self._lock:
-            # With a folder, perhaps nothing reads `own`, which would join. It may have failed last time.
-            if self._host is not None and not self._own and not closed:
+            # Perhaps nothing reads `own`, which would join. It may have failed last time.
+            if not self._own and not closed:
                 self._join()
 
 
+_COPYING = select(properties.c.value).where(properties.c.name == COPYING).with_for_update(read=True)
 _LEFT_BEHIND = put(workers, "name", "expires", "fenced", "unlisted", changed=("unlisted",))
