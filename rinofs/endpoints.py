@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from urllib.parse import urlsplit
 
 from rinofs.errors import InvalidOptionError
@@ -67,15 +66,12 @@ def _origin(endpoint_url: str) -> tuple[str, str, int, str]:
         parts, port = urlsplit(""), None
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise InvalidOptionError(
-            f"{_without_userinfo(endpoint_url)!r} is not a valid endpoint; use a URL such as https://rinocloud.com"
+            f"{names.without_login(str(endpoint_url))!r} is not a valid endpoint; use a URL such as https://rinocloud.com"
         )
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise InvalidOptionError("an endpoint URL must not contain a user, password, query or fragment")
     if parts.path.rstrip("/").endswith("/api/1"):
         # With it, the response to every request would be "not found", as if nothing existed.
-        raise InvalidOptionError(f"{endpoint_url!r}: remove /api/1 from the endpoint URL")
+        shown = names.without_login(endpoint_url)
+        raise InvalidOptionError(f"{shown!r}: remove /api/1 from the endpoint URL")
     return parts.scheme, parts.hostname, port or _DEFAULT_PORTS[parts.scheme], parts.path.rstrip("/")
-
-
-def _without_userinfo(endpoint_url: object) -> str:
-    return re.sub(r"//[^/]*@", "//", str(endpoint_url))

@@ -37,6 +37,12 @@ PIPE_CLOSED = 141  # 128 + SIGPIPE
 
 _log = logging.getLogger("rinofs")
 
+# Up to the last @ if the password has a slash, so that what follows the user is no port. The paths of
+# rino:// and others may have an @.
+_LOGIN = re.compile(
+    r"\b(https?|ftps?|sftp|ssh|smb)://(?:[^\s/]*|[^\s/:\[]+:(?!\d*(?:[/\s]|$))\S*)@", re.IGNORECASE
+)
+
 # Raised for a group of commands without a command, which shows the help; other class before click 8.2.
 _NO_ARGUMENTS: tuple[type[click.UsageError], ...] = (
     (click.exceptions.NoArgsIsHelpError,) if hasattr(click.exceptions, "NoArgsIsHelpError") else ()
@@ -165,7 +171,7 @@ _PLAIN_OSERRORS: dict[type[OSError], str] = {
 def complain(line: str) -> None:
     """Write a line to standard error."""
     with contextlib.suppress(OSError):
-        click.echo(f"rinofs: {visible(line)}", err=True)
+        click.echo("rinofs: " + _LOGIN.sub(r"\1://***@", visible(line)), err=True)
 
 
 @contextlib.contextmanager

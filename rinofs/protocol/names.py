@@ -1,8 +1,9 @@
-"""Names of objects and of hosts."""
+"""Names of objects and of hosts, and URLs that are safe to show."""
 
 from __future__ import annotations
 
 import ipaddress
+import re
 import unicodedata
 
 MAX_NAME_LENGTH = 255
@@ -42,6 +43,21 @@ def check_name(name: str) -> None:
             raise InvalidNameError(f"a name must not contain a slash: {name!r}")
         if unicodedata.category(character) in {"Cc", "Cs"}:
             raise InvalidNameError(f"a name must not contain the character {character!r}: {name!r}")
+
+
+def without_login(url: str) -> str:
+    """Return a URL without user and password, for a message about it.
+
+    All up to the last ``@`` is left out: in a malformed URL, a password ends nowhere else.
+
+    Parameters
+    ----------
+    url : str
+        A URL, or what was given in place of one.
+    """
+    scheme = re.match(r"(?:[A-Za-z][A-Za-z0-9+.-]*:)?//", url)
+    begin = scheme[0] if scheme else ""
+    return begin + url.removeprefix(begin).rpartition("@")[2]
 
 
 def is_loopback(host: str) -> bool:

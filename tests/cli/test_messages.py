@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import pickle
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import fsspec
@@ -15,8 +16,6 @@ from rinofs.profiles import Profile, ProfileStore
 from tests.cli.conftest import point_to
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from rinofs.testing import LiveServer
     from tests.cli.conftest import Run
 
@@ -112,6 +111,58 @@ def test_no_server(run: Run, server: LiveServer, monkeypatch: pytest.MonkeyPatch
 def test_https_where_there_is_none(run: Run, server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(monkeypatch, endpoint_url=server.endpoint_url.replace("http:", "https:"))
     assert f"does not speak https: is it {server.endpoint_url}?" in said(run, "ls", "rino://exp1")
+
+
+LOGINS = [
+    "me:s3cret",
+    "s3cret",
+    "me:pa/s3cret",
+    "me:pa?s3cret",
+    "me:pa#s3cret",
+    "me:p@s3cret",
+    "me:[s3cret",
+    "s3cret:",
+]
+NAMING = {
+    "an endpoint": ("ls", "rino://"),
+    "another endpoint": ("ls", "repovizz://"),
+    "a login": ("login", "rino", "--token-stdin", "--endpoint-url", "https://LOGIN@127.0.0.1:1/x"),
+    "a login with a browser": ("login", "repovizz", "--endpoint-url", "https://LOGIN@127.0.0.1:1/x"),
+    "a file": ("cat", "https://LOGIN@127.0.0.1:1/x"),
+    "a file to copy": ("cp", "https://LOGIN@127.0.0.1:1/x", "copy"),
+    "a pack": ("datapack", "import", "https://LOGIN@127.0.0.1:1/x.zip", "copy"),
+    "a database": ("serve", "--data", "data", "--database", "postgresql://LOGIN@127.0.0.1:1/x"),
+    "a store": ("serve", "--data", "data", "--blobs", "s3://LOGIN@bucket/x"),
+    "the address of a store": ("admin", "check-storage", "s3://bucket/x"),
+    "a program": ("admin", "client", "add", "x", "--redirect-uri", "https://LOGIN@h/", "--data", "data"),
+}
+
+
+@pytest.mark.parametrize("login", LOGINS)
+@pytest.mark.parametrize("naming", NAMING)
+def test_no_message_shows_the_login_in_a_url(
+    run: Run, server: LiveServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, naming: str, login: str
+) -> None:
+    """Also not where the URL is malformed since the password is not percent-encoded."""
+    monkeypatch.chdir(tmp_path)
+    Path("data").mkdir(mode=0o700)
+    url = f"https://{login}@127.0.0.1:1/x"
+    for name in ("rino", "repovizz"):
+        monkeypatch.setitem(conf, name, {"endpoint_url": url, "token": "t"})
+    for name, value in (("ENDPOINT_URL", url), ("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("PGPASSFILE", "none")
+    result = run(*(argument.replace("LOGIN", login) for argument in NAMING[naming]))
+    assert result.exit_code != 0
+    assert result.stderr.startswith("rinofs: ")
+    assert "s3cret" not in result.output
+
+
+@pytest.mark.parametrize(
+    "url", ["rino://a:b@c/x", "rino://@987654", "https://127.0.0.1:1/a@b", "https://[::1]:1/a@b"]
+)
+def test_a_path_with_such_a_sign_is_shown(run: Run, server: LiveServer, url: str) -> None:
+    assert said(run, "cat", url).startswith(url)
 
 
 def test_an_endpoint_that_is_too_long(run: Run, server: LiveServer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from rinofs.cli.credentials import read_secret
+from rinofs.endpoints import check_endpoint
 from rinofs.errors import visible
 from rinofs.profiles import DEFAULT_PROFILE, Profile, ProfileStore, check_profile_name
 
@@ -53,6 +54,7 @@ def rino(
     from rinofs.rinocloud.login import CLIENT_ID, account_of, log_in
 
     check_profile_name(profile)
+    check_endpoint(endpoint_url)
     password_file, token_file = (
         _one_place("password", password_file, password_stdin),
         _one_place("token", token_file, token_stdin),

@@ -27,6 +27,7 @@ from rinofs.http.connection.response import Response, is_web_page, web_page_mess
 from rinofs.http.session.redirects import MAX_REDIRECTS, REDIRECTS, origin, redirect_target
 from rinofs.http.session.retry import UnreadableError, broken, next_pause, refused
 from rinofs.http.session.shared import SessionState
+from rinofs.protocol.names import without_login
 
 if TYPE_CHECKING:
     import requests
@@ -326,7 +327,7 @@ def _checked_endpoint(endpoint_url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         raise InvalidOptionError(
-            f"endpoint_url {excerpt(endpoint_url)!r} is not an http or https URL"
+            f"endpoint_url {excerpt(without_login(endpoint_url))!r} is not an http or https URL"
         ) from None
     if parts.username is not None or parts.password is not None:
         raise InvalidOptionError("endpoint_url must not contain a login; pass a token")

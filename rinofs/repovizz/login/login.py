@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from rinofs.credentials import digest_of
-from rinofs.endpoints import same_endpoint
+from rinofs.endpoints import check_endpoint, same_endpoint
 from rinofs.errors import AuthenticationError, CredentialsError, InvalidOptionError
 from rinofs.http.session.session import HttpSession
 from rinofs.http.session.shared import StaticAuth
@@ -40,7 +40,10 @@ def find_client(
     ------
     CredentialsError
         If there is none.
+    InvalidOptionError
+        If the endpoint is not the URL of a server.
     """
+    check_endpoint(endpoint_url)
     if client_id is None:
         stored = ProfileStore().load("repovizz", profile)
         if stored is None or stored.client_id is None or not same_endpoint(stored.endpoint_url, endpoint_url):

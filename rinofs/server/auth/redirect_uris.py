@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import SplitResult, urlsplit
 
-from rinofs.protocol.names import is_loopback
+from rinofs.protocol.names import is_loopback, without_login
 from rinofs.server.errors import BadRequest
 
 __all__ = ["SHOW_TOKEN", "check_redirect_uri", "policy_source"]
@@ -65,4 +65,4 @@ def policy_source(uri: str) -> str:
 
 
 def _refusal(uri: str, reason: str) -> BadRequest:
-    return BadRequest(f"redirect_uri: {uri!r} cannot be used: {reason}", field="redirect_uri")
+    return BadRequest(f"redirect_uri: {without_login(uri)!r} cannot be used: {reason}", field="redirect_uri")

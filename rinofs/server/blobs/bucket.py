@@ -20,7 +20,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from rinofs.protocol.names import is_loopback
+from rinofs.protocol.names import is_loopback, without_login
 from rinofs.server.blobs.store import BucketError
 from rinofs.server.errors import InsufficientStorage, Unavailable, count_failure
 
@@ -258,11 +258,11 @@ def parse_url(url: str) -> tuple[str, str]:
     BucketError
         If it is not one. The message never repeats a user or a password from the URL.
     """
-    parts = urlsplit(url)
+    parts = urlsplit(without_login(url))
     expected = "expected s3://BUCKET or s3://BUCKET/PREFIX"
     if parts.scheme != "s3":
         raise BucketError(f"{parts.scheme or 'no scheme'}: unknown kind of store; {expected}")
-    if parts.username is not None or parts.password is not None or parts.query or parts.fragment:
+    if "@" in url or parts.query or parts.fragment:
         raise BucketError(
             f"s3://{parts.hostname}: the URL has more than a bucket and a prefix; {expected}, "
             "and give the key of the store by AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -287,9 +287,13 @@ def endpoint_url() -> str:
     name, address = next(((name, os.environ[name]) for name in names if os.environ.get(name)), ("", ""))
     if not address:
         return ""
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        is_valid = parts.port != 0 and "@" not in address
+    except ValueError:
+        parts, is_valid = urlsplit(""), False
     shown = f"{parts.scheme}://{parts.hostname}"
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username is not None:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or not is_valid:
         raise BucketError(f"{name}: expected an address such as https://s3.example.org")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise BucketError(

@@ -79,6 +79,10 @@ def parse_url(url: str | URL) -> URL:
         raise UnusableDatabaseError(
             "the URL of the database is not postgresql://USER@HOST:PORT/NAME"
         ) from None
+    if "@" in (parsed.host or ""):
+        raise UnusableDatabaseError(
+            "the user and the password in the URL of the database must be percent-encoded: write %40 for @"
+        )
     return parsed.set(drivername="postgresql+psycopg")
 
 
