@@ -5,31 +5,32 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
+    from types import MethodType
 
 Value = TypeVar("Value")
 
 
-_methods: set[weakref.ref[Any]] = set()
+# By object, one method of each. A `WeakMethod` with a callback fails while Python exits.
+_methods: weakref.WeakKeyDictionary[object, Callable[[Any], None]] = weakref.WeakKeyDictionary()
 
 
 def after_fork_in_child(method: Callable[[], None]) -> None:
-    """Register a bound method to be called in the child after every fork, as long as its object exists.
+    """Register a method to be called in the child after every fork, as long as its object exists.
 
     A lock that another thread holds during the fork would never be released in the child
     (https://docs.python.org/3/library/os.html#os.fork).
     """
-    _methods.add(weakref.WeakMethod(method, _methods.discard))
+    bound = cast("MethodType", method)
+    _methods[bound.__self__] = bound.__func__
 
 
 def _call_methods() -> None:
-    for reference in list(_methods):
-        method = reference()
-        if method is not None:
-            method()
+    for owner, method in list(_methods.items()):
+        method(owner)
 
 
 if hasattr(os, "register_at_fork"):
