@@ -25,7 +25,7 @@ def few_threads(count: int, *names: str, error: type[Exception] = RuntimeError) 
 
     def limited(thread: threading.Thread) -> None:
         nonlocal left
-        if thread.name in (names or OWN):
+        if thread.name.partition("_")[0] in (names or OWN):  # an executor numbers its own
             with lock:
                 left -= 1
                 if left < 0:

@@ -38,8 +38,10 @@ class TokenUses:
         with self._lock:
             self._pending[token] = moment
             if self._thread is None:
-                self._thread = threading.Thread(target=self._write_all, name="rinofs-token-uses", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._write_all, name="rinofs-token-uses", daemon=True)
+                with suppress(RuntimeError):  # the system allows no more threads: the next use tries again
+                    thread.start()
+                    self._thread = thread
 
     def flush(self) -> None:
         """Wait until everything is written."""

@@ -112,9 +112,11 @@ class _FreedMemory:
         """Schedule the return of freed memory, unless it is already scheduled."""
         with self._lock:
             if self._timer is None and self._trim is not None:
-                self._timer = threading.Timer(_TRIMMED_AFTER, self._return)
-                self._timer.daemon = True
-                self._timer.start()
+                timer = threading.Timer(_TRIMMED_AFTER, self._return)
+                timer.daemon = True
+                with suppress(RuntimeError):  # the system allows no more threads: the next use tries again
+                    timer.start()
+                    self._timer = timer
 
     def _return(self) -> None:
         with self._lock:

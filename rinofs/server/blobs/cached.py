@@ -277,7 +277,8 @@ class CachedBlobStore:
         if (start, stop) == (0, size):
             return self._filling(reader, key, size)
         if self._was_read(key, stop - start) >= size:
-            self._threads.submit(self._fill, key, size)
+            with suppress(RuntimeError):  # the system allows no more threads: the next read tries again
+                self._threads.submit(self._fill, key, size)
         return reader
 
     def local_path(self, key: str) -> Path | None:

@@ -423,7 +423,11 @@ class S3BlobStore:
         """Start to read a range if the memory budget allows it; `forget_ahead` frees its share."""
         if not self._room_ahead.acquire(blocking=False):
             return None
-        return self._threads.submit(self.read, key, size, start, stop)
+        try:
+            return self._threads.submit(self.read, key, size, start, stop)
+        except RuntimeError:  # the system allows no more threads
+            self._room_ahead.release()
+            return None
 
     def forget_ahead(self, ahead: Future[memoryview]) -> None:
         """Cancel a read started by `read_ahead`, and allow another one."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
 from rinofs.protocol.extensions import RINOCLOUD_EXTENSIONS
+from rinofs.server.auth import token_uses
 from rinofs.testing import live_server
+from tests.few_threads import few_threads
 from tests.server.browsing import Browser, Program
 from tests.server.client import Api
-from tests.waiting import soon
+from tests.waiting import soon, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -208,3 +212,17 @@ def test_the_published_api_has_none_of_it(endpoint: str) -> None:
         answer = api.post(f"users/{endpoint}", {"name": "n", "id": 1})
         assert answer.status_code == 404
         assert RINOCLOUD_EXTENSIONS not in answer.headers
+
+
+def test_uses_are_recorded_when_the_system_allows_a_thread_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    recorded: dict[int, int] = {}
+    database: Any = SimpleNamespace(write=nullcontext)
+    monkeypatch.setattr(token_uses, "note_uses", lambda _connection, used: recorded.update(used))
+    uses = token_uses.TokenUses(database)
+    with few_threads(0, "rinofs-token-uses") as refused:
+        uses.note(1, 10)
+        uses.note(2, 20)
+        uses.flush()
+    assert refused
+    uses.note(3, 30)
+    wait_until(lambda: recorded == {1: 10, 2: 20, 3: 30})

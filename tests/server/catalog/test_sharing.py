@@ -35,6 +35,7 @@ from rinofs.server.errors import Conflict, NotFound, Unavailable
 from rinofs.server.maintenance import gc, gc_in_turn
 from rinofs.server.services import open_services
 from rinofs.server.settings import ServerSettings
+from tests.few_threads import few_threads
 from tests.postgres import shared
 from tests.waiting import wait_until
 
@@ -116,6 +117,20 @@ def test_a_worker_with_a_folder_joins_again_after_a_failure(database: Database) 
     wait_until(is_registered)
     registry.close()
     assert len(tries) == 3
+
+
+def test_a_worker_that_could_not_start_to_renew_its_lease_joins_again(database: Database) -> None:
+    registry = DatabaseRegistry(database, lease=0.4)
+    with few_threads(0, "rinofs-lease"), pytest.raises(RuntimeError):
+        _ = registry.own
+
+    def expires() -> int:
+        with database.read() as connection:
+            return connection.scalars(select(table.c.expires).where(table.c.name == registry.own)).one()
+
+    first = expires()
+    wait_until(lambda: expires() > first)
+    registry.close()
 
 
 def test_what_two_owners_store_at_once_has_one_row(database: Database, ada: User, bob: User) -> None:

@@ -133,10 +133,11 @@ class DatabaseRegistry:
             delete_unlocked(connection, workers, *ended)
             row = {"name": name, "host": self._host, "expires": self._expires(moment)}
             connection.execute(insert(workers).values(row))
-        self._own = name
         if self._thread is None:
-            self._thread = threading.Thread(target=self._renew, name="rinofs-lease", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._renew, name="rinofs-lease", daemon=True)
+            thread.start()  # if the system allows no more threads, the next use joins under another name
+            self._thread = thread
+        self._own = name
 
     def gone(self) -> Iterator[str]:
         """Yield the processes that no longer add contents, and may have left some.
