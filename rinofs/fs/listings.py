@@ -66,6 +66,17 @@ class _Dated(Generic[Entry]):
     value: Entry
 
 
+@contextmanager
+def unsure(forget: Callable[[], object]) -> Iterator[None]:
+    """Call a function if a change ends with an error, or an interrupt, that leaves its outcome open."""
+    try:
+        yield
+    except BaseException as error:
+        if not isinstance(error, Exception) or isinstance(error, _UNKNOWN):
+            forget()
+        raise
+
+
 class Listings(Generic[Entry]):
     """Cache entries and listings for all filesystem objects of one endpoint and user.
 
@@ -214,13 +225,13 @@ class Listings(Generic[Entry]):
     @contextmanager
     def changing(self, *paths: str) -> Iterator[None]:
         """Forget paths and what is around them if it stays unknown whether they changed."""
-        try:
+
+        def forget() -> None:
+            for path in {path.partition("/")[0] for path in paths}:  # folders may be new, too
+                self.forget(path)
+
+        with unsure(forget):
             yield
-        except BaseException as error:
-            if not isinstance(error, Exception) or isinstance(error, _UNKNOWN):
-                for path in {path.partition("/")[0] for path in paths}:  # folders may be new, too
-                    self.forget(path)
-            raise
 
     def clear(self) -> None:
         """Clear the cache."""

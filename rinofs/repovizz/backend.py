@@ -21,6 +21,7 @@ from rinofs.fs.backend import Backend, Pinned, reraise
 from rinofs.fs.blocks import shared_blocks
 from rinofs.fs.files.reader import SMALL, MemorySource, RemoteSource
 from rinofs.fs.instances import shared_session
+from rinofs.fs.listings import unsure
 from rinofs.fs.process import Registry
 from rinofs.http.content.content import open_content
 from rinofs.http.content.verify import Verifier
@@ -229,23 +230,28 @@ class RepovizzBackend(Backend):
 
     def send(self, upload: Upload) -> None:
         """Store a content in its node, creating the datapack and containers."""
-        self._uploader.send(upload, self._options.listing_age)
+        with unsure(self.cache.forget):
+            self._uploader.send(upload, self._options.listing_age)
 
     def make_folder(self, path: str, *, exist_ok: bool) -> None:
         """Create a datapack or container, and its parents."""
-        self._changes.make_folder(path, self._options.listing_age, exist_ok=exist_ok)
+        with unsure(self.cache.forget):
+            self._changes.make_folder(path, self._options.listing_age, exist_ok=exist_ok)
 
     def delete(self, paths: Sequence[str], *, recursive: bool) -> None:
         """Remove datapacks and nodes; all of them, or none if one does not exist."""
-        self._changes.delete(paths, self._options.listing_age, recursive=recursive)
+        with unsure(self.cache.forget):
+            self._changes.delete(paths, self._options.listing_age, recursive=recursive)
 
     def copy(self, source: str, target: str) -> bool:
         """Copy a node within its datapack; False if the target is in another one."""
-        return self._changes.copy(source, target, self._options.listing_age)
+        with unsure(self.cache.forget):
+            return self._changes.copy(source, target, self._options.listing_age)
 
     def move(self, source: str, target: str) -> bool:
         """Move a node within its datapack, or rename a datapack; False if they are in two datapacks."""
-        return self._changes.move(source, target, self._options.listing_age)
+        with unsure(self.cache.forget):
+            return self._changes.move(source, target, self._options.listing_age)
 
 
 @dataclass(frozen=True, slots=True)
