@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 import warnings
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -278,6 +279,25 @@ def test_changes_on_the_way_leave_nothing_out(fs: RinoFileSystem, runs: list[str
         fs.set_metadata(info["name"], {"done": True})
         done.append(info["name"])
     assert done == runs
+
+
+@pytest.mark.usefixtures("pages_of_5")
+@pytest.mark.parametrize("folder", ["", "exp"])
+@pytest.mark.parametrize("written", range(5))
+def test_files_that_are_written_on_the_way_are_found_once(
+    options: dict[str, Any], runs: list[str], folder: str, written: int
+) -> None:
+    fs, other = (RinoFileSystem(**options, skip_instance_cache=True) for _ in range(2))
+    chance = random.Random(written)
+    expected = [path for path in fs.find("") if path.startswith(folder)]
+    found = []
+    for info in fs.query(folder, type="file"):
+        found.append(info["name"])
+        # The first time each that was found, later some, found or not: all get larger ids.
+        changed = [info["name"]] if written == 0 else chance.sample(expected, written)
+        for path in changed if len(found) <= len(expected) else ():
+            other.pipe_file(path, f"{len(found)}".encode())
+    assert sorted(found) == expected
 
 
 LIMITS = [

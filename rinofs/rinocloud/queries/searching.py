@@ -92,8 +92,9 @@ class Searcher:
     ) -> Iterator[list[Record]]:
         """Yield the matching records, each once, in pages of at most `limit`.
 
-        Sorted by id, each page continues after the last id, so changes in between do no harm. The embedded
-        server sorts by id by default; others are asked to. Other orders use offsets.
+        Sorted by id, each page continues after the last id, so changes in between do no harm. A file that is
+        written meanwhile gets a larger id; it is known by the earlier one, which its record names. The server
+        of rinofs sorts by id by default; others are asked to. Other orders use offsets.
         """
         seen: set[int] = set()
         last = 0
@@ -107,8 +108,8 @@ class Searcher:
             records = self._client.query(body, label).records
             fresh = [record for record in records if record.id not in seen]
             if fresh:
-                yield fresh
                 seen.update(record.id for record in fresh)
+                yield [record for record in fresh if seen.isdisjoint(record.versions)]
             # Only the embedded server is known to return as many records as requested.
             if not records or (self._is_extended() and len(records) < size) or not (fresh or by_id):
                 return
