@@ -6,12 +6,15 @@ import email
 import email.policy
 import hashlib
 import json
+import threading
 from base64 import b64encode
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from rinofs.protocol.digests import parse_repr_digest
+from rinofs.server.api.rinocloud import bundles
 from rinofs.testing import LiveServer, live_server
 from tests.server.client import Api, Files
 
@@ -335,6 +338,34 @@ def test_a_bundle_has_its_bounds(more: Api) -> None:
         refused = more.post("files/download_many", {"paths": paths})
         assert refused.status_code == 400, paths
         assert refused.json()["error"].startswith("path")
+
+
+LONG_PATHS = {
+    "many names": [["a"] * 1000] * 200,
+    "many names in a path": [["a"] * 200_000],
+    "a long name": [["\u00e4" * 150_000]],
+    "long names": [["\u00e4" * 255]] * 256,
+}
+
+
+@pytest.mark.parametrize("paths", LONG_PATHS.values(), ids=LONG_PATHS)
+def test_long_paths_of_a_bundle_do_not_keep_the_event_loop(
+    more: Api, paths: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: set[threading.Thread] = set()
+
+    def noting(name: str, safe: str) -> str:
+        used.add(threading.current_thread())
+        return quote(name, safe=safe)
+
+    monkeypatch.setattr(bundles, "quote", noting)
+    more.post("files/download_many", {"paths": [["nothing to read"]]})
+    (loop,) = used
+    used.clear()
+    answer = more.post("files/download_many", {"paths": paths})
+    assert answer.content.count(b"rinocloud-api-alone") == len(paths)
+    assert used
+    assert loop not in used
 
 
 def test_the_published_api_has_no_bundle() -> None:

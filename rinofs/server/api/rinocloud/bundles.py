@@ -46,6 +46,10 @@ _OF_CONTENT = ("size", *DIGESTS)
 
 MAX_AT_ONCE = 32
 """Maximum number of contents to read in the event loop, while other requests wait."""
+NAMES_AT_ONCE = 2048
+"""Maximum number of names in all paths of a request that is read and answered in the event loop."""
+CHARACTERS_AT_ONCE = 32 * 1024
+"""Maximum number of characters of these names."""
 FETCHED_AT_ONCE = 8
 """Number of contents that a request fetches from an object store at a time: most of it is waiting."""
 
@@ -58,13 +62,26 @@ async def download_many(call: Call) -> Response:
     paths = fields.get("paths")
     if not isinstance(paths, list) or not 0 < len(paths) <= MAX_BUNDLE_DOWNLOAD:
         raise BadRequest(f"paths: a list of 1 to {MAX_BUNDLE_DOWNLOAD} paths is expected", field="paths")
-    wanted = [path_of(path) for path in paths]
+    few = _are_few(paths)
+    wanted = _wanted(paths) if few else await call.work(partial(_wanted, paths))
     records = await call.find_many(wanted)
     boundary = secrets.token_hex(16)
-    body = _at_once(call, wanted, records, boundary)
+    body = _at_once(call, wanted, records, boundary) if few else None
     if body is None:
         body = await call.run_in_thread(_answer, call, wanted, records, boundary)
     return Response(body, media_type=f"multipart/mixed; boundary={boundary}")
+
+
+def _are_few(paths: Sequence[object]) -> bool:
+    """Return whether paths that are not checked yet are handled faster than a thread is found for them."""
+    listed = [path if isinstance(path, list) else [path] for path in paths]
+    if sum(map(len, listed)) > NAMES_AT_ONCE:
+        return False
+    return sum(len(name) for path in listed for name in path if isinstance(name, str)) <= CHARACTERS_AT_ONCE
+
+
+def _wanted(paths: Sequence[object]) -> list[list[str]]:
+    return [path_of(path) for path in paths]
 
 
 def _at_once(
