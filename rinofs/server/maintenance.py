@@ -21,7 +21,7 @@ from rinofs.server.errors import ApiError
 if TYPE_CHECKING:
     import threading
 
-    from rinofs.server.blobs.store import Digests
+    from rinofs.server.blobs.store import Digests, Verified
     from rinofs.server.catalog.blob_rows import BlobRow
     from rinofs.server.catalog.database import Database
     from rinofs.server.services import Services
@@ -149,22 +149,57 @@ def fsck(services: Services) -> FsckReport:
     datapacks, found = integrity.check_datapacks(services.database)
     problems += found
     blobs = size = filled = merged = 0
-    for row in blob_rows.all_rows(services.database):
-        read = services.blobs.verify(row.key)
+    damaged: list[tuple[BlobRow, Verified]] = []
+    for row, read in map(partial(_verified, services), blob_rows.all_rows(services.database)):
         blobs += 1
         size += read.found.size
+        if read.problem_of(blake3=row.blake3, sha256=row.sha256) is not None:
+            damaged.append((row, read))
+            continue
         problems += integrity.check_content(services.database, row, read)
-        if read.problem_of(blake3=row.blake3, sha256=row.sha256) is None and None in {row.blake3, row.sha256}:
+        if None in {row.blake3, row.sha256}:
             other = blob_rows.fill(services.database, row, read.found)
             filled += other is None
             merged += other is not None and _merge(services, row, other, read.found)
+    for row, read in damaged:  # now that all digests are known
+        if _merge_into_whole(services, row):
+            merged += 1
+        else:
+            problems += integrity.check_content(services.database, row, read)
     return FsckReport(objects, datapacks, blobs, size, tuple(problems), filled, merged)
 
 
+def _verified(services: Services, row: BlobRow) -> tuple[BlobRow, Verified]:
+    """Read a content, under the key that its row has by then: it may be moved meanwhile."""
+    while True:
+        read = services.blobs.verify(row.key)
+        if read.problem_of(blake3=row.blake3, sha256=row.sha256) is None:
+            return row, read
+        present = blob_rows.row_of(services.database, row.id)
+        if present is None or present.key == row.key:
+            return row, read
+        row = present
+
+
 def _merge(services: Services, row: BlobRow, other: BlobRow, found: Digests) -> bool:
-    """Merge two rows of the same content into one whose content is intact."""
+    """Merge two rows of the same content, one of which is intact, into one whose content is intact."""
     whole = services.blobs.verify(other.key).problem_of(blake3=other.blake3, sha256=other.sha256) is None
     kept, given_up = (other, row) if whole else (row, other)
+    return _merge_into(services, kept, given_up, found)
+
+
+def _merge_into_whole(services: Services, row: BlobRow) -> bool:
+    """Merge the row of a damaged content into another row of the same content, if that is intact."""
+    other = None if row.sha256 is None else blob_rows.stored_again(services.database, row)
+    if other is None:
+        return False
+    read = services.blobs.verify(other.key)
+    if read.problem_of(blake3=other.blake3, sha256=row.sha256) is not None:
+        return False
+    return _merge_into(services, other, row, read.found)
+
+
+def _merge_into(services: Services, kept: BlobRow, given_up: BlobRow, found: Digests) -> bool:
     with services.blobs.keep(kept.key, kept.size) as there:
         if not there or not blob_rows.merge(services.database, kept, given_up, found):
             return False

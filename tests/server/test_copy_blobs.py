@@ -14,16 +14,19 @@ from click.testing import CliRunner
 from rinofs.cli.main import main
 from rinofs.server.blobs.bucket import Bucket
 from rinofs.server.catalog.records import NewObject
-from rinofs.server.maintenance import fsck
+from rinofs.server.maintenance import fsck, gc
 from rinofs.server.moving import move_contents
 from rinofs.server.services import open_services
 from rinofs.server.settings import ServerSettings
 from tests.breaking import Interrupting
 from tests.forkserver import server_process
+from tests.server.catalog.test_blob_rows import read, stored_before
+from tests.server.catalog.test_blob_rows import store as upload
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rinofs.server.blobs.store import Verified
     from rinofs.server.services import Services
     from rinofs.testing import ServerProcess
 
@@ -116,6 +119,64 @@ def test_a_damaged_content_stays_where_it_is(s3_url: str, tmp_path: Path) -> Non
     assert "is damaged; `rinofs admin fsck` tells what it belongs to" in report.problems[0]
     services.close()
     assert [size for _, size, _ in Bucket(s3_url).objects("c")] == [4]
+
+
+def opened(data: Path, blobs_url: str) -> Services:
+    return open_services(ServerSettings(data, blobs_url=blobs_url, gc_delay=0))
+
+
+def test_a_content_that_was_stored_twice_is_merged_on_the_way_back(s3_url: str, tmp_path: Path) -> None:
+    """By an earlier release, and by this one, which did not know the SHA-256 of a large upload."""
+    services = open_services(ServerSettings(tmp_path))
+    user = services.accounts.add_user("ada")
+    before = stored_before(services, user, "before", CONTENTS["f3"])
+    records = [before, *services.store.copy(user, [before.id], None, "copy")]
+    records.append(upload(services, user, "again", CONTENTS["f3"]))
+    assert before.blob != records[-1].blob
+    services.close()
+    for url, to_objects, moved in (
+        (s3_url, True, 2),
+        ("folder", False, 2),
+        (s3_url, True, 1),
+        ("folder", False, 1),
+    ):
+        services = opened(tmp_path, url)
+        report = move_contents(services, Interrupting(10**9), to_objects=to_objects)
+        assert (report.moved, report.left, report.problems) == (moved, 0, ())
+        gc(services)
+        found = [services.store.get(user, record.id) for record in records]
+        assert {read(services, record) for record in found} == {CONTENTS["f3"]}
+        checked = fsck(services) if moved == 1 else None
+        services.close()
+    assert checked is not None
+    assert (checked.problems, checked.blobs_merged) == ((), 0)
+    assert len({record.blob for record in found}) == in_folder(tmp_path) == 1
+    assert list(Bucket(s3_url).objects("c")) == []
+
+
+@pytest.mark.parametrize("to_objects", [True, False])
+def test_a_check_reports_nothing_that_is_moved_meanwhile(
+    s3_url: str, tmp_path: Path, to_objects: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = open_services(ServerSettings(tmp_path, blobs_url=None if to_objects else s3_url))
+    store(services, CONTENTS)
+    services.close()
+    services = opened(tmp_path, s3_url if to_objects else "folder")
+    verify, moved = services.blobs.verify, list[int]()
+
+    def verified(key: str) -> Verified:
+        if not moved:  # all rows are known to the check by now
+            moved.append(move_contents(services, Interrupting(10**9), to_objects=to_objects).moved)
+            assert gc(services).blobs_removed == len(CONTENTS)
+        return verify(key)
+
+    monkeypatch.setattr(services.blobs, "verify", verified)
+    report = fsck(services)
+    assert (report.problems, report.blobs_checked, moved) == ((), len(CONTENTS), [len(CONTENTS)])
+    key = services.store.get(services.accounts.user("ada"), ("f2",)).key
+    services.blobs.remove([key], lambda _: set())
+    assert [problem.startswith(f"content {key} ") for problem in fsck(services).problems] == [True]
+    services.close()
 
 
 def store(services: Services, contents: dict[str, bytes]) -> None:

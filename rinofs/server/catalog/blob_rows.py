@@ -171,6 +171,8 @@ def size_of(database: Database, *, in_objects: bool) -> int:
 def move(database: Database, row: BlobRow, blob: Blob) -> bool:
     """Change the key of a content to another one, under which all of it is stored.
 
+    If another row has that key, which is a content that was stored twice, the two are merged.
+
     Returns
     -------
     bool
@@ -178,6 +180,9 @@ def move(database: Database, row: BlobRow, blob: Blob) -> bool:
     """
     with database.write() as connection:
         hold_workers(connection, [blob.key])
+        other = connection.execute(select(*_COLUMNS).where(blobs.c.key == blob.key)).one_or_none()
+        if other is not None:
+            return _merge(connection, BlobRow(*other), row, blob)
         same = (blobs.c.id == row.id) & (blobs.c.key == row.key)
         changed = connection.execute(update(blobs).where(same).values(key=blob.key))
         if changed.rowcount:
@@ -204,6 +209,21 @@ def all_rows(database: Database) -> Iterator[BlobRow]:
             return
         yield from rows
         last = rows[-1].id
+
+
+def row_of(database: Database, number: int) -> BlobRow | None:
+    """Return the row of a content as it is now; None if it is gone."""
+    with database.read() as connection:
+        row = connection.execute(select(*_COLUMNS).where(blobs.c.id == number)).one_or_none()
+    return None if row is None else BlobRow(*row)
+
+
+def stored_again(database: Database, row: BlobRow) -> BlobRow | None:
+    """Return another row of the same content, by its SHA-256; None if there is none."""
+    same = select(*_COLUMNS).where(blobs.c.sha256 == row.sha256, blobs.c.id != row.id).limit(1)
+    with database.read() as connection:
+        other = connection.execute(same).one_or_none()
+    return None if other is None else BlobRow(*other)
 
 
 def without_sha256(database: Database, passed_over: Collection[int] = ()) -> BlobRow | None:
@@ -277,14 +297,18 @@ def merge(database: Database, kept: BlobRow, given_up: BlobRow, found: Digests) 
         Whether the rows were still as given; otherwise nothing is changed.
     """
     with database.write() as connection:
-        wanted = select(*_COLUMNS).where(blobs.c.id.in_([kept.id, given_up.id])).order_by(blobs.c.id)
-        if {BlobRow(*row) for row in connection.execute(wanted.with_for_update())} != {kept, given_up}:
-            return False
-        for column in BLOB_REFERENCES:
-            table = column.table
-            connection.execute(update(table).where(column == given_up.id).values({column.name: kept.id}))
-        connection.execute(delete(blobs).where(blobs.c.id == given_up.id))
-        doom(connection, [given_up.key])
-        known = {"blake3": found.blake3, "sha256": found.sha256}
-        connection.execute(update(blobs).where(blobs.c.id == kept.id).values(known))
+        return _merge(connection, kept, given_up, found)
+
+
+def _merge(connection: Connection, kept: BlobRow, given_up: BlobRow, found: Digests) -> bool:
+    wanted = select(*_COLUMNS).where(blobs.c.id.in_([kept.id, given_up.id])).order_by(blobs.c.id)
+    if {BlobRow(*row) for row in connection.execute(wanted.with_for_update())} != {kept, given_up}:
+        return False
+    for column in BLOB_REFERENCES:
+        table = column.table
+        connection.execute(update(table).where(column == given_up.id).values({column.name: kept.id}))
+    connection.execute(delete(blobs).where(blobs.c.id == given_up.id))
+    doom(connection, [given_up.key])
+    known = {"blake3": found.blake3, "sha256": found.sha256}
+    connection.execute(update(blobs).where(blobs.c.id == kept.id).values(known))
     return True
