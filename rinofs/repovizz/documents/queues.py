@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from rinofs.repovizz.records import Datapack
 
 
+_PATIENCE = 0.2  # seconds until a wait checks again, in case an interrupt kept it from being notified
+
+
 class Job:
     """An edit that a thread waits for.
 
@@ -60,7 +63,7 @@ class _Queue:
     def __init__(self) -> None:
         self.waiting: list[Job] = []
         self.editing = False
-        self.uploads = 0
+        self.uploads: set[object] = set()
         self.users = 0
 
 
@@ -72,12 +75,13 @@ class Queues:
         after_fork_in_child(self._start_empty)
 
     def _start_empty(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)  # an interrupt can leave `with` this one locked
         self._queues: dict[str, _Queue] = {}
 
     @contextmanager
     def _queue(self, identifier: str) -> Iterator[_Queue]:
-        with self._changed:
+        with self._lock:
             queue = self._queues.setdefault(identifier, _Queue())
             queue.users += 1
             try:
@@ -92,29 +96,32 @@ class Queues:
         """Block edits by this process while a content is stored, which changes the document."""
         with self._queue(identifier) as queue:
             while queue.editing or queue.waiting:
-                self._changed.wait()
-            queue.uploads += 1
-            self._changed.release()
+                self._changed.wait(_PATIENCE)
+            upload = object()
+            queue.uploads.add(upload)
             try:
+                self._lock.release()
                 yield
             finally:
-                self._changed.acquire()
-                queue.uploads -= 1
-                self._changed.notify_all()
+                try:
+                    queue.uploads.discard(upload)  # first: an interrupt may come at any call
+                finally:
+                    self._lock.acquire()
+                    self._changed.notify_all()
 
     @contextmanager
     def alone(self, identifier: str) -> Iterator[None]:
         """Block edits and uploads by this process."""
         with self._queue(identifier) as queue:
             while queue.editing or queue.uploads:
-                self._changed.wait()
+                self._changed.wait(_PATIENCE)
             queue.editing = True
-            self._changed.release()
             try:
+                self._lock.release()
                 yield
             finally:
-                self._changed.acquire()
-                queue.editing = False
+                queue.editing = False  # first: an interrupt may come at any call
+                self._lock.acquire()
                 self._changed.notify_all()
 
     def work(self, identifier: str, job: Job, commit: Callable[[list[Job]], None]) -> None:
@@ -130,19 +137,26 @@ class Queues:
             Carries out several edits with one request; called without holding a lock.
         """
         with self._queue(identifier) as queue:
-            queue.waiting.append(job)
-            while (queue.editing or queue.uploads) and not job.done:
-                self._changed.wait()
+            try:
+                queue.waiting.append(job)
+                while (queue.editing or queue.uploads) and not job.done:
+                    self._changed.wait(_PATIENCE)
+            except BaseException:
+                # Interrupted: nobody may be left to carry it out, and uploads wait for all edits.
+                queue.waiting = [other for other in queue.waiting if other is not job]
+                raise
             if job.done:
                 return
             queue.editing = True
             batch, queue.waiting = queue.waiting, []
-            self._changed.release()
+            if job not in batch:  # the thread that took it was interrupted before it began
+                batch.append(job)
             try:
+                self._lock.release()
                 _do(commit, batch)
             finally:
-                self._changed.acquire()
-                queue.editing = False
+                queue.editing = False  # first: an interrupt may come at any call
+                self._lock.acquire()
                 self._changed.notify_all()
 
 
