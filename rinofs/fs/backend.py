@@ -287,6 +287,22 @@ class Backend(Protocol):
             If a path is a folder and `recursive` is false.
         """
 
+    def delete_empty(self, path: str) -> bool:
+        """Delete a folder, unless something is in it; raises as `list_folder` does.
+
+        Here, what others store in it between the two requests is deleted too.
+
+        Returns
+        -------
+        bool
+            False if something is in it.
+        """
+        self.forget(path)
+        if self.list_folder(path):
+            return False
+        self.delete([path], recursive=True)
+        return True
+
     def copy(self, source: str, target: str) -> bool:  # noqa: ARG002 - for services that can
         """Copy on the server: a file, replacing one at the target, or a folder to a path that does not exist.
 

@@ -70,13 +70,8 @@ class Changing:
 
     def rmdir(self, path: str) -> None:
         """Remove an empty folder; raises OSError if it is not empty."""
-        if not self._is_empty(path):
+        if not self._backend.delete_empty(path):
             raise OSError(errno.ENOTEMPTY, "the folder is not empty", self._url(path))
-        self._backend.delete([path], recursive=True)
-
-    def _is_empty(self, path: str) -> bool:
-        self._backend.forget(path)
-        return not self._backend.list_folder(path)
 
     def rm_file(self, path: str) -> None:
         """Remove a file, or an empty folder."""
@@ -95,8 +90,7 @@ class Changing:
         folders = {path for path, info in below.items() if self._is_folder(path, info)}
         self._backend.delete([path for path in below if path not in folders], recursive=False)
         for folder in sorted(folders, reverse=True):
-            if self._is_empty(folder):
-                self._backend.delete([folder], recursive=True)
+            self._backend.delete_empty(folder)
 
     def _is_folder(self, path: str, info: Info | None) -> bool:
         return self._browser.is_folder(path) if info is None else info["type"] == "directory"

@@ -80,6 +80,8 @@ class RinocloudExtension(StrEnum):
     ``sha256`` may be filled in later."""
     NAMES = "names"
     """`children` can leave out everything but ids, names, types and parents."""
+    EMPTY = "empty"
+    """`delete` accepts ``empty``: a folder is deleted only if nothing is in it."""
     DIRECT = "direct"
     """`direct` answers where in an object store a content can be read for some minutes. Named only by servers
     that keep contents in one."""

@@ -306,15 +306,15 @@ class RinocloudBackend(Backend):
     def delete(self, paths: Sequence[str], *, recursive: bool) -> None:
         """Delete all of the paths, or none if one does not exist."""
         with self.listings.changing(*paths):
-            left = self._deletable(paths, self.change_age, recursive)
+            left = self._deletable(paths, self.change_age, recursive=recursive)
             try:
                 self._changes.delete(left)
             except (NotFoundError, ConflictError):
                 # Others changed something right after it was looked up. What does not exist now is an error.
-                left = self._deletable(list(left), self.listings.moment(), recursive)
+                left = self._deletable(list(left), self.listings.moment(), recursive=recursive)
                 self._changes.delete(left)
 
-    def _deletable(self, paths: Sequence[str], age: Age, recursive: bool) -> dict[str, Record]:
+    def _deletable(self, paths: Sequence[str], age: Age, *, recursive: bool) -> dict[str, Record]:
         deletable: dict[str, Record] = {}
         for path, record in self.resolver.records(paths, age, self.options.max_concurrency).items():
             if record is None:
@@ -328,6 +328,20 @@ class RinocloudBackend(Backend):
                 )
             deletable[path] = record
         return deletable
+
+    def delete_empty(self, path: str) -> bool:
+        """Delete a folder, unless something is in it."""
+        found = self._deletable([path], self.change_age, recursive=True) if path else {}
+        if not found or not self.client.features.has(RinocloudExtension.EMPTY):
+            return super().delete_empty(path)
+        if found[path].type != "directory":
+            raise NotADirectoryError(errno.ENOTDIR, "not a folder", self.url(path))
+        try:
+            with self.listings.changing(path):
+                self._changes.delete(found, empty=True)
+        except ConflictError:
+            return False
+        return True
 
     def copy(self, source: str, target: str) -> bool:
         """Copy on the server; False if it cannot."""

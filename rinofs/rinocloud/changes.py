@@ -95,18 +95,22 @@ class Changes:
         except ConflictError:
             raise unknown from None  # the first request may have created it
 
-    def delete(self, found: dict[str, Record]) -> None:
+    def delete(self, found: dict[str, Record], *, empty: bool = False) -> None:
         """Delete objects, and folders with all their contents, with one request unless they are very many.
 
         Parameters
         ----------
         found : dict
             Records by path; those that are deleted are removed from it.
+        empty : bool
+            Whether to delete folders only if they are empty, if the server can check that.
 
         Raises
         ------
         NotFoundError
             If one that is left no longer exists; then none of the same request was deleted.
+        ConflictError
+            If one is an earlier version by now, or not empty; likewise.
         """
         # Deleting a folder deletes its contents, which then would not be found.
         tops = [path for path in sorted(found) if not _above(path) & found.keys()]
@@ -117,16 +121,16 @@ class Changes:
         label = self._url(tops[0]) if len(tops) == 1 else f"{self._url(tops[0])} and {len(tops) - 1} more"
         for start in range(0, len(tops), DELETED_AT_ONCE):
             chunk = tops[start : start + DELETED_AT_ONCE]
-            self.delete_by_id([found[path].id for path in chunk], label)
+            self._delete_by_id([found[path].id for path in chunk], label, empty=empty)
             for path in chunk:
                 self._listings.removed(path, tree=found.pop(path).type == "directory")
 
-    def delete_by_id(self, ids: Sequence[int], label: str) -> None:
+    def _delete_by_id(self, ids: Sequence[int], label: str, *, empty: bool) -> None:
         """Delete objects with one request; with more only if its response is lost."""
         left, unknown = ids, False
         for tries_left in reversed(range(DELETE_TRIES)):
             try:
-                self._client.delete(left, label)
+                self._client.delete(left, label, empty=empty)
             except OutcomeUnknownError:
                 if not tries_left:
                     raise

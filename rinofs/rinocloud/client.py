@@ -411,16 +411,21 @@ class RinocloudClient:
         """Delete one earlier version; raises OutcomeUnknownError as `delete` does."""
         self._post("delete", {"id": record_id, "version": True}, repeatable=False, label=label)
 
-    def delete(self, ids: Sequence[int], label: str) -> None:
-        """Delete objects, folders with their contents.
+    def delete(self, ids: Sequence[int], label: str, *, empty: bool = False) -> None:
+        """Delete objects, folders with their contents; with `empty` and the extension, only empty folders.
 
         Raises
         ------
+        ConflictError
+            If a folder is not empty.
         OutcomeUnknownError
             If there was no response: a second request would report that the objects do not exist if the first
             one was carried out, as for objects that never existed.
         """
-        self._post("delete", {**self._exactly(), "id": list(ids)}, repeatable=False, label=label)
+        body: dict[str, Any] = {**self._exactly(), "id": list(ids)}
+        if empty and self.features.has(RinocloudExtension.EMPTY):
+            body["empty"] = True
+        self._post("delete", body, repeatable=False, label=label)
 
 
 def _parent(folder: int | None) -> dict[str, int]:

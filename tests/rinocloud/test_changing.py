@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -94,6 +95,38 @@ def test_rmdir(fs: RinoFileSystem, api: Api) -> None:
         fs.rmdir("quick")
 
 
+@pytest.mark.parametrize("stored", ["quick/file", "quick/sub/file"])
+@pytest.mark.parametrize(
+    "remove",
+    [
+        lambda fs: fs.rmdir("quick"),
+        lambda fs: fs.rm_file("quick"),
+        lambda fs: fs.rm("quick", recursive=True, maxdepth=1),
+    ],
+    ids=["rmdir", "rm_file", "rm"],
+)
+def test_what_others_store_in_a_folder_that_is_removed_stays(
+    fs: RinoFileSystem,
+    api: Api,
+    monkeypatch: pytest.MonkeyPatch,
+    remove: Callable[[RinoFileSystem], object],
+    stored: str,
+) -> None:
+    if not fs._backend.client.features.has(RinocloudExtension.EMPTY):
+        pytest.skip("only the server can check it at the same moment")
+    fs.mkdir("quick")
+    send = RinocloudClient.delete
+
+    def interfere(client: RinocloudClient, ids: Sequence[int], label: str, **given: Any) -> None:
+        api.upload(stored, b"by somebody else")
+        send(client, ids, label, **given)
+
+    monkeypatch.setattr(RinocloudClient, "delete", interfere)
+    with contextlib.suppress(OSError):
+        remove(fs)
+    assert contents(fs)[stored] == b"by somebody else"
+
+
 # Removing
 
 
@@ -176,13 +209,13 @@ def test_rm_of_very_many_of_which_one_changes_meanwhile(
     fs.pipe(dict.fromkeys(paths, b"1"))
     send, sent = RinocloudClient.delete, []
 
-    def interfere(client: RinocloudClient, ids: Sequence[int], label: str) -> None:
+    def interfere(client: RinocloudClient, ids: Sequence[int], label: str, **given: Any) -> None:
         sent.append(ids)
         if len(sent) == 2 and change == "written":
             api.upload("many/d", b"by somebody else")
         elif len(sent) == 2:
             api.post("delete", id=api.id_of("many", "d"))
-        send(client, ids, label)
+        send(client, ids, label, **given)
 
     monkeypatch.setattr(RinocloudClient, "delete", interfere)
     if change == "deleted":

@@ -120,7 +120,9 @@ def copy(
     return copies
 
 
-def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact: bool) -> set[int]:
+def delete(
+    connection: Connection, user: User, numbers: Sequence[int], *, exact: bool, empty: bool
+) -> set[int]:
     """Delete objects with their earlier versions and everything below them; all of them, or none.
 
     Returns the numbers of their contents.
@@ -135,13 +137,15 @@ def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact:
         Ids of the objects, or of earlier versions of them.
     exact : bool
         Whether the id of an earlier version means that version, deletable only with its current object.
+    empty : bool
+        Whether to delete folders only if nothing is in them.
 
     Raises
     ------
     NotFound
         If one does not exist.
     Conflict
-        If an earlier version is meant, and its current object is not among them.
+        If an earlier version is meant, and its current object is not among them, or a folder is not empty.
     """
     named = set(numbers)
     exactly = {number: objects.get(connection, user, number).version_of for number in named}
@@ -150,6 +154,8 @@ def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact:
             raise Conflict(f"id: {number} is an earlier version of {current}, read-only", field="id")
     wanted = {number if current is None else current for number, current in exactly.items()}
     contents: set[int] = set()
+    if empty:
+        _refuse_full(connection, user, sorted(wanted))
     for chunk in _chunks(sorted(wanted)):
         start = select(table.c.id).where(or_(table.c.id.in_(chunk), table.c.version_of.in_(chunk)))
         doomed = start.where(table.c.owner == user.id).cte("doomed", recursive=True)
@@ -160,6 +166,14 @@ def delete(connection: Connection, user: User, numbers: Sequence[int], *, exact:
         gone = sql_delete(table).where(table.c.id.in_(select(doomed.c.id))).returning(table.c.blob)
         contents.update(number for number in connection.scalars(gone) if number is not None)
     return contents
+
+
+def _refuse_full(connection: Connection, user: User, numbers: Sequence[int]) -> None:
+    for chunk in _chunks(numbers):
+        inside = select(table.c.parent).where(table.c.parent.in_(chunk), table.c.owner == user.id).limit(1)
+        full = connection.scalar(inside)
+        if full is not None:
+            raise Conflict(f"id: {full} is a folder that is not empty", field="id")
 
 
 def prune(connection: Connection, user: User, numbers: Sequence[int]) -> set[int]:

@@ -454,14 +454,16 @@ class Store:
             unit.keep(copies)
             return copies
 
-    def delete(self, user: User, numbers: Sequence[int], *, exact: bool = False) -> set[str]:
+    def delete(
+        self, user: User, numbers: Sequence[int], *, exact: bool = False, empty: bool = False
+    ) -> set[str]:
         """Delete objects, all or none; see `rinofs.server.catalog.moves.delete`.
 
         Returns the keys of unreferenced contents.
         """
         with self._database.write(user.id) as connection:
             named = [objects.get(connection, user, number).name for number in numbers[:_MOST_NAMED]]
-            contents = moves.delete(connection, user, numbers, exact=exact)
+            contents = moves.delete(connection, user, numbers, exact=exact, empty=empty)
             ids = list(numbers[:_MOST_NAMED])
             self._database.note(connection, AuditEvent.DELETED, user.username, ids=ids, names=named)
             return drop_unreferenced(connection, contents)

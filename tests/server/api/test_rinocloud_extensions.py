@@ -22,7 +22,7 @@ from tests.server.client import Api, Files
 def test_extensions_are_announced_on_every_answer(server: LiveServer, extended: LiveServer) -> None:
     announced = (
         "path, recursive, after, digest, rename, idempotency, bundle, versions, conditions, exact, search, "
-        "tokens, blake3, names"
+        "tokens, blake3, names, empty"
     )
     for running in (server, extended):
         for token in (running.token, "wrong"):
@@ -92,6 +92,19 @@ def test_names(more: Api) -> None:
     assert after == {"result": named[1:3], "limit": 2, "offset": 0, "folder": folder}
     assert more.ok("files/children", {"names": True, "limit": 1})["folder"] is None
     assert more.post("files/children", {"names": "yes"}).status_code == 400
+
+
+def test_empty(more: Api, api: Api) -> None:
+    full, empty = more.folder("full")["id"], more.folder("empty")["id"]
+    inside = more.file("full/inside")["id"]
+    for numbers in (full, [full], [empty, full]):
+        refused = more.post("files/delete", {"id": numbers, "empty": True})
+        assert (refused.status_code, "not empty" in refused.json()["error"]) == (409, True)
+    assert more.names() == ["full", "empty"]
+    assert more.post("files/delete", {"id": empty, "empty": "yes"}).status_code == 400
+    assert more.post("files/delete", {"id": [empty, inside], "empty": True}).status_code == 204
+    assert more.post("files/delete", {"id": full, "empty": True}).status_code == 204
+    assert more.names() == []
 
 
 def test_digest(more: Api) -> None:

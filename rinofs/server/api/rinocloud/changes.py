@@ -215,14 +215,15 @@ async def delete(call: Call) -> Response:
     fields = await call.fields()
     numbers, exact = identifiers(fields, "id"), _exact(call, fields)
     # Even without the extension: a request for one version must not delete the object.
-    version = flag(fields, "version")
-    await call.work(partial(_delete, call, numbers, version=version, exact=exact))
+    version, empty = flag(fields, "version"), call.extended and flag(fields, "empty")
+    await call.work(partial(_delete, call, numbers, version=version, exact=exact, empty=empty))
     return Response(status_code=204)
 
 
-def _delete(call: Call, numbers: Sequence[int], *, version: bool, exact: bool) -> None:
+def _delete(call: Call, numbers: Sequence[int], *, version: bool, exact: bool, empty: bool) -> None:
     store, user = call.services.store, call.user
-    call.services.remove(store.prune(user, numbers) if version else store.delete(user, numbers, exact=exact))
+    gone = store.prune(user, numbers) if version else store.delete(user, numbers, exact=exact, empty=empty)
+    call.services.remove(gone)
 
 
 async def _created(
