@@ -29,10 +29,10 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from rinofs.server.budgets import CLIENT_ADDRESS, CLIENT_GONE
-from rinofs.server.web.heads import new_parser, refusal, without_upgrade
+from rinofs.server.web.upgrades import new_parser, without_upgrade
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Sequence
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -172,6 +172,16 @@ def network_of(address: str) -> str:
     return str(found)
 
 
+def _refusal_of(method: bytes, headers: Sequence[tuple[bytes, bytes]]) -> tuple[int, str] | None:
+    """Return the status and message with which to refuse a request whose body is not understood, or None."""
+    if method == b"CONNECT":
+        return 501, "CONNECT: this server is not a proxy; send the request itself"
+    codings = [value for name, value in headers if name == b"transfer-encoding"]
+    if codings and b",".join(codings).lower().strip(b", \t") != b"chunked":
+        return 501, "Transfer-Encoding: the server knows chunked alone; send the body without other codings"
+    return None
+
+
 class GuardedProtocol(HttpToolsProtocol):
     """uvicorn's HTTP/1.1 protocol with a deadline for everything that a client must do.
 
@@ -305,7 +315,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refusal = self._headers_too_long()
             raise RefusedRequestError
         method = self.parser.get_method()
-        self._refusal = refusal(method, self.headers)
+        self._refusal = _refusal_of(method, self.headers)
         if self._refusal is not None:
             raise RefusedRequestError
         if self.parser.should_upgrade():

@@ -1,4 +1,7 @@
-"""Heads of requests that the parser cannot be left alone with: upgrades, tunnels and unknown codings."""
+"""Requests to upgrade, which are served without: the parser takes what follows them for another protocol.
+
+It is short because no other request passes it.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import httptools
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["new_parser", "refusal", "without_upgrade"]
+__all__ = ["new_parser", "without_upgrade"]
 
 
 def new_parser(protocol: object) -> Any:
@@ -18,24 +21,6 @@ def new_parser(protocol: object) -> Any:
     # What follows a request that asks to close the connection is ignored, and no error.
     parser.set_dangerous_leniencies(lenient_data_after_close=True)
     return parser
-
-
-def refusal(method: bytes, headers: Sequence[tuple[bytes, bytes]]) -> tuple[int, str] | None:
-    """Return the status and message with which to refuse a request whose body is not understood, or None.
-
-    Parameters
-    ----------
-    method : bytes
-        Its method.
-    headers : sequence of pair
-        Its headers, with names in lower case.
-    """
-    if method == b"CONNECT":
-        return 501, "CONNECT: this server is not a proxy; send the request itself"
-    codings = [value for name, value in headers if name == b"transfer-encoding"]
-    if codings and b",".join(codings).lower().strip(b", \t") != b"chunked":
-        return 501, "Transfer-Encoding: the server knows chunked alone; send the body without other codings"
-    return None
 
 
 def without_upgrade(
