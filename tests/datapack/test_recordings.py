@@ -235,6 +235,17 @@ def test_edf_that_ends_early(tmp_path: Path) -> None:
         xr.open_dataset(path, engine="datapack")
 
 
+@pytest.mark.parametrize("place", [236, 244, 256 + 2 * 104, 256 + 2 * 112 + 8, 256 + 2 * 216])
+def test_numbers_of_edf_that_python_alone_reads(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "a.edf"
+    edfio.Edf(signals(edfio.EdfSignal, EEG)).write(path)
+    data = bytearray(path.read_bytes())
+    data[place : place + 8] = b"1_0".ljust(8)
+    path.write_bytes(data)
+    with pytest.raises(InvalidDatapackError, match=r"a\.edf: cannot read the header .*1_0.* is not a number"):
+        xr.open_dataset(path, engine="datapack")
+
+
 @pytest.mark.parametrize("suffix", ["edf", "bdf"])
 def test_a_channel_without_a_scale(suffix: str, tmp_path: Path) -> None:
     """Recorders give unused channels the same digital minimum and maximum."""
@@ -382,6 +393,13 @@ def test_hdf5_of_one_array(tmp_path: Path) -> None:
     assert found.time[-1] == 0.9
 
 
+def test_a_rate_of_xdf_that_python_alone_reads(tmp_path: Path) -> None:
+    amp = {"name": "Amp", "rate": "1_0", "format": "int32", "times": [1.0, 1.1], "rows": [[3], [4]]}
+    (tmp_path / "a.xdf").write_bytes(xdf(amp))
+    with pytest.raises(InvalidDatapackError, match=r"a\.xdf: .*nominal_srate '1_0' is not a number"):
+        xr.open_dataset(tmp_path / "a.xdf", engine="datapack")
+
+
 def timed(path: Path, times: Any, **attrs: Any) -> Path:
     """Write an array and its times."""
     with h5py.File(path, "w") as file:
@@ -425,12 +443,17 @@ def test_hdf5_times_that_go_back_are_told_of(tmp_path: Path, times: list[float])
     assert sorted(map(str, found.data_vars)) == ["time", "x"]
 
 
-@pytest.mark.parametrize("start", [-2.0, -3, 0, 1.5, np.float32(-0.5), np.nan, np.inf])
-def test_hdf5_streams_start_at_any_time(tmp_path: Path, start: float) -> None:
+@pytest.mark.parametrize(
+    ("start", "first"),
+    [
+        *((number, number) for number in (-2.0, -3, 0, 1.5, np.float32(-0.5))),
+        *(("-2.5", -2.5), (b"7", 7), (np.nan, 0), (np.inf, 0), ("1_0", 0), ("٣", 0), ("soon", 0)),
+    ],
+)
+def test_hdf5_streams_start_at_any_time(tmp_path: Path, start: Any, first: float) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["x"] = np.arange(4.0)
         file["x"].attrs.update(sampling_rate=10, start=start)
-    first = float(start) if np.isfinite(start) else 0
     np.testing.assert_allclose(opened(tmp_path / "a.h5").time, first + np.arange(4) / 10, atol=1e-15)
 
 

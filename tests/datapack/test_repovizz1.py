@@ -145,6 +145,11 @@ def test_long_signals(tmp_path: Path) -> None:
         (b"repovizz,framerate=5\n1,x,2", "sample 2 is 'x', not a number"),
         (b"repovizz,framerate=5\n1,,2", "sample 2 is '', not a number"),
         (b"repovizz,framerate=5\n1,2\n3,4", "has two lines"),
+        (b"repovizz,framerate=1_0\n1,2", "framerate=1_0 in the header is not a number"),
+        ("repovizz,framerate=\u0661\n1,2".encode(), "framerate=\u0661 in the header is not a number"),
+        (b"repovizz,framerate=5\n1,2,1_0", "sample 3 is '1_0', not a number"),
+        (b"repovizz,framerate=5\n1" + b",2" * 600_000 + b",1_0.5,", "sample 600002 is '1_0.5', not a number"),
+        ("repovizz,framerate=5\n1,\u0661".encode(), "sample 2 is '\u0661', not a number"),
     ],
 )
 def test_broken_signals(data: bytes, message: str, tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from rinofs.datapack.formats.handles import FileHandle
 from rinofs.datapack.formats.laboratory.repovizz1 import parse_signal
 from rinofs.datapack.formats.laboratory.safe_xml import parse_xml
 from rinofs.datapack.formats.recordings import is_repovizz1
+from rinofs.datapack.formats.tables.cells import decimal_of
 from rinofs.datapack.formats.wav import WavSamples, wav_layout
 from rinofs.errors import InvalidDatapackError
 
@@ -125,7 +126,7 @@ class _Element:
 
     def number(self, key: str) -> float | None:
         try:
-            number = float(self.get(key))
+            number = decimal_of(self.get(key))
         except ValueError:
             return None
         return number if np.isfinite(number) and number > 0 else None
@@ -364,7 +365,7 @@ def _lines(file: Path) -> list[str]:
 def _note(line: str, number: int) -> tuple[float, float, str]:
     parts = line.split(maxsplit=2)
     try:
-        return float(parts[0]), float(parts[1]), parts[2].strip()
+        return decimal_of(parts[0]), decimal_of(parts[1]), parts[2].strip()
     except (ValueError, IndexError):
         text = shortened(repr(line))
         raise InvalidDatapackError(f"line {number} is {text}; onset, offset and pitch are expected") from None

@@ -12,6 +12,7 @@ import numpy as np
 from rinofs.datapack.document.messages import warn
 from rinofs.datapack.formats.laboratory.safe_xml import parse_xml
 from rinofs.datapack.formats.recordings import EventTable, Recording
+from rinofs.datapack.formats.tables.cells import decimal_of
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def _slots(root: Element) -> dict[str, float]:
         for slot in root.iter("TIME_SLOT")
     ]
     try:
-        known = [(place, float(value)) for place, (_, value) in enumerate(order) if value is not None]
+        known = [(place, decimal_of(value)) for place, (_, value) in enumerate(order) if value is not None]
     except ValueError as error:
         raise InvalidDatapackError(f"a time is not a number: {error}") from None
     if not known:
@@ -178,7 +179,8 @@ def _chained(keys: Sequence[str], previous: Mapping[str, str]) -> list[str]:
     return list(chained)
 
 
-_TOKEN = re.compile(r'"((?:[^"]|"")*)"|(?<!\S)(<\w+>|[+-]?\d+(?:\.\d*)?(?:[eE][+-]?\d+)?%?)(?!\S)|!.*')
+_NUMBER = r"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?%?"
+_TOKEN = re.compile(rf'"((?:[^"]|"")*)"|(?<!\S)(<\w+>|{_NUMBER})(?!\S)|!.*')
 
 
 def textgrid_events(text: str) -> list[_Event]:
@@ -230,7 +232,8 @@ def _tier(tokens: Iterator[str]) -> list[_Event]:
     return found
 
 
-_TIMING = re.compile(r"\s*((?:\d+:)?\d\d:\d\d\.\d{3})\s+-->\s+((?:\d+:)?\d\d:\d\d\.\d{3})(?:\s.*)?$")
+_STAMP = r"(?:\d{1,12}:)?\d\d:\d\d\.\d{3}"
+_TIMING = re.compile(rf"\s*({_STAMP})\s+-->\s+({_STAMP})(?:\s.*)?$", re.ASCII)
 _VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]*)>")
 
 

@@ -14,6 +14,7 @@ from rinofs.datapack.formats.detect import NotDataError
 from rinofs.datapack.formats.library_files import library_file
 from rinofs.datapack.formats.recordings import EXTRA, Recording, Stream
 from rinofs.datapack.formats.samples import CHUNK
+from rinofs.datapack.formats.tables.cells import decimal_of
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
@@ -216,7 +217,8 @@ def _word(value: Any) -> str:
 
 def _number(value: Any) -> float | None:
     try:
-        number = float(np.asarray(value).reshape(-1)[0])
+        found = np.asarray(value).reshape(-1)[0]
+        number = decimal_of(_word(found)) if isinstance(found, (str, bytes)) else float(found)
     except (TypeError, ValueError, IndexError):
         return None
     return number if np.isfinite(number) else None
@@ -249,7 +251,7 @@ def _opensignals(handle: FileHandle, group: H5, several: bool) -> Iterator[Strea
 
 def _natural(name: str) -> tuple[int, str]:
     number = name.rpartition("_")[2]
-    return (int(number) if number.isdigit() else 0), name
+    return (int(number) if number.isascii() and number.isdigit() else 0), name
 
 
 def _opensignals_attributes(group: H5) -> dict[str, Any]:

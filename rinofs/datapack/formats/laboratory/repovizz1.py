@@ -10,6 +10,7 @@ import numpy as np
 
 from rinofs.datapack.document.messages import shortened
 from rinofs.datapack.formats.recordings import ArraySamples, Recording, Stream
+from rinofs.datapack.formats.tables.cells import decimal_of
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def _number(fields: dict[str, str], key: str) -> float | None:
     if not text:
         return None
     try:
-        number = float(text)
+        number = decimal_of(text)
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
@@ -97,15 +98,18 @@ def _samples(line: bytes) -> NDArray[np.float64]:
 
 def _floats(items: list[bytes], before: int) -> NDArray[np.float64]:
     try:
-        return np.array([float(item) for item in items], float)
+        if b"_" not in b"".join(items):  # float() takes 1_0 for 10
+            return np.array([float(item) for item in items], float)
     except ValueError:
-        for number, item in enumerate(items, before + 1):
-            try:
-                float(item)
-            except ValueError:
-                text = shortened(repr(item.decode("utf-8", "replace")))
-                raise InvalidDatapackError(f"sample {number} is {text}, not a number") from None
-        raise
+        pass
+    for number, item in enumerate(items, before + 1):
+        text = item.decode("utf-8", "replace")
+        try:
+            decimal_of(text)
+        except ValueError:
+            message = f"sample {number} is {shortened(repr(text))}, not a number"
+            raise InvalidDatapackError(message) from None
+    raise AssertionError("all samples are numbers")
 
 
 def repovizz1_recording(handle: FileHandle) -> Recording:

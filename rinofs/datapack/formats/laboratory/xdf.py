@@ -13,6 +13,7 @@ import numpy as np
 
 from rinofs.datapack.formats.library_files import library_file
 from rinofs.datapack.formats.recordings import EXTRA, ArraySamples, EventTable, Recording, Stream
+from rinofs.datapack.formats.tables.cells import decimal_of
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
@@ -79,7 +80,11 @@ def _stream(one: dict[str, Any]) -> Stream | None:
     labels = tuple(_text(each, "label") for each in about)
     units = {_text(each, "unit") for each in about}
     times = np.asarray(one["time_stamps"], float)
-    rate = _even_rate(times, float(_text(info, "nominal_srate") or 0))
+    try:
+        nominal = decimal_of(_text(info, "nominal_srate") or "0")
+    except ValueError as error:
+        raise InvalidDatapackError(f"cannot read this XDF file: its nominal_srate {error}") from None
+    rate = _even_rate(times, nominal)
     samples = ArraySamples(values, labels if len(labels) == values.shape[1] and all(labels) else None, rate)
     attrs = {key: value for key in ("type", "source_id", "hostname") if (value := _text(info, key))}
     shared = units.pop() if len(units) == 1 else ""

@@ -92,6 +92,19 @@ def number_of(cell: str, decimal: str = ".") -> float:
     return float(cell.replace(",", ".") if decimal == "," else cell)
 
 
+def decimal_of(text: str) -> float:
+    """Return a number as files have it: unlike ``float``, without underscores and digits of other scripts.
+
+    Raises
+    ------
+    ValueError
+        If it is not a number.
+    """
+    if "_" in text or not text.isascii():
+        raise ValueError(f"{shortened(repr(text))} is not a number")
+    return float(text)
+
+
 def has_comma(cell: str) -> bool:
     """Return whether a cell is a number with a decimal comma."""
     return "," in cell and bool(_COMMA_NUMBER.fullmatch(cell))
