@@ -312,11 +312,11 @@ def test_a_backup_that_does_not_fit_leaves_the_one_before_and_continues(
         fs.rm("few/2")
         fs.pipe({"large": os.urandom(LARGE.get(disk, 9 * KIB)), "small": b"small"})
         expected = dict(fs.cat(fs.find("")))
-        with DISKS[disk](backup / "b3"):
-            code, message = run(*command)
-        assert (code, f"{backup}/" in message, "cannot be written" in message) == (1, True, True), message
-        shutil.copytree(backup, tmp_path / "as it was left")
-        assert run(*command)[0] == 0
+    with DISKS[disk](backup / "b3"):
+        code, message = run(*command)
+    assert (code, f"{backup}/" in message, "cannot be written" in message) == (1, True, True), message
+    shutil.copytree(backup, tmp_path / "as it was left")
+    assert run(*command)[0] == 0
     assert restored(run, tmp_path / "as it was left", tmp_path / "one") == before
     assert restored(run, backup, tmp_path / "two") == expected
 
