@@ -11,6 +11,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
+from rinofs.errors import NotWrittenWarning
 from rinofs.fs.files.writer import SPOOLED_IN_MEMORY
 from tests.campaign import rounds
 from tests.forkserver import in_own_process
@@ -104,8 +105,6 @@ def test_every_way_of_writing_is_staged(fs: Any, tmp_path: Path) -> None:
     fs.start_transaction()
     fs.put_file(str(local), "large")
     fs.pipe({"one": b"1", "two": b"2"})
-    left_open = fs.open("open", "wb")
-    left_open.write(b"open")
     with fs.open("appended", "ab") as file:
         file.write(b"2")
     with fs.open("text.gz", "wt", compression="gzip") as file:
@@ -115,14 +114,40 @@ def test_every_way_of_writing_is_staged(fs: Any, tmp_path: Path) -> None:
     assert fs.find("") == ["appended"]
     fs.end_transaction()
     assert fs.cat_file("large") == local.read_bytes()
-    assert {name: fs.cat_file(name) for name in ("one", "two", "open", "appended")} == {
+    assert {name: fs.cat_file(name) for name in ("one", "two", "appended")} == {
         "one": b"later",
         "two": b"2",
-        "open": b"open",
         "appended": b"12",
     }
     with fs.open("text.gz", "rt", compression="gzip") as file:
         assert file.read() == "text"
+
+
+OPENINGS = [("wb", None), ("xb", None), ("ab", None), ("w", None), ("a", None), ("wt", "gzip")]
+
+
+@pytest.mark.parametrize(("mode", "compression"), OPENINGS)
+def test_files_that_are_not_closed_are_not_stored(fs: Any, mode: str, compression: str | None) -> None:
+    before = {"closed": b"before"} if "x" in mode else {"closed": b"before", "open": b"before"}
+    fs.pipe(before)
+    fs.start_transaction()
+    file = fs.open("open", mode, compression=compression)
+    file.write(b"half" if "b" in mode else "half" * 5000)
+    fs.pipe_file("closed", b"after")
+    with pytest.warns(NotWrittenWarning, match="kept://open was not closed") as warned:
+        fs.end_transaction()
+    assert warned[0].filename == __file__
+    assert fs.cat(fs.find("")) == {**before, "closed": b"after"}
+
+
+def test_a_failed_transaction_does_not_warn_of_files_that_are_open(
+    fs: Any, recwarn: pytest.WarningsRecorder
+) -> None:
+    fs.start_transaction()
+    fs.open("open", "wb").write(b"half")
+    fs.transaction.complete(commit=False)
+    assert fs.find("") == []
+    assert not [one for one in recwarn if one.category is NotWrittenWarning]
 
 
 def descriptors() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import threading
 from array import array
 from concurrent.futures import ThreadPoolExecutor
@@ -379,6 +380,40 @@ def test_a_transaction_stores_all_at_its_end(fs: RinoFileSystem, tmp_path: Path)
         assert fs.ls("") == []
     assert fs.cat("*") == {"a": b"1", "b": b"2", "c": b"3"}
     assert fs.info("b")["metadata"] == {"x": 1}
+
+
+def test_a_transaction_stores_files_in_the_order_in_which_they_were_closed(fs: RinoFileSystem) -> None:
+    orders = list(itertools.permutations(["wb", "ab", "a", "pipe"], 3))
+    wanted = {f"order/{number}": b"old" for number in range(len(orders))}
+    fs.pipe(wanted)
+    with fs.transaction:
+        for path, order in zip(wanted, orders, strict=True):
+            for number, way in enumerate(order):
+                data = b"%d" % number
+                if way == "pipe":
+                    fs.pipe_file(path, data)
+                elif way == "a":
+                    with fs.open(path, "a") as file:
+                        file.write(data.decode())
+                else:
+                    write(fs, path, way, data)
+                wanted[path] = wanted[path] + data if way in {"a", "ab"} else data
+    assert fs.cat(list(wanted)) == wanted
+
+
+def test_what_a_failed_transaction_says_of_files_that_append(fs: RinoFileSystem, api: Api) -> None:
+    fs.pipe({"a": b"a", "c": b"c"})
+    fs.start_transaction()
+    write(fs, "a", "ab", b"1")
+    fs.pipe_file("b", b"2", mode="create")
+    write(fs, "c", "ab", b"3")
+    api.upload("b", b"meanwhile")
+    with pytest.raises(ConflictError) as caught:
+        fs.end_transaction()
+    said = "\n".join(caught.value.__notes__)
+    assert "failed at rino://b" in said
+    assert "stored before that: rino://a; not stored: rino://b, rino://c" in said
+    assert fs.cat(["a", "b", "c"]) == {"a": b"a1", "b": b"meanwhile", "c": b"c"}
 
 
 def test_a_transaction_that_fails_stores_nothing(fs: RinoFileSystem) -> None:

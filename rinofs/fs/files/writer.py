@@ -89,13 +89,13 @@ class RemoteWriter(io.BufferedIOBase):
     Attributes
     ----------
     stage : callable or None
-        Receives the written file on close, so that nothing is left to commit; None outside a transaction.
+        Called on close, to have the file stored when a transaction ends; None outside a transaction.
     storing : dict or None
         Fields of the `Upload` other than path and content; None if only `send` knows them.
     """
 
     storing: dict[str, Any] | None = None
-    stage: Callable[[IO[bytes]], None] | None = None
+    stage: Callable[[], None] | None = None
 
     def __init__(self, path: str, url: str, mode: str, send: Send, *, autocommit: bool) -> None:
         super().__init__()
@@ -225,21 +225,27 @@ class RemoteWriter(io.BufferedIOBase):
                 self.commit()
             finally:
                 self.discard()
-        elif self.stage is not None and self._spool is not None:
-            try:
-                self.stage(self._spool)
-            finally:
-                self.discard()
         else:
+            try:
+                if self.stage is not None:
+                    self.stage()
+            except BaseException:
+                self.discard()
+                raise
             super().close()
+
+    def written(self) -> tuple[IO[bytes], int]:
+        """Return the written data as a file at its beginning, and its size in bytes."""
+        spool = self._file() if self._spool is None else self._spool
+        size = spool.seek(0, io.SEEK_END) or spool.tell()
+        spool.seek(0)
+        return spool, size
 
     def commit(self) -> None:
         """Upload the written data; called by a transaction when it succeeds."""
-        spool = self._spool
-        if spool is None:
+        if self._spool is None:
             return
-        size = spool.seek(0, io.SEEK_END) or spool.tell()
-        spool.seek(0)
+        spool, size = self.written()
         self._send(spool, size)
         self._spool = None
         spool.close()

@@ -8,10 +8,13 @@ import shutil
 import struct
 import tempfile
 import threading
+import warnings
+from functools import partial
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from fsspec.transaction import Transaction
 
+from rinofs.errors import NotWrittenWarning
 from rinofs.fs.backend import Upload
 from rinofs.fs.files.writer import SPOOLED_IN_MEMORY, RemoteWriter
 
@@ -56,14 +59,17 @@ class _Slice(io.RawIOBase):
 class StagedFiles:
     """The files of a transaction; closed files are kept in one temporary file, one after the other.
 
-    Replaces the list that fsspec uses.
+    Files that append keep their own content: only the service knows what it follows. Replaces the list that
+    fsspec uses.
     """
 
     def __init__(self) -> None:
         self._file: IO[bytes] | None = None
         self._lock = threading.Lock()
         self._open: dict[int, RemoteWriter] = {}
+        self._appending: list[RemoteWriter] = []
         self._count = 0
+        self._end = 0
 
     @property
     def _staged(self) -> IO[bytes]:
@@ -77,26 +83,26 @@ class StagedFiles:
     def append(self, writer: RemoteWriter) -> None:
         """Add an open file; called by fsspec."""
         self._open[id(writer)] = writer
-        if writer.storing is not None:
-            writer.stage = lambda spool: self._stage(writer, spool)
+        writer.stage = partial(self._stage, writer)
 
-    def _stage(self, writer: RemoteWriter, spool: IO[bytes]) -> None:
+    def _stage(self, writer: RemoteWriter) -> None:
         head = pickle.dumps((writer.path, writer.full_name, writer.storing))
-        size = spool.seek(0, io.SEEK_END) or spool.tell()
-        spool.seek(0)
+        appends = writer.storing is None
+        spool, size = (io.BytesIO(), 0) if appends else writer.written()
         with self._lock:
-            start = self._staged.seek(0, io.SEEK_END)
-            try:
-                self._staged.write(_HEAD.pack(len(head), size) + head)
-                shutil.copyfileobj(spool, self._staged)
-            except BaseException:
-                self._staged.seek(start)
-                self._staged.truncate()
-                raise
+            # What a failed write has left there is written over.
+            self._staged.seek(self._end)
+            self._staged.write(_HEAD.pack(len(head), size) + head)
+            shutil.copyfileobj(spool, self._staged)
+            self._end = self._staged.tell()
             self._count += 1
             del self._open[id(writer)]
+            if appends:
+                self._appending.append(writer)
+        if not appends:
+            writer.discard()
 
-    def _entries(self) -> Iterator[tuple[str, dict[str, Any], str, int, int]]:
+    def _entries(self) -> Iterator[tuple[str, dict[str, Any] | None, str, int, int]]:
         position = 0
         for _ in range(self._count):
             self._staged.seek(position)
@@ -114,17 +120,23 @@ class StagedFiles:
         Exception
             The first error; a note on it lists the files that were stored before.
         """
-        stored = 0
+        stored, appending = 0, iter(self._appending)
         try:
             for path, storing, _, start, size in self._entries():
-                send(Upload(path, self._content(start, size), size, **storing))
-                stored += 1
-            for writer in list(self._open.values()):
-                writer.commit()
+                if storing is None:
+                    next(appending).commit()
+                else:
+                    send(Upload(path, self._content(start, size), size, **storing))
                 stored += 1
         except BaseException as error:
             self._tell(error, stored)
             raise
+        for writer in self._open.values():
+            if not writer.closed:
+                message = (
+                    f"{writer.full_name} was not closed before the transaction ended: nothing was written"
+                )
+                warnings.warn(message, NotWrittenWarning, stacklevel=4)
 
     def _content(self, start: int, size: int) -> IO[bytes] | bytes:
         if size > SPOOLED_IN_MEMORY:
@@ -134,7 +146,6 @@ class StagedFiles:
 
     def _tell(self, error: BaseException, stored: int) -> None:
         urls = [url for _, _, url, _, _ in self._entries()]
-        urls += [one.full_name for one in self._open.values()]
         before = (
             f"stored before that: {_listed(urls[:stored])}" if stored else "nothing was stored before that"
         )
@@ -143,10 +154,11 @@ class StagedFiles:
 
     def close(self) -> None:
         """Discard the files that are left."""
-        for writer in self._open.values():
+        for writer in (*self._open.values(), *self._appending):
             writer.discard()
         self._open.clear()
-        self._count = 0
+        self._appending.clear()
+        self._count = self._end = 0
         if self._file is not None:
             self._file.close()
             self._file = None
