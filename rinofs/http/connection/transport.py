@@ -20,9 +20,11 @@ import errno
 import http.client
 import io
 import os
+import queue
 import re
 import ssl
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -156,6 +158,8 @@ class Transport:
         configure(pool, origin, self._verify, None)
         if pool.ConnectionCls in _USUAL:  # not behind a SOCKS proxy
             pool.ConnectionCls = CONNECTIONS[pool.scheme]
+        pool.pool = idle = IdleConnections()
+        weakref.finalize(pool, idle.close)
         proxy = select_proxy(origin, proxies)
         forwarded = proxy is not None and not proxy.startswith("socks") and not origin.startswith("https:")
         self._pools[origin] = pool, forwarded
@@ -185,6 +189,40 @@ class Transport:
             verify=self._verify,
             proxies=get_environ_proxies(url),
         )
+
+
+class IdleConnections:
+    """The idle connections of a pool, the last one first, in place of urllib3's queue.
+
+    An interrupt can leave the lock of `queue.LifoQueue` locked, and all later requests would wait for it.
+    Here, each change is one step.
+    """
+
+    def __init__(self) -> None:
+        self._idle: list[HTTPConnection] = []
+
+    def get(self, block: bool = False, timeout: float | None = None) -> HTTPConnection:  # noqa: ARG002
+        """Take a connection; raises queue.Empty if there is none."""
+        try:
+            return self._idle.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def put(self, connection: HTTPConnection | None, block: bool = False) -> None:  # noqa: ARG002
+        """Keep a connection; raises queue.Full if there are too many."""
+        if len(self._idle) >= _POOL_SIZE:
+            raise queue.Full
+        if connection is not None:  # None holds a place in a queue that blocks
+            self._idle.append(connection)
+
+    def qsize(self) -> int:
+        """Return the number of connections."""
+        return len(self._idle)
+
+    def close(self) -> None:
+        """Close all of them."""
+        while self._idle:
+            self._idle.pop().close()
 
 
 def split_target(url: str) -> tuple[str, str]:
