@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import logging
 import re
+import socket
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +19,7 @@ from rinofs.server.logs import RedactingFilter, redact, redacted_start
 from tests.campaign import rounds
 from tests.forkserver import server_process
 from tests.server.client import Api
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -164,6 +166,32 @@ def test_text_from_outside_adds_no_line_and_controls_no_terminal() -> None:
     ] * len(CONTROLS)
     assert all(line.endswith("b failed") for line in messages)
     assert written.count("ValueError: a") == len(CONTROLS)
+
+
+BAD_REQUESTS = [
+    b"nonsense\r\n\r\n",
+    b"GET /\xff HTTP/1.1\r\n\r\n",
+    b"GET http://localhost HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"GET / HTTP/1.1\r\nX: " + b"x" * 70_000 + b"\r\n\r\n",
+    b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close, Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    b"CONNECT a:1 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"POST /o/token/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+    b"POST /o/token/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nnonsense",
+    b"GET /nowhere HTTP/1.0\r\nHost: a\x80b[\r\n\r\n",
+]
+
+
+def test_bad_requests_do_not_fill_the_log(tmp_path: Path) -> None:
+    with server_process(tmp_path / "data") as server:
+        where = urlsplit(server.endpoint_url)
+        before = server.errors()
+        for request in BAD_REQUESTS:
+            client = socket.create_connection((where.hostname, where.port), timeout=PATIENCE)
+            with client, suppress(ConnectionError):
+                client.sendall(request)
+                while client.recv(65536):
+                    pass
+        assert server.errors() == before
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
