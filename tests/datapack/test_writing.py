@@ -521,6 +521,22 @@ def test_labels_are_taken_for_nothing_else(tmp_path: Path, label: str) -> None:
     assert read.values.tolist() == values.tolist()
 
 
+@pytest.mark.parametrize("label", ["Unnamed: 0", "unnamed: 0", "UNNAMED: 0"])
+@pytest.mark.parametrize("first", [0, 1])
+@pytest.mark.parametrize("dimension", ["time", "sample"])
+@pytest.mark.parametrize("form", ["csv", "json", "npy"])
+def test_a_channel_that_counts_is_no_index(
+    tmp_path: Path, label: str, first: int, dimension: str, form: str
+) -> None:
+    values = np.stack([first + np.arange(5), np.arange(5) * 7], axis=1)
+    made = stream(values, channels=[label, "x"], name="x")
+    made = made if dimension == "time" else made.drop_vars("time").rename(time="sample")
+    [read] = opened(write(made, tmp_path / "pack", form))["x"].data_vars.values()
+    assert read.values.tolist() == values.tolist()
+    if dimension == "time":
+        assert read.channel.values.tolist() == [label, "x"]
+
+
 def test_little_and_nothing(tmp_path: Path) -> None:
     assert dict(opened(write(xr.DataTree(), tmp_path / "empty")).children) == {}
     for form in ("json", "npy", "wav"):

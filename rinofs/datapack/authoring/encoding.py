@@ -13,6 +13,7 @@ import numpy as np
 
 from rinofs.datapack.formats.detect import format_of
 from rinofs.datapack.formats.tables.cells import is_value
+from rinofs.datapack.formats.tables.dialect import INDEX_LABEL
 from rinofs.errors import InvalidOptionError
 
 if TYPE_CHECKING:
@@ -194,8 +195,10 @@ def _csv(samples: SampleBlocks, file: BinaryIO) -> None:
 
 
 def _is_header(labels: Sequence[str]) -> bool:
-    """Return whether labels are unambiguous as a header: not numbers, another format or separators."""
+    """Return whether labels are unambiguous as a header: no numbers, separators, index or other format."""
     start = labels[0] if labels else ""
+    if start.lower() == INDEX_LABEL:
+        return False
     if start.startswith("#") or format_of(start.encode(), "text/csv") != "csv":
         return False
     if any(set(label) & set("\t;\n\r") for label in labels):

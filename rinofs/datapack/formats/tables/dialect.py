@@ -22,6 +22,9 @@ _ERRORS = r"n/?a\b|(?:ref|div/0|value|num|null|spill|calc)!|name\?"  # the words
 COMMENT = re.compile(rf'\s*"?(#(?!{_ERRORS})|%|//)', re.IGNORECASE)
 """Beginning of a comment line."""
 
+INDEX_LABEL = "unnamed: 0"
+"""Label that pandas gives to an index, in lower case."""
+
 
 @dataclass(frozen=True, slots=True)
 class Dialect:

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING
 from rinofs.datapack.document.messages import shortened
 from rinofs.datapack.formats.detect import NotDataError, decoded
 from rinofs.datapack.formats.tables.cells import GROUPED, NUMBER, STAMP, TRUTH, has_comma, is_number, is_value
-from rinofs.datapack.formats.tables.dialect import COMMENT, Dialect, check_row, normal_lines, split_rows
+from rinofs.datapack.formats.tables.dialect import (
+    COMMENT,
+    INDEX_LABEL,
+    Dialect,
+    check_row,
+    normal_lines,
+    split_rows,
+)
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
@@ -276,7 +283,7 @@ def _with_labels(
     counted = _counting([row[0] for row in rows]) if width - trailing > 1 else None
     index = None
     if labels is not None and counted is not None:
-        unnamed = len(labels) == width - trailing and labels[0].lower() in {"", "unnamed: 0"}
+        unnamed = len(labels) == width - trailing and labels[0].lower() in {"", INDEX_LABEL}
         if unnamed or len(labels) == width - trailing - 1:
             index = counted
             labels = labels[1:] if unnamed else labels
