@@ -82,8 +82,7 @@ class Bundles:
             records = self._stored(uploads, targets)
             if records is None:
                 return [False] * len(uploads)  # sending each on its own raises its specific error
-            for path, record in zip(going, records, strict=True):
-                self._uploader.remember(path, record)
+            self._uploader.remember_all(dict(zip(going, records, strict=True)))
         return [target is not None for target in targets]
 
     def _stored(self, uploads: Sequence[Upload], targets: Sequence[Target | None]) -> list[Record] | None:

@@ -26,6 +26,8 @@ from rinofs.rinocloud.client import NO_SUCH_ENDPOINT
 from rinofs.rinocloud.resolver import TOP, ById, parse
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rinofs.fs.backend import Upload
     from rinofs.rinocloud.client import Features
     from rinofs.rinocloud.records import Record
@@ -293,12 +295,23 @@ class Uploader:
 
     def remember(self, path: str, record: Record) -> None:
         """Cache the record of a new object, and forget what it shows to be outdated."""
+        self.remember_all({path: record})
+
+    def remember_all(self, made: Mapping[str, Record]) -> None:
+        """Cache the records of new objects by path, and forget what they show to be outdated."""
+        # A folder may be new, or another one than before, and so may be those above it.
+        for top in {path.partition("/")[0] for path, record in made.items() if not self._knows(path, record)}:
+            self._listings.forget(top)
+        for path, record in made.items():
+            self._listings.put(path, record)
+
+    def _knows(self, path: str, record: Record) -> bool:
+        """Return whether the folder of a new object is cached."""
         above = path.rpartition("/")[0]
-        known = self._listings.get(above, math.inf) if above else None
-        if above and (known is None or known.entry is None or known.entry.id != record.parent):
-            # The folder may be new, or another one than before, and so may be those above it.
-            self._listings.forget(above.partition("/")[0])
-        self._listings.put(path, record)
+        if not above:
+            return True
+        known = self._listings.get(above, math.inf)
+        return known is not None and known.entry is not None and known.entry.id == record.parent
 
 
 def _bare(etag: str) -> str:
