@@ -336,11 +336,13 @@ class RinocloudBackend(Backend):
             return super().delete_empty(path)
         if found[path].type != "directory":
             raise NotADirectoryError(errno.ENOTDIR, "not a folder", self.url(path))
+        number = found[path].id
         try:
             with self.listings.changing(path):
                 self._changes.delete(found, empty=True)
         except ConflictError:
-            return False
+            # It is not empty, or others have put another one in its place.
+            return self.resolver.record(path, 0).id != number and self.delete_empty(path)
         return True
 
     def copy(self, source: str, target: str) -> bool:

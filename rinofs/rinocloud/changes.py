@@ -11,10 +11,10 @@ from rinofs.errors import (
     OutcomeUnknownError,
 )
 from rinofs.protocol.extensions import RinocloudExtension
-from rinofs.rinocloud.resolver import ById, parse
+from rinofs.rinocloud.resolver import ById, names_of, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from rinofs.fs.listings import Age
     from rinofs.rinocloud.records import Record
@@ -121,13 +121,13 @@ class Changes:
         label = self._url(tops[0]) if len(tops) == 1 else f"{self._url(tops[0])} and {len(tops) - 1} more"
         for start in range(0, len(tops), DELETED_AT_ONCE):
             chunk = tops[start : start + DELETED_AT_ONCE]
-            self._delete_by_id([found[path].id for path in chunk], label, empty=empty)
+            self._delete_by_id({found[path].id: names_of(path) for path in chunk}, label, empty=empty)
             for path in chunk:
                 self._listings.removed(path, tree=found.pop(path).type == "directory")
 
-    def _delete_by_id(self, ids: Sequence[int], label: str, *, empty: bool) -> None:
+    def _delete_by_id(self, found: Mapping[int, Sequence[str] | None], label: str, *, empty: bool) -> None:
         """Delete objects with one request; with more only if its response is lost."""
-        left, unknown = ids, False
+        left, unknown = found, False
         for tries_left in reversed(range(DELETE_TRIES)):
             try:
                 self._client.delete(left, label, empty=empty)
@@ -141,7 +141,7 @@ class Changes:
                     raise
             else:
                 return
-            left = [record_id for record_id in left if self.is_there(record_id)]
+            left = {record_id: names for record_id, names in left.items() if self.is_there(record_id)}
             if not left:
                 return
 

@@ -18,7 +18,7 @@ from rinofs.protocol.extensions import (
     RinocloudExtension,
     extensions_in,
 )
-from rinofs.protocol.limits import CLIENT_PAGE, LARGEST_ID
+from rinofs.protocol.limits import CLIENT_PAGE, LARGEST_ID, MAX_JSON_BODY
 from rinofs.rinocloud.children import Children
 from rinofs.rinocloud.records import Record, all_pages, parse_page, parse_record
 
@@ -411,18 +411,31 @@ class RinocloudClient:
         """Delete one earlier version; raises OutcomeUnknownError as `delete` does."""
         self._post("delete", {"id": record_id, "version": True}, repeatable=False, label=label)
 
-    def delete(self, ids: Sequence[int], label: str, *, empty: bool = False) -> None:
-        """Delete objects, folders with their contents; with `empty` and the extension, only empty folders.
+    def delete(self, found: Mapping[int, Sequence[str] | None], label: str, *, empty: bool = False) -> None:
+        """Delete objects, folders with their contents.
+
+        Parameters
+        ----------
+        found : mapping
+            The names that lead to each object, by its id; None if the server cannot follow them.
+        label : str
+            Names the objects in messages.
+        empty : bool
+            Whether to delete folders only if they are empty, if the server can check that.
 
         Raises
         ------
         ConflictError
-            If a folder is not empty.
+            If an object is not where it was found, for a server that checks that, or a folder is not empty.
         OutcomeUnknownError
             If there was no response: a second request would report that the objects do not exist if the first
             one was carried out, as for objects that never existed.
         """
-        body: dict[str, Any] = {**self._exactly(), "id": list(ids)}
+        body: dict[str, Any] = {**self._exactly(), "id": list(found)}
+        paths = [path for path in found.values() if path is not None]
+        fits = len(paths) == len(found) and len(json.dumps(paths)) <= MAX_JSON_BODY // 2
+        if fits and self.features.has(RinocloudExtension.PLACES):
+            body["paths"] = paths
         if empty and self.features.has(RinocloudExtension.EMPTY):
             body["empty"] = True
         self._post("delete", body, repeatable=False, label=label)

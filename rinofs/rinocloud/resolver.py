@@ -470,6 +470,11 @@ class Resolver:
         return NotFoundError(path=self.url(path))
 
 
+def names_of(path: str) -> list[str] | None:
+    """Return the names in a path, or None if it has an id."""
+    return _names(parse(path))
+
+
 def _names(parts: Sequence[Part]) -> list[str] | None:
     """Return the parts if all of them are names, else None."""
     names = [part for part in parts if isinstance(part, str)]

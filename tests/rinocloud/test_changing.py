@@ -15,7 +15,7 @@ from rinofs.server.catalog.records import Change
 from rinofs.testing import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from rinofs import RinoFileSystem
     from rinofs.testing import LiveServer
@@ -117,9 +117,9 @@ def test_what_others_store_in_a_folder_that_is_removed_stays(
     fs.mkdir("quick")
     send = RinocloudClient.delete
 
-    def interfere(client: RinocloudClient, ids: Sequence[int], label: str, **given: Any) -> None:
+    def interfere(client: RinocloudClient, found: Any, label: str, **given: Any) -> None:
         api.upload(stored, b"by somebody else")
-        send(client, ids, label, **given)
+        send(client, found, label, **given)
 
     monkeypatch.setattr(RinocloudClient, "delete", interfere)
     with contextlib.suppress(OSError):
@@ -209,13 +209,13 @@ def test_rm_of_very_many_of_which_one_changes_meanwhile(
     fs.pipe(dict.fromkeys(paths, b"1"))
     send, sent = RinocloudClient.delete, []
 
-    def interfere(client: RinocloudClient, ids: Sequence[int], label: str, **given: Any) -> None:
-        sent.append(ids)
+    def interfere(client: RinocloudClient, found: Any, label: str, **given: Any) -> None:
+        sent.append(found)
         if len(sent) == 2 and change == "written":
             api.upload("many/d", b"by somebody else")
         elif len(sent) == 2:
             api.post("delete", id=api.id_of("many", "d"))
-        send(client, ids, label, **given)
+        send(client, found, label, **given)
 
     monkeypatch.setattr(RinocloudClient, "delete", interfere)
     if change == "deleted":
@@ -225,6 +225,46 @@ def test_rm_of_very_many_of_which_one_changes_meanwhile(
     else:
         fs.rm(paths)
         assert fs.find("many", refresh=True) == []
+
+
+@pytest.mark.parametrize("renamed", ["dir/a", "dir/sub", "dir"])
+@pytest.mark.parametrize("again", [False, True], ids=["gone", "another"])
+@pytest.mark.parametrize(
+    "remove",
+    [
+        lambda fs: fs.rm("dir/a"),
+        lambda fs: fs.rm(["dir/a", "dir/b", "other/d"]),
+        lambda fs: fs.rm("dir", recursive=True),
+        lambda fs: fs.rm(["other/d", "dir/sub"], recursive=True),
+        lambda fs: fs.rm("dir/*", recursive=True),
+    ],
+    ids=["one", "many", "folder", "two", "pattern"],
+)
+def test_what_others_rename_right_after_it_was_looked_up_stays(
+    fs: RinoFileSystem,
+    api: Api,
+    monkeypatch: pytest.MonkeyPatch,
+    remove: Callable[[RinoFileSystem], object],
+    renamed: str,
+    again: bool,
+) -> None:
+    if not fs._backend.client.features.has(RinocloudExtension.PLACES):
+        pytest.skip("only the server can check it at the same moment")
+    number = api.id_of(*renamed.split("/"))
+    send = RinocloudClient.delete
+
+    def interfere(client: RinocloudClient, found: Any, label: str, **given: Any) -> None:
+        monkeypatch.setattr(RinocloudClient, "delete", send)
+        api.post("update", id=number, name="kept")
+        if again:
+            api.upload("dir/a" if renamed == "dir/a" else f"{renamed}/a", b"another")
+        send(client, found, label, **given)
+
+    monkeypatch.setattr(RinocloudClient, "delete", interfere)
+    with contextlib.suppress(FileNotFoundError):
+        remove(fs)
+    inside_what_is_deleted = renamed != "dir" and not fs.exists("dir", refresh=True)
+    assert inside_what_is_deleted or api.post("get_metadata", id=number)["name"] == "kept"
 
 
 def test_the_top_level_stays(fs: RinoFileSystem, files: dict[str, bytes]) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy import bindparam
 from rinofs.server.catalog import objects
 from rinofs.server.catalog.records import Kind, Record, User
 from rinofs.server.catalog.tables import objects as table
-from rinofs.server.errors import NotFound
+from rinofs.server.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from rinofs.server.catalog.transactions import Reader
 
-__all__ = ["in_folders", "locate", "locate_few", "locate_many"]
+__all__ = ["in_folders", "locate", "locate_few", "locate_many", "refuse_elsewhere"]
 
 _BY_NAMES = objects.RECORDS.where(
     table.c.owner == bindparam("user"),
@@ -54,6 +54,16 @@ def locate(reader: Reader, user: User, path: Sequence[str]) -> Record:
         if found is not None:
             return found
     raise NotFound(f"path: {'/'.join(path)} is below an object that is not a folder", field="path")
+
+
+def refuse_elsewhere(
+    connection: Connection, user: User, numbers: Sequence[int], paths: Sequence[Sequence[str]]
+) -> None:
+    """Raise Conflict if one of the objects is not at its path."""
+    for number, path, found in zip(numbers, paths, locate_many(connection, user, paths), strict=True):
+        if found is None or found.id != number:
+            there = "nothing" if found is None else f"{found.id}"
+            raise Conflict(f"paths: not {number} but {there} is at {'/'.join(path)}", field="paths")
 
 
 def locate_many(connection: Connection, user: User, paths: Sequence[Sequence[str]]) -> list[Record | None]:

@@ -13,7 +13,7 @@ from sqlalchemy import and_, func, select
 
 from rinofs.server.catalog import bulk_insert, listings, moves, objects
 from rinofs.server.catalog.blob_rows import drop_unreferenced
-from rinofs.server.catalog.path_lookups import locate, locate_few, locate_many
+from rinofs.server.catalog.path_lookups import locate, locate_few, locate_many, refuse_elsewhere
 from rinofs.server.catalog.queries import searches
 from rinofs.server.catalog.queries.conditions import compile_query, compile_sort
 from rinofs.server.catalog.queries.indexes import FieldIndexes
@@ -455,13 +455,22 @@ class Store:
             return copies
 
     def delete(
-        self, user: User, numbers: Sequence[int], *, exact: bool = False, empty: bool = False
+        self,
+        user: User,
+        numbers: Sequence[int],
+        *,
+        exact: bool = False,
+        empty: bool = False,
+        paths: Sequence[Sequence[str]] | None = None,
     ) -> set[str]:
         """Delete objects, all or none; see `rinofs.server.catalog.moves.delete`.
 
-        Returns the keys of unreferenced contents.
+        Returns the keys of unreferenced contents. If `paths` are given, one for each object, raises Conflict
+        if one of the objects is not there.
         """
         with self._database.write(user.id) as connection:
+            if paths is not None:
+                refuse_elsewhere(connection, user, numbers, paths)
             named = [objects.get(connection, user, number).name for number in numbers[:_MOST_NAMED]]
             contents = moves.delete(connection, user, numbers, exact=exact, empty=empty)
             ids = list(numbers[:_MOST_NAMED])

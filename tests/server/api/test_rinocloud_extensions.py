@@ -22,7 +22,7 @@ from tests.server.client import Api, Files
 def test_extensions_are_announced_on_every_answer(server: LiveServer, extended: LiveServer) -> None:
     announced = (
         "path, recursive, after, digest, rename, idempotency, bundle, versions, conditions, exact, search, "
-        "tokens, blake3, names, empty"
+        "tokens, blake3, names, empty, places"
     )
     for running in (server, extended):
         for token in (running.token, "wrong"):
@@ -105,6 +105,28 @@ def test_empty(more: Api, api: Api) -> None:
     assert more.post("files/delete", {"id": [empty, inside], "empty": True}).status_code == 204
     assert more.post("files/delete", {"id": full, "empty": True}).status_code == 204
     assert more.names() == []
+
+
+def test_places(more: Api, api: Api) -> None:
+    folder, inside, top = more.folder("f")["id"], more.file("f/a")["id"], more.file("b")["id"]
+    for paths in (
+        [["f", "b"], ["b"]],
+        [["f", "a"], ["a"]],
+        [["f"], ["b"]],
+        [["b"], ["f", "a"]],
+        [["b", "a"], ["b"]],
+        [[], ["b"]],
+    ):
+        refused = more.post("files/delete", {"id": [inside, top], "paths": paths})
+        assert (refused.status_code, refused.json()["error"][:6]) == (409, "paths:")
+    for wrong in ([["f", "a"]], "f", [["f", "a"], [1]], {}):
+        assert more.post("files/delete", {"id": [inside, top], "paths": wrong}).status_code == 400
+    assert more.names() == ["f", "b"]
+    assert more.post("files/delete", {"id": [inside, top], "paths": [["f", "a"], ["b"]]}).status_code == 204
+    assert more.post("files/delete", {"id": folder, "paths": [["f"]]}).status_code == 204
+    assert more.names() == []
+    answer = api.post("files/delete", {"id": api.file("c")["id"], "paths": [["elsewhere"]]})
+    assert answer.status_code == (409 if "rinocloud-api-extensions" in answer.headers else 204)
 
 
 def test_digest(more: Api) -> None:

@@ -17,6 +17,7 @@ from rinofs.server.api.rinocloud.requests import (
     name_of,
     needed_identifier,
     new_object,
+    path_of,
     text,
     uploaded_file,
 )
@@ -215,14 +216,32 @@ async def delete(call: Call) -> Response:
     fields = await call.fields()
     numbers, exact = identifiers(fields, "id"), _exact(call, fields)
     # Even without the extension: a request for one version must not delete the object.
-    version, empty = flag(fields, "version"), call.extended and flag(fields, "empty")
-    await call.work(partial(_delete, call, numbers, version=version, exact=exact, empty=empty))
+    if flag(fields, "version"):
+        await call.work(partial(_prune, call, numbers))
+        return Response(status_code=204)
+    empty, paths = call.extended and flag(fields, "empty"), _places(call, fields, numbers)
+    await call.work(partial(_delete, call, numbers, exact=exact, empty=empty, paths=paths))
     return Response(status_code=204)
 
 
-def _delete(call: Call, numbers: Sequence[int], *, version: bool, exact: bool, empty: bool) -> None:
-    store, user = call.services.store, call.user
-    gone = store.prune(user, numbers) if version else store.delete(user, numbers, exact=exact, empty=empty)
+def _places(call: Call, fields: Mapping[str, object], numbers: Sequence[int]) -> list[list[str]] | None:
+    """Return where the objects of a request have to be, or None if that does not matter."""
+    paths = fields.get("paths") if call.extended else None
+    if paths is None:
+        return None
+    if not isinstance(paths, list) or len(paths) != len(numbers):
+        raise BadRequest("paths: a list of paths is expected, one for each id", field="paths")
+    return [path_of(path) for path in paths]
+
+
+def _prune(call: Call, numbers: Sequence[int]) -> None:
+    call.services.remove(call.services.store.prune(call.user, numbers))
+
+
+def _delete(
+    call: Call, numbers: Sequence[int], *, exact: bool, empty: bool, paths: list[list[str]] | None
+) -> None:
+    gone = call.services.store.delete(call.user, numbers, exact=exact, empty=empty, paths=paths)
     call.services.remove(gone)
 
 
