@@ -148,8 +148,11 @@ def plan_put(
 def _expanded(sources: Sequence[str], recursive: bool, maxdepth: int | None) -> list[str]:
     """Expand local patterns, and folders if `recursive`; a path that exists is never a pattern."""
     local = LocalFileSystem()
-    existing = [path for path in sources if Path(local._strip_protocol(path)).exists()]
-    others = [path for path in sources if path not in existing]
+    existing: list[str] = []
+    others: list[str] = []
+    for path in sources:
+        exists = Path(local._strip_protocol(path)).exists()
+        (existing if exists else others).append(path)
     found: set[str] = set()
     if existing:
         found.update(local.expand_path(existing, recursive, maxdepth, assume_literal=True))
