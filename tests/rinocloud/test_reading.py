@@ -6,6 +6,7 @@ import gzip
 import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -17,6 +18,7 @@ from rinofs import RinoFileSystem
 from rinofs.errors import ContentMismatchError, NotAllowedError
 from rinofs.fs.blocks import shared_blocks
 from rinofs.fs.copying import Transfer, copy_between
+from rinofs.http.content.slices import read_content
 from rinofs.testing import Fault
 from tests.forks import in_child
 from tests.rinocloud.database import database_of, exchange
@@ -180,6 +182,55 @@ def test_ranges_of_one_file_are_of_one_version(fs: RinoFileSystem, api: Api, ser
     server.faults = replace
     found = fs.cat_ranges(["a"] * 3, [0, 400_000, 999_990], [10, 400_010, 1_000_000])
     assert found in ([b"1" * 10] * 3, [b"2" * 10] * 3)
+
+
+@pytest.mark.parametrize(("start", "end"), [(-10, -5), (3, -4), (-10, 35), (-90, -1), (0, -50), (-1, 10**6)])
+@pytest.mark.parametrize("way", ["cat_file", "cat_ranges"])
+def test_a_part_with_a_bound_from_the_end_is_of_one_version(
+    fs: RinoFileSystem, api: Api, server: LiveServer, way: str, start: int, end: int
+) -> None:
+    contents = [bytes(range(100)), bytes(reversed(range(40)))]
+    records = [api.upload(name, content) for name, content in zip("ab", contents, strict=True)]
+    for replaced_at in (1, 2):
+        seen: list[str] = []
+
+        def exchanging(_: str, path: str, at: int = replaced_at, seen: list[str] = seen) -> None:
+            if path.endswith("/download/"):
+                seen.append(path)
+                if len(seen) == at:
+                    exchange(server, records[0]["id"], records[1]["id"])
+
+        fs.invalidate_cache()
+        server.faults = exchanging
+        found = (
+            fs.cat_file("a", start, end)
+            if way == "cat_file"
+            else fs.cat_ranges(["a"], [start], [end], on_error="raise")[0]
+        )
+        server.faults = None
+        assert found in [content[start:end] for content in contents]
+
+
+@pytest.mark.parametrize("replaced_at", [1, 2, 3])
+def test_a_part_from_a_service_that_names_no_version_is_of_one(
+    server: LiveServer, api: Api, replaced_at: int
+) -> None:
+    if not server.extensions:
+        return  # it finds contents by their ids only
+    contents = [bytes(range(100)), bytes(reversed(range(40)))]
+    record, other = api.upload("a", contents[0]), api.upload("b", contents[1])
+    client = RinoFileSystem(endpoint_url=server.endpoint_url, token=server.token)._backend.client
+    seen: list[str] = []
+
+    def exchanging(_: str, path: str) -> None:
+        seen.append(path)
+        if len(seen) == replaced_at:
+            exchange(server, record["id"], other["id"])
+
+    server.faults = exchanging
+    at = client.content_at(["a"], "a")
+    nameless = replace(at, size=None, etag=None, conditional=False, version_of=lambda _: None)
+    assert read_content(client.session, nameless, -10, -5) in [content[-10:-5] for content in contents]
 
 
 # Files

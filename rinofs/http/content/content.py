@@ -80,7 +80,7 @@ class BrokenReadError(ConnectionFailedError):
 
 
 class UnsizedError(ProtocolError):
-    """The size of the content is not known, but the range counts from its end."""
+    """The range counts from the end, but the size is not known, or not of which version it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +235,25 @@ class ContentStream(io.RawIOBase):
         if not version.has_ranges or version.pin is None or version.size is None or self.session.no_ranges:
             return None
         return replace(version.content, etag=version.pin, size=version.size)
+
+    def move(self, start: int, stop: int) -> None:
+        """Go on with the bytes [start, stop) of the same version, as a slice, by another request.
+
+        Raises
+        ------
+        ContentChangedError
+            If the content was replaced since the first response.
+        UnsizedError
+            If the service did not send the size, or named no version to compare the next response with.
+        """
+        self._release()
+        if self.size is None or self._version.pin is None:
+            label = self._version.content.label
+            raise UnsizedError("the service sent no size to count from, or no version", label)
+        start, stop, _ = slice(start, stop).indices(self.size)
+        self.position = self._first = self._requested_at = start
+        self._stop, self._body_stop = max(start, stop), None
+        self.connect()
 
     def readable(self) -> bool:
         """Return True."""

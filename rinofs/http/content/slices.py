@@ -73,12 +73,13 @@ def _open_slice(session: HttpSession, content: Content, start: int, stop: int | 
         return open_content(session, content, start, max(start, stop))
     if stop is None or (start >= 0 and stop >= 0):
         return open_content(session, content, start, stop)
-    with open_content(session, content) as stream:  # only to learn the size
-        size = stream.size
-    if size is None:
-        raise UnsizedError("the service sent no size to count from", content.label)
-    start, stop, _ = slice(start, stop).indices(size)
-    return open_content(session, content, start, max(start, stop))
+    stream = open_content(session, content)  # only to learn the size, and of which version it is
+    try:
+        stream.move(start, stop)
+    except BaseException:
+        stream.close()
+        raise
+    return stream
 
 
 def _read_all(stream: ContentStream, content: Content, *, verify: bool) -> bytes:
