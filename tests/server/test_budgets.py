@@ -21,6 +21,7 @@ import orjson
 import pytest
 
 from rinofs.protocol.limits import MAX_FIELDS, MAX_IDS, MAX_TAGS
+from rinofs.server.api.repovizz import contents
 from rinofs.server.budgets import CLIENT_GONE, FairQueue
 from rinofs.server.catalog import structures
 from rinofs.server.errors import BadRequest, Unavailable
@@ -213,6 +214,7 @@ def test_one_document_of_a_user_is_parsed_at_a_time(monkeypatch: pytest.MonkeyPa
         assert go_on.wait(PATIENCE)
         return orjson.loads(text)
 
+    monkeypatch.setattr(contents, "SMALL_DOCUMENT", 0)
     held = SimpleNamespace(loads=loads, dumps=orjson.dumps, JSONEncodeError=orjson.JSONEncodeError)
     with live_server() as server, ThreadPoolExecutor(MANY) as pool:
         application: Any = server._recorder._app
@@ -231,6 +233,23 @@ def test_one_document_of_a_user_is_parsed_at_a_time(monkeypatch: pytest.MonkeyPa
             go_on.set()
         assert {answer.result().status_code for answer in answers} == {200}
         wait_until(lambda: workers.documents.is_idle)
+
+
+@pytest.mark.parametrize("name", ["put a content", "store a content"])
+def test_contents_of_small_documents_are_stored_together(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    together = threading.Barrier(MANY)
+    known = contents.known_contents
+
+    def waiting(*arguments: Any) -> Any:
+        together.wait(PATIENCE)
+        return known(*arguments)
+
+    monkeypatch.setattr(contents, "known_contents", waiting)
+    with live_server() as server, ThreadPoolExecutor(MANY) as pool:
+        mine = [Datapacks(server.endpoint_url, server.token) for _ in range(MANY)]
+        identifier = mine[0].create(pack("x", *[data("n", f"file {number}") for number in range(MANY)]))
+        answers = [pool.submit(PARSING[name], api, identifier, number) for number, api in enumerate(mine)]
+        assert {answer.result().status_code for answer in answers} == {200}
 
 
 def _present(queue: FairQueue[int]) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 
 from rinofs.server.catalog.blob_rows import drop_unreferenced
 from rinofs.server.catalog.objects import refer
@@ -205,16 +205,20 @@ class DatapackStore:
         with self._database.read() as connection:
             return _get(connection, user, identifier)
 
-    def check(self, user: User, identifier: str) -> None:
-        """Refuse a datapack that is not the user's.
+    def check(self, user: User, identifier: str) -> int:
+        """Refuse a datapack that is not the user's; return the length of its document in characters.
 
         Raises
         ------
         Forbidden
             If the user has none with this id.
         """
+        owned = (datapacks.c.id == identifier) & (datapacks.c.owner == user.id)
         with self._database.read() as connection:
-            _check_owner(connection, user, identifier)
+            length = connection.scalar(select(func.length(datapacks.c.structure)).where(owned))
+        if length is None:
+            raise Forbidden(_FORBIDDEN)
+        return int(length)
 
     def create(
         self, user: User, name: str, structure: Structure, *, key: RequestKey | None = None

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 __all__ = ["put", "send", "show_all", "store"]
 
+SMALL_DOCUMENT = 256 * 1024
+"""Length in characters up to which documents are parsed concurrently, so that several contents of a user are
+stored with one fsync."""
+
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -57,7 +61,7 @@ async def put(call: Call) -> Response:
     """Store a content for the nodes with a link."""
     identifier, link = datapack_id(call), link_of(call)
     # Check before receiving the content, which may take long, and again afterwards.
-    await call.run_in_thread(call.services.datapacks.check, identifier)
+    length = await call.run_in_thread(call.services.datapacks.check, identifier)
     async with receive_upload(call.request, call.services.blobs, any_part=True, sha1=True) as received:
         blob = received.blob
         filename = _filename(link, received.filename, blob)
@@ -69,13 +73,15 @@ async def put(call: Call) -> Response:
                 )
 
         # A request with the same key has the same content.
-        return await call.once(received.said, change, lambda _: _stored(blob), lambda _: None, parses=True)
+        return await call.once(
+            received.said, change, lambda _: _stored(blob), lambda _: None, parses=length > SMALL_DOCUMENT
+        )
 
 
 async def store(call: Call) -> Response:
     """Store a content that a later change of the document will link to."""
     identifier = datapack_id(call)
-    await call.run_in_thread(call.services.datapacks.check, identifier)
+    length = await call.run_in_thread(call.services.datapacks.check, identifier)
     async with receive_upload(call.request, call.services.blobs, any_part=True, sha1=True) as received:
         blob = received.blob
 
@@ -85,7 +91,7 @@ async def store(call: Call) -> Response:
                     call.user, identifier, known[0], _filename(CONTENT_LINK, received.filename, blob)
                 )
 
-        await call.parse(keep)
+        await (call.parse if length > SMALL_DOCUMENT else call.work)(keep)
         return _stored(blob)
 
 
