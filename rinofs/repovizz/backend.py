@@ -19,7 +19,8 @@ from rinofs.errors import (
 )
 from rinofs.fs.backend import Backend, Pinned, reraise
 from rinofs.fs.blocks import shared_blocks
-from rinofs.fs.files.reader import SMALL, MemorySource, RemoteSource
+from rinofs.fs.files.reader import SMALL, RemoteSource
+from rinofs.fs.files.unstreamed import MemorySource
 from rinofs.fs.instances import shared_session
 from rinofs.fs.listings import unsure
 from rinofs.fs.process import Registry

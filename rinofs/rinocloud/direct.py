@@ -19,7 +19,7 @@ from rinofs.errors import InvalidOptionError, RinofsError
 from rinofs.fs.files.reader import RemoteSource, Sequential
 from rinofs.fs.process import Registry
 from rinofs.http.connection.response import etag_header
-from rinofs.http.content.content import Content, open_content
+from rinofs.http.content.content import Content
 from rinofs.http.content.slices import read_content
 from rinofs.http.session.session import HttpSession
 from rinofs.protocol.digests import DIGESTS, repr_digest
@@ -27,7 +27,7 @@ from rinofs.protocol.extensions import REPR_DIGEST
 from rinofs.protocol.limits import MAX_BUNDLED_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rinofs.options import Options
 
@@ -219,14 +219,11 @@ class DirectSource(RemoteSource):
             return super(DirectSource, self).load_many(spans)
         return [self.load(start, stop) for start, stop in spans]
 
-    def stream(self) -> Sequential:
-        """Start a sequential download of the whole content."""
-        size = self.content.size or 0
+    def stream(self, start: int, before: Iterable[bytes | None]) -> Sequential:
+        """Start a sequential download of everything from `start` on, after `before`."""
         return self._tried(
-            lambda grant: Sequential(
-                open_content(grant.session, grant.content), grant.content, size, self.verify
-            ),
-            lambda: super(DirectSource, self).stream(),
+            lambda grant: Sequential.open(grant.session, grant.content, start, before, verify=self.verify),
+            lambda: super(DirectSource, self).stream(start, before),
         )
 
     def whole(self) -> tuple[HttpSession, Content]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rinofs.credentials import Service
 from rinofs.errors import NotFoundError
 from rinofs.fs.backend import Backend, Pinned
-from rinofs.fs.files.reader import MemorySource
+from rinofs.fs.files.unstreamed import MemorySource
 from rinofs.fs.filesystem import RemoteFileSystem
 
 if TYPE_CHECKING:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from fsspec.caching import BaseCache, register_cache
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
 
-from rinofs.errors import ContentChangedError
+from rinofs.errors import ContentChangedError, ContentMismatchError
 from rinofs.fs.blocks import BLOCK, shared_blocks
-from rinofs.http.content.content import open_content
+from rinofs.fs.files.unstreamed import FetcherSource
+from rinofs.http.content.content import BrokenReadError, open_content
 from rinofs.http.content.slices import read_content, read_spans
 from rinofs.http.content.verify import Verifier
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rinofs.http.content.content import Content, ContentStream
     from rinofs.http.session.session import HttpSession
@@ -27,6 +27,9 @@ HEADER = 64 * 1024
 
 SMALL = 128 * 1024
 """Contents up to this many bytes are downloaded whole by the first read at the beginning."""
+
+PIECE = 256 * 1024
+"""Bytes that are taken from a stream at once for shorter reads than `SMALL`."""
 
 
 class Origin(Protocol):
@@ -46,8 +49,11 @@ class Origin(Protocol):
         """Download the bytes [start, stop)."""
         ...
 
-    def stream(self) -> Sequential | None:
-        """Start a sequential download of the whole content; None if not possible."""
+    def stream(self, start: int, before: Iterable[bytes | None]) -> Sequential | None:
+        """Start a sequential download of everything from `start` on; None if not possible.
+
+        `before` is what precedes it, which is verified, too; see `Sequential`.
+        """
         ...
 
 
@@ -68,7 +74,7 @@ class Source(Origin, Protocol):
 
 
 class Sequential:
-    """Read a content from its first byte on, in pieces of any size.
+    """Read a content to its end, in pieces of any size, and verify it there.
 
     Downloads in multiples of blocks, so that whole blocks can be cached; the remaining bytes are kept for the
     next read.
@@ -76,31 +82,66 @@ class Sequential:
     Parameters
     ----------
     stream : ContentStream
-        The stream, at the first byte.
-    content : Content
-        Describes the content, for verification.
+        The stream, at the first byte to read.
     size : int
-        Size in bytes.
-    verify : bool
-        Whether to verify the content when its last byte is read.
+        Size of the content in bytes.
+    verifier : Verifier or None
+        Has received everything before that byte; None to verify nothing.
 
     Attributes
     ----------
+    start : int
+        Offset of the first byte.
     position : int
         Offset of the next read.
     """
 
-    def __init__(self, stream: ContentStream, content: Content, size: int, verify: bool) -> None:
-        self.position = 0
+    def __init__(self, stream: ContentStream, size: int, verifier: Verifier | None) -> None:
+        self.start = self.position = self._received = stream.position
         self._stream = stream
         self._size = size
-        self._received = 0
         self._rest = b""
-        self._verifier: Verifier | None = None
+        self._verifier = verifier
+
+    @classmethod
+    def open(
+        cls,
+        session: HttpSession,
+        content: Content,
+        start: int,
+        before: Iterable[bytes | None],
+        *,
+        verify: bool,
+    ) -> Self:
+        """Start the download of a content of known size.
+
+        Parameters
+        ----------
+        session : HttpSession
+            Sends the request.
+        content : Content
+            Content to read.
+        start : int
+            First byte to download.
+        before : iterable of bytes or None
+            Everything before it, in order. If a piece is None, the content is not verified.
+        verify : bool
+            Whether to verify the whole content when its last byte is read.
+        """
+        size = content.size or 0
+        stream = open_content(session, content, start)
+        verifier = None
         if verify:
-            self._verifier = Verifier.for_response(
+            verifier = Verifier.for_response(
                 stream.headers, content.etag, size, label=content.label, passing=True
             )
+            for piece in before:
+                if piece is None:
+                    verifier.abandon()
+                    verifier = None
+                    break
+                verifier.feed(piece)
+        return cls(stream, size, verifier)
 
     def read(self, count: int, block: int, keep: Callable[[int, bytes], None] | None) -> bytes:
         """Return the next bytes.
@@ -221,75 +262,18 @@ class RemoteSource:
         """Return several ranges, in one request if possible."""
         return read_spans(self.session, self.content, spans)
 
-    def stream(self) -> Sequential:
-        """Start a sequential download of the whole content."""
-        size = self.content.size or 0
-        return Sequential(open_content(self.session, self.content), self.content, size, self.verify)
-
-
-@dataclass(frozen=True, slots=True)
-class MemorySource:
-    """A content in memory.
-
-    Attributes
-    ----------
-    data : bytes
-        The content.
-    key : str
-        Key of the content.
-    """
-
-    data: bytes = field(repr=False)
-    key: str
-
-    @classmethod
-    def of(cls, data: bytes) -> Self:
-        """Create a source for bytes, with their digest as its key."""
-        return cls(data, f"memory {hashlib.sha256(data).hexdigest()}")
-
-    @property
-    def size(self) -> int:
-        """Size in bytes."""
-        return len(self.data)
-
-    def sized(self) -> Self:
-        """Return this source."""
-        return self
-
-    def read(self, start: int = 0, stop: int | None = None) -> bytes:
-        """Return the bytes [start, stop), as a slice."""
-        return self.data[start:stop]
-
-    def load(self, start: int, stop: int) -> bytes:
-        """Return the bytes [start, stop)."""
-        return self.data[start:stop]
-
-    def load_many(self, spans: Sequence[tuple[int, int]]) -> Sequence[bytes]:
-        """Return several ranges."""
-        return [self.data[start:stop] for start, stop in spans]
-
-    def stream(self) -> None:
-        """Return None: nothing has to be downloaded."""
-
-
-@dataclass(slots=True)
-class FetcherSource:
-    """Reads ranges of a file of another filesystem; its blocks are not shared."""
-
-    load: Callable[[int, int], bytes]
-    size: int
-    key: str
-
-    def stream(self) -> None:
-        """Return None: only ranges can be read."""
+    def stream(self, start: int, before: Iterable[bytes | None]) -> Sequential:
+        """Start a sequential download of everything from `start` on, after `before`."""
+        return Sequential.open(self.session, self.content, start, before, verify=self.verify)
 
 
 class SharedCache(BaseCache):  # type: ignore[misc]
     """Read a file by way of the shared blocks, and adapt the size of downloads to the pattern of reads.
 
-    A read of more than a header at the beginning opens a stream over the whole content, which serves all
-    reads until one jumps. Sequential reads elsewhere read ahead, twice as far each time. All other reads
-    download only the blocks that they touch.
+    A read of more than a header at the beginning opens a stream over the whole content. After a shorter one,
+    the read that continues it does. The stream serves all reads until one jumps, and verifies the content at
+    its end. Sequential reads elsewhere read ahead, twice as far each time. All other reads download only the
+    blocks that they touch.
 
     Parameters
     ----------
@@ -317,7 +301,10 @@ class SharedCache(BaseCache):  # type: ignore[misc]
         # A content larger than the cache would evict everything else, and finally its own first blocks.
         self._keep = size <= shared_blocks.max_bytes
         self._stream: Sequential | None = None
+        self._mismatch: ContentMismatchError | None = None
         self._expected = -1
+        self._begun = 0  # the bytes up to here were read without a gap
+        self._head = b""
         self._ahead_start = 0
         self._ahead = b""
         self._reach: int = 0
@@ -327,6 +314,9 @@ class SharedCache(BaseCache):  # type: ignore[misc]
         last = self.size if stop is None else min(stop, self.size)
         if first >= last:
             return b""
+        if self._mismatch is not None and first:
+            raise ContentMismatchError(self._mismatch.message, self._mismatch.filename)
+        self._mismatch = None  # what is read from the beginning again is verified again
         data = self._from_memory(first, last)
         if data is None:
             self.miss_count += 1
@@ -334,28 +324,59 @@ class SharedCache(BaseCache):  # type: ignore[misc]
         else:
             self.hit_count += 1
         self._expected = last
+        self._begun = max(self._begun, last) if first <= self._begun else 0
         return data
 
     def _from_memory(self, start: int, stop: int) -> bytes | None:
         at = start - self._ahead_start
         if self._ahead and at >= 0 and stop <= self._ahead_start + len(self._ahead):
             return self._ahead[at : at + stop - start]
-        if self._stream is not None and self._stream.position == start:
-            return None
+        if self._stream is not None and start <= self._stream.position < stop:
+            return None  # the stream goes on where the reads do
         return shared_blocks.held(self._source.key, start, stop)
 
     def _from_source(self, start: int, stop: int) -> bytes:
-        if self._stream is not None and self._stream.position == start:
-            return self._from_stream(stop - start)
-        self.close()
-        if start == 0 and (stop > HEADER or self.size <= SMALL):
-            self._stream = self._source.stream()
-            if self._stream is not None:
-                return self._from_stream(stop)
+        again = self._reach > 0
         self._reach = self._next_reach(stop - start) if start == self._expected else 0
+        data = self._through_stream(start, stop)
+        if data is None:
+            self.close()
+            self._start_stream(start, stop, again=again)
+            data = self._through_stream(start, stop)
+        if data is not None:
+            return data
         if self._reach > stop - start:
             return self._read_ahead(start, stop)
-        return self._load(start, stop)
+        data = self._load(start, stop)
+        if start == 0 and stop <= HEADER:
+            self._head = data
+        return data
+
+    def _through_stream(self, start: int, stop: int) -> bytes | None:
+        """Return bytes up to `stop`, of which only the first may be in memory; None if no stream has them."""
+        at = -1 if self._stream is None else self._stream.position
+        if not start <= at < stop:
+            return None
+        held = self._from_memory(start, at) if start < at else b""
+        return None if held is None else held + self._from_stream(at, stop)
+
+    def _start_stream(self, start: int, stop: int, *, again: bool) -> None:
+        """Start a stream if a read suggests that the whole content is read."""
+        if start == 0:
+            begun, is_whole = 0, stop > HEADER or self.size <= SMALL
+        else:
+            begun = self._begun
+            is_whole = start <= begun < stop and (again or stop - start < SMALL or stop == self.size)
+        if is_whole and (start == begun or self._from_memory(start, begun) is not None):
+            self._stream = self._source.stream(begun, self._before(begun))
+
+    def _before(self, stop: int) -> Iterator[bytes | None]:
+        """Iterate over what was read up to an offset; None stands for what is not in memory any more."""
+        if len(self._head) == stop:
+            yield self._head
+            return
+        for start in range(0, stop, PIECE):
+            yield shared_blocks.held(self._source.key, start, min(start + PIECE, stop))
 
     def _next_reach(self, wanted: int) -> int:
         """Return how many bytes to download for a read that continues the last one."""
@@ -375,23 +396,40 @@ class SharedCache(BaseCache):  # type: ignore[misc]
             return self._source.load(start, stop)
         return shared_blocks.read(self._source.key, self.size, start, stop, self._source.load)
 
-    def _from_stream(self, count: int) -> bytes:
+    def _from_stream(self, start: int, stop: int) -> bytes:
         assert self._stream is not None
-        self.total_requested_bytes += count
+        self._head = b""
+        ahead = min(PIECE, self.blocksize) if stop - start < SMALL else 0
+        end = min(max(stop, start + ahead), self.size)
+        self.total_requested_bytes += end - start
         keep = self._keep_block if self._keep else None
         try:
-            data = self._stream.read(count, BLOCK, keep)
-        except BaseException:
-            # The blocks of a content that failed verification must not be read from the cache either.
-            shared_blocks.drop(self._source.key)
+            data = self._stream.read(end - start, BLOCK, keep)
+        except BrokenReadError:
+            was_whole = self._stream.start == 0
             self.close()
+            if was_whole:
+                raise
+            return self._load(start, stop)
+        except BaseException as error:
+            self.close()
+            if isinstance(error, ContentMismatchError):
+                self._refuse(error)
             raise
-        if self._stream.position >= self.size:
+        if end == self.size:
             self.close()
-        return data
+        self._ahead_start, self._ahead = (start, data) if end > stop else (0, b"")
+        return data[: stop - start]
+
+    def _refuse(self, error: ContentMismatchError) -> None:
+        """Return nothing more of a content that failed verification, neither from memory nor by ranges."""
+        shared_blocks.drop(self._source.key)
+        self._ahead, self._begun = b"", 0
+        self._mismatch = ContentMismatchError(error.message, error.filename)  # without its traceback
 
     def _keep_block(self, start: int, data: bytes) -> None:
-        shared_blocks.keep(self._source.key, start, data)
+        part = -start % BLOCK  # of a block of which the beginning was read before
+        shared_blocks.keep(self._source.key, start + part, memoryview(data)[part:])
 
     def close(self) -> None:
         """Close the stream, if one is open."""
