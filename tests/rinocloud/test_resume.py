@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,67 @@ def test_two_versions_are_not_mixed_if_one_is_replaced_while_it_continues(
     get("exp/big", str(target), resume=True, callback=AtFirstBytes(lambda: api.upload("exp/big", other)))
     assert target.read_bytes() in {CONTENT[:SIZE], other}  # a version can be read on by its id
     assert parts(target.parent) == []
+
+
+def test_a_download_of_another_version_leaves_one_that_is_under_way_alone(
+    get: Any, options: dict[str, Any], fs: RinoFileSystem, tmp_path: Path
+) -> None:
+    from rinofs import RinoFileSystem
+
+    target = tmp_path / "big"
+    target.write_bytes(b"an old local file")
+    fs.pipe_file("exp/big", CONTENT[:SIZE])
+    other = RinoFileSystem(**options, skip_instance_cache=True)
+
+    def fail() -> None:
+        raise RuntimeError("interrupted")
+
+    def overtake() -> None:
+        other.pipe_file("exp/big", CONTENT[1 : SIZE + 1])
+        with pytest.raises(RuntimeError, match="interrupted"):
+            other.get_file("exp/big", str(target), resume=True, callback=AtFirstBytes(fail))
+
+    get("exp/big", str(target), resume=True, callback=AtFirstBytes(overtake))
+    assert target.read_bytes() == CONTENT[:SIZE]
+    other.get_file("exp/big", str(target), resume=True)
+    assert target.read_bytes() == CONTENT[1 : SIZE + 1]
+    assert parts(tmp_path) == []
+
+
+@pytest.mark.parametrize("old", [None, b"an old local file", CONTENT[1 : SIZE + 1]])
+def test_a_part_that_is_deleted_meanwhile_is_downloaded_again(
+    get: Any, fs: RinoFileSystem, tmp_path: Path, old: bytes | None
+) -> None:
+    target = tmp_path / "big"
+    if old is not None:
+        target.write_bytes(old)
+    fs.pipe_file("exp/big", CONTENT[:SIZE])
+    get("exp/big", str(target), resume=True, callback=AtFirstBytes(lambda: parts(tmp_path)[0].unlink()))
+    assert target.read_bytes() == CONTENT[:SIZE]
+    assert parts(tmp_path) == []
+
+
+@pytest.mark.parametrize("link", [os.symlink, os.link])
+def test_a_part_that_leads_to_another_file_is_not_written_to(
+    get: Any, fs: RinoFileSystem, server: LiveServer, tmp_path: Path, link: Any
+) -> None:
+    folder, victim = tmp_path / "shared", tmp_path / "victim"
+    folder.mkdir()
+    target = folder / "big"
+    fs.pipe_file("exp/big", CONTENT[:SIZE])
+    server.faults = Broken(KEPT)
+    with pytest.raises(NotFoundError):
+        get("exp/big", str(target), resume=True)
+    server.reset()
+    [part] = parts(folder)  # this is its name
+    part.unlink()
+    victim.write_bytes(b"nothing to do with it")
+    link(victim, part)
+    get("exp/big", str(target), resume=True)
+    assert victim.read_bytes() == b"nothing to do with it"
+    assert target.read_bytes() == CONTENT[:SIZE]
+    assert not target.is_symlink()
+    assert not target.samefile(victim)
 
 
 def test_a_damaged_part_is_noticed(get: Any, target: Path) -> None:

@@ -108,7 +108,7 @@ def _part_of(target: Path, content: Content) -> Path | None:
     part = target.with_name(f"{PART_PREFIX}{_digest(target.name)}-{version}{PART_SUFFIX}")
     for other in _parts(target):
         if other != part:
-            other.unlink(missing_ok=True)
+            _remove_unused(other)
     return part
 
 
@@ -137,25 +137,48 @@ else:
         return True
 
 
+_NO_LINKS = getattr(os, "O_NOFOLLOW", 0)
+"""The names of partial files are known in advance: a link that others put there must not lead elsewhere."""
+
+
+def _open_existing(path: str, flags: int) -> int:
+    return os.open(path, flags | _NO_LINKS)
+
+
+def _open_or_create(path: str, flags: int) -> int:
+    return os.open(path, flags | _NO_LINKS | os.O_CREAT, 0o666)  # the target gets this mode
+
+
 @contextlib.contextmanager
 def _opened_alone(part: Path) -> Iterator[IO[bytes] | None]:
-    """Open and lock a partial file; yields None if another process is using it."""
+    """Open and lock a partial file; yields None if another process is using it, or if it is a link."""
     part.parent.mkdir(parents=True, exist_ok=True)
-
-    def create(path: str, flags: int) -> int:
-        return os.open(path, flags | os.O_CREAT, 0o666)
-
-    with open(part, "r+b", opener=create) as file:
+    try:
+        file = open(part, "r+b", opener=_open_or_create)  # noqa: SIM115
+    except OSError:
+        if not part.is_symlink():
+            raise
+        yield None
+        return
+    with file:
         try:
             # The other process may have renamed the file to the target between our opening and locking it.
-            alone = _try_lock(file.fileno()) and os.path.samestat(os.fstat(file.fileno()), part.stat())
+            found = os.fstat(file.fileno())
+            alone = _try_lock(file.fileno()) and os.path.samestat(found, part.stat()) and found.st_nlink == 1
         except OSError:
             alone = False  # deleted meanwhile, or a disk without locks: do not resume
         yield file if alone else None
 
 
+def _remove_unused(part: Path) -> None:
+    """Delete a partial file, unless another thread or process is using it."""
+    with contextlib.suppress(OSError), open(part, "r+b", opener=_open_existing) as file:
+        if _try_lock(file.fileno()) and os.path.samestat(os.fstat(file.fileno()), part.stat()):
+            part.unlink()
+
+
 def _continued(fetch: Callable[..., None], size: int, part: Path, target: Path, callback: Callback) -> bool:
-    """Complete a partial file and rename it to the target; returns False if another process is using it."""
+    """Complete a partial file and rename it to the target; returns False if others use or delete it."""
     try:
         with _opened_alone(part) as file, unfinished(part, resumable=True):
             if file is None:
@@ -176,9 +199,9 @@ def _continued(fetch: Callable[..., None], size: int, part: Path, target: Path, 
         raise
     try:
         part.replace(target)
-    except FileNotFoundError:
-        if not target.exists():  # otherwise another process stored the same content there
-            raise
+    except FileNotFoundError:  # deleted, or renamed by another process: what the target is now is not known
+        callback.absolute_update(0)
+        return False
     return True
 
 
@@ -189,4 +212,4 @@ def _keep(part: Path, size: int, error: BaseException) -> None:
     if kept:
         error.add_note(f"{kept} of {size} bytes are kept: the same call with resume=True continues there")
     else:
-        part.unlink(missing_ok=True)
+        _remove_unused(part)
