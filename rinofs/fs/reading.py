@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from rinofs.errors import RinofsError
 from rinofs.fs.files.reader import RemoteSource
 from rinofs.fs.transfer import ranges
 from rinofs.fs.transfer.bundles import cat_bundles
-from rinofs.fs.transfer.download import download, replacing
+from rinofs.fs.transfer.download import download, replacing, write_all
 from rinofs.fs.transfer.engine import get_files
 from rinofs.fs.transfer.pool import FileErrors, Stop, run
 from rinofs.fs.transfer.resume import download_to
@@ -279,20 +280,35 @@ def fetches_of(source: Source, wanted: Sequence[ranges.Wanted], max_gap: int) ->
 def _copy_to(source: Source, file: IO[bytes], callback: Callback, stop: Stop, connections: int = 1) -> None:
     """Write a whole content to an open file."""
     if isinstance(source, RemoteSource):
+        place = _place_in(file)
         try:
             _download(source, file, callback, stop, connections)
         except RinofsError:
             other = source.elsewhere()
-            if other is None:
+            if other is None or place is None:
                 raise
-            file.seek(0)
-            file.truncate()
+            start, size = place  # what the file had before stays
+            file.truncate(size)
+            file.seek(start)
+            callback.absolute_update(0)
             _download(other, file, callback, stop, connections)
         return
     data = source.read()
     callback.set_size(len(data))
-    file.write(data)
+    write_all(file, data)
     callback.relative_update(len(data))
+
+
+def _place_in(file: IO[bytes]) -> tuple[int, int] | None:
+    """Return the current position in a file and its size; None if one cannot go back there."""
+    try:
+        start = file.tell()
+        file.seek(0, io.SEEK_END)
+        size = file.tell()
+        file.seek(start)
+    except (AttributeError, OSError):
+        return None
+    return start, size
 
 
 def _download(

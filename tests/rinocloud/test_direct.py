@@ -137,6 +137,26 @@ def test_what_fails_there_is_read_through_the_server(
     assert len(signed(proxy)) >= 1
 
 
+@pytest.mark.parametrize("fault", ["refused", "another version", "wrong bytes"])
+@pytest.mark.parametrize("mode", ["w+b", "a+b", "r+b"])
+def test_what_a_file_object_had_before_stays(
+    server: LiveServer, proxy: StoreProxy, tmp_path: Path, fault: str, mode: str
+) -> None:
+    fs = filesystem(server)
+    fs.pipe_file("f", CONTENT)
+    proxy.fault = lambda _method, path: FAULTS[fault] if "X-Amz-Signature" in path else None
+    fs.ls("")
+    head, rest = b"of the user, ", bytes(len(CONTENT) + 5) if mode == "r+b" else b""
+    (tmp_path / "f").write_bytes(head + rest if mode != "w+b" else b"")
+    with (tmp_path / "f").open(mode) as file:
+        if mode == "w+b":
+            file.write(head)
+        file.seek(len(head))
+        fs.get_file("f", file)
+    assert (tmp_path / "f").read_bytes() == head + CONTENT + rest[len(CONTENT) :]
+    assert signed(proxy)
+
+
 def test_an_expired_address_is_renewed(server: LiveServer, proxy: StoreProxy) -> None:
     fs = filesystem(server)
     fs.pipe_file("f", CONTENT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -493,6 +494,47 @@ def test_what_goes_to_a_pipe_or_a_device_does_not_replace_it(
         assert got.result(60) == content
     assert pipe.is_fifo()
     assert list(tmp_path.iterdir()) == [pipe]
+
+
+@pytest.mark.parametrize("size", [1000, 300_000, 3_000_000])
+def test_a_pipe_that_takes_a_part_at_once_gets_everything(fs: RinoFileSystem, api: Api, size: int) -> None:
+    content = os.urandom(size)
+    api.upload("a", content)
+    reader, writer = os.pipe()
+    with ThreadPoolExecutor(1) as pool, os.fdopen(reader, "rb") as source:
+        got = pool.submit(source.read)
+        with os.fdopen(writer, "wb", buffering=0) as target:
+            fs.get_file("a", target)
+        assert got.result(60) == content
+
+
+class Slow(io.RawIOBase):
+    """A raw file that takes less than it is given."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.got, self._most = bytearray(), most
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int | None:
+        self.got += bytes(data[: self._most])
+        return min(len(data), self._most) if self._most else None
+
+
+@pytest.mark.parametrize("size", [0, 1, 300_000, 3_000_000])
+def test_a_raw_file_that_takes_a_part_at_once_gets_everything(
+    fs: RinoFileSystem, api: Api, size: int
+) -> None:
+    content = os.urandom(size)
+    api.upload("a", content)
+    target = Slow(10_007)
+    fs.get_file("a", target)
+    assert target.got == content
+    if size:
+        with pytest.raises(BlockingIOError):
+            fs.get_file("a", Slow(0))
 
 
 def test_callbacks_hear_of_every_byte(fs: RinoFileSystem, big: bytes, tmp_path: Path) -> None:

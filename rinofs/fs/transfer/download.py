@@ -9,6 +9,7 @@ import io
 import secrets
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -95,7 +96,7 @@ def download(
             if kept:
                 callback.relative_update(kept)
                 _feed(verifier, file, kept, stop)
-            copy_to(stream, file.write, verifier, keep_going)
+            copy_to(stream, partial(write_all, file), verifier, keep_going)
             if whole is not None and split is not None and split.count > 1:
                 file.flush()
                 fetch_rest(
@@ -111,6 +112,22 @@ def download(
             stop.check()
         finally:
             verifier.abandon()
+
+
+def write_all(file: IO[bytes], data: bytes | memoryview) -> None:
+    """Write all bytes, also to a raw file, such as a pipe, which may take only some of them at once.
+
+    Raises
+    ------
+    BlockingIOError
+        If it takes none of them at the moment.
+    """
+    view = memoryview(data)
+    while len(view):
+        count: int | None = file.write(view)
+        if not count and (count == 0 or isinstance(file, io.RawIOBase)):
+            raise BlockingIOError(errno.EAGAIN, "the file to write to takes no data; open it as blocking")
+        view = view[len(view) if count is None else count :]
 
 
 def _feed(verifier: Verifier, file: IO[bytes], count: int, stop: Stop) -> None:
