@@ -46,6 +46,9 @@ HALF_CLOSED = 1.0
 MOST_PIPELINED = 4
 """Maximum number of pipelined requests on a connection; hardly any client pipelines."""
 
+MOST_HEADERS = 1000
+"""Maximum number of headers of a request: each takes far more memory than its bytes."""
+
 _AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER with a timeout of zero: closing resets the connection
 
 
@@ -251,6 +254,8 @@ class GuardedProtocol(HttpToolsProtocol):
             self._timer = None
         self.all_connections.remove(self)
         super().connection_lost(exc)
+        # Freed now, and not when the interpreter next collects this object, which is part of a cycle.
+        self.headers, self.scope = [], None  # type: ignore[assignment]
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes, and reject headers beyond the size limit."""
@@ -261,6 +266,8 @@ class GuardedProtocol(HttpToolsProtocol):
                 return
         if not self._in_body:
             self._parse(data)
+            if self._in_head and self._is_head_too_long():
+                self._refuse_headers()
             return
         before = self._body_bytes
         self._parse(data)
@@ -310,8 +317,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Record that the body has started, unless the server refuses the request because of its head."""
-        length = sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url)
-        if length > self.settings.max_header_bytes:
+        if self._is_head_too_long():
             self._refusal = self._headers_too_long()
             raise RefusedRequestError
         method = self.parser.get_method()
@@ -370,8 +376,15 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refusal = self._headers_too_long()
         self.send_400_response("")
 
+    def _is_head_too_long(self) -> bool:
+        if len(self.headers) > MOST_HEADERS:
+            return True
+        length = sum(len(name) + len(value) + 4 for name, value in self.headers) + len(self.url)
+        return length > self.settings.max_header_bytes
+
     def _headers_too_long(self) -> tuple[int, str]:
-        return 431, f"the headers are longer than {self.settings.max_header_bytes} bytes"
+        most = self.settings.max_header_bytes
+        return 431, f"the headers are longer than {most} bytes, or more than {MOST_HEADERS}"
 
     def _refuse(self, status: int, message: str, headers: bytes = b"") -> None:
         body = orjson.dumps({"error": message})

@@ -239,6 +239,9 @@ TOO_LONG = {
     "one long header": HEAD + b"X-Long: " + b"x" * 10_000 + b"\r\n\r\n",
     "one to upgrade": HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\nX: " + b"x" * 10_000 + b"\r\n\r\n",
     "many headers": HEAD + b"".join(b"X-%d: y\r\n" % number for number in range(1000)) + b"\r\n",
+    "many short headers": HEAD + b"a:\r\n" * 1001 + b"\r\n",
+    "many short headers without an end": HEAD + b"a:\r\n" * 1002,
+    "long headers without an end": HEAD + b"X-Long: " + b"x" * 10_000 + b"\r\n" + b"X: y\r\n",
     "long target": b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n",
 }
 
