@@ -83,7 +83,8 @@ class RinocloudExtension(StrEnum):
     EMPTY = "empty"
     """`delete` accepts ``empty``: a folder is deleted only if nothing is in it."""
     PLACES = "places"
-    """`delete` accepts ``paths``, one for each id: nothing is deleted if one of the objects is elsewhere."""
+    """`delete`, `move` and `copy` accept ``paths``, one for each id: they do nothing if one of the objects is
+    elsewhere."""
     DIRECT = "direct"
     """`direct` answers where in an object store a content can be read for some minutes. Named only by servers
     that keep contents in one."""

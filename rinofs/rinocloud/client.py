@@ -387,20 +387,39 @@ class RinocloudClient:
         answer = self._change("delete_metadata_field", body, label)
         return parse_record(answer.json(), answer.url)
 
-    def move(self, ids: Sequence[int], folder: int | None, name: str | None, label: str) -> None:
-        """Move objects into a folder, and rename one if the server can do both at once.
+    def move(
+        self,
+        record_id: int,
+        folder: int | None,
+        name: str | None,
+        label: str,
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """Move an object into a folder, and rename it if the server can do both at once.
 
-        With the extension, a replaced file becomes an earlier version.
+        With the extensions, a replaced file becomes an earlier version; and an object to which `names` do not
+        lead is not moved, but raises ConflictError.
         """
-        self._change("move", self._going(ids, folder, name), label)
+        self._change("move", self._going(record_id, folder, name, names), label)
 
-    def copy(self, ids: Sequence[int], folder: int | None, name: str | None, label: str) -> list[Record]:
-        """Copy objects into a folder, folders with their contents; replaced files are as for `move`."""
-        answer = self._create("copy", self._going(ids, folder, name), label)
-        return parse_page(answer.json(), answer.url).records
+    def copy(
+        self,
+        record_id: int,
+        folder: int | None,
+        name: str | None,
+        label: str,
+        names: Sequence[str] | None = None,
+    ) -> Record:
+        """Copy an object into a folder, a folder with its contents; extensions are as for `move`."""
+        answer = self._create("copy", self._going(record_id, folder, name, names), label)
+        return parse_page(answer.json(), answer.url).records[0]
 
-    def _going(self, ids: Sequence[int], folder: int | None, name: str | None) -> dict[str, Any]:
-        body: dict[str, Any] = {"items": list(ids), "parent": folder}
+    def _going(
+        self, record_id: int, folder: int | None, name: str | None, names: Sequence[str] | None
+    ) -> dict[str, Any]:
+        body: dict[str, Any] = {"items": [record_id], "parent": folder}
+        if names is not None and self.features.has(RinocloudExtension.PLACES):
+            body["paths"] = [list(names)]
         if name is not None:
             body["name"] = name
         if self.features.has(RinocloudExtension.VERSIONS):

@@ -19,10 +19,10 @@ from rinofs.errors import (
 )
 from rinofs.protocol.extensions import RinocloudExtension
 from rinofs.rinocloud.client import NO_SUCH_ENDPOINT
-from rinofs.rinocloud.resolver import parse
+from rinofs.rinocloud.resolver import names_of, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from rinofs.fs.listings import Age
     from rinofs.rinocloud.changes import Changes
@@ -68,7 +68,8 @@ class Moves:
         renamed = name if name != record.name else None
 
         def copy() -> Record:
-            return self._client.copy([record.id], folder, renamed, self._url(target))[0]
+            label = self._url(target)
+            return self._client.copy(record.id, folder, renamed, label, names_of(source))
 
         def copy_once() -> Record:
             try:
@@ -109,7 +110,7 @@ class Moves:
         folder, name = self._place(target, max_age)
 
         def move() -> bool:
-            self._move(record, folder, name)
+            self._move(record, folder, name, names_of(source))
             return True
 
         try:
@@ -121,14 +122,14 @@ class Moves:
         self._listings.forget(target)
         return True
 
-    def _move(self, record: Record, folder: int | None, name: str) -> None:
-        label = f"rino://@{record.id}"
-        if folder == record.parent:
+    def _move(self, record: Record, folder: int | None, name: str, names: Sequence[str] | None) -> None:
+        label, has = f"rino://@{record.id}", self._client.features.has
+        if folder == record.parent and not (names and has(RinocloudExtension.PLACES)):
             self._rename(record, name, label)
         elif name == record.name:
-            self._client.move([record.id], folder, None, label)
-        elif self._client.features.has(RinocloudExtension.RENAME):
-            self._client.move([record.id], folder, name, label)
+            self._client.move(record.id, folder, None, label, names)
+        elif has(RinocloudExtension.RENAME):
+            self._client.move(record.id, folder, name, label, names)
         else:
             move_in_steps(self._client, record, folder, name, label)
 
@@ -138,7 +139,7 @@ class Moves:
         except ConflictError:
             if not self._client.features.has(RinocloudExtension.VERSIONS):
                 raise
-            self._client.move([record.id], record.parent, name, label)  # an update cannot replace a file
+            self._client.move(record.id, record.parent, name, label)  # an update cannot replace a file
 
     def _place(self, target: str, max_age: Age) -> tuple[int | None, str]:
         """Return folder and name for a new object, creating parent folders."""
@@ -245,7 +246,7 @@ def move_in_steps(client: RinocloudClient, record: Record, folder: int | None, n
         client.update(record.id, {"name": to}, label)
 
     def move(to: int | None) -> None:
-        client.move([record.id], to, None, label)
+        client.move(record.id, to, None, label)
 
     try:
         rename(between)

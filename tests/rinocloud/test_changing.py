@@ -227,6 +227,36 @@ def test_rm_of_very_many_of_which_one_changes_meanwhile(
         assert fs.find("many", refresh=True) == []
 
 
+@pytest.mark.parametrize("another", [False, True], ids=["gone", "another"])
+@pytest.mark.parametrize("target", ["dir/z", "other/z", "other", "other/d"])
+@pytest.mark.parametrize("change", ["mv", "cp"])
+def test_what_others_rename_right_after_it_was_looked_up_is_not_moved_or_copied(
+    fs: RinoFileSystem, api: Api, monkeypatch: pytest.MonkeyPatch, change: str, target: str, another: bool
+) -> None:
+    if not fs._backend.client.features.has(RinocloudExtension.PLACES):
+        pytest.skip("only the server can check it at the same moment")
+    number, going = api.id_of("dir", "a"), RinocloudClient._going
+
+    def interfere(client: RinocloudClient, *given: Any) -> dict[str, Any]:
+        monkeypatch.setattr(RinocloudClient, "_going", going)
+        api.post("update", id=number, name="kept")
+        if another:
+            api.upload("dir/a", b"another")
+        return going(client, *given)
+
+    monkeypatch.setattr(RinocloudClient, "_going", interfere)
+    act = getattr(fs, change)
+    if another:
+        act("dir/a", target)
+        assert fs.cat_file("other/a" if target == "other" else target) == b"another"
+    else:
+        with pytest.raises(FileNotFoundError):
+            act("dir/a", target)
+        assert set(contents(fs)) == {"dir/kept", *FILES} - {"dir/a"}
+    assert fs.cat_file("dir/kept") == b"1"
+    assert fs.info("dir/kept", refresh=True)["id"] == number
+
+
 @pytest.mark.parametrize("renamed", ["dir/a", "dir/sub", "dir"])
 @pytest.mark.parametrize("again", [False, True], ids=["gone", "another"])
 @pytest.mark.parametrize(

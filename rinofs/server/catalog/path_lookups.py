@@ -57,9 +57,11 @@ def locate(reader: Reader, user: User, path: Sequence[str]) -> Record:
 
 
 def refuse_elsewhere(
-    connection: Connection, user: User, numbers: Sequence[int], paths: Sequence[Sequence[str]]
+    connection: Connection, user: User, numbers: Sequence[int], paths: Sequence[Sequence[str]] | None
 ) -> None:
-    """Raise Conflict if one of the objects is not at its path."""
+    """Raise Conflict if one of the objects is not at its path, if there is a path for each."""
+    if paths is None:
+        return
     for number, path, found in zip(numbers, paths, locate_many(connection, user, paths), strict=True):
         if found is None or found.id != number:
             there = "nothing" if found is None else f"{found.id}"

@@ -428,10 +428,12 @@ class Store:
         name: str | None = None,
         *,
         replace: bool = False,
+        paths: Sequence[Sequence[str]] | None = None,
         key: RequestKey | None = None,
     ) -> list[Record]:
-        """Move objects into a folder, all or none; see `rinofs.server.catalog.moves.move`."""
+        """Move objects into a folder, all or none; see `moves.move` and `refuse_elsewhere`."""
         with self._database.once(user.id, key, grows=False) as unit:
+            refuse_elsewhere(unit.connection, user, numbers, paths)
             target = objects.folder_for(unit.connection, user, parent)
             moved = moves.move(unit.connection, user, numbers, target, name, replace=replace)
             unit.keep(moved)
@@ -445,10 +447,12 @@ class Store:
         name: str | None = None,
         *,
         replace: bool = False,
+        paths: Sequence[Sequence[str]] | None = None,
         key: RequestKey | None = None,
     ) -> list[Record]:
-        """Copy objects into a folder, all or none; see `rinofs.server.catalog.moves.copy`."""
+        """Copy objects into a folder, all or none; see `moves.copy` and `refuse_elsewhere`."""
         with self._database.once(user.id, key) as unit:
+            refuse_elsewhere(unit.connection, user, numbers, paths)
             target = objects.folder_for(unit.connection, user, parent)
             copies = moves.copy(unit.connection, user, numbers, target, name, replace=replace)
             unit.keep(copies)
@@ -465,12 +469,10 @@ class Store:
     ) -> set[str]:
         """Delete objects, all or none; see `rinofs.server.catalog.moves.delete`.
 
-        Returns the keys of unreferenced contents. If `paths` are given, one for each object, raises Conflict
-        if one of the objects is not there.
+        Returns the keys of unreferenced contents. `paths` are as for `refuse_elsewhere`.
         """
         with self._database.write(user.id) as connection:
-            if paths is not None:
-                refuse_elsewhere(connection, user, numbers, paths)
+            refuse_elsewhere(connection, user, numbers, paths)
             named = [objects.get(connection, user, number).name for number in numbers[:_MOST_NAMED]]
             contents = moves.delete(connection, user, numbers, exact=exact, empty=empty)
             ids = list(numbers[:_MOST_NAMED])

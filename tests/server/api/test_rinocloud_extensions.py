@@ -119,6 +119,9 @@ def test_places(more: Api, api: Api) -> None:
     ):
         refused = more.post("files/delete", {"id": [inside, top], "paths": paths})
         assert (refused.status_code, refused.json()["error"][:6]) == (409, "paths:")
+        for endpoint in ("move", "copy"):
+            asked = {"items": [inside, top], "parent": None, "paths": paths}
+            assert more.post(f"files/{endpoint}", asked).status_code == 409
     for wrong in ([["f", "a"]], "f", [["f", "a"], [1]], {}):
         assert more.post("files/delete", {"id": [inside, top], "paths": wrong}).status_code == 400
     assert more.names() == ["f", "b"]

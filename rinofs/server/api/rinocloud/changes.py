@@ -189,11 +189,11 @@ async def move(call: Call) -> Response:
     fields = await call.fields()
     numbers = identifiers(fields, "items", "id")
     name = name_of(fields) if call.extended else None
-    replace = call.extended and flag(fields, "replace")
+    replace, paths = call.extended and flag(fields, "replace"), _places(call, fields, numbers)
     parent = identifier(fields, "parent")
 
     def change(user: User, key: RequestKey | None) -> list[Record]:
-        return call.services.store.move(user, numbers, parent, name, replace=replace, key=key)
+        return call.services.store.move(user, numbers, parent, name, replace=replace, paths=paths, key=key)
 
     return await call.once(fields, change, partial(respond_with_list, call, status=200), made_before)
 
@@ -203,10 +203,10 @@ async def copy(call: Call) -> Response:
     fields = await call.fields()
     numbers = identifiers(fields, "items", "id")
     parent, name = identifier(fields, "parent"), name_of(fields)
-    replace = call.extended and flag(fields, "replace")
+    replace, paths = call.extended and flag(fields, "replace"), _places(call, fields, numbers)
 
     def change(user: User, key: RequestKey | None) -> list[Record]:
-        return call.services.store.copy(user, numbers, parent, name, replace=replace, key=key)
+        return call.services.store.copy(user, numbers, parent, name, replace=replace, paths=paths, key=key)
 
     return await call.once(fields, change, partial(respond_with_list, call), made_before)
 
