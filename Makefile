@@ -98,6 +98,7 @@ soak-kill: $(VENV)/test.done  ## servers and backups that are killed in the midd
 
 soak-faults: $(VENV)/test.done  ## networks that break what passes through them
 	$(SOAK) tests/http tests/scenarios/rinocloud/test_faults.py tests/rinocloud/test_damage.py \
+		tests/rinocloud/test_full_disk.py \
 		tests/scenarios/rinocloud/test_failed_writes.py tests/scenarios/repovizz/test_failed_writes.py
 
 soak-s3: $(VENV)/test.done  ## S3 stores and their servers killed, collected all the time, filled with large files
@@ -109,10 +110,12 @@ soak-cluster: $(VENV)/test.done  ## workers, PostgreSQL and the S3 store killed,
 
 soak-machines: $(VENV)/test.done  ## filesystems beside a model of what they should do
 	$(SOAK) tests/scenarios/rinocloud/test_state_machine.py tests/scenarios/repovizz/test_state_machine.py \
+		tests/rinocloud/test_sequential.py tests/rinocloud/test_overtaken.py \
 		tests/zarr tests/scenarios/rinocloud/test_abstract.py tests/scenarios/repovizz/test_abstract.py
 
 soak-input: $(VENV)/test.done  ## requests and queries that are made up, and many stalled clients
 	$(SOAK) tests/server/api/test_bad_input.py tests/server/web tests/server/catalog \
+		tests/server/test_logs.py tests/datapack/test_safe_xml.py \
 		tests/rinocloud/test_matching.py tests/rinocloud/test_search.py
 
 soak-hostile: $(VENV)/test.done  ## clients that mean harm, and requests that grow

@@ -340,7 +340,7 @@ def use_python(seen: Seen, server: LiveServer) -> None:
             rino._backend,
             rino._backend.session,
             repovizz._backend,
-            fsspec.filesystem("dir", path="", fs=rino),
+            fsspec.filesystem("dir", path="/", fs=rino),
         ]
         shown += [rino.info("a.bin"), rino.ls(""), rino.versions("a.bin")]
         for thing in shown:
