@@ -216,7 +216,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
         """Create a folder and its parents; raises FileExistsError if it exists, unless `exist_ok`."""
-        self._backend.make_folder(self._strip_protocol(path), exist_ok=exist_ok)
+        self._backend.anew().make_folder(self._strip_protocol(path), exist_ok=exist_ok)
 
     def rmdir(self, path: str) -> None:
         """Remove an empty folder; raises OSError if it is not empty."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -117,9 +118,16 @@ class RepovizzBackend(Backend):
         self._options = options
         self._key = f"{endpoint_url} {credentials.identity}"
         self._sizes = Sizes(self.client, self.cache, most)
-        self._changes = Changes(datapacks)
+        self._datapacks = datapacks
+        self._changes = Changes(datapacks, options.listing_age)
         self._uploader = Uploader(datapacks, verify=verify)
         self.pusher = Pusher(datapacks, self._uploader, most, verify=verify)
+
+    def anew(self) -> RepovizzBackend:
+        """Return this backend for one operation, which looks up anew the datapacks that it changes."""
+        backend = copy.copy(self)
+        backend._changes = Changes(self._datapacks)  # noqa: SLF001 - its own class
+        return backend
 
     # Metadata
 
@@ -237,22 +245,22 @@ class RepovizzBackend(Backend):
     def make_folder(self, path: str, *, exist_ok: bool) -> None:
         """Create a datapack or container, and its parents."""
         with unsure(self.cache.forget):
-            self._changes.make_folder(path, self._options.listing_age, exist_ok=exist_ok)
+            self._changes.make_folder(path, exist_ok=exist_ok)
 
     def delete(self, paths: Sequence[str], *, recursive: bool) -> None:
         """Remove datapacks and nodes; all of them, or none if one does not exist."""
         with unsure(self.cache.forget):
-            self._changes.delete(paths, self._options.listing_age, recursive=recursive)
+            self._changes.delete(paths, recursive=recursive)
 
     def copy(self, source: str, target: str) -> bool:
         """Copy a node within its datapack; False if the target is in another one."""
         with unsure(self.cache.forget):
-            return self._changes.copy(source, target, self._options.listing_age)
+            return self._changes.copy(source, target)
 
     def move(self, source: str, target: str) -> bool:
         """Move a node within its datapack, or rename a datapack; False if they are in two datapacks."""
         with unsure(self.cache.forget):
-            return self._changes.move(source, target, self._options.listing_age)
+            return self._changes.move(source, target)
 
 
 @dataclass(frozen=True, slots=True)

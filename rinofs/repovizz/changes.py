@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 from typing import TYPE_CHECKING
 
 from rinofs.datapack import Container, DataNode, Tree
@@ -26,12 +27,25 @@ class Changes:
     ----------
     datapacks : Datapacks
         Datapacks of the user.
+    max_age : float, optional
+        Maximum age in seconds of what is known of a datapack. By default, each is looked up once: the changes
+        are one operation, and act on the datapacks that have the names now.
     """
 
-    def __init__(self, datapacks: Datapacks) -> None:
+    def __init__(self, datapacks: Datapacks, max_age: float | None = None) -> None:
         self._datapacks = datapacks
+        self._max_age = max_age
+        self._looked_up: set[str] = set()
 
-    def make_folder(self, path: str, max_age: float, *, exist_ok: bool) -> None:
+    def _age(self, part: str) -> float:
+        if self._max_age is not None:
+            return self._max_age
+        if part in self._looked_up:
+            return math.inf
+        self._looked_up.add(part)
+        return 0.0
+
+    def make_folder(self, path: str, *, exist_ok: bool) -> None:
         """Create a datapack or container, and its parents.
 
         Raises
@@ -44,7 +58,7 @@ class Changes:
         place = parse(path)
         url = self._datapacks.url(path)
         if not place.inner:
-            self._make_datapack(path, max_age, exist_ok=exist_ok)
+            self._make_datapack(path, exist_ok=exist_ok)
             return
         for part in place.inner.split("/"):
             name_of_part(part)  # raises for names that are not allowed
@@ -55,18 +69,18 @@ class Changes:
             return edits.add_container(document, place.inner)
 
         datapack = self._datapacks.editor.found_or_made(
-            place.datapack, self._datapacks.url(place.datapack), max_age
+            place.datapack, self._datapacks.url(place.datapack), self._age(place.datapack)
         )
         self._datapacks.editor.edit(datapack, edit, url)
 
-    def _make_datapack(self, part: str, max_age: float, *, exist_ok: bool) -> None:
+    def _make_datapack(self, part: str, *, exist_ok: bool) -> None:
         url = self._datapacks.url(part)
         if not part:
             if not exist_ok:
                 raise ConflictError("a folder with this name already exists", url)
             return
         try:
-            self._datapacks.resolver.datapack(part, max_age)
+            self._datapacks.resolver.datapack(part, self._age(part))
         except NotFoundError:
             try:
                 self._datapacks.editor.make(part, url)
@@ -79,7 +93,7 @@ class Changes:
 
     # Remove
 
-    def delete(self, paths: Sequence[str], max_age: float, *, recursive: bool) -> None:
+    def delete(self, paths: Sequence[str], *, recursive: bool) -> None:
         """Remove datapacks and nodes; all of them, or none if one does not exist.
 
         Raises
@@ -95,7 +109,7 @@ class Changes:
         for path in paths:
             place = parse(path)
             self._check_deletable(path)
-            datapack, node = self._datapacks.resolver.node(path, max_age)
+            datapack, node = self._datapacks.resolver.node(path, self._age(place.datapack))
             if not isinstance(node, DataNode) and not recursive:
                 raise IsADirectoryError(
                     errno.EISDIR, "is a folder; delete it with recursive=True", self._datapacks.url(path)
@@ -131,7 +145,7 @@ class Changes:
 
     # Copy and move within a datapack
 
-    def copy(self, source: str, target: str, max_age: float) -> bool:
+    def copy(self, source: str, target: str) -> bool:
         """Copy a node within its datapack; both share the content, which is not sent again.
 
         Returns
@@ -144,7 +158,7 @@ class Changes:
         ConflictError
             If the target is a folder.
         """
-        datapack = self._shared_datapack(source, target, max_age)
+        datapack = self._shared_datapack(source, target)
         if datapack is None:
             return False
         here, there = parse(source).inner, parse(target).inner
@@ -164,7 +178,7 @@ class Changes:
             self._datapacks.editor.edit(datapack, edit, self._datapacks.url(target))
         return True
 
-    def move(self, source: str, target: str, max_age: float) -> bool:
+    def move(self, source: str, target: str) -> bool:
         """Move or rename a node within its datapack, or rename a datapack.
 
         Returns
@@ -179,10 +193,10 @@ class Changes:
         """
         here, there = parse(source).inner, parse(target).inner
         if source and target and not here and not there:
-            datapack = self._datapacks.resolver.datapack(source, max_age)
+            datapack = self._datapacks.resolver.datapack(source, self._age(source))
             self._datapacks.editor.rename(datapack, target, self._datapacks.url(target))
             return True
-        datapack_of_both = self._shared_datapack(source, target, max_age)
+        datapack_of_both = self._shared_datapack(source, target)
         if datapack_of_both is None:
             return False
 
@@ -198,22 +212,19 @@ class Changes:
             self._datapacks.editor.edit(datapack_of_both, edit, self._datapacks.url(target))
         return True
 
-    def _shared_datapack(self, source: str, target: str, max_age: float) -> Datapack | None:
+    def _shared_datapack(self, source: str, target: str) -> Datapack | None:
         """Return the datapack that contains both paths, or None."""
         one, other = parse(source), parse(target)
         if not one.inner or not other.inner or one.is_document or other.is_document:
             return None
-        datapack = self._datapacks.resolver.datapack(one.datapack, max_age)
+        datapack = self._datapacks.resolver.datapack(one.datapack, self._age(one.datapack))
         if one.datapack == other.datapack:
             return datapack
         try:
-            return (
-                datapack
-                if self._datapacks.resolver.datapack(other.datapack, max_age).id == datapack.id
-                else None
-            )
+            of_target = self._datapacks.resolver.datapack(other.datapack, self._age(other.datapack))
         except NotFoundError:
             return None
+        return datapack if of_target.id == datapack.id else None
 
     def _refuse_to_replace(self, node: Node, taken: Document | Node, target: str) -> None:
         if not isinstance(taken, DataNode):
