@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from rinofs import RinoFileSystem
 from rinofs.errors import ContentChangedError, ContentMismatchError
 from rinofs.fs.blocks import BLOCK, shared_blocks
-from rinofs.fs.files.reader import HEADER, PIECE, SMALL
+from rinofs.fs.files.reader import HEADER, LARGE, PIECE, SMALL
 from rinofs.protocol import digests
 from rinofs.testing import Fault
 from tests.campaign import rounds
@@ -215,6 +215,30 @@ def test_files_of_any_size_are_verified(
     forget_blocks()
     with pytest.raises(ContentMismatchError):
         read(fs, {})
+
+
+@pytest.mark.parametrize("piece", [8192, HEADER, SMALL, SMALL + 1])
+def test_large_files_are_verified_and_their_beginnings_cost_little(
+    fs: RinoFileSystem, server: LiveServer, piece: int
+) -> None:
+    content = os.urandom(LARGE + 12_345)
+    fs.pipe_file("a.csv", content)
+    forget_blocks()
+    server.reset()
+    assert pieces_of(piece)(fs, {}) == content
+    assert downloads(server) <= 6  # pieces that grow to a megabyte, and all the rest
+    forget_blocks()
+    server.reset()
+    with fs.open("a.csv") as file:
+        for at in range(0, 100_000, min(piece, HEADER)):
+            assert file.read(min(piece, HEADER)) == content[at : at + min(piece, HEADER)]
+        file.seek(-10, os.SEEK_END)
+        assert file.read() == content[-10:]
+    assert sum(request.bytes_out for request in server.requests) < 1_000_000
+    flip(blob_of(server, content), len(content) - 1)
+    forget_blocks()
+    with pytest.raises(ContentMismatchError):
+        pieces_of(piece)(fs, {})
 
 
 steps = st.lists(

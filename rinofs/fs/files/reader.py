@@ -31,6 +31,11 @@ SMALL = 128 * 1024
 PIECE = 256 * 1024
 """Bytes that are taken from a stream at once for shorter reads than `SMALL`."""
 
+LARGE = 8 * 1024 * 1024
+BEGINNING = 1024 * 1024
+"""Of a content of more than `LARGE` bytes, this many are read in short pieces before a stream is opened: who
+reads only the beginning would waste what is on its way, and the connection."""
+
 
 class Origin(Protocol):
     """What a file object reads from."""
@@ -271,9 +276,9 @@ class SharedCache(BaseCache):  # type: ignore[misc]
     """Read a file by way of the shared blocks, and adapt the size of downloads to the pattern of reads.
 
     A read of more than a header at the beginning opens a stream over the whole content. After a shorter one,
-    the read that continues it does. The stream serves all reads until one jumps, and verifies the content at
-    its end. Sequential reads elsewhere read ahead, twice as far each time. All other reads download only the
-    blocks that they touch.
+    the read that continues it does; of a large content, after more of them. The stream serves all reads until
+    one jumps, and verifies the content at its end. Sequential reads elsewhere read ahead, twice as far each
+    time. All other reads download only the blocks that they touch.
 
     Parameters
     ----------
@@ -336,10 +341,10 @@ class SharedCache(BaseCache):  # type: ignore[misc]
         return shared_blocks.held(self._source.key, start, stop)
 
     def _from_source(self, start: int, stop: int) -> bytes:
-        again = self._reach > 0
-        self._reach = self._next_reach(stop - start) if start == self._expected else 0
         data = self._through_stream(start, stop)
         if data is None:
+            again = self._reach > 0
+            self._reach = self._next_reach(stop - start) if start == self._expected else 0
             self.close()
             self._start_stream(start, stop, again=again)
             data = self._through_stream(start, stop)
@@ -366,7 +371,8 @@ class SharedCache(BaseCache):  # type: ignore[misc]
             begun, is_whole = 0, stop > HEADER or self.size <= SMALL
         else:
             begun = self._begun
-            is_whole = start <= begun < stop and (again or stop - start < SMALL or stop == self.size)
+            is_long = again or stop - start < SMALL or stop == self.size
+            is_whole = start <= begun < stop and is_long and (self.size <= LARGE or begun >= BEGINNING)
         if is_whole and (start == begun or self._from_memory(start, begun) is not None):
             self._stream = self._source.stream(begun, self._before(begun))
 
