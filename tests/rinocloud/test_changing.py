@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 FILES = {"dir/a": b"1", "dir/b": b"22", "dir/sub/c": b"333", "other/d": b"4444"}
 
+# Only the server can check at the moment of a change.
+with_extensions = pytest.mark.parametrize("either_server", [True], ids=["extended"], indirect=True)
+
 
 @pytest.fixture(autouse=True)
 def files(api: Api, server: LiveServer) -> dict[str, bytes]:
@@ -105,6 +108,7 @@ def test_rmdir(fs: RinoFileSystem, api: Api) -> None:
     ],
     ids=["rmdir", "rm_file", "rm"],
 )
+@with_extensions
 def test_what_others_store_in_a_folder_that_is_removed_stays(
     fs: RinoFileSystem,
     api: Api,
@@ -112,8 +116,6 @@ def test_what_others_store_in_a_folder_that_is_removed_stays(
     remove: Callable[[RinoFileSystem], object],
     stored: str,
 ) -> None:
-    if not fs._backend.client.features.has(RinocloudExtension.EMPTY):
-        pytest.skip("only the server can check it at the same moment")
     fs.mkdir("quick")
     send = RinocloudClient.delete
 
@@ -230,11 +232,10 @@ def test_rm_of_very_many_of_which_one_changes_meanwhile(
 @pytest.mark.parametrize("another", [False, True], ids=["gone", "another"])
 @pytest.mark.parametrize("target", ["dir/z", "other/z", "other", "other/d"])
 @pytest.mark.parametrize("change", ["mv", "cp"])
+@with_extensions
 def test_what_others_rename_right_after_it_was_looked_up_is_not_moved_or_copied(
     fs: RinoFileSystem, api: Api, monkeypatch: pytest.MonkeyPatch, change: str, target: str, another: bool
 ) -> None:
-    if not fs._backend.client.features.has(RinocloudExtension.PLACES):
-        pytest.skip("only the server can check it at the same moment")
     number, going = api.id_of("dir", "a"), RinocloudClient._going
 
     def interfere(client: RinocloudClient, *given: Any) -> dict[str, Any]:
@@ -270,6 +271,7 @@ def test_what_others_rename_right_after_it_was_looked_up_is_not_moved_or_copied(
     ],
     ids=["one", "many", "folder", "two", "pattern"],
 )
+@with_extensions
 def test_what_others_rename_right_after_it_was_looked_up_stays(
     fs: RinoFileSystem,
     api: Api,
@@ -278,8 +280,6 @@ def test_what_others_rename_right_after_it_was_looked_up_stays(
     renamed: str,
     again: bool,
 ) -> None:
-    if not fs._backend.client.features.has(RinocloudExtension.PLACES):
-        pytest.skip("only the server can check it at the same moment")
     number = api.id_of(*renamed.split("/"))
     send = RinocloudClient.delete
 
