@@ -148,16 +148,18 @@ def plan_put(
 def _expanded(sources: Sequence[str], recursive: bool, maxdepth: int | None) -> list[str]:
     """Expand local patterns, and folders if `recursive`; a path that exists is never a pattern."""
     local = LocalFileSystem()
-    existing: list[str] = []
     others: list[str] = []
-    for path in sources:
-        exists = Path(local._strip_protocol(path)).exists()
-        (existing if exists else others).append(path)
     found: set[str] = set()
-    if existing:
-        found.update(local.expand_path(existing, recursive, maxdepth, assume_literal=True))
+    for path in sources:
+        bare = local._strip_protocol(path)
+        if not Path(bare).exists():
+            others.append(path)
+            continue
+        found.add(bare)
+        if recursive:  # not by `expand_path`, which takes paths literally only in newer versions of fsspec
+            found.update(local.find(bare, maxdepth=maxdepth, withdirs=True))
     try:
-        if others or not existing:
+        if others or not found:
             found.update(local.expand_path(others, recursive, maxdepth))
     except FileNotFoundError:
         if not found:
