@@ -33,6 +33,7 @@ _LONGEST_HEADER = 1 << 20
 _KEYS = {"descr", "fortran_order", "shape"}
 _EXACT = 2**53
 """Integers up to this are exact as float64."""
+_NEAR = 2**63 // 10**9  # seconds from 1970 that fit 64 bits as nanoseconds
 _FIRST, _LAST = -62_135_596_800 * 10**9, 253_402_300_800 * 10**9  # the years 1 and 10,000
 
 
@@ -181,12 +182,16 @@ class FieldSamples(RawSamples):
 
 def _unix_ns(dates: NDArray[Any]) -> NDArray[Any]:
     """Return dates as Unix nanoseconds: floats if one is missing or too far from 1970, else integers."""
-    ns, missing = dates.astype("M8[ns]"), np.isnat(dates)
-    if bool(((ns.astype(dates.dtype) == dates) & ~missing).all()):
-        return ns.astype(np.int64)
-    seconds = dates.astype("M8[s]")
-    rest = (dates - seconds).astype("m8[ns]").astype(np.int64)
-    return np.where(missing, np.nan, seconds.astype(np.int64) * 1e9 + rest)
+    missing = np.isnat(dates)
+    try:
+        seconds = dates.astype("M8[s]")
+        rest = (dates - seconds).astype("m8[ns]").astype(np.int64)
+    except OverflowError as error:  # since numpy 2.5
+        raise InvalidDatapackError("a date of this array is too far from 1970 to be read") from error
+    whole = seconds.astype(np.int64)
+    if bool(((np.abs(whole) < _NEAR) & ~missing).all()):
+        return np.asarray(whole * 1_000_000_000 + rest)
+    return np.where(missing, np.nan, whole * 1e9 + rest)
 
 
 def _of_numbers(kind: np.dtype[Any]) -> np.dtype[Any]:
