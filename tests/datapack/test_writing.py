@@ -521,6 +521,33 @@ def test_labels_are_taken_for_nothing_else(tmp_path: Path, label: str) -> None:
     assert read.values.tolist() == values.tolist()
 
 
+LABELS_LIKE_CELLS = st.one_of(
+    st.text("0123456789.,+-:/() %#'|\"e", min_size=1, max_size=6),
+    st.sampled_from(["nan", "inf", "true", "False", "#REF!", "2024-01-01", "10:00:00", "g", "[m/s^2]", "V"]),
+).map(str.strip)
+
+
+@pytest.mark.soak
+@settings(max_examples=rounds(60, 2_000), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    labels=st.lists(LABELS_LIKE_CELLS.filter(bool), min_size=1, max_size=4, unique=True),
+    rows=st.integers(1, 4),
+    whole=st.booleans(),
+)
+@example(labels=["1", ":", "0"], rows=1, whole=False)
+def test_labels_that_look_like_cells_are_no_doubt_if_the_document_names_them(
+    labels: list[str], rows: int, *, whole: bool
+) -> None:
+    values = np.arange(rows * len(labels)).reshape(rows, -1) * (7 if whole else 0.25)
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = stream(values, channels=labels, name="x")
+        made.x.attrs["sampling_rate"] = 200.0
+        read = opened(write(made, f"{folder}/pack", "csv"))["x"].x.load()
+    assert read.channel.values.tolist() == labels
+    assert read.values.tolist() == values.tolist()
+
+
 @pytest.mark.parametrize("label", ["Unnamed: 0", "unnamed: 0", "UNNAMED: 0"])
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("dimension", ["time", "sample"])

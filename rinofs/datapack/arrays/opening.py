@@ -160,8 +160,8 @@ def _datasets(
     if kind in RECORDING_FORMATS:
         return recording_datasets(recording_of(handle, kind, file.label), stream)
     whole_numbers = stream.quantity.type != "float" if isinstance(layout, Lattice) else None
-    channels = len(layout.channels) if isinstance(layout, Lattice) else None
-    samples = samples_of(handle, kind, whole_numbers=whole_numbers, label=file.label, columns=channels)
+    channels = [channel.label for channel in layout.channels] if isinstance(layout, Lattice) else None
+    samples = samples_of(handle, kind, whole_numbers=whole_numbers, label=file.label, channels=channels)
     if kind == "csv" and datatype is None and not samples.shape[0] and not _is_table(mime, file.path):
         raise NotDataError("this is a line of text")  # could be the header of an empty table
     return {"": stream_dataset(samples, stream)}

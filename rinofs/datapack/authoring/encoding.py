@@ -13,7 +13,7 @@ import numpy as np
 
 from rinofs.datapack.formats.detect import format_of
 from rinofs.datapack.formats.tables.cells import is_value
-from rinofs.datapack.formats.tables.dialect import INDEX_LABEL
+from rinofs.datapack.formats.tables.dialect import COMMENT, INDEX_LABEL
 from rinofs.errors import InvalidOptionError
 
 if TYPE_CHECKING:
@@ -199,11 +199,11 @@ def _is_header(labels: Sequence[str]) -> bool:
     start = labels[0] if labels else ""
     if start.lower() == INDEX_LABEL:
         return False
-    if start.startswith("#") or format_of(start.encode(), "text/csv") != "csv":
+    if start.startswith("#") or COMMENT.match(start) or format_of(start.encode(), "text/csv") != "csv":
         return False
     if any(set(label) & set("\t;\n\r") for label in labels):
         return False
-    return not all(map(is_value, labels))
+    return not all(is_value(label, ",") for label in labels)
 
 
 def _cell(value: object) -> object:

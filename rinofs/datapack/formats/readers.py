@@ -11,6 +11,8 @@ from rinofs.datapack.formats.tables.reading import TableSamples
 from rinofs.datapack.formats.wav import WavSamples, wav_layout
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rinofs.datapack.formats.detect import Format
     from rinofs.datapack.formats.handles import FileHandle
     from rinofs.datapack.formats.recordings import Recording, RecordingFormat
@@ -23,7 +25,7 @@ def samples_of(
     *,
     whole_numbers: bool | None = None,
     label: str = "",
-    columns: int | None = None,
+    channels: Sequence[str] | None = None,
 ) -> Samples:
     """Return the samples of a file.
 
@@ -37,12 +39,12 @@ def samples_of(
         False scales integers of audio files to the range -1 to 1; otherwise they are not changed.
     label : str, optional
         Name of the file for warnings; by default its path.
-    columns : int, optional
-        Number of columns that a datatype names, so that a table need not be guessed.
+    channels : sequence of str, optional
+        Labels of the columns according to a datatype, so that a table need not be guessed.
     """
     scaled = whole_numbers is False
     if kind in {"json", "csv"}:
-        return TableSamples(handle, kind, label or handle.path, columns)
+        return TableSamples(handle, kind, label or handle.path, channels)
     if kind == "npy":
         return npy_samples(handle)
     if kind == "wav":

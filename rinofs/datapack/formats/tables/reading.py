@@ -21,7 +21,7 @@ from rinofs.datapack.formats.tables.sniffing import HEAD, LONGEST_HEAD, dialect_
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -67,11 +67,13 @@ class TableSamples:
         ``json`` or ``csv``.
     label : str
         Name for warnings.
-    columns : int, optional
-        Number of columns that a datatype names.
+    channels : sequence of str, optional
+        Labels of the columns according to a datatype.
     """
 
-    def __init__(self, handle: FileHandle, kind: Format, label: str, columns: int | None = None) -> None:
+    def __init__(
+        self, handle: FileHandle, kind: Format, label: str, channels: Sequence[str] | None = None
+    ) -> None:
         self._handle = handle
         self._make_lock()
         self._parser: Parser | None = None
@@ -80,7 +82,7 @@ class TableSamples:
         self.units: tuple[str, ...] | None = None
         self.rate: float | None = None
         self.unix_start: float | None = None
-        self._index = self._of_json() if kind == "json" else self._of_table(label, columns)
+        self._index = self._of_json() if kind == "json" else self._of_table(label, channels)
         self._facts = self._index.facts
         self.shape = (self._facts.rows, *self._facts.tail)
         self.dtype = np.dtype(self._facts.dtype)
@@ -95,9 +97,9 @@ class TableSamples:
         self._values = block.values
         return builder.index()
 
-    def _of_table(self, label: str, columns: int | None) -> TableIndex:
+    def _of_table(self, label: str, channels: Sequence[str] | None) -> TableIndex:
         head, size = self._head()
-        dialect = dialect_of(head, whole=len(head) >= size, columns=columns)
+        dialect = dialect_of(head, whole=len(head) >= size, channels=channels)
         self._parser = Parser(dialect)
         self.labels, self.units = dialect.labels, dialect.units
         self.rate, self.unix_start = dialect.rate, dialect.start

@@ -53,7 +53,7 @@ class _Head:
     doubts: tuple[str, ...]
 
 
-def dialect_of(data: bytes, *, whole: bool, columns: int | None = None) -> Dialect:
+def dialect_of(data: bytes, *, whole: bool, channels: Sequence[str] | None = None) -> Dialect:
     """Find the dialect of a table of numbers.
 
     Parameters
@@ -62,8 +62,8 @@ def dialect_of(data: bytes, *, whole: bool, columns: int | None = None) -> Diale
         First `HEAD` bytes, or the whole file.
     whole : bool
         Whether this is the whole file.
-    columns : int, optional
-        Number of columns that a datatype names.
+    channels : sequence of str, optional
+        Labels of the columns according to a datatype, which settle what would be ambiguous without them.
 
     Raises
     ------
@@ -75,8 +75,9 @@ def dialect_of(data: bytes, *, whole: bool, columns: int | None = None) -> Diale
     text = _read_head(data, whole=whole)
     body = [line if not COMMENT.match(line) else "" for line in text.lines[text.skip :]]
     tried = [_Candidate.of(body, *candidate) for candidate in _candidates(text)]
-    best = max(tried, key=lambda trial: trial.score)  # the first candidate with the highest score
-    return best.dialect(text, columns)
+    named = [trial for trial in tried if trial.is_named(channels)]
+    best = max(named or tried, key=lambda trial: trial.score)  # the first candidate with the highest score
+    return best.dialect(text, channels)
 
 
 def _candidates(text: _Head) -> list[tuple[str | None, str]]:
@@ -157,6 +158,10 @@ class _Candidate:
         trial = cls(delimiter, decimal, rows, above, ())
         return replace(trial, score=trial._score(values))
 
+    def is_named(self, channels: Sequence[str] | None) -> bool:
+        """Return whether the first row has the labels of the datatype."""
+        return self.above > 0 and self.rows[0][1] == [label.strip() for label in channels or ()]
+
     def _score(self, values: list[list[str]]) -> tuple[float, ...]:
         if not values:
             several = bool(self.rows) and len(self.rows[0][1]) > 1 and self.delimiter is not None
@@ -178,7 +183,7 @@ class _Candidate:
         fit = float(numeric == 1.0 and even and fits), float(numeric == 1.0 and even)
         return (*fit, numeric, float(even), float(self.above == 0))
 
-    def dialect(self, text: _Head, columns: int | None) -> Dialect:
+    def dialect(self, text: _Head, channels: Sequence[str] | None) -> Dialect:
         """Return the dialect; raises an error for a row that does not match it."""
         labels = list(self.rows[0][1]) if self.above else None
         units = list(self.rows[1][1]) if self.above > 1 else None
@@ -199,11 +204,11 @@ class _Candidate:
             check_row(row, number + text.skip, plain)
         doubts = list(text.doubts)
         rows = [row for _, row in values]
-        if self.above:
+        if self.above and not self.is_named(channels):
             _add_doubt_of_labels(self.rows[0][1], doubts)
         found = _with_labels(plain, labels, units, rows, doubts)
         found = _with_start_and_rate(found, values, text.skip, doubts)
-        _add_doubts(found, rows, columns, doubts)
+        _add_doubts(found, rows, None if channels is None else len(channels), doubts)
         return replace(found, doubts=tuple(doubts))
 
     def _without_values(
