@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import re
+
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from rinofs.protocol.names import is_loopback, without_login
@@ -52,6 +54,7 @@ def test_a_url_without_its_login(url: str, shown: str) -> None:
 @example("me:a/b", "https://")
 @example("me:a//b", "")
 def test_nothing_of_a_malformed_login_is_shown(login: str, scheme: str) -> None:
+    assume(scheme or not re.match(r"[ab.]*://", login))  # it would be the scheme
     shown = without_login(f"{scheme}S3CRET{login}S3CRET@host/x")
     assert "S3CRET" not in shown
     assert shown.endswith("host/x")
