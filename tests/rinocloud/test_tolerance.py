@@ -53,7 +53,9 @@ LIMITS = {
 @contextmanager
 def behind(server: LiveServer, limits: Limits) -> Iterator[tuple[RinoFileSystem, Limited]]:
     with limited(server, limits) as (url, front):
-        yield RinoFileSystem(endpoint_url=url, token=server.token), front
+        fs = RinoFileSystem(endpoint_url=url, token=server.token)
+        fs.invalidate_cache()  # an earlier server may have had the same port
+        yield fs, front
 
 
 @pytest.mark.covering
