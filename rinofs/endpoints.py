@@ -68,7 +68,8 @@ def _origin(endpoint_url: str) -> tuple[str, str, int, str]:
         raise InvalidOptionError(
             f"{names.without_login(str(endpoint_url))!r} is not a valid endpoint; use a URL such as https://rinocloud.com"
         )
-    if "@" in parts.netloc or parts.query or parts.fragment:
+    # An @ in the path is that of a password with a slash.
+    if "@" in endpoint_url or parts.query or parts.fragment:
         raise InvalidOptionError("an endpoint URL must not contain a user, password, query or fragment")
     if parts.path.rstrip("/").endswith("/api/1"):
         # With it, the response to every request would be "not found", as if nothing existed.

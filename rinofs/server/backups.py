@@ -28,7 +28,7 @@ from rinofs.server.catalog.sqlite.snapshots import (
     take_snapshot,
     total_of,
 )
-from rinofs.server.folder import DATABASE, NO_DATA, RESTORING
+from rinofs.server.folder import DATABASE, NO_DATA, RESTORING, refuse_unfinished
 from rinofs.server.runner import exclusive
 
 if TYPE_CHECKING:
@@ -107,10 +107,11 @@ def back_up(
 
     Raises
     ------
-    BackupError, FolderInUseError, CopyError, UnusableDatabaseError
+    BackupError, DataDirError, FolderInUseError, CopyError, UnusableDatabaseError
         If the backup cannot be made there.
     """
     data_dir, destination = data_dir.resolve(), destination.resolve()
+    refuse_unfinished(data_dir)
     if not (data_dir / DATABASE).is_file():
         raise BackupError(f"{data_dir}: not a data folder of `rinofs serve`")
     refuse_claimed(data_dir / "blobs", data_dir / DATABASE)

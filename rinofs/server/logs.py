@@ -52,9 +52,10 @@ _SECRETS = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
-# A path with a query, and what the paths of login pages contain. One pattern for both would search the path
-# again from each place where it may begin.
-_QUERY = re.compile(r"""(?<![\w/]) ( [\w/]++ \? ) [^\s'"]+""", re.VERBOSE)
+# A path with a query, which may have others in it, and what the paths of login pages contain. One pattern for
+# both would search the path again from each place where it may begin.
+_QUERY = re.compile(r"""(?<![\w/]) [\w/]++ \? [^\s'"]+""", re.VERBOSE)
+_NO_PATH = re.compile(r"[^\w/]")
 _LOGIN = re.compile("/o(?:auth)?/", re.IGNORECASE)
 
 _CUT = 64
@@ -101,8 +102,12 @@ def _without(text: str, secrets: Collection[str]) -> str:
 
 
 def _without_query(match: re.Match[str]) -> str:
-    path = match.group(1)
-    return path + _HIDDEN if _LOGIN.search(path) else match.group()
+    text, end = match.group(), 0
+    for part in text.split("?"):
+        end += len(part) + 1
+        if end < len(text) and _LOGIN.search(_NO_PATH.split(part)[-1]):
+            return text[:end] + _HIDDEN
+    return text
 
 
 class RedactingFilter(logging.Filter):

@@ -408,6 +408,7 @@ def test_a_continued_restore_makes_everything_durable(
         ("admin", "user", "list", "--data"),
         ("admin", "copy-blobs", "--to", "folder", "--data"),
         ("admin", "copy", "--to-database", "postgresql://127.0.0.1:9/none", "--from"),
+        ("admin", "backup", "another", "--data"),
     ],
 )
 @pytest.mark.parametrize("place", ["before the database", "before the end"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -93,6 +94,24 @@ def test_uploads_are_refused_and_the_rest_goes_on(server: LiveServer) -> None:
     for name in [*rest, "after"]:
         assert api.content(api.ok("files/get_metadata", {"path": [name]})["id"]) == stored[name]
     assert datapacks.delete(f"/datapacks/{identifier}").status_code == 200
+
+
+def test_outcomes_of_repeatable_requests_do_not_use_up_the_reserve(server: LiveServer) -> None:
+    api = Api(server.endpoint_url, server.token)
+    body = {"name": "object", "metadata": {"x": "y" * 900_000}}
+    number = api.ok("files/create_object", body, 201)["id"]
+    fill(api)
+    changes: dict[str, Any] = {
+        "files/delete_metadata_field": {"id": number, "field": "absent"},
+        "files/move": {"id": number, "parent": None, "name": "moved"},
+        "files/update": {"id": number, "name": "object"},
+    }
+    for endpoint, change in changes.items():
+        for _ in range(20):
+            answer = api.post(endpoint, change, headers={"Idempotency-Key": uuid.uuid4().hex})
+            assert answer.status_code == 507, (endpoint, answer.text)
+    assert api.post("files/delete_metadata_field", {"id": number, "field": "absent"}).status_code == 200
+    assert api.post("files/delete", {"id": number}).status_code == 204
 
 
 def test_nothing_that_was_acknowledged_is_lost(disk: Path) -> None:

@@ -43,6 +43,7 @@ CANARY = "c4naryS3cret"
         f"POST /o/token/?code={CANARY} HTTP/1.1",
         f"GET /oauth/authorize?state={CANARY}&x=y",
         f"http://127.0.0.1:8440/oauth/login?next={CANARY}",
+        f"GET /login?next=/o/authorize?client_id=a&state={CANARY}",
     ],
 )
 def test_what_looks_like_a_secret_is_hidden(text: str) -> None:

@@ -124,7 +124,14 @@ def _watched(quiet: bool, *, as_json: bool) -> bool:
 def _reported() -> Iterator[None]:
     try:
         yield
-    except (BackupError, CopyError, DataDirBusyError, FolderInUseError, UnusableDatabaseError) as error:
+    except (
+        BackupError,
+        CopyError,
+        DataDirBusyError,
+        DataDirError,
+        FolderInUseError,
+        UnusableDatabaseError,
+    ) as error:
         raise CommandError(str(error)) from error
 
 

@@ -338,7 +338,7 @@ class Database:
         key : RequestKey or None
             Identifies the request; None for one that is carried out each time.
         grows : bool
-            See `write`.
+            See `write`. With a key, it always grows by the outcome.
 
         Raises
         ------
@@ -347,7 +347,7 @@ class Database:
         Unprocessable
             If the key was used for another request.
         """
-        with self.write(owner, grows=grows) as connection:
+        with self.write(owner, grows=grows or key is not None) as connection:
             unit = Unit(connection, owner, key, self.clock())
             unit.begin()
             yield unit

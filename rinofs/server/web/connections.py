@@ -212,6 +212,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._served_head = b""  # of a request to upgrade: the same one without
         self._in_head = False  # a request line or a header is being received
         self._in_body = False
+        self._is_last = False  # nothing after the response in progress is read
         self._head_bytes = 0
         self._served = False  # this connection has had a response
         self._waiting_since = 0.0  # start of waiting for the headers or the next request
@@ -259,6 +260,8 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes, and reject headers beyond the size limit."""
+        if self._is_last:
+            return
         if self._in_head:
             self._head_bytes += len(data)
             if self._head_bytes > self.settings.max_header_bytes + len(data):
@@ -366,7 +369,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Reject data that is not HTTP or exceeds a limit, and close after any response in progress."""
         if not self._in_body and self.cycle is not None and not self.cycle.response_complete:
             self.cycle.keep_alive = False
-            self._in_head = False  # no more of it is expected, so its deadline must not end the response
+            self._is_last = True
+            self._in_head = False  # its deadline must not end the response
         elif self._in_body and (self.cycle.response_started or self.pipeline):
             self.transport.close()  # another response would be taken for one to another request
         else:

@@ -100,6 +100,42 @@ def test_answers_that_nobody_takes_do_not_fill_the_memory() -> None:
         stall(server, stack)
 
 
+HEADS = {
+    "short headers": b"GET / HTTP/1.1\r\nHost: localhost\r\n" + b"x: y\r\n" * 10_000,
+    "one header": b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"x" * 60_000,
+    "no requests": b"nonsense " * 7_000,
+}
+
+
+@in_own_process
+def test_what_follows_a_response_in_progress_does_not_fill_the_memory() -> None:
+    with live_server(configure=few) as server:
+        for head in HEADS.values():
+            with ExitStack() as stack:
+                send_behind_a_download(server, stack, head)
+
+
+def send_behind_a_download(server: LiveServer, stack: ExitStack, head: bytes) -> None:
+    api = Api(server.endpoint_url, server.token)
+    content = os.urandom(16 * MIB)
+    number = api.upload(content, name=f"large {len(head)}").json()["id"]
+    request = (
+        f"GET /api/1/files/download/?id={number} HTTP/1.1\r\nHost: localhost\r\n"
+        f"Authorization: Token {server.token}\r\n\r\n"
+    )
+    client = connect(server, stack, sent=request.encode())
+    received = bytearray(client.recv(1000))
+    process = psutil.Process(os.getpid())
+    before = process.memory_info().rss
+    client.sendall(head)
+    for _ in range(20 * MIB // len(head)):
+        client.sendall(b"x: y\r\n" * (len(head) // 6))
+    assert process.memory_info().rss - before < 50 * MIB
+    while piece := client.recv(MIB):
+        received += piece
+    assert received.endswith(b"\r\n\r\n" + content)
+
+
 def stall(server: LiveServer, stack: ExitStack) -> None:
     api = Api(server.endpoint_url, server.token)
     for number in range(8):
