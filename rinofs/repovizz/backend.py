@@ -23,7 +23,7 @@ from rinofs.fs.blocks import shared_blocks
 from rinofs.fs.files.reader import SMALL, RemoteSource
 from rinofs.fs.files.unstreamed import MemorySource
 from rinofs.fs.instances import shared_session
-from rinofs.fs.listings import unsure
+from rinofs.fs.listings import Moment, unsure
 from rinofs.fs.process import Registry
 from rinofs.http.content.content import open_content
 from rinofs.http.content.verify import Verifier
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from rinofs.credentials import Credentials
     from rinofs.datapack import Node
     from rinofs.fs.backend import Info, Upload
+    from rinofs.fs.listings import Age
     from rinofs.options import Options
     from rinofs.repovizz.records import Datapack
 
@@ -95,6 +96,8 @@ class RepovizzBackend(Backend):
         Finds datapacks, nodes and contents.
     pusher : Pusher
         Uploads whole datapacks.
+    age : float or Moment
+        How old what it tells may be: the age of listings, or asked for since `anew` made it.
     """
 
     def __init__(
@@ -119,21 +122,23 @@ class RepovizzBackend(Backend):
         self._key = f"{endpoint_url} {credentials.identity}"
         self._sizes = Sizes(self.client, self.cache, most)
         self._datapacks = datapacks
-        self._changes = Changes(datapacks, options.listing_age)
+        self.age: Age = options.listing_age
+        self._changes = Changes(datapacks, self.age)
         self._uploader = Uploader(datapacks, verify=verify)
         self.pusher = Pusher(datapacks, self._uploader, most, verify=verify)
 
     def anew(self) -> RepovizzBackend:
-        """Return this backend for one operation, which looks up anew the datapacks that it changes."""
+        """Return this backend for one operation, which looks up its datapacks anew, each once."""
         backend = copy.copy(self)
-        backend._changes = Changes(self._datapacks)  # noqa: SLF001 - its own class
+        backend.age = self.cache.moment()
+        backend._changes = Changes(self._datapacks, backend.age)  # noqa: SLF001 - its own class
         return backend
 
     # Metadata
 
     def info(self, path: str) -> Info:
         """Describe the object at a path."""
-        place, age = parse(path), self._options.listing_age
+        place, age = parse(path), self.age
         if not place.datapack:
             return {"name": path, "size": 0, "type": "directory"}
         datapack = self.resolver.datapack(place.datapack, age)
@@ -142,7 +147,9 @@ class RepovizzBackend(Backend):
         node = datapack.tree.get(place.inner)
         if node is not None:
             return _info_of_node(path, datapack, node)
-        return self._info_by_hash(path, self.resolver.stored(path, max(age, 1.0)))
+        return self._info_by_hash(
+            path, self.resolver.stored(path, age if isinstance(age, Moment) else max(age, 1.0))
+        )
 
     def _info_by_hash(self, path: str, stored: Stored) -> Info:
         identifier = stored.datapack.id
@@ -157,7 +164,7 @@ class RepovizzBackend(Backend):
 
     def list_folder(self, path: str) -> list[Info]:
         """List a folder."""
-        place, age = parse(path), self._options.listing_age
+        place, age = parse(path), self.age
         if not place.datapack:
             return [_info_of_datapack(part, known) for part, known in self.resolver.listing(age).items()]
         datapack = self._datapack_of_folder(path, age)
@@ -169,11 +176,11 @@ class RepovizzBackend(Backend):
         place = parse(path)
         if not place.datapack:
             return None
-        datapack = self._datapack_of_folder(path, self._options.listing_age)
+        datapack = self._datapack_of_folder(path, self.age)
         below = datapack.tree.walk(place.inner)
         return [_info_of_node(f"{place.datapack}/{inner}", datapack, node) for inner, node in below]
 
-    def _datapack_of_folder(self, path: str, max_age: float) -> Datapack:
+    def _datapack_of_folder(self, path: str, max_age: Age) -> Datapack:
         place = parse(path)
         if place.is_document:
             self.resolver.datapack(place.datapack, max_age)  # raises if it does not exist
@@ -200,7 +207,7 @@ class RepovizzBackend(Backend):
 
     def pin(self, path: str, version_id: int | str | None = None, *, fresh: bool = False) -> Pinned:
         """Find the content of a node or of a hash (`version_id`), or the document of a datapack."""
-        place, max_age = parse(path), 0.0 if fresh else self._options.listing_age
+        place, max_age = parse(path), 0.0 if fresh else self.age
         if place.is_document:
             datapack = self.resolver.datapack(place.datapack, max_age)
             document = MemorySource.of(datapack.text)
@@ -228,7 +235,7 @@ class RepovizzBackend(Backend):
 
     def ukey(self, path: str) -> str:
         """Return a string that changes whenever the content of a file changes."""
-        place, age = parse(path), self._options.listing_age
+        place, age = parse(path), self.age
         if place.is_document:
             datapack = self.resolver.datapack(place.datapack, age)
             return str(tokenize(datapack.id, datapack.text))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import math
 from typing import TYPE_CHECKING
 
 from rinofs.datapack import Container, DataNode, Tree
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rinofs.datapack import Document, Node
+    from rinofs.fs.listings import Age
     from rinofs.repovizz.documents.editor import Datapacks
     from rinofs.repovizz.records import Datapack
 
@@ -27,23 +27,14 @@ class Changes:
     ----------
     datapacks : Datapacks
         Datapacks of the user.
-    max_age : float, optional
-        Maximum age in seconds of what is known of a datapack. By default, each is looked up once: the changes
-        are one operation, and act on the datapacks that have the names now.
+    age : float or Moment
+        Maximum age in seconds of what is known of a datapack, or the moment since when it must have been
+        asked for: the changes of one operation act on the datapacks that have the names then.
     """
 
-    def __init__(self, datapacks: Datapacks, max_age: float | None = None) -> None:
+    def __init__(self, datapacks: Datapacks, age: Age) -> None:
         self._datapacks = datapacks
-        self._max_age = max_age
-        self._looked_up: set[str] = set()
-
-    def _age(self, part: str) -> float:
-        if self._max_age is not None:
-            return self._max_age
-        if part in self._looked_up:
-            return math.inf
-        self._looked_up.add(part)
-        return 0.0
+        self._age = age
 
     def make_folder(self, path: str, *, exist_ok: bool) -> None:
         """Create a datapack or container, and its parents.
@@ -69,7 +60,7 @@ class Changes:
             return edits.add_container(document, place.inner)
 
         datapack = self._datapacks.editor.found_or_made(
-            place.datapack, self._datapacks.url(place.datapack), self._age(place.datapack)
+            place.datapack, self._datapacks.url(place.datapack), self._age
         )
         self._datapacks.editor.edit(datapack, edit, url)
 
@@ -80,7 +71,7 @@ class Changes:
                 raise ConflictError("a folder with this name already exists", url)
             return
         try:
-            self._datapacks.resolver.datapack(part, self._age(part))
+            self._datapacks.resolver.datapack(part, self._age)
         except NotFoundError:
             try:
                 self._datapacks.editor.make(part, url)
@@ -109,7 +100,7 @@ class Changes:
         for path in paths:
             place = parse(path)
             self._check_deletable(path)
-            datapack, node = self._datapacks.resolver.node(path, self._age(place.datapack))
+            datapack, node = self._datapacks.resolver.node(path, self._age)
             if not isinstance(node, DataNode) and not recursive:
                 raise IsADirectoryError(
                     errno.EISDIR, "is a folder; delete it with recursive=True", self._datapacks.url(path)
@@ -193,7 +184,7 @@ class Changes:
         """
         here, there = parse(source).inner, parse(target).inner
         if source and target and not here and not there:
-            datapack = self._datapacks.resolver.datapack(source, self._age(source))
+            datapack = self._datapacks.resolver.datapack(source, self._age)
             self._datapacks.editor.rename(datapack, target, self._datapacks.url(target))
             return True
         datapack_of_both = self._shared_datapack(source, target)
@@ -217,11 +208,11 @@ class Changes:
         one, other = parse(source), parse(target)
         if not one.inner or not other.inner or one.is_document or other.is_document:
             return None
-        datapack = self._datapacks.resolver.datapack(one.datapack, self._age(one.datapack))
+        datapack = self._datapacks.resolver.datapack(one.datapack, self._age)
         if one.datapack == other.datapack:
             return datapack
         try:
-            of_target = self._datapacks.resolver.datapack(other.datapack, self._age(other.datapack))
+            of_target = self._datapacks.resolver.datapack(other.datapack, self._age)
         except NotFoundError:
             return None
         return datapack if of_target.id == datapack.id else None

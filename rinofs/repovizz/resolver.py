@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from rinofs.datapack import Document, Node
     from rinofs.fs.backend import Info
+    from rinofs.fs.listings import Age
     from rinofs.repovizz.client import RepovizzClient
     from rinofs.repovizz.documents.cache import DatapackCache
     from rinofs.repovizz.records import Datapack
@@ -73,7 +74,7 @@ class Resolver:
         self._url = url
         self._max_concurrency = max_concurrency
 
-    def listing(self, max_age: float) -> dict[str, str]:
+    def listing(self, max_age: Age) -> dict[str, str]:
         """Return the ids of all datapacks, by part of a path."""
         listed = self._cache.listing(max_age)
         if listed is not None:
@@ -99,15 +100,15 @@ class Resolver:
         except (NotAllowedError, NotFoundError):
             return None  # deleted since
 
-    def datapack(self, part: str, max_age: float) -> Datapack:
+    def datapack(self, part: str, max_age: Age) -> Datapack:
         """Return the datapack for a part of a path.
 
         Parameters
         ----------
         part : str
             Its encoded name, or its id.
-        max_age : float
-            Maximum age of a cached state in seconds.
+        max_age : float or Moment
+            Maximum age of a cached state in seconds, or the moment since when it must have been asked for.
 
         Raises
         ------
@@ -126,7 +127,7 @@ class Resolver:
             raise InvalidDatapackError(f"{label}: {datapack.problem}")
         return datapack
 
-    def _found(self, part: str, max_age: float) -> Datapack:
+    def _found(self, part: str, max_age: Age) -> Datapack:
         if is_id(part):
             return self._by_id(part, max_age)
         identifier = self._cache.id_of(part)
@@ -138,7 +139,7 @@ class Resolver:
             raise self._absent(part)
         return self._by_name(part)
 
-    def _by_id(self, part: str, max_age: float) -> Datapack:
+    def _by_id(self, part: str, max_age: Age) -> Datapack:
         identifier = part.lower()
         known = self._cache.fresh(identifier, max_age)
         if known is not None:
@@ -179,7 +180,7 @@ class Resolver:
             raise self._absent(part)
         return datapack
 
-    def node(self, path: str, max_age: float) -> tuple[Datapack, Document | Node]:
+    def node(self, path: str, max_age: Age) -> tuple[Datapack, Document | Node]:
         """Return the node at a path, and its datapack.
 
         Raises
@@ -194,7 +195,7 @@ class Resolver:
             raise self._absent(path)
         return datapack, found
 
-    def stored(self, path: str, max_age: float) -> Stored:
+    def stored(self, path: str, max_age: Age) -> Stored:
         """Return the content at a path: that of a node, or one addressed by its hash.
 
         Raises

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.repovizz.api import data
+from tests.repovizz.api import container, data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,3 +67,43 @@ def test_the_one_that_has_the_name_now_is_changed(
         assert first in api.ids()
     else:
         assert api.get(f"/datapacks/{second}") != before
+
+
+def parts(fs: RepovizzFileSystem, path: str) -> set[str]:
+    return {child.rpartition("/")[2] for child in fs.ls(path, detail=False, refresh=True)}
+
+
+def test_several_copies_at_once_leave_a_renamed_datapack_as_it_is(
+    fs: RepovizzFileSystem, name: str, api: Api
+) -> None:
+    files = [data(f"f{number}", f"f{number}.csv") for number in range(12)]
+    old = [api.create(f"{name} {which}", *files) for which in range(2)]
+    for which in range(2):
+        fs.find(f"{name} {which}")
+        api.post(f"/datapacks/{old[which]}", name=f"{name} {which} renamed")
+    new = [api.create(f"{name} {which}", *files) for which in range(2)]
+    sources = [f"{name} {which}/f{number}" for which in range(2) for number in range(12)]
+    fs.copy(sources, [f"{source} copied" for source in sources])
+    assert [len(api.structure(identifier)["children"]) for identifier in old] == [12, 12]
+    assert [len(api.structure(identifier)["children"]) for identifier in new] == [24, 24]
+
+
+def test_a_recursive_copy_takes_what_is_there_now(fs: RepovizzFileSystem, name: str, api: Api) -> None:
+    identifier = api.create(name, container("run", data("a", "a.csv"), data("b", "b.csv")))
+    fs.find(name)
+    api.edit(identifier, {**api.structure(identifier), "children": [container("run", data("c", "c.csv"))]})
+    fs.cp(f"{name}/run", f"{name}/again", recursive=True)
+    assert parts(fs, f"{name}/again") == {"c"}
+    api.post(f"/datapacks/{identifier}", name=f"{name} renamed")
+    api.create(name, container("run", data("d", "d.csv"), data("e", "e.csv")))
+    fs.cp(f"{name}/run", f"{name}/again", recursive=True)
+    assert parts(fs, f"{name}/again") == {"d", "e"}
+
+
+def test_a_pattern_stands_for_what_is_there_now(fs: RepovizzFileSystem, name: str, api: Api) -> None:
+    identifier = api.create(name, data("f1", "f1.csv"), data("other", "other.csv"))
+    fs.find(name)
+    structure = api.structure(identifier)
+    api.edit(identifier, {**structure, "children": [*structure["children"], data("f2", "f2.csv")]})
+    fs.rm(f"{name}/f*")
+    assert parts(fs, name) == {"other"}

@@ -54,13 +54,22 @@ def test_what_is_interrupted_anywhere_keeps_no_others_waiting(work: Callable[[Qu
                 held.set()
                 release.wait(60)
 
-        interrupted = is_interrupted(lambda queues=queues: work(queues), number, _in_queues)  # type: ignore[misc]
         holder = threading.Thread(target=hold)
-        holder.start()
-        held.wait(60)
+        if work is upload:  # which needs not wait for the holder
+            holder.start()
+            held.wait(60)
+        interrupted = is_interrupted(lambda queues=queues: work(queues), number, _in_queues)  # type: ignore[misc]
+        if work is not upload:
+            holder.start()
+            held.wait(60)
         upload(queues)
+        waiting = threading.Thread(target=edit, args=(queues,), daemon=True)
+        waiting.start()
+        wait_until(lambda queues=queues: queues._queues["pack"].waiting)  # type: ignore[misc]
         release.set()
         holder.join()
+        waiting.join(60)
+        assert not waiting.is_alive()
         for other in (edit, upload, work_alone):
             finished(lambda other=other, queues=queues: other(queues))  # type: ignore[misc]
         assert not queues._queues

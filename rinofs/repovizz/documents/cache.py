@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 
 from cachetools import LRUCache
 
+from rinofs.fs.listings import Moment
 from rinofs.fs.process import after_fork_in_child
 from rinofs.repovizz.paths import part_of, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from rinofs.fs.listings import Age
     from rinofs.repovizz.records import Datapack
 
 MAX_NODES = 500_000
@@ -27,7 +29,15 @@ MAX_SIZES = 200_000
 @dataclass(frozen=True, slots=True)
 class _Dated:
     time: float
+    number: int
     datapack: Datapack
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    time: float
+    number: int
+    ids: dict[str, str]
 
 
 class DatapackCache:
@@ -55,24 +65,32 @@ class DatapackCache:
     def _forget_all(self) -> None:
         self._lock = threading.Lock()
         self._changes = 0
+        self._moments = 0
         self._ids: dict[str, str] = {}
-        self._listed: tuple[float, dict[str, str]] | None = None
+        self._listed: _Listed | None = None
         self._packs: LRUCache[str, _Dated] = LRUCache(MAX_NODES, getsizeof=_weight)
         self._sizes: LRUCache[tuple[str, str], int] = LRUCache(MAX_SIZES)
         self.owner: int | str | None = None
 
-    def moment(self) -> int:
-        """Return a mark to take before a request, and to pass to `keep` with its response."""
+    def moment(self) -> Moment:
+        """Return a mark to take before a request, and to pass to `keep` with its response.
+
+        As a `max_age`, it stands for what was asked for since.
+        """
         with self._lock:
-            return self._changes
+            return Moment(self._changes, self._next())
+
+    def _next(self) -> int:
+        self._moments += 1
+        return self._moments
 
     # Reads
 
-    def fresh(self, identifier: str, max_age: float) -> Datapack | None:
+    def fresh(self, identifier: str, max_age: Age) -> Datapack | None:
         """Return a datapack if its cached state is recent enough, or None."""
         with self._lock:
             dated = self._packs.get(identifier)
-            return dated.datapack if dated is not None and self._is_fresh(dated.time, max_age) else None
+            return dated.datapack if dated is not None and self._is_fresh(dated, max_age) else None
 
     def known(self, identifier: str) -> Datapack | None:
         """Return the last known state of a datapack, at any age, or None."""
@@ -85,44 +103,46 @@ class DatapackCache:
         with self._lock:
             return self._ids.get(part)
 
-    def lacks(self, part: str, max_age: float) -> bool:
+    def lacks(self, part: str, max_age: Age) -> bool:
         """Return whether a recent listing does not contain a part."""
         with self._lock:
             listed = self._listed
-            return listed is not None and self._is_fresh(listed[0], max_age) and part not in listed[1]
+            return listed is not None and self._is_fresh(listed, max_age) and part not in listed.ids
 
-    def listing(self, max_age: float) -> dict[str, str] | None:
+    def listing(self, max_age: Age) -> dict[str, str] | None:
         """Return the ids of all datapacks by part of a path, or None if not known."""
         with self._lock:
             listed = self._listed
-            return dict(listed[1]) if listed is not None and self._is_fresh(listed[0], max_age) else None
+            return dict(listed.ids) if listed is not None and self._is_fresh(listed, max_age) else None
 
-    def _is_fresh(self, moment: float, max_age: float) -> bool:
-        return self._clock() - moment < max_age
+    def _is_fresh(self, dated: _Dated | _Listed, max_age: Age) -> bool:
+        if isinstance(max_age, Moment):
+            return dated.number > max_age.number
+        return self._clock() - dated.time < max_age
 
     # Responses
 
-    def keep(self, datapacks: Iterable[Datapack], moment: int) -> None:
+    def keep(self, datapacks: Iterable[Datapack], moment: Moment) -> None:
         """Cache datapacks from a response."""
         with self._lock:
-            if moment == self._changes:
+            if moment.changes == self._changes:
                 for datapack in datapacks:
-                    self._place(datapack)
+                    self._place(datapack, moment.number)
 
-    def keep_listing(self, datapacks: Iterable[Datapack], moment: int) -> None:
+    def keep_listing(self, datapacks: Iterable[Datapack], moment: Moment) -> None:
         """Cache the complete list of datapacks."""
         with self._lock:
-            if moment != self._changes:
+            if moment.changes != self._changes:
                 return
             shown = parts_of(datapacks)
             for datapack in shown.values():
-                self._place(datapack)
+                self._place(datapack, moment.number)
             listed = {part: datapack.id for part, datapack in shown.items()}
             self._ids |= listed
-            self._listed = self._clock(), listed
+            self._listed = _Listed(self._clock(), moment.number, listed)
 
-    def _place(self, datapack: Datapack) -> None:
-        dated = _Dated(self._clock(), datapack)
+    def _place(self, datapack: Datapack, number: int) -> None:
+        dated = _Dated(self._clock(), number, datapack)
         self._packs.pop(datapack.id, None)
         if _weight(dated) <= self._packs.maxsize:
             self._packs[datapack.id] = dated
@@ -138,9 +158,9 @@ class DatapackCache:
             if self._ids.get(part) != datapack.id:
                 self._drop_parts(datapack.id)
             self._ids[part] = datapack.id
-            self._place(datapack)
+            self._place(datapack, self._next())
             if self._listed is not None:
-                self._listed[1].setdefault(part, datapack.id)
+                self._listed.ids.setdefault(part, datapack.id)
 
     def relink(self, identifier: str, link: str, new: str) -> None:
         """Record that the nodes with a link have a new one, because their content was stored."""
@@ -148,7 +168,7 @@ class DatapackCache:
             self._changes += 1
             dated = self._packs.get(identifier)
             if dated is not None and link != new and dated.datapack.links.get(link):
-                self._place(dated.datapack.relinked(link, new))
+                self._place(dated.datapack.relinked(link, new), dated.number)
 
     def removed(self, identifier: str) -> None:
         """Record that a datapack was removed or renamed."""
@@ -158,7 +178,7 @@ class DatapackCache:
             self._packs.pop(identifier, None)
 
     def _drop_parts(self, identifier: str) -> None:
-        for parts in (self._ids, self._listed[1] if self._listed is not None else {}):
+        for parts in (self._ids, self._listed.ids if self._listed is not None else {}):
             for part in [part for part, known in parts.items() if known == identifier]:
                 del parts[part]
 
@@ -172,7 +192,7 @@ class DatapackCache:
             for identifier in chosen:
                 dated = self._packs.get(identifier)
                 if dated is not None:
-                    self._packs[identifier] = _Dated(float("-inf"), dated.datapack)
+                    self._packs[identifier] = _Dated(float("-inf"), 0, dated.datapack)
 
     # Sizes of contents, which never change
 

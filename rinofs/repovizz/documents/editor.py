@@ -28,6 +28,7 @@ from rinofs.repovizz.paths import is_id
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
+    from rinofs.fs.listings import Age
     from rinofs.repovizz.client import RepovizzClient
     from rinofs.repovizz.documents.cache import DatapackCache
     from rinofs.repovizz.documents.queues import Queues
@@ -112,7 +113,7 @@ class Editor:
         """Block edits and uploads of a datapack by this process."""
         return self._queues.alone(datapack.id)
 
-    def found_or_made(self, part: str, label: str, max_age: float) -> Datapack:
+    def found_or_made(self, part: str, label: str, max_age: Age) -> Datapack:
         """Return the datapack for a part of a path, created if it does not exist."""
         try:
             return self._resolver.datapack(part, max_age)

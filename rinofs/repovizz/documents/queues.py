@@ -98,7 +98,7 @@ class Queues:
             while queue.editing or queue.waiting:
                 self._changed.wait(_PATIENCE)
             upload = object()
-            queue.uploads.add(upload)
+            queue.uploads |= {upload}  # without a call, at which an interrupt may come
             try:
                 self._lock.release()
                 yield
