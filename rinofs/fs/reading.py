@@ -306,7 +306,7 @@ def _place_in(file: IO[bytes]) -> tuple[int, int] | None:
         file.seek(0, io.SEEK_END)
         size = file.tell()
         file.seek(start)
-    except (AttributeError, OSError):
+    except (AttributeError, OSError, ValueError):  # pipes, raw files, and files that compress
         return None
     return start, size
 

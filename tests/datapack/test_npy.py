@@ -169,6 +169,19 @@ def test_dates_of_any_century(tmp_path: Path, unit: str, year: str) -> None:
     np.testing.assert_allclose(kept, seconds * 1e9, rtol=1e-15)
 
 
+@pytest.mark.parametrize("year", ["0001", "1500", "1677", "1990", "2263", "9990"])
+@pytest.mark.parametrize(("step", "seconds"), [(1, 1e-6), (5, 5e-6), (1000, 1e-3), (86_400_000_000, 86_400)])
+def test_dates_are_exact_as_the_time_axis(tmp_path: Path, year: str, step: int, seconds: float) -> None:
+    array = np.zeros(50, [("when", "M8[us]"), ("x", "f8")])
+    array["when"] = np.datetime64(year, "us") + np.arange(50) * np.timedelta64(step, "us")
+    np.save(tmp_path / "a.npy", array)
+    with pytest.warns(DataWarning, match="'when' is used as the time axis"):
+        data = xr.open_dataset(tmp_path / "a.npy", engine="datapack")
+    assert data.attrs["start_time"] == f"{year}-01-01T00:00:00Z"
+    np.testing.assert_allclose(data.time, np.arange(50) * seconds, rtol=1e-12)
+    assert data.value.attrs["sampling_rate"] == pytest.approx(1 / seconds, rel=1e-12)
+
+
 @pytest.mark.parametrize("year", ["10000", "200000", "-0001"])
 def test_dates_that_no_calendar_has_are_refused(tmp_path: Path, year: str) -> None:
     array = np.array([(year, 1), (year, 2)], [("when", "M8[s]"), ("x", "f8")])

@@ -364,6 +364,19 @@ def test_integers_of_events_come_back_exact(tmp_path: Path, form: str) -> None:
         assert read[name].values.tolist() == dataset[name].values.tolist()
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "int32", "int64", "uint64", "float32"])
+@pytest.mark.parametrize(
+    ("name", "unit"), [("onset", "min"), ("onset", "h"), ("onset_ms", "s"), ("t_h", "min")]
+)
+def test_times_of_any_type_are_written_in_another_unit(
+    tmp_path: Path, dtype: str, name: str, unit: str
+) -> None:
+    times = np.array([0, 1, 2, 100, np.iinfo(np.int8).max], dtype)
+    dataset = xr.Dataset({name: ("event", times, {"units": unit}), "word": ("event", list("abcde"))})
+    read = opened(write(dataset, tmp_path / "pack", "csv"))["events"]
+    np.testing.assert_allclose(read[name], times.astype(float) / UNITS[unit], rtol=1e-12)
+
+
 def test_files_say_the_unit_that_their_times_are_in(tmp_path: Path) -> None:
     """Other programs go by the label."""
     times = ("event", [1500, 7], {"units": "ms"})

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import io
+import lzma
 import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -469,6 +471,18 @@ def test_get_makes_folders_and_replaces_files(fs: RinoFileSystem, api: Api, tmp_
     with pytest.raises(FileNotFoundError):
         fs.get_file("missing", str(tmp_path / "x" / "y"))
     assert not (tmp_path / "x" / "y").exists()
+
+
+@pytest.mark.parametrize("module", [gzip, bz2, lzma])
+def test_get_file_into_a_file_that_compresses(
+    fs: RinoFileSystem, api: Api, tmp_path: Path, module: Any
+) -> None:
+    api.upload("dir/a", b"data")
+    with module.open(tmp_path / "a", "wb") as file:
+        file.write(b"before ")
+        fs.get_file("dir/a", file)
+    with module.open(tmp_path / "a") as file:
+        assert file.read() == b"before data"
 
 
 @pytest.mark.parametrize("size", [3, 9 * 1024 * 1024])

@@ -241,6 +241,28 @@ def test_large_files_are_verified_and_their_beginnings_cost_little(
         pieces_of(piece)(fs, {})
 
 
+@pytest.mark.parametrize("max_bytes", [0, LARGE, LARGE + PIECE, 2 * LARGE])
+@pytest.mark.parametrize("piece", [8192, HEADER, SMALL - 1, SMALL, PIECE])
+@pytest.mark.parametrize("at", [5, 1_500_000, LARGE])
+def test_files_that_are_larger_than_the_cache_are_verified(
+    fs: RinoFileSystem, server: LiveServer, piece: int, max_bytes: int, at: int
+) -> None:
+    content = os.urandom(2 * LARGE + 1)
+    fs.pipe_file("a.csv", content)
+    before = shared_blocks.max_bytes
+    shared_blocks.resize(max_bytes)
+    try:
+        server.reset()
+        assert pieces_of(piece)(fs, {}) == content
+        assert downloads(server) <= 6
+        flip(blob_of(server, content), at)
+        forget_blocks()
+        with pytest.raises(ContentMismatchError):
+            pieces_of(piece)(fs, {})
+    finally:
+        shared_blocks.resize(before)
+
+
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("read"), st.sampled_from([1, 100, 8192, BLOCK, 40_000, HEADER, 70_000, 200_000])),

@@ -6,6 +6,8 @@ import re
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
@@ -74,7 +76,9 @@ def in_unit(times: Any, factor: float, to: float = 1.0) -> Any:
     """
     # Quotients of integers: 7 ms are 7 / 1000 s, while 7 * 1e-3 is another float.
     ratio = Fraction(str(factor)) / Fraction(str(to))
-    return times if ratio == 1 else times * ratio.numerator / ratio.denominator
+    if ratio == 1:
+        return times
+    return np.asarray(times, np.float64) * ratio.numerator / ratio.denominator  # small integers overflow
 
 
 def name_and_unit(label: str) -> tuple[str, str]:

@@ -33,8 +33,10 @@ _LONGEST_HEADER = 1 << 20
 _KEYS = {"descr", "fortran_order", "shape"}
 _EXACT = 2**53
 """Integers up to this are exact as float64."""
-_NEAR = 2**63 // 10**9  # seconds from 1970 that fit 64 bits as nanoseconds
-_FIRST, _LAST = -62_135_596_800 * 10**9, 253_402_300_800 * 10**9  # the years 1 and 10,000
+_NANOSECONDS = 10**9
+_MICROSECONDS = 10**6
+_FINE = {"ns", "ps", "fs", "as"}  # units of dates that have parts of a microsecond, in years near 1970 alone
+_FIRST, _LAST = -62_135_596_800 * _NANOSECONDS, 253_402_300_800 * _NANOSECONDS  # the years 1 and 10,000
 
 
 def npy_samples(handle: FileHandle) -> RawSamples:
@@ -107,12 +109,12 @@ class FieldSamples(RawSamples):
         kept = [column for at, column in enumerate(columns) if at != self._dropped]
         return np.stack([column.astype(self.dtype, copy=False) for column in kept], axis=1)
 
-    def _parts_of(self, records: NDArray[Any]) -> list[NDArray[Any]]:
-        """Return the columns of some records."""
+    def _parts_of(self, records: NDArray[Any], per_second: int = _NANOSECONDS) -> list[NDArray[Any]]:
+        """Return the columns of some records, with dates as Unix times in fractions of a second."""
         found: list[NDArray[Any]] = []
         for name in self._stored.names or ():
             part = records[name].reshape(len(records), int(np.prod(self._stored[name].shape)))
-            part = _unix_ns(part) if part.dtype.kind == "M" else part
+            part = _unix_times(part, per_second) if part.dtype.kind == "M" else part
             found += list(part.T)
         return found
 
@@ -142,9 +144,11 @@ class FieldSamples(RawSamples):
             return column, labels[column], TableIndex.from_arrays(kept).times
         stamps = Stamps()
         step = max(1, _AT_ONCE // self._stored.itemsize)
+        per_second = _per_second(self._columns[column][1]) if column in dates else 0
         for start in range(0, self.shape[0], step):
-            stamps.append(self._parts_of(self._raw(start, min(start + step, self.shape[0])))[column])
-        times = times_of(stamps, labels[column], dates=column in dates)
+            records = self._raw(start, min(start + step, self.shape[0]))
+            stamps.append(self._parts_of(records, per_second or _NANOSECONDS)[column])
+        times = times_of(stamps, labels[column], dates=per_second)
         if times is not None and times.unix_ns is not None and not _FIRST <= times.unix_ns < _LAST:
             raise InvalidDatapackError(
                 f"the dates of the field {labels[column]!r} are not in the years 1 to 9999;"
@@ -180,18 +184,24 @@ class FieldSamples(RawSamples):
                 warn(self._label, f"the {what} of the field {name!r} are read as float64, and lose digits")
 
 
-def _unix_ns(dates: NDArray[Any]) -> NDArray[Any]:
-    """Return dates as Unix nanoseconds: floats if one is missing or too far from 1970, else integers."""
+def _per_second(kind: np.dtype[Any]) -> int:
+    """Return the fractions of a second in which dates of all years that their type can hold are integers."""
+    return _NANOSECONDS if np.datetime_data(kind)[0] in _FINE else _MICROSECONDS
+
+
+def _unix_times(dates: NDArray[Any], per_second: int) -> NDArray[Any]:
+    """Return dates as Unix times: floats if one is missing or too far from 1970, else integers."""
     missing = np.isnat(dates)
+    unit = "ns" if per_second == _NANOSECONDS else "us"
     try:
         seconds = dates.astype("M8[s]")
-        rest = (dates - seconds).astype("m8[ns]").astype(np.int64)
+        rest = (dates - seconds).astype(f"m8[{unit}]").astype(np.int64)
     except OverflowError as error:  # since numpy 2.5
         raise InvalidDatapackError("a date of this array is too far from 1970 to be read") from error
     whole = seconds.astype(np.int64)
-    if bool(((np.abs(whole) < _NEAR) & ~missing).all()):
-        return np.asarray(whole * 1_000_000_000 + rest)
-    return np.where(missing, np.nan, whole * 1e9 + rest)
+    if bool(((np.abs(whole) < 2**63 // per_second) & ~missing).all()):
+        return np.asarray(whole * per_second + rest)
+    return np.where(missing, np.nan, whole * float(per_second) + rest)
 
 
 def _of_numbers(kind: np.dtype[Any]) -> np.dtype[Any]:

@@ -305,6 +305,8 @@ class SharedCache(BaseCache):  # type: ignore[misc]
         self._source = source or FetcherSource(fetcher, size, f"private:{uuid.uuid4()}")
         # A content larger than the cache would evict everything else, and finally its own first blocks.
         self._keep = size <= shared_blocks.max_bytes
+        # The beginning is kept all the same, since a stream that starts behind it verifies it too.
+        self._beginning = BEGINNING if min(size, shared_blocks.max_bytes) > LARGE else 0
         self._stream: Sequential | None = None
         self._mismatch: ContentMismatchError | None = None
         self._expected = -1
@@ -372,7 +374,7 @@ class SharedCache(BaseCache):  # type: ignore[misc]
         else:
             begun = self._begun
             is_long = again or stop - start < SMALL or stop == self.size
-            is_whole = start <= begun < stop and is_long and (self.size <= LARGE or begun >= BEGINNING)
+            is_whole = start <= begun < stop and is_long and begun >= self._beginning
         if is_whole and (start == begun or self._from_memory(start, begun) is not None):
             self._stream = self._source.stream(begun, self._before(begun))
 
@@ -398,7 +400,7 @@ class SharedCache(BaseCache):  # type: ignore[misc]
 
     def _load(self, start: int, stop: int) -> bytes:
         self.total_requested_bytes += stop - start
-        if self._reach and not self._keep:
+        if self._reach and not self._keep and start >= self._beginning:
             return self._source.load(start, stop)
         return shared_blocks.read(self._source.key, self.size, start, stop, self._source.load)
 

@@ -184,5 +184,5 @@ class IndexBuilder:
         times = None
         if self._time is not None:
             label = self._labels[self._time] if self._labels else ""
-            times = times_of(self._stamps, label, dates=self._time in self._stamped)
+            times = times_of(self._stamps, label, dates=1_000_000_000 if self._time in self._stamped else 0)
         return TableIndex(self._facts, self._marks, self._time, times)

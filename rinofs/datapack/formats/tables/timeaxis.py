@@ -158,7 +158,7 @@ def time_column(labels: Sequence[str] | None, values: NDArray[Any], stamps: Sequ
     return next(iter([*named, *stamps, *unix]), None)
 
 
-def times_of(stamps: Stamps, label: str, *, dates: bool = False) -> Times | None:
+def times_of(stamps: Stamps, label: str, *, dates: int = 0) -> Times | None:
     """Return the times in a column, None if they do not increase.
 
     Parameters
@@ -167,8 +167,8 @@ def times_of(stamps: Stamps, label: str, *, dates: bool = False) -> Times | None
         Column.
     label : str
         Label, which may contain a unit.
-    dates : bool, optional
-        Whether the column contained dates, given as Unix nanoseconds, of any century.
+    dates : int, optional
+        If the column contained dates, of any century: how many units of their Unix times are a second.
     """
     if not len(stamps):
         return Times(0, 0.0, None, None, np.zeros(0))
@@ -177,7 +177,7 @@ def times_of(stamps: Stamps, label: str, *, dates: bool = False) -> Times | None
         return None
     first, last = ends
     named = None if dates else seconds_per(name_and_unit(label)[1])
-    unit, per_second = named or 1.0, 1_000_000_000 if dates else _unix_unit(float(first))
+    unit, per_second = named or 1.0, dates or _unix_unit(float(first))
     if named is not None and per_second is not None and abs(per_second * named - 1) > 1e-9:
         per_second = None  # not a Unix time in the unit of the label
     if per_second and not dates and _unix_unit(float(last)) != per_second:
