@@ -247,7 +247,7 @@ class RepovizzBackend(Backend):
     def send(self, upload: Upload) -> None:
         """Store a content in its node, creating the datapack and containers."""
         with unsure(self.cache.forget):
-            self._uploader.send(upload, self._options.listing_age)
+            self._uploader.send(upload, self.age)
 
     def make_folder(self, path: str, *, exist_ok: bool) -> None:
         """Create a datapack or container, and its parents."""

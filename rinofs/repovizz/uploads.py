@@ -20,6 +20,7 @@ from rinofs.repovizz.paths import parse
 
 if TYPE_CHECKING:
     from rinofs.fs.backend import Upload
+    from rinofs.fs.listings import Age
     from rinofs.repovizz.documents.editor import Datapacks
 
 _TRIES = 5
@@ -45,15 +46,15 @@ class Uploader:
         self._content_first = ContentFirstUpload(datapacks, verify=verify)
         self._node_first = NodeFirstUpload(datapacks, verify=verify)
 
-    def send(self, upload: Upload, max_age: float) -> None:
+    def send(self, upload: Upload, max_age: Age) -> None:
         """Store a content at its path, creating the datapack and containers.
 
         Parameters
         ----------
         upload : Upload
             The content; its metadata becomes the node's ``meta``. `Upload.like` is a `DataNode`.
-        max_age : float
-            Maximum age of cached states in seconds.
+        max_age : float or Moment
+            Maximum age of cached states in seconds, or the moment since when they must have been asked for.
 
         Raises
         ------
@@ -77,7 +78,7 @@ class Uploader:
                 name_of_part(part)  # raises for names that are not allowed
             self._send(upload, max_age)
 
-    def _refuse_top(self, path: str, max_age: float) -> None:
+    def _refuse_top(self, path: str, max_age: Age) -> None:
         try:
             self._datapacks.resolver.datapack(path, max_age)
         except NotFoundError:
@@ -85,7 +86,7 @@ class Uploader:
             raise InvalidPathError(f"files must be inside a datapack; write to {url}/NAME") from None
         raise IsADirectoryError(errno.EISDIR, "is a datapack", self._datapacks.url(path))
 
-    def _send_document(self, upload: Upload, max_age: float) -> None:
+    def _send_document(self, upload: Upload, max_age: Age) -> None:
         url = self._datapacks.url(upload.path)
         data = upload.source if isinstance(upload.source, bytes) else upload.source.read()
         try:
@@ -102,7 +103,7 @@ class Uploader:
             raise ConflictError("the document of a datapack already exists", url)
         self._datapacks.editor.edit(datapack, lambda _: document, url)
 
-    def _send(self, upload: Upload, max_age: float) -> None:
+    def _send(self, upload: Upload, max_age: Age) -> None:
         place = parse(upload.path)
         content: NodeContent | None = None
         for tries_left in reversed(range(_TRIES)):

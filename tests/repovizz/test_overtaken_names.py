@@ -107,3 +107,14 @@ def test_a_pattern_stands_for_what_is_there_now(fs: RepovizzFileSystem, name: st
     api.edit(identifier, {**structure, "children": [*structure["children"], data("f2", "f2.csv")]})
     fs.rm(f"{name}/f*")
     assert parts(fs, name) == {"other"}
+
+
+def test_a_copy_of_a_document_goes_to_the_datapack_that_has_the_name_now(
+    fs: RepovizzFileSystem, name: str, api: Api, first: str
+) -> None:
+    api.create(f"{name} source")
+    before = api.structure(first)
+    second = api.create(name)
+    fs.cp_file(f"{name} source/datapack.json", f"{name}/document.json")
+    assert api.structure(first) == before
+    assert [child["name"] for child in api.structure(second)["children"]] == ["document.json"]
