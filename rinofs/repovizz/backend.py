@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import errno
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from rinofs.errors import (
     InvalidRequestError,
     NotAllowedError,
     NotFoundError,
+    RinofsError,
 )
 from rinofs.fs.backend import Backend, Pinned, reraise
 from rinofs.fs.blocks import shared_blocks
@@ -25,6 +27,7 @@ from rinofs.fs.files.unstreamed import MemorySource
 from rinofs.fs.instances import shared_session
 from rinofs.fs.listings import Moment, unsure
 from rinofs.fs.process import Registry
+from rinofs.fs.transfer.pool import run
 from rinofs.http.content.content import open_content
 from rinofs.http.content.verify import Verifier
 from rinofs.repovizz.changes import Changes
@@ -161,6 +164,16 @@ class RepovizzBackend(Backend):
             self.cache.keep_size(identifier, stored.hash, size)
         about = {"link": parse(path).inner, "datapack": identifier}
         return {"name": path, "size": size, "type": "file", **about}
+
+    def look_up(self, paths: Iterable[str]) -> None:
+        """Ask for the datapacks of many paths, each once, and remember them for what follows."""
+
+        def ask(part: str) -> None:
+            with suppress(RinofsError):  # comes up again where the datapack is used
+                self.resolver.datapack(part, self.age)
+
+        parts = dict.fromkeys(parse(path).datapack for path in paths)
+        run(ask, filter(None, parts), self._options.max_concurrency)
 
     def list_folder(self, path: str) -> list[Info]:
         """List a folder."""

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rinofs.testing import Fault
 from tests.repovizz.api import container, data
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rinofs import RepovizzFileSystem
+    from rinofs.testing import LiveServer
     from tests.repovizz.api import Api
 
 CHANGES: dict[str, Callable[[RepovizzFileSystem, str], Any]] = {
@@ -118,3 +120,23 @@ def test_a_copy_of_a_document_goes_to_the_datapack_that_has_the_name_now(
     fs.cp_file(f"{name} source/datapack.json", f"{name}/document.json")
     assert api.structure(first) == before
     assert [child["name"] for child in api.structure(second)["children"]] == ["document.json"]
+
+
+def test_a_lookup_that_fails_is_repeated(
+    fs: RepovizzFileSystem, name: str, api: Api, first: str, server: LiveServer
+) -> None:
+    before = api.structure(first)
+    second = api.create(name, *(data(file, f"{file}.csv") for file in "ab"))
+    failing = [f"/api/v1.0/datapacks/{first}"]
+
+    def once(_method: str, path: str) -> Fault | None:
+        if path not in failing:
+            return None
+        failing.remove(path)
+        return Fault(status=400)
+
+    server.faults = once
+    assert fs.copy([f"{name}/a", f"{name}/b"], [f"{name}/c", f"{name}/d"], on_error="return") == {}
+    assert not failing
+    assert api.structure(first) == before
+    assert [child["name"] for child in api.structure(second)["children"]] == ["a", "b", "c", "d"]

@@ -10,6 +10,7 @@ from fsspec.implementations.local import LocalFileSystem
 from rinofs import RepovizzFileSystem
 from rinofs.datapack import dump
 from rinofs.datapack.document.new import new_document
+from rinofs.testing import Fault
 from tests.repovizz.api import Api, container, data
 from tests.repovizz.conftest import cold
 
@@ -156,6 +157,22 @@ def test_changes_within_a_datapack_move_no_bytes(fs: RepovizzFileSystem, large: 
     assert count(lambda: fs.mv(f"{large}/copy", f"{large}/moved")) == 2
     assert count(lambda: fs.rm([f"{large}/moved", f"{large}/0/0 0.csv"], recursive=True)) == 2
     assert sum(request.bytes_out for request in count.server.requests) < 10_000
+
+
+def test_copies_within_several_datapacks_ask_for_each_of_them_once(
+    fs: RepovizzFileSystem, extended: LiveServer, name: str
+) -> None:
+    api = Api.of(extended)
+    packs = [f"{name} {number}" for number in range(3)]
+    for pack in packs:
+        api.create(pack, *(data(f"f{number}", "same") for number in range(10)))
+        fs.find(pack)
+    sources = [f"{pack}/f{number}" for pack in packs for number in range(10)]
+    extended.reset()
+    extended.faults = lambda _method, _path: Fault(delay=0.02)  # so that several are copied at once
+    fs.copy(sources, [f"{source} copied" for source in sources])
+    assert [request.method for request in extended.requests].count("GET") == 3
+    assert len(fs.ls(packs[2], refresh=True)) == 20
 
 
 def test_writing_a_file_takes_an_edit_and_an_upload(
