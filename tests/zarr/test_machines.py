@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
-from hypothesis.stateful import run_state_machine_as_test
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule, run_state_machine_as_test
 from zarr.testing.stateful import ZarrHierarchyStateMachine, ZarrStoreStateMachine
 
 from rinofs.zarr import RinoStore
@@ -27,6 +28,20 @@ SETTINGS = settings(
 )
 
 
+class Hierarchy(ZarrHierarchyStateMachine):
+    """zarr's machine; as in its `LocalStore`, a folder stays when the last chunk in it is deleted."""
+
+    @precondition(lambda self: bool(self.all_arrays) or bool(self.all_groups))
+    @rule(data=st.data())
+    def check_list_dir(self, data: st.DataObject) -> None:
+        path = self.draw_directory(data)
+        expected = set(self._sync_iter(self.model.list_dir(path)))
+        listed = set(self._sync_iter(self.store.list_dir(path)))
+        assert expected <= listed
+        for name in listed - expected:
+            assert self._sync_iter(self.store.list_prefix(f"{path.rstrip('/')}/{name}")) == []
+
+
 @pytest.mark.soak
 @both_modes
 def test_keys_and_values(fs: RinoFileSystem) -> None:
@@ -39,6 +54,4 @@ def test_groups_and_arrays(fs: RinoFileSystem) -> None:
         warnings.filterwarnings(
             "ignore", category=UserWarning, module="zarr"
         )  # of names that v3 advises against
-        run_state_machine_as_test(
-            lambda: ZarrHierarchyStateMachine(RinoStore(fs, "machine")), settings=SETTINGS
-        )
+        run_state_machine_as_test(lambda: Hierarchy(RinoStore(fs, "machine")), settings=SETTINGS)
