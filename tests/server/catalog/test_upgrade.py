@@ -38,10 +38,12 @@ def unpacked(folder: Path) -> tuple[Path, dict[str, Any]]:
     with zipfile.ZipFile(ARCHIVE) as archive:
         archive.extractall(folder)
     data = folder / "data"
-    hour = int(time.time()) + 3600
+    now = int(time.time())
+    hour = now + 3600
     with sqlite3.connect(data / "rinofs.sqlite3") as connection:
         connection.execute("UPDATE tokens SET expires = ? WHERE expires IS NOT NULL", (hour,))
         connection.execute("UPDATE oauth_grants SET expires = ?, rotated = ?", (hour, hour - 7200))
+        connection.execute("UPDATE answers SET created = ?", (now,))
     connection.close()
     return data, json.loads((folder / "known.json").read_text())
 
