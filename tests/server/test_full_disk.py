@@ -114,6 +114,20 @@ def test_outcomes_of_repeatable_requests_do_not_use_up_the_reserve(server: LiveS
     assert api.post("files/delete", {"id": number}).status_code == 204
 
 
+def test_a_repeated_request_gets_its_stored_outcome(server: LiveServer) -> None:
+    api = Api(server.endpoint_url, server.token)
+    number = api.ok("files/create_object", {"name": "object", "x": 1}, 201)["id"]
+    key, other = ({"Idempotency-Key": uuid.uuid4().hex} for _ in range(2))
+    change = {"id": number, "field": "x"}
+    first = api.post("files/delete_metadata_field", change, headers=key)
+    assert first.status_code == 200
+    fill(api)
+    again = api.post("files/delete_metadata_field", change, headers=key)
+    assert (again.status_code, again.headers.get("idempotency-replayed")) == (200, "true"), again.text
+    assert again.json() == first.json()
+    assert api.post("files/delete_metadata_field", change, headers=other).status_code == 507
+
+
 def test_nothing_that_was_acknowledged_is_lost(disk: Path) -> None:
     with live_server(data_dir=disk / "data") as server:
         stored = fill(Api(server.endpoint_url, server.token))

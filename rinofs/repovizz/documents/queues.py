@@ -147,10 +147,10 @@ class Queues:
                 raise
             if job.done:
                 return
-            queue.editing = True
             batch, queue.waiting = queue.waiting, []
             if job not in batch:  # the thread that took it was interrupted before it began
                 batch.append(job)
+            queue.editing = True  # last: an interrupt may come at any call
             try:
                 self._lock.release()
                 _do(commit, batch)

@@ -347,9 +347,11 @@ class Database:
         Unprocessable
             If the key was used for another request.
         """
-        with self.write(owner, grows=grows or key is not None) as connection:
+        with self.write(owner) as connection:
             unit = Unit(connection, owner, key, self.clock())
             unit.begin()
+            if grows or key is not None:  # not before: a full disk hides no outcome that is stored
+                self.transactions.refuse_full()
             yield unit
 
     @contextmanager
