@@ -263,6 +263,50 @@ def test_files_that_are_larger_than_the_cache_are_verified(
         shared_blocks.resize(before)
 
 
+def reads_of(*sizes: int) -> Callable[[Any, Any], bytes]:
+    """Read pieces of these sizes, the last one again and again; -1 reads the rest."""
+
+    def read(fs: Any, options: Any) -> bytes:
+        with fs.open("a.csv") as file:
+            return b"".join(map(file.read, sizes)) + rest_of(file, sizes[-1])
+
+    return read
+
+
+@pytest.mark.covering(2)
+@pytest.mark.parametrize("max_bytes", [0, LARGE, 2 * LARGE])
+@pytest.mark.parametrize("size", [LARGE // 2, LARGE + 12_345])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (10, -1),
+        (HEADER, -1),
+        (8192, 8192, 8192, -1),
+        (500_000, -1),
+        (10, SMALL),
+        (10, PIECE),
+        (HEADER, HEADER, 3 * PIECE),
+        (10, LARGE // 2 - 11, 1),
+        (10, 3 * LARGE // 2),
+    ],
+    ids=str,
+)
+def test_a_beginning_and_what_follows_is_verified(
+    fs: RinoFileSystem, server: LiveServer, sizes: tuple[int, ...], size: int, max_bytes: int
+) -> None:
+    content = os.urandom(size)
+    fs.pipe_file("a.csv", content)
+    before = shared_blocks.max_bytes
+    shared_blocks.resize(max_bytes)
+    try:
+        flip(blob_of(server, content), size // 2)
+        read = reads_of(*sizes)
+        with pytest.raises(ContentMismatchError):
+            read(fs, {})
+    finally:
+        shared_blocks.resize(before)
+
+
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("read"), st.sampled_from([1, 100, 8192, BLOCK, 40_000, HEADER, 70_000, 200_000])),

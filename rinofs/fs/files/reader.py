@@ -373,8 +373,11 @@ class SharedCache(BaseCache):  # type: ignore[misc]
             begun, is_whole = 0, stop > HEADER or self.size <= SMALL
         else:
             begun = self._begun
-            is_long = again or stop - start < SMALL or stop == self.size
-            is_whole = start <= begun < stop and is_long and begun >= self._beginning
+            # A read that leaves less than a block leaves nothing to download, and what is not kept is
+            # in memory only once, so no later read can open a stream that verifies these bytes.
+            is_last = self.size - stop < BLOCK or not self._keep
+            is_long = again or stop - start < SMALL or is_last
+            is_whole = start <= begun < stop and is_long and max(begun, stop - SMALL) >= self._beginning
         if is_whole and (start == begun or self._from_memory(start, begun) is not None):
             self._stream = self._source.stream(begun, self._before(begun))
 
