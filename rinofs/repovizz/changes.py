@@ -9,7 +9,7 @@ from rinofs.datapack import Container, DataNode, Tree
 from rinofs.datapack.document import edits
 from rinofs.datapack.document.naming import name_of_part
 from rinofs.errors import ConflictError, NotFoundError
-from rinofs.repovizz.paths import parse
+from rinofs.repovizz.paths import is_id, parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rinofs.datapack import Document, Node
     from rinofs.fs.listings import Age
     from rinofs.repovizz.documents.editor import Datapacks
+    from rinofs.repovizz.paths import DatapackPath
     from rinofs.repovizz.records import Datapack
 
 
@@ -62,7 +63,7 @@ class Changes:
         datapack = self._datapacks.editor.found_or_made(
             place.datapack, self._datapacks.url(place.datapack), self._age
         )
-        self._datapacks.editor.edit(datapack, edit, url)
+        self._datapacks.editor.edit(datapack, edit, url, place.datapack)
 
     def _make_datapack(self, part: str, *, exist_ok: bool) -> None:
         url = self._datapacks.url(part)
@@ -94,7 +95,7 @@ class Changes:
         IsADirectoryError
             If one is a folder and `recursive` is false.
         """
-        inner: dict[str, list[str]] = {}
+        inner: dict[str, list[DatapackPath]] = {}
         whole: dict[str, Datapack] = {}
         packs: dict[str, Datapack] = {}
         for path in paths:
@@ -107,7 +108,7 @@ class Changes:
                 )
             packs[datapack.id] = datapack
             if place.inner:
-                inner.setdefault(datapack.id, []).append(place.inner)
+                inner.setdefault(datapack.id, []).append(place)
             else:
                 whole[path] = datapack
         gone = {datapack.id for datapack in whole.values()}
@@ -126,13 +127,17 @@ class Changes:
                 errno.EPERM, "the document cannot be deleted without its datapack", self._datapacks.url(path)
             )
 
-    def _remove_nodes(self, datapack: Datapack, found: Sequence[str]) -> None:
+    def _remove_nodes(self, datapack: Datapack, places: Sequence[DatapackPath]) -> None:
         # Removing a folder removes its contents.
+        found = [place.inner for place in places]
+        part = next((place.datapack for place in places if not is_id(place.datapack)), None)
         tops = [path for path in found if not any(path.startswith(f"{other}/") for other in found)]
         label = self._datapacks.url(f"{datapack.name}/{tops[0]}")
         more = f" and {len(tops) - 1} more" if len(tops) > 1 else ""
         tops = list(dict.fromkeys(tops))
-        self._datapacks.editor.edit(datapack, lambda document: edits.remove(document, *tops), label + more)
+        self._datapacks.editor.edit(
+            datapack, lambda document: edits.remove(document, *tops), label + more, part
+        )
 
     # Copy and move within a datapack
 
@@ -166,7 +171,7 @@ class Changes:
             return edits.replace(document, there, node.without_fields("id"))
 
         if here != there:
-            self._datapacks.editor.edit(datapack, edit, self._datapacks.url(target))
+            self._datapacks.editor.edit(datapack, edit, self._datapacks.url(target), parse(source).datapack)
         return True
 
     def move(self, source: str, target: str) -> bool:
@@ -200,7 +205,9 @@ class Changes:
             return edits.remove(document, here)
 
         if here != there:
-            self._datapacks.editor.edit(datapack_of_both, edit, self._datapacks.url(target))
+            self._datapacks.editor.edit(
+                datapack_of_both, edit, self._datapacks.url(target), parse(source).datapack
+            )
         return True
 
     def _shared_datapack(self, source: str, target: str) -> Datapack | None:

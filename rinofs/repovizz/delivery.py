@@ -24,6 +24,7 @@ from rinofs.errors import (
     RinofsError,
 )
 from rinofs.http.content.upload import UploadBody
+from rinofs.repovizz.documents.queues import check_name
 from rinofs.repovizz.paths import parse
 from rinofs.repovizz.records import hash_of
 
@@ -123,6 +124,8 @@ class NodeContent:
     ----------
     inner : str
         Path of the node in its datapack.
+    part : str
+        Part of the path that stands for the datapack.
     name : str
         Name of the node.
     body : UploadBody
@@ -131,7 +134,8 @@ class NodeContent:
 
     def __init__(self, upload: Upload, url: str, digest: str | None) -> None:
         self.url = url
-        self.inner = parse(upload.path).inner
+        place = parse(upload.path)
+        self.part, self.inner = place.datapack, place.inner
         self.name = name_of_part(self.inner.rpartition("/")[2])
         self._upload = upload
         self._like: DataNode | None = upload.like
@@ -226,11 +230,13 @@ class ContentFirstUpload(Delivery):
 
     def send(self, content: NodeContent, datapack: Datapack) -> str:
         """Upload a content once; returns its hash."""
-        self._datapacks.editor.check(datapack, lambda document: content.placed(document, ""), content.url)
+        self._datapacks.editor.check(
+            datapack, lambda document: content.placed(document, ""), content.url, content.part
+        )
         stored = self._datapacks.client.store(datapack, content.body, content.url)
         self._check(content, stored)
         self._datapacks.editor.edit(
-            datapack, lambda document: content.placed(document, REPOVIZZ + stored), content.url
+            datapack, lambda document: content.placed(document, REPOVIZZ + stored), content.url, content.part
         )
         return stored
 
@@ -289,6 +295,7 @@ class NodeFirstUpload(Delivery):
         """Replace the content of a node; checks right before that no other node has its link."""
         with self._datapacks.editor.alone(datapack):
             known = self._datapacks.resolver.again(datapack.id, content.url)
+            check_name(known, content.part, content.url)
             content.check_match(known.tree.get(content.inner))
             link = _own_link(content, known)
             if link is None:
@@ -331,7 +338,7 @@ class NodeFirstUpload(Delivery):
             seen.append((beside, ()))
             return edits.add(document, beside, DataNode.create(beside, link, text=_LEFT))
 
-        claimed = self._datapacks.editor.edit(datapack, edit, content.url)
+        claimed = self._datapacks.editor.edit(datapack, edit, content.url, content.part)
         path, made = seen[-1]
         return _Claim(claimed, path, link, made)
 
@@ -342,7 +349,7 @@ class NodeFirstUpload(Delivery):
             placed = content.placed(document, REPOVIZZ + stored)
             return edits.remove(placed, claim.path) if claim.path in Tree(placed) else placed
 
-        self._datapacks.editor.edit(claim.datapack, edit, content.url)
+        self._datapacks.editor.edit(claim.datapack, edit, content.url, content.part)
 
     def _undo(self, content: NodeContent, claim: _Claim, mine: str, error: BaseException) -> None:
         """Restore the document after a failed upload."""

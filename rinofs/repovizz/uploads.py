@@ -94,14 +94,23 @@ class Uploader:
         except InvalidDatapackError as error:
             raise InvalidDatapackError(f"{url}: {error}") from error
         part = parse(upload.path).datapack
-        try:
-            datapack = self._datapacks.resolver.datapack(part, max_age)
-        except NotFoundError:
-            self._datapacks.editor.make(part, self._datapacks.url(part), document)
-            return
-        if upload.exclusive:
-            raise ConflictError("the document of a datapack already exists", url)
-        self._datapacks.editor.edit(datapack, lambda _: document, url)
+        for age in (max_age, 0.0):
+            try:
+                datapack = self._datapacks.resolver.datapack(part, age)
+            except NotFoundError:
+                self._datapacks.editor.make(part, self._datapacks.url(part), document)
+                return
+            if upload.exclusive:
+                raise ConflictError("the document of a datapack already exists", url)
+            try:
+                self._datapacks.editor.edit(datapack, lambda _: document, url, part)
+            except (NotFoundError, NotAllowedError) as error:
+                # Another client renamed or removed the datapack since it was looked up.
+                if age == 0.0 or error.status not in _STALE_STATUSES:
+                    raise
+                self._datapacks.cache.forget(part)
+            else:
+                return
 
     def _send(self, upload: Upload, max_age: Age) -> None:
         place = parse(upload.path)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from rinofs import RepovizzFileSystem
+from rinofs.repovizz.client import RepovizzClient
+from rinofs.repovizz.documents.queues import Queues
 from rinofs.testing import Fault
-from tests.repovizz.api import container, data
+from tests.repovizz.api import Api, container, data, empty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rinofs import RepovizzFileSystem
     from rinofs.testing import LiveServer
-    from tests.repovizz.api import Api
 
 CHANGES: dict[str, Callable[[RepovizzFileSystem, str], Any]] = {
     "rm": lambda fs, pack: fs.rm(f"{pack}/a"),
@@ -140,3 +142,114 @@ def test_a_lookup_that_fails_is_repeated(
     assert not failing
     assert api.structure(first) == before
     assert [child["name"] for child in api.structure(second)["children"]] == ["a", "b", "c", "d"]
+
+
+UPLOADS: dict[str, Callable[[RepovizzFileSystem, str], Any]] = {
+    "pipe": lambda fs, pack: fs.pipe(f"{pack}/a", b"new"),
+    "pipe of the same content": lambda fs, pack: fs.pipe(f"{pack}/a", b"old"),
+    "pipe of a new file": lambda fs, pack: fs.pipe(f"{pack}/folder/c", b"new"),
+    "pipe of several": lambda fs, pack: fs.pipe({f"{pack}/{file}": b"new" for file in "abc"}),
+    "touch": lambda fs, pack: fs.touch(f"{pack}/a"),
+    "write": lambda fs, pack: write(fs, f"{pack}/a"),
+    "document": lambda fs, pack: fs.pipe(f"{pack}/datapack.json", json.dumps(empty(pack)).encode()),
+}
+
+
+def write(fs: RepovizzFileSystem, path: str) -> None:
+    with fs.open(path, "wb") as file:
+        file.write(b"new")
+
+
+@pytest.fixture
+def written(fs: RepovizzFileSystem, name: str, api: Api) -> str:
+    """The id of a datapack with contents that the filesystem knows, and that another client then renames."""
+    fs.pipe({f"{name}/{file}": b"old" for file in "ab"})
+    identifier = str(fs.info(name)["id"])
+    fs.find(name)
+    api.post(f"/datapacks/{identifier}", name=f"{name} renamed")
+    return identifier
+
+
+@pytest.mark.parametrize("exists", [False, True], ids=["no successor", "successor"])
+@pytest.mark.parametrize("upload", UPLOADS.values(), ids=UPLOADS)
+def test_uploads_go_to_the_datapack_that_has_the_name_now(
+    upload: Callable[[RepovizzFileSystem, str], Any],
+    exists: bool,
+    fs: RepovizzFileSystem,
+    name: str,
+    api: Api,
+    written: str,
+) -> None:
+    if exists:
+        api.create(name, data("other", "other.csv"))
+    upload(fs, name)
+    assert api.get(f"/datapacks/{written}")["name"] == f"{name} renamed"
+    assert {child["name"] for child in api.structure(written)["children"]} == {"a", "b"}
+    assert fs.cat([f"{written}/a", f"{written}/b"]) == {f"{written}/a": b"old", f"{written}/b": b"old"}
+    [now] = [number for number in api.ids() if api.get(f"/datapacks/{number}")["name"] == name]
+    children = {child["name"] for child in api.structure(now)["children"]}
+    if upload is UPLOADS["document"]:
+        assert children == set()
+    else:
+        assert children > ({"other"} if exists else set())
+        fs.invalidate_cache()
+        contents = {path: fs.cat(path) for path in fs.find(name) if not path.endswith("/other")}
+        wanted = {"touch": b"", "pipe of the same content": b"old"}
+        [which] = [key for key, value in UPLOADS.items() if value is upload]
+        assert set(contents.values()) == {wanted.get(which, b"new")}
+
+
+NODES = {key: change for key, change in CHANGES.items() if not key.endswith("datapack")}
+
+
+@pytest.mark.parametrize("change", NODES.values(), ids=NODES)
+def test_what_is_renamed_after_it_was_looked_up_stays(
+    change: Callable[[RepovizzFileSystem, str], Any],
+    fs: RepovizzFileSystem,
+    name: str,
+    api: Api,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first = api.create(name, *(data(file, f"{file}.csv") for file in "ab"))
+    before = api.structure(first)
+    work, renamed = Queues.work, []
+
+    def renamed_before(*arguments: Any) -> None:
+        if not renamed:
+            renamed.append(api.post(f"/datapacks/{first}", name=f"{name} renamed"))
+        work(*arguments)
+
+    monkeypatch.setattr(Queues, "work", renamed_before)
+    with pytest.raises(FileNotFoundError, match=f"renamed this datapack to '{name} renamed'"):
+        change(fs, name)
+    assert api.get(f"/datapacks/{first}")["name"] == f"{name} renamed"
+    assert {child["name"] for child in api.structure(first)["children"]} == {"a", "b"}
+    assert api.structure(first)["children"] == before["children"]
+
+
+def test_a_datapack_that_is_renamed_twice_at_once_has_the_first_name(
+    extended: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = Api.of(extended)
+    fs = RepovizzFileSystem(endpoint_url=extended.endpoint_url, token=extended.token)
+    first = api.create("twice")
+    edit, renamed = RepovizzClient.edit, []
+
+    def renamed_before(*arguments: Any, **options: Any) -> Any:
+        if not renamed:
+            renamed.append(api.post(f"/datapacks/{first}", name="twice, by another"))
+        return edit(*arguments, **options)
+
+    monkeypatch.setattr(RepovizzClient, "edit", renamed_before)
+    with pytest.raises(FileNotFoundError, match="renamed this datapack"):
+        fs.mv("twice", "twice, by me")
+    assert api.get(f"/datapacks/{first}")["name"] == "twice, by another"
+
+
+def test_a_datapack_that_is_addressed_by_its_id_keeps_it(
+    fs: RepovizzFileSystem, name: str, api: Api, written: str
+) -> None:
+    fs.pipe(f"{written}/a", b"new")
+    fs.rm(f"{written}/b")
+    assert fs.cat(f"{written}/a") == b"new"
+    assert [child["name"] for child in api.structure(written)["children"]] == ["a"]

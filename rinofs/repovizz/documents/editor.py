@@ -22,8 +22,8 @@ from rinofs.errors import (
     OutcomeUnknownError,
     PreconditionError,
 )
-from rinofs.repovizz.documents.queues import Job
-from rinofs.repovizz.paths import is_id
+from rinofs.repovizz.documents.queues import Job, check_name
+from rinofs.repovizz.paths import is_id, part_of
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -66,7 +66,7 @@ class Editor:
         self._cache = cache
         self._queues = queues
 
-    def edit(self, datapack: Datapack, edit: Edit, label: str) -> Datapack:
+    def edit(self, datapack: Datapack, edit: Edit, label: str, part: str | None = None) -> Datapack:
         """Edit the document of a datapack.
 
         Parameters
@@ -78,6 +78,8 @@ class Editor:
             document only.
         label : str
             Name of the edited object for messages.
+        part : str, optional
+            Part of the path that stands for the datapack.
 
         Returns
         -------
@@ -88,22 +90,24 @@ class Editor:
         ------
         Exception
             As raised by the edit, applied to the current state.
+        NotFoundError
+            If the datapack was renamed, so that the part does not stand for it any more.
         PreconditionError
             If other clients were faster in each attempt.
         """
-        job = Job(edit, label)
+        job = Job(edit, label, part)
         self._queues.work(datapack.id, job, lambda batch: self._commit(datapack, batch))
         if job.error is not None:
             raise job.error
         assert job.result is not None
         return job.result
 
-    def check(self, datapack: Datapack, edit: Edit, label: str) -> None:
+    def check(self, datapack: Datapack, edit: Edit, label: str, part: str | None = None) -> None:
         """Raise what an edit would raise, without carrying it out; refreshes the state before raising."""
         try:
             edit(datapack.document)
         except OSError:
-            self.edit(datapack, lambda document: (edit(document), document)[1], label)
+            self.edit(datapack, lambda document: (edit(document), document)[1], label, part)
 
     def uploading(self, datapack: Datapack) -> AbstractContextManager[None]:
         """Block edits by this process while a content is stored that a node links to."""
@@ -188,6 +192,7 @@ class Editor:
             except PreconditionError:
                 _pause(count)
                 base = self._resolver.again(base.id, label)
+                check_name(base, part_of(datapack), label)
             else:
                 self._cache.put(replace(base, name=name, document=document, etag=etag))
                 return
@@ -202,7 +207,7 @@ class Editor:
         known = self._cache.known(datapack.id) or datapack
         base = self._resolver.again(datapack.id, label) if sure or not known.etag else known
         for count in range(MAX_TRIES):
-            document, failed = _applied(base.document, jobs)
+            document, failed = _applied(base, jobs)
             if failed and not sure:
                 # The cached state may be outdated: decide with the current one.
                 base, sure = self._resolver.again(datapack.id, label), True
@@ -270,12 +275,13 @@ class Datapacks:
     url: Callable[[str], str]
 
 
-def _applied(document: Document, jobs: list[Job]) -> tuple[Document, list[tuple[Job, BaseException]]]:
+def _applied(base: Datapack, jobs: list[Job]) -> tuple[Document, list[tuple[Job, BaseException]]]:
     """Apply edits one after the other; returns the document, and the edits that failed with their errors."""
+    document = base.document
     failed: list[tuple[Job, BaseException]] = []
     for job in jobs:
         try:
-            document = job.apply(document)
+            document = job.apply(base, document)
         except Exception as error:  # noqa: BLE001 - raised to whoever asked for the edit
             failed.append((job, error))
     return document, failed

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rinofs.errors import ConflictError, NotFoundError
 from rinofs.fs.process import after_fork_in_child
+from rinofs.repovizz.paths import is_id, part_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -28,17 +29,22 @@ class Job:
         Takes the document and returns the new one.
     label : str
         Name of the edited object for messages.
+    part : str, optional
+        Part of a path that stands for the datapack: the edit fails if that has another name by now.
     """
 
-    def __init__(self, edit: Callable[[Document], Document], label: str) -> None:
+    def __init__(self, edit: Callable[[Document], Document], label: str, part: str | None = None) -> None:
         self.label = label
+        self.part = part
         self.done = False
         self.result: Datapack | None = None
         self.error: BaseException | None = None
         self._edit = edit
 
-    def apply(self, document: Document) -> Document:
-        """Return the edited document."""
+    def apply(self, datapack: Datapack, document: Document) -> Document:
+        """Return the edited document, which begins as that of a state of the datapack."""
+        if self.part is not None:
+            check_name(datapack, self.part, self.label)
         try:
             return self._edit(document)
         except (FileExistsError, FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
@@ -47,6 +53,13 @@ class Job:
     def finish(self, result: Datapack | None, error: BaseException | None = None) -> None:
         """Set the result, and wake the waiting thread."""
         self.done, self.result, self.error = True, result, error
+
+
+def check_name(datapack: Datapack, part: str, label: str) -> None:
+    """Raise NotFoundError if a part of a path, unless it is an id, stands for a datapack no more."""
+    if not is_id(part) and part_of(datapack) != part:
+        message = f"another client has renamed this datapack to {datapack.name!r}; list it again, then retry"
+        raise NotFoundError(message, label, status=404)
 
 
 def _named(error: OSError, label: str) -> OSError:
