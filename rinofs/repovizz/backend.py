@@ -118,7 +118,7 @@ class RepovizzBackend(Backend):
         shared = shared or _shared.get(user, Shared)
         self.cache = shared.cache
         self.resolver = Resolver(self.client, self.cache, url, most)
-        editor = Editor(self.client, self.resolver, self.cache, shared.queues)
+        editor = Editor(self.client, self.resolver, self.cache, shared.queues, options.listing_age)
         datapacks = Datapacks(self.client, self.resolver, self.cache, editor, url)
         self._url = url
         self._options = options

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from rinofs.datapack import Container, DataNode, Tree
@@ -71,17 +72,17 @@ class Changes:
             if not exist_ok:
                 raise ConflictError("a folder with this name already exists", url)
             return
-        try:
-            self._datapacks.resolver.datapack(part, self._age)
-        except NotFoundError:
-            try:
-                self._datapacks.editor.make(part, url)
-            except ConflictError:
-                if not exist_ok:
-                    raise
-        else:
-            if not exist_ok:
+        if not self._datapacks.editor.lacks(part):
+            with suppress(NotFoundError):
+                self._datapacks.resolver.datapack(part, self._age)
+                if exist_ok:
+                    return
                 raise ConflictError("a datapack with this name already exists", url)
+        try:
+            self._datapacks.editor.make(part, url)
+        except ConflictError:
+            if not exist_ok:
+                raise
 
     # Remove
 
@@ -96,7 +97,7 @@ class Changes:
             If one is a folder and `recursive` is false.
         """
         inner: dict[str, list[DatapackPath]] = {}
-        whole: dict[str, Datapack] = {}
+        whole: dict[str, tuple[Datapack, str]] = {}
         packs: dict[str, Datapack] = {}
         for path in paths:
             place = parse(path)
@@ -110,12 +111,11 @@ class Changes:
             if place.inner:
                 inner.setdefault(datapack.id, []).append(place)
             else:
-                whole[path] = datapack
-        gone = {datapack.id for datapack in whole.values()}
+                whole[datapack.id] = datapack, path
         for identifier, found in inner.items():
-            if identifier not in gone:
+            if identifier not in whole:
                 self._remove_nodes(packs[identifier], found)
-        for path, datapack in whole.items():
+        for datapack, path in whole.values():
             self._datapacks.client.delete(datapack.id, self._datapacks.url(path))
             self._datapacks.cache.removed(datapack.id)
 
@@ -218,6 +218,8 @@ class Changes:
         datapack = self._datapacks.resolver.datapack(one.datapack, self._age)
         if one.datapack == other.datapack:
             return datapack
+        if self._datapacks.editor.lacks(other.datapack):
+            return None
         try:
             of_target = self._datapacks.resolver.datapack(other.datapack, self._age)
         except NotFoundError:

@@ -253,3 +253,43 @@ def test_a_datapack_that_is_addressed_by_its_id_keeps_it(
     fs.rm(f"{written}/b")
     assert fs.cat(f"{written}/a") == b"new"
     assert [child["name"] for child in api.structure(written)["children"]] == ["a"]
+
+
+def test_a_new_datapack_is_listed_in_place_of_one_that_was_renamed(
+    fs: RepovizzFileSystem, name: str, api: Api
+) -> None:
+    first = api.create(name)
+    fs.ls("")
+    api.post(f"/datapacks/{first}", name=f"{name} renamed")
+    fs.mkdir(name)
+    listed = {info["name"]: info["id"] for info in fs.ls("")}
+    assert listed[name] == fs.info(name)["id"] != first
+    assert listed[f"{name} renamed"] == first
+
+
+def test_an_upload_makes_no_old_document_new(
+    plain_server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api = Api.of(plain_server)
+    fs = RepovizzFileSystem(endpoint_url=plain_server.endpoint_url, token=plain_server.token)
+    identifier = api.create("old", data("a", "a.csv"))
+    fs.find("old")
+    upload = RepovizzClient.upload
+
+    def overtaken(*arguments: Any) -> str:
+        structure = api.structure(identifier)
+        api.edit(identifier, {**structure, "children": [*structure["children"], data("other", "other.csv")]})
+        fs.invalidate_cache()
+        return upload(*arguments)
+
+    monkeypatch.setattr(RepovizzClient, "upload", overtaken)
+    fs.pipe("old/a", b"new")
+    assert fs.ls("old", detail=False) == ["old/a", "old/other"]
+
+
+def test_a_datapack_that_is_named_twice_is_removed_once(extended: LiveServer) -> None:
+    api = Api.of(extended)
+    fs = RepovizzFileSystem(endpoint_url=extended.endpoint_url, token=extended.token)
+    identifier = api.create("named twice")
+    fs.rm(["named twice", identifier], recursive=True)
+    assert identifier not in api.ids()

@@ -127,7 +127,7 @@ class DatapackCache:
         with self._lock:
             if moment.changes == self._changes:
                 for datapack in datapacks:
-                    self._place(datapack, moment.number)
+                    self._place(datapack, moment.number, self._clock())
 
     def keep_listing(self, datapacks: Iterable[Datapack], moment: Moment) -> None:
         """Cache the complete list of datapacks."""
@@ -136,13 +136,13 @@ class DatapackCache:
                 return
             shown = parts_of(datapacks)
             for datapack in shown.values():
-                self._place(datapack, moment.number)
+                self._place(datapack, moment.number, self._clock())
             listed = {part: datapack.id for part, datapack in shown.items()}
             self._ids |= listed
             self._listed = _Listed(self._clock(), moment.number, listed)
 
-    def _place(self, datapack: Datapack, number: int) -> None:
-        dated = _Dated(self._clock(), number, datapack)
+    def _place(self, datapack: Datapack, number: int, asked: float) -> None:
+        dated = _Dated(asked, number, datapack)
         self._packs.pop(datapack.id, None)
         if _weight(dated) <= self._packs.maxsize:
             self._packs[datapack.id] = dated
@@ -158,9 +158,9 @@ class DatapackCache:
             if self._ids.get(part) != datapack.id:
                 self._drop_parts(datapack.id)
             self._ids[part] = datapack.id
-            self._place(datapack, self._next())
-            if self._listed is not None:
-                self._listed.ids.setdefault(part, datapack.id)
+            self._place(datapack, self._next(), self._clock())
+            if self._listed is not None and self._listed.ids.setdefault(part, datapack.id) != datapack.id:
+                self._listed = None  # another client has renamed the one that was listed
 
     def relink(self, identifier: str, link: str, new: str) -> None:
         """Record that the nodes with a link have a new one, because their content was stored."""
@@ -168,7 +168,7 @@ class DatapackCache:
             self._changes += 1
             dated = self._packs.get(identifier)
             if dated is not None and link != new and dated.datapack.links.get(link):
-                self._place(dated.datapack.relinked(link, new), dated.number)
+                self._place(dated.datapack.relinked(link, new), dated.number, dated.time)
 
     def removed(self, identifier: str) -> None:
         """Record that a datapack was removed or renamed."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -56,15 +57,23 @@ class Editor:
         Records every change.
     queues : Queues
         Pending edits of all threads.
+    listing_age : float
+        Maximum age in seconds of a list that shows which datapacks do not exist.
     """
 
     def __init__(
-        self, client: RepovizzClient, resolver: Resolver, cache: DatapackCache, queues: Queues
+        self,
+        client: RepovizzClient,
+        resolver: Resolver,
+        cache: DatapackCache,
+        queues: Queues,
+        listing_age: float,
     ) -> None:
         self._client = client
         self._resolver = resolver
         self._cache = cache
         self._queues = queues
+        self._listing_age = listing_age
 
     def edit(self, datapack: Datapack, edit: Edit, label: str, part: str | None = None) -> Datapack:
         """Edit the document of a datapack.
@@ -119,14 +128,22 @@ class Editor:
 
     def found_or_made(self, part: str, label: str, max_age: Age) -> Datapack:
         """Return the datapack for a part of a path, created if it does not exist."""
-        try:
-            return self._resolver.datapack(part, max_age)
-        except NotFoundError:
-            pass
+        if not self.lacks(part):
+            with suppress(NotFoundError):
+                return self._resolver.datapack(part, max_age)
         try:
             return self.make(part, label)
         except ConflictError:
             return self._resolver.datapack(part, 0)  # another client was faster
+
+    def lacks(self, part: str) -> bool:
+        """Return whether a recent list does not contain a part.
+
+        This needs no fresh lookup before a datapack is created, since the service refuses a second one with
+        the same name; a lookup may take a request for each datapack of the user.
+        """
+        unknown = not is_id(part) and self._cache.id_of(part) is None
+        return unknown and self._cache.lacks(part, self._listing_age)
 
     def make(self, part: str, label: str, document: Document | None = None) -> Datapack:
         """Create a datapack.

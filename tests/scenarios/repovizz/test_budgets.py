@@ -10,7 +10,7 @@ from fsspec.implementations.local import LocalFileSystem
 from rinofs import RepovizzFileSystem
 from rinofs.datapack import dump
 from rinofs.datapack.document.new import new_document
-from rinofs.testing import Fault
+from rinofs.testing import Fault, live_server
 from tests.repovizz.api import Api, container, data
 from tests.repovizz.conftest import cold
 
@@ -182,3 +182,37 @@ def test_writing_a_file_takes_an_edit_and_an_upload(
     assert count(lambda: fs.pipe_file(f"{large}/new/a.csv", b"1")) == 2
     assert count(lambda: fs.pipe_file(f"{large}/new/b.csv", b"2")) == 2
     assert count(lambda: fs.pipe_file(f"{large}/new/a.csv", b"3")) == 2
+
+
+@pytest.mark.parametrize("extensions", [True, False])
+def test_making_a_datapack_takes_one_request_however_many_there_are(extensions: bool) -> None:
+    with live_server(extensions=extensions) as server:
+        fs = RepovizzFileSystem(endpoint_url=server.endpoint_url, token=server.token)
+        count = Counter(server)
+        fs.mkdir("first")  # from here on, the user's id is known
+        fs.ls("")
+        assert count(lambda: [fs.mkdir(f"pack {number}") for number in range(10)]) == 10
+        nested = count(lambda: [fs.makedirs(f"nested {number}/folder") for number in range(10)])
+        assert nested <= (20 if extensions else 30)
+        with pytest.raises(FileExistsError):
+            fs.mkdir("pack 1")
+        fs.makedirs("pack 1/folder", exist_ok=True)
+        assert fs.isdir("pack 1/folder")
+
+
+@pytest.mark.parametrize("extensions", [True, False])
+def test_a_datapack_that_another_client_made_meanwhile_is_found(extensions: bool) -> None:
+    with live_server(extensions=extensions) as server:
+        fs = RepovizzFileSystem(endpoint_url=server.endpoint_url, token=server.token)
+        api = Api.of(server)
+        fs.ls("")
+        api.create("one", data("a", "a.csv"))
+        api.create("two", data("a", "a.csv"))
+        api.create("three", data("a", "a.csv"))
+        with pytest.raises(FileExistsError):
+            fs.mkdir("one")
+        fs.makedirs("two/folder")
+        fs.pipe("three/b", b"content")
+        assert fs.ls("two", detail=False) == ["two/a", "two/folder"]
+        assert fs.ls("three", detail=False) == ["three/a", "three/b"]
+        assert len(api.ids()) == 3
