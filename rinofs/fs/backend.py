@@ -31,7 +31,7 @@ class ListedEntry(NamedTuple):
     type : str
         Its type, as in an `Info`.
     id : object
-        Its id, if the service has ids.
+        What tells it from all other objects, as `identity_of` does.
     """
 
     path: str
@@ -41,7 +41,16 @@ class ListedEntry(NamedTuple):
 
 def entry_of(info: Info) -> ListedEntry:
     """Return what an info tells of that."""
-    return ListedEntry(info["name"], info["type"], info.get("id"))
+    return ListedEntry(info["name"], info["type"], identity_of(info))
+
+
+def identity_of(info: Info) -> object:
+    """Return what only one object of the service has, whatever path leads to it; None if nothing is known.
+
+    Within a datapack this is the path: users choose the ids of nodes, and several nodes can have the same.
+    """
+    datapack = info.get("datapack")
+    return info.get("id") if datapack is None else (datapack, info["name"].partition("/")[2])
 
 
 ABSENT = (FileNotFoundError, NotADirectoryError)

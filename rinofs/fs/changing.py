@@ -11,7 +11,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.implementations.local import trailing_sep
 
 from rinofs.errors import InvalidPathError, InvalidRequestError
-from rinofs.fs.backend import ABSENT, Upload
+from rinofs.fs.backend import ABSENT, Upload, identity_of
 from rinofs.fs.reading import copy_to
 from rinofs.fs.transfer.engine import copy_files
 from rinofs.fs.transfer.plans import plan_copy, refuse_same_target
@@ -224,8 +224,8 @@ class Changing:
         try:
             if source.rpartition("/")[2] != self._backend.named(target).rpartition("/")[2]:
                 return False
-            number = self._backend.info(target).get("id")
-            return number is not None and self._backend.info(source).get("id") == number
+            identity = identity_of(self._backend.info(target))
+            return identity is not None and identity_of(self._backend.info(source)) == identity
         except ABSENT:
             return False
 

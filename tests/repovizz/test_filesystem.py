@@ -130,6 +130,35 @@ def test_what_moves_to_another_datapack_takes_its_description_along(
     assert fs.cat_file(f"{pack}/d/a.csv") == b"1,2,3"
 
 
+def test_nodes_with_one_id_move_onto_each_other(fs: RepovizzFileSystem, api: Api, name: str) -> None:
+    packs = [f"{name} {number}" for number in range(2)]
+    for pack in packs:
+        identifier = api.create(pack, data("x", "x.csv", id="7"), container("c", data("x", "c.csv", id="7")))
+        api.upload(identifier, "x.csv", f"{pack}/x".encode())
+        api.upload(identifier, "c.csv", f"{pack}/c/x".encode())
+    one, other = packs
+    fs.mv(f"{one}/x", f"{other}/x")
+    assert fs.cat_file(f"{other}/x") == f"{one}/x".encode()
+    fs.mv(f"{other}/c/x", f"{other}/x")
+    assert fs.cat_file(f"{other}/x") == f"{other}/c/x".encode()
+    assert fs.find(one) == [f"{one}/c/x"]
+    assert fs.find(other) == [f"{other}/x"]
+
+
+def test_what_moves_to_its_own_place_stays(fs: RepovizzFileSystem, pack: str) -> None:
+    fs.pipe_file(f"{pack}/c/a", b"1")
+    identifier = fs.info(pack)["id"]
+    for path in ("c/a", "c", "datapack.json"):
+        fs.mv(f"{pack}/{path}", f"{identifier}/{path}")
+    assert fs.cat_file(f"{pack}/c/a") == b"1"
+
+
+def test_containers_with_one_id_are_walked(fs: RepovizzFileSystem, api: Api, name: str) -> None:
+    inner, outer = container("d", data("x", "x.csv")), container("c")
+    api.create(name, {**outer, "id": "5", "children": [{**inner, "id": "5"}]})
+    assert [path for path, _, _ in fs.walk(name)] == [name, f"{name}/c", f"{name}/c/d"]
+
+
 def test_metadata_is_the_meta_of_the_node(fs: RepovizzFileSystem, api: Api, pack: str) -> None:
     with fs.open(f"{pack}/a.csv", "wb", metadata={"side": "left"}) as file:
         file.write(b"1")
