@@ -218,16 +218,32 @@ class Changing:
             self._move(source, inside[source] if into else target, copy, recursive=recursive)
 
     def _is_same(self, source: str, target: str) -> bool:
-        """Return whether two paths lead to one object, which ids can make of different paths."""
+        """Return whether two paths lead to one object and name it alike; ids make this of different paths."""
         if source == target:
             return True
         try:
             if source.rpartition("/")[2] != self._backend.named(target).rpartition("/")[2]:
                 return False
-            identity = identity_of(self._backend.info(target))
-            return identity is not None and identity_of(self._backend.info(source)) == identity
         except ABSENT:
             return False
+        return self._leads_to(target, source)
+
+    def _leads_to(self, path: str, other: str) -> bool:
+        """Return whether a path leads to the object that another one leads to."""
+        try:
+            identity = identity_of(self._backend.info(path))
+            return identity is not None and identity_of(self._backend.info(other)) == identity
+        except ABSENT:
+            return False
+
+    def _refuse_into_itself(self, source: str, target: str) -> None:
+        parts = target.split("/")
+        above = ("/".join(parts[:count]) for count in range(1, len(parts)))
+        if self._browser.is_folder(source) and any(self._leads_to(path, source) for path in above):
+            raise self._into_itself(target)
+
+    def _into_itself(self, target: str) -> OSError:
+        return OSError(errno.EINVAL, "a folder cannot be moved into itself", self._url(target))
 
     def _move(self, source: str, target: str, copy: Callable[[str, str], None], *, recursive: bool) -> None:
         if not recursive and self._browser.is_folder(source):
@@ -238,8 +254,9 @@ class Changing:
             return
         if target.startswith(f"{source}/"):
             self._backend.info(source)  # raises if it does not exist
-            raise OSError(errno.EINVAL, "a folder cannot be moved into itself", self._url(target))
+            raise self._into_itself(target)
         if not self._backend.move(source, target):
+            self._refuse_into_itself(source, target)
             # What cannot be moved is stored again with its history, and what it replaces has another id then.
             target = self._backend.named(target)
             for version_id in self._backend.earlier_versions(source):

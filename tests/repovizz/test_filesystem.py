@@ -153,6 +153,15 @@ def test_what_moves_to_its_own_place_stays(fs: RepovizzFileSystem, pack: str) ->
     assert fs.cat_file(f"{pack}/c/a") == b"1"
 
 
+def test_a_datapack_does_not_move_into_itself_by_its_id(fs: RepovizzFileSystem, pack: str) -> None:
+    fs.pipe({f"{pack}/a": b"1", f"{pack}/c/b": b"2"})
+    identifier = fs.info(pack)["id"]
+    for target in (identifier, f"{identifier}/sub", f"{identifier}/c", f"{identifier}/c/d/e"):
+        with pytest.raises(OSError, match="a folder cannot be moved into itself"):
+            fs.mv(pack, target)
+    assert fs.find(identifier, refresh=True) == [f"{identifier}/a", f"{identifier}/c/b"]
+
+
 def test_containers_with_one_id_are_walked(fs: RepovizzFileSystem, api: Api, name: str) -> None:
     inner, outer = container("d", data("x", "x.csv")), container("c")
     api.create(name, {**outer, "id": "5", "children": [{**inner, "id": "5"}]})
