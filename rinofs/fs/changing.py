@@ -14,7 +14,8 @@ from rinofs.errors import InvalidPathError, InvalidRequestError
 from rinofs.fs.backend import ABSENT, Upload, identity_of
 from rinofs.fs.reading import copy_to
 from rinofs.fs.transfer.engine import copy_files
-from rinofs.fs.transfer.plans import plan_copy, refuse_same_target
+from rinofs.fs.transfer.plans import given, plan_copy, refuse_same_target
+from rinofs.fs.transfer.pool import FileErrors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from rinofs.fs.backend import Backend, Info
     from rinofs.fs.browse import Browser
     from rinofs.fs.transfer.plans import Copy, Paths
-    from rinofs.fs.transfer.pool import FileErrors
 
 
 class Changing:
@@ -121,25 +121,36 @@ class Changing:
             upload = Upload(target, spool, size, metadata=metadata, tags=tags, like=pinned.record)
             self._backend.send(upload)
 
-    def planned(self, source: Paths, target: Paths, recursive: bool, maxdepth: int | None) -> list[Copy]:
-        """Return what `copy` is to copy, and where to; the parameters are those of fsspec's ``copy``."""
-        if isinstance(source, str):
-            source = self._named(source)
-        return plan_copy(self._browser, source, target, recursive, maxdepth)
-
-    def copy(self, copies: list[Copy], errors: FileErrors, *, ignore: bool) -> None:
-        """Copy files concurrently.
+    def copy(
+        self,
+        source: Paths,
+        target: Paths,
+        errors: FileErrors,
+        *,
+        recursive: bool,
+        maxdepth: int | None = None,
+        ignore: bool = False,
+    ) -> None:
+        """Copy files concurrently; a whole folder in one request if the target does not exist.
 
         Parameters
         ----------
-        copies : list of Copy
-            Sources and targets.
+        source, target, recursive, maxdepth
+            As for fsspec's ``copy``.
         errors : FileErrors
             How errors are handled.
         ignore : bool
             Whether to skip sources that no longer exist.
         """
+        source = given(source)
+        if isinstance(source, str):
+            source = self._named(source)
+        copies = plan_copy(self._browser, source, target, recursive, maxdepth)
+        whole = recursive and maxdepth is None and isinstance(source, str)
+        if not (whole and self._copied_whole(copies)):
+            self._copy_each(copies, errors, ignore=ignore)
 
+    def _copy_each(self, copies: Sequence[Copy], errors: FileErrors, *, ignore: bool) -> None:
         def copy(item: Copy) -> None:
             try:
                 self.cp_file(self._strip(item.source), self._strip(item.target))
@@ -163,7 +174,7 @@ class Changing:
             with suppress(InvalidPathError):
                 self._backend.look_up(paths)
 
-    def copied_whole(self, copies: Sequence[Copy]) -> bool:
+    def _copied_whole(self, copies: Sequence[Copy]) -> bool:
         """Copy a folder in one request if its target does not exist; returns whether that was done."""
         if not copies or not copies[0].is_folder or not copies[0].source:
             return False
@@ -184,9 +195,7 @@ class Changing:
 
     # Move
 
-    def mv(
-        self, paths: Sequence[str], target: str, copy: Callable[[str, str], None], *, recursive: bool
-    ) -> None:
+    def mv(self, paths: Sequence[str], target: str, *, recursive: bool) -> None:
         """Move or rename files and folders on the server.
 
         Parameters
@@ -195,8 +204,6 @@ class Changing:
             Paths or patterns to move.
         target : str
             Target; an existing folder, or a path with a trailing slash, receives the sources.
-        copy : callable
-            Copies what the server cannot move.
         recursive : bool
             Whether to move folders too.
         """
@@ -215,7 +222,7 @@ class Changing:
         refuse_same_target(inside.items())
         self._look_up(sources, [target if into else target.rpartition("/")[0]])
         for source in sources:
-            self._move(source, inside[source] if into else target, copy, recursive=recursive)
+            self._move(source, inside[source] if into else target, recursive=recursive)
 
     def _is_same(self, source: str, target: str) -> bool:
         """Return whether two paths lead to one object and name it alike; ids make this of different paths."""
@@ -245,7 +252,7 @@ class Changing:
     def _into_itself(self, target: str) -> OSError:
         return OSError(errno.EINVAL, "a folder cannot be moved into itself", self._url(target))
 
-    def _move(self, source: str, target: str, copy: Callable[[str, str], None], *, recursive: bool) -> None:
+    def _move(self, source: str, target: str, *, recursive: bool) -> None:
         if not recursive and self._browser.is_folder(source):
             problem = "this is a folder: move it with recursive=True"
             raise IsADirectoryError(errno.EISDIR, problem, self._url(source))
@@ -262,5 +269,5 @@ class Changing:
             for version_id in self._backend.earlier_versions(source):
                 with suppress(FileNotFoundError):  # another client may have deleted it
                     self.store_again(source, target, version_id)
-            copy(source, target)
+            self.copy(source, target, FileErrors("raise"), recursive=recursive)
             self._backend.delete([source], recursive=recursive)

@@ -545,11 +545,7 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         on_error = on_error or ("ignore" if recursive else "raise")
         ignore = on_error == "ignore"
         errors = FileErrors("raise" if ignore else on_error)
-        changing, path1 = self._changing, plans.given(path1)
-        copies = changing.planned(path1, path2, recursive, maxdepth)
-        whole = recursive and maxdepth is None and isinstance(path1, str)
-        if not (whole and changing.copied_whole(copies)):
-            changing.copy(copies, errors, ignore=ignore)
+        self._changing.copy(path1, path2, errors, recursive=recursive, maxdepth=maxdepth, ignore=ignore)
         return errors.result()
 
     def expand_path(
@@ -577,12 +573,8 @@ class RemoteFileSystem(AbstractFileSystem, metaclass=Instances):  # type: ignore
         """Move or rename files and folders on the server; an existing file at the target is replaced."""
         if maxdepth is not None:
             raise NotImplementedError("maxdepth is not supported: a folder is moved as a whole")
-
-        def copy(source: str, target: str) -> None:
-            self.copy(source, target, recursive=recursive, on_error="raise")
-
         paths = path1 if isinstance(path1, list) else [os.fspath(path1)]
-        self._changing.mv(paths, os.fspath(path2), copy, recursive=recursive)
+        self._changing.mv(paths, os.fspath(path2), recursive=recursive)
 
     def rm_file(self, path: str) -> None:
         """Remove a file, or an empty folder, as fsspec's callers expect."""

@@ -175,6 +175,23 @@ def test_copies_within_several_datapacks_ask_for_each_of_them_once(
     assert len(fs.ls(packs[2], refresh=True)) == 20
 
 
+def test_a_move_to_another_datapack_asks_for_both_once(server: LiveServer, name: str, tmp_path: Path) -> None:
+    """For each file, it asks for the current content, reads and stores it, and edits both documents."""
+    files = range(20)
+    fs, count = first_contact(server), Counter(server)
+    fs.push(str(write_files(tmp_path, len(files))), name)
+    fs.mkdir(f"{name} other")
+    # A server without extensions accepts a content only for a node that is there. It finds no datapack by its
+    # name, so that all are asked for.
+    is_extended = bool(fs._backend.client.features.extensions)
+    each, one_to_a_new_one = (5, 12) if is_extended else (7, 9 + len(Api.of(server).ids()))
+    sources = [f"{name}/{number}.csv" for number in files]
+    assert count(lambda: fs.mv(sources, f"{name} other/")) <= 2 + each * len(files)
+    assert fs.find(name) == []
+    assert fs.cat_file(f"{name} other/17.csv") == b"17"
+    assert count(lambda: fs.mv(f"{name} other/1.csv", f"{name} new/1.csv")) <= one_to_a_new_one
+
+
 def test_writing_a_file_takes_an_edit_and_an_upload(
     fs: RepovizzFileSystem, large: str, count: Counter
 ) -> None:
