@@ -23,7 +23,7 @@ FileNotFoundError`` works as usual::
     │   └── OutcomeUnknownError                   a change was sent, but there was no response
     ├── DeadlineError (TimeoutError)              the response was too slow
     ├── ProtocolError (OSError)                   the response is not valid
-    ├── ContentChangedError (OSError)             the content was replaced while it was read
+    ├── ContentChangedError (OSError)             the content was replaced while it was read or moved
     └── ContentMismatchError (OSError)            the bytes do not match the digest
 """
 
@@ -254,7 +254,7 @@ class ProtocolError(_PathError):
 
 
 class ContentChangedError(_PathError):
-    """The content was replaced while it was being read; open it again to read the new version."""
+    """The content was replaced while it was being read or moved; open it again to read the new version."""
 
     code = errno.ESTALE if hasattr(errno, "ESTALE") else errno.EIO
 

@@ -296,6 +296,28 @@ class Backend(Protocol):
             If a path is a folder and `recursive` is false.
         """
 
+    def delete_copied(self, path: str, copied: Mapping[str, Info]) -> bool:  # noqa: ARG002 - as above
+        """Delete a file or folder, but not what others have changed since it was copied.
+
+        Parameters
+        ----------
+        path : str
+            Path.
+        copied : mapping
+            Descriptions of what was copied, by path: the file, or all files below the folder.
+
+        Returns
+        -------
+        bool
+            False if the service cannot compare and delete in one step; then nothing was done.
+
+        Raises
+        ------
+        ContentChangedError
+            If a file was changed or added since; then nothing was deleted.
+        """
+        return False
+
     def delete_empty(self, path: str) -> bool:
         """Delete a folder, unless something is in it; raises as `list_folder` does.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.implementations.local import trailing_sep
 
-from rinofs.errors import InvalidPathError, InvalidRequestError
+from rinofs.errors import ContentChangedError, InvalidPathError, InvalidRequestError
 from rinofs.fs.backend import ABSENT, Upload, identity_of
 from rinofs.fs.reading import copy_to
 from rinofs.fs.transfer.engine import copy_files
@@ -18,7 +18,7 @@ from rinofs.fs.transfer.plans import given, plan_copy, refuse_same_target
 from rinofs.fs.transfer.pool import FileErrors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rinofs.fs.backend import Backend, Info
     from rinofs.fs.browse import Browser
@@ -103,15 +103,23 @@ class Changing:
 
     # Copy
 
-    def cp_file(self, source: str, target: str) -> None:
-        """Copy a file on the server, replacing an existing one; for a folder, create an empty one."""
-        if self._backend.info(source)["type"] == "directory":
+    def cp_file(self, source: str, target: str) -> Info:
+        """Copy a file on the server, replacing an existing one; for a folder, create an empty one.
+
+        Returns the description of what was copied.
+        """
+        info = self._backend.info(source)
+        if info["type"] == "directory":
             self._backend.make_folder(target, exist_ok=True)
         elif not self._backend.copy(source, target):
-            self.store_again(source, target)
+            return self.store_again(source, target)
+        return info
 
-    def store_again(self, source: str, target: str, version_id: int | str | None = None) -> None:
-        """Copy a file or an earlier version by download and upload, with its metadata and tags."""
+    def store_again(self, source: str, target: str, version_id: int | str | None = None) -> Info:
+        """Copy a file or an earlier version by download and upload, with its metadata and tags.
+
+        Returns the description of what was copied.
+        """
         pinned = self._backend.pin(source, version_id, fresh=True)
         with tempfile.TemporaryFile() as spool:
             copy_to(pinned.source, spool, DEFAULT_CALLBACK)
@@ -120,6 +128,7 @@ class Changing:
             metadata, tags = pinned.info.get("metadata"), pinned.info.get("tags")
             upload = Upload(target, spool, size, metadata=metadata, tags=tags, like=pinned.record)
             self._backend.send(upload)
+        return pinned.info
 
     def copy(
         self,
@@ -130,7 +139,7 @@ class Changing:
         recursive: bool,
         maxdepth: int | None = None,
         ignore: bool = False,
-    ) -> None:
+    ) -> dict[str, Info]:
         """Copy files concurrently; a whole folder in one request if the target does not exist.
 
         Parameters
@@ -141,19 +150,28 @@ class Changing:
             How errors are handled.
         ignore : bool
             Whether to skip sources that no longer exist.
+
+        Returns
+        -------
+        dict
+            Descriptions of what was copied one by one, by path.
         """
         source = given(source)
         if isinstance(source, str):
             source = self._named(source)
         copies = plan_copy(self._browser, source, target, recursive, maxdepth)
         whole = recursive and maxdepth is None and isinstance(source, str)
-        if not (whole and self._copied_whole(copies)):
-            self._copy_each(copies, errors, ignore=ignore)
+        if whole and self._copied_whole(copies):
+            return {}
+        return self._copied_each(copies, errors, ignore=ignore)
 
-    def _copy_each(self, copies: Sequence[Copy], errors: FileErrors, *, ignore: bool) -> None:
+    def _copied_each(self, copies: Sequence[Copy], errors: FileErrors, *, ignore: bool) -> dict[str, Info]:
+        copied: dict[str, Info] = {}
+
         def copy(item: Copy) -> None:
+            source = self._strip(item.source)
             try:
-                self.cp_file(self._strip(item.source), self._strip(item.target))
+                copied[source] = self.cp_file(source, self._strip(item.target))
             except FileNotFoundError:
                 if not ignore:
                     raise
@@ -166,6 +184,7 @@ class Changing:
             [self._strip(item.target).rpartition("/")[0] for item in copies if not item.is_folder],
         )
         copy_files(copies, make_folder, copy, self._most, errors)
+        return copied
 
     def _look_up(self, sources: Sequence[str], folders: Iterable[str]) -> None:
         """Ask at once for what would otherwise be asked for one by one; errors come up where it is used."""
@@ -266,8 +285,36 @@ class Changing:
             self._refuse_into_itself(source, target)
             # What cannot be moved is stored again with its history, and what it replaces has another id then.
             target = self._backend.named(target)
+            found = self._browser.find(source)
             for version_id in self._backend.earlier_versions(source):
                 with suppress(FileNotFoundError):  # another client may have deleted it
                     self.store_again(source, target, version_id)
-            self.copy(source, target, FileErrors("raise"), recursive=recursive)
-            self._backend.delete([source], recursive=recursive)
+            copied = self.copy(source, target, FileErrors("raise"), recursive=recursive)
+            if not self._deleted(source, {**found, **copied}, recursive=recursive):
+                problem = f"changed while it was moved; it stays, and what was copied is {self._url(target)}"
+                raise ContentChangedError(problem, self._url(source))
+
+    def _deleted(self, path: str, copied: Mapping[str, Info], *, recursive: bool) -> bool:
+        """Delete what was copied; False if others have changed it since, or stored something in it."""
+        try:
+            if self._backend.delete_copied(path, copied):
+                return True
+        except ContentChangedError:
+            return False
+        self._backend.forget(path)
+        if _states(self._browser.find(path, strict=True)) != _states(copied):
+            return False
+        self._backend.delete([path], recursive=recursive)
+        return True
+
+
+def _states(infos: Mapping[str, Info]) -> dict[str, list[object]]:
+    """Return, by path, what is different once a file has another content, metadata or tags."""
+    return {
+        path: [
+            identity_of(info),
+            info.get("etag") or info.get("modified"),
+            *(info.get(field) for field in ("size", "metadata", "tags")),
+        ]
+        for path, info in infos.items()
+    }

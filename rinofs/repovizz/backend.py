@@ -43,7 +43,7 @@ from rinofs.repovizz.resolver import Resolver, Sizes, Stored
 from rinofs.repovizz.uploads import Uploader
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from rinofs.credentials import Credentials
     from rinofs.datapack import Node
@@ -271,6 +271,12 @@ class RepovizzBackend(Backend):
         """Remove datapacks and nodes; all of them, or none if one does not exist."""
         with unsure(self.cache.forget):
             self._changes.delete(paths, recursive=recursive)
+
+    def delete_copied(self, path: str, copied: Mapping[str, Info]) -> bool:
+        """Remove a datapack or node, but not what others have changed since it was copied."""
+        with unsure(self.cache.forget):
+            self._changes.delete_copied(path, copied)
+        return True
 
     def copy(self, source: str, target: str) -> bool:
         """Copy a node within its datapack; False if the target is in another one."""

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from rinofs.datapack import Container, DataNode, Tree
 from rinofs.datapack.document import edits
 from rinofs.datapack.document.naming import name_of_part
-from rinofs.errors import ConflictError, NotFoundError
+from rinofs.errors import ConflictError, ContentChangedError, NotFoundError
+from rinofs.repovizz.documents.queues import check_name
 from rinofs.repovizz.paths import is_id, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from rinofs.datapack import Document, Node
+    from rinofs.fs.backend import Info
     from rinofs.fs.listings import Age
     from rinofs.repovizz.documents.editor import Datapacks
     from rinofs.repovizz.paths import DatapackPath
@@ -127,7 +129,23 @@ class Changes:
                 errno.EPERM, "the document cannot be deleted without its datapack", self._datapacks.url(path)
             )
 
-    def _remove_nodes(self, datapack: Datapack, places: Sequence[DatapackPath]) -> None:
+    def delete_copied(self, path: str, copied: Mapping[str, Info]) -> None:
+        """Remove a datapack or node; raises ContentChangedError if its data nodes are not those copied."""
+        place, url = parse(path), self._datapacks.url(path)
+        self._check_deletable(path)
+        datapack, _ = self._datapacks.resolver.node(path, self._age)
+        if place.inner:
+            self._remove_nodes(datapack, [place], copied)
+            return
+        # A datapack is deleted whatever is in it, so it is looked at right before.
+        now = self._datapacks.resolver.again(datapack.id, url)
+        check_name(now, place.datapack, url)
+        _check_copied(now.document, "", copied, url)
+        self.delete([path], recursive=True)
+
+    def _remove_nodes(
+        self, datapack: Datapack, places: Sequence[DatapackPath], copied: Mapping[str, Info] | None = None
+    ) -> None:
         # Removing a folder removes its contents.
         found = [place.inner for place in places]
         part = next((place.datapack for place in places if not is_id(place.datapack)), None)
@@ -135,9 +153,13 @@ class Changes:
         label = self._datapacks.url(f"{datapack.name}/{tops[0]}")
         more = f" and {len(tops) - 1} more" if len(tops) > 1 else ""
         tops = list(dict.fromkeys(tops))
-        self._datapacks.editor.edit(
-            datapack, lambda document: edits.remove(document, *tops), label + more, part
-        )
+
+        def edit(document: Document) -> Document:
+            if copied is not None:
+                _check_copied(document, tops[0], copied, label)
+            return edits.remove(document, *tops)
+
+        self._datapacks.editor.edit(datapack, edit, label + more, part)
 
     # Copy and move within a datapack
 
@@ -239,3 +261,13 @@ def _node_at(document: Document, path: str) -> Node:
     node = Tree(document)[path]
     assert isinstance(node, Container | DataNode)  # the path is not empty
     return node
+
+
+def _check_copied(document: Document, path: str, copied: Mapping[str, Info], label: str) -> None:
+    """Raise ContentChangedError if the data nodes at a path, which is there, are not those copied."""
+    tree = Tree(document)
+    there = tree.get(path)
+    nodes = {path: there} if isinstance(there, DataNode) else dict(tree.walk(path))
+    now = {each: (node.link, dict(node.meta)) for each, node in nodes.items() if isinstance(node, DataNode)}
+    if now != {parse(each).inner: (info["link"], info["metadata"]) for each, info in copied.items()}:
+        raise ContentChangedError("changed since it was copied", label)

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 
 from rinofs import RinoFileSystem
-from rinofs.errors import NotFoundError
+from rinofs.errors import ContentChangedError, NotFoundError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from rinofs.fs.backend import Upload
+    from rinofs.testing import LiveServer
     from tests.rinocloud.api import Api
 
 Change: TypeAlias = "Callable[[RinoFileSystem, str], object]"
@@ -242,3 +244,24 @@ def test_a_path_that_exists_by_now_is_no_pattern(run: Run) -> None:
     assert error is None
     assert "d/a1.csv" in there
     assert "d/a[1].csv" not in there
+
+
+def test_what_others_write_while_a_file_is_copied_in_place_of_a_move_stays(
+    fs: RinoFileSystem, api: Api, server: LiveServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs.pipe({"d/a": b"first", "e/a": b"replaced"})
+    send = fs._backend.send
+
+    def overtaken(upload: Upload) -> None:
+        send(upload)
+        write(api, "d", "a")
+
+    monkeypatch.setattr(type(fs._backend), "send", lambda _backend, upload: overtaken(upload))
+    if server.extensions:
+        fs.mv("d/a", "e/a")  # which the server itself moves
+        assert not fs.exists("d/a")
+        return
+    with pytest.raises(ContentChangedError, match="d/a'; it stays, and what was copied is rino://e/a"):
+        fs.mv("d/a", "e/a")
+    assert fs.cat_file("d/a") == b"of another client"
+    assert fs.cat_file("e/a") == b"first"

@@ -14,13 +14,15 @@ import pytest
 from rinofs import RepovizzFileSystem
 from rinofs.datapack import parse
 from rinofs.datapack.document.validation import flaws
-from rinofs.errors import PreconditionError
+from rinofs.errors import ContentChangedError, PreconditionError
 from rinofs.fs.backend import Upload
 from rinofs.repovizz.backend import RepovizzBackend, Shared
 from rinofs.testing import Fault
 from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rinofs.testing import LiveServer
 
 PROGRAM = """
@@ -186,3 +188,63 @@ def test_a_writer_gives_up_on_a_datapack_that_never_rests(
     with pytest.raises(PreconditionError, match="during 3 attempts"):
         fs.mkdir(f"{name}/folder")
     assert len([request for request in extended.requests if request.status == 412]) == 3
+
+
+@pytest.mark.parametrize(
+    ("moved", "stored"),
+    [("x", "x"), ("d", "d/a"), ("d", "d/new"), ("d", "d/e/new"), ("x", "d/a"), ("d", "x")],
+    ids=["file", "file in the folder", "new file", "new folder", "file elsewhere", "file beside it"],
+)
+def test_what_others_store_during_a_move_to_another_datapack_stays(
+    server: LiveServer, name: str, moved: str, stored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs, other = stranger(server), stranger(server)
+    source, target = f"{name}/{moved}", f"{name} target/moved"
+    fs.pipe({f"{name}/x": b"x", f"{name}/d/a": b"a"})
+    fs.mkdir(f"{name} target")
+
+    def overtaken(send: Callable[..., str]) -> Callable[..., str]:
+        def act(*args: Any) -> str:
+            answer = send(*args)
+            monkeypatch.undo()
+            other.pipe_file(f"{name}/{stored}", b"of another client")
+            return answer
+
+        return act
+
+    for step in ("store", "upload"):  # with extensions and without
+        monkeypatch.setattr(fs._backend.client, step, overtaken(getattr(fs._backend.client, step)))
+    if f"{stored}/".startswith(f"{moved}/"):
+        with pytest.raises(ContentChangedError, match=f"{source}'; it stays, and what was copied is .*moved"):
+            fs.mv(source, target)
+        assert {f"{name}/x", f"{name}/d/a"} <= set(fs.find(name))
+    else:
+        fs.mv(source, target)
+        assert not fs.exists(source)
+    assert fs.cat_file(f"{name}/{stored}") == b"of another client"
+    assert list(fs.cat(target, recursive=True).values() if moved == "d" else [fs.cat(target)]) == [
+        {"x": b"x", "d": b"a"}[moved]
+    ]
+
+
+def test_a_datapack_that_others_change_during_a_move_into_another_one_stays(
+    extended: LiveServer, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs, other = stranger(extended), stranger(extended)
+    fs.pipe({f"{name}/x": b"x", f"{name} target/y": b"y"})
+    store = fs._backend.client.store
+
+    def overtaken(*args: Any) -> str:
+        stored = store(*args)
+        monkeypatch.undo()
+        other.pipe_file(f"{name}/x", b"of another client")
+        return stored
+
+    monkeypatch.setattr(fs._backend.client, "store", overtaken)
+    with pytest.raises(ContentChangedError, match="changed while it was moved"):
+        fs.mv(name, f"{name} target/")
+    assert fs.cat_file(f"{name}/x") == b"of another client"
+    assert fs.cat_file(f"{name} target/{name}/x") == b"x"
+    fs.mv(name, f"{name} target/again")
+    assert fs.cat_file(f"{name} target/again/x") == b"of another client"
+    assert not fs.exists(name)
