@@ -256,7 +256,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self.all_connections.remove(self)
         super().connection_lost(exc)
         # Freed now, and not when the interpreter next collects this object, which is part of a cycle.
-        self.headers, self.scope = [], None  # type: ignore[assignment]
+        self._drop_head()
 
     def data_received(self, data: bytes) -> None:
         """Parse received bytes, and reject headers beyond the size limit."""
@@ -371,10 +371,15 @@ class GuardedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
             self._is_last = True
             self._in_head = False  # its deadline must not end the response
+            self._drop_head()
         elif self._in_body and (self.cycle.response_started or self.pipeline):
             self.transport.close()  # another response would be taken for one to another request
         else:
             self._refuse(*(self._refusal or (400, msg.rstrip("."))))
+
+    def _drop_head(self) -> None:
+        """Free the memory of the last head received, which no request needs any more."""
+        self.url, self.headers, self.scope = b"", [], None  # type: ignore[assignment]
 
     def _refuse_headers(self) -> None:
         self._refusal = self._headers_too_long()

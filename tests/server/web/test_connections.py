@@ -136,6 +136,26 @@ def send_behind_a_download(server: LiveServer, stack: ExitStack, head: bytes) ->
     assert received.endswith(b"\r\n\r\n" + content)
 
 
+@in_own_process
+def test_headers_refused_behind_responses_in_progress_do_not_stay_in_memory() -> None:
+    with live_server(configure=lambda settings: replace(settings, max_connections=64)) as server:
+        api = Api(server.endpoint_url, server.token)
+        request = (
+            f"GET /api/1/files/download/?id={api.file('large', os.urandom(16 * MIB))['id']} HTTP/1.1\r\n"
+            f"Host: localhost\r\nAuthorization: Token {server.token}\r\n\r\n"
+        )
+        with ExitStack() as stack:
+            clients = [connect(server, stack, sent=request.encode()) for _ in range(45)]
+            for client in clients:
+                assert client.recv(1000).startswith(b"HTTP/1.1 200 ")
+            process = psutil.Process(os.getpid())
+            before = process.memory_info().rss
+            for client in clients:
+                client.sendall(b"GET / HTTP/1.1\r\n" + b"a:\r\n" * 62_000)
+                client.sendall(bytes(20 * MIB))  # more than buffers hold: the server has read the headers
+            assert process.memory_info().rss - before < 70 * MIB
+
+
 def stall(server: LiveServer, stack: ExitStack) -> None:
     api = Api(server.endpoint_url, server.token)
     for number in range(8):
