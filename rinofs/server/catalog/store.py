@@ -6,13 +6,15 @@ handlers call them in worker threads.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import and_, func, select
 
 from rinofs.server.catalog import bulk_insert, listings, moves, objects
 from rinofs.server.catalog.blob_rows import drop_unreferenced
+from rinofs.server.catalog.database import Repeated
 from rinofs.server.catalog.path_lookups import locate, locate_few, locate_many, refuse_elsewhere
 from rinofs.server.catalog.queries import searches
 from rinofs.server.catalog.queries.conditions import compile_query, compile_sort
@@ -30,15 +32,15 @@ from rinofs.server.catalog.records import (
 )
 from rinofs.server.catalog.tables import objects as table
 from rinofs.server.catalog.users.audit import AuditEvent
-from rinofs.server.errors import BadRequest, Conflict, PreconditionFailed
+from rinofs.server.errors import BadRequest, Conflict, NotFound, PreconditionFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from sqlalchemy import ColumnElement, Connection, TextClause
 
     from rinofs.server.blobs.store import Blob
-    from rinofs.server.catalog.database import Database, Repeated, RequestKey
+    from rinofs.server.catalog.database import Database, RequestKey, Unit
     from rinofs.server.catalog.listings import Listing, NameListing, PageRequest, Selection
     from rinofs.server.catalog.queries.conditions import CompiledQuery
 
@@ -46,6 +48,9 @@ __all__ = ["FolderExists", "Store", "made_before"]
 
 _LONG_SQL = 2000  # characters
 _FIELDS = tuple(Record.__dataclass_fields__)
+_MOST_KEPT = 16_000  # characters in all metadata, tags and lists of versions of a stored outcome
+_NO_DETAILS: dict[str, Any] = {"metadata": "{}", "metadata_size": 2, "tags": "[]", "versions": "[]"}
+_WITHOUT_DETAILS = "without_details"
 _NOTHING = object()
 _MOST_NAMED = 20  # deleted objects in one entry of the audit log
 _TAKEN = "Folder name conflict."  # published clients look for exactly this text
@@ -76,7 +81,8 @@ class Store:
     Notes
     -----
     Methods whose requests clients repeat take an idempotency key. If the request was carried out before, they
-    raise `Repeated`, with the records that were its result (`made_before`).
+    raise `Repeated`, with the records that were its result (`made_before`). Large metadata, tags and lists of
+    versions are in them as they are now: the size of what is stored does not depend on these.
     """
 
     def __init__(self, database: Database) -> None:
@@ -234,13 +240,13 @@ class Store:
         Conflict
             If something else has the name.
         """
-        with self._database.once(user.id, key) as unit:
+        with self._once(user, key) as unit:
             parent = objects.folder_for(unit.connection, user, new.parent, new.folders)
             present = objects.child(unit.connection, user, parent, new.name)
             if present is not None:
                 raise FolderExists(present) if present.type == Kind.FOLDER else Conflict(_TAKEN, field="name")
             record = objects.add(unit.connection, user, _in(new, parent), Kind.FOLDER)
-            unit.keep([record])
+            _keep(unit, [record])
             return record
 
     def create_object(
@@ -264,14 +270,14 @@ class Store:
         Conflict
             If the name is taken by an object that is not changed instead.
         """
-        with self._database.once(user.id, key) as unit:
+        with self._once(user, key) as unit:
             parent = objects.folder_for(unit.connection, user, new.parent)
             present = objects.child(unit.connection, user, parent, new.name)
             if change is not None and present is not None and present.type == Kind.OBJECT:
                 record = objects.set_values(unit.connection, present, changed_values(present, change))
             else:
                 record = objects.add(unit.connection, user, _in(new, parent), Kind.OBJECT)
-            unit.keep([record])
+            _keep(unit, [record])
             return record
 
     def upload(
@@ -308,7 +314,7 @@ class Store:
         PreconditionFailed
             If the name must be free and is not, or the current content is not as expected.
         """
-        with self._database.once(user.id, key) as unit:
+        with self._once(user, key) as unit:
             parent = objects.folder_for(unit.connection, user, new.parent, new.folders)
             present = objects.child(unit.connection, user, parent, new.name)
             if present is not None and only_new:
@@ -319,16 +325,16 @@ class Store:
             record = objects.add(
                 unit.connection, user, _in(new, parent), Kind.FILE, blob=blob, replaced=present
             )
-            unit.keep([record])
+            _keep(unit, [record])
             return record
 
     def upload_many(
         self, user: User, files: Sequence[tuple[NewObject, Blob]], *, key: RequestKey | None = None
     ) -> list[Record]:
         """Add files of stored contents, all or none; see `rinofs.server.catalog.bulk_insert.add_files`."""
-        with self._database.once(user.id, key) as unit:
+        with self._once(user, key) as unit:
             records = bulk_insert.add_files(unit.connection, user, files)
-            unit.keep(records)
+            _keep(unit, records)
             return records
 
     def replace_content(
@@ -392,12 +398,12 @@ class Store:
         Conflict
             If the new name is taken, or an earlier version is meant.
         """
-        with self._database.once(user.id, key) as unit:
+        with self._once(user, key) as unit:
             record = objects.changeable(unit.connection, user, number, exact=exact)
             if change.name is not None and change.name != record.name:
                 objects.refuse_taken(unit.connection, user, record.parent, change.name, but=record.id)
             record = objects.set_values(unit.connection, record, changed_values(record, change))
-            unit.keep([record])
+            _keep(unit, [record])
             return record
 
     def delete_field(
@@ -412,12 +418,12 @@ class Store:
         Conflict
             If an earlier version is meant.
         """
-        with self._database.once(user.id, key, grows=False) as unit:
+        with self._once(user, key, grows=False) as unit:
             record = objects.changeable(unit.connection, user, number, exact=exact)
             metadata = load_metadata(record.metadata)
             if metadata.pop(field, _NOTHING) is not _NOTHING:
                 record = objects.set_values(unit.connection, record, metadata_values(metadata))
-            unit.keep([record])
+            _keep(unit, [record])
             return record
 
     def move(
@@ -432,11 +438,11 @@ class Store:
         key: RequestKey | None = None,
     ) -> list[Record]:
         """Move objects into a folder, all or none; see `moves.move` and `refuse_elsewhere`."""
-        with self._database.once(user.id, key, grows=False) as unit:
+        with self._once(user, key, grows=False) as unit:
             refuse_elsewhere(unit.connection, user, numbers, paths)
             target = objects.folder_for(unit.connection, user, parent)
             moved = moves.move(unit.connection, user, numbers, target, name, replace=replace)
-            unit.keep(moved)
+            _keep(unit, moved)
             return moved
 
     def copy(
@@ -451,11 +457,11 @@ class Store:
         key: RequestKey | None = None,
     ) -> list[Record]:
         """Copy objects into a folder, all or none; see `moves.copy` and `refuse_elsewhere`."""
-        with self._database.once(user.id, key) as unit:
+        with self._once(user, key) as unit:
             refuse_elsewhere(unit.connection, user, numbers, paths)
             target = objects.folder_for(unit.connection, user, parent)
             copies = moves.copy(unit.connection, user, numbers, target, name, replace=replace)
-            unit.keep(copies)
+            _keep(unit, copies)
             return copies
 
     def delete(
@@ -490,9 +496,44 @@ class Store:
             self._database.note(connection, AuditEvent.DELETED, user.username, versions=versions)
             return drop_unreferenced(connection, contents)
 
+    @contextmanager
+    def _once(self, user: User, key: RequestKey | None, *, grows: bool = True) -> Iterator[Unit]:
+        """Do the work of a request once, as `Database.once` does; `_keep` stores its outcome."""
+        try:
+            with self._database.once(user.id, key, grows=grows) as unit:
+                yield unit
+        except Repeated as repeated:
+            raise Repeated(self._completed(user, repeated.outcome)) from None
+
+    def _completed(self, user: User, outcome: Any) -> Any:
+        """Return a stored outcome with the present details of its records, if it was stored without."""
+        if not isinstance(outcome, list) or not any(_WITHOUT_DETAILS in row for row in outcome):
+            return outcome
+        with self._database.read() as connection:
+            return [row | _details(connection, user, row["id"]) for row in outcome]
+
+
+def _keep(unit: Unit, records: Sequence[Record]) -> None:
+    """Store records as the outcome of a request; without their details, if these are large."""
+    size = sum(len(record.metadata) + len(record.tags) + len(record.versions) for record in records)
+    if size <= _MOST_KEPT:
+        unit.keep(records)
+        return
+    # Empty rather than absent: workers of the release before can read that.
+    unit.keep([asdict(record) | _NO_DETAILS | {_WITHOUT_DETAILS: True} for record in records])
+
+
+def _details(connection: Connection, user: User, number: int) -> dict[str, Any]:
+    """Return the details of an object that `_keep` leaves out; empty ones if it is gone."""
+    try:
+        record = objects.get(connection, user, number)
+    except NotFound:
+        return _NO_DETAILS
+    return {name: getattr(record, name) for name in _NO_DETAILS}
+
 
 def made_before(repeated: Repeated) -> list[Record]:
-    """Return what a request created or changed when it was first carried out, as it was then."""
+    """Return what a request created or changed when it was first carried out; see the notes of `Store`."""
     return [Record(**{name: row.get(name) for name in _FIELDS}) for row in repeated.outcome]
 
 

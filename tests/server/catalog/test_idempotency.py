@@ -11,12 +11,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import orjson
 import pytest
 import requests
 from blake3 import blake3
+from sqlalchemy import func, select
 
 from rinofs.server.blobs.store import SHA256_AT_ONCE
-from rinofs.server.catalog.database import OUTCOME_LIFETIME
+from rinofs.server.catalog.database import OUTCOME_LIFETIME, Repeated, RequestKey
+from rinofs.server.catalog.records import Change, NewObject
+from rinofs.server.catalog.store import made_before
+from rinofs.server.catalog.tables import outcomes
 from rinofs.testing import Fault, LiveServer, live_server
 from tests.forkserver import server_process
 from tests.server.packs import Api as Datapacks
@@ -153,6 +158,122 @@ def test_a_repeated_change_undoes_nothing(client: Client, name: str) -> None:
     assert client.post(endpoint, "key-1", json=filled(theirs)).status_code in {400, 422}
     assert client.post(endpoint, None, json=filled(mine)).ok
     assert record() != there
+
+
+LARGE_VALUE = "y" * 30_000
+LARGE_DETAILS: dict[str, Any] = {
+    "metadata": {"metadata": {"x": LARGE_VALUE}},
+    "tags": {"tags": [LARGE_VALUE]},
+    "versions": {"metadata": {"x": "y" * 15_000}, "tags": ["z" * 2_000]},
+}
+KEPT = 4096
+"""Most bytes of a stored outcome with one record without its details."""
+
+
+def kept(server: LiveServer) -> int:
+    """Return the size of all stored outcomes."""
+    with server._services.database.read() as connection:
+        return int(connection.scalar(select(func.sum(func.length(outcomes.c.outcome)))) or 0)
+
+
+CHANGING_LARGE: list[tuple[str, dict[str, Any]]] = [
+    ("create_folder", {"name": "new", "DETAILS": True}),
+    ("create_object", {"name": "new", "DETAILS": True}),
+    ("create_object", {"name": "object", "DETAILS": True}),
+    ("update", {"id": "OBJECT", "y": "mine"}),
+    ("update", {"id": "OBJECT", "name": "new"}),
+    ("delete_metadata_field", {"id": "OBJECT", "field": "z"}),
+    ("move", {"items": ["OBJECT"], "parent": "FOLDER"}),
+    ("copy", {"items": ["OBJECT"], "parent": "FOLDER"}),
+]
+
+
+@pytest.mark.parametrize("details", LARGE_DETAILS)
+@pytest.mark.parametrize(("endpoint", "body"), CHANGING_LARGE)
+def test_large_details_are_not_stored_again_with_the_outcome(
+    server: LiveServer, client: Client, endpoint: str, body: dict[str, Any], details: str
+) -> None:
+    large = LARGE_DETAILS[details]
+    numbers = {
+        "OBJECT": client.post("create_object", None, json={"name": "object", **large}).json()["id"],
+        "FOLDER": client.post("create_folder", None, json={"name": "folder"}).json()["id"],
+    }
+    client.post("update", None, json={"id": numbers["OBJECT"], "y": "before", "z": 1})
+    filled = {name: numbers.get(value, value) for name, value in body.items() if isinstance(value, str)}
+    filled |= {"items": [numbers["OBJECT"]]} if "items" in body else {}
+    filled |= large if "DETAILS" in body else {}
+    first = client.post(endpoint, "key-1", json=filled)
+    assert first.ok, first.text
+    assert len(first.content) > 15_000
+    assert 0 < kept(server) < KEPT
+    second = client.post(endpoint, "key-1", json=filled)
+    assert second.headers["Idempotency-Replayed"] == "true"
+    assert (second.status_code, second.content) == (first.status_code, first.content)
+
+    def record(answer: requests.Response) -> Any:
+        said = answer.json()
+        return said["result"][0] if "result" in said else said
+
+    number = record(first)["id"]
+    changed = {"name": "theirs", "metadata": {"theirs": LARGE_VALUE}, "tags": ["theirs"]}
+    assert client.post("update", None, json={"id": number, **changed}).ok
+    now = record(client.post(endpoint, "key-1", json=filled))
+    assert (now["metadata"], now["tags"]) == (changed["metadata"], changed["tags"])
+    assert now["name"] == record(first)["name"]
+    assert client.post("delete", None, json={"id": number}).ok
+    gone = record(client.post(endpoint, "key-1", json=filled))
+    nothing = {"metadata": {}, "tags": [], "versions": []}
+    assert gone == record(first) | nothing
+
+
+def test_many_changes_of_an_object_with_large_metadata_store_little(
+    server: LiveServer, client: Client
+) -> None:
+    body = {"name": "object", "metadata": {"x": "y" * 900_000}}
+    number = client.post("create_object", "key-1", json=body).json()["id"]
+    folders = [client.post("create_folder", None, json={"name": name}).json()["id"] for name in "ab"]
+    for turn in range(20):
+        assert client.post("update", f"u{turn}", json={"id": number, "small": turn}).ok
+        moved = {"items": [number], "parent": folders[turn % 2]}
+        assert client.post("move", f"m{turn}", json=moved).ok
+    assert kept(server) < 41 * KEPT
+
+
+def test_objects_that_are_large_together_store_little(server: LiveServer, client: Client) -> None:
+    made = [
+        client.post("create_object", None, json={"name": f"o{number}", "x": "y" * 1000}).json()["id"]
+        for number in range(40)
+    ]
+    folder = client.post("create_folder", None, json={"name": "folder"}).json()["id"]
+    body = {"items": made, "parent": folder}
+    first, size = client.post("move", "key-1", json=body), kept(server)
+    assert client.post("delete", None, json={"id": made[0]}).ok
+    second = client.post("move", "key-1", json=body)
+    assert 0 < size < 40 * 1000
+    wanted = first.json()["result"]
+    wanted[0]["metadata"] = {}
+    assert second.json()["result"] == wanted
+
+
+def test_an_outcome_of_the_release_before_is_as_it_was(server: LiveServer, client: Client) -> None:
+    """It was stored with all metadata, and one of this release can be read by workers of that one."""
+    services = server._services
+    user = services.accounts.user("rino")
+    assert user is not None
+    store, key = services.store, RequestKey("key-1", "digest")
+    made = store.create_object(user, NewObject(None, "o", metadata={"x": LARGE_VALUE}))
+    with services.database.once(user.id, key) as unit:
+        unit.keep([made])
+    change = Change(metadata={"x": "z" + LARGE_VALUE})
+    changed = store.update(user, made.id, change, key=RequestKey("key-2", "digest"))
+    with pytest.raises(Repeated) as repeated:
+        store.update(user, made.id, change, key=key)
+    assert made_before(repeated.value) == [made]
+    with pytest.raises(Repeated) as stored, services.database.once(user.id, RequestKey("key-2", "digest")):
+        pass
+    (read,) = made_before(stored.value)
+    shown = json.loads(orjson.dumps(read.to_json(user)))
+    assert shown == json.loads(orjson.dumps(changed.to_json(user))) | {"metadata": {}}
 
 
 def test_without_a_key_every_request_counts(client: Client) -> None:

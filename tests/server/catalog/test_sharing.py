@@ -29,7 +29,7 @@ from rinofs.server.catalog.sharing.leases import KEPT, DatabaseRegistry
 from rinofs.server.catalog.sharing.locks import take_turn
 from rinofs.server.catalog.sharing.machines import FILE, Machine, claim_folder
 from rinofs.server.catalog.store import Store, made_before
-from rinofs.server.catalog.tables import blobs, doomed, sent_forms
+from rinofs.server.catalog.tables import blobs, doomed, outcomes, sent_forms
 from rinofs.server.catalog.tables import workers as table
 from rinofs.server.errors import Conflict, NotFound, Unavailable
 from rinofs.server.maintenance import gc, gc_in_turn
@@ -302,6 +302,32 @@ def test_the_later_of_two_requests_with_a_key_finds_what_came_of_the_first(
 
     with ThreadPoolExecutor(6) as pool:
         assert sum(pool.map(make, range(6))) == 1
+
+
+def test_a_repeated_request_gets_large_metadata_from_another_process(
+    url: str, database: Database, ada: User
+) -> None:
+    store, key = Store(database), RequestKey("key", "digest")
+    made = [
+        store.create_object(ada, NewObject(None, name, metadata={"x": "y" * 100_000})) for name in ("a", "b")
+    ]
+    folder = store.create_folder(ada, NewObject(None, "folder"))
+    numbers = [record.id for record in made]
+    first = store.move(ada, numbers, folder.id, key=key)
+    other = Database(url)
+    try:
+        with database.read() as connection:
+            assert len(connection.execute(select(outcomes.c.outcome)).scalar_one()) < 4000
+        with pytest.raises(Repeated) as again:
+            Store(other).move(ada, numbers, folder.id, key=key)
+        assert made_before(again.value) == first
+        store.delete(ada, numbers[:1])
+        with pytest.raises(Repeated) as again:
+            Store(other).move(ada, numbers, folder.id, key=key)
+        gone, there = made_before(again.value)
+        assert (gone.name, gone.metadata, gone.metadata_size, there) == ("a", "{}", 2, first[1])
+    finally:
+        other.close()
 
 
 def test_one_of_all_has_its_turn(database: Database) -> None:
