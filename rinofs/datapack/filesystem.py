@@ -54,13 +54,19 @@ class ReadOnlyFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
 
 class _AbsolutePath(type(AbstractFileSystem)):  # type: ignore[misc]
-    """Makes the path of a local document absolute: instances are cached and pickled with their arguments."""
+    """Makes the path of a local document absolute: instances are cached and pickled with their arguments.
+
+    It is always the option ``fo``, so that an instance and its `storage_options` are the same either way.
+    """
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        fo, *others = args or (kwargs.pop("fo", ""),)
-        path = stringify_path(fo)
+        if args and "fo" not in kwargs:
+            kwargs["fo"], *args = args  # type: ignore[assignment]
+        path = stringify_path(kwargs.get("fo", ""))
         is_local = kwargs.get("target_protocol") in {None, "file", "local"} and "://" not in str(path)
-        return super().__call__(make_path_posix(path) if path and is_local else fo, *others, **kwargs)
+        if path and is_local:
+            kwargs["fo"] = make_path_posix(path)
+        return super().__call__(*args, **kwargs)
 
 
 class DatapackFileSystem(ReadOnlyFileSystem, metaclass=_AbsolutePath):

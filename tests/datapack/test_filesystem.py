@@ -62,7 +62,7 @@ class PreparedFileSystem(DatapackFileSystem):
 
     @property
     def _folder(self) -> Path:
-        return Path(self.storage_args[0]).parent
+        return Path(self.storage_options["fo"]).parent
 
 
 def described(folder: Path) -> str:
@@ -164,7 +164,7 @@ def test_describes_nodes(fs: DatapackFileSystem) -> None:
 
 
 def files_of(fs: DatapackFileSystem) -> list[Path]:
-    return [Path(fs.storage_args[0]).parent / fs.info(path)["link"] for path in fs.find("")]
+    return [Path(fs.storage_options["fo"]).parent / fs.info(path)["link"] for path in fs.find("")]
 
 
 def test_tells_what_there_is(fs: DatapackFileSystem) -> None:
@@ -575,3 +575,23 @@ def test_a_relative_path_is_that_of_the_folder_where_it_was_given(
     DatapackFileSystem.clear_instance_cache()
     for subject, pickled in opened:
         assert pickle.loads(pickled).cat_file("x") == subject.encode()
+
+
+def test_the_document_is_an_option_however_it_is_given(pack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(pack.parent)
+    given = [
+        DatapackFileSystem(str(pack)),
+        DatapackFileSystem(pack.name),
+        DatapackFileSystem(fo=pack),
+        fsspec.filesystem("datapack", fo=pack.name),
+    ]
+    given += [pickle.loads(pickle.dumps(fs)) for fs in given]
+    given += [AbstractFileSystem.from_json(fs.to_json()) for fs in given]
+    given += [DatapackFileSystem.from_dict(fs.to_dict()) for fs in given]
+    assert all(fs is given[0] for fs in given)
+    assert (given[0].storage_args, given[0].storage_options) == ((), {"fo": str(pack)})
+    for url, document in ((pack.as_uri(), str(pack)), ("memory://p/pack.json", "/p/pack.json")):
+        chained, _ = fsspec.url_to_fs(f"datapack://x::{url}")
+        assert (chained.storage_args, chained.storage_options["fo"]) == ((), document)
+    with pytest.raises(TypeError, match="fo"):
+        DatapackFileSystem(str(pack), fo=str(pack))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import uuid
 import warnings
 from pathlib import Path
@@ -18,6 +19,7 @@ from rinofs.datapack import Container, DataNode, Document, dump
 from rinofs.datapack.arrays.times import TimeIndex
 from rinofs.datapack.arrays.xarray_backend import DatapackBackend
 from rinofs.datapack.document.messages import DataWarning
+from rinofs.datapack.filesystem import DatapackFileSystem
 from rinofs.errors import InvalidDatapackError, InvalidOptionError
 from tests.datapack.streams import KNOWN, RATE, Session, node, record
 
@@ -297,6 +299,20 @@ def test_what_should_be_data_and_is_not_is_told(session: Session, tmp_path: Path
     assert "row 2 has 2 values" in messages[0]
     assert "gone" in messages[1]
     assert "note of a type" in messages[2]
+
+
+def test_messages_name_the_document(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.json").write_text('[[1.5], "oops"]')
+    (tmp_path / "datapack.json").write_text(dump(Document.create("p", [DataNode.create("x", "x.json")])))
+    document = tmp_path / "datapack.json"
+    message = re.escape(f"datapack://x::file://{document}: ")
+    by_path = DatapackFileSystem("datapack.json", target_protocol="file")
+    for name in (f"datapack://x::file://{document}", fsspec.core.OpenFile(by_path, "x")):
+        with pytest.raises(InvalidDatapackError, match=message):
+            xr.open_dataset(name, engine="datapack")
+    with pytest.warns(DataWarning, match=message):
+        xr.open_datatree(str(tmp_path), engine="datapack")
 
 
 # Datatypes
