@@ -192,6 +192,20 @@ def test_annotations_that_divide_another_follow_their_previous_one(order: str, t
     assert [event[2] for event in events(path) if event[3] == "parts"] == list(order)
 
 
+def test_many_annotations_may_divide_one(tmp_path: Path) -> None:
+    count = 250_000  # if each is looked for among all others, this takes longer than a test may
+    parts = "".join(
+        f'<REF_ANNOTATION ANNOTATION_ID="c{number}" ANNOTATION_REF="whole"'
+        f' PREVIOUS_ANNOTATION="c{number + 1}"/>'
+        for number in range(count)
+    )
+    whole = subdivided("", chained=False)
+    (tmp_path / "a.eaf").write_text(whole.replace('"parts">', f'"parts">{parts}'))
+    divided = [event for event in events(tmp_path / "a.eaf") if event[3] == "parts"]
+    assert len(divided) == count
+    assert (divided[0][0], divided[-1][1]) == (0, 3)
+
+
 def test_files_that_elan_s_library_writes(tmp_path: Path) -> None:
     made = pympi.Elan.Eaf()
     made.add_tier("speech")

@@ -169,9 +169,10 @@ def _place(
 
 def _chained(keys: Sequence[str], previous: Mapping[str, str]) -> list[str]:
     """Return annotations so that each follows its previous one, otherwise in the order of the document."""
-    following = {previous[key]: key for key in keys if previous[key] in keys}
+    present = set(keys)
+    following = {previous[key]: key for key in keys if previous[key] in present}
     chained: dict[str, None] = {}
-    for first in [*(key for key in keys if previous[key] not in keys), *keys]:
+    for first in [*(key for key in keys if previous[key] not in present), *keys]:
         key: str | None = first
         while key is not None and key not in chained:
             chained[key] = None
