@@ -432,6 +432,26 @@ def test_odd_but_ordinary_tables(tmp_path: Path, text: str, labels: list[str], v
     np.testing.assert_array_equal(data.value, values)
 
 
+LONG = 60_000  # characters; if a cell takes the square of the time, these take longer than a test may
+
+
+@pytest.mark.parametrize(
+    ("text", "labels", "values"),
+    [
+        ("{digits}x,b\n1,2\n3,4\n", ["{digits}x", "b"], [[1, 2], [3, 4]]),
+        ("{digits}x;b\n1,5;2\n3,5;4\n", ["{digits}x", "b"], [[1.5, 2], [3.5, 4]]),
+    ],
+)
+def test_long_cells(tmp_path: Path, text: str, labels: list[str], values: Any) -> None:
+    fill = {"digits": "1" * LONG}
+    (tmp_path / "t.csv").write_text(text.format(**fill))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DataWarning)
+        data = xr.open_dataset(tmp_path / "t.csv", engine="datapack")
+    assert data.channel.values.tolist() == [label.format(**fill) for label in labels]
+    np.testing.assert_array_equal(data.value, values)
+
+
 @pytest.mark.parametrize("rows", [1, 3])
 @pytest.mark.parametrize("labelled", [True, False])
 def test_a_row_of_many_columns(tmp_path: Path, rows: int, labelled: bool) -> None:

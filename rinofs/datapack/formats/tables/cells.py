@@ -6,13 +6,13 @@ import re
 
 from rinofs.datapack.document.messages import shortened
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+NUMBER = re.compile(r"[+-]?(\d+(?:\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 """A number, with or without a decimal point."""
 
 INTEGER = re.compile(r"[+-]?\d{1,308}", re.ASCII)
 """An integer; with more digits, it would be infinite as a float."""
 
-_COMMA_NUMBER = re.compile(r"[+-]?(\d+,?\d*|,\d+)([eE][+-]?\d+)?", re.ASCII)
+_COMMA_NUMBER = re.compile(r"[+-]?(\d+(?:,\d*)?|,\d+)([eE][+-]?\d+)?", re.ASCII)
 # Those of pandas.read_csv, and what the C libraries of Windows print.
 MISSING = frozenset(
     {"", "na", "n/a", "#n/a", "#n/a n/a", "#na", "<na>", "nan", "+nan", "-nan", "null", "none"}
