@@ -440,10 +440,12 @@ LONG = 60_000  # characters; if a cell takes the square of the time, these take 
     [
         ("{digits}x,b\n1,2\n3,4\n", ["{digits}x", "b"], [[1, 2], [3, 4]]),
         ("{digits}x;b\n1,5;2\n3,5;4\n", ["{digits}x", "b"], [[1.5, 2], [3.5, 4]]),
+        ("force ({blanks}x,b\n1,2\n3,4\n", ["force ({blanks}x", "b"], [[1, 2], [3, 4]]),
+        ("a,b\nnan,2\n" + "{blanks}3,4\n" * 20, ["a", "b"], [[NAN, 2]] + [[3, 4]] * 20),
     ],
 )
 def test_long_cells(tmp_path: Path, text: str, labels: list[str], values: Any) -> None:
-    fill = {"digits": "1" * LONG}
+    fill = {"digits": "1" * LONG, "blanks": " " * LONG}
     (tmp_path / "t.csv").write_text(text.format(**fill))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DataWarning)

@@ -20,7 +20,7 @@ _SECONDS = {
     3600.0: ("h", "hour", "hours"),
 }
 
-_BRACKETS = re.compile(r"(.*?)\s*[\[(]\s*([^\[\]()]*?)\s*[\])]")
+_BRACKETS = re.compile(r"(.*\S|)\s*[\[(]([^\[\]()]*)[\])]")
 _SUFFIX = re.compile(r"(.*)[ _]([^\W_]+)")
 
 
@@ -87,7 +87,7 @@ def name_and_unit(label: str) -> tuple[str, str]:
     After a blank or an underscore, only time units are recognised.
     """
     if found := _BRACKETS.fullmatch(label.strip()):
-        return found[1], found[2]
+        return found[1], found[2].strip()
     found = _SUFFIX.fullmatch(label.strip())
     if found and seconds_per(found[2]) is not None:
         return found[1], found[2]

@@ -280,7 +280,7 @@ def _words_replaced(lines: Sequence[str], delimiter: str) -> list[str]:
     """Return lines in which numpy recognises missing and infinite numbers."""
     words = "|".join(map(re.escape, sorted({*MISSING, *INFINITE} - {""}, key=len, reverse=True)))
     end = re.escape(delimiter)
-    pattern = re.compile(rf"(?:(?<={end})|^) *(?:{words})? *(?={end}|$)", re.IGNORECASE)
+    pattern = re.compile(rf"(?:(?<={end})|^)(?: *(?:{words}) *| *)(?={end}|$)", re.IGNORECASE)
 
     def word(match: re.Match[str]) -> str:
         return repr(INFINITE.get(match[0].strip().lower(), float("nan")))
