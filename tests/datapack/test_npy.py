@@ -13,6 +13,7 @@ import pytest
 import xarray as xr
 
 from rinofs.datapack.document.messages import DataWarning
+from rinofs.datapack.formats import npy
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
@@ -135,7 +136,32 @@ def test_integers_that_lose_digits_anywhere_are_told_of(tmp_path: Path, place: i
     assert opened(tmp_path / "b.npy")[place].values.tolist() == [0, 2**53]
 
 
-UNITS = ["Y", "M", "D", "h", "m", "s", "ms", "us", "ns", "ps"]
+@pytest.mark.parametrize(
+    ("kind", "number", "exact"),
+    [
+        ("<i8", 2**53 + 2, True),
+        (">i8", 2**62 + 2**10, True),
+        (">i8", 2**62 + 1, False),
+        ("<i8", 2**63 - 2**10, True),
+        ("<i8", 2**63 - 1, False),
+        ("<i8", -(2**63), True),
+        ("<u8", 2**63, True),
+        ("<u8", 2**64 - 2**11, True),
+        (">u8", 2**64 - 1, False),
+    ],
+)
+def test_integers_that_a_float_represents_are_not_told_of(
+    tmp_path: Path, kind: str, number: int, *, exact: bool
+) -> None:
+    np.save(tmp_path / "a.npy", np.array([(0, 1), (0.5, number)], [("x", "<f8"), ("n", kind)]))
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = xr.open_dataset(tmp_path / "a.npy", engine="datapack").value
+        assert found.values.tolist() == [[0, 1], [0.5, float(number)]]
+    assert [type(each.message) for each in told] == [DataWarning] * (not exact)
+
+
+UNITS = ["Y", "M", "D", "h", "m", "s", "ms", "us", "ns", "ps", "fs", "as"]
 
 
 @pytest.mark.parametrize("unit", UNITS)
@@ -149,6 +175,68 @@ def test_dates_that_are_missing_are_nan(tmp_path: Path, unit: str, missing: int,
         found = xr.open_dataset(tmp_path / "a.npy", engine="datapack").value
     expected = [[np.nan if row == missing else 0, 1] for row in range(3)]
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("place", [None, 0, 500, 999])
+@pytest.mark.parametrize("unit", ["s", "us", "ns"])
+def test_dates_beside_integers_are_integers_unless_one_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: int | None, unit: str
+) -> None:
+    monkeypatch.setattr(npy, "_AT_ONCE", 1600)  # a hundred records
+    array = np.zeros(1000, [("t", f"M8[{unit}]"), ("id", "<i8")])
+    array["t"] = np.datetime64("2020-01-01", "s") + np.arange(1000)
+    array["id"] = 2**53 + 1
+    if place is not None:
+        array["t"][place] = "NaT"
+    np.save(tmp_path / "a.npy", array)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        found = xr.open_dataset(tmp_path / "a.npy", engine="datapack", time_column=False).value
+        values = found.values
+    assert found.dtype == values.dtype == (np.int64 if place is None else np.float64)
+    expected = array["t"].astype("M8[ns]").astype(np.int64).astype(values.dtype)
+    if place is not None:
+        expected[place] = np.nan
+    np.testing.assert_array_equal(values[:, 0], expected)
+    np.testing.assert_array_equal(values[:, 1], array["id"].astype(values.dtype))
+    assert sum("field 'id'" in str(each.message) for each in told) == len(told) == (place is not None)
+
+
+def test_dates_that_are_the_time_axis_leave_integers_as_they_are(tmp_path: Path) -> None:
+    array = np.zeros(3, [("t", "M8[s]"), ("id", "<i8")])
+    array["t"] = np.datetime64("2020-01-01", "s") + np.arange(3)
+    array["id"] = 2**53 + np.arange(3)
+    np.save(tmp_path / "a.npy", array)
+    with pytest.warns(DataWarning, match="'t' is used as the time axis") as told:
+        found = xr.open_dataset(tmp_path / "a.npy", engine="datapack").value.load()
+    assert found.values[:, 0].tolist() == [2**53, 2**53 + 1, 2**53 + 2]
+    assert len(told) == 1
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_dates_that_a_float_represents_are_not_told_of(tmp_path: Path, *, missing: bool) -> None:
+    dates = np.array(["2020-01-01T00:00:01", "NaT" if missing else "1999-12-31", "1970-01-01"], "M8[s]")
+    for name, shift in (("exact", 0), ("not", 1)):
+        array = np.zeros(3, [("when", "M8[ns]"), ("x", "<f8")])
+        array["when"] = dates.astype("M8[ns]") + shift
+        np.save(tmp_path / f"{name}.npy", array)
+    values = opened(tmp_path / "exact.npy", time_column=False).values[:, 0]
+    np.testing.assert_array_equal(np.isnan(values), np.isnat(dates))
+    assert values[[0, 2]].tolist() == [1_577_836_801e9, 0]
+    with pytest.warns(DataWarning, match="dates of the field 'when' are read as float64, and lose digits"):
+        xr.open_dataset(tmp_path / "not.npy", engine="datapack", time_column=False)
+
+
+def test_dates_in_attoseconds(tmp_path: Path) -> None:
+    array = np.zeros(4, [("when", "M8[as]"), ("x", "<f8")])
+    array["when"] = (np.array([-3, 0, 1500, 9000]) * 10**15).astype("M8[as]")
+    np.save(tmp_path / "a.npy", array)
+    values = opened(tmp_path / "a.npy", time_column=False).values[:, 0]
+    assert values.tolist() == [-3e6, 0, 1.5e9, 9e9]
+    with pytest.warns(DataWarning, match="'when' is used as the time axis"):
+        data = xr.open_dataset(tmp_path / "a.npy", engine="datapack")
+    assert data.attrs["start_time"] == "1969-12-31T23:59:59.997Z"
+    np.testing.assert_allclose(data.time, [0, 0.003, 1.503, 9.003])
 
 
 @pytest.mark.parametrize("unit", ["Y", "M", "D", "s", "ms", "us"])

@@ -21,6 +21,8 @@ from rinofs.datapack.formats.tables.timeaxis import Stamps, Times, time_column, 
 from rinofs.errors import InvalidDatapackError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from rinofs.datapack.formats.handles import FileHandle
@@ -31,8 +33,6 @@ _AT_ONCE = 4 * 1024 * 1024
 _LARGE = 8 * 1024 * 1024  # size in bytes from which the result of a scan is cached on disk
 _LONGEST_HEADER = 1 << 20
 _KEYS = {"descr", "fortran_order", "shape"}
-_EXACT = 2**53
-"""Integers up to this are exact as float64."""
 _NANOSECONDS = 10**9
 _MICROSECONDS = 10**6
 _FINE = {"ns", "ps", "fs", "as"}  # units of dates that have parts of a microsecond, in years near 1970 alone
@@ -64,7 +64,7 @@ def npy_samples(handle: FileHandle) -> RawSamples:
 class FieldSamples(RawSamples):
     """Samples of a structured array, one column for each field.
 
-    Date fields become Unix nanoseconds, as floats, since only these can be missing.
+    Date fields become Unix nanoseconds: integers, or floats if one is missing or too far from 1970.
     """
 
     def __init__(self, handle: FileHandle, offset: int, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
@@ -73,13 +73,40 @@ class FieldSamples(RawSamples):
         self._dropped: int | None = None
         self._label = handle.path
         self._told: set[str] = set()
+        self._are_integers: bool | None = None
         self._describe()
 
     def _describe(self) -> None:
         kept = [column for at, column in enumerate(self._columns) if at != self._dropped]
         self.labels = tuple(label for label, _ in kept)
         self.shape = (self.shape[0], len(kept))
-        self.dtype = np.result_type(*(_of_numbers(kind) for _, kind in kept)).newbyteorder("=")
+        self._dtype = np.result_type(*(_of_numbers(kind) for _, kind in kept)).newbyteorder("=")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values that `read` returns; to find it, dates beside no floats are all read."""
+        if self._dtype.kind != "f" and not self._dates_are_integers():
+            return np.dtype(np.float64)
+        return self._dtype
+
+    def _dates_are_integers(self) -> bool:
+        if self._are_integers is None:
+            dates = [at for at in self._dates() if at != self._dropped]
+            self._are_integers = not dates or all(
+                columns[at].dtype.kind == "i"
+                for columns in map(self._parts_of, self._blocks())
+                for at in dates
+            )
+        return self._are_integers
+
+    def _dates(self) -> list[int]:
+        return [at for at, (_, kind) in enumerate(self._columns) if kind.kind == "M"]
+
+    def _blocks(self) -> Iterator[NDArray[Any]]:
+        """Yield all records in parts."""
+        step = max(1, _AT_ONCE // self._stored.itemsize)
+        for start in range(0, self.shape[0], step):
+            yield self._raw(start, min(start + step, self.shape[0]))
 
     @staticmethod
     def columns(dtype: np.dtype[Any]) -> tuple[tuple[str, np.dtype[Any]], ...]:
@@ -104,19 +131,25 @@ class FieldSamples(RawSamples):
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Return the samples [start, stop)."""
-        columns = self._parts_of(self._raw(start, stop))
-        self._warn_of_lost_digits(columns)
-        kept = [column for at, column in enumerate(columns) if at != self._dropped]
+        records = self._raw(start, stop)
+        self._warn_of_lost_digits(records)
+        kept = [column for at, column in enumerate(self._parts_of(records)) if at != self._dropped]
         return np.stack([column.astype(self.dtype, copy=False) for column in kept], axis=1)
 
-    def _parts_of(self, records: NDArray[Any], per_second: int = _NANOSECONDS) -> list[NDArray[Any]]:
-        """Return the columns of some records, with dates as Unix times in fractions of a second."""
+    def _stored_parts_of(self, records: NDArray[Any]) -> list[NDArray[Any]]:
+        """Return the columns of some records."""
         found: list[NDArray[Any]] = []
         for name in self._stored.names or ():
             part = records[name].reshape(len(records), int(np.prod(self._stored[name].shape)))
-            part = _unix_times(part, per_second) if part.dtype.kind == "M" else part
             found += list(part.T)
         return found
+
+    def _parts_of(self, records: NDArray[Any], per_second: int = _NANOSECONDS) -> list[NDArray[Any]]:
+        """Return the columns of some records, with dates as Unix times in fractions of a second."""
+        return [
+            _unix_times(part, per_second) if part.dtype.kind == "M" else part
+            for part in self._stored_parts_of(records)
+        ]
 
     def _raw(self, start: int, stop: int) -> NDArray[Any]:
         records = np.empty(max(stop - start, 0), self._stored)
@@ -132,7 +165,7 @@ class FieldSamples(RawSamples):
         None if there is no such field, or no other one. All records are read in parts, and the result is
         cached on disk.
         """
-        dates = [at for at, (_, kind) in enumerate(self._columns) if kind.kind == "M"]
+        dates = self._dates()
         labels = [label for label, _ in self._columns]
         first = [part.astype(float) for part in self._parts_of(self._raw(0, min(self.shape[0], _LOOKED_AT)))]
         column = time_column(labels, np.stack(first, axis=1), dates)
@@ -143,10 +176,8 @@ class FieldSamples(RawSamples):
         if kept is not None:
             return column, labels[column], TableIndex.from_arrays(kept).times
         stamps = Stamps()
-        step = max(1, _AT_ONCE // self._stored.itemsize)
         per_second = _per_second(self._columns[column][1]) if column in dates else 0
-        for start in range(0, self.shape[0], step):
-            records = self._raw(start, min(start + step, self.shape[0]))
+        for records in self._blocks():
             stamps.append(self._parts_of(records, per_second or _NANOSECONDS)[column])
         times = times_of(stamps, labels[column], dates=per_second)
         if times is not None and times.unix_ns is not None and not _FIRST <= times.unix_ns < _LAST:
@@ -160,6 +191,7 @@ class FieldSamples(RawSamples):
     def drop(self, column: int) -> None:
         """Remove a column."""
         self._dropped = column
+        self._are_integers = None
         self._describe()
 
     def warn_of_lost_digits(self, label: str) -> None:
@@ -170,15 +202,17 @@ class FieldSamples(RawSamples):
         self._label = label
         if self.shape[0]:
             for row in (0, self.shape[0] - 1):
-                self._warn_of_lost_digits(self._parts_of(self._raw(row, row + 1)))
+                self._warn_of_lost_digits(self._raw(row, row + 1))
 
-    def _warn_of_lost_digits(self, columns: list[NDArray[Any]]) -> None:
+    def _warn_of_lost_digits(self, records: NDArray[Any]) -> None:
         if self.dtype.kind != "f":
             return
-        for at, (column, (name, kind)) in enumerate(zip(columns, self._columns, strict=True)):
+        parts = self._stored_parts_of(records)
+        for at, (part, (name, kind)) in enumerate(zip(parts, self._columns, strict=True)):
             if kind.kind not in "iuM" or kind.itemsize < 8 or at == self._dropped or name in self._told:
                 continue
-            if bool(((column > _EXACT) | (column < -_EXACT)).any()):
+            whole = _unix_times(part[~np.isnat(part)], _NANOSECONDS) if kind.kind == "M" else part
+            if _loses_digits(whole):
                 self._told.add(name)
                 what = "dates" if kind.kind == "M" else "integers beside floats"
                 warn(self._label, f"the {what} of the field {name!r} are read as float64, and lose digits")
@@ -194,6 +228,8 @@ def _unix_times(dates: NDArray[Any], per_second: int) -> NDArray[Any]:
     missing = np.isnat(dates)
     unit = "ns" if per_second == _NANOSECONDS else "us"
     try:
+        if np.datetime_data(dates.dtype)[0] == "as":
+            dates = dates.astype("M8[ns]")  # numpy does not convert these to seconds
         seconds = dates.astype("M8[s]")
         rest = (dates - seconds).astype(f"m8[{unit}]").astype(np.int64)
     except OverflowError as error:  # since numpy 2.5
@@ -204,8 +240,18 @@ def _unix_times(dates: NDArray[Any], per_second: int) -> NDArray[Any]:
     return np.where(missing, np.nan, whole * float(per_second) + rest)
 
 
+def _loses_digits(numbers: NDArray[Any]) -> bool:
+    """Return whether some integers are others as float64; true of dates that are floats already."""
+    if numbers.dtype.kind == "f":
+        return True
+    floats = numbers.astype(np.float64)
+    if bool((floats >= float(np.iinfo(numbers.dtype).max)).any()):  # 2**63 or 2**64, which no integer is
+        return True
+    return bool((floats.astype(numbers.dtype) != numbers).any())
+
+
 def _of_numbers(kind: np.dtype[Any]) -> np.dtype[Any]:
-    return np.dtype(np.float64) if kind.kind == "M" else kind
+    return np.dtype(np.int64) if kind.kind == "M" else kind
 
 
 def npy_header(handle: FileHandle) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:

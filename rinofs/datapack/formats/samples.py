@@ -55,9 +55,14 @@ class RawSamples:
         self._offset = offset
         self._stored = dtype
         self.shape = shape
-        self.dtype = dtype.newbyteorder("=")
+        self._dtype = dtype.newbyteorder("=")
         self._stride = dtype.itemsize * int(np.prod(shape[1:]))
         self.parts = max(1, CHUNK // max(self._stride, 1))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the values that `read` returns."""
+        return self._dtype
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Return the samples [start, stop)."""

@@ -269,7 +269,7 @@ class WavSamples(RawSamples):
         stored = np.dtype(name)
         super().__init__(handle, layout.offset, stored, (layout.frames, layout.channels))
         self.rate = layout.rate
-        self.dtype = audio_dtype(layout.bits, is_float=layout.is_float, scaled=self._scaled)
+        self._dtype = audio_dtype(layout.bits, is_float=layout.is_float, scaled=self._scaled)
 
     def read(self, start: int, stop: int) -> NDArray[Any]:
         """Return the samples [start, stop)."""
