@@ -526,7 +526,15 @@ def test_further_dimensions_are_kept(tmp_path: Path, form: str) -> None:
         write(spectrum.rename(power="power").assign_attrs(name="spectrum"), tmp_path / "flat", "csv")
 
 
-@pytest.mark.parametrize("label", ["[x]", "ID3", "1", "a;b", "nan", "RIFF", "%PDF", "# x", "#"])
+@pytest.mark.parametrize("label", ["sep=5", "sep=1", "sep=.", "SEP=x", "sep=,", "\ufeffa", "\ufeff"])
+def test_a_label_is_taken_for_nothing_else(tmp_path: Path, label: str) -> None:
+    values = np.array([[0.5], [1.25], [2.5]])
+    read = opened(write(stream(values, channels=[label], name="x"), tmp_path / "pack", "csv"))["x"].x
+    assert read.channel.values.tolist() == [label]
+    assert read.values.tolist() == values.tolist()
+
+
+@pytest.mark.parametrize("label", ["[x]", "ID3", "1", "a;b", "nan", "RIFF", "%PDF", "# x", "#", "\ufeffa"])
 def test_labels_are_taken_for_nothing_else(tmp_path: Path, label: str) -> None:
     values = np.array([[0.5, 1.0], [2.5, 3.0]])
     read = opened(write(stream(values, channels=[label, "2"], name="x"), tmp_path / "pack", "csv"))["x"].x
@@ -537,6 +545,7 @@ def test_labels_are_taken_for_nothing_else(tmp_path: Path, label: str) -> None:
 LABELS_LIKE_CELLS = st.one_of(
     st.text("0123456789.,+-:/() %#'|\"e", min_size=1, max_size=6),
     st.sampled_from(["nan", "inf", "true", "False", "#REF!", "2024-01-01", "10:00:00", "g", "[m/s^2]", "V"]),
+    st.sampled_from(["sep=", "SEP=1", "sep=.", "sep=,", "sep=,,", 'sep="', "sep=ab", "\ufeff", "\ufeffa"]),
 ).map(str.strip)
 
 
@@ -548,6 +557,12 @@ LABELS_LIKE_CELLS = st.one_of(
     whole=st.booleans(),
 )
 @example(labels=["1", ":", "0"], rows=1, whole=False)
+@example(labels=["sep=5"], rows=3, whole=True)
+@example(labels=["sep=1"], rows=3, whole=False)
+@example(labels=["sep=,"], rows=3, whole=False)
+@example(labels=["sep=", ","], rows=3, whole=False)
+@example(labels=["\ufeffa"], rows=3, whole=False)
+@example(labels=["\ufeff", "b"], rows=3, whole=False)
 def test_labels_that_look_like_cells_are_no_doubt_if_the_document_names_them(
     labels: list[str], rows: int, *, whole: bool
 ) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from rinofs.datapack.formats.detect import format_of
 from rinofs.datapack.formats.tables.cells import is_value
-from rinofs.datapack.formats.tables.dialect import COMMENT, INDEX_LABEL
+from rinofs.datapack.formats.tables.dialect import COMMENT, INDEX_LABEL, SEPARATOR_LINE
 from rinofs.errors import InvalidOptionError
 
 if TYPE_CHECKING:
@@ -195,9 +195,11 @@ def _csv(samples: SampleBlocks, file: BinaryIO) -> None:
 
 
 def _is_header(labels: Sequence[str]) -> bool:
-    """Return whether labels are unambiguous as a header: no numbers, separators, index or other format."""
+    """Return whether labels are unambiguous as a header, and not taken for numbers, rows or other formats."""
     start = labels[0] if labels else ""
-    if start.lower() == INDEX_LABEL:
+    if start.lower() == INDEX_LABEL or start.startswith("\ufeff"):
+        return False
+    if SEPARATOR_LINE.fullmatch(",".join(labels)):
         return False
     if start.startswith("#") or COMMENT.match(start) or format_of(start.encode(), "text/csv") != "csv":
         return False

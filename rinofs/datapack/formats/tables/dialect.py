@@ -22,6 +22,9 @@ _ERRORS = r"n/?a\b|(?:ref|div/0|value|num|null|spill|calc)!|name\?"  # the words
 COMMENT = re.compile(rf'\s*"?(#(?!{_ERRORS})|%|//)', re.IGNORECASE)
 """Beginning of a comment line."""
 
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?[ ;,\t]*', re.IGNORECASE)
+"""A line above a table that tells Excel the delimiter."""
+
 INDEX_LABEL = "unnamed: 0"
 """Label that pandas gives to an index, in lower case."""
 

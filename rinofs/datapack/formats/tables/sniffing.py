@@ -18,6 +18,7 @@ from rinofs.datapack.formats.tables.cells import GROUPED, NUMBER, STAMP, TRUTH, 
 from rinofs.datapack.formats.tables.dialect import (
     COMMENT,
     INDEX_LABEL,
+    SEPARATOR_LINE,
     Dialect,
     check_row,
     normal_lines,
@@ -37,7 +38,6 @@ LONGEST_HEAD = 64 * 1024 * 1024
 _SAMPLE = 400  # number of rows to try
 _DELIMITERS = ("\t", ";", ",", "|", None, "")
 
-_SEP = re.compile(r'"?sep=(.)"?[ ;,\t]*', re.IGNORECASE)
 _UNIT = re.compile(r"[\[(]?[^\d\W]?[\w/^*.·%°µμΩ²³⁻¹ -]{0,14}[\])]?")
 
 
@@ -101,7 +101,7 @@ def _read_head(data: bytes, *, whole: bool) -> _Head:
     doubts = ("the text is not UTF-8; it is read as Windows-1252",) if encoding == "cp1252" else ()
     skip, delimiter, comment = 0, None, None
     for number, line in enumerate(lines):
-        if sep := _SEP.fullmatch(line):
+        if sep := SEPARATOR_LINE.fullmatch(line):
             delimiter = sep[1]
         elif COMMENT.match(line) or _is_semicolon_comment(lines, number):
             comment = number, line.strip().strip('"').lstrip("#%/; ").strip()
