@@ -206,6 +206,15 @@ def test_many_annotations_may_divide_one(tmp_path: Path) -> None:
     assert (divided[0][0], divided[-1][1]) == (0, 3)
 
 
+@pytest.mark.parametrize(("start", "end", "kept"), [("<", "", True), ("<v ", "", True), ("<v.x", ">", False)])
+def test_cues_may_have_many_beginnings_of_tags(tmp_path: Path, start: str, end: str, kept: bool) -> None:
+    # If the end of each is looked for in all the rest, this takes longer than a test may.
+    cue = start * 1_000_000 + end
+    (tmp_path / "a.vtt").write_text(f"WEBVTT\n\n00:00.000 --> 00:01.000\n{cue}\n")
+    [(begun, ended, text, _)] = events(tmp_path / "a.vtt", "text")
+    assert (begun, ended, text == (cue if kept else "")) == (0, 1, True)
+
+
 def test_files_that_elan_s_library_writes(tmp_path: Path) -> None:
     made = pympi.Elan.Eaf()
     made.add_tier("speech")

@@ -235,7 +235,7 @@ def _tier(tokens: Iterator[str]) -> list[_Event]:
 
 _STAMP = r"(?:\d{1,12}:)?\d\d:\d\d\.\d{3}"
 _TIMING = re.compile(rf"\s*({_STAMP})\s+-->\s+({_STAMP})(?:\s.*)?$", re.ASCII)
-_VOICE = re.compile(r"<v(?:\.[^\s>]*)?\s+([^>]*)>")
+_VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^>]*)>")
 
 
 def webvtt_events(text: str) -> list[_Event]:
@@ -261,8 +261,10 @@ def webvtt_events(text: str) -> list[_Event]:
             payload.append(lines[number])
             number += 1
         cue = "\n".join(payload)
-        voice = _VOICE.search(cue)
-        words = html.unescape(re.sub(r"<[^>]*>", "", cue))
+        # Up to the last tag: a search for the end of one that has none would go through all the rest.
+        marked, end, plain = cue.rpartition(">")
+        voice = _VOICE.search(marked + end)
+        words = html.unescape(re.sub(r"<[^>]*>", "", marked + end) + plain)
         found.append((_seconds(timing[1]), _seconds(timing[2]), words, voice[1].strip() if voice else ""))
     return found
 
