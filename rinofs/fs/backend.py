@@ -304,7 +304,7 @@ class Backend(Protocol):
         path : str
             Path.
         copied : mapping
-            Descriptions of what was copied, by path: the file, or all files below the folder.
+            Descriptions of what was copied, by path: the file, or the folder and everything below it.
 
         Returns
         -------
@@ -314,7 +314,7 @@ class Backend(Protocol):
         Raises
         ------
         ContentChangedError
-            If a file was changed or added since; then nothing was deleted.
+            If something was changed or added since; then nothing was deleted.
         """
         return False
 

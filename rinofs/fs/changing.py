@@ -285,7 +285,7 @@ class Changing:
             self._refuse_into_itself(source, target)
             # What cannot be moved is stored again with its history, and what it replaces has another id then.
             target = self._backend.named(target)
-            found = self._browser.find(source)
+            found = self._browser.find(source, withdirs=True)
             for version_id in self._backend.earlier_versions(source):
                 with suppress(FileNotFoundError):  # another client may have deleted it
                     self.store_again(source, target, version_id)
@@ -302,7 +302,7 @@ class Changing:
         except ContentChangedError:
             return False
         self._backend.forget(path)
-        if _states(self._browser.find(path, strict=True)) != _states(copied):
+        if _states(self._browser.find(path, withdirs=True, strict=True)) != _states(copied):
             return False
         self._backend.delete([path], recursive=recursive)
         return True
@@ -310,11 +310,11 @@ class Changing:
 
 def _states(infos: Mapping[str, Info]) -> dict[str, list[object]]:
     """Return, by path, what is different once a file has another content, metadata or tags."""
-    return {
-        path: [
-            identity_of(info),
-            info.get("etag") or info.get("modified"),
-            *(info.get(field) for field in ("size", "metadata", "tags")),
-        ]
-        for path, info in infos.items()
-    }
+    return {path: [identity_of(info), *_state(info)] for path, info in infos.items()}
+
+
+def _state(info: Info) -> list[object]:
+    if info["type"] == "directory":
+        return []
+    version = info.get("etag") or info.get("modified")
+    return [version, *(info.get(field) for field in ("size", "metadata", "tags"))]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rinofs.datapack import Container, DataNode, Tree
 from rinofs.datapack.document import edits
 from rinofs.datapack.document.naming import name_of_part
+from rinofs.datapack.links import entry_of
 from rinofs.errors import ConflictError, ContentChangedError, NotFoundError
 from rinofs.repovizz.documents.queues import check_name
 from rinofs.repovizz.paths import is_id, parse
@@ -130,7 +131,7 @@ class Changes:
             )
 
     def delete_copied(self, path: str, copied: Mapping[str, Info]) -> None:
-        """Remove a datapack or node; raises ContentChangedError if its data nodes are not those copied."""
+        """Remove a datapack or node; raises ContentChangedError if it is not what was copied."""
         place, url = parse(path), self._datapacks.url(path)
         self._check_deletable(path)
         datapack, _ = self._datapacks.resolver.node(path, self._age)
@@ -212,7 +213,7 @@ class Changes:
         here, there = parse(source).inner, parse(target).inner
         if source and target and not here and not there:
             datapack = self._datapacks.resolver.datapack(source, self._age)
-            self._datapacks.editor.rename(datapack, target, self._datapacks.url(target))
+            self._datapacks.editor.rename(datapack, source, target, self._datapacks.url(target))
             return True
         datapack_of_both = self._shared_datapack(source, target)
         if datapack_of_both is None:
@@ -264,10 +265,21 @@ def _node_at(document: Document, path: str) -> Node:
 
 
 def _check_copied(document: Document, path: str, copied: Mapping[str, Info], label: str) -> None:
-    """Raise ContentChangedError if the data nodes at a path, which is there, are not those copied."""
+    """Raise ContentChangedError if the nodes at a path, which is there, are not those copied."""
     tree = Tree(document)
-    there = tree.get(path)
-    nodes = {path: there} if isinstance(there, DataNode) else dict(tree.walk(path))
-    now = {each: (node.link, dict(node.meta)) for each, node in nodes.items() if isinstance(node, DataNode)}
-    if now != {parse(each).inner: (info["link"], info["metadata"]) for each, info in copied.items()}:
+    there = tree[path]
+    below = {} if isinstance(there, DataNode) else dict(tree.walk(path))
+    now = {inner: _described(node) for inner, node in {path: there, **below}.items()}
+    if now != {parse(each).inner: _compared(info) for each, info in copied.items()}:
         raise ContentChangedError("changed since it was copied", label)
+
+
+def _described(node: Document | Node) -> list[object]:
+    about = {"metadata": dict(node.meta)} if isinstance(node, DataNode) else {}
+    return _compared({**entry_of("", node), **about})
+
+
+def _compared(info: Info) -> list[object]:
+    """Return what is copied of a data node; folders are only there."""
+    fields = ("link", "metadata", "text", "mime", "datatype") if info["type"] == "file" else ()
+    return [info["type"], *(info[field] for field in fields)]

@@ -24,7 +24,7 @@ from rinofs.errors import (
     PreconditionError,
 )
 from rinofs.repovizz.documents.queues import Job, check_name
-from rinofs.repovizz.paths import is_id, part_of
+from rinofs.repovizz.paths import is_id
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -187,32 +187,46 @@ class Editor:
             owner = self._cache.owner = self._client.account().id
         return owner
 
-    def rename(self, datapack: Datapack, part: str, label: str) -> None:
+    def rename(self, datapack: Datapack, part: str, new: str, label: str) -> None:
         """Rename a datapack, in its document too if that contains the old name.
+
+        Parameters
+        ----------
+        datapack : Datapack
+            Last known state.
+        part, new : str
+            Part of the path that stands for it, and the one that will.
+        label : str
+            New name of the datapack for messages.
 
         Raises
         ------
         ConflictError
             If another datapack has this name.
+        NotFoundError
+            If another client has renamed it, so that the part does not stand for it any more.
         """
-        if is_id(part):
+        if is_id(new):
             raise NotAllowedError("an id cannot be chosen; use a name", label)
-        name = name_of_part(part)
-        base = datapack
-        for count in range(MAX_TRIES):
-            document = base.document
-            if document.info.name == base.name:
-                document = document.with_info(name=name)
-            changed = None if document is base.document else document
-            try:
-                etag = self._client.edit(base, label, name=name, document=changed)
-            except PreconditionError:
-                _pause(count)
+        name = name_of_part(new)
+        with self.alone(datapack):  # the document is sent, which must have what others have just stored
+            base = self._cache.known(datapack.id) or datapack
+            if not base.etag:
                 base = self._resolver.again(base.id, label)
-                check_name(base, part_of(datapack), label)
-            else:
-                self._cache.put(replace(base, name=name, document=document, etag=etag))
-                return
+            for count in range(MAX_TRIES):
+                check_name(base, part, label)
+                document = base.document
+                if document.info.name == base.name:
+                    document = document.with_info(name=name)
+                changed = None if document is base.document else document
+                try:
+                    etag = self._client.edit(base, label, name=name, document=changed)
+                except PreconditionError:
+                    _pause(count)
+                    base = self._resolver.again(base.id, label)
+                else:
+                    self._cache.put(replace(base, name=name, document=document, etag=etag))
+                    return
         raise PreconditionError(
             f"other users changed the datapack during {MAX_TRIES} attempts; try again", label
         )

@@ -58,7 +58,7 @@ class Job:
 def check_name(datapack: Datapack, part: str, label: str) -> None:
     """Raise NotFoundError if a part of a path, unless it is an id, stands for a datapack no more."""
     if not is_id(part) and part_of(datapack) != part:
-        message = f"another client has renamed this datapack to {datapack.name!r}; list it again, then retry"
+        message = f"another client has renamed {part} to {datapack.name!r}; list it again, then retry"
         raise NotFoundError(message, label, status=404)
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -18,6 +19,7 @@ from rinofs.errors import ContentChangedError, PreconditionError
 from rinofs.fs.backend import Upload
 from rinofs.repovizz.backend import RepovizzBackend, Shared
 from rinofs.testing import Fault
+from tests.repovizz.api import Api, container
 from tests.waiting import PATIENCE
 
 if TYPE_CHECKING:
@@ -248,3 +250,88 @@ def test_a_datapack_that_others_change_during_a_move_into_another_one_stays(
     fs.mv(name, f"{name} target/again")
     assert fs.cat_file(f"{name} target/again/x") == b"of another client"
     assert not fs.exists(name)
+
+
+def _with_text(folder: dict[str, Any]) -> None:
+    folder["children"][0]["text"] = "a note of another client"
+
+
+def _with_meta(folder: dict[str, Any]) -> None:
+    folder["children"][0]["meta"] = {"of": "another client"}
+
+
+def _with_folder(folder: dict[str, Any]) -> None:
+    folder["children"].append(container("new"))
+
+
+@pytest.mark.parametrize("change", [_with_text, _with_meta, _with_folder])
+def test_what_others_change_of_nodes_during_a_move_stays(
+    server: LiveServer, name: str, change: Callable[[dict[str, Any]], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs, api = stranger(server), Api.of(server)
+    fs.pipe_file(f"{name}/d/a", b"a")
+    fs.mkdir(f"{name} target")
+    identifier = fs.info(name)["id"]
+    changed: list[Any] = []
+
+    def overtaken(send: Callable[..., str]) -> Callable[..., str]:
+        def act(*args: Any) -> str:
+            answer = send(*args)
+            if not changed:
+                structure = api.structure(identifier)
+                change(structure["children"][0])
+                api.edit(identifier, structure)
+                changed.append(api.structure(identifier)["children"])
+            return answer
+
+        return act
+
+    for step in ("store", "upload"):  # with extensions and without
+        monkeypatch.setattr(fs._backend.client, step, overtaken(getattr(fs._backend.client, step)))
+    with pytest.raises(ContentChangedError, match="it stays"):
+        fs.mv(f"{name}/d", f"{name} target/d", recursive=True)
+    assert api.structure(identifier)["children"] == changed[0]
+
+
+def test_what_is_stored_while_a_datapack_is_renamed_stays(
+    server: LiveServer, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs = stranger(server)
+    fs.pipe_file(f"{name}/x", b"x")
+    identifier = fs.info(name)["id"]
+    edit, uploads = fs._backend.client.edit, ThreadPoolExecutor(1)
+
+    def beside(*args: Any, **options: Any) -> Any:
+        if "name" in options and not stored:
+            stored.append(uploads.submit(fs.pipe_file, f"{identifier}/late", b"late"))
+            with suppress(TimeoutError):
+                stored[0].result(1)
+        return edit(*args, **options)
+
+    stored: list[Any] = []
+    monkeypatch.setattr(fs._backend.client, "edit", beside)
+    fs.mv(name, f"{name} renamed", recursive=True)
+    stored[0].result(PATIENCE)
+    uploads.shutdown()
+    other = stranger(server)
+    assert other.cat(f"{name} renamed", recursive=True) == {
+        f"{name} renamed/late": b"late",
+        f"{name} renamed/x": b"x",
+    }
+
+
+def test_a_datapack_is_renamed_by_its_id_whatever_its_name_is(
+    server: LiveServer, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fs, api = stranger(server), Api.of(server)
+    identifier = api.create(name)
+    edit, renamed = fs._backend.client.edit, []
+
+    def overtaken(*args: Any, **options: Any) -> Any:
+        if not renamed:
+            renamed.append(api.post(f"/datapacks/{identifier}", name=f"{name} of another client"))
+        return edit(*args, **options)
+
+    monkeypatch.setattr(fs._backend.client, "edit", overtaken)
+    fs.mv(identifier, f"{name} mine", recursive=True)
+    assert api.get(f"/datapacks/{identifier}")["name"] == f"{name} mine"
