@@ -303,15 +303,13 @@ class Database:
         return self.transactions.look()
 
     @contextmanager
-    def write(self, owner: int | None = None, *, grows: bool = False) -> Iterator[Connection]:
+    def write(self, owner: int | None = None) -> Iterator[Connection]:
         """Run a transaction that is durable once the context exits, or else has no effect.
 
         Parameters
         ----------
         owner : int, optional
             The user whose data it changes: such changes run one at a time.
-        grows : bool
-            Whether it stores more than it removes, which must not use up the disk reserve.
 
         Raises
         ------
@@ -322,8 +320,6 @@ class Database:
         BadRequest
             If the statements take too long.
         """
-        if grows:
-            self.transactions.refuse_full()
         with self._translated(), self.transactions.write(owner) as connection:
             yield connection
 
@@ -338,7 +334,8 @@ class Database:
         key : RequestKey or None
             Identifies the request; None for one that is carried out each time.
         grows : bool
-            See `write`. With a key, it always grows by the outcome.
+            Whether it stores more than it removes, which must not use up the disk reserve. With a key, it
+            always stores its outcome.
 
         Raises
         ------
